@@ -1,0 +1,120 @@
+"""The eye in three dimensions: from anatomy and pose to per-pixel fields and exact labels.
+
+Both domains draw from these fields, so the eyeball, the scale and the way from a gaze to a pixel are the same in the
+simulator and in the camera domain; only appearance differs. Units and axes: :mod:`synthreal_gaze.anatomy`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+
+from synthreal import LabelSpec
+from synthreal_gaze.anatomy import HEIGHT, WIDTH, Place
+from synthreal_gaze.geometry import EYE, GAZE, HEAD_POSE
+from synthreal_gaze.lids import BALL_RADIUS, MARGIN, Lids
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from synthreal_gaze.anatomy import Anatomy, Pose
+
+IMAGE = EYE
+LABELS = (
+    GAZE,
+    HEAD_POSE,
+    LabelSpec("pupil", (1, 2), "px, x and y of the projected centre"),
+    LabelSpec("iris", (5,), "px, x, y, semi-major, semi-minor; rad, angle of the major axis"),
+    LabelSpec("lids", (MARGIN, 2), "px, x and y, from the inner corner over the upper lid"),
+)
+
+
+def direction(pitch: Tensor, yaw: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Unit vector of a gaze or of a face: the inverse of pitch = asin(-y), yaw = atan2(-x, -z) (MPIIGaze)."""
+    return -pitch.cos() * yaw.sin(), -pitch.sin(), -pitch.cos() * yaw.cos()
+
+
+@dataclass(frozen=True)
+class Eye:
+    """One drawn geometry.
+
+    Attributes:
+        x, y: mm from the middle of the corners, ``(n, 1, W)`` and ``(n, H, 1)``.
+        u: place between the corners, 0 inner, 1 outer, ``(n, 1, W)``.
+        upper, lower: px inside the upper and the lower lid margin, negative outside, ``(n, H, W)``.
+        opening: rows of the two margins, each ``(n, 1, W)``, meeting at the corners and closed outside them.
+        ball_x, ball_y: the eyeball's unit normal, ``(n, 1, W)`` and ``(n, H, 1)``.
+        iris_x, iris_y: place in the iris plane in iris radii, ``(n, H, W)``; the limbus is the unit circle.
+        iris_px: px per iris radius, ``(n, 1, 1)``.
+        labels: exact labels by name, ``(n, *L)``.
+    """
+
+    x: Tensor
+    y: Tensor
+    u: Tensor
+    upper: Tensor
+    lower: Tensor
+    opening: tuple[Tensor, Tensor]
+    ball_x: Tensor
+    ball_y: Tensor
+    iris_x: Tensor
+    iris_y: Tensor
+    iris_px: Tensor
+    labels: dict[str, Tensor]
+
+
+def project(a: Anatomy, p: Pose) -> Eye:
+    """Project an eye: fields for drawing and labels that are exactly what is drawn."""
+    device = p.pitch.device
+    column = torch.arange(WIDTH, device=device, dtype=torch.float32)[None, None, :]
+    row = torch.arange(HEIGHT, device=device, dtype=torch.float32)[None, :, None]
+    place = Place(p)
+    lids = Lids.of(a, p, place)
+    u = (column - lids.inner_x) / (lids.outer_x - lids.inner_x)
+    top, bottom = lids.rows(u)
+
+    def inside(margin: Tensor) -> Tensor:
+        slope = torch.diff(margin, dim=2, append=2 * margin[..., -1:] - margin[..., -2:-1])
+        return (row - margin) * (1 + slope.square()).rsqrt()
+
+    gx, gy, gz = direction(p.pitch, p.yaw)
+    ball_x, ball_y = place(a.ball_x, a.ball_y, a.ball_z)
+    reach = (BALL_RADIUS**2 - a.iris.square()).sqrt()
+    iris_x, iris_y = ball_x + place.kx * reach * gx, ball_y + place.ky * reach * gy
+    across = (gx.square() + gy.square()).sqrt().clamp_min(1e-6)
+    ex, ey = torch.where(across > 2e-6, gx / across, 1.0), torch.where(across > 2e-6, gy / across, 0.0)
+    qx, qy = (column - iris_x) / (place.kx * a.iris), (row - iris_y) / (place.ky * a.iris)
+    radial, tangential = (qx * ex + qy * ey) / -gz, qy * ex - qx * ey
+    labels = {
+        "gaze": torch.cat((gx, gy, gz), 1)[:, :, 0],
+        "head_pose": torch.cat((p.head_pitch, p.head_yaw), 1)[:, :, 0],
+        "pupil": torch.cat((iris_x, iris_y), 2),
+        "iris": _ellipse(iris_x, iris_y, place.kx * a.iris, place.ky * a.iris, ex, ey, -gz),
+        "lids": lids.outline(),
+    }
+    return Eye(
+        x=(column - place.cx) / place.kx,
+        y=(row - place.cy) / place.ky,
+        u=u,
+        upper=inside(top),
+        lower=-inside(bottom),
+        opening=(top, bottom),
+        ball_x=(column - ball_x) / (place.kx * BALL_RADIUS),
+        ball_y=(row - ball_y) / (place.ky * BALL_RADIUS),
+        iris_x=radial * ex - tangential * ey,
+        iris_y=radial * ey + tangential * ex,
+        iris_px=(place.kx + place.ky) / 2 * a.iris,
+        labels=labels,
+    )
+
+
+def _ellipse(x: Tensor, y: Tensor, rx: Tensor, ry: Tensor, ex: Tensor, ey: Tensor, squeeze: Tensor) -> Tensor:
+    """``(n, 5)`` of the circle that is squeezed along (ex, ey) and then scaled by (rx, ry): eigenvalues of M M'."""
+    shrink = 1 - squeeze.square()
+    xx, yy = rx.square() * (1 - shrink * ex.square()), ry.square() * (1 - shrink * ey.square())
+    xy = -rx * ry * shrink * ex * ey
+    middle, half = (xx + yy) / 2, ((xx - yy).square() / 4 + xy.square()).sqrt()
+    angle = torch.atan2(2 * xy, xx - yy) / 2
+    return torch.cat((x, y, (middle + half).sqrt(), (middle - half).sqrt(), angle), 1)[:, :, 0]

@@ -1,0 +1,83 @@
+"""Gaze directions as vectors and as angles, and the angle between two of them.
+
+One frame for the whole domain, that of MPIIGaze's normalized camera: x to the right of the image, y down, z away
+from the camera. A gaze vector points from the eye to its target, so looking straight into the camera is (0, 0, -1).
+Pitch is positive when the eye looks up in the image, yaw when it looks to the image's left (MPIIGaze readme:
+``pitch = asin(-y)``, ``yaw = atan2(-x, -z)``).
+
+The labels that the simulator and the readers share are defined here once: an evaluator accepts a data set only when
+the label specs are equal, unit included.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from synthreal import ImageSpec, LabelSpec
+
+EYE = ImageSpec(channels=1, height=35, width=55, dtype="uint8", meaning="grey eye crop")
+GAZE = LabelSpec("gaze", (3,), "unit vector, camera frame")
+HEAD_POSE = LabelSpec("head_pose", (2,), "rad")
+
+
+def gaze_to_angles(gaze: Tensor) -> Tensor:
+    """Turn gaze vectors into angles.
+
+    The pitch is taken as ``atan2(-y, |(x, z)|)``: equal to ``asin(-y)`` on unit vectors, defined when rounding makes
+    |y| exceed 1, accurate near the poles, and indifferent to the vector's length.
+
+    Args:
+        gaze: vectors ``(..., 3)`` of any positive length, camera frame.
+
+    Returns:
+        ``(..., 2)``: pitch in [-pi/2, pi/2] and yaw in [-pi, pi], radians.
+    """
+    x, y, z = gaze.unbind(-1)
+    pitch = torch.atan2(-y, torch.linalg.vector_norm(torch.stack((x, z), dim=-1), dim=-1))
+    return torch.stack((pitch, torch.atan2(-x, -z)), dim=-1)
+
+
+def angles_to_gaze(angles: Tensor) -> Tensor:
+    """Turn angles into unit gaze vectors; the inverse of :func:`gaze_to_angles`.
+
+    Args:
+        angles: ``(..., 2)``, pitch and yaw in radians.
+
+    Returns:
+        Unit vectors ``(..., 3)`` in the camera frame.
+    """
+    pitch, yaw = angles.unbind(-1)
+    level = -torch.cos(pitch)
+    return torch.stack((level * torch.sin(yaw), -torch.sin(pitch), level * torch.cos(yaw)), dim=-1)
+
+
+def angular_error(pred: Tensor, gaze: Tensor) -> Tensor:
+    """Angle between predicted and true directions.
+
+    ``atan2(|a x b|, a . b)`` keeps full precision at 0 and at 180 degrees, where ``acos`` of a dot product loses half
+    the digits or returns NaN. Lengths do not matter. A vector without a direction (all zeros) counts as 90 degrees,
+    what a random direction scores on average: a dead network must not look perfect.
+
+    Args:
+        pred: ``(B, 3)``, any length.
+        gaze: ``(B, 3)``, any length.
+
+    Returns:
+        ``(B,)`` degrees in [0, 180]; its gradient is finite everywhere.
+    """
+    a, a_lost = _scaled(pred)
+    b, b_lost = _scaled(gaze)
+    lost = a_lost | b_lost
+    # Two rounded products and a difference, not linalg.cross: its fused multiply-add leaves a remainder for a x a.
+    cross = a.roll(-1, -1) * b.roll(1, -1) - a.roll(1, -1) * b.roll(-1, -1)
+    angle = torch.rad2deg(torch.atan2(torch.linalg.vector_norm(cross, dim=-1), (a * b).sum(-1)))
+    return torch.where(lost, torch.full_like(angle, 90.0), angle)
+
+
+def _scaled(vector: Tensor) -> tuple[Tensor, Tensor]:
+    """Vectors ``(B, 3)`` with largest component 1, so that products neither overflow nor vanish; which had none."""
+    size = vector.detach().abs().amax(-1, keepdim=True)
+    lost = size == 0
+    ahead = torch.tensor((0.0, 0.0, -1.0), dtype=vector.dtype, device=vector.device)
+    return torch.where(lost, ahead, vector / torch.where(lost, torch.ones_like(size), size)), lost.squeeze(-1)

@@ -1,0 +1,178 @@
+"""Reader of MPIIGaze's normalized eye patches: ``pNN/dayMM.mat``, both eyes, split by person.
+
+Format, after the data set's readme: each file holds ``data.left`` and ``data.right`` with ``gaze`` (N, 3) unit vectors
+from the eye to the target in the normalized camera frame, ``image`` (N, 36, 60) uint8 and ``pose`` (N, 3) head
+rotations as Rodrigues vectors. Head angles: Z is the third column of the rotation, ``pitch = asin(Z_y)`` and
+``yaw = atan2(Z_x, Z_z)``. A right eye becomes a left one by mirroring the patch and negating both yaws.
+
+The default persons of each role keep identities apart: p00-p08 are the real images to learn from (``real`` without
+labels and ``real_labelled``, the upper bound, which only means something on the images the refiner saw), p09 and p10
+are for validation, p11-p14 for the test. Nobody in validation or test appears in any other role.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from PIL import Image
+from pydantic import Field, field_validator
+
+from synthreal import LabelSpec, Options, Sample, Skipped, UserError
+from synthreal_gaze.geometry import EYE, GAZE, HEAD_POSE
+
+LABELS = (GAZE, HEAD_POSE, LabelSpec("person", (1,), "number 0..14"))
+RealRole = Literal["real", "real_labelled", "validation", "test"]
+PERSONS: dict[RealRole, tuple[int, ...]] = {
+    "real": tuple(range(9)),
+    "real_labelled": tuple(range(9)),
+    "validation": (9, 10),
+    "test": (11, 12, 13, 14),
+}
+_FIELDS = {"gaze": (3,), "image": (36, 60), "pose": (3,)}
+
+
+class MPIIGazeOptions(Options):
+    """Where the data set is and which part of it to read."""
+
+    root: Path = Field(description="Folder that holds p00 .. p14, or MPIIGaze's own with Data/Normalized inside.")
+    persons: tuple[int, ...] | None = Field(
+        default=None,
+        description="Persons to read, 0..14; none takes the role's own: real and real_labelled 0-8, validation 9-10,"
+        " test 11-14. Whoever sets it keeps test persons out of the other roles.",
+    )
+    eyes: Literal["both", "left", "right"] = Field(
+        default="both", description="Which eyes to read; right eyes are mirrored into left ones."
+    )
+
+    @field_validator("persons")
+    @classmethod
+    def _known(cls, persons: tuple[int, ...] | None) -> tuple[int, ...] | None:
+        if persons is not None and (
+            not persons or len(set(persons)) < len(persons) or not set(persons) <= {*range(15)}
+        ):
+            raise ValueError("give one or more different persons out of 0..14")
+        return persons
+
+
+def mpiigaze(options: MPIIGazeOptions, role: RealRole) -> Iterator[Sample | Skipped]:
+    """Read normalized eye patches, person by person, day by day, left eyes before right ones.
+
+    Args:
+        options: folder, persons and eyes.
+        role: decides the default persons; images of role ``real`` carry no labels.
+
+    Yields:
+        :class:`Sample` with a uint8 image ``(1, 35, 55)`` (the 36x60 patch, resized with antialiasing) and, except
+        for ``real``, the labels ``gaze`` ``(3,)`` float32 unit vector, ``head_pose`` ``(2,)`` float32 pitch and yaw in
+        rad, ``person`` ``(1,)`` int64. Nothing is ever skipped.
+
+    Raises:
+        UserError: the folder, a person's folder or its days are missing; a file is not a MATLAB v5 file in the layout
+            above.
+    """
+    for path in _days(options.root, options.persons or PERSONS[role]):
+        sides: tuple[Literal["left", "right"], ...] = ("left", "right") if options.eyes == "both" else (options.eyes,)
+        day = _load(path, sides)
+        for side in sides:
+            yield from _samples(day[side], mirrored=side == "right", person=int(path.parent.name[1:]), role=role)
+
+
+def _days(root: Path, persons: tuple[int, ...]) -> list[Path]:
+    """The day files of the persons in order; raises before anything is read when one is missing."""
+    if not root.is_dir():
+        raise UserError(f"{root}: no such folder; set root to MPIIGaze's folder or to its Data/Normalized")
+    places = (root, root / "Normalized", root / "Data" / "Normalized")
+    folder = next((place for place in places if any(place.glob("p[0-9][0-9]"))), None)
+    if folder is None:
+        raise UserError(
+            f"{root}: no person folders p00 .. p14 here or in Data/Normalized; set root to MPIIGaze's folder"
+        )
+    days = {f"p{person:02d}": sorted((folder / f"p{person:02d}").glob("day*.mat"), key=_number) for person in persons}
+    missing = [name for name, files in days.items() if not files]
+    if missing:
+        raise UserError(
+            f"{folder}: no day*.mat for {', '.join(missing)}; restore these folders or set persons to those you have"
+        )
+    return [path for files in days.values() for path in files]
+
+
+def _number(path: Path) -> tuple[int, str]:
+    digits = re.search(r"\d+", path.stem)
+    return int(digits[0]) if digits else 0, path.stem
+
+
+def _load(path: Path, sides: tuple[str, ...]) -> dict[str, dict[str, np.ndarray]]:
+    """Arrays ``{side: {gaze (N, 3), image (N, 36, 60), pose (N, 3)}}`` of one day."""
+    from scipy.io import loadmat
+
+    remedy = "restore it from MPIIGaze's Data/Normalized"
+    try:
+        content = loadmat(path, variable_names=["data"])
+    except NotImplementedError as error:
+        raise UserError(f"{path}: a MATLAB v7.3 (HDF5) file; save it as -v7 or {remedy}") from error
+    except Exception as error:  # scipy raises whatever its parser stumbles over: a dozen types in practice
+        raise UserError(f"{path}: not a readable MATLAB file ({error}); {remedy}") from error
+    day: dict[str, dict[str, np.ndarray]] = {}
+    for side in sides:
+        eye = _member(_member(content, "data"), side)
+        day[side] = {}
+        for name, shape in _FIELDS.items():
+            values = np.asarray(_member(eye, name))
+            if values.shape == shape:  # a day of one sample, saved from squeezed arrays
+                values = values[None]
+            if name == "image":
+                proper = values.dtype == np.uint8
+            else:
+                proper = values.dtype.kind in "fiu" and bool(np.isfinite(values).all())
+            if not proper or values.shape[1:] != shape:
+                kind = "uint8 patches of 36x60" if name == "image" else "finite numbers, three a sample"
+                raise UserError(f"{path}: field data.{side}.{name} does not hold {kind}; {remedy}")
+            day[side][name] = values
+        counts = {name: len(values) for name, values in day[side].items()}
+        if len(set(counts.values())) > 1 or not (np.linalg.norm(day[side]["gaze"], axis=1) > 0).all():
+            raise UserError(f"{path}: field data.{side} holds samples without gaze direction or of unequal number"
+                            f" {counts}; {remedy}")  # fmt: skip
+    return day
+
+
+def _member(value: Any, name: str) -> Any:
+    """Field ``name`` of a MATLAB struct however scipy nests it, None where there is none."""
+    while isinstance(value, np.ndarray) and value.dtype == object and value.size == 1:
+        value = value.item()
+    if isinstance(value, np.ndarray) and value.dtype.names and name in value.dtype.names and value.size == 1:
+        return value[name].item()
+    return value.get(name) if isinstance(value, dict) else None
+
+
+def _samples(eye: dict[str, np.ndarray], mirrored: bool, person: int, role: RealRole) -> Iterator[Sample]:
+    gaze, head = eye["gaze"].astype(np.float64), head_angles(eye["pose"])
+    images = eye["image"]
+    if mirrored:
+        images, gaze, head = images[:, :, ::-1], gaze * (-1.0, 1.0, 1.0), head * (1.0, -1.0)
+    gaze = (gaze / np.linalg.norm(gaze, axis=1, keepdims=True)).astype(np.float32)
+    for index, image in enumerate(images):
+        patch = Image.fromarray(np.ascontiguousarray(image))
+        small = np.asarray(patch.resize((EYE.width, EYE.height), Image.Resampling.BICUBIC))[None]
+        labels = {"gaze": gaze[index], "head_pose": head[index].astype(np.float32), "person": np.array([person])}
+        yield Sample(small, {} if role == "real" else labels)
+
+
+def head_angles(pose: np.ndarray) -> np.ndarray:
+    """Pitch and yaw of heads given by Rodrigues vectors.
+
+    Args:
+        pose: ``(N, 3)`` rotation vectors: axis times angle in rad.
+
+    Returns:
+        ``(N, 2)`` rad: ``asin(Z_y)`` and ``atan2(Z_x, Z_z)``, Z the third column of the rotation matrix.
+    """
+    angle = np.linalg.norm(pose, axis=1, keepdims=True)
+    x, y, z = (pose / np.where(angle > 0, angle, 1.0)).T
+    cos, sin = np.cos(angle[:, 0]), np.sin(angle[:, 0])
+    # Rodrigues' formula applied to (0, 0, 1).
+    third_x, third_y, third_z = (1 - cos) * z * x + sin * y, (1 - cos) * z * y - sin * x, cos + (1 - cos) * z * z
+    return np.stack((np.arcsin(np.clip(third_y, -1, 1)), np.arctan2(third_x, third_z)), axis=1)

@@ -1,0 +1,53 @@
+"""Procedural noise and per-image linear filters, all as small matrix products over a batch."""
+
+from __future__ import annotations
+
+import functools
+from typing import TYPE_CHECKING
+
+import torch
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+def smoothstep(x: Tensor, low: float | Tensor, high: float | Tensor) -> Tensor:
+    """0 below ``low``, 1 above ``high``, a cubic between: the anti-aliased edge of a signed distance."""
+    t = ((x - low) / (high - low)).clamp(0, 1)
+    return t * t * (3 - 2 * t)
+
+
+@functools.lru_cache(maxsize=64)
+def _spline(size: int, cells: int, device: torch.device) -> Tensor:
+    """``(size, cells + 3)`` weights that lay a cubic B-spline of ``cells`` cells over ``size`` pixels."""
+    place = (torch.arange(size, dtype=torch.float32) + 0.5) * cells / size + 1
+    gap = (place[:, None] - torch.arange(cells + 3, dtype=torch.float32)).abs()
+    inner, outer = 2 / 3 - gap**2 + gap**3 / 2, (2 - gap).clamp_min(0) ** 3 / 6
+    weight: Tensor = torch.where(gap < 1, inner, outer).to(device)
+    return weight / weight.square().sum(1, keepdim=True).sqrt()
+
+
+def noise(n: int, height: int, width: int, cells: tuple[int, int], generator: torch.Generator) -> Tensor:
+    """Smooth Gaussian noise ``(n, H, W)`` of unit variance whose grains are about ``size / cells`` pixels."""
+    rows, columns = cells
+    device = generator.device
+    grid = torch.randn(n, rows + 3, columns + 3, generator=generator, device=device)
+    return _spline(height, rows, device) @ grid @ _spline(width, columns, device).T
+
+
+def gaussian(sigma: Tensor, size: int) -> Tensor:
+    """Blur along one side as a matrix: sigma ``(n, 1, 1)`` px to ``(n, size, size)``, rows summing to one."""
+    place = torch.arange(size, device=sigma.device, dtype=sigma.dtype)
+    gap = place[:, None] - place[None, :]
+    weight = torch.exp(-gap.square() / (2 * sigma.clamp_min(0.05).square()))
+    return weight / weight.sum(2, keepdim=True)
+
+
+def blur(image: Tensor, down: Tensor, across: Tensor) -> Tensor:
+    """Gaussian blur of ``(n, H, W)`` with its own sigmas ``(n, 1, 1)`` px for each image; edges renormalise."""
+    return gaussian(down, image.shape[1]) @ image @ gaussian(across, image.shape[2]).transpose(1, 2)
+
+
+def quantised(image: Tensor) -> Tensor:
+    """``(n, H, W)`` to ``(n, 1, H, W)`` on the 8-bit grid, so that a stored pack equals the drawn images."""
+    return (image.clamp(0, 1) * 255).round().div(255).unsqueeze(1)

@@ -1,0 +1,253 @@
+"""The UnityEyes reader: byte format, crop, label conventions, and each way a folder can be broken."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from gaze_fixtures import annotation, gradient, simple_json, write_pair
+from synthreal import Sample, Skipped, UserError
+from synthreal_gaze.unityeyes import LABELS, UnityEyesOptions, unityeyes
+
+SAMPLES = Path(os.environ.get("SYNTHREAL_SAMPLES", Path(__file__).parents[4] / "shared" / "data")) / "unityeyes"
+needs_samples = pytest.mark.skipif(not (SAMPLES / "100.json").is_file(), reason="no real UnityEyes sample here")
+
+
+def _samples(root: Path, **settings: Any) -> list[Sample]:
+    items = list(unityeyes(UnityEyesOptions(root=root, **settings)))
+    assert all(isinstance(item, Sample) for item in items)
+    return items  # type: ignore[return-value]
+
+
+def _error(root: Path, **settings: Any) -> str:
+    with pytest.raises(UserError) as caught:
+        next(unityeyes(UnityEyesOptions(root=root, **settings)))
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def test_labels_are_those_announced(tmp_path: Path) -> None:
+    write_pair(tmp_path, 1)
+    (sample,) = _samples(tmp_path)
+    assert sample.image.shape == (1, 35, 55)
+    assert sample.image.dtype == np.uint8
+    assert list(sample.labels) == [spec.name for spec in LABELS]
+    for spec in LABELS:
+        assert sample.labels[spec.name].shape == spec.shape
+        assert sample.labels[spec.name].dtype == np.float32
+    assert sample.labels["pupil_size"] == pytest.approx(-0.03127146)
+    assert sample.labels["iris_size"] == pytest.approx(0.9434691)
+
+
+def test_gaze_goes_to_mpiigaze_axes_with_y_down(tmp_path: Path) -> None:
+    write_pair(tmp_path, 1, annotation(look=(0.36, 0.48, -0.80)))
+    write_pair(tmp_path, 2, annotation(look=(0.72, 0.96, -1.60)))  # normalised on reading
+    for sample in _samples(tmp_path):
+        np.testing.assert_allclose(sample.labels["gaze"], (0.36, -0.48, -0.80), atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("written", "pitch_yaw_deg"), [((351.3264, 186.0421), (-8.6736, 6.0421)), ((12.5, 140.0), (12.5, -40.0))]
+)
+def test_head_pose_is_zero_when_frontal(
+    tmp_path: Path, written: tuple[float, float], pitch_yaw_deg: tuple[float, float]
+) -> None:
+    write_pair(tmp_path, 1, annotation(head=written))
+    np.testing.assert_allclose(np.degrees(_samples(tmp_path)[0].labels["head_pose"]), pitch_yaw_deg, atol=1e-4)
+
+
+@pytest.mark.parametrize("size", [(640, 480), (1280, 960), (512, 384)])
+def test_window_scales_with_the_height_and_y_points_up(tmp_path: Path, size: tuple[int, int]) -> None:
+    unit = size[1] / 480
+    write_pair(tmp_path, 1, annotation(size, (300.0 * unit, 180.0 * unit)), size)
+    sample = _samples(tmp_path)[0]
+    margin = sample.labels["margin"]
+    np.testing.assert_allclose((margin.min(0) + margin.max(0)) / 2, (27.0, 17.0), atol=0.01)  # the crop's middle
+    np.testing.assert_allclose(np.ptp(margin, axis=0), (100 * 55 / 140, 40 * 35 / 84), atol=0.01)
+    assert margin[4, 1] < margin[12, 1]  # upper lid above the lower one
+    assert margin[0, 0] < margin[8, 0]  # inner corner at the image's left
+    picture = gradient((640, 480)).astype(float)
+    expected = picture[180 - 42 : 180 + 42, 300 - 70 : 300 + 70]
+    assert sample.image[0, 17, 27] == pytest.approx(expected.mean(), abs=1.5)
+    assert sample.image[0, 0, 0] == pytest.approx(expected[0, 0], abs=1.5)
+    assert sample.image[0, -1, -1] == pytest.approx(expected[-1, -1], abs=1.5)
+
+
+def test_labels_point_at_what_the_picture_shows(tmp_path: Path) -> None:
+    """A dark disc drawn at the iris is found at the iris outline's centre, half a pixel counted."""
+    write_pair(tmp_path, 1, annotation(centre=(281.0, 263.0)))
+    rows, columns = np.mgrid[0:480, 0:640] + 0.5
+    disc = (columns - 281.0) ** 2 + (rows - 263.0) ** 2 < 18.0**2
+    Image.fromarray(np.where(disc, 0, 250).astype(np.uint8)).save(tmp_path / "1.jpg", quality=95)
+    sample = _samples(tmp_path)[0]
+    dark = 250.0 - sample.image[0]
+    y, x = np.mgrid[0:35, 0:55]
+    centroid = np.array(((dark * x).sum(), (dark * y).sum())) / dark.sum()
+    np.testing.assert_allclose(centroid, sample.labels["iris_outline"].mean(0), atol=0.05)
+
+
+def test_resize_is_antialiased(tmp_path: Path) -> None:
+    size = (1920, 1440)
+    write_pair(tmp_path, 1, annotation(size, (960, 720)), size)
+    checker = (np.indices((1440, 1920)).sum(0) % 2 * 255).astype(np.uint8)
+    Image.fromarray(checker).save(tmp_path / "1.jpg", quality=100)
+    image = _samples(tmp_path)[0].image
+    assert image.std() < 4
+
+
+@pytest.mark.parametrize("centre", [(10.0, 12.0), (635.0, 470.0)])
+def test_window_beyond_the_picture_repeats_its_edge(tmp_path: Path, centre: tuple[float, float]) -> None:
+    write_pair(tmp_path, 1, annotation(centre=centre))
+    sample = _samples(tmp_path)[0]
+    corner = sample.image[0, 0, 0] if centre[0] < 100 else sample.image[0, -1, -1]
+    assert corner == pytest.approx(gradient((640, 480))[(0, 0) if centre[0] < 100 else (-1, -1)], abs=1)
+    margin = sample.labels["margin"]
+    np.testing.assert_allclose((margin.min(0) + margin.max(0)) / 2, (27.0, 17.0), atol=0.01)
+
+
+def test_order_is_numerical_and_imgs_is_found(tmp_path: Path) -> None:
+    for number in (10, 9, 100, 2):
+        write_pair(tmp_path / "imgs", number, annotation(look=(number / 1000, 0.0, -1.0)))
+    (tmp_path / "imgs" / "notes.txt").write_text("not a pair")
+    gaze = np.stack([sample.labels["gaze"] for sample in _samples(tmp_path)])
+    np.testing.assert_allclose(gaze[:, 0] / -gaze[:, 2], (0.002, 0.009, 0.010, 0.100), atol=1e-6)
+
+
+def test_missing_root_and_empty_folder(tmp_path: Path) -> None:
+    assert "nowhere: no such folder" in _error(tmp_path / "nowhere")
+    (tmp_path / "1.json").write_text("{}")
+    message = _error(tmp_path, skip_broken=True)
+    assert "no UnityEyes pair" in message
+    assert "1 json" in message
+
+
+@pytest.mark.parametrize("lost", ["jpg", "json"])
+def test_unpaired_files_are_told_before_anything_is_read(tmp_path: Path, lost: str) -> None:
+    for number in (1, 2, 11, 12):
+        write_pair(tmp_path, number)
+    (tmp_path / f"11.{lost}").unlink()
+    (tmp_path / f"12.{lost}").unlink()
+    message = _error(tmp_path)
+    assert f"has no 11.{lost} beside it (2 unpaired" in message
+    assert "skip_broken=true" in message
+    items = list(unityeyes(UnityEyesOptions(root=tmp_path, skip_broken=True)))
+    assert [isinstance(item, Skipped) for item in items] == [False, False, True, True]
+    kept = "json" if lost == "jpg" else "jpg"
+    assert items[2] == Skipped(str(tmp_path / f"11.{kept}"), "has no partner")
+
+
+def _with(**changes: Any) -> Callable[[Path], None]:
+    """Rewrite fields of pair 2; a value of None deletes the field, ``eye_details`` is updated in place."""
+
+    def break_it(folder: Path) -> None:
+        tree = annotation()
+        for key, value in changes.items():
+            place = tree["eye_details"] if key in tree["eye_details"] else tree
+            if value is None:
+                del place[key]
+            else:
+                place[key] = value
+        (folder / "2.json").write_text(simple_json(tree))
+
+    return break_it
+
+
+def _cut(suffix: str) -> Callable[[Path], None]:
+    def break_it(folder: Path) -> None:
+        path = folder / f"2.{suffix}"
+        path.write_bytes(path.read_bytes()[:2000])
+
+    return break_it
+
+
+def _y_down(folder: Path) -> None:
+    tree = annotation()
+    points = [entry.strip("()").split(", ") for entry in tree["interior_margin_2d"]]
+    tree["interior_margin_2d"] = [f"({x}, {480 - float(y):.4f}, {z})" for x, y, z in points]
+    (folder / "2.json").write_text(simple_json(tree))
+
+
+def _nested(folder: Path) -> None:
+    (folder / "2.json").write_text(json.dumps({"cameras": {"cam0": annotation()}}))
+
+
+BROKEN: dict[str, tuple[Callable[[Path], None], str]] = {
+    "truncated jpg": (_cut("jpg"), "2.jpg: not readable as JPG"),
+    "jpg that is none": (lambda folder: (folder / "2.jpg").write_text("hello"), "2.jpg: not readable as JPG"),
+    "empty jpg": (lambda folder: (folder / "2.jpg").write_bytes(b""), "2.jpg: not readable as JPG"),
+    "malformed json": (_cut("json"), "2.json: not readable as JSON"),
+    "list": (lambda folder: (folder / "2.json").write_text("[]"), "2.json: not a JSON object"),
+    "missing key": (_with(iris_2d=None), "2.json: field 'iris_2d' holds no list"),
+    "missing look": (_with(look_vec=None), "2.json: field 'look_vec' is missing"),
+    "missing group": (_with(eye_details=None), "2.json: field 'eye_details' is missing"),
+    "wrong count": (_with(caruncle_2d=["(1, 2, 3)"] * 6), "field 'caruncle_2d' holds 6 entries where 7"),
+    "code": (_with(head_pose="(__import__('os').getcwd(), 1, 2)"), "field 'head_pose' is"),
+    "not finite": (_with(pupil_size="NaN"), "field 'pupil_size' is 'NaN' where 1 finite"),
+    "no direction": (_with(look_vec="(0.0, 0.0, 0.0, 0.0)"), "field 'look_vec' is a zero vector"),
+    "y down": (_y_down, "field 'interior_margin_2d' has y pointing down"),
+    "nested": (_nested, "field 'cameras' marks a derived format"),
+}
+
+
+@pytest.mark.parametrize("kind", BROKEN)
+def test_broken_pairs_are_named_counted_and_skippable(tmp_path: Path, kind: str) -> None:
+    break_it, expected = BROKEN[kind]
+    for number in (1, 2, 3):
+        write_pair(tmp_path, number)
+    break_it(tmp_path)
+    message = _error(tmp_path)  # raised before the intact pair 1 is yielded
+    assert expected in message
+    assert "(1 broken of 3 pairs)" in message
+    assert "skip_broken=true" in message
+    items = list(unityeyes(UnityEyesOptions(root=tmp_path, skip_broken=True)))
+    assert [isinstance(item, Skipped) for item in items] == [False, True, False]
+    assert isinstance(items[1], Skipped)
+    assert items[1].reason in message
+    assert Path(items[1].path).stem == "2"
+
+
+def test_landmarks_of_another_resolution_are_refused(tmp_path: Path) -> None:
+    write_pair(tmp_path, 1, annotation(size=(1920, 1080), centre=(1500.0, 900.0)))
+    with pytest.raises(UserError, match=r"'interior_margin_2d' lies outside 1.jpg \(640x480 px\)"):
+        list(unityeyes(UnityEyesOptions(root=tmp_path)))
+
+
+def test_nothing_readable_is_an_error_even_when_skipping(tmp_path: Path) -> None:
+    write_pair(tmp_path, 1)
+    (tmp_path / "1.json").write_text("{")
+    items = unityeyes(UnityEyesOptions(root=tmp_path, skip_broken=True))
+    assert isinstance(next(items), Skipped)
+    with pytest.raises(UserError, match="none of the 1 pairs is readable"):
+        next(items)
+
+
+@needs_samples
+def test_fixtures_have_the_bytes_of_the_simulator() -> None:
+    text = (SAMPLES / "100.json").read_bytes().decode()
+    tree = json.loads(text)
+    assert simple_json(tree) == text
+    assert list(tree) == list(annotation())
+    for key, value in annotation().items():
+        assert type(value) is type(tree[key])
+        if isinstance(value, list | dict):
+            assert len(value) == len(tree[key])
+
+
+@needs_samples
+def test_real_sample_shows_the_iris_where_the_labels_say() -> None:
+    sample = _samples(SAMPLES)[0]
+    np.testing.assert_allclose(sample.labels["gaze"], (0.6337, -0.3779, -0.6750), atol=1e-4)
+    outline, margin = sample.labels["iris_outline"], sample.labels["margin"]
+    shift = outline.mean(0) - (margin.min(0) + margin.max(0)) / 2
+    assert shift @ sample.labels["gaze"][:2] > 0.9 * np.linalg.norm(shift) * np.linalg.norm(sample.labels["gaze"][:2])
+    y, x = np.mgrid[0:35, 0:55]
+    iris = (x - outline[:, 0].mean()) ** 2 + (y - outline[:, 1].mean()) ** 2 < 6**2
+    sclera = (np.abs(x - 20) < 4) & (np.abs(y - 20) < 4)
+    assert sample.image[0][iris].mean() < 0.4 * sample.image[0][sclera].mean()

@@ -1,0 +1,147 @@
+"""synthreal: make simulated images look real, and keep every label true.
+
+This is the face: every public name, re-exported lazily (PEP 562) so that importing the package loads no heavy
+library. Nothing is discovered or registered here.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from synthreal.config import (
+        AdamConfig as AdamConfig,
+    )
+    from synthreal.config import (
+        ComponentConfig as ComponentConfig,
+    )
+    from synthreal.config import (
+        DataConfig as DataConfig,
+    )
+    from synthreal.config import (
+        EvaluationConfig as EvaluationConfig,
+    )
+    from synthreal.config import (
+        FeatureConfig as FeatureConfig,
+    )
+    from synthreal.config import (
+        HistoryConfig as HistoryConfig,
+    )
+    from synthreal.config import (
+        LossConfig as LossConfig,
+    )
+    from synthreal.config import (
+        OptimizerConfig as OptimizerConfig,
+    )
+    from synthreal.config import (
+        RunConfig as RunConfig,
+    )
+    from synthreal.config import (
+        RuntimeConfig as RuntimeConfig,
+    )
+    from synthreal.config import (
+        ScheduleConfig as ScheduleConfig,
+    )
+    from synthreal.config import (
+        SGDConfig as SGDConfig,
+    )
+    from synthreal.config import (
+        SourceConfig as SourceConfig,
+    )
+    from synthreal.data.pack import Pack as Pack
+    from synthreal.data.writer import write_pack as write_pack
+    from synthreal.errors import UserError as UserError
+    from synthreal.hooks.catalog import Catalog as Catalog
+    from synthreal.hooks.catalog import plugin_manager as plugin_manager
+    from synthreal.hooks.hookspecs import hookimpl as hookimpl
+    from synthreal.hooks.resolve import configure as configure
+    from synthreal.run.evaluate import evaluate as evaluate
+    from synthreal.run.fit import fit as fit
+    from synthreal.run.fit import steps as steps
+    from synthreal.run.prepare import prepare as prepare
+    from synthreal.run.quality import sliced_wasserstein as sliced_wasserstein
+    from synthreal.run.refine import refine_pack as refine_pack
+    from synthreal.run.report import Report as Report
+    from synthreal.run.sheet import contact_sheet as contact_sheet
+    from synthreal.spec import (
+        Batch as Batch,
+    )
+    from synthreal.spec import (
+        DatasetSpec as DatasetSpec,
+    )
+    from synthreal.spec import (
+        EvaluatorSpec as EvaluatorSpec,
+    )
+    from synthreal.spec import (
+        FeatureSpec as FeatureSpec,
+    )
+    from synthreal.spec import (
+        ImageSpec as ImageSpec,
+    )
+    from synthreal.spec import (
+        LabelSpec as LabelSpec,
+    )
+    from synthreal.spec import (
+        NetworkSpec as NetworkSpec,
+    )
+    from synthreal.spec import (
+        Options as Options,
+    )
+    from synthreal.spec import (
+        Sample as Sample,
+    )
+    from synthreal.spec import (
+        Skipped as Skipped,
+    )
+    from synthreal.transform import Refine as Refine
+
+_HOME = {
+    "AdamConfig": "synthreal.config",
+    "Batch": "synthreal.spec",
+    "Catalog": "synthreal.hooks.catalog",
+    "ComponentConfig": "synthreal.config",
+    "DataConfig": "synthreal.config",
+    "DatasetSpec": "synthreal.spec",
+    "EvaluationConfig": "synthreal.config",
+    "EvaluatorSpec": "synthreal.spec",
+    "FeatureConfig": "synthreal.config",
+    "FeatureSpec": "synthreal.spec",
+    "HistoryConfig": "synthreal.config",
+    "ImageSpec": "synthreal.spec",
+    "LabelSpec": "synthreal.spec",
+    "LossConfig": "synthreal.config",
+    "NetworkSpec": "synthreal.spec",
+    "OptimizerConfig": "synthreal.config",
+    "Options": "synthreal.spec",
+    "Pack": "synthreal.data.pack",
+    "Refine": "synthreal.transform",
+    "Report": "synthreal.run.report",
+    "RunConfig": "synthreal.config",
+    "RuntimeConfig": "synthreal.config",
+    "SGDConfig": "synthreal.config",
+    "Sample": "synthreal.spec",
+    "ScheduleConfig": "synthreal.config",
+    "Skipped": "synthreal.spec",
+    "SourceConfig": "synthreal.config",
+    "UserError": "synthreal.errors",
+    "configure": "synthreal.hooks.resolve",
+    "contact_sheet": "synthreal.run.sheet",
+    "evaluate": "synthreal.run.evaluate",
+    "fit": "synthreal.run.fit",
+    "hookimpl": "synthreal.hooks.hookspecs",
+    "plugin_manager": "synthreal.hooks.catalog",
+    "prepare": "synthreal.run.prepare",
+    "refine_pack": "synthreal.run.refine",
+    "sliced_wasserstein": "synthreal.run.quality",
+    "steps": "synthreal.run.fit",
+    "write_pack": "synthreal.data.writer",
+}
+
+__all__ = sorted(_HOME)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'synthreal' has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOME[name]), name)

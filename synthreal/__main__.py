@@ -1,0 +1,5 @@
+"""``python -m synthreal``."""
+
+from synthreal.cli import main
+
+main()

@@ -1,0 +1,216 @@
+"""The command line: every command parses, calls one library function and prints.
+
+Results go to stdout, progress and errors to stderr. Bad input is one line and exit code 2. Heavy libraries are
+imported inside the commands, so that ``--help`` is instant.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from synthreal.errors import UserError
+
+if TYPE_CHECKING:
+    from synthreal.config import RunConfig
+    from synthreal.hooks.catalog import Catalog
+
+app = typer.Typer(
+    help="Make simulated images look real with unlabelled real ones, and keep every label true (S+U learning, SimGAN).",
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+
+Plugins = Annotated[
+    list[str] | None,
+    typer.Option("--plugin", help="A domain: its name, package.module or path/to/domain.py; repeatable."),
+]
+Recipe = Annotated[str | None, typer.Option(help="A recipe of the plugin; default: the one named like it.")]
+ConfigFile = Annotated[Path | None, typer.Option("--config", help="A TOML file of differences over the recipe.")]
+Settings = Annotated[
+    list[str] | None,
+    typer.Option("--set", help="dotted.key=value over recipe and file; the value is TOML; repeatable."),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+Split = Literal["test", "validation"]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
+
+
+@app.command()
+def plugins(as_json: Json = False) -> None:
+    """List installed plugins: distribution, version and what each registers."""
+    from synthreal.hooks.catalog import inventory
+    from synthreal.run.table import plugins_table
+
+    rows = inventory()
+    _show(rows if as_json else plugins_table(rows))
+
+
+@app.command()
+def show(plugin: Plugins = None, recipe: Recipe = None, config: ConfigFile = None, settings: Settings = None) -> None:
+    """Print the resolved configuration as TOML."""
+    catalog = _catalog(plugin)
+    typer.echo(_configured(catalog, recipe, config, settings).to_toml(), nl=False)
+
+
+@app.command()
+def prepare(
+    dataset: Annotated[str, typer.Argument(help="Name of a data set of the plugin, or folder, or pack.")],
+    out: Annotated[Path, typer.Argument(help="The pack to write (.h5); must not exist.")],
+    plugin: Plugins = None,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", help="option=value of the data set; repeatable.")
+    ] = None,
+    role: Annotated[str | None, typer.Option(help="simulated, real, real_labelled, validation or test.")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Images at most; needed for a simulator.")] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of a simulator.")] = 0,
+) -> None:
+    """Write any data set, read or drawn, as a pack."""
+    from synthreal.run.prepare import prepare as run
+    from synthreal.run.progress import counting
+
+    with counting("preparing") as advance:
+        summary = run(
+            _catalog(plugin),
+            dataset,
+            out,
+            settings=settings or (),
+            role=role,
+            limit=limit,
+            seed=seed,
+            on_progress=advance,
+        )
+    _skipped(summary.skipped)
+    typer.echo(f"{summary.path}: {summary.n} images")
+
+
+@app.command()
+def fit(
+    plugin: Plugins = None,
+    recipe: Recipe = None,
+    config: ConfigFile = None,
+    settings: Settings = None,
+    run: Annotated[Path | None, typer.Option("--run", help="Run directory; default runs/<recipe>.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue the run in the directory.")] = False,
+) -> None:
+    """Train a refiner: R alone, D alone, then the game."""
+    from synthreal.run.fit import fit as train
+    from synthreal.run.progress import training
+    from synthreal.settings import parse_settings, read_toml
+    from synthreal.transform import read_config
+
+    differences = ([read_toml(config)] if config else []) + parse_settings(settings or ())
+    if resume and recipe is None and run is not None:
+        stored = read_config(run)
+        catalog = _catalog(plugin or list(stored.plugins))
+        resolved = stored.changed(*differences, source="--set")
+    else:
+        catalog = _catalog(plugin)
+        resolved = _configured(catalog, recipe, config, settings)
+    run_dir = run or Path("runs") / resolved.recipe
+    if resume and run is None:
+        from synthreal.run.directory import holds_run
+
+        if not holds_run(run_dir):
+            raise UserError(f"{run_dir}: no run to resume; fit without --resume, or name it with --run")
+    try:
+        with training(resolved.schedule.total) as on_report:
+            last = train(resolved, catalog, run_dir, resume=resume, on_report=on_report)
+    except KeyboardInterrupt:
+        names = " ".join(f"--plugin {name}" for name in resolved.plugins)
+        typer.echo(f"stopped and saved; continue with: synthreal fit {names} --run {run_dir} --resume", err=True)
+        raise typer.Exit(130) from None
+    done = "was complete already" if last is None else f"step {last.step}"
+    typer.echo(f"{run_dir}: {done}; sheets in {run_dir / 'sheets'}; judge it with: synthreal evaluate {run_dir}")
+
+
+@app.command()
+def refine(
+    run: Annotated[Path, typer.Argument(help="Run directory.")],
+    source: Annotated[Path, typer.Argument(metavar="IN.h5", help="Pack of simulated images.")],
+    target: Annotated[Path, typer.Argument(metavar="OUT.h5", help="Pack to write; must not exist.")],
+    device: Device = "auto",
+    seed: Annotated[int, typer.Option(min=0, help="Seed of noise maps.")] = 0,
+) -> None:
+    """Refine every image of a pack, in order, labels untouched."""
+    from synthreal.run.progress import counting
+    from synthreal.run.refine import refine_pack
+
+    with counting("refining") as advance:
+        summary = refine_pack(run, source, target, device=device, seed=seed, on_progress=advance)
+    typer.echo(f"{summary.path}: {summary.n} refined images")
+
+
+@app.command()
+def evaluate(
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Run directories, fitted with different seeds.")],
+    seeds: Annotated[int, typer.Option(min=1, help="Estimators an arm and run.")] = 1,
+    split: Annotated[Split, typer.Option(help="test, or validation to choose settings.")] = "test",
+    device: Device = "auto",
+    as_json: Json = False,
+) -> None:
+    """Train the domain's estimator on every arm and test it on real images."""
+    from synthreal.run.evaluate import evaluate as judge
+    from synthreal.run.progress import arms
+    from synthreal.run.table import arms_table
+
+    with arms() as on_arm:
+        result = judge(runs, seeds=seeds, split=split, device=device, on_arm=on_arm)
+    _show(result if as_json else arms_table(result))
+
+
+def main() -> None:
+    """The console script: run the app, turn a user's mistake into one line and exit code 2."""
+    try:
+        code = app(sys.argv[1:] or ["--help"], prog_name="synthreal", standalone_mode=False)
+    except UserError as error:
+        code = _complain(str(error))
+    except KeyboardInterrupt:
+        code = 130
+    except Exception as error:  # typer's usage errors, whichever click it carries; anything else goes on
+        if not hasattr(error, "format_message"):
+            raise
+        code = _complain(error.format_message())
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _complain(message: str) -> int:
+    print(f"synthreal: {' '.join(message.split())}", file=sys.stderr)
+    return 2
+
+
+def _show(what: Any) -> None:
+    if isinstance(what, list | dict):
+        typer.echo(json.dumps(what, indent=2))
+        return
+    from rich.console import Console
+
+    Console().print(what)
+
+
+def _skipped(items: Any) -> None:
+    for item in items:
+        typer.echo(f"skipped {item.path}: {item.reason}", err=True)
+    if items:
+        typer.echo(f"{len(items)} unreadable files skipped", err=True)
+
+
+def _catalog(names: list[str] | None) -> Catalog:
+    from synthreal.hooks.catalog import Catalog, available
+
+    if not names:
+        raise UserError(f"name a domain with --plugin; installed: {', '.join(available()) or 'none'}")
+    return Catalog.of(names)
+
+
+def _configured(catalog: Catalog, recipe: str | None, config: Path | None, settings: list[str] | None) -> RunConfig:
+    from synthreal.hooks.resolve import configure
+    from synthreal.settings import parse_settings, read_toml
+
+    differences = ([read_toml(config)] if config else []) + parse_settings(settings or ())
+    return configure(catalog, *differences, recipe=recipe, source=str(config) if config and not settings else "--set")

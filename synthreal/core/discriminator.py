@@ -1,0 +1,86 @@
+"""Discriminators: the paper's local one, built from a list of layers, and the global one of its ablation.
+
+Convention: a logit > 0 means "refined". The paper's head has two maps and a softmax; the logit is their difference
+z_refined - z_real, so D(x) = sigmoid(logit) and the parameter counts are the paper's (gaze 75,906, hands 178,050).
+No normalisation layers: batch statistics would mix real and refined images by accident. No activation on logits.
+Source: SimGAN 2.2, 3.1, 3.2; ``same`` padding makes the gaze map 9x14 for 35x55 and the hand map 7x7 for 224x224.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from synthreal.core.receptive import receptive_field
+from synthreal.spec import Options
+
+
+class Layer(Options):
+    """One layer of a discriminator's trunk."""
+
+    kind: Literal["conv", "pool"] = Field(default="conv", description="Convolution with ReLU, or max-pooling.")
+    maps: int = Field(default=0, ge=0, description="Feature maps of a convolution; a pool keeps its input's.")
+    kernel: int = Field(default=3, ge=1, description="Side in pixels.")
+    stride: int = Field(default=1, ge=1, description="Step in pixels.")
+
+
+def conv(maps: int, kernel: int, stride: int = 1) -> Layer:
+    """A convolution with ReLU."""
+    return Layer(kind="conv", maps=maps, kernel=kernel, stride=stride)
+
+
+def pool(kernel: int, stride: int) -> Layer:
+    """A max-pooling."""
+    return Layer(kind="pool", kernel=kernel, stride=stride)
+
+
+def _trunk(channels: int, layers: Sequence[Layer]) -> tuple[nn.Sequential, int]:
+    modules: list[nn.Module] = []
+    for layer in layers:
+        if layer.kind == "pool":
+            modules.append(nn.MaxPool2d(layer.kernel, layer.stride, padding=layer.kernel // 2))
+        else:
+            modules += [
+                nn.Conv2d(channels, layer.maps, layer.kernel, layer.stride, padding=layer.kernel // 2),
+                nn.ReLU(),
+            ]
+            channels = layer.maps
+    return nn.Sequential(*modules), channels
+
+
+class LocalDiscriminator(nn.Module):
+    """D: ``(B, C, H, W)`` in [0, 1] to a map of logits ``(B, 1, h, w)``, one for each local patch."""
+
+    def __init__(self, channels: int, layers: Sequence[Layer]) -> None:
+        super().__init__()
+        self.trunk, maps = _trunk(channels, layers)
+        self.head = nn.Conv2d(maps, 2, 1)
+        self.receptive_field = receptive_field([(layer.kernel, layer.stride) for layer in layers])
+
+    def forward(self, image: Tensor) -> Tensor:
+        """``(B, C, H, W)`` in [0, 1] to logits ``(B, 1, h, w)``, > 0 means refined."""
+        real, refined = self.head(self.trunk(2 * image - 1)).float().chunk(2, dim=1)
+        return torch.sub(refined, real)
+
+
+class GlobalDiscriminator(nn.Module):
+    """The ablation's D (paper 3.3): a fully connected layer looks at the whole image: ``(B, C, H, W) -> (B, 1, 1, 1)``.
+
+    It accepts images of the one size it was built for.
+    """
+
+    def __init__(self, channels: int, height: int, width: int, layers: Sequence[Layer]) -> None:
+        super().__init__()
+        self.trunk, _ = _trunk(channels, layers)
+        with torch.no_grad():
+            features = self.trunk(torch.zeros(1, channels, height, width)).numel()
+        self.head = nn.Linear(features, 2)
+
+    def forward(self, image: Tensor) -> Tensor:
+        """``(B, C, H, W)`` in [0, 1] to logits ``(B, 1, 1, 1)``, > 0 means refined."""
+        real, refined = self.head(self.trunk(2 * image - 1).flatten(1)).float().chunk(2, dim=1)
+        return torch.sub(refined, real)[:, :, None, None]

@@ -1,0 +1,78 @@
+"""psi: the feature transforms on which self-regularization compares x and R(x) (paper Eq. 4 and 2.1).
+
+Each is a module ``(B, C, H, W)`` in [0, 1] to ``(B, D, h, w)``, differentiable, without trained parameters of its
+own. The paper uses the identity for all its numbers, the channel mean for its colour figure, and names image
+derivatives and learned transforms. kornia does the filtering and is imported only when one is built.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+
+class Gradients(nn.Module):
+    """Image derivatives by Sobel filters: ``(B, C, H, W) -> (B, 2C, H, W)``, x then y for each channel."""
+
+    def forward(self, image: Tensor) -> Tensor:
+        """``(B, C, H, W) -> (B, 2C, H, W)``."""
+        from kornia.filters import spatial_gradient
+
+        return spatial_gradient(image, mode="sobel", order=1, normalized=True).flatten(1, 2)
+
+
+class ChannelMean(nn.Module):
+    """The mean over channels, so that colour is free to change: ``(B, C, H, W) -> (B, 1, H, W)``."""
+
+    def forward(self, image: Tensor) -> Tensor:
+        """``(B, C, H, W) -> (B, 1, H, W)``."""
+        return image.mean(dim=1, keepdim=True)
+
+
+class Blur(nn.Module):
+    """A Gaussian blur, so that texture finer than ``sigma`` pixels is free to change."""
+
+    def __init__(self, sigma: float) -> None:
+        super().__init__()
+        self.sigma = sigma
+        self.side = 2 * max(1, round(3 * sigma)) + 1
+
+    def forward(self, image: Tensor) -> Tensor:
+        """``(B, C, H, W) -> (B, C, H, W)``."""
+        from kornia.filters import gaussian_blur2d
+
+        return gaussian_blur2d(image, (self.side, self.side), (self.sigma, self.sigma), border_type="replicate")
+
+
+class Laplacian(nn.Module):
+    """The Laplacian, so that brightness and slow shading are free to change."""
+
+    def __init__(self, kernel: int) -> None:
+        super().__init__()
+        self.kernel = kernel
+
+    def forward(self, image: Tensor) -> Tensor:
+        """``(B, C, H, W) -> (B, C, H, W)``."""
+        from kornia.filters import laplacian
+
+        return laplacian(image, self.kernel, border_type="replicate", normalized=True)
+
+
+class Learned(nn.Module):
+    """The features of a given module ``(B, C, H, W) -> (B, D, h, w)``, frozen; gradients pass through it."""
+
+    def __init__(self, module: nn.Module) -> None:
+        super().__init__()
+        self.module = module
+        for parameter in module.parameters():
+            parameter.requires_grad_(False)
+
+    def forward(self, image: Tensor) -> Tensor:
+        """``(B, C, H, W) -> (B, D, h, w)``."""
+        features: Tensor = self.module(image)
+        return features
+
+    @classmethod
+    def load(cls, path: str) -> Learned:
+        """From a program saved with ``torch.export.save``; its batch dimension must be dynamic."""
+        return cls(torch.export.load(path).module())

@@ -1,0 +1,65 @@
+"""The history of refined images: D keeps seeing what R painted before, so R cannot return to old artefacts.
+
+Source: SimGAN 2.3. The buffer holds ``size`` images, preallocated on the device; nothing passes through the host.
+Each D update shows b/2 fresh and b/2 past images, then the fresh half replaces b/2 random slots. While the buffer
+fills, the fresh half is appended instead.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+DTYPES = {"uint8": torch.uint8, "float16": torch.float16, "float32": torch.float32}
+
+
+class History:
+    """A device-resident buffer of past refined images.
+
+    Args:
+        size: images kept.
+        shape: ``(C, H, W)`` of one image.
+        dtype: "uint8" (quantised to 255 levels), "float16" or "float32".
+        device: where the buffer lives.
+    """
+
+    def __init__(self, size: int, shape: tuple[int, int, int], *, dtype: str = "uint8", device: torch.device) -> None:
+        self.images = torch.zeros((size, *shape), dtype=DTYPES[dtype], device=device)
+        self.filled = 0
+
+    def __len__(self) -> int:
+        return self.filled
+
+    def draw(self, count: int, generator: torch.Generator) -> Tensor:
+        """Different past images, float32 ``(count, C, H, W)`` in [0, 1]. Needs ``len(self) >= count``."""
+        if count > self.filled:
+            raise ValueError(f"history holds {self.filled} images, asked for {count}")
+        slots = torch.randperm(self.filled, generator=generator, device=self.images.device)[:count]
+        past = self.images[slots]
+        return past.float() / 255 if past.dtype == torch.uint8 else past.float()
+
+    def push(self, images: Tensor, generator: torch.Generator) -> None:
+        """Remember images ``(n, C, H, W)`` in [0, 1]: append while there is room, then replace random slots."""
+        size = self.images.shape[0]
+        stored = images.detach()
+        if self.images.dtype == torch.uint8:
+            stored = (stored * 255).round_().clamp_(0, 255)
+        stored = stored[:size].to(self.images.dtype)
+        room = min(size - self.filled, stored.shape[0])
+        rest = stored.shape[0] - room
+        if rest:
+            slots = torch.randperm(self.filled, generator=generator, device=self.images.device)[:rest]
+            self.images[slots] = stored[room:][: slots.shape[0]]
+        self.images[self.filled : self.filled + room] = stored[:room]
+        self.filled += room
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a checkpoint needs."""
+        return {"images": self.images[: self.filled].cpu(), "filled": self.filled}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore :meth:`state_dict`."""
+        self.filled = int(state["filled"])
+        self.images[: self.filled] = state["images"].to(self.images.device)

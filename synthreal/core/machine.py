@@ -1,0 +1,46 @@
+"""The machine a run finds itself on: its device, and the precision that device computes fastest in."""
+
+from __future__ import annotations
+
+import torch
+
+from synthreal.errors import UserError
+
+
+def device_of(name: str) -> torch.device:
+    """The device "auto", "cpu", "cuda" or "cuda:N" stands for. Raises ``UserError`` when it does not exist."""
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise UserError(f"runtime.device: {name!r} is not a device; use auto, cpu, cuda or cuda:N") from None
+    if device.type not in ("cpu", "cuda"):
+        raise UserError(f"runtime.device: {name!r} is not supported; use auto, cpu, cuda or cuda:N")
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise UserError(
+            f"runtime.device: {name!r} is not here ({torch.cuda.device_count()} GPUs found); use auto or cpu"
+        )
+    return device
+
+
+def precision_of(name: str, device: torch.device) -> str:
+    """The precision "auto" stands for: "bfloat16" on GPUs from Ampere on and CPUs with AVX512-BF16, else "float32"."""
+    if name != "auto":
+        return name
+    if device.type == "cuda":
+        return "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float32"
+    capabilities: dict[str, bool] = getattr(
+        torch.cpu, "get_capabilities", dict
+    )()  # absent before torch 2.12: float32 there
+    return "bfloat16" if capabilities.get("avx512_bf16", False) else "float32"
+
+
+def autocast_of(precision: str) -> torch.dtype | None:
+    """The dtype networks autocast to, None for float32."""
+    return torch.bfloat16 if precision == "bfloat16" else None
+
+
+def generator_of(seed: int, device: torch.device) -> torch.Generator:
+    """A generator on the device, seeded."""
+    return torch.Generator(device).manual_seed(seed)

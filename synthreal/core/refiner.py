@@ -1,0 +1,97 @@
+"""The refiner R: a fully convolutional residual network that repaints an image and keeps its size.
+
+Source: SimGAN 2.1 and 3.1. Gaze: 3x3 stem to 64 maps, 4 blocks, 1x1 head (296,129 parameters, receptive field 19);
+hands: 7x7, 10 blocks (4,018,625 parameters, receptive field 127). Images are [0, 1] outside and [-1, 1] inside,
+where the tanh head lives. Two options go beyond the paper: the padding of the convolutions (zeros paint a frame
+along the border) and Gaussian noise maps joined to the input, so that one image has many refined versions.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from synthreal.core.receptive import receptive_field
+
+Padding = Literal["zeros", "replicate", "reflect"]
+
+
+class ResidualBlock(nn.Module):
+    """conv, ReLU, conv, add the input, ReLU: ``(B, width, H, W) -> same``."""
+
+    def __init__(self, width: int, kernel: int, padding: Padding) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(width, width, kernel, padding=kernel // 2, padding_mode=padding)
+        self.second = nn.Conv2d(width, width, kernel, padding=kernel // 2, padding_mode=padding)
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """``(B, width, H, W) -> (B, width, H, W)``."""
+        return torch.relu(maps + self.second(torch.relu(self.first(maps))))
+
+
+class Refiner(nn.Module):
+    """R: ``(B, C, H, W)`` in [0, 1] to the same, any H and W.
+
+    Args:
+        channels: C of the images.
+        kernel: odd side of the stem's and blocks' convolutions in pixels.
+        blocks: residual blocks.
+        width: feature maps.
+        padding: how convolutions see beyond the border.
+        noise_channels: K Gaussian maps joined to the input; 0 is the paper.
+    """
+
+    def __init__(
+        self,
+        channels: int = 1,
+        *,
+        kernel: int = 3,
+        blocks: int = 4,
+        width: int = 64,
+        padding: Padding = "zeros",
+        noise_channels: int = 0,
+    ) -> None:
+        super().__init__()
+        self.noise_channels = noise_channels
+        self.stem = nn.Conv2d(channels + noise_channels, width, kernel, padding=kernel // 2, padding_mode=padding)
+        self.blocks = nn.Sequential(*(ResidualBlock(width, kernel, padding) for _ in range(blocks)))
+        self.head = nn.Conv2d(width, channels, 1)
+        self.receptive_field = receptive_field([(kernel, 1)] * (1 + 2 * blocks) + [(1, 1)])
+
+    def forward(self, image: Tensor, noise: Tensor | None = None) -> Tensor:
+        """Refine images.
+
+        Args:
+            image: ``(B, C, H, W)`` in [0, 1].
+            noise: ``(B, K, H, W)`` standard normal, needed exactly when K > 0.
+
+        Returns:
+            ``(B, C, H, W)`` in [0, 1].
+        """
+        if (noise is None) != (self.noise_channels == 0):
+            raise ValueError(
+                f"this refiner takes {self.noise_channels} noise maps, given {0 if noise is None else noise.shape[1]}"
+            )
+        maps = 2 * image - 1
+        if noise is not None:
+            maps = torch.cat([maps, noise.to(maps.dtype)], dim=1)
+        maps = self.blocks(torch.relu(self.stem(maps)))
+        return (torch.tanh(self.head(maps).float()) + 1) / 2
+
+
+def refine(refiner: nn.Module, image: Tensor, generator: torch.Generator | None) -> Tensor:
+    """R(x) with fresh noise maps where the refiner asks for them: ``(B, C, H, W) -> (B, C, H, W)``.
+
+    Noise is drawn on the generator's device (the image's when None), so the same generator state gives the same result.
+    """
+    noise_channels = getattr(refiner, "noise_channels", 0)
+    if not noise_channels:
+        out: Tensor = refiner(image)
+        return out
+    shape = (image.shape[0], noise_channels, *image.shape[-2:])
+    device = image.device if generator is None else generator.device
+    noise = torch.randn(shape, generator=generator, device=device).to(image.device)
+    out = refiner(image, noise)
+    return out

@@ -1,0 +1,145 @@
+"""A simulator as a data set: endless batches that are a function of a seed and a position.
+
+Two streams come from one seed. Training asks for ``draw(position, n)``, one generator per position. A data set of a
+fixed size is made of **blocks of 256**: image ``i`` is row ``i % 256`` of block ``i // 256``, each block drawn with its
+own generator, so image ``i`` is the same whether a hundred or a million are drawn. The device is part of the function:
+torch's CUDA generator draws other numbers than its CPU generator.
+
+Drawn images pass through the stored dtype of the domain: a refiner must not tell simulated from real images by grey
+levels that no file could hold.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from synthreal.data.encoding import from_unit, to_unit, torch_dtype
+from synthreal.data.resident import Resident
+from synthreal.data.seed import derived_generator
+from synthreal.errors import UserError
+from synthreal.spec import Batch, DatasetSpec, ImageSpec, Role
+
+BLOCK = 256
+_CHECK_EVERY_CUDA = 16
+
+
+class Drawn:
+    """A simulator opened in a role.
+
+    Values that are not finite raise ``UserError``: on the CPU at once, on CUDA, where looking costs a
+    synchronisation, at the first draw, then at most 16 draws later.
+
+    Args:
+        spec: a data set with ``render``.
+        options: its options.
+        seed: of everything it draws.
+        device: where it draws.
+        image: the run's images; what is drawn must have this shape and takes its levels.
+        role: ``real`` drops the labels; None takes the role of ``spec``.
+    """
+
+    def __init__(
+        self,
+        spec: DatasetSpec,
+        options: Any,
+        seed: int,
+        device: torch.device,
+        image: ImageSpec,
+        role: Role | None = None,
+    ) -> None:
+        if spec.render is None:
+            raise TypeError(f"data set {spec.name!r} is read from files; it cannot draw")
+        self.spec = spec
+        self.options = options
+        self.seed = seed
+        self.device = torch.device(device)
+        self.image = image
+        self.role: Role = role or spec.role
+        self.labels = () if self.role == "real" else spec.labels
+        self._render = spec.render
+        self._draws = 0
+        self._bad = torch.zeros((), dtype=torch.bool, device=self.device)
+
+    @property
+    def label_names(self) -> tuple[str, ...]:
+        """Names of the labels."""
+        return tuple(label.name for label in self.labels)
+
+    def draw(self, position: int, n: int) -> Batch:
+        """``n`` images float32 ``(n, C, H, W)`` in [0, 1] with labels: a function of (seed, position, n) alone."""
+        stored, labels = self._stored(n, derived_generator(self.device, position, *self._stream, "draw"))
+        return Batch(to_unit(stored), labels)
+
+    def draw_range(self, start: int, stop: int) -> Batch:
+        """Images ``start`` to ``stop - 1`` of the fixed data set of this seed, float32 in [0, 1], with labels."""
+        held = self._gather(start, stop)
+        return Batch(to_unit(held.image), held.labels)
+
+    def blocks(self, start: int, stop: int) -> Iterator[tuple[Tensor, dict[str, Tensor]]]:
+        """The same images, at most 256 at a time, in stored dtype on the device: what a pack is written from."""
+        for block in range(start // BLOCK, -(-stop // BLOCK)):
+            stored, labels = self._stored(BLOCK, derived_generator(self.device, block, *self._stream, "block"), True)
+            rows = slice(max(start - block * BLOCK, 0), min(stop - block * BLOCK, BLOCK))
+            yield stored[rows], {name: values[rows] for name, values in labels.items()}
+
+    def to_resident(self, count: int) -> Resident:
+        """The first ``count`` images of the fixed data set, held on the device."""
+        return self._gather(0, count)
+
+    @property
+    def _stream(self) -> tuple[str | int, ...]:
+        return (self.spec.name, self.spec.role, self.seed)
+
+    def _gather(self, start: int, stop: int) -> Resident:
+        if not 0 <= start < stop:
+            raise ValueError(f"images {start}..{stop} of a drawn data set: give 0 <= start < stop")
+        n = stop - start
+        image = torch.empty((n, *self.image.shape), dtype=torch_dtype(self.image.dtype), device=self.device)
+        kept: dict[str, Tensor] = {}
+        done = 0
+        for pixels, labels in self.blocks(start, stop):
+            rows = slice(done, done + len(pixels))
+            image[rows] = pixels
+            for name, values in labels.items():
+                if name not in kept:
+                    kept[name] = values.new_empty((n, *values.shape[1:]))
+                kept[name][rows] = values
+            done = rows.stop
+        return Resident(image, kept)
+
+    def _stored(self, n: int, generator: torch.Generator, look: bool = False) -> tuple[Tensor, dict[str, Tensor]]:
+        """One call of ``render``, checked and quantised; ``look`` forces the check for finite values now."""
+        with torch.no_grad():
+            batch = self._render(self.options, n, generator)
+            where = f"data set {self.spec.name!r}"
+            if batch.image.shape != (n, *self.image.shape):
+                found = "x".join(map(str, batch.image.shape[1:]))
+                raise UserError(
+                    f"{where}: draws images {found}, this run uses {self.image}; use a simulator of this domain"
+                )
+            missing = [label for label in self.labels if label.name not in batch.labels]
+            if missing:
+                raise UserError(
+                    f"{where}: render returns no label {missing[0].name!r}; return it or drop its LabelSpec"
+                )
+            labels = {label.name: batch.labels[label.name] for label in self.labels}
+            for label in self.labels:
+                if (shape := labels[label.name].shape) != (n, *label.shape):
+                    raise UserError(
+                        f"{where}: label {label.name!r} is {tuple(shape[1:])}, its LabelSpec says {label.shape}"
+                    )
+            self._watch([batch.image, *labels.values()], look)
+            return from_unit(batch.image, self.image.dtype), labels
+
+    def _watch(self, tensors: list[Tensor], look: bool) -> None:
+        for values in tensors:
+            if values.is_floating_point():
+                self._bad |= ~torch.isfinite(values).all()
+        due = self.device.type != "cuda" or self._draws % _CHECK_EVERY_CUDA == 0
+        self._draws += 1
+        if (due or look) and bool(self._bad):
+            raise UserError(f"data set {self.spec.name!r}: drew a NaN or infinite value; correct render or its options")

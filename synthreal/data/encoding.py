@@ -1,0 +1,109 @@
+"""How images are stored, and the exact way between a stored image and float32 in [0, 1].
+
+On disk an image is uint8, uint16 or float16. On a device it keeps its size per pixel: uint8 and float16 stay what
+they are, uint16 is held as **int16 with the same bits**. Why: torch has few uint16 operators (no ``index_select`` on
+CUDA among others), and int32 would double the memory of a depth data set that has to fit on one GPU. So in this
+package a stored *tensor* of dtype int16 always means uint16 bits; only this module interprets it.
+
+Integers map to [0, 1] by their dtype's maximum with a correctly rounded division, so the CPU, CUDA and numpy agree to
+the bit (a division by a Python number on CUDA multiplies by the reciprocal instead), and
+``from_unit(to_unit(x)) == x`` for every stored value.
+"""
+
+from __future__ import annotations
+
+from typing import get_args, overload
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from synthreal.spec import StoredDtype
+
+STORED_DTYPES: tuple[StoredDtype, ...] = get_args(StoredDtype)
+_MAXIMUM: dict[StoredDtype, float] = {"uint8": 255.0, "uint16": 65535.0, "float16": 1.0}
+_TORCH: dict[StoredDtype, torch.dtype] = {"uint8": torch.uint8, "uint16": torch.int16, "float16": torch.float16}
+
+
+def maximum(dtype: StoredDtype) -> float:
+    """The stored value that means 1.0."""
+    return _MAXIMUM[dtype]
+
+
+def torch_dtype(dtype: StoredDtype) -> torch.dtype:
+    """The dtype of a stored image on a device: uint16 is int16 with the same bits."""
+    return _TORCH[dtype]
+
+
+def stored_tensor(array: np.ndarray) -> Tensor:
+    """A stored array ``(..., H, W)`` uint8, uint16 or float16 as a host tensor of the same bits; shares memory."""
+    if array.dtype.name not in STORED_DTYPES:
+        raise TypeError(f"a stored image is one of {', '.join(STORED_DTYPES)}, not {array.dtype}")
+    array = np.require(array, requirements=["C", "W"])
+    return torch.from_numpy(array.view(np.int16) if array.dtype == np.uint16 else array)
+
+
+def stored_array(tensor: Tensor) -> np.ndarray:
+    """The way back from :func:`stored_tensor`: a stored tensor on any device as a numpy array of the same bits."""
+    if tensor.dtype not in _TORCH.values():
+        raise TypeError(f"a stored image tensor is one of {', '.join(map(str, _TORCH.values()))}, not {tensor.dtype}")
+    array: np.ndarray = tensor.detach().cpu().contiguous().numpy()
+    return array.view(np.uint16) if tensor.dtype == torch.int16 else array
+
+
+@overload
+def to_unit(stored: np.ndarray) -> np.ndarray: ...
+@overload
+def to_unit(stored: Tensor) -> Tensor: ...
+def to_unit(stored: np.ndarray | Tensor) -> np.ndarray | Tensor:
+    """A stored image of any shape as float32 in [0, 1], array to array, tensor to tensor on the same device."""
+    if isinstance(stored, np.ndarray):
+        return to_unit(stored_tensor(stored)).numpy()
+    if stored.dtype == torch.float16:
+        return stored.float()
+    if stored.dtype == torch.uint8:
+        unit, top = stored.float(), 255.0
+    elif stored.dtype == torch.int16:
+        unit, top = (stored.int() & 0xFFFF).float(), 65535.0
+    else:
+        raise TypeError(f"a stored image tensor is uint8, int16 (uint16 bits) or float16, not {stored.dtype}")
+    return unit.div_(torch.full((), top, device=stored.device))
+
+
+def from_unit(image: Tensor, dtype: StoredDtype) -> Tensor:
+    """A finite float image of any shape as a stored tensor on its device: clamped to [0, 1], rounded half to even."""
+    image = image.detach().float().clamp(0.0, 1.0)
+    if dtype == "float16":
+        return image.half()
+    level = (image * _MAXIMUM[dtype]).round_()
+    if dtype == "uint8":
+        return level.to(torch.uint8)
+    whole = level.to(torch.int32)
+    return torch.where(whole > 0x7FFF, whole - 0x10000, whole).to(torch.int16)
+
+
+def label_array(array: np.ndarray) -> np.ndarray:
+    """A label in the dtype it has on a device: floats become float32, uint16 int32, uint32 and uint64 int64."""
+    if array.dtype.kind == "f":
+        return array.astype(np.float32, copy=False)
+    if array.dtype == np.uint16:
+        return array.astype(np.int32)
+    if array.dtype in (np.uint32, np.uint64):
+        return array.astype(np.int64)
+    return array
+
+
+def label_tensor(array: np.ndarray) -> Tensor:
+    """:func:`label_array` as a host tensor ``(B, *L)``."""
+    return torch.from_numpy(np.require(label_array(array), requirements=["C", "W"]))
+
+
+def first_bad(array: np.ndarray, *, unit: bool = False) -> int | None:
+    """Index along the first axis of the first entry that is not finite (``unit``: or outside [0, 1]), or None."""
+    if array.dtype.kind != "f" or array.size == 0:
+        return None
+    low, high = array.min(), array.max()  # NaN and infinities show in the extremes: one pass when all is well
+    if np.isfinite(low) and np.isfinite(high) and (not unit or (low >= 0 and high <= 1)):
+        return None
+    good = (array >= 0) & (array <= 1) if unit else np.isfinite(array)
+    return int(np.argmin(good.reshape(len(array), -1).all(axis=1)))

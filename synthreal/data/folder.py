@@ -1,0 +1,102 @@
+"""The built-in ``folder`` data set: every image file below a folder, in its own size and depth.
+
+Kept as found: grey (1 channel), grey with alpha (2), RGB (3), RGBA (4), each uint8, and 16-bit grey as uint16.
+Converted: palettes, CMYK, YCbCr and the like to RGB, 1-bit to uint8. Pillow decodes 16-bit *colour* to 8 bits per
+channel and the first page of a multi-page TIFF; EXIF rotation is not applied, because a rotated eye is another gaze.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from pydantic import Field
+
+from synthreal.errors import UserError
+from synthreal.spec import Options, Sample, Skipped
+
+SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
+_NATIVE = {"L", "LA", "RGB", "RGBA"}
+
+
+class FolderOptions(Options):
+    """Options of the built-in ``folder`` data set."""
+
+    root: str = Field(description="the folder; its png, jpg, jpeg, tif, tiff and bmp files are the data set")
+    recursive: bool = Field(default=True, description="also take the files of folders below it, links followed")
+
+
+def read_folder(options: FolderOptions) -> Iterator[Sample | Skipped]:
+    """Every image file in the order of its path below ``root``; unreadable ones as ``Skipped``.
+
+    Images are ``(C, H, W)`` in native size, uint8 or uint16, without labels.
+
+    Raises:
+        UserError: no such folder, no image file in it, or not one of them readable.
+    """
+    root = Path(options.root).expanduser()
+    if not root.is_dir():
+        raise UserError(f"{options.root}: no such folder; correct the option `root` of the data set 'folder'")
+    files = image_files(root, options.recursive)
+    if not files:
+        raise UserError(f"{root}: no image file ({', '.join(SUFFIXES)}) in it; correct the option `root`")
+    return _read(root, files)
+
+
+def image_files(root: Path, recursive: bool = True) -> list[Path]:
+    """The image files below ``root`` by suffix in any case, sorted by relative path; each folder is visited once."""
+
+    def refuse(error: OSError) -> None:
+        raise UserError(f"{error.filename}: folder cannot be listed ({error.strerror}); correct its permissions")
+
+    files: list[Path] = []
+    seen: set[str] = set()
+    for folder, below, names in os.walk(root, onerror=refuse, followlinks=True):
+        real = os.path.realpath(folder)
+        if real in seen or not recursive:
+            below.clear()
+        if real not in seen:
+            files += [Path(folder, name) for name in names if name.lower().endswith(SUFFIXES)]
+        seen.add(real)
+    return sorted(files, key=lambda file: file.relative_to(root).as_posix())
+
+
+def read_image(file: Path) -> np.ndarray:
+    """One image file as ``(C, H, W)`` uint8, or uint16 for 16-bit grey; raises what the decoder raises."""
+    with Image.open(file) as opened:
+        opened.load()
+        mode = opened.mode
+        if mode == "F":
+            raise ValueError("32-bit float pixels; save it with 8 or 16 bits")
+        if mode == "I" or mode.startswith("I;16"):
+            pixels = np.asarray(opened)
+            if pixels.min() < 0 or pixels.max() > 65535:
+                raise ValueError("32-bit integer pixels; save it with 8 or 16 bits")
+            return np.ascontiguousarray(pixels.astype(np.uint16)[None])
+        if mode == "1":
+            pixels = np.asarray(opened.convert("L"))
+        elif mode in _NATIVE:
+            pixels = np.asarray(opened)
+        else:
+            pixels = np.asarray(opened.convert("RGB"))
+    return np.ascontiguousarray(pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1))
+
+
+def _read(root: Path, files: list[Path]) -> Iterator[Sample | Skipped]:
+    first: Skipped | None = None
+    readable = 0
+    for file in files:
+        try:
+            pixels = read_image(file)
+        except Exception as error:  # decoders raise anything on broken bytes; the reason is kept and counted
+            skipped = Skipped(str(file), " ".join(str(error).split()) or type(error).__name__)
+            first = first or skipped
+            yield skipped
+            continue
+        readable += 1
+        yield Sample(pixels)
+    if not readable and first is not None:
+        raise UserError(f"{root}: not one of its {len(files)} image files is readable; {first.path}: {first.reason}")

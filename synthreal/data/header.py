@@ -1,0 +1,95 @@
+"""What a pack says about itself: the attributes of its HDF5 root.
+
+===============  =============================================================================
+attribute        content
+===============  =============================================================================
+synthreal_pack   version of the format, an integer; this library writes 1 and reads up to 1
+role             what the images are for (``real`` never has labels)
+dataset          name of the data set they came from
+image            the ``ImageSpec`` as a JSON object
+labels           the ``LabelSpec`` list as JSON
+options          the data set's options as a JSON object
+versions         distribution name -> version, as a JSON object
+skipped          ``[[path, reason], ...]``: what could not be read, as JSON
+limit            the number of images asked for, as JSON (null: all there are)
+===============  =============================================================================
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from synthreal.errors import UserError
+from synthreal.spec import ROLES, ImageSpec, LabelSpec, Role, Skipped
+
+FORMAT = 1
+_VERSION_KEY = "synthreal_pack"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Header:
+    """The attributes of one pack, typed."""
+
+    image: ImageSpec
+    labels: tuple[LabelSpec, ...]
+    role: Role
+    name: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+    versions: Mapping[str, str] = field(default_factory=dict)
+    skipped: tuple[Skipped, ...] = ()
+    limit: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.role not in ROLES:
+            raise UserError(f"data set {self.name!r}: role {self.role!r} is not one of {', '.join(ROLES)}")
+        names = [label.name for label in self.labels]
+        for name in names:
+            if not name or "/" in name or name == "." or names.count(name) > 1:
+                raise UserError(
+                    f"data set {self.name!r}: label name {name!r} is empty, repeated or holds a '/'; rename it"
+                )
+
+    def to_attributes(self) -> dict[str, Any]:
+        """The attributes to write."""
+        return {
+            _VERSION_KEY: FORMAT,
+            "role": self.role,
+            "dataset": self.name,
+            "image": json.dumps(asdict(self.image)),
+            "labels": json.dumps([asdict(label) for label in self.labels]),
+            "options": json.dumps(dict(self.options), default=str),
+            "versions": json.dumps(dict(self.versions)),
+            "skipped": json.dumps([[item.path, item.reason] for item in self.skipped]),
+            "limit": json.dumps(self.limit),
+        }
+
+    @classmethod
+    def from_attributes(cls, attributes: Mapping[str, Any], path: Path) -> Header:
+        """Read them back; ``UserError`` when they are not ours, newer than this library, or damaged."""
+        if _VERSION_KEY not in attributes:
+            raise UserError(f"{path}: an HDF5 file but not a synthreal pack; make one with `synthreal prepare`")
+        try:
+            version = int(attributes[_VERSION_KEY])
+            if version > FORMAT:
+                raise UserError(
+                    f"{path}: pack format {version}, this synthreal reads up to {FORMAT}; "
+                    "upgrade synthreal or prepare the pack again"
+                )
+            labels = json.loads(attributes["labels"])
+            limit = json.loads(attributes["limit"])
+            return cls(
+                image=ImageSpec(**json.loads(attributes["image"])),
+                labels=tuple(LabelSpec(item["name"], tuple(item["shape"]), item["unit"]) for item in labels),
+                role=attributes["role"],
+                name=str(attributes["dataset"]),
+                options=dict(json.loads(attributes["options"])),
+                versions=dict(json.loads(attributes["versions"])),
+                skipped=tuple(Skipped(str(where), str(why)) for where, why in json.loads(attributes["skipped"])),
+                limit=None if limit is None else int(limit),
+            )
+        except (KeyError, TypeError, ValueError, OSError) as error:
+            raise UserError(f"{path}: its attributes are damaged ({error}); prepare the pack again") from error

@@ -1,0 +1,205 @@
+"""The one on-disk format: an HDF5 file of images and labels, read whole, in slices or by index.
+
+``/image (N, C, H, W)`` in stored dtype and ``/labels/<name> (N, *L)``, chunked along N and not compressed; the root
+attributes are described in :mod:`synthreal.data.header`. A pack of role ``real`` has no ``/labels``: labels of real
+images cannot leak into training because they are not in the file. Writing is in :mod:`synthreal.data.writer`.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from itertools import pairwise
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import h5py
+import numpy as np
+from pydantic import Field
+
+from synthreal.data.digest import ContentHash
+from synthreal.data.header import Header
+from synthreal.data.writer import PackSummary, PackWriter, write_pack
+from synthreal.errors import UserError
+from synthreal.spec import ImageSpec, LabelSpec, Options, Role, Sample, Skipped
+
+__all__ = ["Pack", "PackOptions", "PackSummary", "PackWriter", "read_pack", "write_pack"]
+
+_BLOCK_BYTES = 16 << 20
+
+
+class Pack:
+    """A pack opened for reading; ``len(pack)`` images.
+
+    The file is opened per process on first use, so a pack survives fork and pickling. Everything that can be wrong
+    with the file (not HDF5, truncated, not a pack, newer, shapes at odds with its header) raises ``UserError`` here.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        self._file: Any = None
+        self._pid = -1
+        file = self._open()
+        try:
+            self.header = Header.from_attributes(file.attrs, self.path)
+            self._n = self._check(file)
+        except UserError:
+            self.close()
+            raise
+
+    def __len__(self) -> int:
+        return self._n
+
+    @property
+    def image(self) -> ImageSpec:
+        """The images."""
+        return self.header.image
+
+    @property
+    def labels(self) -> tuple[LabelSpec, ...]:
+        """The labels in the file; empty for role ``real``."""
+        return self.header.labels
+
+    @property
+    def role(self) -> Role:
+        """What the images are for."""
+        return self.header.role
+
+    @property
+    def name(self) -> str:
+        """The data set they came from."""
+        return self.header.name
+
+    @property
+    def options(self) -> Mapping[str, Any]:
+        """The options that data set was read or drawn with."""
+        return self.header.options
+
+    @property
+    def skipped(self) -> tuple[Skipped, ...]:
+        """What could not be read when the pack was written."""
+        return self.header.skipped
+
+    @property
+    def label_dtypes(self) -> dict[str, np.dtype[Any]]:
+        """Stored dtype of each label."""
+        return {label.name: self._open()["labels"][label.name].dtype for label in self.labels}
+
+    def read(
+        self, which: slice | np.ndarray, names: tuple[str, ...] | None = None
+    ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+        """Images ``(B, C, H, W)`` in stored dtype and labels ``(B, *L)`` as written.
+
+        Args:
+            which: a slice without step, or strictly increasing indices ``(B,)``.
+            names: the labels to read; None reads all.
+
+        Raises:
+            UserError: the file cannot be read there (damaged, or removed while open).
+        """
+        file = self._open()
+        wanted = [label.name for label in self.labels] if names is None else list(names)
+        try:
+            image = _rows(file["image"], which)
+            return image, {name: _rows(file["labels"][name], which) for name in wanted}
+        except (OSError, RuntimeError) as error:
+            raise UserError(f"{self.path}: damaged, images cannot be read ({error}); prepare the pack again") from error
+
+    def blocks(
+        self, limit: int | None = None, names: tuple[str, ...] | None = None
+    ) -> Iterator[tuple[int, np.ndarray, dict[str, np.ndarray]]]:
+        """The first ``limit`` images (None: all) in order as ``(start, images, labels)`` of about 16 MiB each."""
+        n = len(self) if limit is None else min(limit, len(self))
+        row = int(np.prod(self.image.shape)) * np.dtype(self.image.dtype).itemsize
+        step = max(1, _BLOCK_BYTES // row)
+        for start in range(0, n, step):
+            yield start, *self.read(slice(start, min(start + step, n)), names)
+
+    def sha256(self) -> str:
+        """Hash of images and labels; the header and the layout of the file do not change it."""
+        content = ContentHash()
+        for _, image, labels in self.blocks():
+            content.add(image, labels)
+        return content.hexdigest()
+
+    def close(self) -> None:
+        """Close this process's handle; the next read opens the file again."""
+        if self._file is not None and self._pid == os.getpid():
+            self._file.close()
+        self._file = None
+
+    def __enter__(self) -> Pack:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_file": None, "_pid": -1}
+
+    def _open(self) -> Any:
+        """This process's h5py file. No chunk cache: an index then reads its own bytes, not its 1 MiB chunk."""
+        if self._file is None or self._pid != os.getpid():
+            if not self.path.is_file():
+                raise UserError(f"{self.path}: no such pack; make one with `synthreal prepare`, or correct the path")
+            try:
+                self._file = h5py.File(self.path, "r", rdcc_nbytes=0)
+            except OSError as error:
+                reason = os.strerror(error.errno) if error.errno else "not HDF5, or truncated"
+                raise UserError(f"{self.path}: not a readable pack ({reason}); prepare it again") from error
+            self._pid = os.getpid()
+        return self._file
+
+    def _check(self, file: Any) -> int:
+        """The number of images; ``UserError`` where the arrays contradict the header."""
+
+        def refuse(what: str) -> UserError:
+            return UserError(f"{self.path}: damaged pack, {what}; prepare it again")
+
+        image = file.get("image")
+        spec = self.image
+        if not isinstance(image, h5py.Dataset):
+            raise refuse("it has no /image")
+        if image.shape[1:] != spec.shape or image.dtype != np.dtype(spec.dtype):
+            raise refuse(f"/image is {image.shape} {image.dtype} but its header says {spec}")
+        if image.shape[0] == 0:
+            raise refuse("it holds no image")
+        stored = file.get("labels", {})
+        if set(stored) != {label.name for label in self.labels} or (self.role == "real" and len(stored)):
+            raise refuse(f"/labels holds {sorted(stored)} but its header ({self.role}) says {[*map(str, self.labels)]}")
+        for label in self.labels:
+            if (shape := stored[label.name].shape) != (image.shape[0], *label.shape):
+                raise refuse(f"/labels/{label.name} is {shape} for {image.shape[0]} images of label {label}")
+        return int(image.shape[0])
+
+
+def _rows(dataset: Any, which: slice | np.ndarray) -> np.ndarray:
+    """Rows by slice, or by strictly increasing indices as one read per run: h5py's own index lists are slower."""
+    if isinstance(which, slice):
+        return np.asarray(dataset[which])
+    index = np.asarray(which, dtype=np.int64)
+    if index.size and (index[0] < 0 or index[-1] >= dataset.shape[0] or (np.diff(index) <= 0).any()):
+        raise IndexError(f"indices must be strictly increasing and within 0..{dataset.shape[0] - 1}")
+    out = np.empty((len(index), *dataset.shape[1:]), dataset.dtype)
+    edges = [0, *(np.flatnonzero(np.diff(index) != 1) + 1).tolist(), len(index)]
+    for start, stop in pairwise(edges):
+        if start < stop:
+            out[start:stop] = dataset[int(index[start]) : int(index[stop - 1]) + 1]
+    return out
+
+
+class PackOptions(Options):
+    """Options of the built-in ``pack`` data set."""
+
+    path: str = Field(description="the .h5 file, as written by `synthreal prepare` or `synthreal refine`")
+
+
+def read_pack(options: PackOptions) -> Iterator[Sample]:
+    """Every image of an existing pack in order, with its labels."""
+    with Pack(options.path) as pack:
+        for _, image, labels in pack.blocks():
+            for row in range(len(image)):
+                yield Sample(image[row], {name: values[row] for name, values in labels.items()})

@@ -1,0 +1,63 @@
+"""A data set held whole on the run's device: a batch is an index select and a scale."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from synthreal.data.digest import ContentHash
+from synthreal.data.encoding import stored_array, to_unit
+from synthreal.spec import Batch, Skipped
+
+_BLOCK = 8192
+
+
+@dataclass(frozen=True)
+class Resident:
+    """Stored images and their labels on one device.
+
+    Attributes:
+        image: ``(N, C, H, W)`` in stored dtype (uint16 as int16 bits, see :mod:`synthreal.data.encoding`).
+        labels: ``(N, *L)`` by name; empty for real images.
+        skipped: what could not be read.
+    """
+
+    image: Tensor
+    labels: Mapping[str, Tensor] = field(default_factory=dict)
+    skipped: tuple[Skipped, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.image)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the images live."""
+        return self.image.device
+
+    @property
+    def label_names(self) -> tuple[str, ...]:
+        """Names of the labels."""
+        return tuple(self.labels)
+
+    def select(self, indices: Tensor) -> Batch:
+        """Images ``indices`` ``(B,)`` int64, in that order, as float32 ``(B, C, H, W)`` in [0, 1] with their labels."""
+        indices = indices.to(self.device, non_blocking=True)
+        labels = {name: values.index_select(0, indices) for name, values in self.labels.items()}
+        return Batch(to_unit(self.image.index_select(0, indices)), labels)
+
+    def first(self, count: int) -> Resident:
+        """The first ``count`` images (all where it holds fewer), sharing memory."""
+        labels = {name: values[:count] for name, values in self.labels.items()}
+        return Resident(self.image[:count], labels, self.skipped)
+
+    def sha256(self) -> str:
+        """Hash of the content; equal to :meth:`synthreal.data.pack.Pack.sha256` of the pack it was read from."""
+        content = ContentHash()
+        for start in range(0, len(self), _BLOCK):
+            rows = slice(start, start + _BLOCK)
+            labels = {name: values[rows].cpu().numpy() for name, values in self.labels.items()}
+            content.add(stored_array(self.image[rows]), labels)
+        return content.hexdigest()

@@ -1,0 +1,124 @@
+"""Endless batches from any source, as a pure function of a seed and a position.
+
+A finite source is walked epoch by epoch: the seed gives each epoch a permutation, the permutations are joined end to
+end, and batch ``p`` takes entries ``p * B`` to ``(p + 1) * B - 1``. Every image comes once per epoch, none is
+dropped, a batch may span epochs, and a batch larger than the data set works. A run resumes from the position alone.
+"""
+
+from __future__ import annotations
+
+from concurrent.futures import Future, ThreadPoolExecutor
+from types import TracebackType
+
+import torch
+from torch import Tensor
+
+from synthreal.data.ondisk import Fetched, OnDisk
+from synthreal.data.seed import derived_generator
+from synthreal.data.source import Drawn, Source
+from synthreal.spec import Batch
+
+_AHEAD = 2
+
+
+class Stream:
+    """Batches of ``batch_size`` images on ``device``; None is the source's own.
+
+    With ``world`` processes the global batch holds ``batch_size * world`` images and rank r takes the r-th
+    ``batch_size`` of them; a simulator draws rank r's share at position ``p * world + r``. The streams of one run need
+    different seeds, else sources of equal size are walked in step.
+
+    For a source on disk a thread reads the next two batches while the device works; what goes wrong in it is raised
+    by the :meth:`batch` that needed it. Close the stream, or use it as a context manager, to end the thread.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        batch_size: int,
+        seed: int,
+        device: torch.device | None = None,
+        rank: int = 0,
+        world: int = 1,
+    ) -> None:
+        if batch_size < 1 or not 0 <= rank < world:
+            raise ValueError(f"batch_size {batch_size}, rank {rank} of {world}: not a share of a batch")
+        self.source = source
+        self.batch_size = batch_size
+        self.seed = seed
+        self.device = source.device if device is None else device
+        self.rank = rank
+        self.world = world
+        self._epoch = -1
+        self._order = torch.empty(0, dtype=torch.int64)
+        self._ahead: dict[int, Future[Fetched]] = {}
+        self._reader = ThreadPoolExecutor(1, "synthreal-read") if isinstance(source, OnDisk) else None
+
+    def batch(self, position: int) -> Batch:
+        """Batch ``position`` (>= 0): float32 ``(B, C, H, W)`` in [0, 1] and its labels."""
+        if position < 0:
+            raise ValueError(f"position {position} is negative")
+        source = self.source
+        if isinstance(source, Drawn):
+            batch = source.draw(position * self.world + self.rank, self.batch_size)
+        elif isinstance(source, OnDisk):
+            batch = source.upload(self._read(source, position))
+        else:
+            batch = source.select(self._indices(position, source.device))
+        if self.device == source.device:
+            return batch
+        return Batch(
+            batch.image.to(self.device), {name: values.to(self.device) for name, values in batch.labels.items()}
+        )
+
+    def close(self) -> None:
+        """End the reading thread; batches of a source on disk cannot be had afterwards."""
+        if self._reader is not None:
+            self._reader.shutdown(wait=True, cancel_futures=True)
+            self._ahead.clear()
+
+    def __enter__(self) -> Stream:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _read(self, source: OnDisk, position: int) -> Fetched:
+        """What :meth:`batch` needs from the file; orders the batches after it, forgets those nobody asked for."""
+        if self._reader is None:
+            raise TypeError("a source on disk was put into a stream of another kind")
+        wanted = range(position, position + 1 + _AHEAD)
+        for other in [other for other in self._ahead if other not in wanted]:
+            self._ahead.pop(other).cancel()
+        for other in wanted:
+            if other not in self._ahead:
+                self._ahead[other] = self._reader.submit(self._fetch, source, other)
+        return self._ahead.pop(position).result()
+
+    def _fetch(self, source: OnDisk, position: int) -> Fetched:
+        return source.fetch(self._indices(position, torch.device("cpu")))
+
+    def _indices(self, position: int, device: torch.device) -> Tensor:
+        """Indices ``(B,)`` int64 of this rank's batch, on ``device``."""
+        if isinstance(self.source, Drawn):
+            raise TypeError("a simulator has no indices")
+        n = len(self.source)
+        start = (position * self.world + self.rank) * self.batch_size
+        stop = start + self.batch_size
+        parts = []
+        while start < stop:
+            epoch, offset = divmod(start, n)
+            take = min(stop - start, n - offset)
+            parts.append(self._permutation(epoch, n, device)[offset : offset + take])
+            start += take
+        return torch.cat(parts)
+
+    def _permutation(self, epoch: int, n: int, device: torch.device) -> Tensor:
+        """The order of one epoch, drawn on the CPU so that it is the same on every device; the latest is kept."""
+        if epoch != self._epoch:
+            generator = derived_generator("cpu", epoch, "epoch", self.seed)
+            self._order = torch.randperm(n, generator=generator).to(device)
+            self._epoch = epoch
+        return self._order

@@ -1,0 +1,256 @@
+"""Writing a pack: in blocks with bounded memory, checked against its specs, and all or nothing.
+
+The file grows under a temporary name in the same folder and takes its own name only when it is complete and on the
+disk; any exception, a full disk and Ctrl-C included, removes it.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import h5py
+import numpy as np
+
+from synthreal.data.contract import Contract
+from synthreal.data.header import Header
+from synthreal.data.target import Target
+from synthreal.errors import UserError
+from synthreal.spec import ImageSpec, LabelSpec, Role, Sample, Skipped
+
+_CHUNK_BYTES = 1 << 20
+_LABEL_ROWS = 4096
+
+
+@dataclass(frozen=True)
+class PackSummary:
+    """A pack that was written: where, how many images, and what was left out."""
+
+    path: Path
+    n: int
+    skipped: tuple[Skipped, ...]
+
+
+class PackWriter:
+    """A pack being written, block by block; a context manager whose normal exit completes the file.
+
+    >>> with PackWriter("eyes.h5", image=spec, labels=labels, role="simulated", name="eyes") as writer:
+    ...     writer.append(image, {"gaze": gaze})  # (B, C, H, W) in stored dtype, (B, 3)
+
+    Args:
+        path: the file to make; its folder must exist.
+        image: what every image must be.
+        labels: the labels every image must carry, no more and no less; ignored for role ``real``.
+        role: ``real`` stores no labels whatever is appended.
+        name: the data set, for messages and for the header.
+        options: its options, recorded.
+        versions: distribution -> version, recorded.
+        limit: the number of images asked for, recorded; None means all there are.
+        overwrite: replace an existing file instead of refusing.
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        *,
+        image: ImageSpec,
+        labels: tuple[LabelSpec, ...] = (),
+        role: Role,
+        name: str,
+        options: Mapping[str, Any] | None = None,
+        versions: Mapping[str, str] | None = None,
+        limit: int | None = None,
+        overwrite: bool = False,
+    ) -> None:
+        self.path = Path(path)
+        self.n = 0
+        self.skipped: list[Skipped] = []
+        self._header = Header(
+            image=image,
+            labels=() if role == "real" else labels,
+            role=role,
+            name=name,
+            options=options or {},
+            versions=versions or {},
+            limit=limit,
+        )
+        self._temporary = self.path.with_name(f".{self.path.name}.{os.getpid()}.tmp")
+        self.contract = Contract(self._header)
+        self._target: Target | None = None
+        self._file: Any = None
+        row = int(np.prod(image.shape)) * np.dtype(image.dtype).itemsize
+        self.rows = max(1, _CHUNK_BYTES // row)  # images per chunk
+        if self.path.exists() and not overwrite:
+            raise UserError(f"{self.path}: already exists; delete it or choose another name")
+        if not self.path.parent.is_dir():
+            raise UserError(f"{self.path}: {self.path.parent} is not a folder; make it first or choose another name")
+
+    def __enter__(self) -> PackWriter:
+        shape = self._header.image.shape
+        with self._writing():
+            self._target = Target(self._temporary)
+        self._file = h5py.File(self._target, "w")
+        self._file.create_dataset(
+            "image", (0, *shape), self._header.image.dtype, maxshape=(None, *shape), chunks=(self.rows, *shape)
+        )
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        try:
+            if kind is None:
+                self._complete()
+        finally:
+            self._discard()
+
+    def append(self, image: np.ndarray, labels: Mapping[str, np.ndarray] | None = None) -> None:
+        """Add images ``(B, C, H, W)`` in stored dtype and their labels ``(B, *L)``.
+
+        Raises:
+            UserError: a shape, dtype or label is not what the specs say, a value is not finite (naming the image),
+                or the disk does not take it.
+        """
+        arrays = {name: np.asarray(values) for name, values in (labels or {}).items()}
+        self.contract.check(image, arrays, self.n)
+        if len(image) == 0:
+            return
+        with self._writing():
+            stop = self.n + len(image)
+            targets = [(self._file["image"], image)]
+            targets += [(self._label(name), arrays[name]) for name in self.contract.label_dtypes]
+            for target, values in targets:
+                target.resize(stop, axis=0)
+                target[self.n : stop] = values
+            self._check_target()
+        self.n = stop
+
+    def skip(self, item: Skipped) -> None:
+        """Record something that could not be read."""
+        self.skipped.append(item)
+
+    def summary(self) -> PackSummary:
+        """What was written."""
+        return PackSummary(self.path, self.n, tuple(self.skipped))
+
+    def _label(self, name: str) -> Any:
+        """The dataset ``/labels/<name>``, made at its first block."""
+        if (path := f"labels/{name}") in self._file:
+            return self._file[path]
+        shape = next(label.shape for label in self._header.labels if label.name == name)
+        dtype = self.contract.label_dtypes[name]
+        rows = max(1, min(_LABEL_ROWS, _CHUNK_BYTES // max(1, int(np.prod(shape)) * dtype.itemsize)))
+        chunks = (rows, *(max(1, side) for side in shape))
+        return self._file.create_dataset(path, (0, *shape), dtype, maxshape=(None, *shape), chunks=chunks)
+
+    def _complete(self) -> None:
+        if self.n == 0:
+            why = "it is empty"
+            if self.skipped:
+                first = self.skipped[0]
+                why = f"all {len(self.skipped)} were unreadable, first {first.path}: {first.reason}"
+            raise UserError(f"data set {self._header.name!r}: not one image to write to {self.path}; {why}")
+        with self._writing():
+            self._file.attrs.update(replace(self._header, skipped=tuple(self.skipped)).to_attributes())
+            self._file.close()
+            self._check_target()
+            _sync(self._temporary)
+            self._temporary.replace(self.path)
+            _sync(self.path.parent)
+
+    def _discard(self) -> None:
+        """Leave no temporary file; after a completed write there is none."""
+        if self._file is not None:
+            self._file.close()
+        if self._target is not None:
+            self._target.close()
+        self._temporary.unlink(missing_ok=True)
+
+    def _check_target(self) -> None:
+        if self._target is not None:
+            self._target.raise_error()
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            reason = error.strerror or str(error)
+            raise UserError(
+                f"{self.path}: cannot be written ({reason}); free space or choose another folder"
+            ) from error
+
+
+def write_pack(
+    path: str | Path,
+    samples: Iterable[Sample | Skipped],
+    *,
+    image: ImageSpec,
+    labels: tuple[LabelSpec, ...] = (),
+    role: Role,
+    name: str,
+    options: Mapping[str, Any] | None = None,
+    versions: Mapping[str, str] | None = None,
+    limit: int | None = None,
+    progress: Callable[[int], None] | None = None,
+    overwrite: bool = False,
+) -> PackSummary:
+    """Write every sample (at most ``limit``) to ``path``; see :class:`PackWriter` for the arguments and errors.
+
+    ``progress`` is called with the number of images written so far, after each block.
+    """
+    if limit is not None and limit < 1:
+        raise UserError(f"{path}: the limit is {limit}; ask for at least 1 image, or leave it out for all")
+    writer = PackWriter(
+        path,
+        image=image,
+        labels=labels,
+        role=role,
+        name=name,
+        options=options,
+        versions=versions,
+        limit=limit,
+        overwrite=overwrite,
+    )
+    names = () if role == "real" else tuple(label.name for label in labels)
+    block: list[tuple[np.ndarray, dict[str, np.ndarray]]] = []
+
+    def flush() -> None:
+        if block:
+            stacked = {name: np.stack([values[name] for _, values in block]) for name in names}
+            writer.append(np.stack([pixels for pixels, _ in block]), stacked)
+            block.clear()
+            if progress is not None:
+                progress(writer.n)
+
+    with writer:
+        for sample in samples:
+            if isinstance(sample, Skipped):
+                writer.skip(sample)
+                continue
+            pixels = np.asarray(sample.image)
+            values = {key: np.asarray(value) for key, value in sample.labels.items()}
+            writer.contract.check(
+                pixels[None], {key: value[None] for key, value in values.items()}, writer.n + len(block)
+            )
+            block.append((pixels, values))
+            if len(block) == writer.rows:
+                flush()
+            if limit is not None and writer.n + len(block) >= limit:
+                break
+        flush()
+    return writer.summary()
+
+
+def _sync(path: Path) -> None:
+    """Wait until a file, or a folder's list of files, is on the disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

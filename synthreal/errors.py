@@ -1,0 +1,14 @@
+"""The one exception a user is meant to read: a single line that names the offender and the remedy."""
+
+from __future__ import annotations
+
+
+class UserError(Exception):
+    """Bad input, told in one line: the file or setting, what is wrong with it, and what to do.
+
+    The command line prints the message on stderr and exits with code 2. Everything else that is raised
+    is a bug of this library and keeps its traceback.
+    """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(" ".join(str(message).split()))

@@ -1,0 +1,128 @@
+"""The core's own components, entering by the public door: the same hooks a plugin implements."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any
+
+from pydantic import Field
+
+from synthreal.core.discriminator import GlobalDiscriminator, Layer, LocalDiscriminator, conv, pool
+from synthreal.core.features import Blur, ChannelMean, Gradients, Laplacian, Learned
+from synthreal.core.refiner import Padding, Refiner
+from synthreal.data.folder import FolderOptions, read_folder
+from synthreal.data.pack import PackOptions, read_pack
+from synthreal.errors import UserError
+from synthreal.hooks.hookspecs import hookimpl
+from synthreal.spec import ROLES, DatasetSpec, FeatureSpec, ImageSpec, NetworkSpec, Options
+
+if TYPE_CHECKING:
+    from torch import nn
+
+PAPER_GAZE = (conv(96, 3, 2), conv(64, 3, 2), pool(3, 1), conv(32, 3), conv(32, 1))
+
+
+class RefinerOptions(Options):
+    """The residual refiner; the defaults are the paper's for gaze."""
+
+    kernel: int = Field(default=3, ge=1, description="Odd side of the convolutions in pixels.")
+    blocks: int = Field(default=4, ge=1, description="Residual blocks.")
+    width: int = Field(default=64, ge=1, description="Feature maps.")
+    padding: Padding = Field(default="zeros", description="zeros (the paper), replicate or reflect.")
+    noise_channels: int = Field(default=0, ge=0, description="Gaussian maps joined to the input; 0 is the paper.")
+
+
+class DiscriminatorOptions(Options):
+    """A discriminator's trunk; the default is the paper's for gaze."""
+
+    layers: tuple[Layer, ...] = Field(default=PAPER_GAZE, min_length=1, description="Layers from input to head.")
+
+
+class BlurOptions(Options):
+    """Gaussian blur."""
+
+    sigma: float = Field(default=1.0, gt=0, description="Standard deviation in pixels.")
+
+
+class LaplacianOptions(Options):
+    """Laplacian."""
+
+    kernel: int = Field(default=3, ge=3, description="Odd side of the filter in pixels.")
+
+
+class LearnedOptions(Options):
+    """Features of a trained module."""
+
+    path: str = Field(description="A program saved with torch.export.save, (B, C, H, W) -> (B, D, h, w), any B.")
+
+
+def _refiner(options: RefinerOptions, image: ImageSpec) -> nn.Module:
+    if options.kernel % 2 == 0:
+        raise UserError(f"refiner.options.kernel is {options.kernel}; only odd kernels keep the image's size")
+    if options.padding == "reflect" and options.kernel // 2 >= min(image.height, image.width):
+        raise UserError(f"refiner.options.padding: reflect needs images larger than {options.kernel // 2} px")
+    return Refiner(image.channels, **options.model_dump())
+
+
+def _local(options: DiscriminatorOptions, image: ImageSpec) -> nn.Module:
+    return LocalDiscriminator(image.channels, _checked(options, image))
+
+
+def _global(options: DiscriminatorOptions, image: ImageSpec) -> nn.Module:
+    return GlobalDiscriminator(image.channels, image.height, image.width, _checked(options, image))
+
+
+def _checked(options: DiscriminatorOptions, image: ImageSpec) -> tuple[Layer, ...]:
+    for i, layer in enumerate(options.layers):
+        if layer.kernel % 2 == 0:
+            raise UserError(f"discriminator.options.layers[{i}].kernel is {layer.kernel}; it must be odd")
+        if (layer.kind == "conv") != (layer.maps > 0):
+            raise UserError(f"discriminator.options.layers[{i}]: a conv needs maps of 1 or more, a pool has none")
+    return options.layers
+
+
+def _learned(options: LearnedOptions, image: ImageSpec) -> nn.Module:
+    try:
+        return Learned.load(options.path)
+    except (OSError, RuntimeError, ValueError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise UserError(
+            f"{options.path}: not a program of torch.export ({reason}); save it with torch.export.save"
+        ) from error
+
+
+@hookimpl
+def synthreal_datasets() -> Iterator[DatasetSpec]:
+    """``folder``: every image file below a folder; ``pack``: an existing .h5. Both take the run's image."""
+    for role in ("real", "simulated"):
+        yield DatasetSpec(name="folder", role=role, image=None, options=FolderOptions, read=read_folder)
+    for role in ROLES:
+        yield DatasetSpec(name="pack", role=role, image=None, options=PackOptions, read=read_pack)
+
+
+@hookimpl
+def synthreal_networks() -> Iterable[NetworkSpec]:
+    """The paper's networks and its ablation's."""
+    return (
+        NetworkSpec(name="resnet", part="refiner", options=RefinerOptions, build=_refiner),
+        NetworkSpec(name="local", part="discriminator", options=DiscriminatorOptions, build=_local),
+        NetworkSpec(name="global", part="discriminator", options=DiscriminatorOptions, build=_global),
+    )
+
+
+@hookimpl
+def synthreal_features() -> Iterable[FeatureSpec]:
+    """The feature transforms psi."""
+    from torch import nn
+
+    def plain(module: type[nn.Module]) -> Any:
+        return lambda options, image: module()
+
+    return (
+        FeatureSpec(name="identity", build=plain(nn.Identity)),
+        FeatureSpec(name="gradients", build=plain(Gradients)),
+        FeatureSpec(name="channel-mean", build=plain(ChannelMean)),
+        FeatureSpec(name="blur", options=BlurOptions, build=lambda options, image: Blur(options.sigma)),
+        FeatureSpec(name="laplacian", options=LaplacianOptions, build=lambda options, image: Laplacian(options.kernel)),
+        FeatureSpec(name="learned", options=LearnedOptions, build=_learned),
+    )

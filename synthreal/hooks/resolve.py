@@ -1,0 +1,118 @@
+"""A configuration with everything decided: options written out, the image known, labels agreed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from synthreal.config import ComponentConfig, RunConfig, SourceConfig
+from synthreal.data.pack import Pack, PackOptions
+from synthreal.errors import UserError
+from synthreal.hooks.catalog import Catalog, canonical, typed
+from synthreal.spec import PARTS, ROLES, DatasetSpec, ImageSpec, LabelSpec, Role
+
+
+def configure(
+    catalog: Catalog,
+    *differences: Mapping[str, Any],
+    recipe: str | None = None,
+    source: str = "--set",
+) -> RunConfig:
+    """A recipe of the catalog with differences laid over it, resolved."""
+    plugins = tuple(canonical(origin.plugin) for origin in catalog.origins[1:])
+    return resolve(
+        catalog.recipe(recipe).model_copy(update={"plugins": plugins}).changed(*differences, source=source), catalog
+    )
+
+
+def resolve(config: RunConfig, catalog: Catalog) -> RunConfig:
+    """Look up every name, write every component's options out in full, and check that the parts fit together.
+
+    Raises:
+        UserError: an unknown name or option, data of another image, an evaluator whose labels the data do not carry.
+    """
+    tree = config.tree()
+    for role in ROLES:
+        source: SourceConfig | None = getattr(config.data, role)
+        if source is not None:
+            tree["data"][role]["options"] = _full(source, catalog.dataset(source.name, role).options, f"data.{role}")
+    for part in PARTS:
+        component = getattr(config, part)
+        tree[part]["options"] = _full(component, catalog.network(part, component.name).options, part)
+    for term, feature in zip(tree["features"], config.features, strict=True):
+        term["options"] = _full(feature, catalog.feature(feature.name).options, f"features.{feature.name}")
+    evaluator = config.evaluation.evaluator
+    if evaluator is not None:
+        spec = catalog.evaluator(evaluator.name)
+        tree["evaluation"]["evaluator"]["options"] = _full(evaluator, spec.options, "evaluation.evaluator")
+    resolved = RunConfig.from_tree(tree)
+    image = config.image or _image(resolved, catalog)
+    resolved = resolved.model_copy(update={"image": image})
+    for role in ROLES:
+        _check(resolved, catalog, role, image)
+    return resolved
+
+
+def dataset_of(config: RunConfig, catalog: Catalog, role: Role) -> tuple[DatasetSpec, Any, SourceConfig]:
+    """The data set a resolved configuration names in a role: its spec, typed options and source. It must name one."""
+    source: SourceConfig | None = getattr(config.data, role)
+    if source is None:
+        raise UserError(f"data.{role} is none; name a data set there")
+    spec = catalog.dataset(source.name, role)
+    return spec, typed(source, spec.options, f"data.{role}"), source
+
+
+def labels_of(spec: DatasetSpec, options: Any) -> tuple[LabelSpec, ...]:
+    """The labels a data set carries; a pack says so itself."""
+    if spec.role == "real":
+        return ()
+    return Pack(options.path).labels if isinstance(options, PackOptions) else spec.labels
+
+
+def _full(component: ComponentConfig, model: Any, path: str) -> dict[str, Any]:
+    dumped: dict[str, Any] = typed(component, model, path).model_dump(mode="json")
+    return dumped
+
+
+def _image(config: RunConfig, catalog: Catalog) -> ImageSpec:
+    for role in ROLES:
+        if getattr(config.data, role) is not None:
+            spec, options, _ = dataset_of(config, catalog, role)
+            found = Pack(options.path).image if isinstance(options, PackOptions) else spec.image
+            if found is not None:
+                return found
+    recipe = catalog.recipes.get(config.recipe)
+    if recipe is not None and recipe.spec.data.simulated != config.data.simulated:
+        spec = catalog.dataset(recipe.spec.data.simulated.name, "simulated")
+        if spec.image is not None:
+            return spec.image
+    raise UserError(
+        'image: no data set says what an image is; set it, for example --set "image={channels=1, height=35, width=55}"'
+    )
+
+
+def _check(config: RunConfig, catalog: Catalog, role: Role, image: ImageSpec) -> None:
+    if getattr(config.data, role) is None:
+        return
+    spec, options, source = dataset_of(config, catalog, role)
+    if spec.image is not None and spec.image.shape != image.shape:
+        raise UserError(
+            f"data.{role}: {source.name} has images {spec.image}, the run has {image}; use data of one domain"
+        )
+    if isinstance(options, PackOptions):
+        found = Pack(options.path).image
+        if found.shape != image.shape:
+            raise UserError(
+                f"{options.path}: holds images {found}, data.{role} of this run needs {image}; "
+                "use a pack of this domain"
+            )
+    if role == "real" or config.evaluation.evaluator is None:
+        return
+    evaluator = catalog.evaluator(config.evaluation.evaluator.name)
+    carried = {label.name: label for label in labels_of(spec, options)}
+    for label in evaluator.requires:
+        if label.name not in carried or carried[label.name].shape != label.shape:
+            raise UserError(
+                f"data.{role}: {source.name} has no label {label}, which evaluator {evaluator.name} requires; "
+                "choose labelled data, or evaluation.evaluator=none"
+            )

@@ -1,0 +1,1 @@
+"""What a user does with it: fit, refine, evaluate, and what they print and draw."""

@@ -1,0 +1,75 @@
+"""Checkpoints: the whole state of a game at a step boundary, written atomically and read without unpickling code."""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from synthreal.atomic import replacing, writing
+from synthreal.core.game import Game
+from synthreal.errors import UserError
+
+KEEP = 2
+
+
+def state_of(game: Game) -> dict[str, Any]:
+    """Networks, both optimizers, the average, the history and the generator."""
+    return {
+        "refiner": game.refiner.state_dict(),
+        "discriminator": game.discriminator.state_dict(),
+        "optimizer_refiner": game.optimizer_refiner.state_dict(),
+        "optimizer_discriminator": game.optimizer_discriminator.state_dict(),
+        "average": None if game.average is None else game.average.state_dict(),
+        "history": None if game.history is None else game.history.state_dict(),
+        "generator": game.generator.get_state(),
+    }
+
+
+def restore(game: Game, state: dict[str, Any]) -> None:
+    """Put :func:`state_of` back, bit for bit."""
+    game.refiner.load_state_dict(state["refiner"])
+    game.discriminator.load_state_dict(state["discriminator"])
+    game.optimizer_refiner.load_state_dict(state["optimizer_refiner"])
+    game.optimizer_discriminator.load_state_dict(state["optimizer_discriminator"])
+    if game.average is not None:
+        game.average.load_state_dict(state["average"])
+    if game.history is not None:
+        game.history.load_state_dict(state["history"])
+    game.generator.set_state(state["generator"].cpu())
+
+
+def save(run_dir: Path, step: int, state: dict[str, Any]) -> Path:
+    """Write ``checkpoints/step-<step>.pt`` (temporary file, fsync, rename) and keep the newest two."""
+    folder = run_dir / "checkpoints"
+    with writing(folder):
+        folder.mkdir(exist_ok=True)
+    path = folder / f"step-{step:08d}.pt"
+    with replacing(path) as partial:
+        torch.save({"step": step, **state}, partial)
+    for old in checkpoints(run_dir)[:-KEEP]:
+        with writing(old):
+            old.unlink()
+    return path
+
+
+def checkpoints(run_dir: Path) -> list[Path]:
+    """The checkpoints of a run, oldest first."""
+    return sorted((run_dir / "checkpoints").glob("step-*.pt"))
+
+
+def load(run_dir: Path, device: torch.device) -> dict[str, Any]:
+    """The newest checkpoint, read with ``weights_only=True``. Raises ``UserError`` when none is whole."""
+    found = checkpoints(run_dir)
+    if not found:
+        raise UserError(f"{run_dir}: nothing to resume (no checkpoints); fit into another --run folder")
+    try:
+        state: dict[str, Any] = torch.load(found[-1], map_location=device, weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, OSError, EOFError, KeyError, ValueError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise UserError(
+            f"{found[-1]}: not a whole checkpoint ({reason[:120]}); delete it to resume from the one before"
+        ) from error
+    return state

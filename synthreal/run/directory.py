@@ -1,0 +1,88 @@
+"""The run directory: who may use it, what must not change when a run is resumed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from synthreal.atomic import writing
+from synthreal.config import RunConfig
+from synthreal.errors import UserError
+from synthreal.hooks.catalog import Catalog, version_of
+from synthreal.transform import CONFIG
+
+FREE = ("evaluation", "runtime", "recipe", "schedule.report_every", "schedule.save_every", "schedule.sheet_every")
+FIXED = ("runtime.seed",)
+
+
+def holds_run(run_dir: Path) -> bool:
+    """Whether a folder holds a run."""
+    return (run_dir / CONFIG).exists()
+
+
+@contextmanager
+def claim(run_dir: Path, config: RunConfig, *, precision: str, state: Mapping[str, Any] | None) -> Iterator[None]:
+    """Make the folder of a new run, or check that a checkpoint's state belongs to this configuration.
+
+    A folder made here vanishes again when the block fails before anything was put into it.
+    """
+    if state is None and holds_run(run_dir):
+        raise UserError(f"{run_dir}: already holds a run; continue it with --resume or choose another --run folder")
+    if state is not None:
+        check_resumable(run_dir, RunConfig.from_toml(state["config"], source="checkpoint"), config)
+        if state["precision"] != precision:
+            raise UserError(
+                f"{run_dir}: was trained in runtime.precision={state['precision']}; resume with that, not {precision}"
+            )
+    made = _missing(run_dir)
+    with writing(run_dir):
+        run_dir.mkdir(parents=True, exist_ok=True)
+        (run_dir / ".writable").touch()
+        (run_dir / ".writable").unlink()
+    try:
+        yield
+    finally:
+        for folder in (run_dir / "data", *made):
+            if folder.is_dir() and not any(folder.iterdir()):
+                folder.rmdir()
+
+
+def check_resumable(run_dir: Path, before: RunConfig, now: RunConfig) -> None:
+    """Refuse differences that would change the mathematics; a longer schedule, evaluation and runtime may differ."""
+    old, new = dict(leaves(before.tree())), dict(leaves(now.tree()))
+    different = sorted(key for key in old.keys() | new.keys() if old.get(key) != new.get(key))
+    longer = now.schedule.steps >= before.schedule.steps
+    refused = [
+        key
+        for key in different
+        if (key in FIXED or not any(key == free or key.startswith(f"{free}.") for free in FREE))
+        and not (key == "schedule.steps" and longer)
+    ]
+    if refused:
+        shown = ", ".join(f"{key} ({old.get(key)} there, {new.get(key)} now)" for key in refused[:4])
+        more = f" and {len(refused) - 4} more" if len(refused) > 4 else ""
+        raise UserError(
+            f"{run_dir}: holds a run of another configuration: {shown}{more}; resume with the same settings"
+        )
+
+
+def leaves(tree: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Dotted paths and values of a nested configuration; lists count as values."""
+    if isinstance(tree, Mapping) and tree:
+        for key, value in tree.items():
+            yield from leaves(value, f"{prefix}.{key}" if prefix else key)
+    else:
+        yield prefix, list(tree) if isinstance(tree, tuple) else tree
+
+
+def versions_of(catalog: Catalog) -> dict[str, str]:
+    """Distribution -> version, for config.toml: synthreal, torch, numpy, kornia and every plugin."""
+    versions = {name: version_of(name) for name in ("torch", "numpy", "kornia")}
+    return {**{origin.distribution: origin.version for origin in catalog.origins}, **versions}
+
+
+def _missing(folder: Path) -> list[Path]:
+    """Folders on the way to ``folder`` that do not exist yet, innermost first."""
+    return [path for path in (folder, *folder.parents) if not path.exists()]

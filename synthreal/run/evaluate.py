@@ -1,0 +1,201 @@
+"""The proof: one estimator a training set and seed, the same budget, tested on the same real images.
+
+Arms: ``simulated`` images as they are, ``refined`` ones, ``histogram`` (simulated with the grey levels of real
+images), and ``real`` labelled images as the upper bound where there are any.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from synthreal.atomic import write_text
+from synthreal.config import RunConfig
+from synthreal.core.machine import autocast_of, device_of, precision_of
+from synthreal.data.encoding import from_unit, to_unit
+from synthreal.data.resident import Resident
+from synthreal.data.seed import derived_generator
+from synthreal.data.source import Drawn
+from synthreal.errors import UserError
+from synthreal.hooks.catalog import Catalog, typed
+from synthreal.run.estimator import constant, measure, train
+from synthreal.run.preserve import preservation
+from synthreal.run.refine import refine_resident
+from synthreal.run.sources import open_role, take
+from synthreal.spec import EvaluatorSpec, StoredDtype
+from synthreal.transform import Refine, read_config
+
+Split = Literal["test", "validation"]
+FILES: dict[Split, str] = {"test": "evaluation.json", "validation": "validation.json"}
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """One trained estimator's metrics on every test image: name -> ``(N,)``, and the seeds behind it."""
+
+    arm: str
+    refiner_seed: int
+    estimator_seed: int
+    metrics: dict[str, Tensor]
+
+
+def evaluate(
+    runs: Sequence[str | Path],
+    *,
+    seeds: int = 1,
+    split: Split = "test",
+    device: str = "auto",
+    on_arm: Callable[[str, int, int], None] = lambda arm, done, total: None,
+) -> dict[str, Any]:
+    """Train and test every arm for every run and seed; the result is also written into each run directory.
+
+    Args:
+        runs: run directories of one configuration, fitted with different ``runtime.seed``.
+        seeds: estimators an arm and run; their seeds are the run's own and the following ones.
+        split: "test", or "validation" to choose settings (written to validation.json).
+        device: where to train.
+        on_arm: told before each training: arm, number done, number in all.
+
+    Raises:
+        UserError: a folder without a run, no evaluator or no labelled real images in its configuration.
+    """
+    configs = [read_config(Path(run)) for run in runs]
+    catalog = Catalog.of(configs[0].plugins)
+    spec, options = _task(configs, catalog, split)
+    place = device_of(device)
+    outcomes: list[Outcome] = []
+    pairs: list[tuple[Resident, Resident]] = []
+    test: Resident | None = None
+    baseline: dict[str, float] = {}
+    total = 0
+    for run, config in zip((Path(run) for run in runs), configs, strict=True):
+        assert config.image is not None, "a run's configuration is resolved"
+        precision = autocast_of(precision_of(config.runtime.precision, place))
+        if config.runtime.threads is not None:
+            torch.set_num_threads(config.runtime.threads)
+        tested = _whole(config, catalog, split, run, place)
+        if test is not None and tested.sha256() != test.sha256():
+            raise UserError(
+                f"{run}: its {split} images are not those of {runs[0]}; evaluate runs of one data set together"
+            )
+        test = tested
+        arms = _arms(run, config, catalog, place)
+        pairs.append((arms["simulated"], arms["refined"]))
+        baseline = baseline or constant(spec, arms["simulated"].labels, test)
+        total = total or len(arms) * len(configs) * seeds
+        for estimator_seed in range(config.runtime.seed, config.runtime.seed + seeds):
+            for arm, images in arms.items():
+                on_arm(arm, len(outcomes), total)
+                model = train(
+                    spec, options, config.image, images, config.evaluation, seed=estimator_seed, autocast=precision
+                )
+                metrics = dict(measure(spec, model, test, autocast=precision))
+                outcomes.append(Outcome(arm, config.runtime.seed, estimator_seed, metrics))
+    assert test is not None, "there is at least one run"
+    source = getattr(configs[0].data, split)
+    result = {
+        "runs": [str(run) for run in runs],
+        "split": split,
+        "test": {"name": source.name, "n": len(test), "sha256": test.sha256()},
+        "preservation": preservation(spec, pairs),
+        "constant": baseline,
+        "primary": spec.primary,
+        "arms": {arm: _summary(spec, found) for arm, found in _by_arm(outcomes)},
+    }
+    for folder in runs:
+        write_text(Path(folder) / FILES[split], json.dumps(result, indent=2) + "\n")
+    return result
+
+
+def _task(configs: list[RunConfig], catalog: Catalog, split: Split) -> tuple[EvaluatorSpec, Any]:
+    for config in configs:
+        if config.evaluation.evaluator is None:
+            raise UserError("evaluation.evaluator is none in this run; fit one whose recipe names an evaluator")
+        if getattr(config.data, split) is None:
+            raise UserError(f"data.{split} is none in this run; set it to labelled real images when fitting")
+        if config.evaluation != configs[0].evaluation:
+            raise UserError("evaluation differs between these runs; evaluate runs of one budget together")
+    component = configs[0].evaluation.evaluator
+    assert component is not None, "checked above"
+    spec = catalog.evaluator(component.name)
+    return spec, typed(component, spec.options, "evaluation.evaluator")
+
+
+def _whole(config: RunConfig, catalog: Catalog, role: Any, run: Path, device: torch.device) -> Resident:
+    """All images of a labelled real role, which must be finite."""
+    source = getattr(config.data, role)
+    spec = catalog.dataset(source.name, role)
+    if spec.render is not None and source.count is None:
+        raise UserError(f"data.{role}.count is none, and {source.name} draws without end; set a count")
+    opened = open_role(config, catalog, role, device=device, run_dir=run)
+    assert not isinstance(opened, Drawn), "drawn without a count, refused above"
+    return take(opened, len(opened))
+
+
+def _arms(run: Path, config: RunConfig, catalog: Catalog, device: torch.device) -> dict[str, Resident]:
+    """The training images of every arm, from the same simulated images in the same order."""
+    assert config.image is not None, "a run's configuration is resolved"
+    count, dtype = config.evaluation.images, config.image.dtype
+    simulated = take(open_role(config, catalog, "simulated", device=device, run_dir=run), count)
+    real = take(open_role(config, catalog, "real", device=device, run_dir=run), count)
+    arms = {
+        "simulated": simulated,
+        "refined": refine_resident(Refine.load(run, device=str(device)), simulated, dtype),
+        "histogram": matched(simulated, real, dtype),
+    }
+    if config.data.real_labelled is not None:
+        labelled = open_role(config, catalog, "real_labelled", device=device, run_dir=run)
+        arms["real"] = take(labelled, count)
+    return arms
+
+
+def matched(simulated: Resident, real: Resident, dtype: StoredDtype) -> Resident:
+    """Each simulated image with the grey levels of a random real one, channel by channel (exact histogram matching).
+
+    The k-th darkest pixel of x takes the value of the k-th darkest pixel of y.
+    """
+    generator = derived_generator("cpu", 0, "histogram")
+    partner = torch.randint(len(real), (len(simulated),), generator=generator).to(real.device)
+    out = torch.empty_like(simulated.image)
+    for rows in torch.arange(len(simulated)).split(1024):
+        x = to_unit(simulated.image[rows]).flatten(2)
+        levels = to_unit(real.image[partner[rows]]).flatten(2).sort(dim=-1).values
+        new = torch.empty_like(x).scatter_(-1, x.argsort(dim=-1, stable=True), levels)
+        out[rows] = from_unit(new.view(len(rows), *simulated.image.shape[1:]), dtype)
+    return Resident(out, simulated.labels)
+
+
+def _by_arm(outcomes: list[Outcome]) -> Iterator[tuple[str, list[Outcome]]]:
+    for arm in dict.fromkeys(outcome.arm for outcome in outcomes):
+        yield arm, [outcome for outcome in outcomes if outcome.arm == arm]
+
+
+def _summary(spec: EvaluatorSpec, found: list[Outcome]) -> dict[str, Any]:
+    """Mean and standard deviation over seeds of each metric's mean over images, and the cumulative error curve."""
+    summary: dict[str, Any] = {}
+    for name in found[0].metrics:
+        values = torch.tensor([float(outcome.metrics[name].mean()) for outcome in found], dtype=torch.float64)
+        summary[name] = {
+            "mean": float(values.mean()),
+            "std": float(values.std()) if len(values) > 1 else None,
+            "seeds": [
+                {"refiner_seed": outcome.refiner_seed, "estimator_seed": outcome.estimator_seed, "value": float(value)}
+                for outcome, value in zip(found, values, strict=True)
+            ],
+        }
+    if spec.curve is not None:
+        name, thresholds = spec.curve
+        errors = torch.cat([outcome.metrics[name] for outcome in found])
+        summary["curve"] = {
+            "metric": name,
+            "threshold": list(thresholds),
+            "percent": [100 * float((errors <= threshold).float().mean()) for threshold in thresholds],
+            "unit": name.rpartition("_")[2],
+        }
+    return summary

@@ -1,0 +1,235 @@
+"""Training: ``steps`` is the loop, a generator that reads as Algorithm 1; ``fit`` drives it to its end."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import torch
+from torch import nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from synthreal.atomic import writing
+from synthreal.config import AdamConfig, RunConfig, ScheduleConfig, SGDConfig
+from synthreal.core.game import Game, update_discriminator, update_refiner
+from synthreal.core.history import History
+from synthreal.core.machine import autocast_of, device_of, generator_of, precision_of
+from synthreal.core.refiner import refine
+from synthreal.data.seed import derive_seed
+from synthreal.data.stream import Stream
+from synthreal.errors import UserError
+from synthreal.hooks.catalog import Catalog, typed
+from synthreal.hooks.resolve import resolve
+from synthreal.run import checkpoint
+from synthreal.run.directory import claim, versions_of
+from synthreal.run.report import Meter, Report, append_log, not_finite, trim_log
+from synthreal.run.sheet import save_sheet
+from synthreal.run.sources import open_role
+from synthreal.spec import Batch
+from synthreal.transform import write_config, write_weights
+
+SHEET = 10
+
+
+def steps(
+    config: RunConfig,
+    catalog: Catalog,
+    run_dir: str | Path,
+    *,
+    resume: bool = False,
+    stopped: Callable[[], bool] = lambda: False,
+) -> Iterator[Report]:
+    """Train, yielding a report now and then; ONE step counter runs through the phases refiner, discriminator, game.
+
+    Args:
+        config: the run; it is resolved against the catalog first.
+        catalog: where its names are looked up.
+        run_dir: the run directory; made here.
+        resume: continue the run it holds, bit-identically on the CPU.
+        stopped: asked after every step; True saves and ends.
+
+    Raises:
+        UserError: bad input, told before step 0 wherever possible, or a loss that is not finite.
+    """
+    config, run_dir = resolve(config, catalog), Path(run_dir)
+    schedule, device = config.schedule, device_of(config.runtime.device)
+    precision = precision_of(config.runtime.precision, device)
+    if config.runtime.threads is not None:
+        torch.set_num_threads(config.runtime.threads)
+    state = checkpoint.load(run_dir, torch.device("cpu")) if resume else None
+    with ExitStack() as stack:
+        stack.enter_context(claim(run_dir, config, precision=precision, state=state))
+        game = build_game(config, catalog, device)
+        simulated, real = (
+            stack.enter_context(
+                Stream(
+                    open_role(config, catalog, role, device=device, run_dir=run_dir),
+                    batch_size=schedule.batch,
+                    seed=derive_seed(config.runtime.seed, role),
+                    device=device,
+                )
+            )
+            for role in ("simulated", "real")
+        )
+        write_config(run_dir, config, versions_of(catalog))
+        step, seen = 0, {"simulated": 0, "real": 0}
+        if state is not None:
+            checkpoint.restore(game, state)
+            step, seen = state["step"], dict(state["seen"])
+            trim_log(run_dir, step)
+
+        def draw(stream: Stream, name: str) -> torch.Tensor:
+            seen[name] += 1
+            batch: Batch = stream.batch(seen[name] - 1)
+            return batch.image
+
+        def save() -> None:
+            checkpoint.save(
+                run_dir,
+                step,
+                {**checkpoint.state_of(game), "seen": seen, "precision": precision, "config": config.to_toml()},
+            )
+            write_weights(run_dir, game.averaged(), step=step, kind="raw" if game.average is None else "ema")
+
+        meter = Meter()
+        while step < schedule.total:
+            phase = phase_of(schedule, step)
+            if phase == "refiner":
+                meter.refiner(update_refiner(game, draw(simulated, "simulated"), adversarial=False), schedule.batch)
+            if phase == "game":
+                for _ in range(schedule.refiner_updates):
+                    meter.refiner(update_refiner(game, draw(simulated, "simulated"), adversarial=True), schedule.batch)
+            if phase != "refiner":
+                for _ in range(schedule.discriminator_updates if phase == "game" else 1):
+                    images = draw(simulated, "simulated"), draw(real, "real")
+                    meter.discriminator(update_discriminator(game, *images), schedule.batch)
+            step += 1
+            last, stopping = step == schedule.total, stopped()
+            turn = phase_of(schedule, step) != phase
+            report = None
+            if step % schedule.report_every == 0 or turn or last or stopping:
+                settled = phase == "game" and 4 * (step - schedule.total + schedule.steps) >= schedule.steps
+                report = meter.report(step, phase, settled=settled)
+                if broken := not_finite(report):
+                    raise UserError(
+                        f"{run_dir}: step {step}: {', '.join(broken)} not finite; lower optimizer.*.learning_rate "
+                        "(the last checkpoint is whole)"
+                    )
+                append_log(run_dir, report)
+            if step % schedule.sheet_every == 0 or last:
+                sheet(game, simulated, real, run_dir / "sheets" / f"step-{step:08d}.png", config)
+            if step % schedule.save_every == 0 or last or stopping:
+                save()
+            if report is not None:
+                yield report
+            if stopping:
+                return
+
+
+def fit(
+    config: RunConfig,
+    catalog: Catalog,
+    run_dir: str | Path,
+    *,
+    resume: bool = False,
+    on_report: Callable[[Report], None] = lambda report: None,
+) -> Report | None:
+    """Drive :func:`steps` to its end and return the last report, None when a resumed run was already complete.
+
+    Raises:
+        KeyboardInterrupt: the first Ctrl-C (or SIGTERM), after the state has been saved at a step boundary.
+    """
+    last = None
+    with _stop_signals() as stopped:
+        for last in steps(config, catalog, run_dir, resume=resume, stopped=stopped.is_set):
+            on_report(last)
+    if stopped.is_set() and (last is None or last.step < config.schedule.total):
+        raise KeyboardInterrupt
+    return last
+
+
+def phase_of(schedule: ScheduleConfig, step: int) -> str:
+    """What the step with this index does: "refiner", "discriminator" or "game"."""
+    if step < schedule.refiner_steps:
+        return "refiner"
+    return "discriminator" if step < schedule.refiner_steps + schedule.discriminator_steps else "game"
+
+
+def build_game(config: RunConfig, catalog: Catalog, device: torch.device) -> Game:
+    """Fresh networks (weights from ``runtime.seed``), optimizers, history and generator of a resolved configuration."""
+    image, seed = config.image, config.runtime.seed
+    assert image is not None, "resolve() sets the image"
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        refiner = catalog.build_network("refiner", config.refiner, image).to(device)
+        discriminator = catalog.build_network("discriminator", config.discriminator, image).to(device)
+        features = [
+            (
+                catalog.feature(term.name)
+                .build(typed(term, catalog.feature(term.name).options, f"features.{term.name}"), image)
+                .to(device),
+                term.weight,
+            )
+            for term in config.features
+        ]
+    for network in (refiner, discriminator):
+        network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    ema, history = config.optimizer.ema, config.history
+    return Game(
+        refiner=refiner,
+        discriminator=discriminator,
+        features=features,
+        weight=config.loss.weight,
+        optimizer_refiner=optimizer(refiner, config.optimizer.refiner),
+        optimizer_discriminator=optimizer(discriminator, config.optimizer.discriminator),
+        generator=generator_of(seed, device),
+        history=None if history is None else History(history.size, image.shape, dtype=history.dtype, device=device),
+        average=None if ema is None else AveragedModel(refiner, multi_avg_fn=get_ema_multi_avg_fn(ema)),
+        autocast=autocast_of(precision_of(config.runtime.precision, device)),
+    )
+
+
+def optimizer(network: nn.Module, config: SGDConfig | AdamConfig) -> torch.optim.Optimizer:
+    """SGD or Adam over a network's parameters."""
+    if isinstance(config, SGDConfig):
+        return torch.optim.SGD(network.parameters(), lr=config.learning_rate, momentum=config.momentum)
+    return torch.optim.Adam(network.parameters(), lr=config.learning_rate, betas=(config.beta1, config.beta2))
+
+
+@torch.no_grad()
+def sheet(game: Game, simulated: Stream, real: Stream, path: Path, config: RunConfig) -> None:
+    """Save simulated | refined | real for the same first images every time; the game's generator is left alone."""
+    assert config.image is not None, "resolve() sets the image"
+    with writing(path.parent):
+        path.parent.mkdir(exist_ok=True)
+    x = simulated.batch(0).image[:SHEET]
+    with game.precision():
+        refined = refine(game.averaged(), x, generator_of(0, x.device))
+    rows = [("simulated", x), ("refined", refined), ("real", real.batch(0).image[:SHEET])]
+    save_sheet(path, rows, colormap=config.image.colormap)
+
+
+@contextmanager
+def _stop_signals() -> Iterator[threading.Event]:
+    """An event set by the first SIGINT or SIGTERM; a second one acts as usual. Only the main thread can listen."""
+    event = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield event
+        return
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def stop(number: int, frame: object) -> None:
+        event.set()
+        for known, handler in before.items():
+            signal.signal(known, handler)
+
+    for number in before:
+        signal.signal(number, stop)
+    try:
+        yield event
+    finally:
+        for known, handler in before.items():
+            signal.signal(known, handler)

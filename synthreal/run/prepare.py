@@ -1,0 +1,101 @@
+"""Any data set to a pack: read once, or drawn."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from synthreal.config import ComponentConfig
+from synthreal.core.machine import device_of
+from synthreal.data.encoding import stored_array
+from synthreal.data.source import Drawn, conformed
+from synthreal.data.writer import PackSummary, PackWriter, write_pack
+from synthreal.errors import UserError
+from synthreal.hooks.catalog import Catalog, typed
+from synthreal.hooks.resolve import labels_of
+from synthreal.run.directory import versions_of
+from synthreal.settings import parse_settings
+from synthreal.spec import ROLES, DatasetSpec, ImageSpec
+
+
+def prepare(
+    catalog: Catalog,
+    dataset: str,
+    out: str | Path,
+    *,
+    settings: Iterable[str] = (),
+    role: str | None = None,
+    limit: int | None = None,
+    seed: int = 0,
+    device: str = "auto",
+    on_progress: Callable[[int, int | None], None] = lambda done, total: None,
+) -> PackSummary:
+    """Write a data set of the catalog as a pack, atomically.
+
+    Args:
+        catalog: where the data set is registered.
+        dataset: its name.
+        out: the pack to write; must not exist.
+        settings: ``option=value`` of the data set.
+        role: which of its roles; None takes the first it is registered in.
+        limit: images at most; a simulator needs it.
+        seed: of a simulator.
+        device: where a simulator draws.
+        on_progress: told images done, and in all where that is known.
+
+    Raises:
+        UserError: an unknown data set, role or option, unreadable files, a simulator without ``limit``.
+    """
+    if role is not None and role not in ROLES:
+        raise UserError(f"--role {role}: not a role; use one of {', '.join(ROLES)}")
+    spec = catalog.dataset(dataset, role)
+    given: dict[str, Any] = {}
+    for setting in parse_settings(settings):
+        given.update(setting)
+    options = typed(ComponentConfig(name=dataset, options=given), spec.options, dataset)
+    image = spec.image or _domain_image(catalog)
+    header: dict[str, Any] = {
+        "image": image,
+        "labels": labels_of(spec, options),
+        "role": spec.role,
+        "name": spec.name,
+        "options": options.model_dump(mode="json"),
+        "versions": versions_of(catalog),
+    }
+    if spec.render is None:
+        return _read(spec, options, out, header, limit, on_progress)
+    if limit is None:
+        raise UserError(f"{dataset}: a simulator draws without end; say how many images with --limit")
+    drawn = Drawn(spec, options, seed, device_of(device), image, spec.role)
+    with PackWriter(out, **header) as writer, torch.no_grad():
+        for pixels, labels in drawn.blocks(0, limit):
+            writer.append(stored_array(pixels), {name: values.cpu().numpy() for name, values in labels.items()})
+            on_progress(writer.n, limit)
+    return writer.summary()
+
+
+def _read(
+    spec: DatasetSpec,
+    options: Any,
+    out: str | Path,
+    header: dict[str, Any],
+    limit: int | None,
+    on_progress: Callable[[int, int | None], None],
+) -> PackSummary:
+    assert spec.read is not None, "a data set reads or draws"
+    samples = spec.read(options)
+    if spec.image is None:
+        samples = conformed(samples, header["image"], header["labels"])
+    return write_pack(out, samples, **header, limit=limit, progress=lambda done: on_progress(done, limit))
+
+
+def _domain_image(catalog: Catalog) -> ImageSpec:
+    """The images of the domain: its default recipe's, else its simulator's."""
+    recipe = catalog.recipe()
+    image = recipe.image or catalog.dataset(recipe.data.simulated.name, "simulated").image
+    if image is None:
+        raise UserError(f"recipe {recipe.recipe}: says nowhere what an image is; set its image")
+    return image

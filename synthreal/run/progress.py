@@ -1,0 +1,86 @@
+"""Progress on stderr: a bar on a terminal, a line now and then elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from synthreal.run.report import Report
+
+QUIET_SECONDS = 15.0
+
+
+@contextmanager
+def _bar(text: str, total: int | None) -> Iterator[Callable[[int, int | None, str], None]]:
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        said = [time.monotonic()]
+
+        def line(done: int, total: int | None, note: str) -> None:
+            if time.monotonic() - said[0] > QUIET_SECONDS or done == total:
+                said[0] = time.monotonic()
+                print(
+                    f"{text} {done}{'' if total is None else f'/{total}'} {note}".rstrip(), file=sys.stderr, flush=True
+                )
+
+        yield line
+        return
+    columns = (
+        TextColumn(text),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[note]}"),
+    )
+    with Progress(*columns, console=console) as progress:
+        task = progress.add_task(text, total=total, note="")
+        yield lambda done, total, note: progress.update(task, completed=done, total=total, note=note)
+
+
+@contextmanager
+def counting(text: str) -> Iterator[Callable[[int, int | None], None]]:
+    """A counter of images."""
+    with _bar(text, None) as tell:
+        yield lambda done, total: tell(done, total, "")
+
+
+@contextmanager
+def arms() -> Iterator[Callable[[str, int, int], None]]:
+    """A counter of trainings, naming the arm."""
+    with _bar("evaluating", None) as tell:
+        yield lambda arm, done, total: tell(done, total, arm)
+
+
+@contextmanager
+def training(total: int) -> Iterator[Callable[[Report], None]]:
+    """Steps, losses and, once each, warnings."""
+    warned: set[str] = set()
+    with _bar("fitting", total) as tell:
+
+        def on_report(report: Report) -> None:
+            for warning in report.warnings:
+                if (kind := warning.partition(":")[0]) not in warned:
+                    warned.add(kind)
+                    print(f"warning: step {report.step}: {warning}", file=sys.stderr, flush=True)
+            tell(report.step, total, _note(report))
+
+        yield on_report
+
+
+def _note(report: Report) -> str:
+    parts = [report.phase, f"{report.images_per_second:.0f} img/s"]
+    if report.loss_regularization is not None:
+        parts.append(f"reg {report.loss_regularization:.4f}")
+    if report.loss_adversarial is not None:
+        parts.append(f"adv {report.loss_adversarial:.3f}")
+    if report.loss_discriminator is not None:
+        parts.append(
+            f"D {report.loss_discriminator:.3f} real {report.accuracy_real:.2f} refined {report.accuracy_refined:.2f}"
+        )
+    return "  ".join(parts)

@@ -1,0 +1,84 @@
+"""Bulk refinement: every image of a pack or of a resident set, in order, labels untouched.
+
+Work is cut into index-aligned blocks of 256 images. A refiner with noise maps draws those of a block from
+(seed, block), so the result is a function of the images and the seed alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from synthreal.data.encoding import from_unit, stored_array, stored_tensor, to_unit
+from synthreal.data.pack import Pack
+from synthreal.data.resident import Resident
+from synthreal.data.seed import derived_generator
+from synthreal.data.writer import PackSummary, PackWriter
+from synthreal.errors import UserError
+from synthreal.spec import StoredDtype
+from synthreal.transform import Refine, read_config
+
+BLOCK = 256
+
+
+def refine_block(transform: Refine, stored: Tensor, dtype: StoredDtype, *, block: int, seed: int) -> Tensor:
+    """Refine images ``(B, C, H, W)`` in stored dtype, B <= 256, as block number ``block`` of a data set."""
+    device = next(transform.parameters()).device
+    transform.generator = derived_generator(device, block, "refine", seed)
+    return from_unit(transform(to_unit(stored.to(device))), dtype)
+
+
+def refine_resident(transform: Refine, images: Resident, dtype: StoredDtype, *, seed: int = 0) -> Resident:
+    """The refined images with the labels of the simulated ones."""
+    refined = torch.empty_like(images.image)
+    for start in range(0, len(images), BLOCK):
+        rows = slice(start, start + BLOCK)
+        refined[rows] = refine_block(transform, images.image[rows], dtype, block=start // BLOCK, seed=seed)
+    return Resident(refined, images.labels)
+
+
+def refine_pack(
+    run: str | Path,
+    source: str | Path,
+    target: str | Path,
+    *,
+    device: str = "auto",
+    seed: int = 0,
+    on_progress: Callable[[int, int], None] = lambda done, total: None,
+) -> PackSummary:
+    """Refine a pack into another, atomically.
+
+    Args:
+        run: run directory.
+        source: the pack of simulated images.
+        target: the pack to write; must not exist.
+        device: "auto", "cpu", "cuda" or "cuda:N".
+        seed: of noise maps.
+        on_progress: told images done and in all.
+
+    Raises:
+        UserError: not a run, not a pack, images of another number of channels, a target that exists.
+    """
+    transform = Refine.load(run, device=device)
+    config = read_config(Path(run))
+    with Pack(source) as pack:
+        if pack.image.channels != transform.channels:
+            raise UserError(
+                f"{source}: holds images {pack.image}, the refiner of {run} takes {transform.channels} channels; "
+                "use a pack of its domain"
+            )
+        options = {"refined_from": str(source), "refiner": str(run), "recipe": config.recipe, "seed": seed}
+        with PackWriter(
+            target, image=pack.image, labels=pack.labels, role=pack.role, name=f"{pack.name} refined", options=options
+        ) as writer:
+            for start in range(0, len(pack), BLOCK):
+                image, labels = pack.read(slice(start, min(start + BLOCK, len(pack))))
+                refined = refine_block(
+                    transform, stored_tensor(image), pack.image.dtype, block=start // BLOCK, seed=seed
+                )
+                writer.append(stored_array(refined), labels)
+                on_progress(writer.n, len(pack))
+    return writer.summary()

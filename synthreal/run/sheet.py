@@ -1,0 +1,66 @@
+"""Contact sheets: rows of images with captions, enlarged so that a person can read them without zooming."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+from torch import Tensor
+
+from synthreal.atomic import replacing
+
+_GAP = 3
+_CAPTION = 92
+_TARGET = 112  # shortest side an image should have on the sheet, px
+
+
+def contact_sheet(rows: Sequence[tuple[str, Tensor]], *, colormap: str | None = None) -> Image.Image:
+    """Draw captioned rows of images.
+
+    Args:
+        rows: caption and images ``(N, C, H, W)`` in [0, 1]; all rows share ``(C, H, W)``.
+        colormap: "viridis" draws one channel in false colour on the shared [0, 1] scale.
+
+    Returns:
+        An RGB picture; images keep their pixels, enlarged by a whole factor.
+    """
+    height, width = rows[0][1].shape[-2:]
+    scale = max(1, round(_TARGET / max(height, width)))
+    columns = max(images.shape[0] for _, images in rows)
+    cell_h, cell_w = height * scale + _GAP, width * scale + _GAP
+    sheet = Image.new("RGB", (_CAPTION + columns * cell_w, len(rows) * cell_h + _GAP), "white")
+    pen = ImageDraw.Draw(sheet)
+    font = ImageFont.load_default(size=14)
+    for row, (caption, images) in enumerate(rows):
+        pen.text((6, _GAP + row * cell_h + cell_h // 2 - 10), caption, fill="black", font=font)
+        for column, pixels in enumerate(_pixels(images, colormap)):
+            picture = Image.fromarray(pixels).resize((width * scale, height * scale), Image.Resampling.NEAREST)
+            sheet.paste(picture, (_CAPTION + column * cell_w, _GAP + row * cell_h))
+    return sheet
+
+
+def save_sheet(path: Path, rows: Sequence[tuple[str, Tensor]], *, colormap: str | None = None) -> None:
+    """Write a contact sheet as PNG, atomically."""
+    with replacing(path) as partial:
+        contact_sheet(rows, colormap=colormap).save(partial, format="PNG")
+
+
+def _pixels(images: Tensor, colormap: str | None) -> np.ndarray:
+    levels = (images.detach().float().clamp(0, 1) * 255).round().byte().cpu().permute(0, 2, 3, 1).numpy()
+    channels = levels.shape[-1]
+    if channels == 1 and colormap is not None:
+        return np.asarray(_PALETTES[colormap][levels[..., 0]])
+    return np.asarray(levels[..., :3] if channels >= 3 else levels[..., :1].repeat(3, axis=-1))
+
+
+def _gradient(stops: Sequence[tuple[int, int, int]]) -> np.ndarray:
+    places = np.linspace(0, 255, len(stops))
+    channels = [np.interp(np.arange(256), places, [stop[c] for stop in stops]) for c in range(3)]
+    return np.stack(channels, axis=-1).round().astype(np.uint8)
+
+
+_PALETTES = {
+    "viridis": _gradient([(68, 1, 84), (59, 82, 139), (33, 145, 140), (94, 201, 98), (253, 231, 37)]),
+}

@@ -1,0 +1,47 @@
+"""The data of a run, opened by role."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from synthreal.config import RunConfig
+from synthreal.data.ondisk import load
+from synthreal.data.source import Drawn, OnDisk, Resident, Source, open_source
+from synthreal.hooks.catalog import Catalog
+from synthreal.hooks.resolve import dataset_of
+from synthreal.spec import Role
+
+CACHE = "data"
+
+
+def open_role(config: RunConfig, catalog: Catalog, role: Role, *, device: torch.device, run_dir: Path) -> Source:
+    """The source a resolved configuration names in a role; files are read once into ``run_dir/data``.
+
+    What is drawn without end depends on ``runtime.seed``; a counted data set is the same for every seed.
+    """
+    spec, options, source = dataset_of(config, catalog, role)
+    assert config.image is not None, "resolve() sets the image"
+    budget = config.runtime.resident_gib
+    return open_source(
+        spec,
+        options,
+        role=role,
+        image=config.image,
+        count=source.count,
+        seed=config.runtime.seed if source.count is None else 0,
+        device=device,
+        cache=run_dir / CACHE,
+        budget_bytes=None if budget is None else int(budget * 2**30),
+    )
+
+
+def take(source: Source, count: int) -> Resident:
+    """The first ``count`` images of a source, on the device; all of them when it holds fewer."""
+    if isinstance(source, Drawn):
+        return source.to_resident(count)
+    if isinstance(source, OnDisk):
+        return load(source.pack, device=source.device, count=min(count, len(source)), names=source.label_names)
+    labels = {name: values[:count] for name, values in source.labels.items()}
+    return Resident(source.image[:count], labels)

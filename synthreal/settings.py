@@ -1,0 +1,135 @@
+"""Nested settings as text: TOML in and out, ``--set`` strings, differences laid over each other, errors in one line.
+
+TOML has no null: None is written and read as the string ``"none"``.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import tomllib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from synthreal.errors import UserError
+
+NONE = "none"
+
+
+def parse_toml(text: str, *, source: str) -> dict[str, Any]:
+    """TOML to dictionaries. Raises ``UserError`` naming ``source``."""
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise UserError(f"{source}: not TOML ({error})") from None
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """A TOML file to dictionaries. Raises ``UserError`` when it is missing or malformed."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: cannot read this configuration ({error}); give a TOML file") from None
+    return parse_toml(text, source=str(path))
+
+
+def parse_settings(settings: Iterable[str]) -> list[dict[str, Any]]:
+    """``dotted.key=value`` strings to nested differences. A value is TOML, and where that fails a string."""
+    parsed = []
+    for setting in settings:
+        key, equals, text = setting.partition("=")
+        parts = [part.strip() for part in key.split(".")]
+        if not equals or not all(parts):
+            raise UserError(f"--set {setting}: write it as dotted.key=value, for example schedule.steps=100")
+        try:
+            value = tomllib.loads(f"value = {text}")["value"]
+        except tomllib.TOMLDecodeError:
+            if text.lstrip()[:1] in ("{", "["):
+                raise UserError(f"--set {key}: {text} is not a TOML value; quote its strings") from None
+            value = text.strip()
+        for part in reversed(parts):
+            value = {part: value}
+        parsed.append(value)
+    return parsed
+
+
+def overlay(base: Any, difference: Any) -> Any:
+    """``difference`` over ``base``: tables merge, but another component ``name`` replaces its whole table."""
+    if not isinstance(base, Mapping) or not isinstance(difference, Mapping):
+        return difference
+    if "name" in difference and difference["name"] != base.get("name"):
+        return difference
+    merged = dict(base)
+    for key, value in difference.items():
+        merged[key] = overlay(base[key], value) if key in base else value
+    return merged
+
+
+def explain(error: ValidationError, model: type[BaseModel], tree: Any, prefix: str = "") -> str:
+    """The first problem of a pydantic error as one phrase: dotted path, what is wrong, what was meant."""
+    first = error.errors(include_url=False)[0]
+    path = [str(part) for part in first["loc"] if str(part) not in ("adam", "sgd")]
+    dotted = ".".join(([prefix] if prefix else []) + path) or "configuration"
+    more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
+    if first["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
+        known = _fields(model, path[:-1])
+        near = difflib.get_close_matches(path[-1], known, n=1)
+        owner = dotted.rpartition(".")[0]
+        meant = (
+            f"did you mean {owner + '.' if owner else ''}{near[0]}?"
+            if near
+            else f"known here: {', '.join(known) or 'none'}"
+        )
+        return f"{dotted}: no such setting; {meant}{more}"
+    if first["type"] == "missing":
+        return f"{dotted}: missing; set it{more}"
+    return f"{dotted}: {first['msg']}, got {first['input']!r}{more}"
+
+
+def _fields(model: Any, path: list[str]) -> list[str]:
+    """Names of the settings below a dotted path, of every model that may stand there."""
+    models = [model]
+    for part in path:
+        fields = [getattr(known, "model_fields", {}).get(part) for known in models]
+        models = [
+            found
+            for field in fields
+            if field
+            for kind in (field.annotation, *field.metadata)
+            for found in _models(kind)
+        ]
+    names = [name for known in models for name in _names(known)]
+    return list(dict.fromkeys(names))
+
+
+def _names(model: Any) -> list[str]:
+    if dataclasses.is_dataclass(model):
+        return [field.name for field in dataclasses.fields(model)]
+    return list(getattr(model, "model_fields", {}))
+
+
+def _models(annotation: Any) -> list[Any]:
+    if isinstance(annotation, type) and (issubclass(annotation, BaseModel) or dataclasses.is_dataclass(annotation)):
+        return [annotation]
+    return [found for part in getattr(annotation, "__args__", ()) for found in _models(part)]
+
+
+def to_none(value: Any) -> Any:
+    """None as "none", everywhere in a nested value."""
+    if isinstance(value, Mapping):
+        return {key: to_none(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [to_none(item) for item in value]
+    return NONE if value is None else value
+
+
+def from_none(value: Any) -> Any:
+    """The string "none" as None, everywhere in a nested value."""
+    if isinstance(value, Mapping):
+        return {key: from_none(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [from_none(item) for item in value]
+    return None if isinstance(value, str) and value == NONE else value

@@ -1,0 +1,138 @@
+"""The trained refiner inside anybody's loop, and the two files it travels as: refiner.safetensors and config.toml.
+
+Nothing is unpickled on loading, and no plugin is needed when the refiner is the core's own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import safetensors
+import safetensors.torch
+import tomli_w
+import torch
+from torch import Tensor, nn
+
+from synthreal.atomic import replacing, write_text
+from synthreal.config import RunConfig
+from synthreal.core.machine import autocast_of, device_of, precision_of
+from synthreal.core.refiner import refine
+from synthreal.errors import UserError
+from synthreal.hooks.catalog import Catalog
+from synthreal.settings import read_toml
+
+CONFIG = "config.toml"
+WEIGHTS = "refiner.safetensors"
+
+
+class Refine(nn.Module):
+    """R as a transform: ``(B, C, H, W)`` or ``(C, H, W)`` float in [0, 1] to the same; labels need no change.
+
+    It computes in eval mode without gradients whatever the parent module does. A refiner with noise maps draws them
+    from ``generator`` (torch's global one when None): the same generator state gives the same images.
+    """
+
+    def __init__(
+        self,
+        refiner: nn.Module,
+        *,
+        channels: int,
+        generator: torch.Generator | None = None,
+        autocast: torch.dtype | None = None,
+    ) -> None:
+        super().__init__()
+        self.refiner = refiner.requires_grad_(False)
+        self.channels = channels
+        self.generator = generator
+        self.autocast = autocast
+        self.eval()
+
+    @classmethod
+    def load(
+        cls,
+        run: str | Path,
+        *,
+        device: str = "auto",
+        generator: torch.Generator | None = None,
+        precision: str | None = None,
+    ) -> Refine:
+        """The refiner of a run directory, or of any folder with its two files.
+
+        Args:
+            run: the folder.
+            device: "auto", "cpu", "cuda" or "cuda:N".
+            generator: the source of noise maps.
+            precision: "auto", "float32" or "bfloat16"; None takes the run's setting.
+
+        Raises:
+            UserError: a file is missing, damaged or of another network.
+        """
+        folder = Path(run)
+        config = read_config(folder)
+        if config.image is None:
+            raise UserError(f"{folder / CONFIG}: image is none; it must say what the refiner's images are")
+        place = device_of(device)
+        builtin = Catalog.of(())
+        catalog = builtin if ("refiner", config.refiner.name) in builtin.networks else Catalog.of(config.plugins)
+        refiner = catalog.build_network("refiner", config.refiner, config.image)
+        read_weights(folder, refiner)
+        chosen = precision_of(precision or config.runtime.precision, place)
+        return cls(refiner.to(place), channels=config.image.channels, generator=generator, autocast=autocast_of(chosen))
+
+    def train(self, mode: bool = True) -> Refine:
+        """Stay in eval mode, also when a parent module is told to train."""
+        return super().train(False)
+
+    @torch.no_grad()
+    def forward(self, image: Tensor) -> Tensor:
+        """Refine ``(B, C, H, W)`` or ``(C, H, W)`` in [0, 1], any H and W. Raises ``UserError`` on other shapes."""
+        if image.ndim not in (3, 4) or image.shape[-3] != self.channels or not image.is_floating_point():
+            raise UserError(
+                f"this refiner takes float images ({self.channels}, H, W) or (B, {self.channels}, H, W) in [0, 1], "
+                f"given {image.dtype} {tuple(image.shape)}"
+            )
+        batch = image[None] if image.ndim == 3 else image
+        with torch.autocast(image.device.type, dtype=self.autocast, enabled=self.autocast is not None):
+            refined = refine(self.refiner, batch.float(), self.generator).to(image.dtype)
+        return refined[0] if image.ndim == 3 else refined
+
+
+def write_config(folder: Path, config: RunConfig, versions: Mapping[str, str]) -> None:
+    """Write config.toml: the resolved tree, then the version of each distribution."""
+    write_text(folder / CONFIG, config.to_toml() + "\n" + tomli_w.dumps({"versions": dict(versions)}))
+
+
+def read_config(folder: Path) -> RunConfig:
+    """The configuration of a run directory. Raises ``UserError`` when it holds none."""
+    path = folder / CONFIG
+    if not path.is_file():
+        raise UserError(f"{folder}: holds no run (no {CONFIG}); give the folder that synthreal fit wrote")
+    tree = read_toml(path)
+    tree.pop("versions", None)
+    return RunConfig.from_tree(tree, source=str(path))
+
+
+def write_weights(folder: Path, refiner: nn.Module, *, step: int, kind: str) -> None:
+    """Write refiner.safetensors; its metadata names the step and the kind of weights ("ema" or "raw")."""
+    weights = {name: tensor.detach().cpu().contiguous() for name, tensor in refiner.state_dict().items()}
+    with replacing(folder / WEIGHTS) as partial:
+        safetensors.torch.save_file(weights, partial, metadata={"step": str(step), "kind": kind, "format": "pt"})
+
+
+def read_weights(folder: Path, refiner: nn.Module) -> Mapping[str, str]:
+    """Load refiner.safetensors into a network and return its metadata. Raises ``UserError`` when they do not fit."""
+    path = folder / WEIGHTS
+    if not path.is_file():
+        raise UserError(f"{path}: missing; the run has not saved yet, finish it with synthreal fit --resume")
+    try:
+        with safetensors.safe_open(path, framework="pt") as file:
+            weights = {name: file.get_tensor(name) for name in file.keys()}
+            metadata = dict(file.metadata() or {})
+        refiner.load_state_dict(weights)
+    except (safetensors.SafetensorError, OSError) as error:
+        raise UserError(f"{path}: not a whole safetensors file ({error}); restore it or fit again") from error
+    except RuntimeError as error:
+        reason = str(error).splitlines()[-1].strip()
+        raise UserError(f"{path}: weights of another network than {CONFIG} describes ({reason})") from error
+    return metadata

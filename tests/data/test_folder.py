@@ -1,0 +1,183 @@
+"""The built-in folder data set and images made to measure."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from synthreal.data.conform import conform
+from synthreal.data.folder import FolderOptions, read_folder
+from synthreal.errors import UserError
+from synthreal.spec import ImageSpec, Sample, Skipped
+
+RNG = np.random.default_rng(0)
+GREY = RNG.integers(0, 256, (6, 9), dtype=np.uint8)
+DEEP = RNG.integers(0, 65536, (6, 9), dtype=np.uint16)
+RGB = RNG.integers(0, 256, (6, 9, 3), dtype=np.uint8)
+RGBA = RNG.integers(0, 256, (6, 9, 4), dtype=np.uint8)
+
+
+def read(root, **options):
+    return list(read_folder(FolderOptions(root=str(root), **options)))
+
+
+@pytest.mark.parametrize(
+    ("name", "array"),
+    [
+        ("a.png", GREY),
+        ("a.BMP", GREY),
+        ("a.tiff", GREY),
+        ("a.png", DEEP),
+        ("a.tif", DEEP),
+        ("a.png", RGB),
+        ("a.Tif", RGB),
+        ("a.PNG", RGBA),
+        ("a.png", RGBA[..., :2]),
+    ],
+)
+def test_lossless_files_come_as_they_are(tmp_path, name, array):
+    Image.fromarray(array).save(tmp_path / name)
+    (sample,) = read(tmp_path)
+    expected = array[None] if array.ndim == 2 else array.transpose(2, 0, 1)
+    assert sample.image.dtype == array.dtype
+    np.testing.assert_array_equal(sample.image, expected)
+    assert sample.labels == {}
+
+
+def test_modes_that_are_converted(tmp_path):
+    Image.fromarray(GREY > 127).save(tmp_path / "a_bits.png")
+    palette = Image.fromarray(RGB).quantize(16)
+    palette.save(tmp_path / "b_palette.png")
+    Image.fromarray(RGB).convert("CMYK").save(tmp_path / "c_cmyk.tif")
+    Image.fromarray(GREY).save(tmp_path / "d.jpeg", quality=100)
+    Image.fromarray(DEEP.astype(np.int32)).save(tmp_path / "e_int32.tif")
+    bits, colours, cmyk, jpeg, whole = read(tmp_path)
+    np.testing.assert_array_equal(bits.image, np.where(GREY > 127, 255, 0)[None].astype(np.uint8))
+    np.testing.assert_array_equal(colours.image, np.asarray(palette.convert("RGB")).transpose(2, 0, 1))
+    assert cmyk.image.shape == (3, 6, 9)
+    assert jpeg.image.shape == (1, 6, 9)
+    assert np.abs(jpeg.image.astype(int) - GREY).max() <= 3
+    np.testing.assert_array_equal(whole.image, DEEP[None])
+
+
+def test_exif_rotation_is_not_applied(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(GREY).save(tmp_path / "a.jpg", exif=exif)
+    assert read(tmp_path)[0].image.shape == (1, 6, 9)
+
+
+def test_order_recursion_and_other_files(tmp_path):
+    def save(name, value):
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        Image.fromarray(np.full((1, 1), value, np.uint8)).save(path)
+
+    for value, name in enumerate(("a.png", "b/1.png", "b/2.JPG", "b.png", "c.bmp")):
+        save(name, value * 50)
+    (tmp_path / "notes.txt").write_text("not an image")
+    (tmp_path / "b" / "loop").symlink_to(tmp_path, target_is_directory=True)
+
+    def grey(items):
+        return [round(float(item.image.mean()) / 50) for item in items]
+
+    assert grey(read(tmp_path)) == [0, 3, 1, 2, 4]  # as strings: "b.png" < "b/1.png"
+    assert grey(read(tmp_path, recursive=False)) == [0, 3, 4]
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "linked").symlink_to(tmp_path / "b", target_is_directory=True)
+    assert grey(read(outside))[:2] == [1, 2]
+
+
+def test_unreadable_files_are_listed_with_their_reason(tmp_path):
+    Image.fromarray(np.tile(RGB, (20, 20, 1))).save(tmp_path / "b.jpg")
+    whole = (tmp_path / "b.jpg").read_bytes()
+    (tmp_path / "a_short.jpg").write_bytes(whole[: len(whole) // 2])
+    (tmp_path / "c_text.png").write_text("hello")
+    (tmp_path / "d_empty.bmp").write_bytes(b"")
+    Image.fromarray(GREY.astype(np.float32)).save(tmp_path / "e_float.tif")
+    Image.fromarray(np.full((2, 2), 70000, np.int32)).save(tmp_path / "f_int.tif")
+    png = tmp_path / "g_short.png"
+    Image.fromarray(np.tile(DEEP, (20, 20))).save(png)
+    png.write_bytes(png.read_bytes()[: png.stat().st_size // 2])
+    items = read(tmp_path)
+    assert [type(item) for item in items] == [Skipped, Sample, *[Skipped] * 5]
+    skipped = {item.path.rsplit("/", 1)[-1]: item.reason for item in items if isinstance(item, Skipped)}
+    assert "truncated" in skipped["a_short.jpg"]
+    assert "cannot identify" in skipped["c_text.png"]
+    assert "float" in skipped["e_float.tif"]
+    assert "32-bit" in skipped["f_int.tif"]
+    assert all(reason and "\n" not in reason for reason in skipped.values())
+    assert str(tmp_path) in items[0].path
+
+
+def test_folders_that_hold_nothing(tmp_path):
+    with pytest.raises(UserError, match="missing: no such folder"):
+        read_folder(FolderOptions(root=str(tmp_path / "missing")))
+    (tmp_path / "notes.txt").write_text("not an image")
+    with pytest.raises(UserError, match=r"notes\.txt: no such folder"):
+        read_folder(FolderOptions(root=str(tmp_path / "notes.txt")))
+    with pytest.raises(UserError, match="no image file"):
+        read_folder(FolderOptions(root=str(tmp_path)))
+    (tmp_path / "a.png").write_text("hello")
+    (tmp_path / "b.png").write_text("hello")
+    with pytest.raises(UserError, match=r"not one of its 2 image files is readable; .*a\.png: cannot identify"):
+        read(tmp_path)
+
+
+def spec(channels, height=6, width=9, dtype="uint8", **more):
+    return ImageSpec(channels=channels, height=height, width=width, dtype=dtype, **more)
+
+
+def test_what_agrees_is_not_touched():
+    image = RGB.transpose(2, 0, 1)
+    assert conform(image, spec(3)) is image
+
+
+def test_channels_are_mapped():
+    image = RGBA.transpose(2, 0, 1)
+    luma = np.rint(RGB.astype(float) @ [0.299, 0.587, 0.114])
+    grey = conform(RGB.transpose(2, 0, 1), spec(1))
+    assert np.abs(grey[0] - luma).max() <= 1
+    assert (grey[0] == luma).mean() > 0.98
+    np.testing.assert_array_equal(conform(image, spec(3)), image[:3])
+    np.testing.assert_array_equal(conform(image, spec(1)), conform(image[:3], spec(1)))
+    np.testing.assert_array_equal(conform(GREY[None], spec(3)), np.stack([GREY] * 3))
+    np.testing.assert_array_equal(conform(image[:2], spec(1)), image[:1])
+    np.testing.assert_array_equal(conform(image[:2], spec(3)), np.stack([image[0]] * 3))
+    for wanted in (2, 4):
+        with pytest.raises(UserError, match=f"3 channels cannot become one of {wanted}"):
+            conform(image[:3], spec(wanted))
+    with pytest.raises(UserError, match="not \\(C, H, W\\)"):
+        conform(GREY, spec(1))
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "float16"])
+def test_depth_is_scaled_by_the_maxima(dtype):
+    top = {"uint8": 255, "uint16": 65535, "float16": 1}[dtype]
+    expected = {"uint8": 255, "uint16": 65535, "float16": 1}
+    for other, value in expected.items():
+        image = np.full((1, 6, 9), value, other)
+        image[0, 0] = 0
+        converted = conform(image, spec(1, dtype=dtype))
+        assert converted.dtype == np.dtype(dtype)
+        assert (converted[0, 1:] == top).all()
+        assert (converted[0, 0] == 0).all()
+    exact = conform(GREY[None], spec(1, dtype="uint16"))
+    np.testing.assert_array_equal(exact, GREY[None].astype(np.uint16) * 257)
+    np.testing.assert_array_equal(conform(exact, spec(1)), GREY[None])
+
+
+def test_shrinking_averages_and_depth_does_not_blend():
+    checker = np.indices((32, 32)).sum(0) % 2
+    image = (checker * 255).astype(np.uint8)[None]
+    small = conform(image, spec(1, 8, 8))
+    assert np.abs(small.astype(int) - 128)[0, 1:-1, 1:-1].max() <= 3  # antialiased: mid grey, no moire
+    edge = np.zeros((1, 30, 30), np.uint16)
+    edge[:, :, 13:] = 40000
+    for keep in ({"invalid": 0.0}, {"background": 1.0}):
+        assert set(np.unique(conform(edge, spec(1, 7, 11, "uint16", **keep)))) == {0, 40000}
+    assert len(np.unique(conform(edge, spec(1, 7, 11, "uint16")))) > 2
+    ramp = np.tile(np.linspace(0, 255, 64).astype(np.uint8), (64, 1))[None]
+    assert (np.diff(conform(ramp, spec(1, 5, 16)).astype(int)[0]) > 0).all()  # x stays x

@@ -1,0 +1,442 @@
+"""The pack format: what goes in comes out, or nothing is left and one line says why."""
+
+from __future__ import annotations
+
+import json
+import pickle
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+import torch
+
+from synthreal.data.encoding import from_unit, stored_array, stored_tensor, to_unit
+from synthreal.data.pack import Pack, PackOptions, PackWriter, read_pack, write_pack
+from synthreal.errors import UserError
+from synthreal.spec import ImageSpec, LabelSpec, Sample, Skipped
+
+LABELS = (
+    LabelSpec("gaze", (3,), "unit vector"),
+    LabelSpec("count", (), "number"),
+    LabelSpec("mask", (5, 7), "class"),
+    LabelSpec("visible", (2,), "yes or no"),
+)
+
+
+def images(n, spec, seed=0):
+    rng = np.random.default_rng(seed)
+    if spec.dtype == "float16":
+        return rng.random((n, *spec.shape)).astype(np.float16)
+    return rng.integers(0, np.iinfo(spec.dtype).max + 1, (n, *spec.shape)).astype(spec.dtype)
+
+
+def labels(n, seed=1):
+    rng = np.random.default_rng(seed)
+    return {
+        "gaze": rng.normal(size=(n, 3)),
+        "count": rng.integers(-5, 5, n),
+        "mask": rng.integers(0, 255, (n, 5, 7)).astype(np.uint8),
+        "visible": rng.random((n, 2)) > 0.5,
+    }
+
+
+def samples(pixels, values=None):
+    for i in range(len(pixels)):
+        yield Sample(pixels[i], {name: array[i] for name, array in (values or {}).items()})
+
+
+def leftovers(folder):
+    return sorted(path.name for path in Path(folder).iterdir())
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "float16"])
+@pytest.mark.parametrize("channels", [1, 2, 3, 4])
+def test_round_trip_carries_every_image_and_label(tmp_path, channels, dtype):
+    spec = ImageSpec(channels=channels, height=5, width=7, dtype=dtype, meaning="noise", background=0.5, invalid=0.0)
+    pixels, values = images(11, spec), labels(11)
+    summary = write_pack(
+        tmp_path / "a.h5",
+        samples(pixels, values),
+        image=spec,
+        labels=LABELS,
+        role="test",
+        name="toy",
+        options={"root": "x", "size": 3},
+        versions={"synthreal": "1.2"},
+    )
+    assert (summary.n, summary.skipped, summary.path) == (11, (), tmp_path / "a.h5")
+    pack = Pack(tmp_path / "a.h5")
+    assert (len(pack), pack.image, pack.labels, pack.role, pack.name) == (11, spec, LABELS, "test", "toy")
+    assert (pack.options, pack.header.versions) == ({"root": "x", "size": 3}, {"synthreal": "1.2"})
+    read, carried = pack.read(slice(None))
+    assert read.dtype == pixels.dtype
+    np.testing.assert_array_equal(read, pixels)
+    assert set(carried) == set(values)
+    for name in values:
+        assert carried[name].dtype == values[name].dtype
+        np.testing.assert_array_equal(carried[name], values[name])
+    assert leftovers(tmp_path) == ["a.h5"]
+
+
+def test_blocks_end_anywhere_and_the_last_partial_one_is_kept(tmp_path):
+    spec = ImageSpec(channels=3, height=200, width=301)  # 5 images a chunk
+    pixels = images(13, spec)
+    seen = []
+    write_pack(tmp_path / "a.h5", samples(pixels), image=spec, role="real", name="toy", progress=seen.append)
+    with h5py.File(tmp_path / "a.h5") as file:
+        assert file["image"].chunks == (5, 3, 200, 301)
+    assert seen == [5, 10, 13]
+    with PackWriter(tmp_path / "b.h5", image=spec, role="real", name="toy") as writer:
+        for start, stop in ((0, 1), (1, 9), (9, 9), (9, 13)):
+            writer.append(pixels[start:stop])
+    assert writer.summary().n == 13
+    for name in ("a.h5", "b.h5"):
+        np.testing.assert_array_equal(Pack(tmp_path / name).read(slice(None))[0], pixels)
+    assert Pack(tmp_path / "a.h5").sha256() == Pack(tmp_path / "b.h5").sha256()
+
+
+def test_read_by_slice_and_by_index(tmp_path):
+    spec = ImageSpec(channels=1, height=3, width=3, dtype="uint16")
+    pixels, values = images(40, spec), labels(40)
+    write_pack(tmp_path / "a.h5", samples(pixels, values), image=spec, labels=LABELS, role="simulated", name="toy")
+    pack = Pack(tmp_path / "a.h5")
+    for which in (slice(3, 17), slice(30, 99), np.array([0, 1, 2, 9, 10, 39]), np.array([5]), np.array([], int)):
+        read, carried = pack.read(which)
+        np.testing.assert_array_equal(read, pixels[which])
+        np.testing.assert_array_equal(carried["gaze"], values["gaze"][which])
+    assert set(pack.read(slice(0, 2), ("gaze",))[1]) == {"gaze"}
+    for wrong in ([3, 2], [2, 2], [-1, 2], [39, 40]):
+        with pytest.raises(IndexError, match="strictly increasing"):
+            pack.read(np.array(wrong))
+    copies = list(read_pack(PackOptions(path=str(tmp_path / "a.h5"))))
+    np.testing.assert_array_equal(np.stack([copy.image for copy in copies]), pixels)
+    np.testing.assert_array_equal(np.stack([copy.labels["mask"] for copy in copies]), values["mask"])
+
+
+def test_real_packs_hold_no_label_arrays(tmp_path):
+    spec = ImageSpec(channels=1, height=4, width=4)
+    write_pack(tmp_path / "a.h5", samples(images(6, spec), labels(6)), image=spec, labels=LABELS, role="real", name="t")
+    with PackWriter(tmp_path / "b.h5", image=spec, labels=LABELS, role="real", name="t") as writer:
+        writer.append(images(6, spec), labels(6))
+    for name in ("a.h5", "b.h5"):
+        with h5py.File(tmp_path / name) as file:
+            assert list(file) == ["image"]
+        pack = Pack(tmp_path / name)
+        assert (pack.labels, pack.read(slice(None))[1]) == ((), {})
+
+
+def test_skipped_and_limit_are_recorded(tmp_path):
+    spec = ImageSpec(channels=1, height=2, width=2)
+    gone = [Skipped(f"folder/{i}.png", "truncated " + "x" * 100) for i in range(2000)]  # far over HDF5's 64 KiB header
+    summary = write_pack(
+        tmp_path / "a.h5", [*gone, *samples(images(9, spec))], image=spec, role="real", name="toy", limit=4
+    )
+    pack = Pack(tmp_path / "a.h5")
+    assert (summary.n, len(pack), pack.header.limit) == (4, 4, 4)
+    assert pack.skipped == summary.skipped == tuple(gone)
+
+
+@pytest.mark.parametrize("error", [RuntimeError("reader broke"), KeyboardInterrupt(), UserError("bad input")])
+def test_an_exception_midway_leaves_nothing(tmp_path, error):
+    spec = ImageSpec(channels=3, height=200, width=301)
+
+    def broken():
+        yield from samples(images(12, spec))
+        assert leftovers(tmp_path) != []  # blocks have reached the disk by now
+        raise error
+
+    with pytest.raises(type(error)):
+        write_pack(tmp_path / "a.h5", broken(), image=spec, role="real", name="toy")
+    assert leftovers(tmp_path) == []
+
+
+def test_a_failing_rename_leaves_nothing(tmp_path, monkeypatch):
+    spec = ImageSpec(channels=1, height=2, width=2)
+
+    def refuse(self, target):
+        raise OSError(30, "Read-only file system")
+
+    monkeypatch.setattr(Path, "replace", refuse)
+    with pytest.raises(UserError, match=r"a\.h5: cannot be written \(Read-only file system\)"):
+        write_pack(tmp_path / "a.h5", samples(images(3, spec)), image=spec, role="real", name="toy")
+    assert leftovers(tmp_path) == []
+
+
+def test_a_full_disk_is_one_line_and_leaves_nothing(tmp_path):
+    """A file-size limit makes the kernel refuse writes half-way, as a full disk does."""
+    code = """
+        import resource, sys
+        import numpy as np
+        from synthreal.data.pack import write_pack
+        from synthreal.errors import UserError
+        from synthreal.spec import ImageSpec, Sample
+        spec = ImageSpec(channels=3, height=200, width=301)
+        given = []
+
+        def samples():
+            for index in range(60):
+                given.append(index)
+                yield Sample(np.zeros(spec.shape, np.uint8))
+
+        resource.setrlimit(resource.RLIMIT_FSIZE, (3_000_000, 3_000_000))
+        try:
+            write_pack(sys.argv[1], samples(), image=spec, role="real", name="toy")
+        except UserError as error:
+            print(error)
+            assert given[-1] < 40, "it went on reading after the disk was full"
+            sys.exit(2)
+    """
+    command = [sys.executable, "-c", textwrap.dedent(code), str(tmp_path / "a.h5")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 2, done.stderr
+    assert done.stdout.count("\n") == 1
+    assert "a.h5: cannot be written" in done.stdout
+    assert leftovers(tmp_path) == []
+
+
+def test_places_that_cannot_be_written(tmp_path):
+    spec = ImageSpec(channels=1, height=2, width=2)
+    (tmp_path / "file").write_text("not a folder")
+    for path in (tmp_path / "file" / "a.h5", tmp_path / "missing" / "a.h5"):
+        with pytest.raises(UserError, match="is not a folder"):
+            write_pack(path, samples(images(3, spec)), image=spec, role="real", name="toy")
+    assert leftovers(tmp_path) == ["file"]
+
+
+def test_an_existing_file_is_refused_unless_overwritten(tmp_path):
+    spec = ImageSpec(channels=1, height=2, width=2)
+    path = tmp_path / "a.h5"
+    write_pack(path, samples(images(3, spec)), image=spec, role="real", name="toy")
+    before = path.read_bytes()
+    with pytest.raises(UserError, match="already exists; delete it"):
+        write_pack(path, samples(images(4, spec)), image=spec, role="real", name="toy")
+    with pytest.raises(UserError, match="not one image"):
+        write_pack(path, [], image=spec, role="real", name="toy", overwrite=True)
+    assert path.read_bytes() == before
+    write_pack(path, samples(images(4, spec)), image=spec, role="real", name="toy", overwrite=True)
+    assert len(Pack(path)) == 4
+
+
+def test_nothing_to_write_names_the_first_reason(tmp_path):
+    spec = ImageSpec(channels=1, height=2, width=2)
+    with pytest.raises(UserError, match=r"not one image .* all 2 were unreadable, first x\.png: truncated"):
+        write_pack(
+            tmp_path / "a.h5",
+            [Skipped("x.png", "truncated"), Skipped("y.png", "empty")],
+            image=spec,
+            role="real",
+            name="toy",
+        )
+    with pytest.raises(UserError, match="limit is 0"):
+        write_pack(tmp_path / "a.h5", samples(images(3, spec)), image=spec, role="real", name="toy", limit=0)
+    assert leftovers(tmp_path) == []
+
+
+def _with(name, index, value):
+    def change(pixels, values):
+        array = (pixels if name == "image" else values[name]).copy()
+        array[index] = value
+        return (array, values) if name == "image" else (pixels, {**values, name: array})
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (_with("image", (7, 0, 1, 1), np.nan), "image 7: a pixel is NaN"),
+        (_with("image", (2, 0, 0, 0), np.inf), "image 2: a pixel is NaN, infinite"),
+        (_with("image", (4, 0, 0, 0), 1.5), r"image 4: a pixel .* outside \[0, 1\]"),
+        (_with("gaze", (5, 1), np.nan), "image 5: label 'gaze' is NaN"),
+        (_with("gaze", (8, 0), -np.inf), "image 8: label 'gaze' is NaN or infinite"),
+        (lambda p, v: (p[:, :, :, :3], v), "image 0: it is 1x4x3 float16, not 1x4x4 float16"),
+        (lambda p, v: (p.astype(np.float32), v), "image 0: it is 1x4x4 float32"),
+        (lambda p, v: (p, {k: v[k] for k in ("gaze", "count", "mask")}), "image 0: it has labels .*, not .*visible"),
+        (lambda p, v: (p, {**v, "extra": v["count"]}), "image 0: it has labels .*extra"),
+        (lambda p, v: (p, {**v, "gaze": v["gaze"][:, :2]}), r"image 0: label 'gaze' has shape \(2,\), not \(3,\)"),
+        (lambda p, v: (p, {**v, "count": v["count"].astype(str)}), "image 0: label 'count' is <U"),
+    ],
+)
+@pytest.mark.parametrize("block", [True, False])
+def test_what_the_specs_do_not_allow_is_refused(tmp_path, change, message, block):
+    spec = ImageSpec(channels=1, height=4, width=4, dtype="float16")
+    pixels, values = change(images(9, spec), labels(9))
+    with pytest.raises(UserError, match=message):
+        if block:
+            with PackWriter(tmp_path / "a.h5", image=spec, labels=LABELS, role="test", name="toy") as writer:
+                writer.append(pixels, values)
+        else:
+            write_pack(tmp_path / "a.h5", samples(pixels, values), image=spec, labels=LABELS, role="test", name="toy")
+    assert leftovers(tmp_path) == []
+
+
+def test_a_label_keeps_one_dtype(tmp_path):
+    spec = ImageSpec(channels=1, height=2, width=2)
+    mixed = [Sample(image, {"a": np.asarray(value)}) for image, value in zip(images(2, spec), (1, 2.5), strict=True)]
+    with pytest.raises(UserError, match="image 1: label 'a' is float64 here and int64 before"):
+        write_pack(
+            tmp_path / "a.h5", mixed, image=spec, labels=(LabelSpec("a", (), "number"),), role="test", name="toy"
+        )
+
+
+@pytest.mark.parametrize("name", ["", "a/b", "."])
+def test_label_names_hdf5_cannot_hold_are_refused(tmp_path, name):
+    spec = ImageSpec(channels=1, height=2, width=2)
+    with pytest.raises(UserError, match="is empty, repeated or holds a '/'"):
+        PackWriter(tmp_path / "a.h5", image=spec, labels=(LabelSpec(name, (), ""),), role="test", name="toy")
+
+
+@pytest.fixture
+def good(tmp_path):
+    spec = ImageSpec(channels=1, height=9, width=9)
+    path = tmp_path / "good.h5"
+    write_pack(path, samples(images(30, spec), labels(30)), image=spec, labels=LABELS, role="test", name="toy")
+    return path
+
+
+def test_files_that_are_no_packs(good, tmp_path):
+    whole = good.read_bytes()
+    for name, content, message in (
+        ("empty.h5", b"", "not a readable pack"),
+        ("garbage.h5", b"\x00\xff nothing like it" * 500, "not HDF5, or truncated"),
+        ("half.h5", whole[: len(whole) // 2], "not HDF5, or truncated"),
+        ("short.h5", whole[:-1000], "not HDF5, or truncated"),
+    ):
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(UserError, match=rf"{name}: .*{message}"):
+            Pack(tmp_path / name)
+    with h5py.File(tmp_path / "foreign.h5", "w") as file:
+        file["image"] = np.zeros((3, 1, 9, 9), np.uint8)
+    with pytest.raises(UserError, match=r"foreign\.h5: an HDF5 file but not a synthreal pack"):
+        Pack(tmp_path / "foreign.h5")
+    for path in (tmp_path / "missing.h5", tmp_path):
+        with pytest.raises(UserError, match="no such pack"):
+            Pack(path)
+
+
+def _attribute(name, value):
+    def edit(file):
+        file.attrs[name] = value
+
+    return edit
+
+
+def _delete(name):
+    def edit(file):
+        del file[name]
+
+    return edit
+
+
+def _shorten(file):
+    kept = file["labels/gaze"][:-1]
+    del file["labels/gaze"]
+    file["labels/gaze"] = kept
+
+
+@pytest.mark.parametrize(
+    ("edit", "message"),
+    [
+        (_attribute("synthreal_pack", 2), "pack format 2, this synthreal reads up to 1; upgrade"),
+        (_attribute("image", "{not json"), "attributes are damaged"),
+        (_attribute("image", json.dumps({"channels": 1})), "attributes are damaged"),
+        (_attribute("image", json.dumps({"channels": 3, "height": 9, "width": 9})), "header says 3x9x9 uint8"),
+        (_attribute("role", "judge"), "role 'judge' is not one of"),
+        (_attribute("role", "real"), r"/labels holds .* \(real\)"),
+        (_delete("image"), "has no /image"),
+        (_delete("labels/gaze"), "/labels holds"),
+        (_shorten, r"/labels/gaze is \(29, 3\) for 30 images"),
+    ],
+)
+def test_damaged_packs_are_one_line(good, edit, message):
+    with h5py.File(good, "r+") as file:
+        edit(file)
+    with pytest.raises(UserError, match=rf"good\.h5: .*{message}|{message}") as caught:
+        Pack(good)
+    assert "\n" not in str(caught.value)
+
+
+def test_packs_travel_between_processes(good):
+    pack = Pack(good)
+    first = pack.read(slice(0, 2))[0]
+    copy = pickle.loads(pickle.dumps(pack))
+    np.testing.assert_array_equal(copy.read(slice(0, 2))[0], first)
+    pack.close()
+    np.testing.assert_array_equal(pack.read(slice(0, 2))[0], first)
+    with Pack(good) as entered:
+        assert len(entered) == 30
+
+
+def test_sha256_sees_content_and_nothing_else(good, tmp_path):
+    spec = ImageSpec(channels=1, height=9, width=9)
+    pixels, values = images(30, spec), labels(30)
+
+    def digest(file, pixels, values, **header):
+        arguments = {"image": spec, "labels": LABELS, "role": "test", "name": "toy", **header}
+        write_pack(tmp_path / file, samples(pixels, values), **arguments)
+        return Pack(tmp_path / file).sha256()
+
+    reference = Pack(good).sha256()
+    assert digest("same.h5", pixels, values, role="simulated", name="other", options={"a": 1}) == reference
+    changed = pixels.copy()
+    changed[29, 0, 8, 8] ^= 1
+    assert digest("pixel.h5", changed, values) != reference
+    assert digest("label.h5", pixels, {**values, "count": values["count"] + 1}) != reference
+    assert digest("order.h5", pixels[::-1], {name: array[::-1] for name, array in values.items()}) != reference
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "float16"])
+def test_every_stored_value_survives_the_unit_range(dtype):
+    if dtype == "float16":
+        bits = np.arange(0, 0x3C01, dtype=np.uint16)  # every float16 from 0 to 1
+        stored = bits.view(np.float16)
+    else:
+        stored = np.arange(np.iinfo(dtype).max + 1).astype(dtype)
+    unit = to_unit(stored)
+    assert unit.dtype == np.float32
+    assert (unit.min(), unit.max()) == (0.0, 1.0)
+    assert (np.diff(unit) > 0).all()
+    top = 1.0 if dtype == "float16" else np.iinfo(dtype).max
+    np.testing.assert_array_equal(unit, stored.astype(np.float32) / np.float32(top))
+    tensor = stored_tensor(stored.copy())
+    assert tensor.element_size() == stored.itemsize
+    np.testing.assert_array_equal(to_unit(tensor).numpy(), unit)
+    np.testing.assert_array_equal(stored_array(from_unit(torch.from_numpy(unit), dtype)), stored)
+    np.testing.assert_array_equal(stored_array(tensor), stored)
+
+
+def test_from_unit_clamps_and_rounds_half_to_even():
+    values = torch.tensor([-3.0, 0.5 / 255, 1.5 / 255, 2.5 / 255, 7.0])
+    assert from_unit(values, "uint8").tolist() == [0, 0, 2, 2, 255]
+    assert stored_array(from_unit(torch.tensor([-1.0, 0.5, 2.0]), "uint16")).tolist() == [0, 32768, 65535]
+    assert from_unit(torch.tensor([-1.0, 0.25, 2.0]), "float16").tolist() == [0.0, 0.25, 1.0]
+    with pytest.raises(TypeError, match="int32"):
+        to_unit(torch.zeros(2, dtype=torch.int32))
+    with pytest.raises(TypeError, match="float32"):
+        stored_tensor(np.zeros(2, np.float32))
+
+
+class _Interrupted:
+    """A raw file on which Ctrl-C arrives during a write."""
+
+    def __init__(self, raw):
+        self.raw = raw
+
+    def write(self, data):
+        raise KeyboardInterrupt
+
+    def __getattr__(self, name):
+        return getattr(self.raw, name)
+
+
+def test_ctrl_c_during_a_write_is_ctrl_c(tmp_path):
+    spec = ImageSpec(channels=3, height=200, width=301)
+    with pytest.raises(KeyboardInterrupt):
+        with PackWriter(tmp_path / "a.h5", image=spec, role="real", name="toy") as writer:
+            writer._target._raw = _Interrupted(writer._target._raw)
+            writer.append(images(20, spec))
+    assert leftovers(tmp_path) == []

@@ -1,0 +1,353 @@
+"""Data sets opened in a role: held, on disk or drawn, with the images and labels they should have."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from synthreal.data import drawn as drawn_module
+from synthreal.data.encoding import from_unit, stored_array, to_unit
+from synthreal.data.folder import FolderOptions, read_folder
+from synthreal.data.pack import Pack, PackOptions, PackWriter, read_pack
+from synthreal.data.seed import derive_seed
+from synthreal.data.source import BLOCK, Drawn, OnDisk, Resident, default_budget, open_source, sha256
+from synthreal.errors import UserError
+from synthreal.spec import Batch, DatasetSpec, ImageSpec, LabelSpec, Options, Sample, Skipped
+
+CPU = torch.device("cpu")
+SPEC = ImageSpec(channels=1, height=3, width=5)
+GAZE = LabelSpec("gaze", (3,), "unit vector")
+MASK = LabelSpec("mask", (3, 5), "class")
+
+
+class ToyOptions(Options):
+    """Options of the toy simulator."""
+
+    level: float = 0.5
+
+
+def render(options, n, generator):
+    image = torch.rand((n, *SPEC.shape), generator=generator, device=generator.device)
+    gaze = torch.randn((n, 3), generator=generator, device=generator.device)
+    return Batch(image * options.level, {"gaze": gaze, "extra": gaze[:, 0]})
+
+
+def simulator(render=render, role="simulated", labels=(GAZE,), image=SPEC):
+    return DatasetSpec(name="toy", role=role, image=image, labels=labels, options=ToyOptions, render=render)
+
+
+def pack_spec(role="simulated"):
+    return DatasetSpec(name="pack", role=role, image=None, options=PackOptions, read=read_pack)
+
+
+def folder_spec(role="real"):
+    return DatasetSpec(name="folder", role=role, image=None, options=FolderOptions, read=read_folder)
+
+
+def make_pack(path, n=50, spec=SPEC, role="simulated"):
+    rng = np.random.default_rng(3)
+    if spec.dtype == "float16":
+        image = rng.random((n, *spec.shape)).astype(np.float16)
+    else:
+        image = rng.integers(0, np.iinfo(spec.dtype).max + 1, (n, *spec.shape)).astype(spec.dtype)
+    labels = {"gaze": rng.normal(size=(n, 3)), "mask": rng.integers(0, 9, (n, 3, 5)).astype(np.uint16)}
+    with PackWriter(path, image=spec, labels=(GAZE, MASK), role=role, name="toy") as writer:
+        writer.append(image, labels)
+    return image, labels
+
+
+def open_pack(path, role="simulated", **arguments):
+    settings = {"image": SPEC, "device": CPU, **arguments}
+    return open_source(pack_spec(role), PackOptions(path=str(path)), role=role, **settings)
+
+
+# -- packs -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "float16"])
+@pytest.mark.parametrize("budget", [1 << 30, 2000, 0])
+def test_a_pack_gives_the_same_batches_wherever_it_is_held(tmp_path, dtype, budget):
+    spec = ImageSpec(channels=2, height=4, width=3, dtype=dtype)
+    mask = LabelSpec("mask", (3, 5), "class")
+    image, labels = make_pack(tmp_path / "a.h5", spec=spec)
+    source = open_pack(tmp_path / "a.h5", image=spec, labels=(GAZE, mask), budget_bytes=budget)
+    assert isinstance(source, Resident if budget == 1 << 30 else OnDisk)
+    assert (len(source), source.label_names) == (50, ("gaze", "mask"))
+    wanted = torch.tensor([7, 3, 3, 49, 0, 48])
+    batch = source.select(wanted)
+    assert batch.image.dtype == torch.float32
+    np.testing.assert_array_equal(batch.image.numpy(), to_unit(image[wanted]))
+    assert batch.labels["gaze"].dtype == torch.float32
+    assert batch.labels["mask"].dtype == torch.int32
+    np.testing.assert_array_equal(batch.labels["gaze"].numpy(), labels["gaze"][wanted].astype(np.float32))
+    np.testing.assert_array_equal(batch.labels["mask"].numpy(), labels["mask"][wanted])
+    assert sha256(source) == Pack(tmp_path / "a.h5").sha256()
+    head = source.first(4)
+    assert isinstance(head, Resident)
+    np.testing.assert_array_equal(stored_array(head.image), image[:4])
+    np.testing.assert_array_equal(head.labels["mask"].numpy(), labels["mask"][:4])
+    with pytest.raises((IndexError, RuntimeError)):
+        source.select(torch.tensor([50]))
+
+
+@pytest.mark.parametrize("budget", [1 << 30, 0])
+def test_count_takes_the_first(tmp_path, budget):
+    image, _ = make_pack(tmp_path / "a.h5")
+    source = open_pack(tmp_path / "a.h5", count=7, budget_bytes=budget)
+    assert len(source) == 7
+    np.testing.assert_array_equal(source.select(torch.arange(7)).image.numpy(), to_unit(image[:7]))
+    with pytest.raises((IndexError, RuntimeError)):
+        source.select(torch.tensor([7]))
+    assert sha256(source) != Pack(tmp_path / "a.h5").sha256()
+    assert len(open_pack(tmp_path / "a.h5", count=700, budget_bytes=budget)) == 50
+    with pytest.raises(UserError, match=r"data\.simulated\.count is 0"):
+        open_pack(tmp_path / "a.h5", count=0)
+
+
+@pytest.mark.parametrize("budget", [1 << 30, 0])
+def test_real_never_has_labels(tmp_path, budget):
+    make_pack(tmp_path / "a.h5")
+    source = open_pack(tmp_path / "a.h5", role="real", labels=(GAZE,), budget_bytes=budget)
+    assert source.label_names == ()
+    assert source.select(torch.arange(3)).labels == {}
+    drawn = open_source(simulator(role="real"), ToyOptions(), role="real", image=SPEC, device=CPU, labels=(GAZE,))
+    assert (drawn.label_names, drawn.draw(0, 4).labels, drawn.to_resident(4).labels) == ((), {}, {})
+    held = open_source(simulator(), ToyOptions(), role="real", image=SPEC, device=CPU, count=9)
+    assert held.labels == {}
+
+    def read(options):
+        for value in range(4):
+            yield Sample(np.full(SPEC.shape, value, np.uint8), {"gaze": np.ones(3)})
+
+    spec = DatasetSpec(name="files", role="real", image=SPEC, labels=(GAZE,), read=read)
+    source = open_source(spec, Options(), role="real", image=SPEC, device=CPU, cache=tmp_path, budget_bytes=budget)
+    assert source.label_names == ()
+    with h5py.File(tmp_path / "real.h5") as file:
+        assert list(file) == ["image"]
+
+
+def test_packs_that_do_not_suit_the_run(tmp_path):
+    make_pack(tmp_path / "a.h5")
+    make_pack(tmp_path / "r.h5", role="real")
+    with pytest.raises(UserError, match=r"a\.h5: holds images 1x3x5 uint8 .*this run uses 1x35x55 uint8"):
+        open_pack(tmp_path / "a.h5", image=ImageSpec(channels=1, height=35, width=55))
+    with pytest.raises(UserError, match=r"a\.h5: lacks the label joints\[2\] px, it has gaze, mask"):
+        open_pack(tmp_path / "a.h5", labels=(LabelSpec("joints", (2,), "px"),))
+    with pytest.raises(UserError, match=r"r\.h5: lacks the label .*no labels \(role real\)"):
+        open_pack(tmp_path / "r.h5", labels=(GAZE,))
+    with pytest.raises(UserError, match=r"a\.h5: its label gaze\[3\] unit vector is not the run's gaze\[3\] degrees"):
+        open_pack(tmp_path / "a.h5", labels=(LabelSpec("gaze", (3,), "degrees"),))
+
+
+@pytest.mark.parametrize("field", ["image", "gaze"])
+@pytest.mark.parametrize("budget", [1 << 30, 3600, 0])
+def test_nan_in_a_stored_pack_names_file_and_index(tmp_path, field, budget):
+    spec = ImageSpec(channels=1, height=3, width=5, dtype="float16")
+    make_pack(tmp_path / "a.h5", spec=spec)
+    with h5py.File(tmp_path / "a.h5", "r+") as file:
+        file["image" if field == "image" else "labels/gaze"][31] = np.nan
+    message = r"a\.h5: image 31 has a pixel that is NaN|a\.h5: label 'gaze' of image 31 is NaN"
+    with pytest.raises(UserError, match=message):
+        open_pack(tmp_path / "a.h5", image=spec, budget_bytes=budget).select(torch.tensor([3, 31, 30]))
+
+
+# -- files -----------------------------------------------------------------------------------------------------------
+
+
+def save(folder, name, size=(10, 12), value=None):
+    folder.mkdir(exist_ok=True)
+    pixels = np.random.default_rng(len(name)).integers(0, 256, size, dtype=np.uint8)
+    Image.fromarray(pixels if value is None else np.full(size, value, np.uint8)).save(folder / name)
+
+
+def test_a_folder_is_made_to_measure_and_packed_once(tmp_path):
+    root, cache = tmp_path / "crops", tmp_path / "run" / "data"
+    save(root, "a.png", value=10)
+    save(root, "b.png", (3, 5), value=20)
+    save(root, "d.png", (3, 5, 3), value=30)
+    (root / "c.png").write_text("broken")
+    settings = {"role": "real", "image": SPEC, "device": CPU, "cache": cache}
+    options = FolderOptions(root=str(root))
+    source = open_source(folder_spec(), options, **settings)
+    np.testing.assert_array_equal(stored_array(source.image)[:, 0, 0, 0], [10, 20, 30])
+    assert [(Path(item.path).name, type(item)) for item in source.skipped] == [("c.png", Skipped)]
+    written = (cache / "real.h5").stat().st_mtime_ns
+    (root / "a.png").unlink()
+    again = open_source(folder_spec(), options, budget_bytes=0, **settings)
+    assert isinstance(again, OnDisk)
+    assert (len(again), len(again.skipped)) == (3, 1)
+    assert sha256(again) == sha256(source)
+    assert (cache / "real.h5").stat().st_mtime_ns == written
+    other = open_source(folder_spec(), FolderOptions(root=str(root), recursive=False), **settings)
+    assert len(other) == 2  # other options: read anew
+    taller = ImageSpec(channels=1, height=7, width=5)
+    resized = open_source(folder_spec(), options, **{**settings, "image": taller})
+    assert resized.image.shape == (2, 1, 7, 5)
+
+
+def test_a_limited_pack_is_read_anew_when_more_is_asked_for(tmp_path):
+    for i in range(5):
+        save(tmp_path / "crops", f"{i}.png")
+    settings = {"role": "real", "image": SPEC, "device": CPU, "cache": tmp_path / "data"}
+    options = FolderOptions(root=str(tmp_path / "crops"))
+    for count, expected in ((2, 2), (1, 1), (4, 4), (None, 5), (3, 3)):
+        assert len(open_source(folder_spec(), options, count=count, **settings)) == expected
+    assert len(Pack(tmp_path / "data" / "real.h5")) == 5
+    (tmp_path / "data" / "real.h5").write_bytes(b"damaged")
+    assert len(open_source(folder_spec(), options, **settings)) == 5
+
+
+def test_without_a_cache_a_folder_must_fit_in_memory(tmp_path):
+    save(tmp_path / "crops", "a.png")
+    options = FolderOptions(root=str(tmp_path / "crops"))
+    settings = {"role": "real", "image": SPEC, "device": CPU}
+    assert len(open_source(folder_spec(), options, **settings)) == 1
+    with pytest.raises(UserError, match=r"data\.real: 1 images do not fit in memory"):
+        open_source(folder_spec(), options, budget_bytes=0, **settings)
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="file/data: cannot be made"):
+        open_source(folder_spec(), options, cache=tmp_path / "file" / "data", **settings)
+
+
+def test_images_whose_labels_are_pixels_are_not_resized(tmp_path):
+    pupil = LabelSpec("pupil", (2,), "px")
+
+    def read(options):
+        yield Sample(np.zeros((1, 3, 5), np.uint8), {"pupil": np.ones(2)})
+        yield Sample(np.zeros((1, 6, 10), np.uint8), {"pupil": np.ones(2)})
+
+    spec = DatasetSpec(name="files", role="test", image=None, labels=(pupil,), read=read)
+    with pytest.raises(UserError, match=r"image 1 is 6x10, the run uses 1x3x5 uint8, .* forbids resizing"):
+        open_source(spec, Options(), role="test", image=SPEC, device=CPU, cache=tmp_path)
+    deep = ImageSpec(channels=3, height=3, width=5, dtype="uint16")
+    with pytest.raises(UserError, match="image 1 is 6x10"):
+        open_source(spec, Options(), role="test", image=deep, device=CPU, cache=tmp_path)
+    assert list(tmp_path.iterdir()) == []
+    four = ImageSpec(channels=4, height=3, width=5)
+    with pytest.raises(UserError, match="image 0: an image of 1 channels cannot become one of 4"):
+        open_source(spec, Options(), role="test", image=four, device=CPU, cache=tmp_path)
+
+
+# -- simulators ------------------------------------------------------------------------------------------------------
+
+
+def opened(seed=0, **arguments):
+    return open_source(simulator(), ToyOptions(), role="simulated", image=SPEC, device=CPU, seed=seed, **arguments)
+
+
+def test_draws_are_a_function_of_seed_and_position():
+    first, second = opened(), opened()
+    later = second.draw(5, 8)
+    for position in (0, 5, 1):
+        batch = first.draw(position, 8)
+        if position == 5:
+            assert torch.equal(batch.image, later.image)
+            assert torch.equal(batch.labels["gaze"], later.labels["gaze"])
+        else:
+            assert not torch.equal(batch.image, later.image)
+    assert not torch.equal(opened(seed=1).draw(5, 8).image, later.image)
+    assert set(later.labels) == {"gaze"}
+    torch.manual_seed(1)
+    assert torch.equal(opened().draw(5, 8).image, later.image)
+    other = Drawn(simulator(role="real"), ToyOptions(), 0, CPU, SPEC)
+    assert not torch.equal(other.draw(5, 8).image, later.image)  # roles of one simulator do not share images
+
+
+def test_image_i_is_the_same_whatever_is_drawn_around_it():
+    source = opened()
+    whole = source.draw_range(0, 3 * BLOCK + 10)
+    assert len(whole.image) == 3 * BLOCK + 10
+    for start, stop in ((0, 1), (BLOCK - 1, BLOCK + 1), (100, 101), (BLOCK, 2 * BLOCK), (300, 3 * BLOCK + 10)):
+        part = source.draw_range(start, stop)
+        assert torch.equal(part.image, whole.image[start:stop])
+        assert torch.equal(part.labels["gaze"], whole.labels["gaze"][start:stop])
+    assert len(torch.unique(whole.labels["gaze"], dim=0)) == len(whole.image)
+    held = opened(count=BLOCK + 3)
+    assert isinstance(held, Resident)
+    assert held.image.dtype == torch.uint8
+    assert torch.equal(held.select(torch.arange(BLOCK + 3)).image, whole.image[: BLOCK + 3])
+    blocks = list(source.blocks(10, BLOCK + 20))
+    assert [len(image) for image, _ in blocks] == [BLOCK - 10, 20]
+    assert torch.equal(to_unit(torch.cat([image for image, _ in blocks])), whole.image[10 : BLOCK + 20])
+    with pytest.raises(ValueError, match="0 <= start < stop"):
+        source.draw_range(3, 3)
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "float16"])
+def test_drawn_images_have_the_levels_of_stored_ones(dtype):
+    spec = ImageSpec(channels=1, height=3, width=5, dtype=dtype)
+    source = Drawn(simulator(image=spec), ToyOptions(level=1.5), 0, CPU, spec)
+    image = source.draw(0, 64).image
+    assert (image.min() >= 0, image.max() == 1) == (True, True)
+    assert torch.equal(to_unit(from_unit(image, dtype)), image)
+    raw = torch.rand(1000)
+    assert not torch.equal(to_unit(from_unit(raw, dtype)), raw)
+
+
+def _broken(**change):
+    def draw(options, n, generator):
+        batch = render(options, n, generator)
+        return Batch(
+            change.get("image", lambda x: x)(batch.image),
+            {"gaze": change.get("gaze", lambda x: x)(batch.labels["gaze"])},
+        )
+
+    return draw
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"image": lambda x: x * float("nan")}, "drew a NaN or infinite value"),
+        ({"gaze": lambda x: x / 0}, "drew a NaN or infinite value"),
+        ({"image": lambda x: x[:, :, :2]}, "draws images 1x2x5"),
+        ({"image": lambda x: x[1:]}, "draws images"),
+        ({"gaze": lambda x: x[:, :2]}, r"label 'gaze' is \(2,\), its LabelSpec says \(3,\)"),
+    ],
+)
+def test_simulators_that_draw_nonsense(change, message):
+    source = Drawn(simulator(_broken(**change)), ToyOptions(), 0, CPU, SPEC)
+    with pytest.raises(UserError, match=f"data set 'toy': .*{message}"):
+        source.draw(0, 4)
+    with pytest.raises(UserError, match=f"data set 'toy': .*{message}"):
+        source.to_resident(4)
+
+
+def test_a_missing_label_is_named():
+    source = Drawn(simulator(labels=(GAZE, MASK)), ToyOptions(), 0, CPU, SPEC)
+    with pytest.raises(UserError, match="render returns no label 'mask'"):
+        source.draw(0, 4)
+
+
+def test_simulators_that_do_not_suit_the_run():
+    with pytest.raises(UserError, match="its images are 1x3x5 uint8, this run uses 3x3x5"):
+        open_source(
+            simulator(), ToyOptions(), role="simulated", image=ImageSpec(channels=3, height=3, width=5), device=CPU
+        )
+    with pytest.raises(UserError, match=r"'toy' .*mask"):
+        opened(labels=(GAZE, MASK))
+    with pytest.raises(UserError, match="10000 images of 1x3x5 uint8 do not fit"):
+        opened(count=10000, budget_bytes=1 << 10)
+
+
+def test_seeds_do_not_repeat_and_do_not_change():
+    seeds = [derive_seed(index, "toy", 0) for index in range(100_000)]
+    assert len(set(seeds)) == len(seeds)
+    assert all(0 <= seed < 1 << 32 for seed in seeds)
+    assert derive_seed(3, "toy", 0) != derive_seed(3, "toy", 1)
+    assert derive_seed(0, "a", 11) != derive_seed(0, "a", 1, 1)
+    # The values are part of the format of a run: a change would break resuming and every published table.
+    assert [derive_seed(index, "toy", 7) for index in range(3)] == FROZEN_SEEDS
+
+
+FROZEN_SEEDS = [3209082727, 3456337021, 2544507672]
+
+
+def test_the_budget_is_half_of_what_is_free():
+    assert 1 << 20 < default_budget(CPU) < 1 << 45
+    assert drawn_module.BLOCK == 256
