@@ -7,6 +7,7 @@ imported inside the commands, so that ``--help`` is instant.
 from __future__ import annotations
 
 import json
+import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -99,6 +100,7 @@ def fit(
     resume: Annotated[bool, typer.Option("--resume", help="Continue the run in the directory.")] = False,
 ) -> None:
     """Train a refiner: R alone, D alone, then the game."""
+    from synthreal.run.checkpoint import checkpoints
     from synthreal.run.fit import fit as train
     from synthreal.run.progress import training
     from synthreal.settings import parse_settings, read_toml
@@ -108,7 +110,7 @@ def fit(
     if resume and recipe is None and run is not None:
         stored = read_config(run)
         catalog = _catalog(plugin or list(stored.plugins))
-        resolved = stored.changed(*differences, source="--set")
+        resolved = stored.changed(*differences, source=_source(config, settings))
     else:
         catalog = _catalog(plugin)
         resolved = _configured(catalog, recipe, config, settings)
@@ -122,8 +124,12 @@ def fit(
         with training(resolved.schedule.total) as on_report:
             last = train(resolved, catalog, run_dir, resume=resume, on_report=on_report)
     except KeyboardInterrupt:
-        names = " ".join(f"--plugin {name}" for name in resolved.plugins)
-        typer.echo(f"stopped and saved; continue with: synthreal fit {names} --run {run_dir} --resume", err=True)
+        if not checkpoints(run_dir):
+            typer.echo("stopped before anything was saved", err=True)
+            raise typer.Exit(130) from None
+        names = " ".join(f"--plugin {shlex.quote(name)}" for name in resolved.plugins)
+        command = f"synthreal fit {names} --run {shlex.quote(str(run_dir))} --resume"
+        typer.echo(f"stopped; {checkpoints(run_dir)[-1]} is saved, continue with: {command}", err=True)
         raise typer.Exit(130) from None
     done = "was complete already" if last is None else f"step {last.step}"
     typer.echo(f"{run_dir}: {done}; sheets in {run_dir / 'sheets'}; judge it with: synthreal evaluate {run_dir}")
@@ -213,4 +219,9 @@ def _configured(catalog: Catalog, recipe: str | None, config: Path | None, setti
     from synthreal.settings import parse_settings, read_toml
 
     differences = ([read_toml(config)] if config else []) + parse_settings(settings or ())
-    return configure(catalog, *differences, recipe=recipe, source=str(config) if config and not settings else "--set")
+    return configure(catalog, *differences, recipe=recipe, source=_source(config, settings))
+
+
+def _source(config: Path | None, settings: list[str] | None) -> str:
+    """Where a wrong setting may stand."""
+    return " or ".join([str(config)] * bool(config) + ["--set"] * bool(settings)) or "configuration"

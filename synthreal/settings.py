@@ -24,7 +24,7 @@ def parse_toml(text: str, *, source: str) -> dict[str, Any]:
     try:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        raise UserError(f"{source}: not TOML ({error})") from None
+        raise UserError(f"{source}: not TOML ({error}); correct it there") from None
 
 
 def read_toml(path: Path) -> dict[str, Any]:

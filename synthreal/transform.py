@@ -116,8 +116,9 @@ def read_config(folder: Path) -> RunConfig:
 def write_weights(folder: Path, refiner: nn.Module, *, step: int, kind: str) -> None:
     """Write refiner.safetensors; its metadata names the step and the kind of weights ("ema" or "raw")."""
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in refiner.state_dict().items()}
+    content = safetensors.torch.save(weights, metadata={"step": str(step), "kind": kind, "format": "pt"})
     with replacing(folder / WEIGHTS) as partial:
-        safetensors.torch.save_file(weights, partial, metadata={"step": str(step), "kind": kind, "format": "pt"})
+        partial.write_bytes(content)
 
 
 def read_weights(folder: Path, refiner: nn.Module) -> Mapping[str, str]:

@@ -63,7 +63,7 @@ class LocalDiscriminator(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         """``(B, C, H, W)`` in [0, 1] to logits ``(B, 1, h, w)``, > 0 means refined."""
-        real, refined = self.head(self.trunk(2 * image - 1)).float().chunk(2, dim=1)
+        real, refined = self.head(self.trunk(2 * image - 1)).to(image.dtype).chunk(2, dim=1)
         return torch.sub(refined, real)
 
 
@@ -82,5 +82,5 @@ class GlobalDiscriminator(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         """``(B, C, H, W)`` in [0, 1] to logits ``(B, 1, 1, 1)``, > 0 means refined."""
-        real, refined = self.head(self.trunk(2 * image - 1).flatten(1)).float().chunk(2, dim=1)
+        real, refined = self.head(self.trunk(2 * image - 1).flatten(1)).to(image.dtype).chunk(2, dim=1)
         return torch.sub(refined, real)[:, :, None, None]

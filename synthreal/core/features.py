@@ -7,6 +7,8 @@ derivatives and learned transforms. kornia does the filtering and is imported on
 
 from __future__ import annotations
 
+from zipfile import BadZipFile
+
 import torch
 from torch import Tensor, nn
 
@@ -14,11 +16,23 @@ from torch import Tensor, nn
 class Gradients(nn.Module):
     """Image derivatives by Sobel filters: ``(B, C, H, W) -> (B, 2C, H, W)``, x then y for each channel."""
 
+    kernel: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        from kornia.filters import get_spatial_gradient_kernel2d
+        from kornia.filters.kernels import normalize_kernel2d
+
+        # A buffer, because kornia's spatial_gradient copies its kernel from the host at every call.
+        kernel = normalize_kernel2d(get_spatial_gradient_kernel2d("sobel", 1))
+        self.register_buffer("kernel", kernel, persistent=False)
+
     def forward(self, image: Tensor) -> Tensor:
         """``(B, C, H, W) -> (B, 2C, H, W)``."""
-        from kornia.filters import spatial_gradient
+        from kornia.filters import filter2d
 
-        return spatial_gradient(image, mode="sobel", order=1, normalized=True).flatten(1, 2)
+        derivatives = [filter2d(image, kernel[None], border_type="replicate") for kernel in self.kernel]
+        return torch.stack(derivatives, dim=2).flatten(1, 2)
 
 
 class ChannelMean(nn.Module):
@@ -74,5 +88,14 @@ class Learned(nn.Module):
 
     @classmethod
     def load(cls, path: str) -> Learned:
-        """From a program saved with ``torch.export.save``; its batch dimension must be dynamic."""
-        return cls(torch.export.load(path).module())
+        """From a program saved with ``torch.export.save``; its batch dimension must be dynamic.
+
+        Raises:
+            OSError: no such file.
+            RuntimeError: an archive of something else.
+            ValueError: no archive at all.
+        """
+        try:
+            return cls(torch.export.load(path).module())
+        except BadZipFile as error:
+            raise ValueError(str(error)) from error

@@ -87,7 +87,7 @@ def update_refiner(game: Game, simulated: Tensor, *, adversarial: bool) -> Refin
     loss.backward(inputs=list(game.refiner.parameters()))
     game.optimizer_refiner.step()
     if game.average is not None:
-        game.average.update_parameters(game.refiner)
+        _follow(game.average, game.refiner)
     change = (refined.detach() - simulated).abs().mean()
     return RefinerUpdate(None if fooling is None else fooling.detach(), regularization.detach(), change)
 
@@ -100,14 +100,15 @@ def update_discriminator(game: Game, simulated: Tensor, real: Tensor) -> Discrim
         simulated: x, ``(b, C, H, W)`` in [0, 1]; with a history that holds b/2 images only the first half is refined.
         real: y, ``(b, C, H, W)`` in [0, 1].
     """
-    half = simulated.shape[0] // 2
-    recall = game.history is not None and len(game.history) >= half
+    past = simulated.shape[0] // 2
+    half = simulated.shape[0] - past
+    recall = game.history is not None and len(game.history) >= past
     with torch.no_grad(), game.precision():
         refined = refine(game.refiner, simulated[:half] if recall else simulated, game.generator)
     fresh = refined[:half]
     if game.history is not None:
         if recall:
-            refined = torch.cat([fresh, game.history.draw(simulated.shape[0] - half, game.generator)])
+            refined = torch.cat([fresh, game.history.draw(past, game.generator)])
         game.history.push(fresh, game.generator)
     with game.precision():
         logits_refined, logits_real = game.discriminator(refined), game.discriminator(real)
@@ -117,3 +118,15 @@ def update_discriminator(game: Game, simulated: Tensor, real: Tensor) -> Discrim
     game.optimizer_discriminator.step()
     accuracy_real, accuracy_refined = (logits_real < 0).float().mean(), (logits_refined > 0).float().mean()
     return DiscriminatorUpdate(loss.detach(), accuracy_real, accuracy_refined)
+
+
+@torch.no_grad()
+def _follow(average: AveragedModel, refiner: nn.Module) -> None:
+    """One step of the moving average, without torch's copy of its counter to the device: that waits for the device."""
+    if average.multi_avg_fn is None or average.n_averaged == 0:
+        average.update_parameters(refiner)
+        return
+    average.multi_avg_fn(list(average.module.parameters()), list(refiner.parameters()), average.n_averaged)
+    for ours, theirs in zip(average.module.buffers(), refiner.buffers(), strict=True):
+        ours.copy_(theirs)
+    average.n_averaged += 1

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+
 import torch
 
 from synthreal.errors import UserError
@@ -44,3 +46,16 @@ def autocast_of(precision: str) -> torch.dtype | None:
 def generator_of(seed: int, device: torch.device) -> torch.Generator:
     """A generator on the device, seeded."""
     return torch.Generator(device).manual_seed(seed)
+
+
+def keep_freed_memory() -> bool:
+    """Make glibc keep freed memory instead of handing it back to the kernel; True where that took effect.
+
+    Otherwise every large activation is mapped, zeroed page by page and unmapped again at each step, which costs a
+    training step on the CPU a fifth of its time and more. Without glibc nothing changes.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is None:
+        return False
+    trim_threshold, mmap_threshold, a_gigabyte = -1, -3, 1 << 30
+    return bool(mallopt(trim_threshold, a_gigabyte) and mallopt(mmap_threshold, a_gigabyte))

@@ -70,15 +70,14 @@ class Refiner(nn.Module):
         Returns:
             ``(B, C, H, W)`` in [0, 1].
         """
-        if (noise is None) != (self.noise_channels == 0):
-            raise ValueError(
-                f"this refiner takes {self.noise_channels} noise maps, given {0 if noise is None else noise.shape[1]}"
-            )
+        given = 0 if noise is None else noise.shape[1]
+        if given != self.noise_channels:
+            raise ValueError(f"this refiner takes {self.noise_channels} noise maps, given {given}")
         maps = 2 * image - 1
         if noise is not None:
             maps = torch.cat([maps, noise.to(maps.dtype)], dim=1)
         maps = self.blocks(torch.relu(self.stem(maps)))
-        return (torch.tanh(self.head(maps).float()) + 1) / 2
+        return (torch.tanh(self.head(maps).to(image.dtype)) + 1) / 2
 
 
 def refine(refiner: nn.Module, image: Tensor, generator: torch.Generator | None) -> Tensor:

@@ -163,13 +163,13 @@ def plugin_manager(names: Iterable[str], modules: Iterable[ModuleType] = ()) -> 
     manager = pluggy.PluginManager(hookspecs.PROJECT)
     manager.add_hookspecs(hookspecs)
     manager.register(builtin, BUILTIN)
-    for name in dict.fromkeys(names):
-        module = _load(name)
-        if not manager.is_registered(module):
-            manager.register(module, name)
-    for module in modules:
-        manager.register(module)
+    loaded = {name: _load(name) for name in dict.fromkeys(names)}
     try:
+        for name, module in loaded.items():
+            if not manager.is_registered(module):
+                manager.register(module, name)
+        for module in modules:
+            manager.register(module)
         manager.check_pending()
     except pluggy.PluginValidationError as error:
         raise UserError(f"plugin {error.plugin}: {error}; the hooks are {', '.join(_hook_names())}") from None
@@ -216,6 +216,8 @@ def _load(name: str) -> ModuleType:
     points = [point for point in metadata.entry_points(group=hookspecs.PROJECT) if point.name == name]
     target = points[0].value if points else name if "." in name else f"synthreal_{name}"
     try:
+        if not all(part.isidentifier() for part in target.split(".")):
+            raise ModuleNotFoundError(name=target)
         return importlib.import_module(target)
     except ModuleNotFoundError as error:
         if points or error.name is None or not f"{target}.".startswith(f"{error.name}."):
@@ -277,8 +279,9 @@ def inventory() -> list[dict[str, Any]]:
     for name in available():
         try:
             rows.append(_row(name, (name,)))
-        except UserError as error:
-            rows.append({**dataclasses.asdict(origin_of(name, None)), "registers": {}, "error": str(error)})
+        except Exception as error:  # whatever an installed plugin raises, the others are listed
+            why = f"does not load: {error}"
+            rows.append({**dataclasses.asdict(origin_of(name, None)), "registers": {}, "error": why})
     return rows
 
 

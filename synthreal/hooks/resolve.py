@@ -46,6 +46,11 @@ def resolve(config: RunConfig, catalog: Catalog) -> RunConfig:
         spec = catalog.evaluator(evaluator.name)
         tree["evaluation"]["evaluator"]["options"] = _full(evaluator, spec.options, "evaluation.evaluator")
     resolved = RunConfig.from_tree(tree)
+    if config.history is not None and config.history.size < config.schedule.batch // 2:
+        raise UserError(
+            f"history.size is {config.history.size}, less than half of schedule.batch ({config.schedule.batch}), "
+            "so D would never see a past image; raise it, or set history=none"
+        )
     image = config.image or _image(resolved, catalog)
     resolved = resolved.model_copy(update={"image": image})
     for role in ROLES:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import pickle
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from synthreal.core.game import Game
 from synthreal.errors import UserError
 
 KEEP = 2
+NEEDED = {"step", "seen", "config", "precision", "refiner", "discriminator", "generator"}
 
 
 def state_of(game: Game) -> dict[str, Any]:
@@ -47,8 +49,10 @@ def save(run_dir: Path, step: int, state: dict[str, Any]) -> Path:
     with writing(folder):
         folder.mkdir(exist_ok=True)
     path = folder / f"step-{step:08d}.pt"
+    buffer = io.BytesIO()  # torch's own file writer reports a full disk as an unrelated RuntimeError
+    torch.save({"step": step, **state}, buffer)
     with replacing(path) as partial:
-        torch.save({"step": step, **state}, partial)
+        partial.write_bytes(buffer.getbuffer())
     for old in checkpoints(run_dir)[:-KEEP]:
         with writing(old):
             old.unlink()
@@ -64,9 +68,11 @@ def load(run_dir: Path, device: torch.device) -> dict[str, Any]:
     """The newest checkpoint, read with ``weights_only=True``. Raises ``UserError`` when none is whole."""
     found = checkpoints(run_dir)
     if not found:
-        raise UserError(f"{run_dir}: nothing to resume (no checkpoints); fit into another --run folder")
+        raise UserError(f"{run_dir}: nothing to resume (no checkpoints); fit without --resume")
     try:
         state: dict[str, Any] = torch.load(found[-1], map_location=device, weights_only=True)
+        if not isinstance(state, dict) or not NEEDED <= state.keys():
+            raise ValueError("it lacks parts of a game's state")
     except (pickle.UnpicklingError, RuntimeError, OSError, EOFError, KeyError, ValueError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UserError(

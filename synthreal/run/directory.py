@@ -11,7 +11,8 @@ from synthreal.atomic import writing
 from synthreal.config import RunConfig
 from synthreal.errors import UserError
 from synthreal.hooks.catalog import Catalog, version_of
-from synthreal.transform import CONFIG
+from synthreal.run.checkpoint import checkpoints
+from synthreal.transform import CONFIG, WEIGHTS
 
 FREE = ("evaluation", "runtime", "recipe", "schedule.report_every", "schedule.save_every", "schedule.sheet_every")
 FIXED = ("runtime.seed",)
@@ -26,7 +27,8 @@ def holds_run(run_dir: Path) -> bool:
 def claim(run_dir: Path, config: RunConfig, *, precision: str, state: Mapping[str, Any] | None) -> Iterator[None]:
     """Make the folder of a new run, or check that a checkpoint's state belongs to this configuration.
 
-    A folder made here vanishes again when the block fails before anything was put into it.
+    A new run that ends before its first checkpoint leaves no ``config.toml``, so that the folder can be used again, and
+    a folder made here vanishes when nothing was put into it.
     """
     if state is None and holds_run(run_dir):
         raise UserError(f"{run_dir}: already holds a run; continue it with --resume or choose another --run folder")
@@ -37,14 +39,17 @@ def claim(run_dir: Path, config: RunConfig, *, precision: str, state: Mapping[st
                 f"{run_dir}: was trained in runtime.precision={state['precision']}; resume with that, not {precision}"
             )
     made = _missing(run_dir)
-    with writing(run_dir):
-        run_dir.mkdir(parents=True, exist_ok=True)
-        (run_dir / ".writable").touch()
-        (run_dir / ".writable").unlink()
     try:
+        with writing(run_dir):
+            run_dir.mkdir(parents=True, exist_ok=True)
+            (run_dir / ".writable").touch()
+            (run_dir / ".writable").unlink()
         yield
     finally:
-        for folder in (run_dir / "data", *made):
+        if state is None and holds_run(run_dir) and not checkpoints(run_dir):
+            (run_dir / WEIGHTS).unlink(missing_ok=True)
+            (run_dir / CONFIG).unlink()
+        for folder in (run_dir / "checkpoints", run_dir / "data", *made):
             if folder.is_dir() and not any(folder.iterdir()):
                 folder.rmdir()
 
@@ -52,11 +57,10 @@ def claim(run_dir: Path, config: RunConfig, *, precision: str, state: Mapping[st
 def check_resumable(run_dir: Path, before: RunConfig, now: RunConfig) -> None:
     """Refuse differences that would change the mathematics; a longer schedule, evaluation and runtime may differ."""
     old, new = dict(leaves(before.tree())), dict(leaves(now.tree()))
-    different = sorted(key for key in old.keys() | new.keys() if old.get(key) != new.get(key))
     longer = now.schedule.steps >= before.schedule.steps
     refused = [
         key
-        for key in different
+        for key in differences(before, now)
         if (key in FIXED or not any(key == free or key.startswith(f"{free}.") for free in FREE))
         and not (key == "schedule.steps" and longer)
     ]
@@ -66,6 +70,12 @@ def check_resumable(run_dir: Path, before: RunConfig, now: RunConfig) -> None:
         raise UserError(
             f"{run_dir}: holds a run of another configuration: {shown}{more}; resume with the same settings"
         )
+
+
+def differences(one: RunConfig, other: RunConfig) -> list[str]:
+    """Dotted paths of the settings in which two configurations differ."""
+    old, new = dict(leaves(one.tree())), dict(leaves(other.tree()))
+    return sorted(key for key in old.keys() | new.keys() if old.get(key) != new.get(key))
 
 
 def leaves(tree: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:

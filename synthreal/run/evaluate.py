@@ -17,13 +17,14 @@ from torch import Tensor
 
 from synthreal.atomic import write_text
 from synthreal.config import RunConfig
-from synthreal.core.machine import autocast_of, device_of, precision_of
+from synthreal.core.machine import autocast_of, device_of, keep_freed_memory, precision_of
 from synthreal.data.encoding import from_unit, to_unit
 from synthreal.data.resident import Resident
 from synthreal.data.seed import derived_generator
 from synthreal.data.source import Drawn
 from synthreal.errors import UserError
 from synthreal.hooks.catalog import Catalog, typed
+from synthreal.run.directory import differences
 from synthreal.run.estimator import constant, measure, train
 from synthreal.run.preserve import preservation
 from synthreal.run.refine import refine_resident
@@ -66,9 +67,11 @@ def evaluate(
         UserError: a folder without a run, no evaluator or no labelled real images in its configuration.
     """
     configs = [read_config(Path(run)) for run in runs]
+    _comparable(runs, configs)
     catalog = Catalog.of(configs[0].plugins)
     spec, options = _task(configs, catalog, split)
     place = device_of(device)
+    keep_freed_memory()
     outcomes: list[Outcome] = []
     pairs: list[tuple[Resident, Resident]] = []
     test: Resident | None = None
@@ -113,14 +116,29 @@ def evaluate(
     return result
 
 
+def _comparable(runs: Sequence[str | Path], configs: list[RunConfig]) -> None:
+    """Several runs must be one configuration fitted with different seeds, or their spread means nothing."""
+    for i, (run, config) in enumerate(zip(runs, configs, strict=True)):
+        different = [key for key in differences(configs[0], config) if not key.startswith(("runtime.", "recipe"))]
+        if different:
+            raise UserError(
+                f"{run}: differs from {runs[0]} in {', '.join(different[:4])}; "
+                "evaluate runs of one configuration together"
+            )
+        for before, other in zip(runs[:i], configs[:i], strict=True):
+            if other.runtime.seed == config.runtime.seed:
+                raise UserError(
+                    f"{run}: has the runtime.seed of {before} ({config.runtime.seed}), so it is no second opinion; "
+                    "fit it with another seed"
+                )
+
+
 def _task(configs: list[RunConfig], catalog: Catalog, split: Split) -> tuple[EvaluatorSpec, Any]:
     for config in configs:
         if config.evaluation.evaluator is None:
             raise UserError("evaluation.evaluator is none in this run; fit one whose recipe names an evaluator")
         if getattr(config.data, split) is None:
             raise UserError(f"data.{split} is none in this run; set it to labelled real images when fitting")
-        if config.evaluation != configs[0].evaluation:
-            raise UserError("evaluation differs between these runs; evaluate runs of one budget together")
     component = configs[0].evaluation.evaluator
     assert component is not None, "checked above"
     spec = catalog.evaluator(component.name)
@@ -152,6 +170,9 @@ def _arms(run: Path, config: RunConfig, catalog: Catalog, device: torch.device) 
     if config.data.real_labelled is not None:
         labelled = open_role(config, catalog, "real_labelled", device=device, run_dir=run)
         arms["real"] = take(labelled, count)
+    for arm, images in arms.items():
+        if len(images) < 2:
+            raise UserError(f"{run}: the arm {arm!r} has one image; give at least 2, one is held out")
     return arms
 
 

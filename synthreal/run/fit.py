@@ -16,7 +16,7 @@ from synthreal.atomic import writing
 from synthreal.config import AdamConfig, RunConfig, ScheduleConfig, SGDConfig
 from synthreal.core.game import Game, update_discriminator, update_refiner
 from synthreal.core.history import History
-from synthreal.core.machine import autocast_of, device_of, generator_of, precision_of
+from synthreal.core.machine import autocast_of, device_of, generator_of, keep_freed_memory, precision_of
 from synthreal.core.refiner import refine
 from synthreal.data.seed import derive_seed
 from synthreal.data.stream import Stream
@@ -57,6 +57,7 @@ def steps(
     config, run_dir = resolve(config, catalog), Path(run_dir)
     schedule, device = config.schedule, device_of(config.runtime.device)
     precision = precision_of(config.runtime.precision, device)
+    keep_freed_memory()
     if config.runtime.threads is not None:
         torch.set_num_threads(config.runtime.threads)
     state = checkpoint.load(run_dir, torch.device("cpu")) if resume else None
@@ -79,7 +80,7 @@ def steps(
         if state is not None:
             checkpoint.restore(game, state)
             step, seen = state["step"], dict(state["seen"])
-            trim_log(run_dir, step)
+        trim_log(run_dir, step)
 
         def draw(stream: Stream, name: str) -> torch.Tensor:
             seen[name] += 1
@@ -87,12 +88,21 @@ def steps(
             return batch.image
 
         def save() -> None:
+            refuse(diverged(game))
+            # weights first: killed in between, a resumed run does this step again and writes both
+            write_weights(run_dir, game.averaged(), step=step, kind="raw" if game.average is None else "ema")
             checkpoint.save(
                 run_dir,
                 step,
                 {**checkpoint.state_of(game), "seen": seen, "precision": precision, "config": config.to_toml()},
             )
-            write_weights(run_dir, game.averaged(), step=step, kind="raw" if game.average is None else "ema")
+
+        def refuse(broken: list[str]) -> None:
+            if broken:
+                raise UserError(
+                    f"{run_dir}: step {step}: {', '.join(broken)} not finite; lower optimizer.*.learning_rate "
+                    "(checkpoints saved before are whole)"
+                )
 
         meter = Meter()
         while step < schedule.total:
@@ -113,11 +123,7 @@ def steps(
             if step % schedule.report_every == 0 or turn or last or stopping:
                 settled = phase == "game" and 4 * (step - schedule.total + schedule.steps) >= schedule.steps
                 report = meter.report(step, phase, settled=settled)
-                if broken := not_finite(report):
-                    raise UserError(
-                        f"{run_dir}: step {step}: {', '.join(broken)} not finite; lower optimizer.*.learning_rate "
-                        "(the last checkpoint is whole)"
-                    )
+                refuse(not_finite(report))
                 append_log(run_dir, report)
             if step % schedule.sheet_every == 0 or last:
                 sheet(game, simulated, real, run_dir / "sheets" / f"step-{step:08d}.png", config)
@@ -190,6 +196,16 @@ def build_game(config: RunConfig, catalog: Catalog, device: torch.device) -> Gam
         average=None if ema is None else AveragedModel(refiner, multi_avg_fn=get_ema_multi_avg_fn(ema)),
         autocast=autocast_of(precision_of(config.runtime.precision, device)),
     )
+
+
+def diverged(game: Game) -> list[str]:
+    """Which of the two networks has a weight that is NaN or infinite."""
+    networks = {"weights of the refiner": game.refiner, "weights of the discriminator": game.discriminator}
+    return [
+        name
+        for name, network in networks.items()
+        if not all(bool(torch.isfinite(parameter).all()) for parameter in network.parameters())
+    ]
 
 
 def optimizer(network: nn.Module, config: SGDConfig | AdamConfig) -> torch.optim.Optimizer:

@@ -17,7 +17,7 @@ from synthreal.errors import UserError
 from synthreal.hooks.catalog import Catalog, typed
 from synthreal.hooks.resolve import labels_of
 from synthreal.run.directory import versions_of
-from synthreal.settings import parse_settings
+from synthreal.settings import from_none, overlay, parse_settings
 from synthreal.spec import ROLES, DatasetSpec, ImageSpec
 
 
@@ -54,7 +54,7 @@ def prepare(
     spec = catalog.dataset(dataset, role)
     given: dict[str, Any] = {}
     for setting in parse_settings(settings):
-        given.update(setting)
+        given = overlay(given, from_none(setting))
     options = typed(ComponentConfig(name=dataset, options=given), spec.options, dataset)
     image = spec.image or _domain_image(catalog)
     header: dict[str, Any] = {

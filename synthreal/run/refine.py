@@ -1,7 +1,8 @@
 """Bulk refinement: every image of a pack or of a resident set, in order, labels untouched.
 
 Work is cut into index-aligned blocks of 256 images. A refiner with noise maps draws those of a block from
-(seed, block), so the result is a function of the images and the seed alone.
+(seed, block), and a last partial block is filled up with copies of its last image, so what becomes of an image is a
+function of that image, its index and the seed alone, however many follow.
 """
 
 from __future__ import annotations
@@ -28,7 +29,9 @@ def refine_block(transform: Refine, stored: Tensor, dtype: StoredDtype, *, block
     """Refine images ``(B, C, H, W)`` in stored dtype, B <= 256, as block number ``block`` of a data set."""
     device = next(transform.parameters()).device
     transform.generator = derived_generator(device, block, "refine", seed)
-    return from_unit(transform(to_unit(stored.to(device))), dtype)
+    filler = stored[-1:].expand(BLOCK - len(stored), *stored.shape[1:])
+    refined = transform(to_unit(torch.cat([stored, filler]).to(device)))
+    return from_unit(refined[: len(stored)], dtype)
 
 
 def refine_resident(transform: Refine, images: Resident, dtype: StoredDtype, *, seed: int = 0) -> Resident:

@@ -116,10 +116,11 @@ def not_finite(report: Report) -> list[str]:
 
 
 def append_log(run_dir: Path, report: Report) -> None:
-    """One line of log.jsonl."""
+    """One line of log.jsonl: the report without ``change``, which only its warning needs."""
     path = run_dir / LOG
+    line = {name: value for name, value in asdict(report).items() if name != "change"}
     with writing(path), path.open("a", encoding="utf-8") as file:
-        file.write(json.dumps(asdict(report)) + "\n")
+        file.write(json.dumps(line) + "\n")
 
 
 def trim_log(run_dir: Path, step: int) -> None:

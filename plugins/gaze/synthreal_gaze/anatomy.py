@@ -104,5 +104,6 @@ class Place:
         self.cx, self.cy = (WIDTH - 1) / 2 + p.shift_x, (HEIGHT - 1) / 2 + p.shift_y
 
     def __call__(self, a: Tensor, b: Tensor, c: Tensor | float) -> tuple[Tensor, Tensor]:
+        """Column and row of the face's point ``(a, b, c)`` mm, counted from the middle of the corners."""
         x = self.cos_y * a - self.sin_p * self.sin_y * b + self.cos_p * self.sin_y * c
         return self.cx + self.kx * x, self.cy + self.ky * (self.cos_p * b + self.sin_p * c)

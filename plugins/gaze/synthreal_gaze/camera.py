@@ -88,12 +88,12 @@ class Screen:
             dice.normal(-8.9 * degree, 1.0 * degree),
             dice.normal(0.05 * degree, 0.3 * degree),
             dice.normal(8.6 * degree, 0.5 * degree),
-            dice.normal(14.8 * degree, 1.2 * degree),
+            dice.normal(14.6 * degree, 1.3 * degree),
         )
 
     def gaze(self, dice: Dice) -> tuple[Tensor, Tensor]:
         """Two columns to pitch and yaw, even over the screen with a soft edge."""
-        soft = math.radians(1.0)
-        pitch = self.pitch + self.half_pitch * dice.uniform(-1, 1) + dice.normal(0, soft)
-        yaw = self.yaw + self.half_yaw * dice.uniform(-1, 1) + dice.normal(0, soft)
+        degree = math.radians(1.0)
+        pitch = self.pitch + self.half_pitch * dice.uniform(-1, 1) + dice.normal(0, degree)
+        yaw = self.yaw + self.half_yaw * dice.uniform(-1, 1) + dice.normal(0, 2 * degree)
         return pitch, yaw

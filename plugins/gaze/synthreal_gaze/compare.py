@@ -105,6 +105,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         if given.n < 1:
             raise UserError(f"--n is {given.n}; show at least 1 image of each kind")
+        if not given.out.parent.is_dir():
+            raise UserError(f"{given.out.parent}: no such folder; choose another --out")
         result = compare(given.folder, given.seed)
         save_sheet(result, given.out, given.n)
     except UserError as error:

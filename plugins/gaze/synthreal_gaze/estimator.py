@@ -1,10 +1,17 @@
 """The downstream task: a CNN that reads the gaze direction from a grey eye crop.
 
-The default network is the paper's (arXiv 1612.07828, section 3.1 and its appendix): conv3-32, conv3-32, conv3-64,
+The default network is the paper's (arXiv 1612.07828): conv3-32, conv3-32, conv3-64,
 maxpool3 s2, conv3-80, conv3-192, maxpool2 s2, FC9600, FC1000, FC3, trained with an l2 loss. Its convolutions are
 unpadded: only then a 35x55 crop ends in 192x5x10 = 9600 features. The paper counts three fully connected layers, so
 FC9600 is read as a layer of its own (92 M parameters); ``hidden=[1000]`` is the other reading, in which 9600 merely
 names the flattened features. Smaller ``widths`` and ``hidden`` keep the shape of the network at a fraction of its cost.
+After four to six epochs on 4000 images of the drawn camera, on one shared AVX2 core without bf16:
+
+- (16, 16, 32, 32, 64), (256,): 5.5 deg, 450 images/s trained
+- (8, 8, 16, 32, 64), (128,): 5.4 deg, 900 images/s
+- (8, 8, 8, 16, 32), (128,): 6.1 deg, 1800 images/s
+
+Weights start from He's initialisation, under which the signal of an image survives eight layers; the paper names none.
 
 The crop is mapped from [0, 1] to [-1, 1] and nothing more. Standardising each image would close part of the gap
 between simulated and real images inside the judge, for every arm alike, and hide what refining is worth.
@@ -13,6 +20,7 @@ between simulated and real images inside the judge, for every arm alike, and hid
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import pairwise
 
 from pydantic import Field, field_validator
 from torch import Tensor, nn
@@ -44,10 +52,11 @@ class GazeNet(nn.Module):
     """Five unpadded 3x3 convolutions, two max-poolings, fully connected layers: ``(B, C, H, W)`` to ``(B, 3)``."""
 
     def __init__(self, options: EstimatorOptions, image: ImageSpec) -> None:
+        """Build for images of one size; raises ``UserError`` where they are too small."""
         super().__init__()
-        height, width = (_pooled(side) for side in (image.height, image.width))
+        height, width = (_remaining(side) for side in (image.height, image.width))
         if height < 1 or width < 1:
-            raise UserError(f"the gaze estimator needs images of at least 20x20 px, not {image.height}x{image.width}")
+            raise UserError(f"the gaze estimator needs images of at least 19x19 px, not {image.height}x{image.width}")
         a, b, c, d, e = options.widths
         self.features = nn.Sequential(
             *_conv(image.channels, a),
@@ -61,22 +70,30 @@ class GazeNet(nn.Module):
         )
         sizes = (e * height * width, *options.hidden)
         layers: list[nn.Module] = []
-        for size, following in zip(sizes, sizes[1:], strict=False):
+        for size, following in pairwise(sizes):
             layers += [nn.Linear(size, following), nn.ReLU(inplace=True)]
-        self.head = nn.Sequential(*layers, nn.Linear(sizes[-1], 3))
+        last = nn.Linear(sizes[-1], 3)
+        self.head = nn.Sequential(*layers, last)
+        for layer in self.modules():
+            if isinstance(layer, nn.Conv2d | nn.Linear):
+                nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+                if layer.bias is not None:
+                    nn.init.zeros_(layer.bias)
+        nn.init.normal_(last.weight, std=0.01)
 
     def forward(self, image: Tensor) -> Tensor:
         """Gaze vectors ``(B, 3)``, not normalised, of images ``(B, C, H, W)`` in [0, 1]."""
-        return self.head(self.features(2.0 * image - 1.0))
+        pred: Tensor = self.head(self.features(2.0 * image - 1.0))
+        return pred
 
 
 def _conv(channels: int, maps: int) -> tuple[nn.Module, nn.Module]:
     return nn.Conv2d(channels, maps, kernel_size=3), nn.ReLU(inplace=True)
 
 
-def _pooled(side: int) -> int:
+def _remaining(side: int) -> int:
     """What remains of a side of the image after all convolutions and poolings."""
-    return (((side - 6 - 3) // 2 + 1) - 4) // 2
+    return ((side - 6 - 3) // 2 + 1 - 4) // 2
 
 
 def build(options: EstimatorOptions, image: ImageSpec) -> nn.Module:

@@ -8,11 +8,11 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
+from gaze_fixtures import write_day
 from pydantic import ValidationError
 from scipy.io import loadmat, savemat
 from scipy.spatial.transform import Rotation
 
-from gaze_fixtures import write_day
 from synthreal import Sample, UserError
 from synthreal_gaze.mpiigaze import LABELS, PERSONS, MPIIGazeOptions, RealRole, head_angles, mpiigaze
 

@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from gaze_fixtures import annotation, gradient, simple_json, write_pair
 from PIL import Image
 
-from gaze_fixtures import annotation, gradient, simple_json, write_pair
 from synthreal import Sample, Skipped, UserError
 from synthreal_gaze.unityeyes import LABELS, UnityEyesOptions, unityeyes
 

@@ -1,0 +1,68 @@
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from synthreal_gaze.anatomy import Anatomy, Pose
+from synthreal_gaze.dice import Dice
+from synthreal_gaze.eye import project
+from synthreal_gaze.face import Face, Light, margins, reflection, relief, shade
+
+
+def columns(k: int, value: float = 0.5) -> Dice:
+    return Dice(torch.full((1, k), value))
+
+
+def straight() -> tuple[Anatomy, Pose]:
+    zero = torch.zeros(1, 1, 1)
+    return Anatomy.of(columns(Anatomy.COLUMNS)), Pose.of(columns(Pose.COLUMNS), zero, zero, 0.0, 0.0)
+
+
+def lit_from(side: float, height: float, ambient: float = 0.2) -> Light:
+    x, y = math.sin(side) * math.cos(height), -math.sin(height)
+    one = torch.ones(1, 1, 1)
+    return Light(x * one, y * one, math.cos(side) * math.cos(height) * one, ambient * one)
+
+
+def test_a_plane_is_shaded_by_the_cosine_to_its_edges():
+    _, pose = straight()
+    lit = shade(torch.zeros(1, 35, 55), lit_from(math.radians(60), 0.0), pose)
+    assert torch.allclose(lit, torch.tensor(0.2 + 0.8 * 0.5), atol=1e-6)
+
+
+def test_a_slope_facing_the_light_is_brighter():
+    _, pose = straight()
+    ramp = -0.3 * torch.arange(55.0).expand(1, 35, 55)  # falls to the right, so faces right
+    right, left = (shade(ramp, lit_from(math.radians(s), 0.0), pose).mean() for s in (40, -40))
+    assert right > left + 0.2
+
+
+@pytest.mark.parametrize("name", Face.__dataclass_fields__)
+def test_every_relief_parameter_changes_the_skin(name):
+    anatomy, pose = straight()
+    eye = project(anatomy, pose)
+    face = Face.of(columns(Face.COLUMNS))
+    changed = Face(**{**face.__dict__, name: getattr(face, name) * 1.2 + 0.1})
+    assert (relief(eye, face) - relief(eye, changed)).abs().max() > 0.02
+
+
+def test_margins_meet_outside_the_corners_and_agree_with_the_lids_inside():
+    anatomy, pose = straight()
+    eye = project(anatomy, pose)
+    top, bottom = margins(eye)
+    outside = (eye.u < 0) | (eye.u > 1)
+    assert torch.allclose(top[outside], bottom[outside], atol=1e-4)
+    assert torch.equal(top[~outside], eye.opening[0][~outside])
+    assert torch.equal(bottom[~outside], eye.opening[1][~outside])
+
+
+def test_a_light_at_the_camera_is_reflected_on_the_axis_of_the_gaze_and_one_aside_on_its_side():
+    zero = torch.zeros(1, 1, 1)
+    ahead = torch.tensor([[0.0, 0.0, -1.0]])
+    x, y = reflection(lit_from(0.0, 0.0), ahead, (zero, zero))
+    assert (x.item(), y.item()) == pytest.approx((0, 0), abs=1e-6)
+    x, y = reflection(lit_from(math.radians(60), 0.0), ahead, (zero, zero))
+    assert x.item() == pytest.approx(7.8 * math.sin(math.radians(30)), abs=1e-4)
+    assert y.item() == pytest.approx(0, abs=1e-6)

@@ -1,0 +1,80 @@
+"""The device and precision a run finds."""
+
+from __future__ import annotations
+
+import ctypes
+import platform
+
+import pytest
+import torch
+
+from synthreal.core.machine import autocast_of, device_of, generator_of, keep_freed_memory, precision_of
+from synthreal.errors import UserError
+
+
+def test_auto_takes_a_gpu_when_there_is_one(monkeypatch):
+    for found, expected in ((True, "cuda"), (False, "cpu")):
+        monkeypatch.setattr(torch.cuda, "is_available", lambda found=found: found)
+        assert device_of("auto") == torch.device(expected)
+
+
+def test_named_devices(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    assert device_of("cpu") == torch.device("cpu")
+    assert device_of("cuda") == torch.device("cuda")
+    assert device_of("cuda:1") == torch.device("cuda:1")
+    with pytest.raises(UserError, match=r"runtime\.device: 'cuda:2' is not here \(2 GPUs found\); use auto or cpu"):
+        device_of("cuda:2")
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+    with pytest.raises(UserError, match=r"'cuda' is not here \(0 GPUs found\)"):
+        device_of("cuda")
+
+
+@pytest.mark.parametrize(
+    ("name", "message"), [("gpu", "is not a device"), ("cuda:x", "is not a device"), ("meta", "is not supported")]
+)
+def test_what_is_no_device_of_ours(name, message):
+    with pytest.raises(UserError, match=rf"runtime\.device: '{name}' {message}; use auto, cpu, cuda or cuda:N") as caught:
+        device_of(name)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["float32", "bfloat16"])
+@pytest.mark.parametrize("kind", ["cpu", "cuda"])
+def test_a_named_precision_is_taken_at_its_word(name, kind):
+    assert precision_of(name, torch.device(kind)) == name
+
+
+@pytest.mark.parametrize(("able", "expected"), [(True, "bfloat16"), (False, "float32")])
+def test_auto_precision_asks_the_hardware(able, expected, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation=True: able or including_emulation)
+    assert precision_of("auto", torch.device("cuda")) == expected  # emulated bfloat16 is slower than float32
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": able, "avx2": True}, raising=False)
+    assert precision_of("auto", torch.device("cpu")) == expected
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {}, raising=False)
+    assert precision_of("auto", torch.device("cpu")) == "float32"
+
+
+def test_auto_precision_before_torch_2_12_is_float32(monkeypatch):
+    monkeypatch.delattr(torch.cpu, "get_capabilities", raising=False)
+    assert precision_of("auto", torch.device("cpu")) == "float32"
+
+
+def test_autocast():
+    assert autocast_of("bfloat16") is torch.bfloat16
+    assert autocast_of("float32") is None
+
+
+def test_generators_are_their_seed(device):
+    first, same, other = (
+        torch.rand(4, generator=generator_of(seed, device), device=device) for seed in (5, 5, 6)
+    )
+    assert generator_of(5, device).device.type == device.type
+    assert torch.equal(first, same)
+    assert not torch.equal(first, other)
+
+
+def test_freed_memory_is_kept_where_there_is_glibc(monkeypatch):
+    assert keep_freed_memory() is (platform.libc_ver()[0] == "glibc")
+    monkeypatch.setattr(ctypes, "CDLL", lambda name: object())
+    assert keep_freed_memory() is False

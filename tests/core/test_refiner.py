@@ -1,0 +1,210 @@
+"""R: sizes, values against loops, borders, ranges, noise."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from synthreal.core.refiner import Refiner, refine
+from synthreal.errors import UserError
+from synthreal.hooks.builtin import synthreal_networks
+from synthreal.spec import ImageSpec
+
+PADDINGS = ("zeros", "replicate", "reflect")
+RESNET = next(spec for spec in synthreal_networks() if spec.name == "resnet")
+
+
+def count(network: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in network.parameters())
+
+
+def test_the_paper_s_sizes():
+    with torch.device("meta"):
+        gaze, hands = Refiner(), Refiner(kernel=7, blocks=10)
+    assert (count(gaze), gaze.receptive_field) == (296_129, 19)
+    assert (count(hands), hands.receptive_field) == (4_018_625, 127)
+    assert hands(torch.empty(1, 1, 224, 224, device="meta")).shape == (1, 1, 224, 224)
+    built = RESNET.build(RESNET.options(), ImageSpec(channels=1, height=35, width=55))
+    assert count(built) == 296_129
+    assert (built.noise_channels, built.stem.padding_mode) == (0, "zeros")
+
+
+@pytest.mark.parametrize("padding", PADDINGS)
+@pytest.mark.parametrize(("height", "width"), [(35, 55), (2, 9), (9, 2), (6, 6), (13, 4)])
+def test_any_size_is_kept(padding, height, width, generator, device):
+    refiner = Refiner(3, blocks=1, width=4, padding=padding).to(device)
+    image = torch.rand(2, 3, height, width, generator=generator, device=device)
+    refined = refiner(image)
+    assert refined.shape == image.shape
+    assert refined.dtype == torch.float32
+
+
+def test_one_pixel(device):
+    assert Refiner(1, blocks=2, width=4, padding="replicate").to(device)(torch.rand(1, 1, 1, 1, device=device)).shape
+
+
+@pytest.mark.parametrize("padding", PADDINGS)
+@pytest.mark.parametrize(("kernel", "noise_channels"), [(3, 0), (5, 2), (1, 1)])
+def test_the_paper_s_formula_in_loops(padding, kernel, noise_channels, slow, generator, device):
+    refiner = Refiner(2, kernel=kernel, blocks=2, width=3, padding=padding, noise_channels=noise_channels)
+    refiner = refiner.to(device).double()
+    image = torch.rand(2, 2, 5, 4, generator=generator, device=device, dtype=torch.float64)
+    noise = torch.randn(2, noise_channels, 5, 4, generator=generator, device=device) if noise_channels else None
+    expected = []
+    for i in range(2):
+        maps = 2 * image[i].cpu().numpy() - 1
+        if noise is not None:
+            maps = np.concatenate([maps, noise[i].double().cpu().numpy()])
+        maps = np.maximum(slow.conv(maps, refiner.stem, padding), 0)
+        for block in refiner.blocks:
+            inner = np.maximum(slow.conv(maps, block.first, padding), 0)
+            maps = np.maximum(maps + slow.conv(inner, block.second, padding), 0)
+        expected.append((np.tanh(slow.conv(maps, refiner.head)) + 1) / 2)
+    refined = refiner(image, noise)
+    np.testing.assert_allclose(refined.detach().cpu().numpy(), np.stack(expected), rtol=1e-10, atol=1e-12)
+
+
+def test_padding_changes_the_border_alone(generator, device):
+    networks = [Refiner(1, blocks=1, width=8, padding=padding).to(device).double() for padding in PADDINGS]
+    for network in networks[1:]:
+        network.load_state_dict(networks[0].state_dict())
+    image = torch.rand(1, 1, 16, 20, generator=generator, device=device, dtype=torch.float64)
+    zeros, replicate, reflect = (network(image)[0, 0] for network in networks)
+    reach = networks[0].receptive_field // 2
+    for one, other in ((zeros, replicate), (zeros, reflect), (replicate, reflect)):
+        torch.testing.assert_close(one[reach:-reach, reach:-reach], other[reach:-reach, reach:-reach])
+        differ = (one - other).abs() > 1e-9
+        assert all(bool(edge.any()) for edge in (differ[0], differ[-1], differ[:, 0], differ[:, -1]))
+
+
+@torch.no_grad()
+def test_zeros_paint_a_frame_and_replicate_does_not(device):
+    flat = torch.full((1, 1, 9, 9), 0.9, device=device)
+    framed, plain = (Refiner(1, blocks=1, width=8, padding=padding).to(device)(flat) for padding in PADDINGS[:2])
+    assert float(framed.amax() - framed.amin()) > 1e-4
+    assert float(plain.amax() - plain.amin()) < 1e-6
+
+
+@torch.no_grad()
+def linear(device, gain: float) -> Refiner:
+    """R whose head sees ``gain * v``: a stem that copies v and -v, no blocks, a head that takes the difference."""
+    refiner = Refiner(1, blocks=0, width=2).to(device).double()
+    for parameter in refiner.parameters():
+        parameter.zero_()
+    refiner.stem.weight[:, 0, 1, 1] = torch.tensor([1.0, -1.0])
+    refiner.head.weight[0, :, 0, 0] = torch.tensor([gain, -gain])
+    return refiner
+
+
+def test_inside_the_range_is_minus_one_to_one(device):
+    refiner, seen = linear(device, 1.0), []
+    refiner.stem.register_forward_pre_hook(lambda module, args: seen.append(args[0]))
+    image = torch.linspace(0, 1, 21, device=device, dtype=torch.float64).view(1, 1, 3, 7)
+    refined = refiner(image)
+    torch.testing.assert_close(seen[0], 2 * image - 1)
+    assert (float(seen[0].min()), float(seen[0].max())) == (-1.0, 1.0)
+    torch.testing.assert_close(refined, (torch.tanh(2 * image - 1) + 1) / 2)
+
+
+def test_the_whole_range_can_be_painted_and_no_more(images, device):
+    refined = linear(device, 30.0)(images(2, 1, 20, 20, dtype=torch.float64)).detach()
+    assert 0 <= float(refined.min()) < 1e-6
+    assert 1 - 1e-6 < float(refined.max()) <= 1
+
+
+def test_images_of_a_batch_do_not_mix(generator, device):
+    refiner = Refiner(1, blocks=2, width=8).to(device).double()
+    image = torch.rand(5, 1, 7, 6, generator=generator, device=device, dtype=torch.float64)
+    torch.testing.assert_close(refiner(image)[1:3], refiner(image[1:3]))
+
+
+@pytest.mark.parametrize("padding", PADDINGS)
+def test_gradients_are_true_in_float64(padding, generator, device):
+    refiner = Refiner(1, blocks=1, width=3, padding=padding, noise_channels=1).to(device).double()
+    names, values = zip(*refiner.named_parameters(), strict=True)
+    image = torch.rand(2, 1, 4, 3, generator=generator, device=device, dtype=torch.float64, requires_grad=True)
+    noise = torch.randn(2, 1, 4, 3, generator=generator, device=device, dtype=torch.float64)
+
+    def call(image, *values):
+        return torch.func.functional_call(refiner, dict(zip(names, values, strict=True)), (image, noise))
+
+    assert call(image, *values).dtype == torch.float64
+    assert torch.autograd.gradcheck(call, (image, *(value.detach().requires_grad_() for value in values)))
+
+
+def test_noise_maps_are_a_function_of_the_generator(generator, device):
+    refiner = Refiner(1, blocks=1, width=8, noise_channels=2).to(device)
+    image = torch.rand(3, 1, 6, 5, generator=generator, device=device)
+    state = generator.get_state()
+    first, second = refine(refiner, image, generator), refine(refiner, image, generator)
+    generator.set_state(state)
+    again = refine(refiner, image, generator)
+    assert torch.equal(first, again)
+    assert float((first - second).detach().abs().mean()) > 1e-3
+    same = refine(refiner, image[:1].repeat(2, 1, 1, 1), generator)
+    assert not torch.allclose(same[0], same[1])  # each image of a batch has noise of its own
+
+
+def test_noise_is_standard_normal_and_of_the_image_s_size(generator, device):
+    class Recorder(nn.Module):
+        noise_channels = 3
+
+        def forward(self, image, noise):
+            self.noise = noise
+            return image
+
+    recorder = Recorder()
+    image = torch.rand(16, 1, 20, 30, generator=generator, device=device)
+    assert refine(recorder, image, generator) is image
+    assert recorder.noise.shape == (16, 3, 20, 30)
+    assert recorder.noise.device.type == device.type
+    assert abs(float(recorder.noise.mean())) < 0.03
+    assert abs(float(recorder.noise.std()) - 1) < 0.03
+
+
+def test_without_a_generator_noise_is_torch_s_own(device):
+    refiner = Refiner(1, blocks=1, width=4, noise_channels=1).to(device)
+    image = torch.full((1, 1, 5, 5), 0.5, device=device)
+    with torch.random.fork_rng():
+        torch.manual_seed(3)
+        first, second = refine(refiner, image, None), refine(refiner, image, None)
+        torch.manual_seed(3)
+        assert torch.equal(refine(refiner, image, None), first)
+    assert not torch.equal(first, second)
+
+
+def test_a_refiner_without_noise_leaves_the_generator_alone(generator, device):
+    state = generator.get_state()
+    image = torch.full((1, 1, 5, 5), 0.5, device=device)
+    plain = Refiner(1, blocks=1, width=4).to(device)
+    assert torch.equal(refine(plain, image, generator), plain(image))
+    assert torch.equal(refine(nn.Identity(), image, generator), image)  # any module is a refiner
+    assert torch.equal(generator.get_state(), state)
+
+
+@pytest.mark.parametrize(("wanted", "given"), [(2, None), (0, 1), (2, 3), (2, 1)])
+def test_wrong_noise(wanted, given):
+    image = torch.rand(1, 1, 4, 4)
+    noise = None if given is None else torch.randn(1, given, 4, 4)
+    with pytest.raises(ValueError, match=f"takes {wanted} noise maps, given {given or 0}"):
+        Refiner(1, blocks=1, width=2, noise_channels=wanted)(image, noise)
+
+
+def test_reduced_precision_comes_back_as_float32_and_close(generator, device):
+    refiner = Refiner(1, blocks=2, width=16).to(device)
+    image = torch.rand(2, 1, 10, 10, generator=generator, device=device)
+    with torch.autocast(device.type, dtype=torch.bfloat16):
+        reduced = refiner(image)
+    assert reduced.dtype == torch.float32
+    assert 0 < float((reduced - refiner(image)).detach().abs().max()) < 0.02
+
+
+def test_options_that_no_image_allows():
+    image = ImageSpec(channels=1, height=3, width=9)
+    with pytest.raises(UserError, match=r"refiner\.options\.kernel is 4; only odd"):
+        RESNET.build(RESNET.options(kernel=4), image)
+    with pytest.raises(UserError, match=r"reflect needs images larger than 3 px"):
+        RESNET.build(RESNET.options(kernel=7, padding="reflect"), image)
+    RESNET.build(RESNET.options(kernel=5, padding="reflect"), image)(torch.rand(1, 1, 3, 9))

@@ -1,0 +1,97 @@
+"""Short runs of the toy domain, and how commands end."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file
+
+from synthreal.config import RunConfig
+from synthreal.hooks.catalog import Catalog
+from synthreal.hooks.resolve import configure
+from synthreal.run.fit import fit
+from synthreal.run.report import Report
+from synthreal.settings import parse_settings
+
+TOY = Path(__file__).resolve().parent / "toy.py"
+
+# Eleven steps: every phase, a history that fills and is drawn from, three checkpoints of which two are kept.
+QUICK = (
+    "data.simulated.count=40",
+    "data.real.count=30",
+    "data.real_labelled.count=30",
+    "data.validation.count=14",
+    "data.test.count=15",
+    "refiner.options.width=4",
+    "history.size=12",
+    "schedule.refiner_steps=3",
+    "schedule.discriminator_steps=2",
+    "schedule.steps=6",
+    "schedule.batch=8",
+    "schedule.report_every=1",
+    "schedule.save_every=4",
+    "evaluation.images=30",
+    "evaluation.epochs=2",
+    "evaluation.batch=9",
+)
+
+
+def configured(toy: Catalog, *settings: str) -> RunConfig:
+    """The toy recipe, made short, with ``key=value`` settings over it."""
+    return configure(toy, *parse_settings([*QUICK, *settings]))
+
+
+def fit_toy(toy: Catalog, run_dir: Path, *settings: str, resume: bool = False, **more: Any) -> Report | None:
+    """Fit that configuration."""
+    torch.set_num_threads(1)
+    return fit(configured(toy, *settings), toy, run_dir, resume=resume, **more)
+
+
+def flags(*settings: str) -> list[str]:
+    """``--set`` flags of settings."""
+    return [word for setting in settings for word in ("--set", setting)]
+
+
+def weights(run_dir: Path) -> bytes:
+    """The refiner's weights as bytes."""
+    return b"".join(value.numpy().tobytes() for _, value in sorted(load_file(run_dir / "refiner.safetensors").items()))
+
+
+def files(folder: Path) -> list[str]:
+    """Every file below a folder, relative to it."""
+    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+
+
+def same(one: Any, other: Any) -> bool:
+    """Whether two nested states are equal to the bit."""
+    if isinstance(one, torch.Tensor):
+        return isinstance(other, torch.Tensor) and one.dtype == other.dtype and torch.equal(one, other)
+    if isinstance(one, dict):
+        return isinstance(other, dict) and one.keys() == other.keys() and all(same(one[k], other[k]) for k in one)
+    if isinstance(one, list | tuple):
+        return len(one) == len(other) and all(map(same, one, other))
+    return bool(one == other)
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a command ended."""
+
+    code: int
+    out: str
+    err: str
+
+    def ok(self) -> Ended:
+        """Itself, when the command succeeded."""
+        assert self.code == 0, self
+        return self
+
+    def complaint(self) -> str:
+        """The one line that tells a user's mistake."""
+        assert self.code == 2, self
+        assert self.out == "", self
+        assert self.err.startswith("synthreal: ") and self.err.endswith("\n") and self.err.count("\n") == 1, self
+        return self.err.strip()

@@ -1,0 +1,100 @@
+"""Who may use a run directory, and which settings may change when it is resumed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from quick import configured
+
+from synthreal.errors import UserError
+from synthreal.run.directory import check_resumable, claim, differences, holds_run, leaves, versions_of
+from synthreal.transform import CONFIG, WEIGHTS
+
+
+def test_leaves_are_dotted_paths_and_lists_are_values():
+    tree = {"a": {"b": 1, "c": {}}, "d": (1, {"e": 2}), "f": None}
+    assert dict(leaves(tree)) == {"a.b": 1, "a.c": {}, "d": [1, {"e": 2}], "f": None}
+
+
+def test_differences_name_every_setting_also_where_a_table_changes_its_kind(toy):
+    base = configured(toy)
+    assert differences(base, base) == []
+    other = configured(toy, "loss.weight=3.0", 'optimizer.refiner={name="sgd", learning_rate=0.1}', "history=none")
+    assert differences(base, other) == [
+        "history.dtype",
+        "history.size",
+        "loss.weight",
+        "optimizer.refiner.beta1",
+        "optimizer.refiner.beta2",
+        "optimizer.refiner.learning_rate",
+        "optimizer.refiner.momentum",
+        "optimizer.refiner.name",
+    ]
+
+
+def test_the_message_shows_both_values_of_the_first_four_and_counts_the_rest(toy):
+    schedule = [f"schedule.{key}=9" for key in ("refiner_steps", "discriminator_steps", "refiner_updates")]
+    other = configured(toy, *schedule, "loss.weight=3.0", "history.size=20", "runtime.seed=4")
+    with pytest.raises(UserError) as error:
+        check_resumable(Path("runs/x"), configured(toy), other)
+    message = str(error.value)
+    assert message.startswith("runs/x: holds a run of another configuration: history.size (12 there, 20 now), loss.")
+    assert message.endswith("and 2 more; resume with the same settings")
+
+
+def test_only_a_longer_game_is_another_schedule_that_resumes(toy):
+    base = configured(toy)
+    check_resumable(Path("x"), base, configured(toy, "schedule.steps=100"))
+    for setting in ("schedule.steps=5", "schedule.refiner_steps=100"):
+        with pytest.raises(UserError, match=setting.partition("=")[0]):
+            check_resumable(Path("x"), base, configured(toy, setting))
+
+
+def new(run_dir, toy):
+    return claim(run_dir, configured(toy), precision="float32", state=None)
+
+
+def test_folders_made_for_nothing_vanish_and_others_stay(toy, tmp_path):
+    (tmp_path / "kept").mkdir()
+    for run_dir in (tmp_path / "a/b/c", tmp_path / "kept"):
+        with pytest.raises(RuntimeError), new(run_dir, toy):
+            (run_dir / "data").mkdir()
+            (run_dir / CONFIG).touch()
+            (run_dir / WEIGHTS).touch()
+            raise RuntimeError
+    assert [path.name for path in tmp_path.rglob("*")] == ["kept"]
+
+
+def test_what_was_put_into_the_folder_stays(toy, tmp_path):
+    with pytest.raises(RuntimeError), new(tmp_path / "run", toy):
+        (tmp_path / "run/log.jsonl").touch()
+        raise RuntimeError
+    assert (tmp_path / "run/log.jsonl").is_file()
+    assert not holds_run(tmp_path / "run")
+
+
+@pytest.mark.parametrize("below", ["", "run"])
+def test_a_file_in_the_way_is_named_and_left_alone(toy, tmp_path, below):
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(UserError, match=r"file.*: cannot write \((File exists|Not a directory)\)"):
+        with new(tmp_path / "file" / below, toy):
+            raise AssertionError
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+def test_a_folder_that_takes_no_file_is_refused_before_anything_is_done(toy, tmp_path, monkeypatch):
+    def refuse(self, *arguments, **more):
+        raise OSError(30, "Read-only file system")
+
+    monkeypatch.setattr(Path, "touch", refuse)
+    with pytest.raises(UserError, match=r"new/run: cannot write \(Read-only file system\)"):
+        with new(tmp_path / "new/run", toy):
+            raise AssertionError
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_versions_name_every_distribution(toy):
+    versions = versions_of(toy)
+    assert set(versions) == {"synthreal", "toy.py", "torch", "numpy", "kornia"}
+    assert all(versions.values())

@@ -1,0 +1,148 @@
+"""The downstream estimator: the same budget for every arm, chosen on held-out images, reproducible."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import nn
+from toy import IMAGE, DiscOptions, PointerOptions, camera, simulator, synthreal_evaluators
+
+from synthreal.config import EvaluationConfig
+from synthreal.data.encoding import from_unit, to_unit
+from synthreal.data.resident import Resident
+from synthreal.run.estimator import _walk, budget, constant, measure, train
+from synthreal.spec import Batch
+
+SPEC = synthreal_evaluators()[0]
+SHORT = EvaluationConfig(images=60, epochs=3, batch=9, learning_rate=0.01)
+
+
+def discs(n, draw=simulator, seed=0):
+    batch = draw(DiscOptions(), n, torch.Generator().manual_seed(seed))
+    return Resident(from_unit(batch.image, "uint8"), batch.labels)
+
+
+def trained(data, config=SHORT, spec=SPEC, seed=0, autocast=None):
+    return train(spec, PointerOptions(), IMAGE, data, config, seed=seed, autocast=autocast)
+
+
+def error(model, data):
+    return float(measure(SPEC, model, data, autocast=None)["error_px"].mean())
+
+
+def test_it_learns():
+    data, config = discs(300), EvaluationConfig(images=300, epochs=8, batch=20, learning_rate=0.01)
+    test = discs(100, seed=1)
+    assert error(trained(data, config), test) < 0.3 * constant(SPEC, data.labels, test)["error_px"]
+
+
+def test_equal_seeds_give_equal_estimators_and_others_do_not():
+    one, same, other = (trained(discs(60), seed=seed).state_dict() for seed in (0, 0, 1))
+    assert all(torch.equal(one[name], same[name]) for name in one)
+    assert not all(torch.equal(one[name], other[name]) for name in one)
+
+
+@pytest.mark.parametrize(("images", "batch", "epochs"), [(60, 9, 3), (20, 64, 1), (1000, 64, 10)])
+def test_the_budget_is_nine_tenths_an_epoch_whatever_an_arm_holds(images, batch, epochs):
+    config = EvaluationConfig(images=images, batch=batch, epochs=epochs)
+    assert budget(config) == (max(1, round(0.9 * images / batch)), max(1, round(0.9 * images / batch)) * epochs)
+
+
+def test_a_smaller_arm_is_trained_for_as_many_steps():
+    seen = []
+
+    def counted(prediction, labels):
+        seen.append(len(prediction))
+        return SPEC.loss(prediction, labels)
+
+    for data in (discs(60), discs(17)):
+        seen.clear()
+        trained(data, spec=replace(SPEC, loss=counted))
+        assert seen == [9] * 18
+
+
+def test_the_walk_takes_every_row_once_an_epoch_in_its_own_order():
+    rows = torch.arange(10, 17)
+    walk = _walk(rows, 3, 0)
+    drawn = torch.cat([next(walk) for _ in range(14)]).tolist()
+    epochs = [drawn[start : start + 7] for start in range(0, 42, 7)]
+    assert all(sorted(epoch) == rows.tolist() for epoch in epochs)
+    assert len({tuple(epoch) for epoch in epochs}) == 6
+
+
+class Scripted(nn.Module):
+    """Predicts what its step counter says: worse, best, worse; remembers which images it was trained on."""
+
+    def __init__(self):
+        super().__init__()
+        self.offset = nn.Parameter(torch.zeros(()))
+        self.register_buffer("step", torch.zeros(()))
+        self.trained_on, self.tested_on = set(), set()
+
+    def forward(self, image):
+        (self.trained_on if self.training else self.tested_on).update(round(float(x), 6) for x in image[:, 0, 0, 0])
+        if self.training:
+            self.step += 1
+        return (self.step - 12).abs() + self.offset * 0 + torch.zeros(len(image), 1, 2)
+
+
+def test_the_best_epoch_on_a_held_out_tenth_is_kept():
+    image = (torch.arange(60.0) / 60).view(60, 1, 1, 1).expand(60, 1, 12, 16)
+    data = Resident(from_unit(image, "float16"), {"centre": torch.zeros(60, 1, 2)})
+    made = []
+    spec = replace(SPEC, build=lambda options, image: made.append(Scripted()) or made[-1])
+    model = trained(data, spec=spec)
+    assert float(model.step) == 12  # of 18: the second epoch
+    assert not model.training
+    assert len(model.tested_on) == 6 and not model.tested_on & model.trained_on
+    assert len(model.trained_on) == 54
+
+
+def test_augmentation_is_seeded_and_only_on_training_batches():
+    calls = []
+
+    def augment(batch, generator):
+        calls.append(len(batch.image))
+        shade = torch.rand((), generator=generator)
+        return Batch(batch.image * shade, batch.labels)
+
+    spec = replace(SPEC, augment=augment)
+    one, same = (trained(discs(60), spec=spec).state_dict() for _ in range(2))
+    assert calls == [9] * 36
+    plain = trained(discs(60)).state_dict()
+    assert all(torch.equal(one[name], same[name]) for name in one)
+    assert not all(torch.equal(one[name], plain[name]) for name in one)
+
+
+def test_the_last_partial_batch_is_measured_too():
+    data, model = discs(1030), trained(discs(60))
+    found = measure(SPEC, model, data, autocast=None)
+    oracle = []
+    for i in range(0, 1030, 103):
+        with torch.no_grad():
+            prediction = model(to_unit(data.image[i : i + 1]))
+        oracle.append(SPEC.metrics(prediction, {"centre": data.labels["centre"][i : i + 1]})["error_px"])
+    assert found["error_px"].shape == (1030,)
+    torch.testing.assert_close(found["error_px"][::103], torch.cat(oracle), atol=1e-4, rtol=1e-4)
+    rows = torch.tensor([1029, 3, 3])
+    picked = measure(SPEC, model, data, rows, autocast=None)["error_px"]
+    torch.testing.assert_close(picked, found["error_px"][rows], atol=1e-4, rtol=1e-4)
+
+
+def test_the_constant_answer_is_the_mean_label_or_the_domains_own():
+    train_labels = {"centre": torch.tensor([[[0.0, 0.0]], [[4.0, 8.0]]])}
+    test = discs(30)
+    mean = constant(SPEC, train_labels, test)["error_px"]
+    by_hand = torch.linalg.vector_norm(test.labels["centre"][:, 0] - torch.tensor([2.0, 4.0]), dim=-1).mean()
+    assert mean == pytest.approx(float(by_hand), rel=1e-6)
+    own = constant(replace(SPEC, constant=lambda labels: torch.zeros(1, 1, 2)), train_labels, test)["error_px"]
+    assert own == pytest.approx(float(torch.linalg.vector_norm(test.labels["centre"][:, 0], dim=-1).mean()), rel=1e-6)
+
+
+def test_bfloat16_trains_too():
+    data = discs(60, camera)
+    model = trained(data, autocast=torch.bfloat16)
+    assert all(value.dtype == torch.float32 for value in model.state_dict().values())
+    assert not torch.equal(model.state_dict()["map.0.weight"], trained(data).state_dict()["map.0.weight"])

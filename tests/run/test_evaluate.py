@@ -1,0 +1,195 @@
+"""The proof: arms, the shape of evaluation.json, seeds, spread, and what may not be compared."""
+
+from __future__ import annotations
+
+import io
+import json
+import shutil
+import statistics
+
+import numpy as np
+import pytest
+import torch
+from quick import configured, fit_toy
+from rich.console import Console
+
+from synthreal.data.resident import Resident
+from synthreal.errors import UserError
+from synthreal.run.evaluate import evaluate, matched
+from synthreal.run.sources import open_role
+from synthreal.run.table import arms_table
+
+ARMS = ["simulated", "refined", "histogram", "real"]
+
+
+@pytest.fixture(scope="module")
+def runs(toy, tmp_path_factory):
+    """Two runs of one configuration, fitted with seeds 0 and 1."""
+    folder = tmp_path_factory.mktemp("runs")
+    for seed in (0, 1):
+        fit_toy(toy, folder / f"seed{seed}", f"runtime.seed={seed}")
+    return [folder / "seed0", folder / "seed1"]
+
+
+@pytest.fixture(scope="module")
+def single(runs):
+    """One run, one seed."""
+    return evaluate(runs[:1])
+
+
+def test_one_run_and_one_seed(toy, runs, single, tmp_path):
+    assert json.loads((runs[0] / "evaluation.json").read_text()) == single
+    assert set(single) == {"runs", "split", "test", "preservation", "constant", "primary", "arms"}
+    test = open_role(configured(toy), toy, "test", device=torch.device("cpu"), run_dir=tmp_path)
+    assert single["test"] == {"name": "photographs", "n": 15, "sha256": test.sha256()}
+    preservation = single["preservation"]
+    assert set(preservation) == {"shift_px", "detector_error_px", "control_px", "change", "n"}
+    assert set(preservation["shift_px"]) == {"mean", "std"}
+    assert preservation["n"] == 30
+    assert set(single["constant"]) == {"error_px", "within_1px"}
+    assert list(single["arms"]) == ARMS
+    for summary in single["arms"].values():
+        assert set(summary) == {"error_px", "within_1px", "curve"}
+        for name in ("error_px", "within_1px"):
+            metric = summary[name]
+            assert set(metric) == {"mean", "std", "seeds"}
+            assert metric["std"] is None
+            assert metric["seeds"] == [{"refiner_seed": 0, "estimator_seed": 0, "value": metric["mean"]}]
+        assert 0 <= summary["within_1px"]["mean"] <= 100
+        curve = summary["curve"]
+        assert (curve["threshold"], curve["unit"]) == ([0.5, 1.0, 2.0, 4.0], "px")
+        assert curve["percent"] == sorted(curve["percent"]) and curve["percent"][-1] <= 100
+        assert curve["percent"][1] == pytest.approx(summary["within_1px"]["mean"], rel=1e-5)  # one image is 6.7 %
+
+
+def test_the_same_again_is_the_same(runs, single):
+    assert evaluate(runs[:1]) == single
+
+
+def test_several_runs_and_seeds_give_the_spread(runs, single):
+    told = []
+    result = evaluate(runs, seeds=2, on_arm=lambda *what: told.append(what))
+    assert told == [(arm, i, 16) for i, arm in enumerate(ARMS * 4)]
+    for arm, summary in result["arms"].items():
+        entries = summary["error_px"]["seeds"]
+        named = [(entry["refiner_seed"], entry["estimator_seed"]) for entry in entries]
+        assert named == [(0, 0), (0, 1), (1, 1), (1, 2)]
+        values = [entry["value"] for entry in entries]
+        assert summary["error_px"]["mean"] == pytest.approx(statistics.mean(values))
+        assert summary["error_px"]["std"] == pytest.approx(statistics.stdev(values))
+        assert values[0] == single["arms"][arm]["error_px"]["mean"]
+    refined = [entry["value"] for entry in result["arms"]["refined"]["error_px"]["seeds"]]
+    assert refined[1] != refined[2]  # the same estimator seed, another refiner
+    assert result["test"] == single["test"]
+    assert result["preservation"]["n"] == 60
+    for run in runs:
+        assert json.loads((run / "evaluation.json").read_text()) == result
+    evaluate(runs[:1])  # as the other tests expect it
+
+
+def test_validation_images_are_others_and_have_their_own_file(runs, single):
+    result = evaluate(runs[:1], split="validation")
+    assert (result["split"], result["test"]["n"]) == ("validation", 14)
+    assert result["test"]["sha256"] != single["test"]["sha256"]
+    assert json.loads((runs[0] / "validation.json").read_text()) == result
+    assert json.loads((runs[0] / "evaluation.json").read_text()) == single
+
+
+def test_without_labelled_real_images_there_is_no_upper_bound(toy, tmp_path):
+    fit_toy(toy, tmp_path / "run", "data.real_labelled=none", "optimizer.ema=none")
+    assert list(evaluate([tmp_path / "run"])["arms"]) == ARMS[:-1]
+
+
+def oracle(simulated, real, partner):
+    """Exact histogram matching, pixel by pixel."""
+    out = np.empty_like(simulated)
+    for i, image in enumerate(simulated):
+        for channel, pixels in enumerate(image):
+            darkest_first = sorted(range(pixels.size), key=lambda place, pixels=pixels: pixels.flat[place])
+            levels = sorted(real[partner[i], channel].flat)
+            for rank, place in enumerate(darkest_first):
+                out[i, channel].flat[place] = levels[rank]
+    return out
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_histogram_matching_is_the_slow_oracle(channels):
+    rng = np.random.default_rng(0)
+    simulated = rng.integers(0, 9, (7, channels, 5, 6)).astype(np.uint8)  # many ties
+    real = rng.integers(0, 256, (4, channels, 5, 6)).astype(np.uint8)
+    labels = {"centre": torch.zeros(7, 1, 2)}
+    found = matched(Resident(torch.from_numpy(simulated), labels), Resident(torch.from_numpy(real)), "uint8")
+    assert found.labels is labels
+    partners = []
+    for image in found.image.numpy():
+        same = [j for j in range(4) if np.array_equal(np.sort(image[0], axis=None), np.sort(real[j, 0], axis=None))]
+        partners.append(same[0])
+    assert len(set(partners)) > 1
+    np.testing.assert_array_equal(found.image.numpy(), oracle(simulated, real, partners))
+    again = matched(Resident(torch.from_numpy(simulated), labels), Resident(torch.from_numpy(real)), "uint8")
+    assert torch.equal(found.image, again.image)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (("loss.weight=2.0", "runtime.seed=5"), r"differs from .* in loss\.weight; evaluate runs of one"),
+        (("evaluation.epochs=1", "runtime.seed=5"), r"differs from .* in evaluation\.epochs"),
+        ((), r"has the runtime\.seed of .*seed0 \(0\), .*; fit it with another seed"),
+    ],
+)
+def test_runs_that_cannot_be_compared(toy, runs, tmp_path, settings, message):
+    fit_toy(toy, tmp_path / "other", *settings)
+    with pytest.raises(UserError, match=message):
+        evaluate([runs[0], tmp_path / "other"])
+    assert not (tmp_path / "other/evaluation.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (("data.test=none",), r"data\.test is none in this run; set it"),
+        (("evaluation.evaluator=none",), r"evaluation\.evaluator is none in this run"),
+        (("data.test.count=none",), r"data\.test\.count is none, and photographs draws without end; set a count"),
+        (("data.simulated.count=1",), r"the arm 'simulated' has one image"),
+    ],
+)
+def test_runs_that_cannot_be_evaluated(toy, tmp_path, settings, message):
+    fit_toy(toy, tmp_path / "run", *settings)
+    with pytest.raises(UserError, match=message):
+        evaluate([tmp_path / "run"])
+    assert not (tmp_path / "run/evaluation.json").exists()
+
+
+def test_a_run_that_has_not_saved_says_so(runs, tmp_path):
+    shutil.copytree(runs[0], tmp_path / "run")
+    (tmp_path / "run/refiner.safetensors").unlink()
+    with pytest.raises(UserError, match=r"refiner\.safetensors: missing; the run has not saved yet"):
+        evaluate([tmp_path / "run"])
+    with pytest.raises(UserError, match="holds no run"):
+        evaluate([tmp_path])
+
+
+def table(result):
+    console = Console(width=200, record=True, file=io.StringIO())
+    console.print(arms_table(result))
+    return console.export_text()
+
+
+def test_the_table_says_what_is_useless(single):
+    text = table({**single, "constant": {"error_px": 0.0, "within_1px": 100.0}})
+    assert text.count("useless: above constant") == 4
+    text = table({**single, "constant": {"error_px": 99.0, "within_1px": 0.0}})
+    assert "useless" not in text
+    simulated, refined = (single["arms"][arm]["error_px"]["mean"] for arm in ("simulated", "refined"))
+    assert f"{100 * (refined / simulated - 1):+.0f} %" in text
+    for words in ("constant", "simulated", "refined", "histogram", "real", "15 real images", "for a shift of 2 px"):
+        assert words in text
+
+
+def test_the_command_prints_a_table_or_json(runs, single, cli):
+    done = cli("evaluate", runs[0], "--json").ok()
+    assert json.loads(done.out) == single
+    text = cli("evaluate", runs[0]).ok().out
+    assert "against simulated" in text and "constant" in text
+    assert cli("evaluate", runs[0], "--split", "validation", "--json").ok().out.count('"split": "validation"') == 1

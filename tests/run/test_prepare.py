@@ -1,0 +1,102 @@
+"""Any data set to a pack: drawn ones, folders, packs."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from PIL import Image
+from quick import TOY
+from toy import IMAGE, DiscOptions, simulator
+
+from synthreal.data.encoding import from_unit, stored_array
+from synthreal.data.pack import Pack
+from synthreal.data.seed import derived_generator
+from synthreal.errors import UserError
+from synthreal.hooks.catalog import Catalog
+from synthreal.run.prepare import prepare
+
+
+def test_a_simulator_is_drawn_in_blocks_of_a_seed(toy, tmp_path):
+    told = []
+    summary = prepare(toy, "discs", tmp_path / "a.h5", limit=300, seed=3, on_progress=lambda *c: told.append(c))
+    assert (summary.n, summary.skipped, told) == (300, (), [(256, 300), (300, 300)])
+    pack = Pack(tmp_path / "a.h5")
+    assert (pack.role, pack.name, pack.image, pack.options) == ("simulated", "discs", IMAGE, {"radius": 2.5})
+    assert pack.header.versions["toy.py"].startswith("sha256:")
+    image, labels = pack.read(slice(None))
+    expected = simulator(DiscOptions(), 256, derived_generator("cpu", 0, "discs", "simulated", 3, "block"))
+    np.testing.assert_array_equal(image[:256], stored_array(from_unit(expected.image, "uint8")))
+    np.testing.assert_array_equal(labels["centre"][:256], expected.labels["centre"].numpy())
+    prepare(toy, "discs", tmp_path / "b.h5", limit=20, seed=3)
+    np.testing.assert_array_equal(Pack(tmp_path / "b.h5").read(slice(None))[0], image[:20])
+
+
+def test_options_and_roles(toy, tmp_path):
+    prepare(toy, "discs", tmp_path / "small.h5", limit=9, settings=["radius=1.0"])
+    prepare(toy, "discs", tmp_path / "large.h5", limit=9, settings=["radius=1.0", "radius=4"])
+    assert dict(Pack(tmp_path / "large.h5").options) == {"radius": 4.0}
+    small, large = (Pack(tmp_path / f"{name}.h5").read(slice(None))[0].mean() for name in ("small", "large"))
+    assert small < large
+    prepare(toy, "photographs", tmp_path / "real.h5", limit=9)
+    prepare(toy, "photographs", tmp_path / "test.h5", limit=9, role="test")
+    assert (Pack(tmp_path / "real.h5").role, Pack(tmp_path / "real.h5").labels) == ("real", ())
+    assert [label.name for label in Pack(tmp_path / "test.h5").labels] == ["centre"]
+
+
+def test_a_folder_takes_the_domains_image(toy, tmp_path):
+    (tmp_path / "crops").mkdir()
+    for i in range(4):
+        Image.fromarray(np.full((24, 32), 60 * i, np.uint8)).save(tmp_path / f"crops/{i}.png")
+    (tmp_path / "crops/broken.png").write_text("not a picture")
+    summary = prepare(toy, "folder", tmp_path / "a.h5", settings=[f"root={tmp_path}/crops"])
+    assert summary.n == 4
+    assert [item.path.rsplit("/", 1)[-1] for item in summary.skipped] == ["broken.png"]
+    pack = Pack(tmp_path / "a.h5")
+    assert (pack.image, pack.role) == (IMAGE, "real")
+    np.testing.assert_array_equal(pack.read(slice(None))[0][:, 0, 5, 5], [0, 60, 120, 180])
+    limited = prepare(toy, "folder", tmp_path / "b.h5", settings=[f"root={tmp_path}/crops"], limit=2)
+    assert limited.n == 2
+
+
+def test_a_pack_keeps_its_labels(toy, tmp_path):
+    prepare(toy, "discs", tmp_path / "a.h5", limit=30)
+    prepare(toy, "pack", tmp_path / "b.h5", settings=[f"path={tmp_path}/a.h5"], limit=12)
+    assert [label.name for label in Pack(tmp_path / "b.h5").labels] == ["centre"]
+    np.testing.assert_array_equal(
+        Pack(tmp_path / "b.h5").read(slice(None))[1]["centre"], Pack(tmp_path / "a.h5").read(slice(0, 12))[1]["centre"]
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"dataset": "discs"}, "discs: a simulator draws without end; .* --limit"),
+        ({"dataset": "disks", "limit": 2}, "data set 'disks' is not registered .* did you mean 'discs'"),
+        ({"dataset": "discs", "limit": 2, "role": "tset"}, "--role tset: not a role; use one of simulated, real"),
+        ({"dataset": "discs", "limit": 2, "role": "test"}, "'discs' has no role test; it has simulated"),
+        ({"dataset": "discs", "limit": 2, "settings": ["radus=3"]}, "discs.options.radus: .* did you mean .*radius"),
+        ({"dataset": "discs", "limit": 2, "settings": ["radius=-3"]}, "discs.options.radius: .*greater than 0"),
+        ({"dataset": "folder"}, "folder.options.root: missing"),
+        ({"dataset": "folder", "settings": ["root=none"]}, "folder.options.root: .*valid string"),
+        ({"dataset": "discs", "limit": 2, "device": "tpu"}, "tpu"),
+    ],
+)
+def test_mistakes_are_named_and_leave_nothing(toy, tmp_path, arguments, message):
+    with pytest.raises(UserError, match=message):
+        prepare(toy, out=tmp_path / "a.h5", **arguments)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_domain_without_an_image_says_so(tmp_path):
+    with pytest.raises(UserError, match="no recipe"):
+        prepare(Catalog.of(()), "folder", tmp_path / "a.h5", settings=[f"root={tmp_path}"])
+
+
+def test_the_command_reports_what_it_skipped(tmp_path, cli):
+    (tmp_path / "crops").mkdir()
+    Image.fromarray(np.full((24, 32), 60, np.uint8)).save(tmp_path / "crops/a.png")
+    (tmp_path / "crops/b.png").write_text("not a picture")
+    done = cli("prepare", "folder", tmp_path / "a.h5", "--plugin", TOY, "--set", f"root={tmp_path}/crops").ok()
+    assert done.out == f"{tmp_path}/a.h5: 1 images\n"
+    assert f"skipped {tmp_path}/crops/b.png: cannot identify" in done.err
+    assert done.err.endswith("1 unreadable files skipped\n")

@@ -1,0 +1,157 @@
+"""Bulk refinement: every image in order, labels to the bit, nothing depends on what follows."""
+
+from __future__ import annotations
+
+import shutil
+
+import h5py
+import numpy as np
+import pytest
+import torch
+from quick import fit_toy
+
+import synthreal
+from synthreal.data.encoding import from_unit, stored_array, stored_tensor, to_unit
+from synthreal.data.pack import Pack, PackWriter
+from synthreal.data.resident import Resident
+from synthreal.errors import UserError
+from synthreal.run.refine import BLOCK, refine_pack, refine_resident
+from synthreal.spec import ImageSpec, LabelSpec
+from synthreal.transform import Refine
+
+N = 300  # more than one block of 256, and not a multiple of it
+LABELS = (
+    LabelSpec("centre", (1, 2), "px"),
+    LabelSpec("boxes", (2, 4), "px"),
+    LabelSpec("mask", (12, 16), "class"),
+    LabelSpec("count", (), "number"),
+)
+
+
+@pytest.fixture(scope="module")
+def noisy(toy, tmp_path_factory):
+    """A run whose refiner takes a noise map."""
+    run = tmp_path_factory.mktemp("noisy") / "run"
+    fit_toy(toy, run, "refiner.options.noise_channels=1")
+    return run
+
+
+def write(path, n=N, dtype="uint8", channels=1):
+    rng = np.random.default_rng(0)
+    spec = ImageSpec(channels=channels, height=12, width=16, dtype=dtype)
+    image = rng.integers(0, 256, (N, channels, 12, 16)).astype(np.uint8)
+    stored = stored_array(from_unit(torch.from_numpy(image / np.float32(255)), dtype))
+    labels = {
+        "centre": rng.normal(size=(N, 1, 2)),
+        "boxes": rng.random((N, 2, 4)).astype(np.float32),
+        "mask": rng.integers(0, 9, (N, 12, 16)).astype(np.uint8),
+        "count": rng.integers(-(2**40), 2**40, N),
+    }
+    with PackWriter(path, image=spec, labels=LABELS, role="simulated", name="toy") as writer:
+        writer.append(stored[:n], {name: values[:n] for name, values in labels.items()})
+    return path
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "float16"])
+def test_every_image_in_order_and_every_label_to_the_bit(toy_run, tmp_path, dtype):
+    write(tmp_path / "in.h5", dtype=dtype)
+    told = []
+    summary = refine_pack(
+        toy_run, tmp_path / "in.h5", tmp_path / "out.h5", on_progress=lambda *counts: told.append(counts)
+    )
+    assert (summary.n, told) == (N, [(BLOCK, N), (N, N)])
+    before, after = Pack(tmp_path / "in.h5"), Pack(tmp_path / "out.h5")
+    assert (len(after), after.image, after.labels, after.role) == (N, before.image, before.labels, "simulated")
+    assert after.name == "toy refined"
+    image, labels = before.read(slice(None))
+    refined, carried = after.read(slice(None))
+    for name, values in labels.items():
+        assert carried[name].dtype == values.dtype
+        assert carried[name].tobytes() == values.tobytes()
+    refine = Refine.load(toy_run)
+    one_by_one = torch.stack([refine(pixels) for pixels in to_unit(stored_tensor(image))])
+    difference = (to_unit(stored_tensor(refined)) - one_by_one).abs().max()
+    assert difference <= {"uint8": 0.51 / 255, "uint16": 1e-4, "float16": 1e-3}[dtype]
+    assert (to_unit(stored_tensor(refined)) - to_unit(stored_tensor(image))).abs().mean() > 0.01
+
+
+@pytest.mark.parametrize("n", [1, 17, 255, 256, 257])
+def test_an_image_does_not_depend_on_how_many_follow(noisy, tmp_path, n):
+    refine_pack(noisy, write(tmp_path / "all.h5"), tmp_path / "all_out.h5")
+    refine_pack(noisy, write(tmp_path / "some.h5", n), tmp_path / "some_out.h5")
+    whole, part = (Pack(tmp_path / f"{name}_out.h5").read(slice(None))[0] for name in ("all", "some"))
+    np.testing.assert_array_equal(part, whole[:n])
+
+
+def test_noise_is_a_function_of_the_seed_and_differs_between_images(noisy, tmp_path):
+    image = np.full((N, 1, 12, 16), 100, np.uint8)
+    with PackWriter(
+        tmp_path / "in.h5", image=ImageSpec(channels=1, height=12, width=16), role="real", name="flat"
+    ) as w:
+        w.append(image)
+    shas = []
+    for name, seed in (("a", 3), ("b", 3), ("c", 4)):
+        refine_pack(noisy, tmp_path / "in.h5", tmp_path / f"{name}.h5", seed=seed)
+        shas.append(Pack(tmp_path / f"{name}.h5").sha256())
+    assert shas[0] == shas[1] != shas[2]
+    refined = Pack(tmp_path / "a.h5").read(slice(None))[0]
+    assert len({pixels.tobytes() for pixels in refined}) == N  # also across blocks
+    assert dict(Pack(tmp_path / "a.h5").options)["seed"] == 3
+
+
+def test_resident_images_are_refined_as_packs_are(noisy, tmp_path):
+    path = write(tmp_path / "in.h5")
+    refine_pack(noisy, path, tmp_path / "out.h5")
+    image, labels = Pack(path).read(slice(None))
+    given = Resident(stored_tensor(image), {"count": torch.from_numpy(labels["count"])})
+    found = refine_resident(Refine.load(noisy), given, "uint8")
+    np.testing.assert_array_equal(stored_array(found.image), Pack(tmp_path / "out.h5").read(slice(None))[0])
+    assert torch.equal(found.labels["count"], given.labels["count"])
+    np.testing.assert_array_equal(stored_array(given.image), image)  # the input is left alone
+
+
+def test_other_sizes_are_refined_and_other_channels_refused(toy_run, tmp_path):
+    spec = ImageSpec(channels=1, height=21, width=9)
+    with PackWriter(tmp_path / "big.h5", image=spec, role="simulated", name="big") as writer:
+        writer.append(np.zeros((3, 1, 21, 9), np.uint8))
+    refine_pack(toy_run, tmp_path / "big.h5", tmp_path / "big_out.h5")
+    assert Pack(tmp_path / "big_out.h5").image == spec
+    with pytest.raises(UserError, match=r"rgb\.h5: holds images 3x12x16 uint8, the refiner of .* takes 1 channels"):
+        refine_pack(toy_run, write(tmp_path / "rgb.h5", 4, channels=3), tmp_path / "out.h5")
+    assert not (tmp_path / "out.h5").exists()
+
+
+def test_a_pack_that_exists_is_left_alone_and_the_input_cannot_be_its_output(toy_run, tmp_path):
+    path = write(tmp_path / "in.h5", 5)
+    before = path.read_bytes()
+    with pytest.raises(UserError, match=r"in\.h5: already exists"):
+        refine_pack(toy_run, path, path)
+    assert path.read_bytes() == before
+
+
+def test_a_pixel_that_is_nan_is_named_and_nothing_is_written(toy_run, tmp_path):
+    path = write(tmp_path / "in.h5", dtype="float16")
+    with h5py.File(path, "r+") as file:
+        file["image"][270, 0, 3, 3] = np.nan
+    with pytest.raises(UserError, match="image 270"):
+        refine_pack(toy_run, path, tmp_path / "out.h5")
+    assert [found.name for found in tmp_path.iterdir()] == ["in.h5"]
+
+
+def test_the_command(toy_run, tmp_path, cli):
+    path = write(tmp_path / "in.h5", 20)
+    done = cli("refine", toy_run, path, tmp_path / "out.h5").ok()
+    assert done.out == f"{tmp_path / 'out.h5'}: 20 refined images\n"
+    refine_pack(toy_run, path, tmp_path / "again.h5")
+    assert Pack(tmp_path / "out.h5").sha256() == Pack(tmp_path / "again.h5").sha256()
+
+
+def test_a_refiner_travels_as_two_files(toy_run, tmp_path):
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    for name in ("config.toml", "refiner.safetensors"):
+        shutil.copy(toy_run / name, folder)
+    path = write(tmp_path / "in.h5", 9)
+    synthreal.refine_pack(folder, path, tmp_path / "a.h5")
+    synthreal.refine_pack(toy_run, path, tmp_path / "b.h5")
+    assert Pack(tmp_path / "a.h5").sha256() == Pack(tmp_path / "b.h5").sha256()

@@ -1,0 +1,75 @@
+"""The data of a run by role: what depends on the seed, what is cached, what real images never carry."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from quick import configured
+
+from synthreal.data.ondisk import OnDisk
+from synthreal.data.pack import Pack
+from synthreal.data.resident import Resident
+from synthreal.data.source import Drawn
+from synthreal.errors import UserError
+from synthreal.run.sources import open_role, take
+
+CPU = torch.device("cpu")
+
+
+def opened(toy, folder, role, *settings):
+    return open_role(configured(toy, *settings), toy, role, device=CPU, run_dir=folder)
+
+
+def test_a_counted_data_set_is_the_same_for_every_seed_and_endless_drawing_is_not(toy, tmp_path):
+    seeds = [opened(toy, tmp_path, "simulated", f"runtime.seed={seed}") for seed in (0, 1)]
+    assert seeds[0].sha256() == seeds[1].sha256()
+    endless = [opened(toy, tmp_path, "simulated", "data.simulated.count=none", f"runtime.seed={s}") for s in (0, 1)]
+    assert not torch.equal(endless[0].draw(0, 8).image, endless[1].draw(0, 8).image)
+
+
+def test_roles_of_one_data_set_are_different_images(toy, tmp_path):
+    shas = {opened(toy, tmp_path, role, f"data.{role}.count=14").sha256()
+            for role in ("real_labelled", "validation", "test")}  # fmt: skip
+    assert len(shas) == 3
+    assert opened(toy, tmp_path, "real").labels == {}
+    assert set(opened(toy, tmp_path, "test").labels) == {"centre"}
+
+
+def test_files_are_read_once_into_the_run(toy, tmp_path):
+    crops = tmp_path / "crops"
+    crops.mkdir()
+    for i in range(5):
+        Image.fromarray(np.full((30, 40), 40 * i, np.uint8)).save(crops / f"{i}.png")
+    settings = (f'data.real={{name="folder", options={{root="{crops}"}}}}',)
+    first = opened(toy, tmp_path / "run", "real", *settings)
+    assert (tmp_path / "run/data/real.h5").is_file()
+    assert first.image.shape == (5, 1, 12, 16)
+    written = (tmp_path / "run/data/real.h5").stat().st_mtime_ns
+    again = opened(toy, tmp_path / "run", "real", *settings)
+    assert torch.equal(first.image, again.image)
+    assert (tmp_path / "run/data/real.h5").stat().st_mtime_ns == written
+
+
+def test_take_is_the_first_so_many_of_every_kind_of_source(toy, tmp_path, cli):
+    cli("prepare", "discs", tmp_path / "a.h5", "--plugin", configured(toy).plugins[0], "--limit", 20).ok()
+    pixels, labels = Pack(tmp_path / "a.h5").read(slice(None))
+    pack = f'data.simulated={{name="pack", options={{path="{tmp_path / "a.h5"}"}}}}'
+    kinds = {
+        Drawn: opened(toy, tmp_path, "simulated", "data.simulated.count=none"),
+        Resident: opened(toy, tmp_path, "simulated", pack),
+        OnDisk: opened(toy, tmp_path, "simulated", pack, "runtime.resident_gib=0"),
+    }
+    for kind, source in kinds.items():
+        assert isinstance(source, kind)
+        taken = take(source, 7)
+        np.testing.assert_array_equal(taken.image.numpy(), pixels[:7])
+        np.testing.assert_array_equal(taken.labels["centre"].numpy(), labels["centre"][:7])
+        if kind is not Drawn:
+            assert len(take(source, 99)) == 20
+
+
+def test_a_role_without_a_data_set_says_so(toy, tmp_path):
+    with pytest.raises(UserError, match=r"data\.test is none"):
+        opened(toy, tmp_path, "test", "data.test=none")
