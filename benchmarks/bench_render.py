@@ -1,6 +1,6 @@
 """How fast are the drawn eyes? Images a second of the simulator and of the camera domain, in blocks of 256.
 
-    python benchmarks/bench_render.py [--device cpu] [--threads 1] [--repeats 5] [--json FILE]
+Usage: ``python benchmarks/bench_render.py [--device cpu] [--threads 1] [--repeats 5] [--json FILE]``
 """
 
 from __future__ import annotations

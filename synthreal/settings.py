@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,8 @@ from pydantic import BaseModel, ValidationError
 from synthreal.errors import UserError
 
 NONE = "none"
+TAGS = ("adam", "sgd")  # of the one union of the tree; pydantic puts them into its paths
+UNKNOWN = ("extra_forbidden", "unexpected_keyword_argument")
 
 
 def parse_toml(text: str, *, source: str) -> dict[str, Any]:
@@ -69,13 +71,17 @@ def overlay(base: Any, difference: Any) -> Any:
 
 
 def explain(error: ValidationError, model: type[BaseModel], tree: Any, prefix: str = "") -> str:
-    """The first problem of a pydantic error as one phrase: dotted path, what is wrong, what was meant."""
-    first = error.errors(include_url=False)[0]
-    path = [str(part) for part in first["loc"] if str(part) not in ("adam", "sgd")]
+    """The first problem of a pydantic error as one phrase: dotted path, what is wrong, what was meant.
+
+    A misspelt key comes before the required key it was meant to be; an owner made wrong by its part is not counted.
+    """
+    first, *rest = sorted(error.errors(include_url=False), key=lambda found: found["type"] not in UNKNOWN)
+    others = [found for found in rest if found["loc"] != first["loc"][: len(found["loc"])]]
+    more = f" (and {len(others)} more)" if others else ""
+    path = [str(part) for part in first["loc"] if part not in TAGS]
     dotted = ".".join(([prefix] if prefix else []) + path) or "configuration"
-    more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
-    if first["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
-        known = _fields(model, path[:-1])
+    if first["type"] in UNKNOWN:
+        known = _fields(model, first["loc"][:-1])
         near = difflib.get_close_matches(path[-1], known, n=1)
         owner = dotted.rpartition(".")[0]
         meant = (
@@ -89,10 +95,15 @@ def explain(error: ValidationError, model: type[BaseModel], tree: Any, prefix: s
     return f"{dotted}: {first['msg']}, got {first['input']!r}{more}"
 
 
-def _fields(model: Any, path: list[str]) -> list[str]:
-    """Names of the settings below a dotted path, of every model that may stand there."""
+def _fields(model: Any, path: Sequence[str | int]) -> list[str]:
+    """Names of the settings at a place in a tree, of every model that may stand there."""
     models = [model]
     for part in path:
+        if isinstance(part, int):  # an entry of a list: the models of its entries are known already
+            continue
+        if part in TAGS:
+            models = [known for known in models if known.model_fields["name"].default == part]
+            continue
         fields = [getattr(known, "model_fields", {}).get(part) for known in models]
         models = [
             found

@@ -131,6 +131,5 @@ def slow() -> type:
     class Slow:
         conv = staticmethod(slow_conv)
         pool = staticmethod(slow_pool)
-        beyond = staticmethod(_beyond)
 
     return Slow

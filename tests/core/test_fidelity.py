@@ -6,7 +6,6 @@ The tenth of the list, a last partial batch that is dropped, concerns bulk refin
 from __future__ import annotations
 
 import math
-from pathlib import Path
 
 import pytest
 import torch
@@ -18,11 +17,9 @@ from synthreal.core.history import History
 from synthreal.core.losses import refiner_adversarial, self_regularization
 from synthreal.core.refiner import Refiner
 from synthreal.hooks.builtin import PAPER_GAZE
-from synthreal.hooks.catalog import Catalog
 from synthreal.hooks.resolve import configure
 from synthreal.run import fit
 
-TOY = str(Path(__file__).parents[1] / "toy.py")
 SHAPE = (1, 8, 11)
 
 
@@ -172,7 +169,7 @@ def test_bug_7_the_refiner_s_loss_has_its_adversarial_term(make_game, device):
 
 
 @pytest.mark.parametrize(("k_g", "k_d"), [(1, 1), (2, 1), (5, 1), (2, 3)])
-def test_bug_8_a_step_makes_k_g_and_k_d_updates_in_the_paper_s_order(k_g, k_d, tmp_path, monkeypatch):
+def test_bug_8_a_step_makes_k_g_and_k_d_updates_in_the_paper_s_order(k_g, k_d, toy, tmp_path, monkeypatch):
     calls = []
 
     def refiner(game, simulated, *, adversarial):
@@ -187,13 +184,11 @@ def test_bug_8_a_step_makes_k_g_and_k_d_updates_in_the_paper_s_order(k_g, k_d, t
 
     monkeypatch.setattr(fit, "update_refiner", refiner)
     monkeypatch.setattr(fit, "update_discriminator", discriminator)
-    catalog = Catalog.of([TOY])
     schedule = {"refiner_steps": 3, "discriminator_steps": 2, "steps": 4, "batch": 4}
     schedule |= {"refiner_updates": k_g, "discriminator_updates": k_d}
-    config = configure(
-        catalog, {"schedule": schedule, "data": {"simulated": {"count": 8}, "real": {"count": 8}}}, recipe="toy"
-    )
-    for _ in fit.steps(config, catalog, tmp_path / "run"):
+    data = {"simulated": {"count": 8}, "real": {"count": 8}}
+    config = configure(toy, {"schedule": schedule, "data": data}, recipe="toy")
+    for _ in fit.steps(config, toy, tmp_path / "run"):
         pass
     assert calls == ["pre"] * 3 + ["D"] * 2 + (["R"] * k_g + ["D"] * k_d) * 4
 

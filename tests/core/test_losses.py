@@ -16,7 +16,7 @@ REAL, REFINED = 0, 1
 
 
 def cross_entropy(maps: np.ndarray, target: int) -> float:
-    """The paper's: softmax over the two class maps ``(B, 2, h, w)``, -log of the target's share, a mean over patches."""
+    """Softmax over the two class maps ``(B, 2, h, w)``, -log of the target's share, a mean over patches."""
     total, patches = 0.0, 0
     for image in maps:
         for i in range(image.shape[1]):

@@ -34,7 +34,9 @@ def test_named_devices(monkeypatch):
     ("name", "message"), [("gpu", "is not a device"), ("cuda:x", "is not a device"), ("meta", "is not supported")]
 )
 def test_what_is_no_device_of_ours(name, message):
-    with pytest.raises(UserError, match=rf"runtime\.device: '{name}' {message}; use auto, cpu, cuda or cuda:N") as caught:
+    with pytest.raises(
+        UserError, match=rf"runtime\.device: '{name}' {message}; use auto, cpu, cuda or cuda:N"
+    ) as caught:
         device_of(name)
     assert "\n" not in str(caught.value)
 
@@ -66,9 +68,7 @@ def test_autocast():
 
 
 def test_generators_are_their_seed(device):
-    first, same, other = (
-        torch.rand(4, generator=generator_of(seed, device), device=device) for seed in (5, 5, 6)
-    )
+    first, same, other = (torch.rand(4, generator=generator_of(seed, device), device=device) for seed in (5, 5, 6))
     assert generator_of(5, device).device.type == device.type
     assert torch.equal(first, same)
     assert not torch.equal(first, other)

@@ -10,13 +10,13 @@ from synthreal_gaze.camera import CameraOptions, camera
 from synthreal_gaze.estimator import EVALUATOR
 from synthreal_gaze.eye import IMAGE, LABELS
 from synthreal_gaze.mpiigaze import LABELS as MPIIGAZE_LABELS
-from synthreal_gaze.mpiigaze import MPIIGazeOptions, mpiigaze
+from synthreal_gaze.mpiigaze import MPIIGazeOptions, RealRole, mpiigaze
 from synthreal_gaze.recipes import RECIPES
 from synthreal_gaze.render import SimulatorOptions, simulator
 from synthreal_gaze.unityeyes import LABELS as UNITYEYES_LABELS
 from synthreal_gaze.unityeyes import UnityEyesOptions, unityeyes
 
-REAL_ROLES = ("real", "real_labelled", "validation", "test")
+REAL_ROLES: tuple[RealRole, ...] = ("real", "real_labelled", "validation", "test")
 
 
 @hookimpl
@@ -26,7 +26,12 @@ def synthreal_datasets() -> Iterator[DatasetSpec]:
         name="simulator", role="simulated", image=IMAGE, labels=LABELS, options=SimulatorOptions, render=simulator
     )
     yield DatasetSpec(
-        name="unityeyes", role="simulated", image=IMAGE, labels=UNITYEYES_LABELS, options=UnityEyesOptions, read=unityeyes
+        name="unityeyes",
+        role="simulated",
+        image=IMAGE,
+        labels=UNITYEYES_LABELS,
+        options=UnityEyesOptions,
+        read=unityeyes,
     )
     for role in REAL_ROLES:
         labels = () if role == "real" else LABELS

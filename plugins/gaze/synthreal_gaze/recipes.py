@@ -81,11 +81,20 @@ GAZE_MPIIGAZE = RunConfig(
     loss=LossConfig(weight=1.0),
     history=HistoryConfig(size=51200),
     schedule=ScheduleConfig(
-        refiner_steps=1000, discriminator_steps=200, steps=50_000, refiner_updates=2, discriminator_updates=1, batch=512,
-        report_every=100, save_every=1000, sheet_every=1000,
+        refiner_steps=1000,
+        discriminator_steps=200,
+        steps=50_000,
+        refiner_updates=2,
+        discriminator_updates=1,
+        batch=512,
+        report_every=100,
+        save_every=1000,
+        sheet_every=1000,
     ),
     optimizer=OptimizerConfig(
-        refiner=SGDConfig(learning_rate=0.001 * PATCHES), discriminator=SGDConfig(learning_rate=0.001 * PATCHES), ema=0.999
+        refiner=SGDConfig(learning_rate=0.001 * PATCHES),
+        discriminator=SGDConfig(learning_rate=0.001 * PATCHES),
+        ema=0.999,
     ),
     evaluation=EvaluationConfig(
         evaluator=ComponentConfig(name="gaze"), images=1_200_000, epochs=10, batch=512, learning_rate=1e-3

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,3 +20,12 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="session")
+def samples() -> Path:
+    """The folder of real samples; tests that need it are skipped where there is none."""
+    folder = Path(os.environ.get("SYNTHREAL_SAMPLES", Path(__file__).parents[4] / "shared" / "data"))
+    if not folder.is_dir():
+        pytest.skip("no real samples; set SYNTHREAL_SAMPLES")
+    return folder

@@ -1,0 +1,95 @@
+"""What the gaze readers' bad input looks like on the command line: one line, the offender, exit code 2, nothing left."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from gaze_fixtures import write_day, write_pair
+
+from synthreal.cli import main
+
+Case = Callable[[Path], str]
+
+
+def _pairs(folder: Path) -> Path:
+    for number in (1, 2):
+        write_pair(folder, number)
+    return folder
+
+
+def json_without_jpg(root: Path) -> str:
+    (_pairs(root) / "2.jpg").unlink()
+    return "2.json"
+
+
+def jpg_without_json(root: Path) -> str:
+    (_pairs(root) / "2.json").unlink()
+    return "2.jpg"
+
+
+def truncated_jpg(root: Path) -> str:
+    path = _pairs(root) / "2.jpg"
+    path.write_bytes(path.read_bytes()[:2000])
+    return "2.jpg"
+
+
+def malformed_json(root: Path) -> str:
+    (_pairs(root) / "1.json").write_text("{")
+    return "1.json"
+
+
+def empty_folder(root: Path) -> str:
+    return str(root)
+
+
+def missing_root(root: Path) -> str:
+    root.rmdir()
+    return str(root)
+
+
+def not_a_mat(root: Path) -> str:
+    for person in range(15):
+        (root / f"p{person:02d}").mkdir()
+        write_day(root / f"p{person:02d}" / "day01.mat", 1)
+    (root / "p00" / "day01.mat").write_bytes(np.arange(500, dtype=np.uint8).tobytes())
+    return "day01.mat"
+
+
+CASES: list[tuple[str, Case]] = [
+    *(("unityeyes", case) for case in (json_without_jpg, jpg_without_json, truncated_jpg, malformed_json)),
+    *((name, case) for name in ("unityeyes", "mpiigaze", "folder") for case in (empty_folder, missing_root)),
+    ("mpiigaze", not_a_mat),
+]
+
+
+@pytest.mark.parametrize(("dataset", "case"), CASES, ids=[f"{name}-{case.__name__}" for name, case in CASES])
+@pytest.mark.parametrize("command", ["prepare", "fit"])
+def test_bad_files_are_one_line_and_leave_nothing(
+    dataset: str,
+    case: Case,
+    command: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    root = tmp_path / "root"
+    root.mkdir()
+    offender = case(root)
+    role = "simulated" if dataset == "unityeyes" else "real"
+    source = f'data.{role}={{name="{dataset}", options={{root="{root}"}}}}'
+    target = tmp_path / "out.h5" if command == "prepare" else tmp_path / "run"
+    arguments = {
+        "prepare": ["prepare", dataset, str(target), "--plugin", "gaze", "--set", f"root={root}"],
+        "fit": ["fit", "--plugin", "gaze", "--run", str(target), "--set", source, "--set", "data.simulated.count=32"],
+    }[command]
+    monkeypatch.setattr(sys, "argv", ["synthreal", *arguments])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    out, err = capfd.readouterr()
+    assert (ended.value.code, out) == (2, "")
+    assert len(err.splitlines()) == 1 and offender in err and "Traceback" not in err
+    assert not target.exists()

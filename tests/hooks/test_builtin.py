@@ -1,0 +1,178 @@
+"""The built-in components, entering by the hooks: every option of theirs changes something."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import nn
+
+from synthreal.config import ComponentConfig
+from synthreal.core.discriminator import Layer
+from synthreal.core.refiner import refine
+from synthreal.data.pack import Pack
+from synthreal.errors import UserError
+from synthreal.hooks import builtin
+from synthreal.hooks.catalog import Catalog, typed
+from synthreal.run.prepare import prepare
+from synthreal.spec import ImageSpec
+
+CORE = Catalog.of(())
+IMAGE = ImageSpec(channels=1, height=12, width=16)
+X = torch.rand(2, 1, 12, 16, generator=torch.Generator().manual_seed(0))
+
+
+def build(kind, name, **options):
+    component = ComponentConfig(name=name, options=options)
+    torch.manual_seed(0)
+    if kind == "features":
+        return CORE.feature(name).build(typed(component, CORE.feature(name).options, name), IMAGE)
+    return CORE.build_network(kind, component, IMAGE)
+
+
+@torch.no_grad()
+def output(kind, name, **options):
+    module = build(kind, name, **options)
+    if kind == "refiner":
+        return refine(module, X, torch.Generator().manual_seed(0))
+    return module(X)
+
+
+def layers(**change):
+    first = {"kind": "conv", "maps": 4, "kernel": 3, "stride": 2, **change}
+    return {"layers": [first]}
+
+
+# (kind, component, option) -> (base, change)
+CASES = {
+    ("refiner", "resnet", "kernel"): ({}, {"kernel": 5}),
+    ("refiner", "resnet", "blocks"): ({}, {"blocks": 2}),
+    ("refiner", "resnet", "width"): ({}, {"width": 8}),
+    ("refiner", "resnet", "padding"): ({}, {"padding": "reflect"}),
+    ("refiner", "resnet", "noise_channels"): ({}, {"noise_channels": 1}),
+    ("discriminator", "local", "layers"): (layers(), layers(maps=5)),
+    ("discriminator", "global", "layers"): (layers(), layers(maps=5)),
+    ("features", "blur", "sigma"): ({}, {"sigma": 2.0}),
+    ("features", "laplacian", "kernel"): ({}, {"kernel": 5}),
+    ("features", "learned", "path"): ({"path": "ONE"}, {"path": "TWO"}),
+    ("datasets", "folder", "root"): ({"root": "ONE"}, {"root": "TWO"}),
+    ("datasets", "folder", "recursive"): ({"root": "ONE"}, {"root": "ONE", "recursive": False}),
+    ("datasets", "pack", "path"): ({"path": "ONE"}, {"path": "TWO"}),
+}
+
+
+def all_options():
+    specs = [(entry.spec.part, entry.spec) for entry in CORE.networks.values()]
+    specs += [("features", entry.spec) for entry in CORE.features.values()]
+    specs += [("datasets", entry.spec) for entry in CORE.datasets.values()]
+    return {(kind, spec.name, option) for kind, spec in specs for option in spec.options.model_fields}
+
+
+def test_every_option_has_a_case_and_a_description():
+    assert set(CASES) == all_options()
+    for options in (builtin.RefinerOptions, builtin.DiscriminatorOptions, builtin.BlurOptions, builtin.LaplacianOptions,
+                    builtin.LearnedOptions, builtin.FolderOptions, builtin.PackOptions, Layer):  # fmt: skip
+        assert all(field.description for field in options.model_fields.values())
+
+
+def same(one, other):
+    return one.shape == other.shape and torch.equal(one, other)
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "option"), [case for case in CASES if case[0] != "datasets" and case[1] != "learned"]
+)
+def test_every_option_of_a_network_or_psi_changes_what_it_computes(kind, name, option):
+    base, change = CASES[kind, name, option]
+    assert not same(output(kind, name, **base), output(kind, name, **change))
+
+
+@pytest.mark.parametrize("change", [{"kind": "pool", "maps": 0}, {"maps": 5}, {"kernel": 5}, {"stride": 1}])
+def test_every_setting_of_a_layer_matters(change):
+    assert set(Layer.model_fields) == {"kind", "maps", "kernel", "stride"}
+    assert not same(output("discriminator", "local", **layers()), output("discriminator", "local", **layers(**change)))
+
+
+def save(path, weight):
+    module = nn.Conv2d(1, 2, 3)
+    nn.init.constant_(module.weight, weight)
+    batch = torch.export.Dim("batch")
+    torch.export.save(torch.export.export(module.eval(), (X,), dynamic_shapes=({0: batch},)), path)
+
+
+@pytest.mark.filterwarnings("ignore")  # torch.export's own
+def test_learned_features_are_those_of_the_given_program(tmp_path):
+    for name, weight in (("ONE", 1.0), ("TWO", 2.0)):
+        save(tmp_path / f"{name}.pt2", weight)
+    one, two = (output("features", "learned", path=str(tmp_path / f"{name}.pt2")) for name in ("ONE", "TWO"))
+    assert one.shape == (2, 2, 10, 14)
+    assert not same(one, two)
+
+
+def test_every_option_of_a_data_set_matters(tmp_path, toy):
+    for name, value in (("ONE", 50), ("TWO", 99)):
+        (tmp_path / name / "below").mkdir(parents=True)
+        for place in ("a.png", "below/b.png"):
+            Image.fromarray(np.full((12, 16), value, np.uint8)).save(tmp_path / name / place)
+    for (kind, name, option), cases in CASES.items():
+        if kind != "datasets":
+            continue
+        shas = []
+        for i, options in enumerate(cases):
+            given = [f"{key}={value}" for key, value in options.items()]
+            given = [setting.replace("ONE", f"{tmp_path}/ONE").replace("TWO", f"{tmp_path}/TWO") for setting in given]
+            given = [setting.replace("False", "false") for setting in given]
+            if name == "pack":
+                prepare(toy, "folder", tmp_path / f"{option}{i}in.h5", settings=[given[0].replace("path", "root")])
+                given = [f"path={tmp_path}/{option}{i}in.h5"]
+            prepare(toy, name, tmp_path / f"{name}-{option}-{i}.h5", settings=given)
+            shas.append(Pack(tmp_path / f"{name}-{option}-{i}.h5").sha256())
+        assert shas[0] != shas[1], (name, option)
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "options", "message"),
+    [
+        ("refiner", "resnet", {"kernel": 4}, r"refiner\.options\.kernel is 4; only odd kernels"),
+        ("refiner", "resnet", {"kernel": 25, "padding": "reflect"}, r"refiner\.options\.padding: reflect needs images"),
+        ("refiner", "resnet", {"padding": "mirror"}, r"refiner\.options\.padding: .*'zeros', 'replicate' or 'reflect'"),
+        ("refiner", "resnet", {"noise_channels": -1}, r"refiner\.options\.noise_channels"),
+        (
+            "discriminator",
+            "local",
+            layers(kernel=2),
+            r"discriminator\.options\.layers\[0\]\.kernel is 2; it must be odd",
+        ),
+        ("discriminator", "local", layers(maps=0), r"discriminator\.options\.layers\[0\]: a conv needs maps"),
+        (
+            "discriminator",
+            "global",
+            layers(kind="pool"),
+            r"layers\[0\]: a conv needs maps of 1 or more, a pool has none",
+        ),
+        ("discriminator", "local", {"layers": []}, r"discriminator\.options\.layers: .*at least 1"),
+        ("features", "blur", {"sigma": 0}, r"blur\.options\.sigma: Input should be greater than 0, got 0"),
+        ("features", "laplacian", {"kernel": 1}, r"laplacian\.options\.kernel"),
+        ("features", "learned", {"path": "/nowhere.pt2"}, r"/nowhere\.pt2: not a program of torch\.export .*; save it"),
+        ("features", "learned", {}, r"learned\.options\.path: missing; set it"),
+    ],
+)
+def test_options_that_cannot_be(kind, name, options, message):
+    with pytest.raises(UserError, match=message) as error:
+        build(kind, name, **options)
+    assert "\n" not in str(error.value)
+
+
+def test_a_file_that_is_no_program_is_told_in_one_line(tmp_path):
+    for content in (b"", b"hello", b"PK\x03\x04"):
+        (tmp_path / "a.pt2").write_bytes(content)
+        with pytest.raises(UserError, match=r"a\.pt2: not a program of torch\.export") as error:
+            build("features", "learned", path=str(tmp_path / "a.pt2"))
+        assert "\n" not in str(error.value)
+
+
+def test_the_identity_and_the_channel_mean_have_no_options():
+    assert same(output("features", "identity"), X)
+    with pytest.raises(UserError, match=r"identity\.options\.size: no such setting; known here: none"):
+        build("features", "identity", size=3)

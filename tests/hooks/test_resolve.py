@@ -1,0 +1,132 @@
+"""A configuration with everything decided before step 0."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from quick import QUICK, TOY, configured
+from toy import IMAGE
+
+from synthreal.data.pack import PackWriter
+from synthreal.errors import UserError
+from synthreal.hooks.catalog import Catalog
+from synthreal.hooks.resolve import configure, dataset_of, labels_of, resolve
+from synthreal.run.prepare import prepare
+from synthreal.settings import parse_settings
+from synthreal.spec import ImageSpec, LabelSpec
+
+
+def pack(path, *, image=IMAGE, labels=(), role="simulated"):
+    with PackWriter(path, image=image, labels=labels, role=role, name="other") as writer:
+        writer.append(
+            np.zeros((3, *image.shape), image.dtype), {label.name: np.zeros((3, *label.shape)) for label in labels}
+        )
+    return f'{{name="pack", options={{path="{path}"}}}}'
+
+
+def test_every_option_is_written_out(toy):
+    config = configured(toy, "features=blur")
+    assert config.plugins == (str(TOY),)
+    assert config.recipe == "toy"
+    assert config.image == IMAGE
+    assert config.data.simulated.options == {"radius": 2.5}
+    assert config.features[0].options == {"sigma": 1.0}
+    assert config.discriminator.options == {"layers": [{"kind": "conv", "maps": 8, "kernel": 3, "stride": 2}]}
+    assert config.evaluation.evaluator.options == {"width": 6}
+    assert resolve(config, toy) == config
+    json.dumps(config.tree(), default=vars)
+
+
+def test_a_relative_plugin_file_is_recorded_absolutely(monkeypatch):
+    monkeypatch.chdir(TOY.parent)
+    assert configure(Catalog.of(["toy.py"])).plugins == (str(TOY),)
+
+
+def test_the_image_comes_from_the_first_that_knows(toy, tmp_path):
+    folder = f'{{name="folder", options={{root="{tmp_path}"}}}}'
+    off = "evaluation.evaluator=none"
+    assert configured(toy, f"data.simulated={folder}", off).image == IMAGE  # the camera's
+    files = (f"data.simulated={folder}", f"data.real={folder}", "data.test=none", "data.validation=none", off)
+    assert configured(toy, *files, "data.real_labelled=none").image == IMAGE  # the recipe's simulator's
+    small = ImageSpec(channels=3, height=4, width=5)
+    path = pack(tmp_path / "a.h5", image=small)
+    bare = ("data.test=none", "data.validation=none", "data.real_labelled=none")
+    assert configured(toy, f"data.simulated={path}", f"data.real={folder}", off, *bare).image == small
+    assert configured(toy, *files, *bare, "image={channels=1, height=7, width=9}").image.shape == (1, 7, 9)
+
+
+def test_without_any_image_it_must_be_set(tmp_path):
+    body = f"""
+import synthreal
+from synthreal import DataConfig, RunConfig, SourceConfig
+
+@synthreal.hookimpl
+def synthreal_recipes():
+    folder = SourceConfig(name="folder", options={{"root": {str(tmp_path)!r}}})
+    return {{"plain": RunConfig(data=DataConfig(simulated=folder, real=folder))}}
+"""
+    (tmp_path / "plain.py").write_text(body)
+    with pytest.raises(UserError, match=r"image: no data set says what an image is; set it, for example --set"):
+        configure(Catalog.of([str(tmp_path / "plain.py")]))
+
+
+OTHER = ImageSpec(channels=1, height=35, width=55)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda p: f"data.simulated={pack(p, image=OTHER)}", r"photographs has images 1x12x16.*the run has 1x35x55"),
+        (lambda p: f"data.real={pack(p, image=OTHER)}", r"a\.h5: holds images 1x35x55.*data\.real .* needs 1x12x16"),
+        (lambda p: "image={channels=3, height=12, width=16}", r"data\.simulated: discs has images .*use data of one"),
+        (
+            lambda p: f"data.simulated={pack(p)}",
+            r"data\.simulated: pack has no label centre\[1, 2\] .*pointer requires",
+        ),
+        (lambda p: f"data.test={pack(p, role='real')}", r"data\.test: pack has no label centre"),
+        (
+            lambda p: f"data.test={pack(p, labels=(LabelSpec('centre', (2,), 'px'),))}",
+            r"data\.test: pack has no label centre\[1, 2\]",
+        ),
+        (lambda p: "data.simulated=folder", r"data\.simulated\.options\.root: missing; set it"),
+        (lambda p: "data.real=disks", r"data set 'disks' is not registered"),
+        (lambda p: "data.test=discs", r"data set 'discs' has no role test"),
+        (
+            lambda p: "data.real.options.radus=1",
+            r"data\.real\.options\.radus: no such setting; did you mean data\.real",
+        ),
+        (lambda p: "refiner=nope", "refiner 'nope' is not registered"),
+        (lambda p: "discriminator=nope", "discriminator 'nope' is not registered"),
+        (lambda p: "features=nope", "features 'nope' is not registered"),
+        (lambda p: 'features={name="blur", options={sgma=1}}', r"features\.blur\.options\.sgma: .*did you mean"),
+        (lambda p: "evaluation.evaluator=nope", "evaluator 'nope' is not registered"),
+        (lambda p: "evaluation.evaluator.options.widht=2", r"evaluation\.evaluator\.options\.widht: no such"),
+        (lambda p: "history.size=3", r"history\.size is 3, less than half of schedule\.batch \(8\).*history=none"),
+        (
+            lambda p: "discriminator.options.layers=[{maps=3, kernal=3}]",
+            r"discriminator\.options\.layers\.0\.kernal: no such setting; did you mean .*kernel",
+        ),
+    ],
+)
+def test_what_does_not_fit_is_told_before_anything_is_trained(toy, tmp_path, make, message):
+    with pytest.raises(UserError, match=message) as error:
+        configured(toy, make(tmp_path / "a.h5"))
+    assert "\n" not in str(error.value)
+
+
+def test_labels_are_the_packs_own_and_real_images_have_none(toy, tmp_path):
+    prepare(toy, "discs", tmp_path / "a.h5", limit=5)
+    config = configured(toy, f'data.simulated={{name="pack", options={{path="{tmp_path}/a.h5"}}}}')
+    spec, options, source = dataset_of(config, toy, "simulated")
+    assert [label.name for label in labels_of(spec, options)] == ["centre"]
+    assert source.name == "pack"
+    assert labels_of(*dataset_of(config, toy, "real")[:2]) == ()
+
+
+def test_a_setting_overrides_the_file_and_the_file_the_recipe(toy):
+    file = {"loss": {"weight": 7.0}, "schedule": {"steps": 77}}
+    config = configure(toy, file, *parse_settings([*QUICK, "loss.weight=9.0"]))
+    assert (config.loss.weight, config.schedule.steps, config.optimizer.ema) == (9.0, 6, 0.9)
+    assert configure(toy, file).schedule.steps == 77

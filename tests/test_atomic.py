@@ -1,0 +1,90 @@
+"""Files are whole or absent."""
+
+from __future__ import annotations
+
+import errno
+import os
+import resource
+import signal
+from pathlib import Path
+
+import pytest
+
+from synthreal.atomic import replacing, write_text, writing
+from synthreal.errors import UserError
+
+
+def names(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_a_text_is_written_and_replaced(tmp_path):
+    write_text(tmp_path / "a.txt", "ä\n")
+    write_text(tmp_path / "a.txt", "two")
+    assert (tmp_path / "a.txt").read_bytes() == b"two"
+    assert names(tmp_path) == ["a.txt"]
+
+
+@pytest.mark.parametrize("error", [ValueError("mine"), KeyboardInterrupt(), UserError("mine")])
+def test_a_block_that_fails_leaves_the_old_file_and_its_own_error(tmp_path, error):
+    write_text(tmp_path / "a.txt", "old")
+    with pytest.raises(type(error)), replacing(tmp_path / "a.txt") as partial:
+        partial.write_text("half")
+        raise error
+    assert (tmp_path / "a.txt").read_text() == "old"
+    assert names(tmp_path) == ["a.txt"]
+
+
+@pytest.mark.parametrize(("owner", "name"), [(os, "fsync"), (Path, "replace"), (Path, "write_text")])
+def test_a_failing_disk_leaves_the_old_file_and_one_line(tmp_path, monkeypatch, owner, name):
+    write_text(tmp_path / "a.txt", "old")
+
+    def full(*arguments, **more):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(owner, name, full)
+    with pytest.raises(UserError, match=r"a\.txt: cannot write \(No space left on device\); free or choose another"):
+        write_text(tmp_path / "a.txt", "new")
+    assert (tmp_path / "a.txt").read_text() == "old"
+    assert names(tmp_path) == ["a.txt"]
+
+
+def test_the_kernel_refusing_to_write_is_told_in_one_line(tmp_path):
+    """A limit on the size of files stands for a full disk: weights, checkpoints and sheets alike."""
+    import torch
+    from torch import nn
+
+    from synthreal.run import checkpoint
+    from synthreal.run.sheet import save_sheet
+    from synthreal.transform import write_weights
+
+    network = nn.Linear(300, 300)
+    before, handler = resource.getrlimit(resource.RLIMIT_FSIZE), signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, before[1]))
+    try:
+        with pytest.raises(UserError, match=r"refiner\.safetensors: cannot write \(File too large\)"):
+            write_weights(tmp_path, network, step=1, kind="raw")
+        with pytest.raises(UserError, match=r"step-00000001\.pt: cannot write \(File too large\)"):
+            checkpoint.save(tmp_path, 1, {"refiner": network.state_dict()})
+        with pytest.raises(UserError, match=r"a\.png: cannot write \(File too large\)"):
+            save_sheet(tmp_path / "a.png", [("noise", torch.rand(9, 3, 100, 100))])
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, handler)
+    assert names(tmp_path) == ["checkpoints"] and names(tmp_path / "checkpoints") == []
+
+
+def test_the_content_is_on_the_disk_before_the_name(tmp_path, monkeypatch):
+    order = []
+    monkeypatch.setattr(os, "fsync", lambda handle: order.append("fsync"))
+    original = Path.replace
+    monkeypatch.setattr(Path, "replace", lambda self, target: order.append("rename") or original(self, target))
+    write_text(tmp_path / "a.txt", "x")
+    assert order == ["fsync", "rename"]
+
+
+def test_a_folder_that_is_not_there_and_other_errors(tmp_path):
+    with pytest.raises(UserError, match=r"missing/a\.txt: cannot write \(No such file or directory\)"):
+        write_text(tmp_path / "missing/a.txt", "x")
+    with pytest.raises(ZeroDivisionError), writing(tmp_path):
+        raise ZeroDivisionError

@@ -1,0 +1,311 @@
+"""Bad input: exit code 2, one line on stderr that names the offender and a remedy, nothing half-written."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+from PIL import Image
+from quick import QUICK, TOY, files, flags
+from toy import CENTRE, IMAGE
+
+from synthreal.data.pack import PackWriter
+from synthreal.spec import ImageSpec
+
+PLUGIN = ("--plugin", TOY)
+
+
+@pytest.fixture
+def folder(tmp_path, toy_run, monkeypatch):
+    """A working folder with good and bad things in it; what a command leaves behind shows as a difference."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken/a.png").write_text("not a picture")
+    (tmp_path / "crops").mkdir()
+    Image.fromarray(np.full((24, 32), 60, np.uint8)).save(tmp_path / "crops/a.png")
+    (tmp_path / "file").write_text("mine")
+    (tmp_path / "bad.toml").write_text("[loss\n")
+    (tmp_path / "typo.toml").write_text("[schedule]\nstps = 3\n")
+    for name, body in {
+        "syntax": "def broken(:\n",
+        "hook": "import synthreal\n@synthreal.hookimpl\ndef synthreal_dataset():\n    return ()\n",
+        "empty": "",
+        "nan": TOY.read_text().replace("0.3 + 0.6 * mask", "0.3 + 0.6 * mask / (mask.sum() * 0)"),
+    }.items():
+        (tmp_path / f"{name}.py").write_text(body)
+    pack("good.h5")
+    pack("other.h5", ImageSpec(channels=1, height=35, width=55))
+    pack("rgb.h5", ImageSpec(channels=3, height=12, width=16))
+    pack("nan.h5", ImageSpec(channels=1, height=12, width=16, dtype="float16"))
+    with h5py.File("nan.h5", "r+") as file:
+        file["image"][7, 0, 2, 2] = np.nan
+    content = Path("good.h5").read_bytes()
+    Path("cut.h5").write_bytes(content[: len(content) // 2])
+    Path("text.h5").write_text("hello")
+    shutil.copytree(toy_run, "run")
+    for name, damage in {
+        "norun": lambda run: (run / "config.toml").unlink(),
+        "badconfig": lambda run: (run / "config.toml").write_text("loss = ["),
+        "typoconfig": lambda run: (run / "config.toml").write_text(
+            (run / "config.toml").read_text() + "[los]\nx = 1\n"
+        ),
+        "cutweights": lambda run: cut(run / "refiner.safetensors"),
+        "noweights": lambda run: (run / "refiner.safetensors").unlink(),
+        "cutcheckpoint": lambda run: cut(run / "checkpoints/step-00000011.pt"),
+        "nocheckpoint": lambda run: shutil.rmtree(run / "checkpoints"),
+        "gone": lambda run: (run / "config.toml").write_text(
+            (run / "config.toml").read_text().replace(str(TOY), "/nowhere/domain.py")
+        ),
+    }.items():
+        damage(Path(shutil.copytree("run", name)))
+    return tmp_path
+
+
+def pack(path, image=IMAGE):
+    with PackWriter(path, image=image, labels=(CENTRE,), role="simulated", name="discs") as writer:
+        pixels = np.full((40, *image.shape), 0.5 if image.dtype == "float16" else 100, image.dtype)
+        writer.append(pixels, {"centre": np.zeros((40, 1, 2), np.float32)})
+
+
+def cut(path):
+    path.write_bytes(path.read_bytes()[:-100])
+
+
+def source(role, name, **options):
+    given = ", ".join(f'{key}="{value}"' for key, value in options.items())
+    return "--set", f'data.{role}={{name="{name}", options={{{given}}}}}'
+
+
+def fit(*arguments):
+    return ("fit", *PLUGIN, "--run", "new", *flags(*QUICK), *arguments)
+
+
+# command line -> what the line must hold
+CASES = {
+    # data
+    fit(*source("real", "folder", root="nowhere")): ["nowhere: no such folder", "correct the option `root`"],
+    fit(*source("real", "folder", root="empty")): ["empty: no image file", "correct"],
+    fit(*source("real", "folder", root="broken")): ["broken: not one of its 1 image files is readable", "a.png"],
+    fit(*source("real", "folder")): ["data.real.options.root: missing; set it"],
+    fit(*source("simulated", "pack", path="nowhere.h5")): ["nowhere.h5: no such pack", "synthreal prepare"],
+    fit(*source("simulated", "pack", path="other.h5")): ["35x55", "use data of one domain"],
+    fit(*source("real", "pack", path="other.h5")): ["other.h5: holds images 1x35x55 uint8", "use a pack of this"],
+    fit(*source("simulated", "pack", path="cut.h5")): ["cut.h5: not a readable pack", "prepare it again"],
+    fit(*source("simulated", "pack", path="text.h5")): ["text.h5: not a readable pack", "prepare it again"],
+    fit(*source("real", "pack", path="text.h5")): ["text.h5: not a readable pack", "prepare it again"],
+    fit(*source("simulated", "pack", path="empty")): ["empty: no such pack"],
+    fit(*source("real", "pack", path="nan.h5")): ["nan.h5", "float16"],
+    ("fit", "--plugin", "nan.py", "--run", "new", *flags(*QUICK)): ["data set 'discs'", "NaN or infinite", "correct"],
+    ("fit", "--plugin", "nan.py", "--run", "new", *flags(*QUICK, "data.simulated.count=none")): ["discs", "NaN"],
+    ("prepare", "discs", "out.h5", "--plugin", "nan.py", "--limit", 9): ["data set 'discs'", "NaN or infinite"],
+    ("prepare", "pack", "out.h5", *PLUGIN, "--set", "path=nan.h5"): ["image 7", "NaN", "remove or repair"],
+    ("refine", "run", "nan.h5", "out.h5"): ["image 7", "NaN", "remove or repair"],
+    # settings
+    fit("--set", "schedule.stps=3"): ["schedule.stps: no such setting; did you mean schedule.steps?"],
+    fit("--set", "shedule.steps=3"): ["--set: shedule: no such setting; did you mean schedule?"],
+    fit("--set", "nonsense"): ["--set nonsense: write it as dotted.key=value"],
+    fit("--set", "=3"): ["--set =3: write it as"],
+    fit("--set", "schedule.steps=many"): ["schedule.steps", "integer", "'many'"],
+    fit("--set", "schedule.steps=-1"): ["schedule.steps", "greater than or equal to 0", "-1"],
+    fit("--set", "schedule.batch=0"): ["schedule.batch", "greater than or equal to 2"],
+    fit("--set", "schedule=3"): ["schedule: Input should be a valid dictionary", "got 3"],
+    fit("--set", "data.test.count=0"): ["data.test.count", "greater than or equal to 1"],
+    fit("--set", "data.simulated.options.radus=3"): [
+        "data.simulated.options.radus: no such setting; did you mean data"
+    ],
+    fit("--set", "data.simulated.options.radius=-3"): ["data.simulated.options.radius", "greater than 0"],
+    fit("--set", "refiner.options.padding=mirror"): ["refiner.options.padding", "'reflect'", "'mirror'"],
+    fit("--set", "refiner.options.kernel=4"): ["refiner.options.kernel is 4", "odd"],
+    fit("--set", "optimizer.refiner.momentum=0.9"): ["optimizer.refiner.momentum: no such setting; known here: name"],
+    fit("--set", "optimizer.refiner=rmsprop"): ["optimizer.refiner", "'rmsprop'", "'sgd', 'adam'"],
+    fit("--set", "optimizer.refiner=sgd"): ["optimizer.refiner.learning_rate: missing; set it"],
+    fit("--set", "optimizer.ema=1.5"): ["optimizer.ema", "less than 1"],
+    fit("--set", "loss.weight=nan"): ["loss.weight", "finite"],
+    fit("--set", "history.size=3"): ["history.size is 3", "raise it"],
+    fit("--set", "image={channels=9, height=3, width=3}"): ["channels is 9", "1 to 4"],
+    fit("--set", "data.real={name=folder}"): ["--set data.real", "quote its strings"],
+    fit("--set", "runtime.device=tpu"): ["runtime.device: 'tpu'", "use auto, cpu, cuda"],
+    fit("--set", "runtime.device=cuda:63"): ["runtime.device: 'cuda:63'", "use auto or cpu"],
+    fit("--set", "runtime.seed=-1"): ["runtime.seed"],
+    fit("--config", "nowhere.toml"): ["nowhere.toml: cannot read", "give a TOML file"],
+    fit("--config", "bad.toml"): ["bad.toml: not TOML", "correct it"],
+    fit("--config", "typo.toml"): ["typo.toml", "schedule.stps: no such setting"],
+    # names
+    fit("--set", "refiner=nope"): ["refiner 'nope' is not registered", "known: resnet, tint"],
+    fit("--set", "discriminator=lokal"): ["discriminator 'lokal'", "did you mean 'local'?"],
+    fit("--set", "features=nope"): ["features 'nope'", "known: identity"],
+    fit("--set", "data.real=photos"): ["data set 'photos'", "did you mean 'photographs'?"],
+    fit("--set", "data.test=discs"): ["data set 'discs' has no role test; it has simulated"],
+    fit("--set", "evaluation.evaluator=gaze"): ["evaluator 'gaze'", "known: pointer", "install or name"],
+    fit("--recipe", "gaze"): ["recipe 'gaze'", "known: toy"],
+    ("fit", "--plugin", "nosuch", "--run", "new"): ["plugin 'nosuch' is not installed", "pip install synthreal-nosuch"],
+    ("fit", "--plugin", "nowhere.py", "--run", "new"): ["nowhere.py: no such file", "give the path"],
+    ("fit", "--plugin", "syntax.py", "--run", "new"): ["syntax.py does not import", "line 1"],
+    ("fit", "--plugin", "hook.py", "--run", "new"): [
+        "hook.py",
+        "'synthreal_dataset'",
+        "the hooks are synthreal_datasets",
+    ],
+    ("fit", "--plugin", "empty.py", "--run", "new"): ["no recipe", "empty.py", "--plugin that has one"],
+    ("fit", "--run", "new"): ["name a domain with --plugin; installed: "],
+    # run directories
+    ("fit", *PLUGIN, "--run", "file"): ["file: cannot write (File exists)", "choose another place"],
+    ("fit", *PLUGIN, "--run", "file/below"): ["file/below: cannot write (Not a directory)", "choose another place"],
+    ("fit", *PLUGIN, "--run", "run"): ["run: already holds a run", "--resume or choose another --run folder"],
+    ("fit", "--run", "nowhere", "--resume"): ["nowhere: holds no run", "give the folder"],
+    ("fit", "--run", "run", "--resume", "--set", "loss.weight=9.0"): [
+        "another configuration: loss.weight (0.5 there, 9.0"
+    ],
+    ("fit", "--run", "run", "--resume", "--set", "runtime.seed=9"): ["runtime.seed (0 there, 9 now)", "same settings"],
+    ("fit", "--run", "run", "--resume", "--set", "runtime.precision=bfloat16"): ["runtime.precision=float32"],
+    ("fit", "--run", "cutcheckpoint", "--resume"): ["step-00000011.pt: not a whole checkpoint", "delete it"],
+    ("fit", "--run", "nocheckpoint", "--resume"): ["nocheckpoint: nothing to resume", "fit without --resume"],
+    ("fit", "--run", "gone", "--resume"): ["/nowhere/domain.py: no such file", "give the path"],
+    ("evaluate", "badconfig"): ["badconfig/config.toml: not TOML", "correct it"],
+    ("evaluate", "typoconfig"): ["typoconfig/config.toml: los: no such setting; did you mean loss?"],
+    ("evaluate", "cutweights"): ["cutweights/refiner.safetensors: not a whole safetensors file", "restore it"],
+    ("evaluate", "noweights"): ["noweights/refiner.safetensors: missing", "--resume"],
+    ("evaluate", "norun"): ["norun: holds no run"],
+    ("evaluate", "gone"): ["/nowhere/domain.py: no such file"],
+    ("evaluate", "run", "run"): ["runtime.seed", "another seed"],
+    ("evaluate", "run", "--device", "tpu"): ["'tpu'", "use auto, cpu"],
+    ("refine", "norun", "good.h5", "out.h5"): ["norun: holds no run"],
+    ("refine", "badconfig", "good.h5", "out.h5"): ["badconfig/config.toml: not TOML"],
+    ("refine", "cutweights", "good.h5", "out.h5"): ["cutweights/refiner.safetensors: not a whole"],
+    ("refine", "run", "nowhere.h5", "out.h5"): ["nowhere.h5: no such pack"],
+    ("refine", "run", "cut.h5", "out.h5"): ["cut.h5: not a readable pack"],
+    ("refine", "run", "rgb.h5", "out.h5"): ["rgb.h5: holds images 3x12x16", "use a pack of its domain"],
+    ("refine", "run", "good.h5", "other.h5"): ["other.h5: already exists", "delete it or choose another name"],
+    ("refine", "run", "good.h5", "nowhere/out.h5"): ["nowhere/out.h5: nowhere is not a folder"],
+    ("refine", "run", "good.h5", "file/out.h5"): ["file/out.h5: file is not a folder"],
+    # prepare
+    ("prepare", "discs", "good.h5", *PLUGIN, "--limit", 3): ["good.h5: already exists"],
+    ("prepare", "discs", "out.h5", *PLUGIN): ["discs: a simulator draws without end", "--limit"],
+    ("prepare", "disks", "out.h5", *PLUGIN): ["data set 'disks'", "did you mean 'discs'?"],
+    ("prepare", "discs", "out.h5", *PLUGIN, "--role", "tset"): ["--role tset: not a role", "simulated"],
+    ("prepare", "folder", "out.h5", *PLUGIN, "--set", "root=nowhere"): ["nowhere: no such folder"],
+    ("prepare", "folder", "out.h5", *PLUGIN, "--set", "root=empty"): ["empty: no image file"],
+    ("prepare", "folder", "out.h5", *PLUGIN, "--set", "rot=crops"): [
+        "folder.options.rot: no such setting; did you mean"
+    ],
+    ("prepare", "pack", "out.h5", *PLUGIN, "--set", "path=cut.h5"): ["cut.h5: not a readable pack"],
+    ("prepare", "discs", "out.h5"): ["name a domain with --plugin"],
+    # the command line itself
+    ("fti",): ["fti"],
+    ("fit", "--plugn", "toy"): ["--plugn", "--plugin"],
+    ("fit", "--plugin"): ["--plugin"],
+    ("refine", "run"): ["IN.h5"],
+    ("evaluate",): ["RUN"],
+    ("evaluate", "run", "--seeds", 0): ["--seeds", "0"],
+    ("evaluate", "run", "--seeds", -1): ["--seeds", "-1"],
+    ("evaluate", "run", "--seeds", "many"): ["--seeds", "many"],
+    ("evaluate", "run", "--split", "tset"): ["--split", "tset", "validation"],
+    ("prepare", "discs", "out.h5", *PLUGIN, "--limit", -5): ["--limit", "-5"],
+    ("prepare", "discs", "out.h5", *PLUGIN, "--limit", 5, "--seed", -5): ["--seed", "-5"],
+    ("refine", "run", "good.h5", "out.h5", "--seed", -1): ["--seed", "-1"],
+}
+
+
+def name(case):
+    words = [str(word) for word in case if str(word) not in flags(*QUICK) and word is not TOY]
+    return " ".join(words).replace(str(TOY), "toy.py")
+
+
+@pytest.mark.parametrize("case", list(CASES), ids=name)
+def test_bad_input_is_one_line(folder, cli, case):
+    before = {path: Path(path).read_bytes() for path in files(folder)}
+    line = cli(*case).complaint()
+    for part in CASES[case]:
+        assert part in line, line
+    after = {path: Path(path).read_bytes() for path in files(folder) if "__pycache__" not in path}
+    assert after == before
+    assert not Path("new").exists() and not Path("out.h5").exists()
+
+
+def test_a_pixel_that_is_nan_in_a_pack_of_the_domain(folder, cli):
+    body = TOY.read_text().replace("width=16, meaning", "width=16, dtype='float16', meaning")
+    (folder / "half.py").write_text(body)
+    command = ("fit", "--plugin", "half.py", "--run", "new", *flags(*QUICK))
+    for role in ("simulated", "real"):
+        line = cli(*command, *source(role, "pack", path="nan.h5")).complaint()
+        assert "nan.h5: image 7 has a pixel that is NaN" in line and "prepare the pack again" in line
+        assert not Path("new").exists()
+
+
+@pytest.mark.parametrize("moment", ["start", "checkpoint", "log"])
+def test_a_full_disk_while_fitting(folder, cli, monkeypatch, moment):
+    def full(*arguments, **more):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    if moment == "start":
+        monkeypatch.setattr(Path, "touch", full)
+    elif moment == "checkpoint":
+        from synthreal.run import checkpoint
+
+        monkeypatch.setattr(checkpoint.torch, "save", full)
+    else:
+        from synthreal.run import fit as loop
+
+        def append(run_dir, report):
+            from synthreal.atomic import writing
+
+            with writing(run_dir / "log.jsonl"):
+                full()
+
+        monkeypatch.setattr(loop, "append_log", append)
+    line = cli(*fit()).complaint()
+    assert "No space left on device" in line and "new" in line and "free" in line
+    left = files(folder / "new") if Path("new").exists() else []
+    assert left in ([], ["log.jsonl"])
+    monkeypatch.undo()
+    monkeypatch.chdir(folder)
+    cli(*fit()).ok()  # the folder is free again
+
+
+@pytest.mark.parametrize("command", ["prepare", "refine"])
+def test_a_full_disk_while_writing_a_pack(folder, cli, monkeypatch, command):
+    def full(handle):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    arguments = {
+        "prepare": ("discs", "out.h5", *PLUGIN, "--limit", 9),
+        "refine": ("run", "good.h5", "out.h5"),
+    }[command]
+    before = files(folder)
+    done = cli(command, *arguments)
+    assert done.code == 2 and "Traceback" not in done.err
+    assert "out.h5: cannot be written (No space left on device); free space" in done.err.splitlines()[-1]
+    assert files(folder) == before
+
+
+def test_a_file_size_limit_of_the_kernel_ends_a_real_run_in_one_line(folder):
+    """Not a mock: the kernel refuses to write more than 24 kB to any file."""
+    script = (
+        "import resource, signal, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN);"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (24000, 24000)); from synthreal.cli import main; main()"
+    )
+    command = [sys.executable, "-B", "-c", script, *map(str, fit("--set", "refiner.options.width=32"))]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 2, done.stderr
+    assert "Traceback" not in done.stderr
+    lines = [line for line in done.stderr.splitlines() if not line.startswith("fitting")]
+    assert len(lines) == 1 and "cannot write (File too large)" in lines[0]
+    assert not list(folder.rglob("*.partial")) and not (folder / "new/config.toml").exists()
+
+
+def test_a_bug_keeps_its_traceback(folder, monkeypatch):
+    from synthreal import cli
+
+    monkeypatch.setattr(sys, "argv", ["synthreal", "show", "--plugin", str(TOY)])
+    monkeypatch.setattr(cli, "_configured", lambda *arguments: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        cli.main()

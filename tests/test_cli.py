@@ -1,0 +1,159 @@
+"""The command line as people use it: help, output, settings, files that appear; and that it starts light."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tomllib
+
+import pytest
+from quick import QUICK, TOY, configured, files, flags, weights
+
+from synthreal.config import RunConfig
+
+COMMANDS = ("plugins", "show", "prepare", "fit", "refine", "evaluate")
+
+
+def python(*arguments, cwd=None):
+    return subprocess.run([sys.executable, *map(str, arguments)], capture_output=True, text=True, cwd=cwd)
+
+
+def test_help_lists_the_commands(cli):
+    text = cli("--help").ok().out
+    assert all(f" {command} " in text for command in COMMANDS)
+    assert cli().ok().out == text  # nothing given: the same
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_explains_itself_and_each_of_its_options(cli, command):
+    import typer
+
+    from synthreal.cli import app
+
+    text = " ".join(cli(command, "--help").ok().out.split())
+    found = typer.main.get_command(app).commands[command]
+    assert found.help and found.help.partition("\n")[0] in text
+    for parameter in found.params:
+        if parameter.name != "help":
+            assert getattr(parameter, "help", None), f"{command} {parameter.name} is not explained"
+            assert parameter.opts[-1].lstrip("-").split("_")[0] in text.lower()
+
+
+LIGHT = """
+import sys, subprocess
+{}
+heavy = [name for name in {} if name in sys.modules]
+assert not heavy, heavy
+"""
+
+
+def test_help_imports_no_torch():
+    code = (
+        "import runpy\nsys.argv = ['synthreal', {!r}]\ntry:\n    runpy.run_module('synthreal', run_name='__main__')\n"
+    )
+    code += "except SystemExit as ended:\n    assert not ended.code"
+    heavy = ["torch", "numpy", "h5py", "PIL", "kornia", "pluggy", "scipy", "matplotlib", "albumentations"]
+    done = python("-c", LIGHT.format(code.format("--help"), heavy))
+    assert done.returncode == 0, done.stderr
+    assert "Usage: synthreal" in done.stdout
+
+
+def test_importing_the_package_imports_nothing_heavy():
+    heavy = ["kornia", "albumentations", "scipy", "matplotlib", "torch", "h5py", "PIL", "typer", "rich"]
+    done = python("-c", LIGHT.format("import synthreal\nassert 'Refine' in dir(synthreal) or synthreal.__all__", heavy))
+    assert done.returncode == 0, done.stderr
+    every = "import synthreal\nfor name in synthreal.__all__:\n    getattr(synthreal, name)"
+    done = python("-c", LIGHT.format(every, ["kornia", "albumentations", "scipy", "matplotlib", "typer"]))
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_module_is_the_command():
+    done = python("-m", "synthreal", "plugins", "--json")
+    assert done.returncode == 0, done.stderr
+    rows = {row["plugin"]: row for row in json.loads(done.stdout)}
+    assert rows["synthreal"]["registers"]["networks"] == [
+        "refiner resnet",
+        "discriminator local",
+        "discriminator global",
+    ]
+    assert all(set(row) == {"plugin", "distribution", "version", "registers", "error"} for row in rows.values())
+
+
+def test_plugins_prints_a_table(cli):
+    text = cli("plugins").ok().out
+    for word in ("plugin", "distribution", "version", "registers", "resnet", "laplacian", "folder"):
+        assert word in text
+
+
+def test_show_prints_the_resolved_configuration(cli, toy, tmp_path):
+    text = cli("show", "--plugin", TOY, *flags(*QUICK)).ok().out
+    assert RunConfig.from_toml(text) == configured(toy)
+    (tmp_path / "mine.toml").write_text(
+        'features = ["identity", "halves"]\n[loss]\nweight = 7\n[schedule]\nsteps = 77\n'
+    )
+    shown = tomllib.loads(
+        cli("show", "--plugin", TOY, "--recipe", "toy", "--config", tmp_path / "mine.toml", "--set", "loss.weight=9")
+        .ok()
+        .out
+    )
+    assert (shown["loss"]["weight"], shown["schedule"]["steps"]) == (9.0, 77)
+    assert [term["name"] for term in shown["features"]] == ["identity", "halves"]
+    whole = cli("show", "--plugin", TOY).ok().out
+    (tmp_path / "whole.toml").write_text(whole)
+    assert cli("show", "--plugin", TOY, "--config", tmp_path / "whole.toml").ok().out == whole
+
+
+def test_fit_refine_evaluate_from_a_pack_end_to_end(cli, toy_run, tmp_path, monkeypatch):
+    """The short run that no test selection leaves out: every command, in the default folder."""
+    monkeypatch.chdir(tmp_path)
+    cli("prepare", "discs", "discs.h5", "--plugin", TOY, "--limit", 40, "--seed", 0).ok()
+    done = cli("fit", "--plugin", TOY, *flags(*QUICK)).ok()
+    assert done.out == ("runs/toy: step 11; sheets in runs/toy/sheets; judge it with: synthreal evaluate runs/toy\n")
+    assert "fitting 11/11 game" in done.err and "warning" not in done.err
+    assert weights(tmp_path / "runs/toy") == weights(toy_run)
+    cli("refine", "runs/toy", "discs.h5", "refined.h5").ok()
+    result = json.loads(cli("evaluate", "runs/toy", "--json").ok().out)
+    assert result["runs"] == ["runs/toy"]
+    packs = ('data.simulated={name="pack", options={path="refined.h5"}}',)
+    cli("fit", "--plugin", TOY, "--run", "runs/again", *flags(*QUICK, *packs)).ok()
+    assert files(tmp_path / "runs/again") == files(toy_run)
+
+
+def test_a_run_resumes_by_its_folder_alone_with_its_own_settings(cli, tmp_path):
+    run = tmp_path / "run"
+    cli("fit", "--plugin", TOY, "--run", run, *flags(*QUICK, "loss.weight=3.0")).ok()
+    done = cli("fit", "--run", run, "--resume").ok()
+    assert "was complete already" in done.out
+    cli("fit", "--run", run, "--resume", "--set", "schedule.steps=8").ok()
+    shown = tomllib.loads((run / "config.toml").read_text())
+    assert (shown["loss"]["weight"], shown["schedule"]["steps"]) == (3.0, 8)
+    assert json.loads((run / "log.jsonl").read_text().splitlines()[-1])["step"] == 13
+
+
+def test_the_default_folder_resumes_too(cli, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    message = cli("fit", "--plugin", TOY, "--resume").complaint()
+    assert "runs/toy: no run to resume; fit without --resume" in message
+    cli("fit", "--plugin", TOY, *flags(*QUICK)).ok()
+    cli("fit", "--plugin", TOY, "--resume", *flags(*QUICK, "schedule.steps=7")).ok()
+    assert len((tmp_path / "runs/toy/log.jsonl").read_text().splitlines()) == 12
+
+
+def test_a_warning_is_said_once_on_stderr(cli, tmp_path):
+    settings = (
+        "schedule.steps=100",
+        "optimizer.discriminator.learning_rate=0.05",
+        "optimizer.refiner.learning_rate=1e-9",
+    )
+    done = cli("fit", "--plugin", TOY, "--run", tmp_path / "run", *flags(*QUICK, "history.size=64", *settings)).ok()
+    assert done.err.count("warning: step") == done.err.count("saturated discriminator") == 1
+
+
+def test_two_plugins_and_a_data_set_of_the_second(cli, tmp_path):
+    (tmp_path / "more.py").write_text(
+        "import synthreal, toy\nfrom dataclasses import replace\n"
+        "@synthreal.hookimpl\ndef synthreal_datasets():\n    yield replace(toy.synthreal_datasets()[0], name='rings')\n"
+    )
+    text = cli("show", "--plugin", TOY, "--plugin", tmp_path / "more.py", "--set", "data.simulated=rings").ok().out
+    assert tomllib.loads(text)["plugins"] == [str(TOY), str(tmp_path / "more.py")]

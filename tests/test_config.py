@@ -1,0 +1,290 @@
+"""The configuration: complete, frozen, round-tripping, and every leaf of it changes something."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import types
+import typing
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from pydantic import BaseModel, ValidationError
+from quick import configured, files, fit_toy, weights
+from toy import TOY as RECIPE
+
+from synthreal.config import HistoryConfig, RunConfig
+from synthreal.data.pack import Pack
+from synthreal.errors import UserError
+from synthreal.hooks.catalog import Catalog
+from synthreal.run.evaluate import evaluate
+from synthreal.run.prepare import prepare
+from synthreal.run.sources import open_role
+
+
+def models(annotation: Any) -> list[type[BaseModel]]:
+    if isinstance(annotation, type) and not isinstance(annotation, types.GenericAlias):
+        return [annotation] if issubclass(annotation, BaseModel) else []
+    return [found for part in typing.get_args(annotation) for found in models(part)]
+
+
+def leaves(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
+    """Every setting that can be given; the members of a union by their names."""
+    for name, field in model.model_fields.items():
+        path = f"{prefix}{name}"
+        below = models(field.annotation)
+        if not below:
+            yield path
+        for one in below:
+            union = f"{path}.{one.model_fields['name'].default}." if len(below) > 1 else f"{path}."
+            yield from leaves(one, union)
+
+
+LEAVES = sorted(leaves(RunConfig))
+SGD = 'optimizer.{}={{name="sgd", learning_rate=0.05}}'.format
+
+# What shows that a leaf matters: (settings of the base run, the change, what is compared). A leaf without a case fails.
+CASES: dict[str, tuple[tuple[str, ...], str, str]] = {
+    "recipe": ((), "recipe=other", "default_folder"),
+    "plugins": ((), "plugins=[]", "loaded"),
+    "image": (("FILES",), "image={channels=1, height=10, width=9}", "packed"),
+    "data.simulated.name": ((), 'data.simulated={name="pack", options={path="PACK"}}', "trained"),
+    "data.simulated.options": ((), "data.simulated.options.radius=1.0", "trained"),
+    "data.simulated.count": ((), "data.simulated.count=39", "trained"),
+    "data.real.name": ((), 'data.real={name="folder", options={root="CROPS"}}', "trained"),
+    "data.real.options": ((), "data.real.options.radius=1.0", "trained"),
+    "data.real.count": ((), "data.real.count=29", "trained"),
+    "data.real_labelled.name": ((), 'data.real_labelled={name="pack", options={path="PACK"}}', "evaluated"),
+    "data.real_labelled.options": ((), "data.real_labelled.options.radius=1.0", "evaluated"),
+    "data.real_labelled.count": ((), "data.real_labelled.count=25", "evaluated"),
+    "data.validation.name": ((), 'data.validation={name="pack", options={path="PACK"}}', "validated"),
+    "data.validation.options": ((), "data.validation.options.radius=1.0", "validated"),
+    "data.validation.count": ((), "data.validation.count=9", "validated"),
+    "data.test.name": ((), 'data.test={name="pack", options={path="PACK"}}', "evaluated"),
+    "data.test.options": ((), "data.test.options.radius=1.0", "evaluated"),
+    "data.test.count": ((), "data.test.count=9", "evaluated"),
+    "refiner.name": ((), "refiner=tint", "trained"),
+    "refiner.options": ((), "refiner.options.blocks=2", "trained"),
+    "discriminator.name": ((), "discriminator.name=global", "trained"),
+    "discriminator.options": ((), "discriminator.options.layers=[{maps=4, kernel=5, stride=2}]", "trained"),
+    "features.name": ((), "features=gradients", "trained"),
+    "features.options": ((), 'features={name="blur", options={sigma=2.0}}', "trained"),
+    "features.weight": ((), 'features={name="identity", weight=2.0}', "trained"),
+    "loss.weight": ((), "loss.weight=2.0", "trained"),
+    "history.size": ((), "history.size=20", "trained"),
+    "history.dtype": ((), "history.dtype=float32", "trained"),
+    "schedule.refiner_steps": ((), "schedule.refiner_steps=2", "trained"),
+    "schedule.discriminator_steps": ((), "schedule.discriminator_steps=1", "trained"),
+    "schedule.steps": ((), "schedule.steps=5", "trained"),
+    "schedule.refiner_updates": ((), "schedule.refiner_updates=1", "trained"),
+    "schedule.discriminator_updates": ((), "schedule.discriminator_updates=2", "trained"),
+    "schedule.batch": ((), "schedule.batch=10", "trained"),
+    "schedule.report_every": ((), "schedule.report_every=2", "left"),
+    "schedule.save_every": ((), "schedule.save_every=3", "left"),
+    "schedule.sheet_every": ((), "schedule.sheet_every=5", "left"),
+    "optimizer.refiner.sgd.name": ((), SGD("refiner"), "trained"),
+    "optimizer.refiner.sgd.learning_rate": ((SGD("refiner"),), "optimizer.refiner.learning_rate=0.1", "trained"),
+    "optimizer.refiner.sgd.momentum": ((SGD("refiner"),), "optimizer.refiner.momentum=0.5", "trained"),
+    "optimizer.refiner.adam.name": ((SGD("refiner"),), "optimizer.refiner=adam", "trained"),
+    "optimizer.refiner.adam.learning_rate": ((), "optimizer.refiner.learning_rate=0.01", "trained"),
+    "optimizer.refiner.adam.beta1": ((), "optimizer.refiner.beta1=0.9", "trained"),
+    "optimizer.refiner.adam.beta2": ((), "optimizer.refiner.beta2=0.9", "trained"),
+    "optimizer.discriminator.sgd.name": ((), SGD("discriminator"), "trained"),
+    "optimizer.discriminator.sgd.learning_rate": (
+        (SGD("discriminator"),),
+        "optimizer.discriminator.learning_rate=0.1",
+        "trained",
+    ),
+    "optimizer.discriminator.sgd.momentum": (
+        (SGD("discriminator"),),
+        "optimizer.discriminator.momentum=0.5",
+        "trained",
+    ),
+    "optimizer.discriminator.adam.name": ((SGD("discriminator"),), "optimizer.discriminator=adam", "trained"),
+    "optimizer.discriminator.adam.learning_rate": ((), "optimizer.discriminator.learning_rate=0.01", "trained"),
+    "optimizer.discriminator.adam.beta1": ((), "optimizer.discriminator.beta1=0.9", "trained"),
+    "optimizer.discriminator.adam.beta2": ((), "optimizer.discriminator.beta2=0.9", "trained"),
+    "optimizer.ema": ((), "optimizer.ema=none", "trained"),
+    "evaluation.evaluator.name": ((), "evaluation.evaluator=none", "refused"),
+    "evaluation.evaluator.options": ((), "evaluation.evaluator.options.width=3", "evaluated"),
+    "evaluation.images": ((), "evaluation.images=20", "evaluated"),
+    "evaluation.epochs": ((), "evaluation.epochs=3", "evaluated"),
+    "evaluation.batch": ((), "evaluation.batch=7", "evaluated"),
+    "evaluation.learning_rate": ((), "evaluation.learning_rate=0.1", "evaluated"),
+    "runtime.seed": ((), "runtime.seed=1", "trained"),
+    "runtime.device": ((), "runtime.device=cuda:63", "refused"),
+    "runtime.precision": ((), "runtime.precision=bfloat16", "trained"),
+    "runtime.threads": ((), "runtime.threads=2", "threads"),
+    "runtime.resident_gib": (("FILES",), "runtime.resident_gib=0", "held"),
+}
+
+
+@pytest.fixture(scope="module")
+def bench(toy, tmp_path_factory):
+    return Bench(toy, tmp_path_factory.mktemp("leaves"))
+
+
+class Bench:
+    """Fits a configuration and looks at it from one side; what was done once is remembered."""
+
+    def __init__(self, toy: Catalog, folder: Path) -> None:
+        self.toy, self.folder, self.known = toy, folder, {}
+        (folder / "crops").mkdir()
+        for i in range(20):
+            pixels = np.random.default_rng(i).integers(0, 99, (24, 32)).astype(np.uint8)
+            Image.fromarray(pixels).save(folder / f"crops/{i}.png")
+        prepare(toy, "discs", folder / "a.h5", limit=30, seed=9)
+        crops = f'{{name="folder", options={{root="{folder}/crops"}}}}'
+        self.words = {"PACK": f"{folder}/a.h5", "CROPS": f"{folder}/crops"}
+        off = [f"{key}=none" for key in ("data.real_labelled", "data.validation", "data.test", "evaluation.evaluator")]
+        self.files = (f"data.simulated={crops}", f"data.real={crops}", *off)
+
+    def seen(self, side: str, *settings: str) -> Any:
+        settings = tuple(one for setting in settings for one in (self.files if setting == "FILES" else (setting,)))
+        for word, path in self.words.items():
+            settings = tuple(setting.replace(word, path) for setting in settings)
+        if (side, settings) not in self.known:
+            self.known[side, settings] = getattr(self, side)(*settings)
+        return self.known[side, settings]
+
+    def run(self, *settings: str) -> Path:
+        if ("run", settings) not in self.known:
+            folder = self.folder / f"run{len(self.known)}"
+            fit_toy(self.toy, folder, *settings)
+            self.known["run", settings] = folder
+        return self.known["run", settings]
+
+    def trained(self, *settings: str) -> Any:
+        return weights(self.run(*settings))
+
+    def left(self, *settings: str) -> Any:
+        run = self.run(*settings)
+        return files(run), [json.loads(line)["step"] for line in (run / "log.jsonl").read_text().splitlines()]
+
+    def evaluated(self, *settings: str) -> Any:
+        result = evaluate([self.run(*settings)])
+        return result["arms"], result["test"]["sha256"]
+
+    def validated(self, *settings: str) -> Any:
+        return evaluate([self.run(*settings)], split="validation")["test"]["sha256"]
+
+    def refused(self, *settings: str) -> Any:
+        try:
+            evaluate([self.run(*settings)])
+        except UserError as error:
+            return str(error).partition(" ")[0]
+        return "accepted"
+
+    def packed(self, *settings: str) -> Any:
+        return Pack(self.run(*settings) / "data/real.h5").image
+
+    def held(self, *settings: str) -> Any:
+        config = configured(self.toy, *settings)
+        folder = self.folder / "held"
+        return type(open_role(config, self.toy, "real", device=torch.device("cpu"), run_dir=folder))
+
+    def threads(self, *settings: str) -> Any:
+        folder = self.folder / "threads"
+        fit_toy(self.toy, folder, *settings)
+        shutil.rmtree(folder)
+        return torch.get_num_threads()
+
+    def loaded(self, *settings: str) -> Any:
+        return list(Catalog.of(configured(self.toy, *settings).plugins).evaluators)
+
+    def default_folder(self, *settings: str) -> Any:
+        return Path("runs") / configured(self.toy, *settings).recipe
+
+
+def test_every_leaf_has_a_case():
+    assert sorted(CASES) == LEAVES
+
+
+@pytest.mark.parametrize("leaf", LEAVES)
+def test_every_leaf_changes_something(bench, leaf):
+    base, change, side = CASES[leaf]
+    assert bench.seen(side, *base) != bench.seen(side, *base, change)
+
+
+def test_the_base_run_is_a_run_and_repeats(bench, toy, tmp_path):
+    assert bench.seen("refused") == "accepted"
+    assert bench.seen("refused", "runtime.device=cuda:63") == "runtime.device:"
+    assert bench.seen("refused", "evaluation.evaluator=none") == "evaluation.evaluator"
+    fit_toy(toy, tmp_path / "again")
+    assert bench.seen("trained") == weights(tmp_path / "again")
+    assert isinstance(bench.seen("evaluated"), tuple) and isinstance(bench.seen("validated"), str)
+
+
+def test_every_setting_is_described():
+    def missing(model: type[BaseModel]) -> Iterator[str]:
+        for name, field in model.model_fields.items():
+            if not (field.description or "").endswith("."):
+                yield f"{model.__name__}.{name}"
+            for below in models(field.annotation):
+                yield from missing(below)
+
+    assert list(missing(RunConfig)) == []
+
+
+ROUND_TRIPS = [
+    (),
+    ("history=none", "optimizer.ema=none"),
+    ("data.test=none", "evaluation.evaluator=none", "runtime.threads=none"),
+    ('optimizer.refiner={name="sgd", learning_rate=0.1}',),
+    ('features=["identity", "gradients", {name="blur", weight=2, options={sigma=3}}]',),
+    ("image={channels=1, height=12, width=16, background=0.5}",),
+]
+
+
+@pytest.mark.parametrize("settings", ROUND_TRIPS)
+def test_toml_and_back(toy, settings):
+    config = configured(toy, *settings)
+    assert RunConfig.from_toml(config.to_toml()) == config
+    assert RunConfig.from_toml(RECIPE.to_toml()) == RECIPE
+    assert "None" not in config.to_toml()
+
+
+def test_a_configuration_is_frozen(toy):
+    config = configured(toy)
+    for model, name in ((config, "loss"), (config.loss, "weight"), (config.data.simulated, "name")):
+        with pytest.raises(ValidationError):
+            setattr(model, name, None)
+
+
+def test_bare_names_stand_for_components(toy):
+    config = configured(toy, "features=gradients", "optimizer.discriminator=adam", "evaluation.evaluator=pointer")
+    assert [(term.name, term.weight) for term in config.features] == [("gradients", 1.0)]
+    assert config.optimizer.discriminator.name == "adam"
+    assert config.evaluation.evaluator.options == {"width": 6}
+
+
+def test_off_and_on_again():
+    off = RECIPE.changed({"history": "none"})
+    assert off.history is None
+    assert off.changed({"history": {"size": 100}}).history == HistoryConfig(size=100)
+
+
+def test_later_differences_win_and_the_recipe_stays():
+    changed = RECIPE.changed({"loss": {"weight": 2}}, {"loss": {"weight": 3}, "schedule": {"steps": 1}})
+    assert (changed.loss.weight, changed.schedule.steps, changed.schedule.batch) == (3, 1, RECIPE.schedule.batch)
+    assert RECIPE.loss.weight == 0.5
+
+
+def test_errors_name_their_source():
+    with pytest.raises(
+        UserError, match=r"^mine\.toml: schedule\.stps: no such setting; did you mean schedule\.steps\?$"
+    ):
+        RECIPE.changed({"schedule": {"stps": 3}}, source="mine.toml")
+    with pytest.raises(UserError, match=r"^mine\.toml: shedule: no such setting; did you mean schedule\?$"):
+        RECIPE.changed({"shedule": {"steps": 3}}, source="mine.toml")
+    with pytest.raises(UserError, match=r"^mine: data: missing; set it$"):
+        RunConfig.from_toml("", source="mine")
+
+
+def test_the_total_is_all_three_phases():
+    assert RECIPE.schedule.total == 230

@@ -1,0 +1,69 @@
+"""The words of the library: frozen, and wrong ones refused when they are said."""
+
+from __future__ import annotations
+
+from dataclasses import FrozenInstanceError
+
+import pytest
+from pydantic import ValidationError
+
+from synthreal.errors import UserError
+from synthreal.spec import ROLES, DatasetSpec, EvaluatorSpec, ImageSpec, LabelSpec, NetworkSpec, Options, Sample
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"channels": 0}, "channels is 0; images have 1 to 4"),
+        ({"channels": 5}, "channels is 5"),
+        ({"height": 0}, "0x9 px; both sides"),
+        ({"width": -3}, "8x-3 px"),
+    ],
+)
+def test_images_that_cannot_be(change, message):
+    with pytest.raises(UserError, match=message):
+        ImageSpec(**{"channels": 1, "height": 8, "width": 9, **change})
+
+
+def test_images_say_what_they_are():
+    image = ImageSpec(channels=3, height=8, width=9, dtype="uint16", meaning="crop")
+    assert (image.shape, str(image)) == ((3, 8, 9), "3x8x9 uint16")
+    assert image == ImageSpec(channels=3, height=8, width=9, dtype="uint16", meaning="crop")
+    assert str(LabelSpec("gaze", (3,), "unit vector")) == "gaze[3] unit vector"
+    with pytest.raises(FrozenInstanceError):
+        image.channels = 1
+
+
+def test_a_data_set_reads_or_draws_in_a_known_role():
+    def function(*arguments):
+        return iter(())
+
+    for given in ({}, {"read": function, "render": function}):
+        with pytest.raises(UserError, match="data set 'a': give exactly one of read"):
+            DatasetSpec(name="a", role="real", image=None, **given)
+    with pytest.raises(UserError, match="data set 'a': role 'fake' is not one of simulated, real"):
+        DatasetSpec(name="a", role="fake", image=None, read=function)
+    assert [DatasetSpec(name="a", role=role, image=None, read=function).role for role in ROLES] == list(ROLES)
+
+
+def test_options_are_frozen_and_know_their_keys():
+    class Mine(Options):
+        size: float = 3
+
+    with pytest.raises(ValidationError):
+        Mine(sise=4)
+    with pytest.raises(ValidationError):
+        Mine(size=float("nan"))
+    with pytest.raises(ValidationError):
+        Mine().size = 4
+
+
+def test_defaults():
+    sample = Sample(image=None)
+    assert sample.labels == {}
+    network = NetworkSpec(name="n", part="refiner", build=lambda options, image: None)
+    assert network.options is Options
+    evaluator = EvaluatorSpec(name="e", requires=(), build=None, loss=None, metrics=None, primary="error_px")
+    assert (evaluator.curve, evaluator.augment, evaluator.locate, evaluator.landmarks, evaluator.constant) == (
+        None,
+    ) * 5
