@@ -44,7 +44,7 @@ Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
 
 @app.command()
 def plugins(as_json: Json = False) -> None:
-    """List installed plugins: distribution, version and what each registers."""
+    """List installed plugins and what each registers."""
     from synthreal.hooks.catalog import inventory
     from synthreal.run.table import plugins_table
 
@@ -160,7 +160,7 @@ def evaluate(
     device: Device = "auto",
     as_json: Json = False,
 ) -> None:
-    """Train the domain's estimator on every arm and test it on real images."""
+    """Train the estimator on every arm, test it on real images."""
     from synthreal.run.evaluate import evaluate as judge
     from synthreal.run.progress import arms
     from synthreal.run.table import arms_table
@@ -172,6 +172,8 @@ def evaluate(
 
 def main() -> None:
     """The console script: run the app, turn a user's mistake into one line and exit code 2."""
+    if "" not in sys.path:
+        sys.path.append("")  # --plugin package.module may lie in the working directory; what is installed comes first
     try:
         code = app(sys.argv[1:] or ["--help"], prog_name="synthreal", standalone_mode=False)
     except UserError as error:

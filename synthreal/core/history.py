@@ -51,7 +51,7 @@ class History:
         rest = stored.shape[0] - room
         if rest:
             slots = torch.randperm(self.filled, generator=generator, device=self.images.device)[:rest]
-            self.images[slots] = stored[room:][: slots.shape[0]]
+            self.images[slots] = stored[room:]
         self.images[self.filled : self.filled + room] = stored[:room]
         self.filled += room
 

@@ -226,8 +226,8 @@ def _load(name: str) -> ModuleType:
             ) from error
         found = ", ".join(available()) or "none"
         raise UserError(
-            f"plugin {name!r} is not installed (installed: {found}); pip install synthreal-{name}, "
-            "or give path/to/domain.py"
+            f"plugin {name!r} is not installed (installed: {found}); "
+            f"{'install its package' if '.' in name else f'pip install synthreal-{name}'}, or give path/to/domain.py"
         ) from None
     except (ImportError, SyntaxError) as error:
         raise UserError(f"plugin {name!r} does not import: {error}") from error

@@ -49,9 +49,9 @@ def save(run_dir: Path, step: int, state: dict[str, Any]) -> Path:
     with writing(folder):
         folder.mkdir(exist_ok=True)
     path = folder / f"step-{step:08d}.pt"
-    buffer = io.BytesIO()  # torch's own file writer reports a full disk as an unrelated RuntimeError
-    torch.save({"step": step, **state}, buffer)
     with replacing(path) as partial:
+        buffer = io.BytesIO()  # torch's own file writer reports a full disk as an unrelated RuntimeError
+        torch.save({"step": step, **state}, buffer)
         partial.write_bytes(buffer.getbuffer())
     for old in checkpoints(run_dir)[:-KEEP]:
         with writing(old):

@@ -6,6 +6,7 @@ import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -27,7 +28,7 @@ from synthreal.run import checkpoint
 from synthreal.run.directory import claim, versions_of
 from synthreal.run.report import Meter, Report, append_log, not_finite, trim_log
 from synthreal.run.sheet import save_sheet
-from synthreal.run.sources import open_role
+from synthreal.run.sources import open_role, unreadable
 from synthreal.spec import Batch
 from synthreal.transform import write_config, write_weights
 
@@ -75,6 +76,7 @@ def steps(
             )
             for role in ("simulated", "real")
         )
+        noted = [] if resume else unreadable("simulated", simulated.source) + unreadable("real", real.source)
         write_config(run_dir, config, versions_of(catalog))
         step, seen = 0, {"simulated": 0, "real": 0}
         if state is not None:
@@ -123,6 +125,7 @@ def steps(
             if step % schedule.report_every == 0 or turn or last or stopping:
                 settled = phase == "game" and 4 * (step - schedule.total + schedule.steps) >= schedule.steps
                 report = meter.report(step, phase, settled=settled)
+                report, noted = replace(report, warnings=(*noted, *report.warnings)), []
                 refuse(not_finite(report))
                 append_log(run_dir, report)
             if step % schedule.sheet_every == 0 or last:

@@ -37,6 +37,15 @@ def open_role(config: RunConfig, catalog: Catalog, role: Role, *, device: torch.
     )
 
 
+def unreadable(role: Role, source: Source) -> list[str]:
+    """A warning when files of a role could not be read: how many, and the first three; the cached pack lists all."""
+    skipped = () if isinstance(source, Drawn) else source.skipped
+    if not skipped:
+        return []
+    shown = "; ".join(f"{item.path}: {item.reason}" for item in skipped[:3])
+    return [f"data.{role}: {len(skipped)} unreadable files skipped: {shown}{'; ...' if len(skipped) > 3 else ''}"]
+
+
 def take(source: Source, count: int) -> Resident:
     """The first ``count`` images of a source, on the device; all of them when it holds fewer."""
     if isinstance(source, Drawn):

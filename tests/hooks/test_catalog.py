@@ -17,6 +17,7 @@ from synthreal.errors import UserError
 from synthreal.hooks import catalog as module
 from synthreal.hooks.catalog import Catalog, canonical, inventory, origin_of, plugin_manager, version_of
 
+HOOK = "@hookimpl\ndef {}:\n    return ()\n"
 HEAD = "import synthreal\nfrom synthreal import *\n"
 
 
@@ -158,8 +159,8 @@ def test_a_missing_name_lists_what_there_is(toy, call, message):
         ("def broken(:\n", r"domain\.py does not import: .*line 3"),
         ("import a_module_nobody_has\n", r"does not import: No module named 'a_module_nobody_has'"),
         ("from synthreal import Nothing\n", "does not import: cannot import name 'Nothing'"),
-        ("@hookimpl\ndef synthreal_dataset():\n    return ()\n", "unknown hook 'synthreal_dataset'.*the hooks are synthreal_datasets, "),
-        ("@hookimpl\ndef synthreal_datasets(config):\n    return ()\n", "config.*the hooks are synthreal_datasets, synthreal_networks"),
+        (HOOK.format("synthreal_dataset()"), "unknown hook 'synthreal_dataset'.*the hooks are synth"),
+        (HOOK.format("synthreal_datasets(config)"), "config.*the hooks are synthreal_datasets"),
     ],
 )  # fmt: skip
 def test_a_file_that_does_not_work_is_told_in_one_line(tmp_path, body, message):

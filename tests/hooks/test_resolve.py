@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 from quick import QUICK, TOY, configured
-from toy import IMAGE
+from toy import CENTRE, IMAGE
 
 from synthreal.data.pack import PackWriter
 from synthreal.errors import UserError
@@ -20,9 +20,8 @@ from synthreal.spec import ImageSpec, LabelSpec
 
 def pack(path, *, image=IMAGE, labels=(), role="simulated"):
     with PackWriter(path, image=image, labels=labels, role=role, name="other") as writer:
-        writer.append(
-            np.zeros((3, *image.shape), image.dtype), {label.name: np.zeros((3, *label.shape)) for label in labels}
-        )
+        values = {label.name: np.zeros((3, *label.shape)) for label in labels}
+        writer.append(np.zeros((3, *image.shape), image.dtype), values)
     return f'{{name="pack", options={{path="{path}"}}}}'
 
 
@@ -78,7 +77,10 @@ OTHER = ImageSpec(channels=1, height=35, width=55)
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda p: f"data.simulated={pack(p, image=OTHER)}", r"photographs has images 1x12x16.*the run has 1x35x55"),
+        (
+            lambda p: f"data.simulated={pack(p, image=OTHER, labels=(CENTRE,))}",
+            "photographs has images .*use data of",
+        ),
         (lambda p: f"data.real={pack(p, image=OTHER)}", r"a\.h5: holds images 1x35x55.*data\.real .* needs 1x12x16"),
         (lambda p: "image={channels=3, height=12, width=16}", r"data\.simulated: discs has images .*use data of one"),
         (

@@ -53,20 +53,23 @@ def test_a_truncated_checkpoint_is_refused_in_one_line(saved, keep):
 
 
 class Bomb:
+    def __init__(self, path):
+        self.path = path
+
     def __reduce__(self):
-        return os.mkdir, ("/tmp/synthreal-unpickled-a-bomb",)
+        return os.mkdir, (str(self.path),)
 
 
 @pytest.mark.parametrize("protocol", ["torch", "pickle"])
 def test_nothing_is_unpickled(saved, protocol):
     path = checkpoint.checkpoints(saved)[-1]
     if protocol == "torch":
-        torch.save({"step": 1, "refiner": Bomb()}, path)
+        torch.save({"step": 1, "refiner": Bomb(saved / "exploded")}, path)
     else:
-        path.write_bytes(pickle.dumps({"step": 1, "refiner": Bomb()}, protocol=2))
+        path.write_bytes(pickle.dumps({"step": 1, "refiner": Bomb(saved / "exploded")}, protocol=2))
     with pytest.raises(UserError, match="not a whole checkpoint"):
         checkpoint.load(saved, CPU)
-    assert not os.path.exists("/tmp/synthreal-unpickled-a-bomb")  # noqa: PTH110
+    assert not (saved / "exploded").exists()
 
 
 @pytest.mark.parametrize("content", [torch.zeros(3), {"step": 4}, {"model": torch.zeros(3)}])

@@ -346,6 +346,19 @@ def test_an_interrupt_saves_exits_130_and_says_how_to_resume(tmp_path, cli, name
     assert_same_run(tmp_path / "a run", tmp_path / "whole")
 
 
+IMPATIENT = INTERRUPTING.replace("len(drawn) == 5", "len(drawn) < 3")
+
+
+def test_a_second_interrupt_before_anything_is_saved_leaves_nothing(tmp_path, cli, monkeypatch):
+    """The first waits for a step to end; the second, still while images are drawn, does not."""
+    (tmp_path / "impatient.py").write_text(IMPATIENT)
+    monkeypatch.setenv("INTERRUPT", "SIGINT")
+    command = ("fit", "--plugin", tmp_path / "impatient.py", "--run", tmp_path / "new/run")
+    done = cli(*command, *flags(*QUICK, "data.real.count=600"))
+    assert (done.code, done.out, done.err) == (130, "", "stopped before anything was saved\n")
+    assert not (tmp_path / "new").exists()
+
+
 def test_losses_that_are_not_finite_end_the_run_in_one_line_and_are_never_saved(toy, tmp_path):
     with pytest.raises(UserError, match=r"run: step \d+: .* not finite; lower optimizer"):
         fit_toy(
@@ -411,14 +424,16 @@ def test_no_warning_on_a_healthy_run_and_both_when_they_are_due(toy, tmp_path):
 
 
 def test_lambda_trades_realism_for_the_image(toy, tmp_path):
-    settings = ("schedule.refiner_steps=5", "schedule.steps=60", "schedule.batch=16", "schedule.report_every=20")
-    last = {}
-    for weight in ("0.0", "0.5", "1e4"):
-        fit_toy(toy, tmp_path / weight, *settings, f"loss.weight={weight}")
-        last[weight] = log(tmp_path / weight)[-1]
-    kept = [last[weight]["loss_regularization"] for weight in ("1e4", "0.5", "0.0")]
-    assert kept[0] < 0.8 * kept[1] and kept[1] < 0.8 * kept[2]
-    assert last["1e4"]["loss_adversarial"] > 1.1 * last["0.5"]["loss_adversarial"]
+    schedule = ("schedule.refiner_steps=40", "schedule.steps=60", "schedule.batch=16", "schedule.report_every=17")
+    rates = [f"optimizer.{player}.learning_rate=0.01" for player in ("refiner", "discriminator")]
+    kept, fooled = [], []
+    for weight in ("0.0", "5.0", "1e4"):
+        fit_toy(toy, tmp_path / weight, *schedule, *rates, "schedule.save_every=500", f"loss.weight={weight}")
+        last = log(tmp_path / weight)[-1]
+        kept.append(last["loss_regularization"])
+        fooled.append(last["loss_adversarial"])
+    assert kept[2] < 0.6 * kept[1] < 0.36 * kept[0]  # lambda 0 does as it likes, lambda huge keeps the image
+    assert fooled[2] > 1.1 * fooled[1] > 1.1 * fooled[0]
 
 
 def test_without_a_history_d_sees_no_past_image(toy, tmp_path):

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 import torch
 from PIL import Image
-from quick import configured
+from quick import QUICK, TOY, configured, flags
 
 from synthreal.data.ondisk import OnDisk
 from synthreal.data.pack import Pack
@@ -50,6 +52,23 @@ def test_files_are_read_once_into_the_run(toy, tmp_path):
     again = opened(toy, tmp_path / "run", "real", *settings)
     assert torch.equal(first.image, again.image)
     assert (tmp_path / "run/data/real.h5").stat().st_mtime_ns == written
+
+
+def test_files_that_could_not_be_read_are_told_once(toy, tmp_path, cli):
+    crops = tmp_path / "crops"
+    crops.mkdir()
+    for i in range(5):
+        (crops / f"broken{i}.png").write_text("not a picture")
+        Image.fromarray(np.full((30, 40), 40 * i, np.uint8)).save(crops / f"good{i}.png")
+    settings = flags(*QUICK, f'data.real={{name="folder", options={{root="{crops}"}}}}')
+    done = cli("fit", "--plugin", TOY, "--run", tmp_path / "run", *settings).ok()
+    (said,) = [line for line in done.err.splitlines() if "data.real" in line]
+    assert "step 1: data.real: 5 unreadable files skipped: " in said
+    assert said.count("cannot identify") == 3 and "broken0.png: cannot identify" in said and said.endswith("; ...")
+    lines = [json.loads(line) for line in (tmp_path / "run/log.jsonl").read_text().splitlines()]
+    told = [line["step"] for line in lines if any(warning.startswith("data.real") for warning in line["warnings"])]
+    assert told == [1]
+    assert len(Pack(tmp_path / "run/data/real.h5").skipped) == 5
 
 
 def test_take_is_the_first_so_many_of_every_kind_of_source(toy, tmp_path, cli):

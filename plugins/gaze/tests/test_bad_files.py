@@ -1,4 +1,4 @@
-"""What the gaze readers' bad input looks like on the command line: one line, the offender, exit code 2, nothing left."""
+"""What the gaze readers' bad input looks like on the command line: one line, exit code 2, nothing left behind."""
 
 from __future__ import annotations
 

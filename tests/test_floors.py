@@ -1,0 +1,137 @@
+"""Imports only go down, heavy libraries have one home, and domains see nothing but the face."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import synthreal
+
+ROOT = Path(__file__).resolve().parent.parent
+PACKAGE = ROOT / "synthreal"
+
+FLOORS = {
+    **dict.fromkeys(("spec", "config", "settings", "errors", "atomic"), 1),
+    **dict.fromkeys(("core", "data"), 2),
+    "hooks": 3,
+    "transform": 4,
+    "adapters": 5,
+    "run": 6,
+    **dict.fromkeys(("__init__", "__main__", "cli", "web"), 7),
+}
+STRANGERS = {("core", "data"), ("data", "core"), ("cli", "web"), ("web", "cli")}
+EXCEPTIONS: dict[tuple[str, str], str] = {}  # (module, imported module) -> why; empty, and it should stay so
+
+# A library -> the only parts of the package that may import it.
+HOMES = {
+    "kornia": {"core", "adapters"},
+    "h5py": {"data"},
+    "PIL": {"data", "run"},
+    "pluggy": {"hooks"},
+    "safetensors": {"transform"},
+    "typer": {"cli"},
+    "rich": {"run", "cli"},
+    "albumentations": {"adapters"},
+    "torchvision": {"adapters"},
+    "scipy": set(),
+    "matplotlib": set(),
+}
+# The mathematics knows no file, plugin, clock or command line.
+CORE_MAY_NOT = {
+    "os",
+    "sys",
+    "pathlib",
+    "io",
+    "time",
+    "datetime",
+    "json",
+    "tomllib",
+    "logging",
+    "importlib",
+    "random",
+    "numpy",
+}
+
+
+def modules() -> list[Path]:
+    return sorted(PACKAGE.rglob("*.py"))
+
+
+def imports(path: Path) -> Iterator[tuple[str, ast.AST]]:
+    """Every module a file imports, wherever in the file; ``from a import b`` gives ``a`` and ``a.b``."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                yield alias.name, node
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}:{node.lineno}: write the whole name of the module"
+            assert node.module is not None
+            yield node.module, node
+
+
+def part(path: Path) -> str:
+    """The part of the package a file belongs to: ``core``, ``cli``, ``__init__``..."""
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def shown(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
+
+
+def test_every_part_has_a_floor():
+    assert {part(path) for path in modules()} <= FLOORS.keys()
+
+
+@pytest.mark.parametrize("path", modules(), ids=shown)
+def test_arrows_only_go_down(path):
+    for name, node in imports(path):
+        if name.partition(".")[0] != "synthreal" or (shown(path), name) in EXCEPTIONS:
+            continue
+        where = f"{shown(path)}:{node.lineno} imports {name}"
+        assert name != "synthreal", f"{where}: nobody inside imports the face"
+        mine, other = part(path), name.split(".")[1]
+        assert FLOORS[other] <= FLOORS[mine], f"{where}: from floor {FLOORS[mine]} up to {FLOORS[other]}"
+        assert (mine, other) not in STRANGERS, f"{where}: they do not know each other"
+
+
+@pytest.mark.parametrize("path", modules(), ids=shown)
+def test_every_library_has_its_home(path):
+    for name, node in imports(path):
+        library = name.partition(".")[0]
+        where = f"{shown(path)}:{node.lineno} imports {name}"
+        assert part(path) in HOMES.get(library, {part(path)}), where
+        if part(path) == "core":
+            assert library not in CORE_MAY_NOT, where
+        if library in ("kornia", "albumentations", "torchvision"):
+            assert node.col_offset > 0, f"{where}: inside the function that needs it"
+
+
+def test_the_command_line_and_the_face_import_their_work_when_it_is_asked_for():
+    for name in ("cli", "__main__", "__init__"):
+        tree = ast.parse((PACKAGE / f"{name}.py").read_text(encoding="utf-8"))
+        top = [node for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)]
+        named = [node.module or "" for node in top if isinstance(node, ast.ImportFrom)]
+        inside = {module for module in named if module.startswith("synthreal")}
+        assert inside <= {"synthreal.errors", "synthreal.cli"}
+
+
+OUTSIDE = [path for folder in ("plugins", "examples", "benchmarks") for path in sorted((ROOT / folder).rglob("*.py"))]
+
+
+@pytest.mark.parametrize("path", OUTSIDE, ids=shown)
+def test_domains_examples_and_benchmarks_see_the_face_only(path):
+    allowed = {"synthreal.cli"} if "tests" in path.parts else set()  # plugin tests run the command line
+    for name, node in imports(path):
+        if name.partition(".")[0] != "synthreal":
+            continue
+        where = f"{shown(path)}:{node.lineno} imports {name}"
+        assert name == "synthreal" or name.startswith("synthreal.adapters.") or name in allowed, where
+        if isinstance(node, ast.ImportFrom) and name == "synthreal":
+            assert {alias.name for alias in node.names} <= set(synthreal.__all__), where
+
+
+def test_there_is_something_to_check():
+    assert len(modules()) > 40 and len(OUTSIDE) > 10
