@@ -78,8 +78,14 @@ class Learned(nn.Module):
     def __init__(self, module: nn.Module) -> None:
         super().__init__()
         self.module = module
+        if not isinstance(module, torch.fx.GraphModule):  # an exported program is in eval mode for good
+            module.eval()
         for parameter in module.parameters():
             parameter.requires_grad_(False)
+
+    def train(self, mode: bool = True) -> Learned:
+        """Stay as built: dropout and batch statistics of the features would be noise in psi."""
+        return self
 
     def forward(self, image: Tensor) -> Tensor:
         """``(B, C, H, W) -> (B, D, h, w)``."""

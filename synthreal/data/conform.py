@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch.nn.functional import interpolate
 
-from synthreal.data.encoding import from_unit, stored_array, to_unit
+from synthreal.data.encoding import first_bad, from_unit, stored_array, to_unit
 from synthreal.errors import UserError
 from synthreal.spec import ImageSpec
 
@@ -32,6 +32,8 @@ def conform(image: np.ndarray, spec: ImageSpec) -> np.ndarray:
         raise UserError(f"an image of shape {image.shape} is not (C, H, W) with 1 to 4 channels; correct the reader")
     if image.shape == spec.shape and image.dtype == np.dtype(spec.dtype):
         return image
+    if first_bad(image[None], unit=True) is not None:
+        raise UserError("an image has a pixel that is NaN, infinite or outside [0, 1]; remove or repair it")
     pixels = _channels(torch.from_numpy(to_unit(image)), spec.channels)
     if pixels.shape[1:] != (spec.height, spec.width):
         size = (spec.height, spec.width)

@@ -58,7 +58,7 @@ def evaluate(
 
     Args:
         runs: run directories of one configuration, fitted with different ``runtime.seed``.
-        seeds: estimators an arm and run; their seeds are the run's own and the following ones.
+        seeds: estimators an arm and run; no two runs share one (run seed x seeds, and the following).
         split: "test", or "validation" to choose settings (written to validation.json).
         device: where to train.
         on_arm: told before each training: arm, number done, number in all.
@@ -92,7 +92,7 @@ def evaluate(
         pairs.append((arms["simulated"], arms["refined"]))
         baseline = baseline or constant(spec, arms["simulated"].labels, test)
         total = total or len(arms) * len(configs) * seeds
-        for estimator_seed in range(config.runtime.seed, config.runtime.seed + seeds):
+        for estimator_seed in range(config.runtime.seed * seeds, (config.runtime.seed + 1) * seeds):
             for arm, images in arms.items():
                 on_arm(arm, len(outcomes), total)
                 model = train(

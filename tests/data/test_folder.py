@@ -181,3 +181,9 @@ def test_shrinking_averages_and_depth_does_not_blend():
     assert len(np.unique(conform(edge, spec(1, 7, 11, "uint16")))) > 2
     ramp = np.tile(np.linspace(0, 255, 64).astype(np.uint8), (64, 1))[None]
     assert (np.diff(conform(ramp, spec(1, 5, 16)).astype(int)[0]) > 0).all()  # x stays x
+
+
+def test_an_image_with_nan_is_refused_before_it_becomes_a_number():
+    image = np.full((1, 4, 4), np.nan, dtype=np.float16)
+    with pytest.raises(UserError, match="NaN"):
+        conform(image, ImageSpec(channels=1, height=2, width=2))
