@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ctypes
-import sys
+import platform
 
 import torch
 
@@ -55,7 +55,7 @@ def keep_freed_memory() -> bool:
     Otherwise every large activation is mapped, zeroed page by page and unmapped again at each step, which costs a
     training step on the CPU a fifth of its time and more. Without glibc nothing changes.
     """
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if platform.system() == "Linux" else None
     if mallopt is None:
         return False
     trim_threshold, mmap_threshold, a_gigabyte = -1, -3, 1 << 30
