@@ -7,8 +7,8 @@ The settings of ``gaze`` were chosen on the camera's validation split. psi is im
 the identity: the grey levels of equalised photographs lie far from the simulator's, and an identity psi strong enough
 to hold the iris in place holds the simulator's grey skin as well. A stronger game (lambda 4, 1600 steps, a faster D)
 drew prettier skin, moved the eyes twice as far (0.9 px) and lost the whole downstream gain; one noise map drew grain
-and gained 19 and 27 % in two runs where none gained 29 % in one; later seeds without noise
-gained less on the test split (see the README), so the seeds' spread is larger than that difference. Replicated borders paint no frame.
+and gained 19 and 27 % in two runs where none gained 29 % in one; seeds spread wider than
+that (see the README). Replicated borders paint no frame.
 
 Where the paper is silent or contradicts itself: lambda is ours (the losses are means here, see synthreal's
 ``core/losses.py``); K_g is 2 (the sentence also says 50); SGD's 0.001 on the sum of 9x14 patch losses is
