@@ -1,10 +1,9 @@
-"""Fixtures for every test: the device, a seeded generator on it, one thread, the toy domain and the command line."""
+"""Fixtures of the library's tests: the device, a seeded generator on it, the toy domain and the command line."""
 
 from __future__ import annotations
 
-import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -20,16 +19,6 @@ from synthreal.hooks.catalog import Catalog  # noqa: E402
 CUDA = [pytest.param("cuda", marks=pytest.mark.gpu)] if torch.cuda.is_available() else []
 
 
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """Small images on busy machines are slower with more; float32 stays float32 on a GPU."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    torch.backends.cudnn.allow_tf32 = False
-    yield
-    torch.set_num_threads(threads)
-
-
 @pytest.fixture(params=["cpu", *CUDA])
 def device(request: pytest.FixtureRequest) -> torch.device:
     """The CPU, and the GPU where there is one."""
@@ -40,15 +29,6 @@ def device(request: pytest.FixtureRequest) -> torch.device:
 def generator(device: torch.device) -> torch.Generator:
     """Seeded with 0, on the device."""
     return torch.Generator(device).manual_seed(0)
-
-
-@pytest.fixture(scope="session")
-def samples() -> Path:
-    """The folder of real samples; tests that need it are skipped where there is none."""
-    folder = Path(os.environ.get("SYNTHREAL_SAMPLES", HERE.parent.parent / "shared" / "data"))
-    if not folder.is_dir():
-        pytest.skip("no real samples; set SYNTHREAL_SAMPLES")
-    return folder
 
 
 @pytest.fixture(scope="session")

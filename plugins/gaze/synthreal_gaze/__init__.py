@@ -8,7 +8,8 @@ from functools import partial
 from synthreal import DatasetSpec, EvaluatorSpec, RunConfig, hookimpl
 from synthreal_gaze.camera import CameraOptions, camera
 from synthreal_gaze.estimator import EVALUATOR
-from synthreal_gaze.eye import IMAGE, LABELS
+from synthreal_gaze.eye import LABELS
+from synthreal_gaze.geometry import EYE
 from synthreal_gaze.mpiigaze import LABELS as MPIIGAZE_LABELS
 from synthreal_gaze.mpiigaze import MPIIGazeOptions, RealRole, mpiigaze
 from synthreal_gaze.recipes import RECIPES
@@ -23,12 +24,12 @@ REAL_ROLES: tuple[RealRole, ...] = ("real", "real_labelled", "validation", "test
 def synthreal_datasets() -> Iterator[DatasetSpec]:
     """``simulator`` and ``camera`` are drawn; ``unityeyes`` and ``mpiigaze`` are read."""
     yield DatasetSpec(
-        name="simulator", role="simulated", image=IMAGE, labels=LABELS, options=SimulatorOptions, render=simulator
+        name="simulator", role="simulated", image=EYE, labels=LABELS, options=SimulatorOptions, render=simulator
     )
     yield DatasetSpec(
         name="unityeyes",
         role="simulated",
-        image=IMAGE,
+        image=EYE,
         labels=UNITYEYES_LABELS,
         options=UnityEyesOptions,
         read=unityeyes,
@@ -36,11 +37,11 @@ def synthreal_datasets() -> Iterator[DatasetSpec]:
     for role in REAL_ROLES:
         labels = () if role == "real" else LABELS
         draw = partial(camera, role=role)
-        yield DatasetSpec(name="camera", role=role, image=IMAGE, labels=labels, options=CameraOptions, render=draw)
+        yield DatasetSpec(name="camera", role=role, image=EYE, labels=labels, options=CameraOptions, render=draw)
     for role in REAL_ROLES:
         labels = () if role == "real" else MPIIGAZE_LABELS
         read = partial(mpiigaze, role=role)
-        yield DatasetSpec(name="mpiigaze", role=role, image=IMAGE, labels=labels, options=MPIIGazeOptions, read=read)
+        yield DatasetSpec(name="mpiigaze", role=role, image=EYE, labels=labels, options=MPIIGazeOptions, read=read)
 
 
 @hookimpl

@@ -13,7 +13,7 @@ import torch
 
 from synthreal import LabelSpec
 from synthreal_gaze.anatomy import HEIGHT, WIDTH, Place
-from synthreal_gaze.geometry import EYE, GAZE, HEAD_POSE
+from synthreal_gaze.geometry import GAZE, HEAD_POSE
 from synthreal_gaze.lids import BALL_RADIUS, MARGIN, Lids
 
 if TYPE_CHECKING:
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
     from synthreal_gaze.anatomy import Anatomy, Pose
 
-IMAGE = EYE
 LABELS = (
     GAZE,
     HEAD_POSE,

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +10,6 @@ from PIL import Image
 
 from synthreal_gaze.camera import CameraOptions, camera
 from synthreal_gaze.compare import main, photographs
-
-SAMPLES = Path(os.environ.get("SYNTHREAL_SAMPLES", Path(__file__).parents[3].parent / "shared" / "data"))
 
 
 @pytest.fixture
@@ -76,10 +73,7 @@ def test_a_mistake_is_one_line_on_stderr(case, folder, tmp_path, capsys):
     assert not (tmp_path / "sheet.png").exists()
 
 
-def test_the_camera_is_at_most_half_as_far_from_real_photographs(tmp_path, capsys):
-    real = SAMPLES / "mpiigaze_unlabelled"
-    if not real.is_dir():
-        pytest.skip("no photographs; set SYNTHREAL_SAMPLES")
-    assert main([str(real), "--out", str(tmp_path / "sheet.png"), "--json"]) == 0
+def test_the_camera_is_at_most_half_as_far_from_real_photographs(samples, tmp_path, capsys):
+    assert main([str(samples / "mpiigaze_unlabelled"), "--out", str(tmp_path / "sheet.png"), "--json"]) == 0
     distance = json.loads(capsys.readouterr().out)["distance"]
     assert distance["camera"]["mean"] < 0.4 * distance["simulator"]["mean"]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,9 +14,6 @@ from PIL import Image
 
 from synthreal import Sample, Skipped, UserError
 from synthreal_gaze.unityeyes import LABELS, UnityEyesOptions, unityeyes
-
-SAMPLES = Path(os.environ.get("SYNTHREAL_SAMPLES", Path(__file__).parents[4] / "shared" / "data")) / "unityeyes"
-needs_samples = pytest.mark.skipif(not (SAMPLES / "100.json").is_file(), reason="no real UnityEyes sample here")
 
 
 def _samples(root: Path, **settings: Any) -> list[Sample]:
@@ -228,9 +224,8 @@ def test_nothing_readable_is_an_error_even_when_skipping(tmp_path: Path) -> None
         next(items)
 
 
-@needs_samples
-def test_fixtures_have_the_bytes_of_the_simulator() -> None:
-    text = (SAMPLES / "100.json").read_bytes().decode()
+def test_fixtures_have_the_bytes_of_the_simulator(samples: Path) -> None:
+    text = (samples / "unityeyes" / "100.json").read_bytes().decode()
     tree = json.loads(text)
     assert simple_json(tree) == text
     assert list(tree) == list(annotation())
@@ -240,9 +235,8 @@ def test_fixtures_have_the_bytes_of_the_simulator() -> None:
             assert len(value) == len(tree[key])
 
 
-@needs_samples
-def test_real_sample_shows_the_iris_where_the_labels_say() -> None:
-    sample = _samples(SAMPLES)[0]
+def test_real_sample_shows_the_iris_where_the_labels_say(samples: Path) -> None:
+    sample = _samples(samples / "unityeyes")[0]
     np.testing.assert_allclose(sample.labels["gaze"], (0.6337, -0.3779, -0.6750), atol=1e-4)
     outline, margin = sample.labels["iris_outline"], sample.labels["margin"]
     shift = outline.mean(0) - (margin.min(0) + margin.max(0)) / 2

@@ -1,0 +1,43 @@
+"""What the simulator and the camera domain both promise."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+
+from synthreal import Batch
+from synthreal_gaze.camera import CameraOptions, camera
+from synthreal_gaze.eye import LABELS
+from synthreal_gaze.geometry import EYE
+from synthreal_gaze.render import SimulatorOptions, simulator
+
+Draw = Callable[[int], Batch]
+
+
+def simulated(seed: int = 0) -> Batch:
+    return simulator(SimulatorOptions(), 64, torch.Generator().manual_seed(seed))
+
+
+def photographed(seed: int = 0) -> Batch:
+    return camera(CameraOptions(), 64, torch.Generator().manual_seed(seed), "test")
+
+
+pytestmark = pytest.mark.parametrize("draw", [simulated, photographed])
+
+
+def test_images_and_labels_are_what_the_specs_say(draw: Draw):
+    batch = draw(0)
+    assert batch.image.shape == (64, *EYE.shape)
+    assert batch.image.dtype == torch.float32
+    assert torch.equal((batch.image * 255).round().div(255), batch.image)
+    found = {name: tuple(values.shape) for name, values in batch.labels.items()}
+    assert found == {label.name: (64, *label.shape) for label in LABELS}
+
+
+def test_the_generator_decides_everything(draw: Draw):
+    one, same, other = draw(0), draw(0), draw(1)
+    assert torch.equal(one.image, same.image)
+    assert all(torch.equal(one.labels[name], same.labels[name]) for name in one.labels)
+    assert not torch.equal(one.image, other.image)
