@@ -6,18 +6,16 @@ from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
 
 from synthreal import DatasetSpec, EvaluatorSpec, RunConfig, hookimpl
-from synthreal_gaze.camera import CameraOptions, camera
+from synthreal_gaze.camera import IDENTITIES, CameraOptions, camera
 from synthreal_gaze.estimator import EVALUATOR
 from synthreal_gaze.eye import LABELS
 from synthreal_gaze.geometry import EYE
 from synthreal_gaze.mpiigaze import LABELS as MPIIGAZE_LABELS
-from synthreal_gaze.mpiigaze import MPIIGazeOptions, RealRole, mpiigaze
+from synthreal_gaze.mpiigaze import PERSONS, MPIIGazeOptions, mpiigaze
 from synthreal_gaze.recipes import RECIPES
 from synthreal_gaze.render import SimulatorOptions, simulator
 from synthreal_gaze.unityeyes import LABELS as UNITYEYES_LABELS
 from synthreal_gaze.unityeyes import UnityEyesOptions, unityeyes
-
-REAL_ROLES: tuple[RealRole, ...] = ("real", "real_labelled", "validation", "test")
 
 
 @hookimpl
@@ -34,11 +32,11 @@ def synthreal_datasets() -> Iterator[DatasetSpec]:
         options=UnityEyesOptions,
         read=unityeyes,
     )
-    for role in REAL_ROLES:
+    for role in IDENTITIES:
         labels = () if role == "real" else LABELS
         draw = partial(camera, role=role)
         yield DatasetSpec(name="camera", role=role, image=EYE, labels=labels, options=CameraOptions, render=draw)
-    for role in REAL_ROLES:
+    for role in PERSONS:
         labels = () if role == "real" else MPIIGAZE_LABELS
         read = partial(mpiigaze, role=role)
         yield DatasetSpec(name="mpiigaze", role=role, image=EYE, labels=labels, options=MPIIGazeOptions, read=read)

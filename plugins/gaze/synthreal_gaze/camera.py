@@ -19,17 +19,23 @@ from typing import TYPE_CHECKING
 import torch
 from pydantic import Field
 
-from synthreal import Batch, Options, UserError
+from synthreal import Batch, Options
 from synthreal_gaze.anatomy import Anatomy, Pose
 from synthreal_gaze.dice import Dice
 from synthreal_gaze.eye import project
 from synthreal_gaze.face import Face, Light
+from synthreal_gaze.geometry import RealRole
 from synthreal_gaze.photograph import Look, Scene, photograph
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-IDENTITIES = {"real": (0, 200), "real_labelled": (200, 300), "validation": (300, 340), "test": (340, 440)}
+IDENTITIES: dict[RealRole, tuple[int, int]] = {
+    "real": (0, 200),
+    "real_labelled": (200, 300),
+    "validation": (300, 340),
+    "test": (340, 440),
+}
 TABLE_SEED = 1612_07828
 TABLE_COLUMNS = Anatomy.COLUMNS + Face.COLUMNS + Look.COLUMNS + 4
 
@@ -50,15 +56,13 @@ def people(device: torch.device) -> Tensor:
     return torch.rand(last, TABLE_COLUMNS, generator=torch.Generator().manual_seed(TABLE_SEED)).to(device)
 
 
-def identities(role: str, n: int, generator: torch.Generator) -> Tensor:
-    """Who is photographed: ``n`` identity numbers of a role, ``(n,)`` int64. Raises ``UserError`` on another role."""
-    if role not in IDENTITIES:
-        raise UserError(f"camera: role {role!r} is not one of {', '.join(IDENTITIES)}")
+def identities(role: RealRole, n: int, generator: torch.Generator) -> Tensor:
+    """Who is photographed: ``n`` identity numbers of a role of :data:`IDENTITIES`, ``(n,)`` int64."""
     first, stop = IDENTITIES[role]
     return torch.randint(first, stop, (n,), generator=generator, device=generator.device)
 
 
-def camera(options: CameraOptions, n: int, generator: torch.Generator, role: str) -> Batch:
+def camera(options: CameraOptions, n: int, generator: torch.Generator, role: RealRole) -> Batch:
     """Draw ``n`` photographs of one role's people: ``(n, 1, 35, 55)``; labels exact, and none for role "real"."""
     person = Dice(people(generator.device)[identities(role, n, generator)])
     moment = Dice.roll(n, 44, generator)
@@ -67,7 +71,7 @@ def camera(options: CameraOptions, n: int, generator: torch.Generator, role: str
     pose = Pose.of(moment, *screen.gaze(moment), head_deg=12.0, jitter_px=1.2)
     light = Light.of(moment, 1.2, (0.35, 0.8))
     eye = project(anatomy, pose)
-    image = photograph(Scene(eye, anatomy, pose, face, look, light), moment, generator, options)
+    image = photograph(Scene(eye, pose, face, look, light), moment, generator, options)
     return Batch(image, {} if role == "real" else eye.labels)
 
 
@@ -92,7 +96,7 @@ class Screen:
         )
 
     def gaze(self, dice: Dice) -> tuple[Tensor, Tensor]:
-        """Two columns to pitch and yaw, even over the screen with a soft edge."""
+        """Four columns to pitch and yaw, even over the screen with a soft edge."""
         degree = math.radians(1.0)
         pitch = self.pitch + self.half_pitch * dice.uniform(-1, 1) + dice.normal(0, degree)
         yaw = self.yaw + self.half_yaw * dice.uniform(-1, 1) + dice.normal(0, 2 * degree)

@@ -1,6 +1,7 @@
 """Where is the pupil? A detector without learning, the same ruler for simulated, refined and camera images.
 
-An iris is a dark disc of known size: 11.8 mm are about 17 px in an MPIIGaze-like crop of 55 px. So the detector asks
+An iris is a dark disc of known size: 11.8 mm are about 17 px in a crop at the scale of MPIIGaze (another scale, such as
+UnityEyes', is read less exactly: look at detector_error_px). So the detector asks
 at every pixel how well the grey-level gradients around it point away from it on a limbus-sized ellipse and on a
 pupil-sized circle, and how dark the disc is. Gradients count by direction, softly limited in strength, which makes
 lashes, glints and contrast matter little. The upper limbus is mostly hidden and the lid's shadow imitates it, so arcs

@@ -13,7 +13,7 @@ import torch
 
 from synthreal import LabelSpec
 from synthreal_gaze.anatomy import HEIGHT, WIDTH, Place
-from synthreal_gaze.geometry import GAZE, HEAD_POSE
+from synthreal_gaze.geometry import GAZE, HEAD_POSE, PUPIL, angles_to_gaze
 from synthreal_gaze.lids import BALL_RADIUS, MARGIN, Lids
 
 if TYPE_CHECKING:
@@ -21,18 +21,14 @@ if TYPE_CHECKING:
 
     from synthreal_gaze.anatomy import Anatomy, Pose
 
+CORNEA = 5.6  # mm from the eyeball's centre to that of the cornea's sphere
 LABELS = (
     GAZE,
     HEAD_POSE,
-    LabelSpec("pupil", (1, 2), "px, x and y of the projected centre"),
+    PUPIL,
     LabelSpec("iris", (5,), "px, x, y, semi-major, semi-minor; rad, angle of the major axis"),
     LabelSpec("lids", (MARGIN, 2), "px, x and y, from the inner corner over the upper lid"),
 )
-
-
-def direction(pitch: Tensor, yaw: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Unit vector of a gaze or of a face: the inverse of pitch = asin(-y), yaw = atan2(-x, -z) (MPIIGaze)."""
-    return -pitch.cos() * yaw.sin(), -pitch.sin(), -pitch.cos() * yaw.cos()
 
 
 @dataclass(frozen=True)
@@ -40,22 +36,26 @@ class Eye:
     """One drawn geometry.
 
     Attributes:
+        row: rows of the image, ``(1, H, 1)``.
         x, y: mm from the middle of the corners, ``(n, 1, W)`` and ``(n, H, 1)``.
         u: place between the corners, 0 inner, 1 outer, ``(n, 1, W)``.
         upper, lower: px inside the upper and the lower lid margin, negative outside, ``(n, H, W)``.
         opening: rows of the two margins, each ``(n, 1, W)``, meeting at the corners and closed outside them.
+        cornea: mm from the middle of the corners, the centre of the corneal sphere, each ``(n, 1, 1)``.
         ball_x, ball_y: the eyeball's unit normal, ``(n, 1, W)`` and ``(n, H, 1)``.
         iris_x, iris_y: place in the iris plane in iris radii, ``(n, H, W)``; the limbus is the unit circle.
         iris_px: px per iris radius, ``(n, 1, 1)``.
         labels: exact labels by name, ``(n, *L)``.
     """
 
+    row: Tensor
     x: Tensor
     y: Tensor
     u: Tensor
     upper: Tensor
     lower: Tensor
     opening: tuple[Tensor, Tensor]
+    cornea: tuple[Tensor, Tensor]
     ball_x: Tensor
     ball_y: Tensor
     iris_x: Tensor
@@ -78,7 +78,8 @@ def project(a: Anatomy, p: Pose) -> Eye:
         slope = torch.diff(margin, dim=2, append=2 * margin[..., -1:] - margin[..., -2:-1])
         return (row - margin) * (1 + slope.square()).rsqrt()
 
-    gx, gy, gz = direction(p.pitch, p.yaw)
+    gaze = angles_to_gaze(torch.cat((p.pitch, p.yaw), 2)[:, 0])
+    gx, gy, gz = gaze[:, :, None, None].unbind(1)
     ball_x, ball_y = place(a.ball_x, a.ball_y, a.ball_z)
     reach = (BALL_RADIUS**2 - a.iris.square()).sqrt()
     iris_x, iris_y = ball_x + place.kx * reach * gx, ball_y + place.ky * reach * gy
@@ -87,19 +88,21 @@ def project(a: Anatomy, p: Pose) -> Eye:
     qx, qy = (column - iris_x) / (place.kx * a.iris), (row - iris_y) / (place.ky * a.iris)
     radial, tangential = (qx * ex + qy * ey) / -gz, qy * ex - qx * ey
     labels = {
-        "gaze": torch.cat((gx, gy, gz), 1)[:, :, 0],
+        "gaze": gaze,
         "head_pose": torch.cat((p.head_pitch, p.head_yaw), 1)[:, :, 0],
         "pupil": torch.cat((iris_x, iris_y), 2),
         "iris": _ellipse(iris_x, iris_y, place.kx * a.iris, place.ky * a.iris, ex, ey, -gz),
         "lids": lids.outline(),
     }
     return Eye(
+        row=row,
         x=(column - place.cx) / place.kx,
         y=(row - place.cy) / place.ky,
         u=u,
         upper=inside(top),
         lower=-inside(bottom),
         opening=(top, bottom),
+        cornea=((ball_x - place.cx) / place.kx + CORNEA * gx, (ball_y - place.cy) / place.ky + CORNEA * gy),
         ball_x=(column - ball_x) / (place.kx * BALL_RADIUS),
         ball_y=(row - ball_y) / (place.ky * BALL_RADIUS),
         iris_x=radial * ex - tangential * ey,

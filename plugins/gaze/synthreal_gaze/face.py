@@ -63,8 +63,6 @@ class Light:
     z: Tensor
     ambient: Tensor
 
-    COLUMNS = 3
-
     @classmethod
     def of(cls, dice: Dice, spread: float, ambient: tuple[float, float]) -> Light:
         """Three columns: up to ``spread`` rad to the sides, from above more often than from below."""
@@ -87,8 +85,7 @@ def arch(eye: Eye, face: Face) -> Tensor:
 def relief(eye: Eye, face: Face) -> Tensor:
     """Height of the skin towards the viewer, mm, ``(n, H, W)``."""
     top, bottom = margins(eye)
-    row = torch.arange(eye.y.shape[1], device=eye.y.device, dtype=eye.y.dtype)[None, :, None]
-    above, below = (top - row) / SCALE_Y, (row - bottom) / SCALE_Y
+    above, below = (top - eye.row) / SCALE_Y, (eye.row - bottom) / SCALE_Y
     height = face.bulge * torch.exp(-(eye.x / 11).square()) * torch.exp(-((eye.y + 1) / 8).square())
     height = height + face.nose * torch.sigmoid(-(eye.x + 20) / 3.5) + face.cheek * eye.y
     height = height - face.socket * torch.exp(-((eye.x + 14) / 5).square()) * torch.exp(-((eye.y + 5) / 5).square())
@@ -113,12 +110,7 @@ def glint(eye: Eye, x: Tensor, y: Tensor, wide: Tensor, high: Tensor) -> Tensor:
     return torch.exp(-across.square().square()) * torch.exp(-down.square().square())
 
 
-def reflection(light: Light, gaze: Tensor, ball: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
-    """Where a light shows on the cornea (mm): the point of its sphere whose normal halves light and viewer.
-
-    The corneal sphere of 7.8 mm is centred 5.6 mm before the eyeball's centre along the gaze ``(n, 3)``.
-    """
+def reflection(light: Light, eye: Eye) -> tuple[Tensor, Tensor]:
+    """Where a light shows on the cornea (mm): the point of its 7.8 mm sphere whose normal halves light and viewer."""
     half = math.sqrt(2) * (1 + light.z).clamp_min(1e-3).sqrt()
-    x = ball[0] + 5.6 * gaze[:, :1, None] + 7.8 * light.x / half
-    y = ball[1] + 5.6 * gaze[:, 1:2, None] + 7.8 * light.y / half
-    return x, y
+    return eye.cornea[0] + 7.8 * light.x / half, eye.cornea[1] + 7.8 * light.y / half

@@ -5,20 +5,24 @@ from the camera. A gaze vector points from the eye to its target, so looking str
 Pitch is positive when the eye looks up in the image, yaw when it looks to the image's left (MPIIGaze readme:
 ``pitch = asin(-y)``, ``yaw = atan2(-x, -z)``).
 
-The labels that the simulator and the readers share are defined here once: an evaluator accepts a data set only when
-the label specs are equal, unit included.
+The image, the roles and the labels that the data sets share are defined here once: an evaluator accepts a data set
+only when the label specs are equal, unit included.
 """
 
 from __future__ import annotations
+
+from typing import Literal
 
 import torch
 from torch import Tensor
 
 from synthreal import ImageSpec, LabelSpec
 
+RealRole = Literal["real", "real_labelled", "validation", "test"]
 EYE = ImageSpec(channels=1, height=35, width=55, dtype="uint8", meaning="grey eye crop")
 GAZE = LabelSpec("gaze", (3,), "unit vector, camera frame")
-HEAD_POSE = LabelSpec("head_pose", (2,), "rad")
+HEAD_POSE = LabelSpec("head_pose", (2,), "rad, pitch and yaw of the face, up and image left positive")
+PUPIL = LabelSpec("pupil", (1, 2), "px, x and y of the projected centre")
 
 
 def gaze_to_angles(gaze: Tensor) -> Tensor:

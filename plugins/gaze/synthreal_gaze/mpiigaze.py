@@ -22,10 +22,9 @@ from PIL import Image
 from pydantic import Field, field_validator
 
 from synthreal import LabelSpec, Options, Sample, Skipped, UserError
-from synthreal_gaze.geometry import EYE, GAZE, HEAD_POSE
+from synthreal_gaze.geometry import EYE, GAZE, HEAD_POSE, RealRole
 
 LABELS = (GAZE, HEAD_POSE, LabelSpec("person", (1,), "number 0..14"))
-RealRole = Literal["real", "real_labelled", "validation", "test"]
 PERSONS: dict[RealRole, tuple[int, ...]] = {
     "real": tuple(range(9)),
     "real_labelled": tuple(range(9)),
@@ -83,6 +82,7 @@ def mpiigaze(options: MPIIGazeOptions, role: RealRole) -> Iterator[Sample | Skip
 
 def _days(root: Path, persons: tuple[int, ...]) -> list[Path]:
     """The day files of the persons in order; raises before anything is read when one is missing."""
+    root = root.expanduser()
     if not root.is_dir():
         raise UserError(f"{root}: no such folder; set root to MPIIGaze's folder or to its Data/Normalized")
     places = (root, root / "Normalized", root / "Data" / "Normalized")
@@ -133,9 +133,10 @@ def _load(path: Path, sides: tuple[str, ...]) -> dict[str, dict[str, np.ndarray]
                 raise UserError(f"{path}: field data.{side}.{name} does not hold {kind}; {remedy}")
             day[side][name] = values
         counts = {name: len(values) for name, values in day[side].items()}
-        if len(set(counts.values())) > 1 or not (np.linalg.norm(day[side]["gaze"], axis=1) > 0).all():
-            raise UserError(f"{path}: field data.{side} holds samples without gaze direction or of unequal number"
-                            f" {counts}; {remedy}")  # fmt: skip
+        if len(set(counts.values())) > 1:
+            raise UserError(f"{path}: fields of data.{side} hold unequal numbers of samples {counts}; {remedy}")
+        if not (np.linalg.norm(day[side]["gaze"], axis=1) > 0).all():
+            raise UserError(f"{path}: field data.{side}.gaze holds a vector of length 0; {remedy}")
     return day
 
 

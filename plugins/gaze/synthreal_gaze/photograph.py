@@ -14,7 +14,7 @@ from synthreal_gaze.texture import blur, noise, quantised, smoothstep
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from synthreal_gaze.anatomy import Anatomy, Pose
+    from synthreal_gaze.anatomy import Pose
     from synthreal_gaze.camera import CameraOptions
     from synthreal_gaze.dice import Dice
     from synthreal_gaze.eye import Eye
@@ -78,7 +78,6 @@ class Scene:
     """Everything before the lens: a person, at a moment, in a light."""
 
     eye: Eye
-    anatomy: Anatomy
     pose: Pose
     face: Face
     look: Look
@@ -121,8 +120,7 @@ def _skin(scene: Scene, streaks: Tensor, generator: torch.Generator) -> Tensor:
     lit = shade(relief(eye, face), scene.light, scene.pose)
     n, height, width = lit.shape
     top, bottom = margins(eye)
-    row = torch.arange(height, device=lit.device, dtype=lit.dtype)[None, :, None]
-    above, below = top - row, row - bottom
+    above, below = top - eye.row, eye.row - bottom
     pores = noise(n, height, width, (19, 30), generator) + 0.6 * noise(n, height, width, (8, 12), generator)
     skin = look.skin * lit * (1 + look.pores * pores)
     window = torch.exp(-((eye.u - 0.52) / 0.5).square().square())
@@ -153,25 +151,24 @@ def _ball(scene: Scene, dice: Dice, generator: torch.Generator) -> Tensor:
     ball = torch.lerp(iris, sclera, smoothstep(radius, 1 - edge, 1 + edge))
     ball = ball * (1 - dice.uniform(0.35, 0.8) * torch.exp(-(eye.upper.clamp_min(0) / dice.uniform(2.0, 5.0)).square()))
     ball = ball * (1 - 0.25 * torch.exp(-eye.lower.clamp_min(0) / 1.2))
-    centre = (scene.anatomy.ball_x, scene.anatomy.ball_y)
-    x, y = reflection(light, eye.labels["gaze"], centre)
+    x, y = reflection(light, eye)
     lamp = dice.chance(0.7) * dice.uniform(0.3, 0.9) * glint(eye, x, y, dice.uniform(0.4, 1.0), dice.uniform(0.4, 1.0))
     ball = ball + lamp * 0.8
     screen = dice.chance(0.5) * dice.uniform(0.03, 0.25)
-    gaze = eye.labels["gaze"]
-    x, y = centre[0] + 5.6 * gaze[:, :1, None], centre[1] + 5.6 * gaze[:, 1:2, None] + 1.2
-    return ball + screen * glint(eye, x + dice.uniform(-0.5, 0.5), y, dice.uniform(0.8, 1.8), dice.uniform(0.6, 1.2))
+    x, y = eye.cornea
+    return ball + screen * glint(
+        eye, x + dice.uniform(-0.5, 0.5), y + 1.2, dice.uniform(0.8, 1.8), dice.uniform(0.6, 1.2)
+    )
 
 
 def _lashes(eye: Eye, look: Look, streaks: Tensor) -> Tensor:
     """Darkness of both rows of lashes, 0..0.95, ``(n, H, W)``: a dense line at the margin that frays outwards."""
     top, bottom = margins(eye)
-    row = torch.arange(eye.y.shape[1], device=top.device, dtype=top.dtype)[None, :, None]
     along = smoothstep(eye.u, -0.12, 0.12) * smoothstep(eye.u, 1.2, 0.95) * (0.45 + 0.55 * eye.u.clamp(0, 1))
     strands = (0.75 + 0.35 * streaks).clamp(0, 1.2)
     length = look.lash_length * (0.5 + 0.5 * torch.exp(-((eye.u - 0.6) / 0.35).square()))
-    upper = torch.exp(-((row - top) / length).square()) * strands
-    lower = torch.exp(-((row - bottom - 0.5) / 1.2).square()) * strands
+    upper = torch.exp(-((eye.row - top) / length).square()) * strands
+    lower = torch.exp(-((eye.row - bottom - 0.5) / 1.2).square()) * strands
     return (along * (look.lash * upper + look.lower_lash * lower)).clamp(0, 0.95)
 
 

@@ -48,19 +48,18 @@ def simulator(options: SimulatorOptions, n: int, generator: torch.Generator) -> 
     tone = dice.uniform(0.35, 0.85) * (1 - dice.uniform(0.2, 0.6) * smoothstep(arch(eye, face), -1.5, 2.0))
     skin = tone * shade(relief(eye, face), light, pose) * (1 + 0.02 * grain)
     top, bottom = margins(eye)
-    row = torch.arange(HEIGHT, device=top.device, dtype=top.dtype)[None, :, None]
     along = smoothstep(eye.u, -0.08, 0.12) * smoothstep(eye.u, 1.08, 0.92)
-    lash = dice.uniform(0.15, 0.5) * torch.exp(-((top - row - 0.4) / 0.9).square())
-    rim = 0.2 * torch.exp(-((row - bottom - 0.3) / 0.9).square())
+    lash = dice.uniform(0.15, 0.5) * torch.exp(-((top - eye.row - 0.4) / 0.9).square())
+    rim = 0.2 * torch.exp(-((eye.row - bottom - 0.3) / 0.9).square())
     skin = skin * (1 - along * (lash + rim).clamp_max(0.9))
 
-    ball = eyeball(eye, anatomy, pose, light, dice)
+    ball = eyeball(eye, pose, light, dice)
     opening = smoothstep(torch.minimum(eye.upper, eye.lower), -0.5, 0.5)
     image = torch.lerp(skin, ball, opening) * exposure
     return Batch(quantised(image), eye.labels)
 
 
-def eyeball(eye: Eye, anatomy: Anatomy, pose: Pose, light: Light, dice: Dice) -> Tensor:
+def eyeball(eye: Eye, pose: Pose, light: Light, dice: Dice) -> Tensor:
     """Sclera, iris, pupil and one glint in the clean look: ``(n, H, W)``."""
     depth = (1 - eye.ball_x.square() - eye.ball_y.square()).clamp_min(0.05).sqrt()
     facing = (light.x * eye.ball_x + light.y * eye.ball_y + light.z * depth).clamp_min(0)
@@ -80,7 +79,7 @@ def eyeball(eye: Eye, anatomy: Anatomy, pose: Pose, light: Light, dice: Dice) ->
     ball = torch.lerp(iris, sclera, smoothstep(radius, 1 - half, 1 + half))
     ball = ball * (1 - dice.uniform(0.25, 0.5) * torch.exp(-eye.upper.clamp_min(0) / 1.8))
     ball = ball * (1 - 0.2 * torch.exp(-eye.lower.clamp_min(0) / 1.2))
-    x, y = reflection(light, eye.labels["gaze"], (anatomy.ball_x, anatomy.ball_y))
+    x, y = reflection(light, eye)
     size = dice.uniform(0.35, 0.8)
     return torch.lerp(ball, torch.ones_like(ball), dice.uniform(0.5, 1.0) * glint(eye, x, y, size, size))
 

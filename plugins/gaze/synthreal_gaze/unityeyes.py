@@ -2,8 +2,9 @@
 
 Format, after the simulator's source (E. Wood, 2016): the JSON holds every leaf as a string; landmarks are
 ``"(x, y, z)"`` in screen pixels with **y up from the bottom edge**, so a pixel row is ``H - y``; ``look_vec`` is in
-camera axes x right, y up, z forward; ``head_pose`` is ``"(pitch, yaw, roll)"`` in degrees, frontal at pitch 0 / 360
-and yaw 180. The inner eye corner lies at the image's left, as in an MPIIGaze left eye.
+camera axes x right, y up, z forward; ``head_pose`` is ``"(pitch, yaw, roll)"`` in degrees: Unity's Euler angles of the
+**camera** that looks at a fixed face, frontal at pitch 0 / 360 and yaw 180. The inner eye corner lies at the image's
+left, as in an MPIIGaze left eye.
 
 The crop follows common SimGAN practice: a window of 84x140 px at image height 480 (it scales with the height),
 centred on the bounding box of ``interior_margin_2d``, resized to 35x55. The window's aspect is 1.667 and the crop's
@@ -25,11 +26,12 @@ from PIL import Image
 from pydantic import Field
 
 from synthreal import LabelSpec, Options, Sample, Skipped, UserError
-from synthreal_gaze.geometry import EYE, GAZE, HEAD_POSE
+from synthreal_gaze.geometry import EYE, GAZE, HEAD_POSE, PUPIL
 
 LABELS = (
     GAZE,
     HEAD_POSE,
+    PUPIL,
     LabelSpec("margin", (16, 2), "px"),
     LabelSpec("caruncle", (7, 2), "px"),
     LabelSpec("iris_outline", (32, 2), "px"),
@@ -60,8 +62,9 @@ def unityeyes(options: UnityEyesOptions) -> Iterator[Sample | Skipped]:
 
     Yields:
         :class:`Sample` with a uint8 image ``(1, 35, 55)`` and the labels of :data:`LABELS`, all float32: ``gaze``
-        ``(3,)`` unit vector in MPIIGaze axes; ``head_pose`` ``(2,)`` pitch and yaw, rad, 0 = frontal; ``margin``
-        ``(16, 2)``, ``caruncle`` ``(7, 2)`` and ``iris_outline`` ``(32, 2)`` as x, y in pixels of the crop, pixel
+        ``(3,)`` unit vector in MPIIGaze axes; ``head_pose`` ``(2,)`` pitch and yaw of the face, rad, 0 = frontal, up
+        and image left positive; ``pupil`` ``(1, 2)``, the mean of the iris outline; ``margin`` ``(16, 2)``,
+        ``caruncle`` ``(7, 2)`` and ``iris_outline`` ``(32, 2)``; all points as x, y in pixels of the crop, pixel
         centres at integers, parts hidden by lids or outside the crop included; ``pupil_size`` and ``iris_size``
         ``(1,)`` as the simulator states them. With ``skip_broken`` also a :class:`Skipped` for each file left out.
 
@@ -85,7 +88,10 @@ def unityeyes(options: UnityEyesOptions) -> Iterator[Sample | Skipped]:
             yield Skipped(str(broken.path), broken.reason)
             last = broken
     if skipped == len(stems) + len(unpaired):
-        raise UserError(f"{folder}: none of the {len(stems)} pairs is readable; the last one: {last}")
+        raise UserError(
+            f"{folder}: none of the {len(stems)} pairs is readable; the last one: {last}; "
+            "set root to the folder the simulator wrote"
+        )
 
 
 class _Broken(Exception):
@@ -102,10 +108,15 @@ def _number(stem: str) -> tuple[int, str]:
 
 def _pairs(root: Path) -> tuple[Path, list[str], dict[str, Path]]:
     """The folder that holds the pairs, the stems that are paired, and the lone file of each stem that is not."""
+    root = root.expanduser()
     if not root.is_dir():
         raise UserError(f"{root}: no such folder; set root to the folder of UnityEyes pairs <n>.jpg / <n>.json")
     folder = root / "imgs" if (root / "imgs").is_dir() else root
-    names = [match for path in folder.iterdir() if (match := re.fullmatch(r"(\d+)\.(jpg|json)", path.name))]
+    try:
+        files = [path.name for path in folder.iterdir()]
+    except OSError as error:
+        raise UserError(f"{folder}: cannot be listed ({error.strerror}); make the folder of root readable") from error
+    names = [match for name in files if (match := re.fullmatch(r"(\d+)\.(jpg|json)", name))]
     pictures = {match[1] for match in names if match[2] == "jpg"}
     annotations = {match[1] for match in names if match[2] == "json"}
     if not pictures & annotations:
@@ -123,7 +134,7 @@ def _check_all(folder: Path, stems: list[str], unpaired: dict[str, Path]) -> Non
     if unpaired:
         path = unpaired[min(unpaired, key=_number)]
         other = path.with_suffix(".json" if path.suffix == ".jpg" else ".jpg").name
-        raise UserError(f"{path} has no {other} beside it ({len(unpaired)} unpaired of its kind in all); {REMEDY}")
+        raise UserError(f"{path} has no {other} beside it ({len(unpaired)} unpaired files in all); {REMEDY}")
     problems = []
     for stem in stems:
         try:
@@ -237,12 +248,12 @@ def _read(annotation_path: Path, picture_path: Path) -> Sample:
     window = rows * np.array(WINDOW[::-1])  # width, height in source pixels
     corner = centre - window / 2
     scale = np.array((EYE.width, EYE.height)) / window
-    pitch, yaw = notes.head[0], notes.head[1] - 180.0
     gaze = notes.look * (1.0, -1.0, 1.0) / np.linalg.norm(notes.look)
     labels = {
         "gaze": gaze,
-        "head_pose": np.radians((pitch - 360.0 if pitch > 180.0 else pitch, yaw)),
+        "head_pose": head_angles(*np.radians(notes.head[:2])),
         # Source coordinates have pixel edges at integers, labels have pixel centres there: hence the half.
+        "pupil": ((iris.mean(0, keepdims=True) - corner) * scale - 0.5),
         "margin": (margin - corner) * scale - 0.5,
         "caruncle": (caruncle - corner) * scale - 0.5,
         "iris_outline": (iris - corner) * scale - 0.5,
@@ -251,6 +262,23 @@ def _read(annotation_path: Path, picture_path: Path) -> Sample:
     }
     image = _crop(grey, corner, window)[None]
     return Sample(image, {name: value.astype(np.float32) for name, value in labels.items()})
+
+
+def head_angles(pitch: float, yaw: float) -> np.ndarray:
+    """Pitch and yaw of the face in MPIIGaze's sense, from the camera's Unity Euler angles.
+
+    Unity turns a camera about x, then about y; the face looks along the world's +z. Seen from the camera (x right,
+    y up, z forward) that is ``(-sin yaw, cos yaw sin pitch, cos yaw cos pitch)``.
+
+    Args:
+        pitch: rad, positive when the camera looks down.
+        yaw: rad, pi when it looks straight at the face.
+
+    Returns:
+        ``(2,)`` rad, positive when the face looks up and to the image's left.
+    """
+    right, up, ahead = -np.sin(yaw), np.cos(yaw) * np.sin(pitch), np.cos(yaw) * np.cos(pitch)
+    return np.array((np.arcsin(up), np.arctan2(-right, -ahead)))
 
 
 def _crop(grey: np.ndarray, corner: np.ndarray, window: np.ndarray) -> np.ndarray:

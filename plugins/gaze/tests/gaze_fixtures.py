@@ -104,3 +104,9 @@ def write_day(path: Path, n: int, seed: int = 0) -> tuple[Tree, Tree]:
     path.parent.mkdir(parents=True, exist_ok=True)
     savemat(path, {"data": {"left": eyes[0], "right": eyes[1]}, "filenames": filenames})
     return eyes[0], eyes[1]
+
+
+def write_people(root: Path) -> None:
+    """Write ``p00`` .. ``p14`` below ``root``, one day of two samples an eye each."""
+    for person in range(15):
+        write_day(root / f"p{person:02d}" / "day01.mat", 2, seed=person)

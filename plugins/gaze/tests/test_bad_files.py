@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
-from gaze_fixtures import write_day, write_pair
-
-from synthreal.cli import main
+from gaze_fixtures import write_pair, write_people
 
 Case = Callable[[Path], str]
 
@@ -52,9 +50,7 @@ def missing_root(root: Path) -> str:
 
 
 def not_a_mat(root: Path) -> str:
-    for person in range(15):
-        (root / f"p{person:02d}").mkdir()
-        write_day(root / f"p{person:02d}" / "day01.mat", 1)
+    write_people(root)
     (root / "p00" / "day01.mat").write_bytes(np.arange(500, dtype=np.uint8).tobytes())
     return "day01.mat"
 
@@ -73,8 +69,7 @@ def test_bad_files_are_one_line_and_leave_nothing(
     case: Case,
     command: str,
     tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capfd: pytest.CaptureFixture[str],
+    cli: Callable[..., Any],
 ) -> None:
     root = tmp_path / "root"
     root.mkdir()
@@ -86,10 +81,5 @@ def test_bad_files_are_one_line_and_leave_nothing(
         "prepare": ["prepare", dataset, str(target), "--plugin", "gaze", "--set", f"root={root}"],
         "fit": ["fit", "--plugin", "gaze", "--run", str(target), "--set", source, "--set", "data.simulated.count=32"],
     }[command]
-    monkeypatch.setattr(sys, "argv", ["synthreal", *arguments])
-    with pytest.raises(SystemExit) as ended:
-        main()
-    out, err = capfd.readouterr()
-    assert (ended.value.code, out) == (2, "")
-    assert len(err.splitlines()) == 1 and offender in err and "Traceback" not in err
+    assert offender in cli(*arguments).complaint()
     assert not target.exists()

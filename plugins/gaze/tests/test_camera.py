@@ -1,15 +1,18 @@
 from __future__ import annotations
 
+import dataclasses
 from itertools import pairwise
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from synthreal import UserError
-from synthreal_gaze.camera import IDENTITIES, CameraOptions, Screen, camera, identities, people
+from synthreal_gaze.anatomy import Anatomy, Pose
+from synthreal_gaze.camera import IDENTITIES, TABLE_COLUMNS, CameraOptions, Screen, camera, identities, people
 from synthreal_gaze.dice import Dice
+from synthreal_gaze.eye import project
+from synthreal_gaze.face import Face, Light
+from synthreal_gaze.photograph import Look, Scene, photograph
 from synthreal_gaze.render import SimulatorOptions, simulator
 
 
@@ -38,11 +41,6 @@ def test_no_person_has_two_roles():
 
 def test_the_same_state_photographs_other_people_in_another_role():
     assert (draw(role="test")[0] - draw(role="real_labelled")[0]).abs().mean() > 0.02
-
-
-def test_an_unknown_role_is_named():
-    with pytest.raises(UserError, match="simulated"):
-        draw(role="simulated")
 
 
 def test_photographs_are_equalised_and_need_not_be():
@@ -96,8 +94,8 @@ def test_the_pupil_is_dark_in_photographs_too():
     assert image[torch.arange(512), 0, y, x][clear].median() < 0.1
 
 
-def test_gaze_is_spread_as_mpiigaze_people_spread_it(samples: Path):
-    with np.load(samples / "mpiigaze_gaze_angles_p01_p14.npz") as angles:
+def test_gaze_is_spread_as_mpiigaze_people_spread_it(samples):
+    with np.load(samples("mpiigaze_gaze_angles_p01_p14.npz")) as angles:
         real = np.rad2deg(np.concatenate([angles[name] for name in angles.files]))
     generator = torch.Generator().manual_seed(0)
     person = Dice(people(generator.device)[identities("test", 8192, generator)])
@@ -117,3 +115,31 @@ def test_the_camera_draws_the_same_people_on_a_gpu():
     assert batch.image.is_cuda
     assert torch.equal(people(torch.device("cuda")).cpu(), people(torch.device("cpu")))
     assert batch.image.flatten(1).std(1).mean().item() == pytest.approx(12**-0.5, abs=0.02)
+
+
+@pytest.mark.parametrize("name", Look.__dataclass_fields__)
+def test_every_part_of_a_persons_look_shows(name):
+    dice = Dice.roll(16, TABLE_COLUMNS, torch.Generator().manual_seed(0))
+    moment = Dice.roll(16, 44, torch.Generator().manual_seed(1))
+    look = Look.of(dice, glasses=1.0)
+    pose = Pose.of(moment, *Screen.of(dice).gaze(moment), head_deg=12.0, jitter_px=1.2)
+    anatomy, face, light = Anatomy.of(dice), Face.of(dice), Light.of(moment, 1.2, (0.35, 0.8))
+    eye, used = project(anatomy, pose), moment.used
+
+    def taken(look: Look) -> torch.Tensor:
+        moment.used = used
+        scene = Scene(eye, pose, face, look, light)
+        return photograph(scene, moment, torch.Generator().manual_seed(2), CameraOptions(equalise=False))
+
+    changed = dataclasses.replace(
+        look, **{name: -getattr(look, name) if name == "frame_tone" else 0.5 * getattr(look, name)}
+    )
+    assert (taken(look) - taken(changed)).abs().amax() > 0.02
+
+
+@pytest.mark.parametrize("draw_eyes", [lambda: draw(4), lambda: simulator(SimulatorOptions(), 4, torch.Generator())])
+def test_every_column_that_is_rolled_is_dealt(draw_eyes, monkeypatch):
+    rolled, roll = [], Dice.roll.__func__
+    monkeypatch.setattr(Dice, "roll", classmethod(lambda cls, *how: rolled.append(roll(cls, *how)) or rolled[-1]))
+    draw_eyes()
+    assert [dice.used for dice in rolled] == [dice.unit.shape[1] for dice in rolled]

@@ -53,16 +53,17 @@ def test_the_command_draws_a_sheet_and_prints_distances(folder, tmp_path, capsys
     assert sorted(path.name for path in tmp_path.iterdir()) == ["crops", "sheet.png"]
 
 
-@pytest.mark.parametrize("case", ["missing", "empty", "one", "n", "out"])
+@pytest.mark.parametrize("case", ["missing", "empty", "one", "n", "seed", "out"])
 def test_a_mistake_is_one_line_on_stderr(case, folder, tmp_path, capsys):
     (tmp_path / "empty").mkdir()
     (tmp_path / "one").mkdir()
     (folder / "01.png").rename(tmp_path / "one" / "01.png")
     where, more, named = {
         "missing": (tmp_path / "nowhere", [], "nowhere"),
-        "empty": (tmp_path / "empty", [], "empty"),
+        "empty": (tmp_path / "empty", [], "give a folder of eye photographs"),
         "one": (tmp_path / "one", [], "one"),
         "n": (folder, ["--n", "0"], "--n"),
+        "seed": (folder, ["--seed", "99999999999999999999"], "--seed"),
         "out": (folder, ["--out", str(tmp_path / "nowhere" / "sheet.png")], "nowhere"),
     }[case]
     assert main([str(where), *(more or ["--out", str(tmp_path / "sheet.png")])]) == 2
@@ -74,6 +75,6 @@ def test_a_mistake_is_one_line_on_stderr(case, folder, tmp_path, capsys):
 
 
 def test_the_camera_is_at_most_half_as_far_from_real_photographs(samples, tmp_path, capsys):
-    assert main([str(samples / "mpiigaze_unlabelled"), "--out", str(tmp_path / "sheet.png"), "--json"]) == 0
+    assert main([str(samples("mpiigaze_unlabelled")), "--out", str(tmp_path / "sheet.png"), "--json"]) == 0
     distance = json.loads(capsys.readouterr().out)["distance"]
-    assert distance["camera"]["mean"] < 0.4 * distance["simulator"]["mean"]
+    assert distance["camera"]["mean"] <= 0.5 * distance["simulator"]["mean"]

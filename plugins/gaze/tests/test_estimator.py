@@ -9,7 +9,7 @@ import torch
 from pydantic import ValidationError
 
 from synthreal import ImageSpec, UserError
-from synthreal_gaze.estimator import EVALUATOR, EstimatorOptions, build, loss, metrics
+from synthreal_gaze.estimator import EVALUATOR, EstimatorOptions, GazeNet, loss, metrics
 from synthreal_gaze.geometry import EYE, GAZE
 
 SMALL = EstimatorOptions(widths=(4, 4, 8, 16, 16), hidden=(64,))
@@ -17,7 +17,7 @@ SMALL = EstimatorOptions(widths=(4, 4, 8, 16, 16), hidden=(64,))
 
 def _parameters(options: EstimatorOptions) -> int:
     with torch.device("meta"):
-        return sum(parameter.numel() for parameter in build(options, EYE).parameters())
+        return sum(parameter.numel() for parameter in GazeNet(options, EYE).parameters())
 
 
 def test_the_papers_network_has_its_parameters() -> None:
@@ -31,9 +31,14 @@ def test_hidden_layers_may_start_at_the_flattened_features() -> None:
     assert _parameters(EstimatorOptions(hidden=())) == 212_656 + 9600 * 3 + 3
 
 
+def test_widths_and_hidden_size_the_network() -> None:
+    convolutions = 40 + 148 + 296 + 1168 + 2320
+    assert _parameters(SMALL) == convolutions + (16 * 5 * 10 * 64 + 64) + (64 * 3 + 3)
+
+
 def test_the_papers_maps_are_unpadded() -> None:
     with torch.device("meta"):
-        net, image = build(EstimatorOptions(), EYE), torch.empty(2, 1, 35, 55)
+        net, image = GazeNet(EstimatorOptions(), EYE), torch.empty(2, 1, 35, 55)
     shapes = []
     for layer in net.features:  # type: ignore[union-attr]
         image = layer(image)
@@ -45,12 +50,12 @@ def test_the_papers_maps_are_unpadded() -> None:
 @pytest.mark.parametrize(("height", "width"), [(35, 55), (36, 60), (19, 19), (64, 31)])
 def test_other_sizes_and_channels(height: int, width: int) -> None:
     image = ImageSpec(channels=3, height=height, width=width)
-    assert build(SMALL, image)(torch.rand(2, 3, height, width)).shape == (2, 3)
+    assert GazeNet(SMALL, image)(torch.rand(2, 3, height, width)).shape == (2, 3)
 
 
 def test_too_small_images_and_layers_are_refused() -> None:
     with pytest.raises(UserError, match="at least 19x19 px, not 18x55"):
-        build(SMALL, ImageSpec(channels=1, height=18, width=55))
+        GazeNet(SMALL, ImageSpec(channels=1, height=18, width=55))
     with pytest.raises(ValidationError):
         EstimatorOptions(hidden=(0,))
     with pytest.raises(ValidationError):
@@ -60,7 +65,7 @@ def test_too_small_images_and_layers_are_refused() -> None:
 def test_the_network_sees_grey_levels_not_standardised_images() -> None:
     """Half the contrast is another input: nothing in the judge hides the gap between the domains."""
     torch.manual_seed(0)
-    net, image = build(SMALL, EYE).eval(), torch.rand(4, 1, 35, 55)
+    net, image = GazeNet(SMALL, EYE).eval(), torch.rand(4, 1, 35, 55)
     assert (net(image) - net(0.5 + 0.5 * (image - 0.5))).std() > 0.1 * net(image).std()
     seen: list[torch.Tensor] = []
     net.features.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))  # type: ignore[union-attr]
@@ -71,7 +76,7 @@ def test_the_network_sees_grey_levels_not_standardised_images() -> None:
 def test_an_image_matters_from_the_start() -> None:
     """Layer after layer keeps the signal's size; torch's default would leave a hundredth of it."""
     torch.manual_seed(0)
-    net = build(EstimatorOptions(hidden=(1000,)), EYE)
+    net = GazeNet(EstimatorOptions(hidden=(1000,)), EYE)
     image = torch.rand(8, 1, 35, 55)
     features = net.features(2 * image - 1)  # type: ignore[operator]
     assert 0.3 < features.square().mean().sqrt() < 10
@@ -114,7 +119,7 @@ def test_it_learns_where_a_disc_looks() -> None:
     gaze = torch.cat(((place - torch.tensor([27.5, 17.5])) / 25, -torch.ones(128, 1)), dim=1)
     labels = {"gaze": gaze / gaze.norm(dim=1, keepdim=True)}
     torch.manual_seed(0)
-    net = build(SMALL, EYE)
+    net = GazeNet(SMALL, EYE)
     optimizer = torch.optim.Adam(net.parameters(), 3e-3)
     for _ in range(15):
         for part in torch.randperm(128, generator=generator).split(32):

@@ -1,11 +1,12 @@
 from __future__ import annotations
 
+import dataclasses
 import math
 
 import pytest
 import torch
 
-from synthreal_gaze.anatomy import Anatomy, Pose
+from synthreal_gaze.anatomy import Anatomy, Place, Pose
 from synthreal_gaze.dice import Dice
 from synthreal_gaze.eye import project
 from synthreal_gaze.face import Face, Light, margins, reflection, relief, shade
@@ -58,11 +59,16 @@ def test_margins_meet_outside_the_corners_and_agree_with_the_lids_inside():
     assert torch.equal(bottom[~outside], eye.opening[1][~outside])
 
 
-def test_a_light_at_the_camera_is_reflected_on_the_axis_of_the_gaze_and_one_aside_on_its_side():
-    zero = torch.zeros(1, 1, 1)
-    ahead = torch.tensor([[0.0, 0.0, -1.0]])
-    x, y = reflection(lit_from(0.0, 0.0), ahead, (zero, zero))
-    assert (x.item(), y.item()) == pytest.approx((0, 0), abs=1e-6)
-    x, y = reflection(lit_from(math.radians(60), 0.0), ahead, (zero, zero))
-    assert x.item() == pytest.approx(7.8 * math.sin(math.radians(30)), abs=1e-4)
-    assert y.item() == pytest.approx(0, abs=1e-6)
+@pytest.mark.parametrize("turn", [0.0, -0.4])
+def test_lights_are_reflected_on_the_cornea_wherever_the_head_turns_it(turn):
+    anatomy, pose = straight()
+    pose = dataclasses.replace(pose, head_yaw=torch.full((1, 1, 1), turn))
+    eye = project(anatomy, pose)
+    axis = eye.labels["pupil"][0, 0]
+    x, y = reflection(lit_from(0.0, 0.0), eye)
+    place = Place(pose)
+    shown = torch.stack(((place.cx + place.kx * x).squeeze(), (place.cy + place.ky * y).squeeze()))
+    assert torch.allclose(shown, axis, atol=1e-3)  # looking ahead: light, cornea and pupil on one line
+    aside, level = reflection(lit_from(math.radians(60), 0.0), eye)
+    assert (aside - x).item() == pytest.approx(7.8 * math.sin(math.radians(30)), abs=1e-4)
+    assert (level - y).item() == pytest.approx(0, abs=1e-6)

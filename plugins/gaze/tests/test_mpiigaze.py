@@ -8,20 +8,20 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
-from gaze_fixtures import write_day
+from gaze_fixtures import write_day, write_people
 from pydantic import ValidationError
 from scipy.io import loadmat, savemat
 from scipy.spatial.transform import Rotation
 
 from synthreal import Sample, UserError
-from synthreal_gaze.mpiigaze import LABELS, PERSONS, MPIIGazeOptions, RealRole, head_angles, mpiigaze
+from synthreal_gaze.geometry import RealRole
+from synthreal_gaze.mpiigaze import LABELS, PERSONS, MPIIGazeOptions, head_angles, mpiigaze
 
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
     """All fifteen persons, one day of two samples an eye each."""
-    for person in range(15):
-        write_day(tmp_path / "Data" / "Normalized" / f"p{person:02d}" / "day01.mat", 2, seed=person)
+    write_people(tmp_path / "Data" / "Normalized")
     return tmp_path
 
 
@@ -212,8 +212,8 @@ BROKEN: dict[str, tuple[Any, str]] = {
         "field data.left.image does not hold uint8 patches of",
     ),
     "not finite": (_edit("left", "gaze", lambda v: v * np.nan), "field data.left.gaze does not hold finite"),
-    "no direction": (_edit("left", "gaze", lambda v: v * 0), "field data.left holds samples without gaze direction"),
-    "unequal": (_edit("right", "pose", lambda v: v[:2]), "of unequal number"),
+    "no direction": (_edit("left", "gaze", lambda v: v * 0), "field data.left.gaze holds a vector of length 0"),
+    "unequal": (_edit("right", "pose", lambda v: v[:2]), "fields of data.right hold unequal numbers"),
 }
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
-from gaze_fixtures import write_day, write_pair
+from gaze_fixtures import write_pair, write_people
 
 import synthreal
 
@@ -52,13 +53,9 @@ def test_gaze_mpiigaze_is_the_paper(gaze: synthreal.Catalog) -> None:
 
 def test_gaze_mpiigaze_takes_two_steps_of_each_phase_on_files(gaze: synthreal.Catalog, tmp_path: Path) -> None:
     eyes, photographs = tmp_path / "eyes", tmp_path / "mpiigaze"
-    eyes.mkdir()
     for number in range(1, 5):
         write_pair(eyes, number)
-    for person in range(15):
-        folder = photographs / f"p{person:02d}"
-        folder.mkdir(parents=True)
-        write_day(folder / "day01.mat", 2, seed=person)
+    write_people(photographs)
     roles = ("real", "real_labelled", "validation", "test")
     difference = {
         "data": {"simulated": {"options": {"root": str(eyes)}}}
@@ -93,8 +90,10 @@ def test_the_gaze_recipe_end_to_end_in_short(gaze: synthreal.Catalog, tmp_path: 
     assert result["preservation"]["detector_error_px"] < 0.9  # exact labels reach the detector
 
 
-def test_photographs_of_a_folder_can_be_the_real_images(gaze: synthreal.Catalog, tmp_path: Path, samples: Path) -> None:
-    real = {"name": "folder", "options": {"root": str(samples / "mpiigaze_unlabelled")}}
+def test_photographs_of_a_folder_can_be_the_real_images(
+    gaze: synthreal.Catalog, tmp_path: Path, samples: Callable[[str], Path]
+) -> None:
+    real = {"name": "folder", "options": {"root": str(samples("mpiigaze_unlabelled"))}}
     difference = {
         "data": {"real": real, "simulated": {"count": 32}},
         "refiner": {"options": {"width": 4}},

@@ -38,6 +38,7 @@ def test_labels_are_those_announced(tmp_path: Path) -> None:
     for spec in LABELS:
         assert sample.labels[spec.name].shape == spec.shape
         assert sample.labels[spec.name].dtype == np.float32
+    np.testing.assert_allclose(sample.labels["pupil"], sample.labels["iris_outline"].mean(0, keepdims=True), atol=1e-4)
     assert sample.labels["pupil_size"] == pytest.approx(-0.03127146)
     assert sample.labels["iris_size"] == pytest.approx(0.9434691)
 
@@ -50,9 +51,15 @@ def test_gaze_goes_to_mpiigaze_axes_with_y_down(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("written", "pitch_yaw_deg"), [((351.3264, 186.0421), (-8.6736, 6.0421)), ((12.5, 140.0), (12.5, -40.0))]
+    ("written", "pitch_yaw_deg"),
+    [
+        ((0.0, 180.0), (0.0, 0.0)),
+        ((351.3264, 180.0), (8.6736, 0.0)),  # the camera looks up, so the face looks over it
+        ((0.0, 210.0), (0.0, -30.0)),
+        ((12.5, 140.0), (-9.5438, 40.6782)),
+    ],
 )
-def test_head_pose_is_zero_when_frontal(
+def test_head_pose_is_the_faces_direction_in_the_image(
     tmp_path: Path, written: tuple[float, float], pitch_yaw_deg: tuple[float, float]
 ) -> None:
     write_pair(tmp_path, 1, annotation(head=written))
@@ -122,6 +129,18 @@ def test_missing_root_and_empty_folder(tmp_path: Path) -> None:
     message = _error(tmp_path, skip_broken=True)
     assert "no UnityEyes pair" in message
     assert "1 json" in message
+
+
+def test_a_home_folder_is_found_and_an_unlistable_one_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_pair(tmp_path / "eyes", 1)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert len(_samples(Path("~/eyes"))) == 1
+
+    def refused(self: Path) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "iterdir", refused)
+    assert "eyes: cannot be listed (Permission denied)" in _error(tmp_path / "eyes")
 
 
 @pytest.mark.parametrize("lost", ["jpg", "json"])
@@ -224,8 +243,8 @@ def test_nothing_readable_is_an_error_even_when_skipping(tmp_path: Path) -> None
         next(items)
 
 
-def test_fixtures_have_the_bytes_of_the_simulator(samples: Path) -> None:
-    text = (samples / "unityeyes" / "100.json").read_bytes().decode()
+def test_fixtures_have_the_bytes_of_the_simulator(samples: Callable[[str], Path]) -> None:
+    text = samples("unityeyes/100.json").read_bytes().decode()
     tree = json.loads(text)
     assert simple_json(tree) == text
     assert list(tree) == list(annotation())
@@ -235,9 +254,11 @@ def test_fixtures_have_the_bytes_of_the_simulator(samples: Path) -> None:
             assert len(value) == len(tree[key])
 
 
-def test_real_sample_shows_the_iris_where_the_labels_say(samples: Path) -> None:
-    sample = _samples(samples / "unityeyes")[0]
+def test_real_sample_shows_the_iris_where_the_labels_say(samples: Callable[[str], Path]) -> None:
+    sample = _samples(samples("unityeyes"))[0]
     np.testing.assert_allclose(sample.labels["gaze"], (0.6337, -0.3779, -0.6750), atol=1e-4)
+    # The face on the picture is turned to the right: its far corner is the outer one, and the eye follows.
+    np.testing.assert_allclose(np.degrees(sample.labels["head_pose"]), (4.03, -30.98), atol=0.01)
     outline, margin = sample.labels["iris_outline"], sample.labels["margin"]
     shift = outline.mean(0) - (margin.min(0) + margin.max(0)) / 2
     assert shift @ sample.labels["gaze"][:2] > 0.9 * np.linalg.norm(shift) * np.linalg.norm(sample.labels["gaze"][:2])
