@@ -19,7 +19,7 @@ $(VENV)/.stamp: pyproject.toml plugins/gaze/pyproject.toml constraints.txt
 	touch $@
 
 demo: install
-	$(PY) -m synthreal fit --plugin gaze --run $(RUN)
+	$(PY) -m synthreal fit --plugin gaze --run $(RUN) $(if $(wildcard $(RUN)/config.toml),--resume)
 	$(PY) -m synthreal evaluate $(RUN)
 	@echo "pictures (simulated | refined | real): $(RUN)/sheets"
 

@@ -1,13 +1,36 @@
-"""Fixtures for the tests of the library and of its plugins: one thread, and the real samples."""
+"""Fixtures for the tests of the library and of its plugins: one thread, the real samples, the command line."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 import torch
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a command ended."""
+
+    code: int
+    out: str
+    err: str
+
+    def ok(self) -> Ended:
+        """Itself, when the command succeeded."""
+        assert self.code == 0, self
+        return self
+
+    def complaint(self) -> str:
+        """The one line that tells a user's mistake."""
+        assert self.code == 2, self
+        assert self.out == "", self
+        assert self.err.startswith("synthreal: ") and self.err.endswith("\n") and self.err.count("\n") == 1, self
+        return self.err.strip()
 
 
 @pytest.fixture(autouse=True)
@@ -21,9 +44,29 @@ def one_thread() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def samples() -> Path:
-    """The folder of real samples; tests that need it are skipped where there is none."""
+def samples() -> Callable[[str], Path]:
+    """``samples("unityeyes/100.json")``: a real sample; the test is skipped where there is none."""
     folder = Path(os.environ.get("SYNTHREAL_SAMPLES", Path(__file__).parents[1] / "shared" / "data"))
-    if not folder.is_dir():
-        pytest.skip("no real samples; set SYNTHREAL_SAMPLES")
-    return folder
+
+    def find(name: str) -> Path:
+        if not (folder / name).exists():
+            pytest.skip(f"no real sample {name}; set SYNTHREAL_SAMPLES")
+        return folder / name
+
+    return find
+
+
+@pytest.fixture
+def cli(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Callable[..., Ended]:
+    """``cli("fit", "--plugin", ...)``: the real command line, in this process."""
+    from synthreal.cli import main
+
+    def run(*arguments: object) -> Ended:
+        monkeypatch.setattr(sys, "argv", ["synthreal", *map(str, arguments)])
+        capfd.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            main()
+        out, err = capfd.readouterr()
+        return Ended(int(ended.value.code or 0), out, err)
+
+    return run

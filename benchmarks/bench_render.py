@@ -34,7 +34,7 @@ def measure(spec: synthreal.DatasetSpec, device: torch.device, repeats: int) -> 
 
 
 def main() -> None:
-    """Measure, print a table and write JSON."""
+    """Measure, print a table and JSON, write the JSON where asked."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--threads", type=int, default=1)
@@ -58,11 +58,19 @@ def main() -> None:
             }
         )
         print(f"{name:20} {rows[-1]['images_per_second']:10.0f} images/s  ({min(rates):.0f} to {max(rates):.0f})")
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
+    commit = subprocess.run(
+        ["git", "rev-parse", "--short", "HEAD"],
+        cwd=Path(__file__).parent,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     where = torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
     result = {"machine": {"device": where, "torch": torch.__version__, "commit": commit.stdout.strip()}, "rows": rows}
+    text = json.dumps(result, indent=2)
+    print(text)
     if arguments.json is not None:
-        arguments.json.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+        arguments.json.write_text(text + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

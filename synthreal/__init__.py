@@ -63,7 +63,7 @@ if TYPE_CHECKING:
     from synthreal.run.quality import sliced_wasserstein as sliced_wasserstein
     from synthreal.run.refine import refine_pack as refine_pack
     from synthreal.run.report import Report as Report
-    from synthreal.run.sheet import contact_sheet as contact_sheet
+    from synthreal.run.sheet import save_sheet as save_sheet
     from synthreal.spec import (
         Batch as Batch,
     )
@@ -126,13 +126,13 @@ _HOME = {
     "SourceConfig": "synthreal.config",
     "UserError": "synthreal.errors",
     "configure": "synthreal.hooks.resolve",
-    "contact_sheet": "synthreal.run.sheet",
     "evaluate": "synthreal.run.evaluate",
     "fit": "synthreal.run.fit",
     "hookimpl": "synthreal.hooks.hookspecs",
     "plugin_manager": "synthreal.hooks.catalog",
     "prepare": "synthreal.run.prepare",
     "refine_pack": "synthreal.run.refine",
+    "save_sheet": "synthreal.run.sheet",
     "sliced_wasserstein": "synthreal.run.quality",
     "steps": "synthreal.run.fit",
     "write_pack": "synthreal.data.writer",

@@ -1,9 +1,8 @@
-"""Fixtures of the library's tests: the device, a seeded generator on it, the toy domain and the command line."""
+"""Fixtures of the library's tests: the device, a seeded generator on it and the toy domain."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -12,7 +11,7 @@ import torch
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))  # tests may `import toy` and `import quick` however pytest was started
 
-from quick import TOY, Ended, fit_toy  # noqa: E402
+from quick import TOY, fit_toy  # noqa: E402
 
 from synthreal.hooks.catalog import Catalog  # noqa: E402
 
@@ -43,19 +42,3 @@ def toy_run(toy: Catalog, tmp_path_factory: pytest.TempPathFactory) -> Path:
     run_dir = tmp_path_factory.mktemp("toy") / "run"
     fit_toy(toy, run_dir)
     return run_dir
-
-
-@pytest.fixture
-def cli(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Callable[..., Ended]:
-    """``cli("fit", "--plugin", ...)``: the real command line, in this process."""
-    from synthreal.cli import main
-
-    def run(*arguments: object) -> Ended:
-        monkeypatch.setattr(sys, "argv", ["synthreal", *map(str, arguments)])
-        capfd.readouterr()
-        with pytest.raises(SystemExit) as ended:
-            main()
-        out, err = capfd.readouterr()
-        return Ended(int(ended.value.code or 0), out, err)
-
-    return run

@@ -1,8 +1,7 @@
-"""Short runs of the toy domain, and how commands end."""
+"""Short runs of the toy domain."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -74,24 +73,3 @@ def same(one: Any, other: Any) -> bool:
     if isinstance(one, list | tuple):
         return len(one) == len(other) and all(map(same, one, other))
     return bool(one == other)
-
-
-@dataclass(frozen=True)
-class Ended:
-    """How a command ended."""
-
-    code: int
-    out: str
-    err: str
-
-    def ok(self) -> Ended:
-        """Itself, when the command succeeded."""
-        assert self.code == 0, self
-        return self
-
-    def complaint(self) -> str:
-        """The one line that tells a user's mistake."""
-        assert self.code == 2, self
-        assert self.out == "", self
-        assert self.err.startswith("synthreal: ") and self.err.endswith("\n") and self.err.count("\n") == 1, self
-        return self.err.strip()

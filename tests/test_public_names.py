@@ -14,8 +14,8 @@ import synthreal
 NAMES = """
 AdamConfig Batch Catalog ComponentConfig DataConfig DatasetSpec EvaluationConfig EvaluatorSpec FeatureConfig FeatureSpec
 HistoryConfig ImageSpec LabelSpec LossConfig NetworkSpec OptimizerConfig Options Pack Refine Report RunConfig
-RuntimeConfig SGDConfig Sample ScheduleConfig Skipped SourceConfig UserError configure contact_sheet evaluate fit
-hookimpl plugin_manager prepare refine_pack sliced_wasserstein steps write_pack
+RuntimeConfig SGDConfig Sample ScheduleConfig Skipped SourceConfig UserError configure evaluate fit
+hookimpl plugin_manager prepare refine_pack save_sheet sliced_wasserstein steps write_pack
 """.split()
 
 

@@ -20,9 +20,7 @@ from synthreal.cli import app
 from synthreal.hooks import hookspecs
 
 ROOT = Path(__file__).resolve().parent.parent
-DOCUMENTS = sorted(
-    path for pattern in ("*.md", "plugins/*.md", "plugins/*/*.md", "examples/*.md") for path in ROOT.glob(pattern)
-)
+DOCUMENTS = sorted(path for pattern in ("*.md", "plugins/*.md", "plugins/*/*.md") for path in ROOT.glob(pattern))
 COMMANDS = typer.main.get_command(app).commands
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
@@ -74,6 +72,14 @@ def test_python_blocks_run(workplace, cli, text):
         short = "schedule={refiner_steps=1, discriminator_steps=0, steps=1, batch=4}"
         cli("fit", "--plugin", "domain.py", "--run", "run", "--set", short, "--set", "history.size=8").ok()
         assert (workplace / "run/refiner.safetensors").is_file()
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "examples").glob("*.toml")), ids=shown)
+def test_example_configurations_work_as_their_first_lines_say(path, cli, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    (command,) = re.findall(r"^#\s+(synthreal .*)$", path.read_text(encoding="utf-8"), re.MULTILINE)
+    assert f"--config {shown(path)}" in command
+    test_command_lines_work(command, cli)
 
 
 def parsed(words: list[str]) -> None:

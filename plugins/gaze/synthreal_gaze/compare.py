@@ -17,7 +17,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from synthreal import Catalog, Pack, UserError, contact_sheet, prepare, sliced_wasserstein
+from synthreal import Catalog, Pack, UserError, prepare, save_sheet, sliced_wasserstein
 from synthreal_gaze.camera import CameraOptions, camera
 from synthreal_gaze.render import SimulatorOptions, simulator
 
@@ -48,6 +48,8 @@ def photographs(folder: Path) -> tuple[Tensor, int]:
     """
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder; give a folder of eye photographs")
+    if not any(path.is_file() for path in folder.rglob("*")):
+        raise UserError(f"{folder}: an empty folder; give a folder of eye photographs")
     with tempfile.TemporaryDirectory() as scratch:
         settings = [f"root={json.dumps(str(folder))}"]
         summary = prepare(Catalog.of(("gaze",)), "folder", Path(scratch, "photographs.h5"), settings=settings)
@@ -75,22 +77,15 @@ def compare(folder: Path, seed: int = 0) -> Comparison:
     return Comparison({**drawn, "photographs": shuffled}, levels, skipped)
 
 
-def save_sheet(result: Comparison, path: Path, n: int) -> None:
-    """Write the first ``n`` images of each kind, in captioned rows that alternate between the kinds, as PNG."""
+def rows_of(result: Comparison, n: int) -> list[tuple[str, Tensor]]:
+    """The first ``n`` images of each kind, enlarged, in captioned rows that alternate between the kinds."""
     rows = []
     for start in range(0, n, COLUMNS):
         for kind, image in result.images.items():
             shown = image[start : min(start + COLUMNS, n)]
             if len(shown):
                 rows.append((kind, shown.repeat_interleave(ENLARGE, 2).repeat_interleave(ENLARGE, 3)))
-    partial = path.with_name(path.name + ".partial")
-    try:
-        contact_sheet(rows).save(partial, format="PNG")
-        partial.replace(path)
-    except OSError as error:
-        raise UserError(f"{path}: cannot be written ({error.strerror}); choose another --out") from error
-    finally:
-        partial.unlink(missing_ok=True)
+    return rows
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -105,10 +100,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         if given.n < 1:
             raise UserError(f"--n is {given.n}; show at least 1 image of each kind")
+        if not 0 <= given.seed < 2**31:
+            raise UserError(f"--seed is {given.seed}; give one of 0 .. 2147483647")
         if not given.out.parent.is_dir():
             raise UserError(f"{given.out.parent}: no such folder; choose another --out")
         result = compare(given.folder, given.seed)
-        save_sheet(result, given.out, given.n)
+        save_sheet(given.out, rows_of(result, given.n))
     except UserError as error:
         print(error, file=sys.stderr)
         return 2

@@ -56,7 +56,10 @@ class GazeNet(nn.Module):
         super().__init__()
         height, width = (_remaining(side) for side in (image.height, image.width))
         if height < 1 or width < 1:
-            raise UserError(f"the gaze estimator needs images of at least 19x19 px, not {image.height}x{image.width}")
+            raise UserError(
+                f"the gaze estimator needs images of at least 19x19 px, not {image.height}x{image.width}; "
+                "use larger ones, or evaluation.evaluator=none"
+            )
         a, b, c, d, e = options.widths
         self.features = nn.Sequential(
             *_conv(image.channels, a),
@@ -77,8 +80,8 @@ class GazeNet(nn.Module):
         for layer in self.modules():
             if isinstance(layer, nn.Conv2d | nn.Linear):
                 nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
-                if layer.bias is not None:
-                    nn.init.zeros_(layer.bias)
+                assert layer.bias is not None
+                nn.init.zeros_(layer.bias)
         nn.init.normal_(last.weight, std=0.01)
 
     def forward(self, image: Tensor) -> Tensor:
@@ -94,11 +97,6 @@ def _conv(channels: int, maps: int) -> tuple[nn.Module, nn.Module]:
 def _remaining(side: int) -> int:
     """What remains of a side of the image after all convolutions and poolings."""
     return ((side - 6 - 3) // 2 + 1 - 4) // 2
-
-
-def build(options: EstimatorOptions, image: ImageSpec) -> nn.Module:
-    """A fresh gaze network for images of the given spec; raises ``UserError`` where they are too small."""
-    return GazeNet(options, image)
 
 
 def loss(pred: Tensor, labels: Mapping[str, Tensor]) -> Tensor:
@@ -130,7 +128,7 @@ EVALUATOR = EvaluatorSpec(
     name="gaze",
     requires=(GAZE,),
     options=EstimatorOptions,
-    build=build,
+    build=GazeNet,
     loss=loss,
     metrics=metrics,
     primary="error_deg",
