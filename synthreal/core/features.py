@@ -13,36 +13,6 @@ import torch
 from torch import Tensor, nn
 
 
-class Gradients(nn.Module):
-    """Image derivatives by Sobel filters: ``(B, C, H, W) -> (B, 2C, H, W)``, x then y for each channel."""
-
-    kernel: Tensor
-
-    def __init__(self) -> None:
-        super().__init__()
-        from kornia.filters import get_spatial_gradient_kernel2d
-        from kornia.filters.kernels import normalize_kernel2d
-
-        # A buffer, because kornia's spatial_gradient copies its kernel from the host at every call.
-        kernel = normalize_kernel2d(get_spatial_gradient_kernel2d("sobel", 1))
-        self.register_buffer("kernel", kernel, persistent=False)
-
-    def forward(self, image: Tensor) -> Tensor:
-        """``(B, C, H, W) -> (B, 2C, H, W)``."""
-        from kornia.filters import filter2d
-
-        derivatives = [filter2d(image, kernel[None], border_type="replicate") for kernel in self.kernel]
-        return torch.stack(derivatives, dim=2).flatten(1, 2)
-
-
-class ChannelMean(nn.Module):
-    """The mean over channels, so that colour is free to change: ``(B, C, H, W) -> (B, 1, H, W)``."""
-
-    def forward(self, image: Tensor) -> Tensor:
-        """``(B, C, H, W) -> (B, 1, H, W)``."""
-        return image.mean(dim=1, keepdim=True)
-
-
 class Blur(nn.Module):
     """A Gaussian blur, so that texture finer than ``sigma`` pixels is free to change."""
 
@@ -56,6 +26,42 @@ class Blur(nn.Module):
         from kornia.filters import gaussian_blur2d
 
         return gaussian_blur2d(image, (self.side, self.side), (self.sigma, self.sigma), border_type="replicate")
+
+
+class Gradients(nn.Module):
+    """Image derivatives by Sobel filters: ``(B, C, H, W) -> (B, 2C, H, W)``, x then y for each channel.
+
+    With ``sigma`` > 0 the image is blurred first (derivatives of a Gaussian): edges must stay where they are, while
+    grain, sharpness and everything else finer than ``sigma`` pixels is free to change.
+    """
+
+    kernel: Tensor
+
+    def __init__(self, sigma: float = 0.0) -> None:
+        super().__init__()
+        from kornia.filters import get_spatial_gradient_kernel2d
+        from kornia.filters.kernels import normalize_kernel2d
+
+        self.blur = Blur(sigma) if sigma > 0 else nn.Identity()
+        # A buffer, because kornia's spatial_gradient copies its kernel from the host at every call.
+        kernel = normalize_kernel2d(get_spatial_gradient_kernel2d("sobel", 1))
+        self.register_buffer("kernel", kernel, persistent=False)
+
+    def forward(self, image: Tensor) -> Tensor:
+        """``(B, C, H, W) -> (B, 2C, H, W)``."""
+        from kornia.filters import filter2d
+
+        smooth = self.blur(image)
+        derivatives = [filter2d(smooth, kernel[None], border_type="replicate") for kernel in self.kernel]
+        return torch.stack(derivatives, dim=2).flatten(1, 2)
+
+
+class ChannelMean(nn.Module):
+    """The mean over channels, so that colour is free to change: ``(B, C, H, W) -> (B, 1, H, W)``."""
+
+    def forward(self, image: Tensor) -> Tensor:
+        """``(B, C, H, W) -> (B, 1, H, W)``."""
+        return image.mean(dim=1, keepdim=True)
 
 
 class Laplacian(nn.Module):

@@ -44,6 +44,12 @@ class BlurOptions(Options):
     sigma: float = Field(default=1.0, gt=0, description="Standard deviation in pixels.")
 
 
+class GradientsOptions(Options):
+    """Image derivatives."""
+
+    sigma: float = Field(default=0.0, ge=0, description="Standard deviation of a blur before them, px; 0 for none.")
+
+
 class LaplacianOptions(Options):
     """Laplacian."""
 
@@ -120,7 +126,7 @@ def synthreal_features() -> Iterable[FeatureSpec]:
 
     return (
         FeatureSpec(name="identity", build=plain(nn.Identity)),
-        FeatureSpec(name="gradients", build=plain(Gradients)),
+        FeatureSpec(name="gradients", options=GradientsOptions, build=lambda options, image: Gradients(options.sigma)),
         FeatureSpec(name="channel-mean", build=plain(ChannelMean)),
         FeatureSpec(name="blur", options=BlurOptions, build=lambda options, image: Blur(options.sigma)),
         FeatureSpec(name="laplacian", options=LaplacianOptions, build=lambda options, image: Laplacian(options.kernel)),

@@ -50,13 +50,18 @@ def gaussian_kernel(sigma: float) -> np.ndarray:
     return np.outer(line, line)
 
 
+def blurred(image: np.ndarray, sigma: float) -> np.ndarray:
+    return each_channel(image, gaussian_kernel(sigma))
+
+
 ORACLES = [
     ("identity", {}, lambda image: image),
     ("gradients", {}, lambda image: each_channel(image, SOBEL, SOBEL.T)),
+    ("gradients", {"sigma": 1.2}, lambda image: each_channel(blurred(image, 1.2), SOBEL, SOBEL.T)),
     ("channel-mean", {}, lambda image: np.stack([[(one[0] + one[1]) / 2] for one in image])),
-    ("blur", {}, lambda image: each_channel(image, gaussian_kernel(1.0))),
-    ("blur", {"sigma": 0.2}, lambda image: each_channel(image, gaussian_kernel(0.2))),
-    ("blur", {"sigma": 1.7}, lambda image: each_channel(image, gaussian_kernel(1.7))),
+    ("blur", {}, lambda image: blurred(image, 1.0)),
+    ("blur", {"sigma": 0.2}, lambda image: blurred(image, 0.2)),
+    ("blur", {"sigma": 1.7}, lambda image: blurred(image, 1.7)),
     ("laplacian", {}, lambda image: each_channel(image, laplacian_kernel(3))),
     ("laplacian", {"kernel": 5}, lambda image: each_channel(image, laplacian_kernel(5))),
 ]

@@ -16,7 +16,7 @@ from synthreal.errors import UserError
 from synthreal.hooks import builtin
 from synthreal.hooks.catalog import Catalog, typed
 from synthreal.run.prepare import prepare
-from synthreal.spec import ImageSpec
+from synthreal.spec import ImageSpec, Options
 
 CORE = Catalog.of(())
 IMAGE = ImageSpec(channels=1, height=12, width=16)
@@ -54,6 +54,7 @@ CASES = {
     ("discriminator", "local", "layers"): (layers(), layers(maps=5)),
     ("discriminator", "global", "layers"): (layers(), layers(maps=5)),
     ("features", "blur", "sigma"): ({}, {"sigma": 2.0}),
+    ("features", "gradients", "sigma"): ({}, {"sigma": 2.0}),
     ("features", "laplacian", "kernel"): ({}, {"kernel": 5}),
     ("features", "learned", "path"): ({"path": "ONE"}, {"path": "TWO"}),
     ("datasets", "folder", "root"): ({"root": "ONE"}, {"root": "TWO"}),
@@ -71,8 +72,9 @@ def all_options():
 
 def test_every_option_has_a_case_and_a_description():
     assert set(CASES) == all_options()
-    for options in (builtin.RefinerOptions, builtin.DiscriminatorOptions, builtin.BlurOptions, builtin.LaplacianOptions,
-                    builtin.LearnedOptions, builtin.FolderOptions, builtin.PackOptions, Layer):  # fmt: skip
+    models = [value for value in vars(builtin).values() if isinstance(value, type) and issubclass(value, Options)]
+    assert len(models) >= 8
+    for options in [*models, Layer]:
         assert all(field.description for field in options.model_fields.values())
 
 
