@@ -103,23 +103,16 @@ def fit(
     from synthreal.run.checkpoint import checkpoints
     from synthreal.run.fit import fit as train
     from synthreal.run.progress import training
-    from synthreal.settings import parse_settings, read_toml
     from synthreal.transform import read_config
 
-    differences = ([read_toml(config)] if config else []) + parse_settings(settings or ())
-    if resume and recipe is None and run is not None:
-        stored = read_config(run)
+    run_dir = run or Path("runs") / _catalog(plugin).recipe(recipe).recipe
+    if resume and recipe is None:
+        stored = read_config(run_dir)
         catalog = _catalog(plugin or list(stored.plugins))
-        resolved = stored.changed(*differences, source=_source(config, settings))
+        resolved = stored.changed(*_differences(config, settings), source=_source(config, settings))
     else:
         catalog = _catalog(plugin)
         resolved = _configured(catalog, recipe, config, settings)
-    run_dir = run or Path("runs") / resolved.recipe
-    if resume and run is None:
-        from synthreal.run.directory import holds_run
-
-        if not holds_run(run_dir):
-            raise UserError(f"{run_dir}: no run to resume; fit without --resume, or name it with --run")
     try:
         with training(resolved.schedule.total) as on_report:
             last = train(resolved, catalog, run_dir, resume=resume, on_report=on_report)
@@ -218,10 +211,16 @@ def _catalog(names: list[str] | None) -> Catalog:
 
 def _configured(catalog: Catalog, recipe: str | None, config: Path | None, settings: list[str] | None) -> RunConfig:
     from synthreal.hooks.resolve import configure
-    from synthreal.settings import parse_settings, read_toml
 
-    differences = ([read_toml(config)] if config else []) + parse_settings(settings or ())
-    return configure(catalog, *differences, recipe=recipe, source=_source(config, settings))
+    return configure(catalog, *_differences(config, settings), recipe=recipe, source=_source(config, settings))
+
+
+def _differences(config: Path | None, settings: list[str] | None) -> list[dict[str, Any]]:
+    """The file's, then each setting's; a run's own config.toml will do as a file."""
+    from synthreal.settings import parse_settings
+    from synthreal.transform import read_tree
+
+    return ([read_tree(config)] if config else []) + parse_settings(settings or ())
 
 
 def _source(config: Path | None, settings: list[str] | None) -> str:

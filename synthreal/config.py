@@ -6,7 +6,6 @@ written and read as the string ``"none"``. Every error names the dotted path and
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
@@ -127,7 +126,7 @@ def _optimizer(value: Any) -> Any:
     return {"name": "adam", **value} if isinstance(value, Mapping) else _named(value)
 
 
-Optimizer = Annotated[SGDConfig | AdamConfig, Field(discriminator="name")]
+Optimizer = Annotated[Annotated[SGDConfig | AdamConfig, Field(discriminator="name")], BeforeValidator(_optimizer)]
 
 
 class OptimizerConfig(_Frozen):
@@ -171,12 +170,12 @@ class RuntimeConfig(_Frozen):
 class RunConfig(_Frozen):
     """A complete run."""
 
-    recipe: str = Field(default="", description="The recipe this configuration started from.")
+    recipe: str = Field(default="", description="The recipe this configuration started from; chosen with --recipe.")
     plugins: tuple[str, ...] = Field(
-        default=(), description="Plugins that are loaded: names, modules or paths of files."
+        default=(), description="Plugins that are loaded: names, modules or files; chosen with --plugin."
     )
     image: ImageSpec | None = Field(
-        default=None, description="What every image is; none takes the simulated data set's."
+        default=None, description="What every image is; none takes that of the first data set that says so."
     )
     data: DataConfig = Field(description="Data sets by role.")
     refiner: Component = Field(default=ComponentConfig(name="resnet"), description="R.")
@@ -213,30 +212,23 @@ class RunConfig(_Frozen):
     def from_tree(cls, tree: Mapping[str, Any], *, source: str = "config") -> RunConfig:
         """Validate nested dictionaries. Raises ``UserError`` with the dotted path of the first offender."""
         try:
-            return cls.model_validate(_with_default_optimizer(tree))
+            return cls.model_validate(tree)
         except ValidationError as error:
             raise UserError(f"{source}: {explain(error, cls, tree)}") from None
 
     def changed(self, *differences: Mapping[str, Any], source: str = "config") -> RunConfig:
-        """This configuration with nested differences laid over it, later ones winning."""
+        """This configuration with nested differences laid over it, later ones winning.
+
+        ``recipe`` and ``plugins`` say where it comes from: a difference may repeat them, not change them.
+        """
         tree: Mapping[str, Any] = self.tree()
         for difference in differences:
-            _refuse_unknown(difference, source)
             tree = overlay(tree, from_none(difference))
-        return RunConfig.from_tree(tree, source=source)
-
-
-def _refuse_unknown(difference: Mapping[str, Any], source: str) -> None:
-    unknown = [key for key in difference if key not in RunConfig.model_fields]
-    if unknown:
-        near = difflib.get_close_matches(unknown[0], list(RunConfig.model_fields), n=1)
-        hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(RunConfig.model_fields)}"
-        raise UserError(f"{source}: {unknown[0]}: no such setting; {hint}")
-
-
-def _with_default_optimizer(tree: Mapping[str, Any]) -> Mapping[str, Any]:
-    optimizer = tree.get("optimizer")
-    if not isinstance(optimizer, Mapping):
-        return tree
-    players = {k: _optimizer(v) if k in ("refiner", "discriminator") else v for k, v in optimizer.items()}
-    return {**tree, "optimizer": players}
+        changed = RunConfig.from_tree(tree, source=source)
+        for name, option in (("recipe", "--recipe"), ("plugins", "--plugin")):
+            before, after = getattr(self, name), getattr(changed, name)
+            if before != after:
+                raise UserError(
+                    f"{source}: {name} is {before!r} here and cannot become {after!r}; choose with {option}"
+                )
+        return changed

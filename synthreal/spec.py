@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import AfterValidator, BaseModel, ConfigDict
 
 from synthreal.errors import UserError
 
@@ -24,6 +24,8 @@ Role = Literal["simulated", "real", "real_labelled", "validation", "test"]
 Part = Literal["refiner", "discriminator"]
 StoredDtype = Literal["uint8", "uint16", "float16"]
 
+Colormap = Literal["viridis"]
+
 ROLES: tuple[Role, ...] = get_args(Role)
 PARTS: tuple[Part, ...] = get_args(Part)
 
@@ -32,6 +34,15 @@ class Options(BaseModel):
     """Base of every component's options: frozen, unknown keys refused. Without fields it means "no options"."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+def _odd(side: int) -> int:
+    if side % 2 == 0:
+        raise ValueError("must be odd, so that it has a middle")
+    return side
+
+
+OddSide = Annotated[int, AfterValidator(_odd)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,7 +67,7 @@ class ImageSpec:
     meaning: str = ""
     background: float | None = None
     invalid: float | None = None
-    colormap: str | None = None
+    colormap: Colormap | None = None
 
     __pydantic_config__ = ConfigDict(extra="forbid")
 
@@ -65,6 +76,14 @@ class ImageSpec:
             raise UserError(f"ImageSpec.channels is {self.channels}; images have 1 to 4 channels")
         if self.height < 1 or self.width < 1:
             raise UserError(f"ImageSpec is {self.height}x{self.width} px; both sides must be at least 1")
+        if self.dtype not in get_args(StoredDtype):
+            raise UserError(f"ImageSpec.dtype is {self.dtype!r}; images are {', '.join(get_args(StoredDtype))}")
+        if self.colormap is not None and self.colormap not in get_args(Colormap):
+            raise UserError(f"ImageSpec.colormap is {self.colormap!r}; choose {', '.join(get_args(Colormap))} or none")
+        for name in ("background", "invalid"):
+            value = getattr(self, name)
+            if value is not None and not 0 <= value <= 1:
+                raise UserError(f"ImageSpec.{name} is {value}; it is a value in [0, 1], or none")
 
     @property
     def shape(self) -> tuple[int, int, int]:

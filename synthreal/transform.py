@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import safetensors
 import safetensors.torch
@@ -70,8 +71,7 @@ class Refine(nn.Module):
         """
         folder = Path(run)
         config = read_config(folder)
-        if config.image is None:
-            raise UserError(f"{folder / CONFIG}: image is none; it must say what the refiner's images are")
+        assert config.image is not None, "read_config() sees to it"
         place = device_of(device)
         builtin = Catalog.of(())
         catalog = builtin if ("refiner", config.refiner.name) in builtin.networks else Catalog.of(config.plugins)
@@ -108,9 +108,17 @@ def read_config(folder: Path) -> RunConfig:
     path = folder / CONFIG
     if not path.is_file():
         raise UserError(f"{folder}: holds no run (no {CONFIG}); give the folder that synthreal fit wrote")
+    config = RunConfig.from_tree(read_tree(path), source=str(path))
+    if config.image is None:
+        raise UserError(f"{path}: image is none; it must say what the refiner's images are")
+    return config
+
+
+def read_tree(path: Path) -> dict[str, Any]:
+    """The settings in a TOML file, without the versions that a run's config.toml records beside them."""
     tree = read_toml(path)
     tree.pop("versions", None)
-    return RunConfig.from_tree(tree, source=str(path))
+    return tree
 
 
 def write_weights(folder: Path, refiner: nn.Module, *, step: int, kind: str) -> None:

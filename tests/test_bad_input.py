@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from quick import QUICK, TOY, files, flags
 from toy import CENTRE, IMAGE
@@ -61,6 +63,11 @@ def folder(tmp_path, toy_run, monkeypatch):
         "noweights": lambda run: (run / "refiner.safetensors").unlink(),
         "cutcheckpoint": lambda run: cut(run / "checkpoints/step-00000011.pt"),
         "nocheckpoint": lambda run: shutil.rmtree(run / "checkpoints"),
+        "noconfig": lambda run: (run / "config.toml").unlink(),
+        "noimage": lambda run: (run / "config.toml").write_text(
+            re.sub(r"\[image\]\n(.+\n)+", "", (run / "config.toml").read_text())
+        ),
+        "othernetwork": lambda run: reshape(run / "checkpoints/step-00000011.pt"),
         "gone": lambda run: (run / "config.toml").write_text(
             (run / "config.toml").read_text().replace(str(TOY), "/nowhere/domain.py")
         ),
@@ -77,6 +84,12 @@ def pack(path, image=IMAGE):
 
 def cut(path):
     path.write_bytes(path.read_bytes()[:-100])
+
+
+def reshape(path):
+    state = torch.load(path, weights_only=True)
+    state["refiner"] = {key: value[:1] for key, value in state["refiner"].items()}
+    torch.save(state, path)
 
 
 def source(role, name, **options):
@@ -110,6 +123,10 @@ CASES = {
     # settings
     fit("--set", "schedule.stps=3"): ["schedule.stps: no such setting; did you mean schedule.steps?"],
     fit("--set", "shedule.steps=3"): ["--set: shedule: no such setting; did you mean schedule?"],
+    fit("--set", "plugins=[]"): ["--set: plugins is", "choose with --plugin"],
+    fit("--set", "recipe=other"): ["--set: recipe is 'toy' here", "choose with --recipe"],
+    fit("--set", "image={channels=1, height=12, width=16, colormap='jet'}"): ["image.colormap", "'viridis'", "'jet'"],
+    fit("--set", "image={channels=1, height=12, width=16, background=300.0}"): ["background is 300.0", "[0, 1]"],
     fit("--set", "nonsense"): ["--set nonsense: write it as dotted.key=value"],
     fit("--set", "=3"): ["--set =3: write it as"],
     fit("--set", "schedule.steps=many"): ["schedule.steps", "integer", "'many'"],
@@ -122,7 +139,7 @@ CASES = {
     ],
     fit("--set", "data.simulated.options.radius=-3"): ["data.simulated.options.radius", "greater than 0"],
     fit("--set", "refiner.options.padding=mirror"): ["refiner.options.padding", "'reflect'", "'mirror'"],
-    fit("--set", "refiner.options.kernel=4"): ["refiner.options.kernel is 4", "odd"],
+    fit("--set", "refiner.options.kernel=4"): ["refiner.options.kernel", "odd", "got 4"],
     fit("--set", "optimizer.refiner.momentum=0.9"): ["optimizer.refiner.momentum: no such setting; known here: name"],
     fit("--set", "optimizer.refiner=rmsprop"): ["optimizer.refiner", "'rmsprop'", "'sgd', 'adam'"],
     fit("--set", "optimizer.refiner=sgd"): ["optimizer.refiner.learning_rate: missing; set it"],
@@ -131,8 +148,8 @@ CASES = {
     fit("--set", "history.size=3"): ["history.size is 3", "raise it"],
     fit("--set", "image={channels=9, height=3, width=3}"): ["channels is 9", "1 to 4"],
     fit("--set", "data.real={name=folder}"): ["--set data.real", "quote its strings"],
-    fit("--set", "runtime.device=tpu"): ["runtime.device: 'tpu'", "use auto, cpu, cuda"],
-    fit("--set", "runtime.device=cuda:63"): ["runtime.device: 'cuda:63'", "use auto or cpu"],
+    fit("--set", "runtime.device=tpu"): ["device 'tpu'", "use auto, cpu, cuda"],
+    fit("--set", "runtime.device=cuda:63"): ["device 'cuda:63'", "use auto or cpu"],
     fit("--set", "runtime.seed=-1"): ["runtime.seed"],
     fit("--config", "nowhere.toml"): ["nowhere.toml: cannot read", "give a TOML file"],
     fit("--config", "bad.toml"): ["bad.toml: not TOML", "correct it"],
@@ -166,6 +183,9 @@ CASES = {
     ("fit", "--run", "run", "--resume", "--set", "runtime.seed=9"): ["runtime.seed (0 there, 9 now)", "same settings"],
     ("fit", "--run", "run", "--resume", "--set", "runtime.precision=bfloat16"): ["runtime.precision=float32"],
     ("fit", "--run", "cutcheckpoint", "--resume"): ["step-00000011.pt: not a whole checkpoint", "delete it"],
+    ("fit", "--run", "othernetwork", "--resume"): ["refiner is of another network", "resume with the plugin it was"],
+    ("fit", *PLUGIN, "--run", "noconfig"): ["noconfig: already holds a run"],
+    ("evaluate", "noimage"): ["noimage/config.toml: image is none"],
     ("fit", "--run", "nocheckpoint", "--resume"): ["nocheckpoint: nothing to resume", "fit without --resume"],
     ("fit", "--run", "gone", "--resume"): ["/nowhere/domain.py: no such file", "give the path"],
     ("evaluate", "badconfig"): ["badconfig/config.toml: not TOML", "correct it"],

@@ -131,9 +131,9 @@ def test_a_run_resumes_by_its_folder_alone_with_its_own_settings(cli, tmp_path):
 def test_the_default_folder_resumes_too(cli, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     message = cli("fit", "--plugin", TOY, "--resume").complaint()
-    assert "runs/toy: no run to resume; fit without --resume" in message
+    assert "runs/toy: holds no run" in message
     cli("fit", "--plugin", TOY, *flags(*QUICK)).ok()
-    cli("fit", "--plugin", TOY, "--resume", *flags(*QUICK, "schedule.steps=7")).ok()
+    cli("fit", "--plugin", TOY, "--resume", "--set", "schedule.steps=7").ok()  # the other settings are the run's
     assert len((tmp_path / "runs/toy/log.jsonl").read_text().splitlines()) == 12
 
 

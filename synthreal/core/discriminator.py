@@ -16,7 +16,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from synthreal.core.receptive import receptive_field
-from synthreal.spec import Options
+from synthreal.spec import OddSide, Options
 
 
 class Layer(Options):
@@ -24,7 +24,7 @@ class Layer(Options):
 
     kind: Literal["conv", "pool"] = Field(default="conv", description="Convolution with ReLU, or max-pooling.")
     maps: int = Field(default=0, ge=0, description="Feature maps of a convolution; a pool keeps its input's.")
-    kernel: int = Field(default=3, ge=1, description="Side in pixels.")
+    kernel: OddSide = Field(default=3, ge=1, description="Side in pixels.")
     stride: int = Field(default=1, ge=1, description="Step in pixels.")
 
 

@@ -17,13 +17,11 @@ def device_of(name: str) -> torch.device:
     try:
         device = torch.device(name)
     except RuntimeError:
-        raise UserError(f"runtime.device: {name!r} is not a device; use auto, cpu, cuda or cuda:N") from None
+        raise UserError(f"device {name!r} is none; use auto, cpu, cuda or cuda:N") from None
     if device.type not in ("cpu", "cuda"):
-        raise UserError(f"runtime.device: {name!r} is not supported; use auto, cpu, cuda or cuda:N")
+        raise UserError(f"device {name!r} is not supported; use auto, cpu, cuda or cuda:N")
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise UserError(
-            f"runtime.device: {name!r} is not here ({torch.cuda.device_count()} GPUs found); use auto or cpu"
-        )
+        raise UserError(f"device {name!r} is not here ({torch.cuda.device_count()} GPUs found); use auto or cpu")
     return device
 
 

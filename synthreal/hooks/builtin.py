@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
+import torch
 from pydantic import Field
 
 from synthreal.core.discriminator import GlobalDiscriminator, Layer, LocalDiscriminator, conv, pool
@@ -14,7 +15,7 @@ from synthreal.data.folder import FolderOptions, read_folder
 from synthreal.data.pack import PackOptions, read_pack
 from synthreal.errors import UserError
 from synthreal.hooks.hookspecs import hookimpl
-from synthreal.spec import ROLES, DatasetSpec, FeatureSpec, ImageSpec, NetworkSpec, Options
+from synthreal.spec import ROLES, DatasetSpec, FeatureSpec, ImageSpec, NetworkSpec, OddSide, Options
 
 if TYPE_CHECKING:
     from torch import nn
@@ -25,7 +26,7 @@ PAPER_GAZE = (conv(96, 3, 2), conv(64, 3, 2), pool(3, 1), conv(32, 3), conv(32, 
 class RefinerOptions(Options):
     """The residual refiner; the defaults are the paper's for gaze."""
 
-    kernel: int = Field(default=3, ge=1, description="Odd side of the convolutions in pixels.")
+    kernel: OddSide = Field(default=3, ge=1, description="Odd side of the convolutions in pixels.")
     blocks: int = Field(default=4, ge=1, description="Residual blocks.")
     width: int = Field(default=64, ge=1, description="Feature maps.")
     padding: Padding = Field(default="zeros", description="zeros (the paper), replicate or reflect.")
@@ -53,7 +54,7 @@ class GradientsOptions(Options):
 class LaplacianOptions(Options):
     """Laplacian."""
 
-    kernel: int = Field(default=3, ge=3, description="Odd side of the filter in pixels.")
+    kernel: OddSide = Field(default=3, ge=3, description="Odd side of the filter in pixels.")
 
 
 class LearnedOptions(Options):
@@ -63,8 +64,6 @@ class LearnedOptions(Options):
 
 
 def _refiner(options: RefinerOptions, image: ImageSpec) -> nn.Module:
-    if options.kernel % 2 == 0:
-        raise UserError(f"refiner.options.kernel is {options.kernel}; only odd kernels keep the image's size")
     if options.padding == "reflect" and options.kernel // 2 >= min(image.height, image.width):
         raise UserError(f"refiner.options.padding: reflect needs images larger than {options.kernel // 2} px")
     return Refiner(image.channels, **options.model_dump())
@@ -80,8 +79,6 @@ def _global(options: DiscriminatorOptions, image: ImageSpec) -> nn.Module:
 
 def _checked(options: DiscriminatorOptions, image: ImageSpec) -> tuple[Layer, ...]:
     for i, layer in enumerate(options.layers):
-        if layer.kernel % 2 == 0:
-            raise UserError(f"discriminator.options.layers[{i}].kernel is {layer.kernel}; it must be odd")
         if (layer.kind == "conv") != (layer.maps > 0):
             raise UserError(f"discriminator.options.layers[{i}]: a conv needs maps of 1 or more, a pool has none")
     return options.layers
@@ -89,12 +86,21 @@ def _checked(options: DiscriminatorOptions, image: ImageSpec) -> tuple[Layer, ..
 
 def _learned(options: LearnedOptions, image: ImageSpec) -> nn.Module:
     try:
-        return Learned.load(options.path)
+        module = Learned.load(options.path)
     except (OSError, RuntimeError, ValueError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UserError(
             f"{options.path}: not a program of torch.export ({reason}); save it with torch.export.save"
         ) from error
+    try:
+        for batch in (2, 3):
+            module(torch.zeros(batch, *image.shape))
+    except (AssertionError, RuntimeError, ValueError) as error:
+        raise UserError(
+            f"{options.path}: does not take batches of {image} ({str(error).splitlines()[0]}); export it for images "
+            "of that shape with a dynamic batch dimension"
+        ) from error
+    return module
 
 
 @hookimpl

@@ -20,9 +20,8 @@ def configure(
 ) -> RunConfig:
     """A recipe of the catalog with differences laid over it, resolved."""
     plugins = tuple(canonical(origin.plugin) for origin in catalog.origins[1:])
-    return resolve(
-        catalog.recipe(recipe).model_copy(update={"plugins": plugins}).changed(*differences, source=source), catalog
-    )
+    base = catalog.recipe(recipe).model_copy(update={"plugins": plugins})
+    return resolve(base.changed(*differences, source=source), catalog)
 
 
 def resolve(config: RunConfig, catalog: Catalog) -> RunConfig:
@@ -100,13 +99,13 @@ def _check(config: RunConfig, catalog: Catalog, role: Role, image: ImageSpec) ->
     if getattr(config.data, role) is None:
         return
     spec, options, source = dataset_of(config, catalog, role)
-    if spec.image is not None and spec.image.shape != image.shape:
+    if spec.image is not None and not _alike(spec.image, image):
         raise UserError(
             f"data.{role}: {source.name} has images {spec.image}, the run has {image}; use data of one domain"
         )
     if isinstance(options, PackOptions):
         found = Pack(options.path).image
-        if found.shape != image.shape:
+        if not _alike(found, image):
             raise UserError(
                 f"{options.path}: holds images {found}, data.{role} of this run needs {image}; "
                 "use a pack of this domain"
@@ -114,10 +113,16 @@ def _check(config: RunConfig, catalog: Catalog, role: Role, image: ImageSpec) ->
     if role == "real" or config.evaluation.evaluator is None:
         return
     evaluator = catalog.evaluator(config.evaluation.evaluator.name)
-    carried = {label.name: label for label in labels_of(spec, options)}
+    carried = labels_of(spec, options)
     for label in evaluator.requires:
-        if label.name not in carried or carried[label.name].shape != label.shape:
+        if label not in carried:
+            have = ", ".join(map(str, carried)) or "none"
             raise UserError(
-                f"data.{role}: {source.name} has no label {label}, which evaluator {evaluator.name} requires; "
-                "choose labelled data, or evaluation.evaluator=none"
+                f"data.{role}: {source.name} has no label {label}, which evaluator {evaluator.name} requires (it has "
+                f"{have}); choose other data, or evaluation.evaluator=none"
             )
+
+
+def _alike(one: ImageSpec, other: ImageSpec) -> bool:
+    """Whether images of one spec can be used as those of another: what they mean and how they are shown may differ."""
+    return (one.shape, one.dtype) == (other.shape, other.dtype)

@@ -14,16 +14,14 @@ from synthreal.core.game import Game
 from synthreal.errors import UserError
 
 KEEP = 2
-NEEDED = {"step", "seen", "config", "precision", "refiner", "discriminator", "generator"}
+PLAYERS = ("refiner", "discriminator", "optimizer_refiner", "optimizer_discriminator")
+NEEDED = {"step", "seen", "config", "precision", *PLAYERS, "average", "history", "generator"}
 
 
 def state_of(game: Game) -> dict[str, Any]:
     """Networks, both optimizers, the average, the history and the generator."""
     return {
-        "refiner": game.refiner.state_dict(),
-        "discriminator": game.discriminator.state_dict(),
-        "optimizer_refiner": game.optimizer_refiner.state_dict(),
-        "optimizer_discriminator": game.optimizer_discriminator.state_dict(),
+        **{part: getattr(game, part).state_dict() for part in PLAYERS},
         "average": None if game.average is None else game.average.state_dict(),
         "history": None if game.history is None else game.history.state_dict(),
         "generator": game.generator.get_state(),
@@ -31,15 +29,19 @@ def state_of(game: Game) -> dict[str, Any]:
 
 
 def restore(game: Game, state: dict[str, Any]) -> None:
-    """Put :func:`state_of` back, bit for bit."""
-    game.refiner.load_state_dict(state["refiner"])
-    game.discriminator.load_state_dict(state["discriminator"])
-    game.optimizer_refiner.load_state_dict(state["optimizer_refiner"])
-    game.optimizer_discriminator.load_state_dict(state["optimizer_discriminator"])
-    if game.average is not None:
-        game.average.load_state_dict(state["average"])
-    if game.history is not None:
-        game.history.load_state_dict(state["history"])
+    """Put :func:`state_of` back, bit for bit. Raises ``UserError`` when a part is of another network."""
+    for part in (*PLAYERS, "average", "history"):
+        held = getattr(game, part)
+        if held is None:
+            continue
+        try:
+            held.load_state_dict(state[part])
+        except (RuntimeError, ValueError, KeyError) as error:
+            reason = str(error).splitlines()[-1].strip()
+            raise UserError(
+                f"the checkpoint's {part} is of another network than the plugins now build ({reason[:120]}); "
+                "resume with the plugin it was trained with, or fit again"
+            ) from error
     game.generator.set_state(state["generator"].cpu())
 
 
@@ -64,18 +66,17 @@ def checkpoints(run_dir: Path) -> list[Path]:
     return sorted((run_dir / "checkpoints").glob("step-*.pt"))
 
 
-def load(run_dir: Path, device: torch.device) -> dict[str, Any]:
+def load(run_dir: Path) -> dict[str, Any]:
     """The newest checkpoint, read with ``weights_only=True``. Raises ``UserError`` when none is whole."""
     found = checkpoints(run_dir)
     if not found:
         raise UserError(f"{run_dir}: nothing to resume (no checkpoints); fit without --resume")
     try:
-        state: dict[str, Any] = torch.load(found[-1], map_location=device, weights_only=True)
+        state: dict[str, Any] = torch.load(found[-1], map_location="cpu", weights_only=True)
         if not isinstance(state, dict) or not NEEDED <= state.keys():
             raise ValueError("it lacks parts of a game's state")
     except (pickle.UnpicklingError, RuntimeError, OSError, EOFError, KeyError, ValueError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise UserError(
-            f"{found[-1]}: not a whole checkpoint ({reason[:120]}); delete it to resume from the one before"
-        ) from error
+        remedy = "delete it to resume from the one before" if len(found) > 1 else "delete the run and fit again"
+        raise UserError(f"{found[-1]}: not a whole checkpoint ({reason[:120]}); {remedy}") from error
     return state

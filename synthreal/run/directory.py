@@ -19,8 +19,8 @@ FIXED = ("runtime.seed",)
 
 
 def holds_run(run_dir: Path) -> bool:
-    """Whether a folder holds a run."""
-    return (run_dir / CONFIG).exists()
+    """Whether a folder holds a run, or what one left."""
+    return (run_dir / CONFIG).exists() or bool(checkpoints(run_dir))
 
 
 @contextmanager
@@ -46,7 +46,7 @@ def claim(run_dir: Path, config: RunConfig, *, precision: str, state: Mapping[st
             (run_dir / ".writable").unlink()
         yield
     finally:
-        if state is None and holds_run(run_dir) and not checkpoints(run_dir):
+        if state is None and (run_dir / CONFIG).exists() and not checkpoints(run_dir):
             (run_dir / WEIGHTS).unlink(missing_ok=True)
             (run_dir / CONFIG).unlink()
         for folder in (run_dir / "checkpoints", run_dir / "data", *made):

@@ -78,7 +78,7 @@ def evaluate(
     baseline: dict[str, float] = {}
     total = 0
     for run, config in zip((Path(run) for run in runs), configs, strict=True):
-        assert config.image is not None, "a run's configuration is resolved"
+        assert config.image is not None, "read_config() sees to it"
         precision = autocast_of(precision_of(config.runtime.precision, place))
         if config.runtime.threads is not None:
             torch.set_num_threads(config.runtime.threads)
@@ -98,7 +98,7 @@ def evaluate(
                 model = train(
                     spec, options, config.image, images, config.evaluation, seed=estimator_seed, autocast=precision
                 )
-                metrics = dict(measure(spec, model, test, autocast=precision))
+                metrics = dict(measure(spec, model, test))
                 outcomes.append(Outcome(arm, config.runtime.seed, estimator_seed, metrics))
     assert test is not None, "there is at least one run"
     source = getattr(configs[0].data, split)
@@ -147,18 +147,15 @@ def _task(configs: list[RunConfig], catalog: Catalog, split: Split) -> tuple[Eva
 
 def _whole(config: RunConfig, catalog: Catalog, role: Any, run: Path, device: torch.device) -> Resident:
     """All images of a labelled real role, which must be finite."""
-    source = getattr(config.data, role)
-    spec = catalog.dataset(source.name, role)
-    if spec.render is not None and source.count is None:
-        raise UserError(f"data.{role}.count is none, and {source.name} draws without end; set a count")
     opened = open_role(config, catalog, role, device=device, run_dir=run)
-    assert not isinstance(opened, Drawn), "drawn without a count, refused above"
+    if isinstance(opened, Drawn):
+        raise UserError(f"data.{role}.count is none, and {opened.spec.name} draws without end; set a count")
     return take(opened, len(opened))
 
 
 def _arms(run: Path, config: RunConfig, catalog: Catalog, device: torch.device) -> dict[str, Resident]:
     """The training images of every arm, from the same simulated images in the same order."""
-    assert config.image is not None, "a run's configuration is resolved"
+    assert config.image is not None, "read_config() sees to it"
     count, dtype = config.evaluation.images, config.image.dtype
     simulated = take(open_role(config, catalog, "simulated", device=device, run_dir=run), count)
     real = take(open_role(config, catalog, "real", device=device, run_dir=run), count)

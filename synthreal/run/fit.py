@@ -61,7 +61,7 @@ def steps(
     keep_freed_memory()
     if config.runtime.threads is not None:
         torch.set_num_threads(config.runtime.threads)
-    state = checkpoint.load(run_dir, torch.device("cpu")) if resume else None
+    state = checkpoint.load(run_dir) if resume else None
     with ExitStack() as stack:
         stack.enter_context(claim(run_dir, config, precision=precision, state=state))
         game = build_game(config, catalog, device)

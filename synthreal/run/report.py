@@ -124,9 +124,17 @@ def append_log(run_dir: Path, report: Report) -> None:
 
 
 def trim_log(run_dir: Path, step: int) -> None:
-    """Drop the lines after ``step``, which a resumed run will write again."""
+    """Drop the lines after ``step``, which a resumed run will write again, and damaged ones."""
     path = run_dir / LOG
     if path.is_file():
-        lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
-        kept = [line for line in lines if line.endswith("\n") and json.loads(line)["step"] <= step]
-        write_text(path, "".join(kept))
+        with writing(path):
+            lines = path.read_text(encoding="utf-8", errors="replace").splitlines(keepends=True)
+        write_text(path, "".join(line for line in lines if _step_of(line) <= step))
+
+
+def _step_of(line: str) -> float:
+    """The step of a whole line of the log; infinity for one that was cut or edited."""
+    try:
+        return int(json.loads(line)["step"]) if line.endswith("\n") else math.inf
+    except (ValueError, KeyError, TypeError):
+        return math.inf

@@ -14,7 +14,7 @@ def arms_table(result: Mapping[str, Any]) -> Group:
     names = [name for name in next(iter(result["arms"].values())) if name != "curve"]
     primary, constant = result["primary"], result["constant"]
     test = result["test"]
-    table = Table(title=f"trained on ..., tested on {test['n']} real images ({test['name']}, {result['split']})")
+    table = Table(title=f"tested on {test['n']} real images ({test['name']}, {result['split']})")
     table.add_column("training images")
     for name in names:
         table.add_column(name, justify="right")

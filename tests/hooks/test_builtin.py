@@ -112,6 +112,18 @@ def test_learned_features_are_those_of_the_given_program(tmp_path):
     assert not same(one, two)
 
 
+@pytest.mark.filterwarnings("ignore")  # torch.export's own
+@pytest.mark.parametrize("case", ["channels", "batch"])
+def test_a_program_for_other_images_is_told_before_training(tmp_path, case):
+    module = nn.Conv2d(3 if case == "channels" else 1, 2, 3).eval()
+    example = torch.rand(2, 3 if case == "channels" else 1, 12, 16)
+    shapes = ({0: torch.export.Dim("batch")},) if case == "channels" else None
+    torch.export.save(torch.export.export(module, (example,), dynamic_shapes=shapes), tmp_path / "a.pt2")
+    with pytest.raises(UserError, match=r"a\.pt2: does not take batches of 1x12x16.*dynamic batch") as error:
+        build("features", "learned", path=str(tmp_path / "a.pt2"))
+    assert "\n" not in str(error.value)
+
+
 def test_every_option_of_a_data_set_matters(tmp_path, toy):
     for name, value in (("ONE", 50), ("TWO", 99)):
         (tmp_path / name / "below").mkdir(parents=True)
@@ -136,7 +148,7 @@ def test_every_option_of_a_data_set_matters(tmp_path, toy):
 @pytest.mark.parametrize(
     ("kind", "name", "options", "message"),
     [
-        ("refiner", "resnet", {"kernel": 4}, r"refiner\.options\.kernel is 4; only odd kernels"),
+        ("refiner", "resnet", {"kernel": 4}, r"refiner\.options\.kernel: Value error, must be odd.*, got 4"),
         ("refiner", "resnet", {"kernel": 25, "padding": "reflect"}, r"refiner\.options\.padding: reflect needs images"),
         ("refiner", "resnet", {"padding": "mirror"}, r"refiner\.options\.padding: .*'zeros', 'replicate' or 'reflect'"),
         ("refiner", "resnet", {"noise_channels": -1}, r"refiner\.options\.noise_channels"),
@@ -144,7 +156,7 @@ def test_every_option_of_a_data_set_matters(tmp_path, toy):
             "discriminator",
             "local",
             layers(kernel=2),
-            r"discriminator\.options\.layers\[0\]\.kernel is 2; it must be odd",
+            r"discriminator\.options\.layers\.0\.kernel: Value error, must be odd.*, got 2",
         ),
         ("discriminator", "local", layers(maps=0), r"discriminator\.options\.layers\[0\]: a conv needs maps"),
         (
@@ -156,6 +168,7 @@ def test_every_option_of_a_data_set_matters(tmp_path, toy):
         ("discriminator", "local", {"layers": []}, r"discriminator\.options\.layers: .*at least 1"),
         ("features", "blur", {"sigma": 0}, r"blur\.options\.sigma: Input should be greater than 0, got 0"),
         ("features", "laplacian", {"kernel": 1}, r"laplacian\.options\.kernel"),
+        ("features", "laplacian", {"kernel": 4}, r"laplacian\.options\.kernel: Value error, must be odd.*, got 4"),
         ("features", "learned", {"path": "/nowhere.pt2"}, r"/nowhere\.pt2: not a program of torch\.export .*; save it"),
         ("features", "learned", {}, r"learned\.options\.path: missing; set it"),
     ],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -91,6 +92,14 @@ OTHER = ImageSpec(channels=1, height=35, width=55)
         (
             lambda p: f"data.test={pack(p, labels=(LabelSpec('centre', (2,), 'px'),))}",
             r"data\.test: pack has no label centre\[1, 2\]",
+        ),
+        (
+            lambda p: f"data.test={pack(p, labels=(LabelSpec('centre', (1, 2), 'metres'),), role='test')}",
+            r"data\.test: pack has no label centre\[1, 2\] px.*it has centre\[1, 2\] metres",
+        ),
+        (
+            lambda p: f"data.test={pack(p, image=replace(IMAGE, dtype='float16'), labels=(CENTRE,), role='test')}",
+            r"a\.h5: holds images 1x12x16 float16.*data\.test .* needs 1x12x16 uint8",
         ),
         (lambda p: "data.simulated=folder", r"data\.simulated\.options\.root: missing; set it"),
         (lambda p: "data.real=disks", r"data set 'disks' is not registered"),

@@ -17,11 +17,9 @@ from synthreal.run import checkpoint
 from synthreal.run.fit import build_game
 from synthreal.transform import read_config
 
-CPU = torch.device("cpu")
-
 
 def test_a_state_restored_into_a_fresh_game_is_the_state(toy, toy_run):
-    state = checkpoint.load(toy_run, CPU)
+    state = checkpoint.load(toy_run)
     game = build_game(read_config(toy_run), toy, device_of("cpu"))
     fresh = checkpoint.state_of(game)
     for part in ("refiner", "discriminator", "optimizer_refiner", "optimizer_discriminator", "average", "history"):
@@ -48,7 +46,7 @@ def test_a_truncated_checkpoint_is_refused_in_one_line(saved, keep):
     path = checkpoint.checkpoints(saved)[-1]
     path.write_bytes(path.read_bytes()[:keep])
     with pytest.raises(UserError, match=r"step-00000011\.pt: not a whole checkpoint .*delete it to resume") as error:
-        checkpoint.load(saved, CPU)
+        checkpoint.load(saved)
     assert "\n" not in str(error.value)
 
 
@@ -68,20 +66,38 @@ def test_nothing_is_unpickled(saved, protocol):
     else:
         path.write_bytes(pickle.dumps({"step": 1, "refiner": Bomb(saved / "exploded")}, protocol=2))
     with pytest.raises(UserError, match="not a whole checkpoint"):
-        checkpoint.load(saved, CPU)
+        checkpoint.load(saved)
     assert not (saved / "exploded").exists()
+
+
+@pytest.mark.parametrize("part", ["refiner", "optimizer_refiner", "optimizer_discriminator", "average", "history"])
+def test_every_part_is_needed(saved, part):
+    path = checkpoint.checkpoints(saved)[-1]
+    state = torch.load(path, weights_only=True)
+    del state[part]
+    torch.save(state, path)
+    with pytest.raises(UserError, match=r"not a whole checkpoint \(it lacks parts"):
+        checkpoint.load(saved)
+
+
+def test_the_last_checkpoint_has_none_before_it(saved):
+    for path in checkpoint.checkpoints(saved)[:-1]:
+        path.unlink()
+    checkpoint.checkpoints(saved)[-1].write_bytes(b"")
+    with pytest.raises(UserError, match="delete the run and fit again"):
+        checkpoint.load(saved)
 
 
 @pytest.mark.parametrize("content", [torch.zeros(3), {"step": 4}, {"model": torch.zeros(3)}])
 def test_somebody_elses_file_is_refused(saved, content):
     torch.save(content, checkpoint.checkpoints(saved)[-1])
     with pytest.raises(UserError, match="not a whole checkpoint"):
-        checkpoint.load(saved, CPU)
+        checkpoint.load(saved)
 
 
 def test_without_a_checkpoint_there_is_nothing_to_resume(tmp_path):
     with pytest.raises(UserError, match="nothing to resume"):
-        checkpoint.load(tmp_path, CPU)
+        checkpoint.load(tmp_path)
 
 
 @pytest.mark.parametrize("moment", ["write_bytes", "fsync", "rename"])

@@ -12,6 +12,7 @@ from toy import IMAGE, DiscOptions, PointerOptions, camera, simulator, synthreal
 from synthreal.config import EvaluationConfig
 from synthreal.data.encoding import from_unit, to_unit
 from synthreal.data.resident import Resident
+from synthreal.errors import UserError
 from synthreal.run.estimator import _walk, budget, constant, measure, train
 from synthreal.spec import Batch
 
@@ -29,13 +30,19 @@ def trained(data, config=SHORT, spec=SPEC, seed=0, autocast=None):
 
 
 def error(model, data):
-    return float(measure(SPEC, model, data, autocast=None)["error_px"].mean())
+    return float(measure(SPEC, model, data)["error_px"].mean())
 
 
 def test_it_learns():
     data, config = discs(300), EvaluationConfig(images=300, epochs=8, batch=20, learning_rate=0.01)
     test = discs(100, seed=1)
     assert error(trained(data, config), test) < 0.3 * constant(SPEC, data.labels, test)["error_px"]
+
+
+def test_one_that_diverges_is_told_not_measured():
+    config = EvaluationConfig(images=20, epochs=1, batch=10, learning_rate=1e36)
+    with pytest.raises(UserError, match=r"estimator diverged: its error_px .* lower evaluation\.learning_rate"):
+        trained(discs(20), config)
 
 
 def test_equal_seeds_give_equal_estimators_and_others_do_not():
@@ -118,7 +125,7 @@ def test_augmentation_is_seeded_and_only_on_training_batches():
 
 def test_the_last_partial_batch_is_measured_too():
     data, model = discs(1030), trained(discs(60))
-    found = measure(SPEC, model, data, autocast=None)
+    found = measure(SPEC, model, data)
     oracle = []
     for i in range(0, 1030, 103):
         with torch.no_grad():
@@ -127,7 +134,7 @@ def test_the_last_partial_batch_is_measured_too():
     assert found["error_px"].shape == (1030,)
     torch.testing.assert_close(found["error_px"][::103], torch.cat(oracle), atol=1e-4, rtol=1e-4)
     rows = torch.tensor([1029, 3, 3])
-    picked = measure(SPEC, model, data, rows, autocast=None)["error_px"]
+    picked = measure(SPEC, model, data, rows)["error_px"]
     torch.testing.assert_close(picked, found["error_px"][rows], atol=1e-4, rtol=1e-4)
 
 

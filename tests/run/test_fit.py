@@ -38,7 +38,7 @@ STEPS = 11
 
 
 def state(run_dir):
-    return checkpoint.load(run_dir, torch.device("cpu"))
+    return checkpoint.load(run_dir)
 
 
 def log(run_dir, *, timed=True):

@@ -90,6 +90,10 @@ def test_the_log_is_trimmed_to_a_step_and_a_broken_last_line_is_dropped(tmp_path
     lines = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
     assert [line["step"] for line in lines] == [1, 2, 3]
     assert lines[0]["warnings"] == ["a: b"]
+    with (tmp_path / "log.jsonl").open("a") as log:
+        log.write('not json\n{"step": "many"}\n[]\n{"step": 2')
+    trim_log(tmp_path, 2)
+    assert [json.loads(line)["step"] for line in (tmp_path / "log.jsonl").read_text().splitlines()] == [1, 2]
     trim_log(tmp_path / "without", 3)  # no log yet: nothing to do
     assert not (tmp_path / "without").exists()
 
