@@ -70,6 +70,7 @@ def prepare(
     role: Annotated[str | None, typer.Option(help="simulated, real, real_labelled, validation or test.")] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Images at most; needed for a simulator.")] = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of a simulator.")] = 0,
+    device: Device = "auto",
 ) -> None:
     """Write any data set, read or drawn, as a pack."""
     from synthreal.run.prepare import prepare as run
@@ -84,6 +85,7 @@ def prepare(
             role=role,
             limit=limit,
             seed=seed,
+            device=device,
             on_progress=advance,
         )
     _skipped(summary.skipped)

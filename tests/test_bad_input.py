@@ -230,6 +230,8 @@ CASES = {
     ("prepare", "discs", "out.h5", *PLUGIN, "--limit", -5): ["--limit"],
     ("prepare", "discs", "out.h5", *PLUGIN, "--limit", 5, "--seed", -5): ["--seed"],
     ("refine", "run", "good.h5", "out.h5", "--seed", -1): ["--seed"],
+    ("refine", "run", "good.h5", "out.h5", "--device", "tpu"): ["'tpu'", "use auto, cpu"],
+    ("prepare", "discs", "out.h5", *PLUGIN, "--limit", 5, "--device", "tpu"): ["'tpu'", "use auto, cpu"],
 }
 
 

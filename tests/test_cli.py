@@ -11,6 +11,8 @@ import pytest
 from quick import QUICK, TOY, configured, files, flags, weights
 
 from synthreal.config import RunConfig
+from synthreal.data.pack import Pack
+from synthreal.transform import write_config
 
 COMMANDS = ("plugins", "show", "prepare", "fit", "refine", "evaluate")
 
@@ -99,6 +101,8 @@ def test_show_prints_the_resolved_configuration(cli, toy, tmp_path):
     whole = cli("show", "--plugin", TOY).ok().out
     (tmp_path / "whole.toml").write_text(whole)
     assert cli("show", "--plugin", TOY, "--config", tmp_path / "whole.toml").ok().out == whole
+    write_config(tmp_path, RunConfig.from_toml(whole), {"toy.py": "sha256:0"})
+    assert cli("show", "--plugin", TOY, "--config", tmp_path / "config.toml").ok().out == whole
 
 
 def test_fit_refine_evaluate_from_a_pack_end_to_end(cli, toy_run, tmp_path, monkeypatch):
@@ -115,6 +119,27 @@ def test_fit_refine_evaluate_from_a_pack_end_to_end(cli, toy_run, tmp_path, monk
     packs = ('data.simulated={name="pack", options={path="refined.h5"}}',)
     cli("fit", "--plugin", TOY, "--run", "runs/again", *flags(*QUICK, *packs)).ok()
     assert files(tmp_path / "runs/again") == files(toy_run)
+
+
+def test_seeds_and_roles_reach_the_commands(cli, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+    def content(*command):
+        cli(*command).ok()
+        with Pack(command[3 if command[0] == "refine" else 2]) as pack:
+            return pack.sha256(), pack.role
+
+    discs = [content("prepare", "discs", f"{k}.h5", "--plugin", TOY, "--limit", 9, "--seed", k) for k in (0, 1)]
+    assert discs[0] != discs[1]
+    roles = [content("prepare", "photographs", f"{role}.h5", "--plugin", TOY, "--limit", 9, "--role", role)
+             for role in ("validation", "test")]  # fmt: skip
+    assert [role for _, role in roles] == ["validation", "test"]
+    cli("fit", "--plugin", TOY, "--run", "noisy", *flags(*QUICK, "refiner.options.noise_channels=1")).ok()
+    refined = [content("refine", "noisy", "0.h5", f"r{k}.h5", "--seed", k) for k in (0, 1)]
+    assert refined[0] != refined[1]
+    result = json.loads(cli("evaluate", "noisy", "--seeds", 2, "--json").ok().out)
+    found = result["arms"]["refined"]["error_px"]["seeds"]
+    assert [(one["refiner_seed"], one["estimator_seed"]) for one in found] == [(0, 0), (0, 1)]
 
 
 def test_a_run_resumes_by_its_folder_alone_with_its_own_settings(cli, tmp_path):

@@ -1,4 +1,4 @@
-"""The run directory: who may use it, what must not change when a run is resumed."""
+"""The run directory: one process at a time, and what must not change when a run is resumed."""
 
 from __future__ import annotations
 
@@ -12,10 +12,12 @@ from synthreal.config import RunConfig
 from synthreal.errors import UserError
 from synthreal.hooks.catalog import Catalog, version_of
 from synthreal.run.checkpoint import checkpoints
+from synthreal.settings import read_toml
 from synthreal.transform import CONFIG, WEIGHTS
 
 FREE = ("evaluation", "runtime", "recipe", "schedule.report_every", "schedule.save_every", "schedule.sheet_every")
 FIXED = ("runtime.seed",)
+LOCK = ".lock"
 
 
 def holds_run(run_dir: Path) -> bool:
@@ -42,16 +44,42 @@ def claim(run_dir: Path, config: RunConfig, *, precision: str, state: Mapping[st
     try:
         with writing(run_dir):
             run_dir.mkdir(parents=True, exist_ok=True)
-            (run_dir / ".writable").touch()
-            (run_dir / ".writable").unlink()
-        yield
+            (run_dir / LOCK).touch()
+        with _locked(run_dir):
+            try:
+                yield
+            finally:
+                if state is None and (run_dir / CONFIG).exists() and not checkpoints(run_dir):
+                    (run_dir / WEIGHTS).unlink(missing_ok=True)
+                    (run_dir / CONFIG).unlink()
+                _remove_empty(run_dir / "checkpoints", run_dir / "data")
     finally:
-        if state is None and (run_dir / CONFIG).exists() and not checkpoints(run_dir):
-            (run_dir / WEIGHTS).unlink(missing_ok=True)
-            (run_dir / CONFIG).unlink()
-        for folder in (run_dir / "checkpoints", run_dir / "data", *made):
-            if folder.is_dir() and not any(folder.iterdir()):
-                folder.rmdir()
+        _remove_empty(*made)
+
+
+@contextmanager
+def _locked(run_dir: Path) -> Iterator[None]:
+    """Hold the folder's lock, which the system frees when the process dies; nothing where it has no such locks."""
+    try:
+        import fcntl
+    except ImportError:
+        yield
+        return
+    with (run_dir / LOCK).open("w", encoding="utf-8") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UserError(f"{run_dir}: another fit is running in it; wait, or choose another --run folder") from None
+        try:
+            yield
+        finally:
+            (run_dir / LOCK).unlink(missing_ok=True)
+
+
+def _remove_empty(*folders: Path) -> None:
+    for folder in folders:
+        if folder.is_dir() and not any(folder.iterdir()):
+            folder.rmdir()
 
 
 def check_resumable(run_dir: Path, before: RunConfig, now: RunConfig) -> None:
@@ -91,6 +119,16 @@ def versions_of(catalog: Catalog) -> dict[str, str]:
     """Distribution -> version, for config.toml: synthreal, torch, numpy, kornia and every plugin."""
     versions = {name: version_of(name) for name in ("torch", "numpy", "kornia")}
     return {**{origin.distribution: origin.version for origin in catalog.origins}, **versions}
+
+
+def changed_versions(run_dir: Path, catalog: Catalog) -> list[str]:
+    """Warnings: what is another version (a plugin file: another content) than config.toml says."""
+    before = read_toml(run_dir / CONFIG).get("versions", {}) if (run_dir / CONFIG).is_file() else {}
+    return [
+        f"{name} was {before[name]} when this run was last trained, now it is {version}"
+        for name, version in versions_of(catalog).items()
+        if before.get(name, version) != version
+    ]
 
 
 def _missing(folder: Path) -> list[Path]:

@@ -25,7 +25,7 @@ from synthreal.errors import UserError
 from synthreal.hooks.catalog import Catalog, typed
 from synthreal.hooks.resolve import resolve
 from synthreal.run import checkpoint
-from synthreal.run.directory import claim, versions_of
+from synthreal.run.directory import changed_versions, claim, versions_of
 from synthreal.run.report import Meter, Report, append_log, not_finite, trim_log
 from synthreal.run.sheet import save_sheet
 from synthreal.run.sources import open_role, unreadable
@@ -76,7 +76,10 @@ def steps(
             )
             for role in ("simulated", "real")
         )
-        noted = [] if resume else unreadable("simulated", simulated.source) + unreadable("real", real.source)
+        if resume:
+            noted = changed_versions(run_dir, catalog)
+        else:
+            noted = unreadable("simulated", simulated.source) + unreadable("real", real.source)
         write_config(run_dir, config, versions_of(catalog))
         step, seen = 0, {"simulated": 0, "real": 0}
         if state is not None:

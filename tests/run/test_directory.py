@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from quick import configured
+from quick import configured, files
 
 from synthreal.errors import UserError
 from synthreal.run.directory import check_resumable, claim, differences, holds_run, leaves, versions_of
@@ -53,6 +53,20 @@ def test_only_a_longer_game_is_another_schedule_that_resumes(toy):
 
 def new(run_dir, toy):
     return claim(run_dir, configured(toy), precision="float32", state=None)
+
+
+def test_a_folder_is_used_by_one_fit_at_a_time(toy, tmp_path):
+    with new(tmp_path / "run", toy):
+        with (
+            pytest.raises(UserError, match="another fit is running in it; wait, or choose"),
+            new(tmp_path / "run", toy),
+        ):
+            pass
+        assert (tmp_path / "run").is_dir()
+        (tmp_path / "run/mine").touch()
+    assert files(tmp_path / "run") == ["mine"]
+    with new(tmp_path / "run", toy):
+        pass
 
 
 def test_folders_made_for_nothing_vanish_and_others_stay(toy, tmp_path):

@@ -457,3 +457,13 @@ def test_a_plugin_given_as_a_file_is_recorded_with_its_path_and_hash(toy_run):
     assert stored["plugins"] == [str(Path(TOY).resolve())]
     assert stored["versions"]["toy.py"] == f"sha256:{hashlib.sha256(TOY.read_bytes()).hexdigest()}"
     assert {"synthreal", "torch", "numpy", "kornia"} <= stored["versions"].keys()
+
+
+def test_a_plugin_that_changed_since_is_a_warning_of_the_resumed_run(toy, tmp_path):
+    run = tmp_path / "run"
+    stop_after(toy, run, 7)
+    config = run / "config.toml"
+    config.write_text(config.read_text().replace('"sha256:', '"sha256:0'))
+    fit_toy(toy, run, resume=True)
+    (warned,) = [warning for line in log(run) for warning in line["warnings"] if "toy.py" in warning]
+    assert warned.startswith("toy.py was sha256:0") and "when this run was last trained" in warned
