@@ -6,49 +6,56 @@ from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
 
 from synthreal import DatasetSpec, EvaluatorSpec, RunConfig, hookimpl
-from synthreal_gaze.camera import IDENTITIES, CameraOptions, camera
-from synthreal_gaze.estimator import EVALUATOR
-from synthreal_gaze.eye import LABELS
+from synthreal_gaze import camera, estimator, eye, mpiigaze, recipes, render, unityeyes
 from synthreal_gaze.geometry import EYE
-from synthreal_gaze.mpiigaze import LABELS as MPIIGAZE_LABELS
-from synthreal_gaze.mpiigaze import PERSONS, MPIIGazeOptions, mpiigaze
-from synthreal_gaze.recipes import RECIPES
-from synthreal_gaze.render import SimulatorOptions, simulator
-from synthreal_gaze.unityeyes import LABELS as UNITYEYES_LABELS
-from synthreal_gaze.unityeyes import UnityEyesOptions, unityeyes
 
 
 @hookimpl
 def synthreal_datasets() -> Iterator[DatasetSpec]:
     """``simulator`` and ``camera`` are drawn; ``unityeyes`` and ``mpiigaze`` are read."""
     yield DatasetSpec(
-        name="simulator", role="simulated", image=EYE, labels=LABELS, options=SimulatorOptions, render=simulator
+        name="simulator",
+        role="simulated",
+        image=EYE,
+        labels=eye.LABELS,
+        options=render.SimulatorOptions,
+        render=render.simulator,
     )
     yield DatasetSpec(
         name="unityeyes",
         role="simulated",
         image=EYE,
-        labels=UNITYEYES_LABELS,
-        options=UnityEyesOptions,
-        read=unityeyes,
+        labels=unityeyes.LABELS,
+        options=unityeyes.UnityEyesOptions,
+        read=unityeyes.unityeyes,
     )
-    for role in IDENTITIES:
-        labels = () if role == "real" else LABELS
-        draw = partial(camera, role=role)
-        yield DatasetSpec(name="camera", role=role, image=EYE, labels=labels, options=CameraOptions, render=draw)
-    for role in PERSONS:
-        labels = () if role == "real" else MPIIGAZE_LABELS
-        read = partial(mpiigaze, role=role)
-        yield DatasetSpec(name="mpiigaze", role=role, image=EYE, labels=labels, options=MPIIGazeOptions, read=read)
+    for role in camera.IDENTITIES:
+        yield DatasetSpec(
+            name="camera",
+            role=role,
+            image=EYE,
+            labels=() if role == "real" else eye.LABELS,
+            options=camera.CameraOptions,
+            render=partial(camera.camera, role=role),
+        )
+    for role in mpiigaze.PERSONS:
+        yield DatasetSpec(
+            name="mpiigaze",
+            role=role,
+            image=EYE,
+            labels=() if role == "real" else mpiigaze.LABELS,
+            options=mpiigaze.MPIIGazeOptions,
+            read=partial(mpiigaze.mpiigaze, role=role),
+        )
 
 
 @hookimpl
 def synthreal_evaluators() -> Iterable[EvaluatorSpec]:
     """The gaze estimator of the paper."""
-    return (EVALUATOR,)
+    return (estimator.EVALUATOR,)
 
 
 @hookimpl
 def synthreal_recipes() -> Mapping[str, RunConfig]:
     """``gaze``: the embedded default; ``gaze-mpiigaze``: the paper's."""
-    return RECIPES
+    return recipes.RECIPES
