@@ -28,7 +28,10 @@ if TYPE_CHECKING:
 class SimulatorOptions(Options):
     """What the simulated eyes may do."""
 
-    pitch_deg: float = Field(25.0, ge=0, le=40, description="Gaze pitch is uniform within +/- this, degrees.")
+    pitch_mean_deg: float = Field(
+        0.0, ge=-20, le=20, description="Middle of the gaze's pitch, degrees; below 0 for a camera above the screen."
+    )
+    pitch_deg: float = Field(25.0, ge=0, le=40, description="Gaze pitch is uniform within +/- this of it, degrees.")
     yaw_deg: float = Field(35.0, ge=0, le=50, description="Gaze yaw is uniform within +/- this, degrees.")
     head_deg: float = Field(12.0, ge=0, le=30, description="The head wanders +/- this about its share of the gaze.")
     jitter_px: float = Field(1.2, ge=0, le=6, description="Standard deviation of the crop's shift, px.")
@@ -37,9 +40,10 @@ class SimulatorOptions(Options):
 def simulator(options: SimulatorOptions, n: int, generator: torch.Generator) -> Batch:
     """Draw ``n`` clean eyes with exact labels: images ``(n, 1, 35, 55)`` on the generator's device."""
     dice = Dice.roll(n, 46, generator)
-    pitch, yaw = math.radians(options.pitch_deg), math.radians(options.yaw_deg)
+    mean, pitch, yaw = map(math.radians, (options.pitch_mean_deg, options.pitch_deg, options.yaw_deg))
     anatomy = Anatomy.of(dice)
-    pose = Pose.of(dice, dice.uniform(-pitch, pitch), dice.uniform(-yaw, yaw), options.head_deg, options.jitter_px)
+    gaze = dice.uniform(mean - pitch, mean + pitch), dice.uniform(-yaw, yaw)
+    pose = Pose.of(dice, *gaze, options.head_deg, options.jitter_px)
     eye = project(anatomy, pose)
     face, light = Face.of(dice), Light.of(dice, 1.2, (0.25, 0.7))
     exposure = dice.uniform(0.8, 1.2)
