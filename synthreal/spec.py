@@ -159,6 +159,11 @@ class DatasetSpec:
         if (self.read is None) == (self.render is None):
             raise UserError(f"data set {self.name!r}: give exactly one of read (files) and render (a simulator)")
 
+    @property
+    def carried(self) -> tuple[LabelSpec, ...]:
+        """The labels that come along into a run or a pack: none of a data set of role ``real``."""
+        return () if self.role == "real" else self.labels
+
 
 @dataclass(frozen=True, kw_only=True)
 class NetworkSpec:

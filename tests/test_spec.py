@@ -50,6 +50,12 @@ def test_a_data_set_reads_or_draws_in_a_known_role():
     assert [DatasetSpec(name="a", role=role, image=None, read=function).role for role in ROLES] == list(ROLES)
 
 
+def test_only_real_images_carry_no_labels():
+    gaze = (LabelSpec("gaze", (3,), "unit vector"),)
+    carried = {role: DatasetSpec(name="a", role=role, image=None, labels=gaze, read=iter).carried for role in ROLES}
+    assert carried == {**dict.fromkeys(ROLES, gaze), "real": ()}
+
+
 def test_options_are_frozen_and_know_their_keys():
     class Mine(Options):
         size: float = 3

@@ -21,7 +21,7 @@ from synthreal.data.encoding import from_unit, to_unit, torch_dtype
 from synthreal.data.resident import Resident
 from synthreal.data.seed import derived_generator
 from synthreal.errors import UserError
-from synthreal.spec import Batch, DatasetSpec, ImageSpec, Role
+from synthreal.spec import Batch, DatasetSpec, ImageSpec
 
 BLOCK = 256
 _CHECK_EVERY_CUDA = 16
@@ -34,23 +34,14 @@ class Drawn:
     synchronisation, at the first draw, then at most 16 draws later.
 
     Args:
-        spec: a data set with ``render``.
+        spec: a data set with ``render``; its role ``real`` drops the labels.
         options: its options.
         seed: of everything it draws.
         device: where it draws.
         image: the run's images; what is drawn must have this shape and takes its levels.
-        role: ``real`` drops the labels; None takes the role of ``spec``.
     """
 
-    def __init__(
-        self,
-        spec: DatasetSpec,
-        options: Any,
-        seed: int,
-        device: torch.device,
-        image: ImageSpec,
-        role: Role | None = None,
-    ) -> None:
+    def __init__(self, spec: DatasetSpec, options: Any, seed: int, device: torch.device, image: ImageSpec) -> None:
         if spec.render is None:
             raise TypeError(f"data set {spec.name!r} is read from files; it cannot draw")
         self.spec = spec
@@ -58,8 +49,7 @@ class Drawn:
         self.seed = seed
         self.device = torch.device(device)
         self.image = image
-        self.role: Role = role or spec.role
-        self.labels = () if self.role == "real" else spec.labels
+        self.labels = spec.carried
         self._render = spec.render
         self._draws = 0
         self._bad = torch.zeros((), dtype=torch.bool, device=self.device)

@@ -32,7 +32,7 @@ _VERSION_KEY = "synthreal_pack"
 
 @dataclass(frozen=True, kw_only=True)
 class Header:
-    """The attributes of one pack, typed."""
+    """The attributes of one pack, typed; with role ``real`` there are no labels whatever is given."""
 
     image: ImageSpec
     labels: tuple[LabelSpec, ...]
@@ -46,6 +46,8 @@ class Header:
     def __post_init__(self) -> None:
         if self.role not in ROLES:
             raise UserError(f"data set {self.name!r}: role {self.role!r} is not one of {', '.join(ROLES)}")
+        if self.role == "real":
+            object.__setattr__(self, "labels", ())
         names = [label.name for label in self.labels]
         for name in names:
             if not name or "/" in name or name == "." or names.count(name) > 1:

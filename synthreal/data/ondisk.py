@@ -14,7 +14,7 @@ from synthreal.data.encoding import first_bad, label_tensor, stored_tensor, to_u
 from synthreal.data.pack import Pack
 from synthreal.data.resident import Resident
 from synthreal.errors import UserError
-from synthreal.spec import Batch, ImageSpec, LabelSpec, Skipped
+from synthreal.spec import Batch, ImageSpec, Skipped
 
 
 @dataclass(frozen=True)
@@ -127,20 +127,13 @@ def load(
     return Resident(image, kept, pack.skipped)
 
 
-def agree(pack: Pack, image: ImageSpec, labels: tuple[LabelSpec, ...]) -> None:
-    """Refuse a pack whose images are not the run's, or that lacks a label the run needs."""
+def agree(pack: Pack, image: ImageSpec) -> None:
+    """Refuse a pack whose images are not the run's."""
     if (pack.image.shape, pack.image.dtype) != (image.shape, image.dtype):
         raise UserError(
             f"{pack.path}: holds images {pack.image} ({pack.image.meaning or pack.name}), this run uses {image} "
             f"({image.meaning or 'its own'}); give a pack of this domain"
         )
-    held = {label.name: label for label in pack.labels}
-    for label in labels:
-        if label.name not in held:
-            have = ", ".join(held) or f"no labels (role {pack.role})"
-            raise UserError(f"{pack.path}: lacks the label {label}, it has {have}; give a pack that carries it")
-        if held[label.name] != label:
-            raise UserError(f"{pack.path}: its label {held[label.name]} is not the run's {label}; prepare it again")
 
 
 def _refuse_bad(pack: Pack, indices: np.ndarray, image: np.ndarray, labels: Mapping[str, np.ndarray]) -> None:

@@ -168,7 +168,7 @@ class Pack:
         if image.shape[0] == 0:
             raise refuse("it holds no image")
         stored = file.get("labels", {})
-        if set(stored) != {label.name for label in self.labels} or (self.role == "real" and len(stored)):
+        if set(stored) != {label.name for label in self.labels}:
             raise refuse(f"/labels holds {sorted(stored)} but its header ({self.role}) says {[*map(str, self.labels)]}")
         for label in self.labels:
             if (shape := stored[label.name].shape) != (image.shape[0], *label.shape):

@@ -6,6 +6,7 @@ import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from synthreal.data.pack import Pack, PackOptions
 from synthreal.data.resident import Resident
 from synthreal.data.writer import write_pack
 from synthreal.errors import UserError
-from synthreal.spec import DatasetSpec, ImageSpec, LabelSpec, Role, Sample, Skipped
+from synthreal.spec import DatasetSpec, ImageSpec, LabelSpec, Sample, Skipped
 
 __all__ = ["BLOCK", "Drawn", "OnDisk", "Resident", "Source", "conformed", "default_budget", "open_source", "sha256"]
 
@@ -31,9 +32,7 @@ def open_source(
     spec: DatasetSpec,
     options: Any,
     *,
-    role: Role,
     image: ImageSpec,
-    labels: tuple[LabelSpec, ...] = (),
     count: int | None = None,
     seed: int = 0,
     device: torch.device,
@@ -49,11 +48,9 @@ def open_source(
     the same.
 
     Args:
-        spec: the data set.
+        spec: the data set; its role ``real`` drops every label whatever the source holds.
         options: its options, an instance of ``spec.options``.
-        role: what the images are for; ``real`` drops every label whatever the source holds.
         image: the images of the run; ``spec.image`` must agree or be None.
-        labels: the labels the run needs from this source.
         count: take the first so many; None for all (or endless).
         seed: of a simulator.
         device: where the batches go.
@@ -61,36 +58,34 @@ def open_source(
         budget_bytes: what may be held on the device; None takes :func:`default_budget`.
 
     Raises:
-        UserError: unreadable input, images or labels that do not suit the run, values that are not finite.
+        UserError: unreadable input, images that do not suit the run, values that are not finite.
     """
     if count is not None and count < 1:
-        raise UserError(f"data.{role}.count is {count}; ask for at least 1 image, or 'none'")
-    needed = () if role == "real" else labels
-    if not isinstance(options, PackOptions):
-        _agree(spec, image, needed)
+        raise UserError(f"data.{spec.role}.count is {count}; ask for at least 1 image, or 'none'")
+    if spec.image is not None and (spec.image.shape, spec.image.dtype) != (image.shape, image.dtype):
+        raise UserError(f"data set {spec.name!r}: its images are {spec.image}, this run uses {image}; choose another")
     budget = default_budget(device) if budget_bytes is None else budget_bytes
     if spec.render is not None:
-        drawn = Drawn(spec, options, seed, device, image, role)
+        drawn = Drawn(spec, options, seed, device, image)
         if count is None:
             return drawn
         if count * _image_bytes(image) > budget:
             raise UserError(
-                f"data.{role}: {count} images of {image} do not fit in memory ({budget >> 20} MiB may be used); "
+                f"data.{spec.role}: {count} images of {image} do not fit in memory ({budget >> 20} MiB may be used); "
                 "lower the count, or `synthreal prepare` them and use the data set 'pack'"
             )
         return drawn.to_resident(count)
     if isinstance(options, PackOptions):
-        return _from_pack(Pack(options.path), role, image, needed, count, device, budget)
+        return _from_pack(Pack(options.path), spec, image, count, device, budget)
     if cache is not None:
-        path = _cached(spec, options, role, image, count, cache)
-        return _from_pack(Pack(path), role, image, needed, count, device, budget)
+        return _from_pack(Pack(_cached(spec, options, image, count, cache)), spec, image, count, device, budget)
     with tempfile.TemporaryDirectory() as folder:
-        pack = Pack(_cached(spec, options, role, image, count, Path(folder)))
-        source = _from_pack(pack, role, image, needed, count, device, budget)
+        pack = Pack(_cached(spec, options, image, count, Path(folder)))
+        source = _from_pack(pack, spec, image, count, device, budget)
         pack.close()
         if isinstance(source, OnDisk):
             raise UserError(
-                f"data.{role}: {len(source)} images do not fit in memory; `synthreal prepare` a pack of them"
+                f"data.{spec.role}: {len(source)} images do not fit in memory; `synthreal prepare` a pack of them"
             )
         return source
 
@@ -132,31 +127,15 @@ def sha256(source: Resident | OnDisk) -> str:
     return source.sha256()
 
 
-def _agree(spec: DatasetSpec, image: ImageSpec, needed: tuple[LabelSpec, ...]) -> None:
-    if spec.image is not None and (spec.image.shape, spec.image.dtype) != (image.shape, image.dtype):
-        raise UserError(f"data set {spec.name!r}: its images are {spec.image}, this run uses {image}; choose another")
-    for label in needed:
-        if label not in spec.labels:
-            have = ", ".join(map(str, spec.labels)) or "none"
-            raise UserError(
-                f"data set {spec.name!r} ({spec.role}): lacks the label {label}, it has {have}; choose another"
-            )
-
-
 def _from_pack(
-    pack: Pack,
-    role: Role,
-    image: ImageSpec,
-    needed: tuple[LabelSpec, ...],
-    count: int | None,
-    device: torch.device,
-    budget: int,
+    pack: Pack, spec: DatasetSpec, image: ImageSpec, count: int | None, device: torch.device, budget: int
 ) -> Resident | OnDisk:
-    agree(pack, image, needed)
-    names = () if role == "real" else tuple(label.name for label in pack.labels)
+    agree(pack, image)
+    labels = replace(spec, labels=pack.labels).carried
+    names = tuple(label.name for label in labels)
     n = len(pack) if count is None else min(count, len(pack))
     dtypes = pack.label_dtypes
-    size = sum(int(np.prod(label.shape)) * dtypes[label.name].itemsize for label in pack.labels if label.name in names)
+    size = sum(int(np.prod(label.shape)) * dtypes[label.name].itemsize for label in labels)
     if n * (_image_bytes(image) + size) <= budget:
         held = load(pack, device=device, count=count, names=names)
         pack.close()
@@ -164,18 +143,15 @@ def _from_pack(
     return OnDisk(pack, device=device, count=count, names=names, budget_bytes=budget)
 
 
-def _cached(
-    spec: DatasetSpec, options: BaseModel, role: Role, image: ImageSpec, count: int | None, cache: Path
-) -> Path:
+def _cached(spec: DatasetSpec, options: BaseModel, image: ImageSpec, count: int | None, cache: Path) -> Path:
     """The pack of a data set of files, made unless the one that lies there will do."""
-    path = cache / f"{role}.h5"
+    path = cache / f"{spec.role}.h5"
     record = options.model_dump(mode="json")
     if path.is_file():
         with suppress(UserError), Pack(path) as old:  # damaged: made again below
             enough = old.header.limit is None or (count is not None and count <= old.header.limit)
-            labels = () if role == "real" else spec.labels
-            same = (old.name, dict(old.options), old.image, old.labels) == (spec.name, record, image, labels)
-            if same and old.role == role and enough:
+            found = (old.name, old.role, dict(old.options), old.image, old.labels)
+            if found == (spec.name, spec.role, record, image, spec.carried) and enough:
                 return path
     try:
         cache.mkdir(parents=True, exist_ok=True)
@@ -191,7 +167,7 @@ def _cached(
         samples,
         image=image,
         labels=spec.labels,
-        role=role,
+        role=spec.role,
         name=spec.name,
         options=record,
         limit=count,

@@ -72,7 +72,7 @@ class PackWriter:
         self.skipped: list[Skipped] = []
         self._header = Header(
             image=image,
-            labels=() if role == "real" else labels,
+            labels=labels,
             role=role,
             name=name,
             options=options or {},
@@ -217,12 +217,11 @@ def write_pack(
         limit=limit,
         overwrite=overwrite,
     )
-    names = () if role == "real" else tuple(label.name for label in labels)
     block: list[tuple[np.ndarray, dict[str, np.ndarray]]] = []
 
     def flush() -> None:
         if block:
-            stacked = {name: np.stack([values[name] for _, values in block]) for name in names}
+            stacked = {name: np.stack([values[name] for _, values in block]) for name in writer.contract.label_dtypes}
             writer.append(np.stack([pixels for pixels, _ in block]), stacked)
             block.clear()
             if progress is not None:

@@ -69,7 +69,7 @@ def prepare(
         return _read(spec, options, out, header, limit, on_progress)
     if limit is None:
         raise UserError(f"{dataset}: a simulator draws without end; say how many images with --limit")
-    drawn = Drawn(spec, options, seed, device_of(device), image, spec.role)
+    drawn = Drawn(spec, options, seed, device_of(device), image)
     with PackWriter(out, **header) as writer, torch.no_grad():
         for pixels, labels in drawn.blocks(0, limit):
             writer.append(stored_array(pixels), {name: values.cpu().numpy() for name, values in labels.items()})

@@ -27,7 +27,6 @@ def open_role(config: RunConfig, catalog: Catalog, role: Role, *, device: torch.
     return open_source(
         spec,
         options,
-        role=role,
         image=config.image,
         count=source.count,
         seed=config.runtime.seed if source.count is None else 0,
