@@ -1,7 +1,8 @@
 """Foreign images made to measure: any image file's pixels as an image of the run's domain.
 
-Only unlabelled images, or images of the right size already, come here: a label in pixels would no longer be true
-after resizing, so :func:`synthreal.data.source.open_source` refuses to resize labelled ones.
+Only images whose labels are not carried, or images of the right size already, come here: whatever its unit, a label
+(a keypoint, a mask, an angle seen in another aspect ratio) may no longer be true after resizing, so
+:func:`synthreal.data.source.conformed` refuses to resize labelled images.
 """
 
 from __future__ import annotations

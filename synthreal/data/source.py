@@ -93,16 +93,15 @@ def open_source(
 def conformed(
     samples: Iterator[Sample | Skipped], image: ImageSpec, labels: tuple[LabelSpec, ...]
 ) -> Iterator[Sample | Skipped]:
-    """Samples of a data set without an image spec of its own, made to measure; labels in pixels forbid resizing."""
-    in_pixels = [label for label in labels if "px" in label.unit]
+    """Samples of a data set without an image spec of its own, made to measure; ``labels`` forbid resizing."""
     for index, sample in enumerate(samples):
         if isinstance(sample, Skipped):
             yield sample
             continue
-        if in_pixels and sample.image.shape[1:] != image.shape[1:]:
+        if labels and sample.image.shape[1:] != image.shape[1:]:
             height, width = sample.image.shape[1:]
             raise UserError(
-                f"image {index} is {height}x{width}, the run uses {image}, and its label {in_pixels[0]} forbids "
+                f"image {index} is {height}x{width}, the run uses {image}, and its label {labels[0]} forbids "
                 "resizing; crop the images in the reader"
             )
         try:
@@ -161,7 +160,7 @@ def _cached(spec: DatasetSpec, options: BaseModel, image: ImageSpec, count: int 
         raise TypeError(f"data set {spec.name!r} draws; it is not read")
     samples: Iterator[Sample | Skipped] = spec.read(options)
     if spec.image is None:
-        samples = conformed(samples, image, spec.labels)
+        samples = conformed(samples, image, spec.carried)
     write_pack(
         path,
         samples,

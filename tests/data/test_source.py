@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import h5py
@@ -206,15 +207,17 @@ def test_without_a_cache_a_folder_must_fit_in_memory(tmp_path):
         open_source(folder_spec(), options, cache=tmp_path / "file" / "data", **settings)
 
 
-def test_images_whose_labels_are_pixels_are_not_resized(tmp_path):
-    pupil = LabelSpec("pupil", (2,), "px")
+@pytest.mark.parametrize("unit", ["px", "pixels", "class", "unit vector"])
+def test_labelled_images_are_not_resized(tmp_path, unit):
+    pupil = LabelSpec("pupil", (2,), unit)
 
     def read(options):
         yield Sample(np.zeros((1, 3, 5), np.uint8), {"pupil": np.ones(2)})
         yield Sample(np.zeros((1, 6, 10), np.uint8), {"pupil": np.ones(2)})
 
     spec = DatasetSpec(name="files", role="test", image=None, labels=(pupil,), read=read)
-    with pytest.raises(UserError, match=r"image 1 is 6x10, the run uses 1x3x5 uint8, .* forbids resizing"):
+    refused = rf"image 1 is 6x10, the run uses 1x3x5 uint8, and its label pupil\[2\] {unit} forbids resizing"
+    with pytest.raises(UserError, match=refused):
         open_source(spec, Options(), image=SPEC, device=CPU, cache=tmp_path)
     deep = ImageSpec(channels=3, height=3, width=5, dtype="uint16")
     with pytest.raises(UserError, match="image 1 is 6x10"):
@@ -223,6 +226,8 @@ def test_images_whose_labels_are_pixels_are_not_resized(tmp_path):
     four = ImageSpec(channels=4, height=3, width=5)
     with pytest.raises(UserError, match="image 0: an image of 1 channels cannot become one of 4"):
         open_source(spec, Options(), image=four, device=CPU, cache=tmp_path)
+    real = replace(spec, role="real")  # its labels stay behind: nothing can become untrue
+    assert open_source(real, Options(), image=SPEC, device=CPU, cache=tmp_path).image.shape == (2, 1, 3, 5)
 
 
 # -- simulators ------------------------------------------------------------------------------------------------------
