@@ -78,7 +78,7 @@ class Header:
             version = int(attributes[_VERSION_KEY])
             if version > FORMAT:
                 raise UserError(
-                    f"{path}: pack format {version}, this synthreal reads up to {FORMAT}; "
+                    f"pack format {version}, this synthreal reads up to {FORMAT}; "
                     "upgrade synthreal or prepare the pack again"
                 )
             labels = json.loads(attributes["labels"])
@@ -93,5 +93,7 @@ class Header:
                 skipped=tuple(Skipped(str(where), str(why)) for where, why in json.loads(attributes["skipped"])),
                 limit=None if limit is None else int(limit),
             )
+        except UserError as error:
+            raise UserError(f"{path}: {error}") from error
         except (KeyError, TypeError, ValueError, OSError) as error:
             raise UserError(f"{path}: its attributes are damaged ({error}); prepare the pack again") from error

@@ -163,7 +163,7 @@ class Pack:
         spec = self.image
         if not isinstance(image, h5py.Dataset):
             raise refuse("it has no /image")
-        if image.shape[1:] != spec.shape or image.dtype != np.dtype(spec.dtype):
+        if image.shape[1:] != spec.shape or image.dtype != spec.dtype:
             raise refuse(f"/image is {image.shape} {image.dtype} but its header says {spec}")
         if image.shape[0] == 0:
             raise refuse("it holds no image")

@@ -345,7 +345,10 @@ def _shorten(file):
         (_attribute("image", "{not json"), "attributes are damaged"),
         (_attribute("image", json.dumps({"channels": 1})), "attributes are damaged"),
         (_attribute("image", json.dumps({"channels": 3, "height": 9, "width": 9})), "header says 3x9x9 uint8"),
+        (_attribute("image", json.dumps({"channels": 9, "height": 9, "width": 9})), "ImageSpec.channels is 9"),
+        (_attribute("image", json.dumps({"channels": 1, "height": 9, "width": 9, "dtype": "uint99"})), "uint99"),
         (_attribute("role", "judge"), "role 'judge' is not one of"),
+        (_attribute("labels", json.dumps([{"name": "a/b", "shape": [], "unit": ""}])), "label name 'a/b' is empty"),
         (_attribute("role", "real"), r"/labels holds .* \(real\)"),
         (_delete("image"), "has no /image"),
         (_delete("labels/gaze"), "/labels holds"),
@@ -355,8 +358,9 @@ def _shorten(file):
 def test_damaged_packs_are_one_line(good, edit, message):
     with h5py.File(good, "r+") as file:
         edit(file)
-    with pytest.raises(UserError, match=rf"good\.h5: .*{message}|{message}") as caught:
+    with pytest.raises(UserError, match=message) as caught:
         Pack(good)
+    assert str(caught.value).startswith(f"{good}: ")
     assert "\n" not in str(caught.value)
 
 
