@@ -197,9 +197,10 @@ class PackOptions(Options):
     path: str = Field(description="the .h5 file, as written by `synthreal prepare` or `synthreal refine`")
 
 
-def read_pack(options: PackOptions) -> Iterator[Sample]:
-    """Every image of an existing pack in order, with its labels."""
+def read_pack(options: PackOptions) -> Iterator[Sample | Skipped]:
+    """Every image of an existing pack in order, with its labels; first what was skipped when it was written."""
     with Pack(options.path) as pack:
+        yield from pack.skipped
         for _, image, labels in pack.blocks():
             for row in range(len(image)):
                 yield Sample(image[row], {name: values[row] for name, values in labels.items()})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +12,11 @@ import torch
 from synthreal.config import ComponentConfig
 from synthreal.core.machine import device_of
 from synthreal.data.encoding import stored_array
+from synthreal.data.pack import Pack, PackOptions
 from synthreal.data.source import Drawn, conformed
 from synthreal.data.writer import PackSummary, PackWriter, write_pack
 from synthreal.errors import UserError
 from synthreal.hooks.catalog import Catalog, typed
-from synthreal.hooks.resolve import labels_of
 from synthreal.run.directory import versions_of
 from synthreal.settings import from_none, overlay, parse_settings
 from synthreal.spec import ROLES, DatasetSpec, ImageSpec
@@ -35,19 +36,22 @@ def prepare(
 ) -> PackSummary:
     """Write a data set of the catalog as a pack, atomically.
 
+    A pack made from a pack is what that one is: its role, images, labels and list of what could not be read.
+
     Args:
         catalog: where the data set is registered.
         dataset: its name.
         out: the pack to write; must not exist.
         settings: ``option=value`` of the data set.
-        role: which of its roles; None takes the first it is registered in.
+        role: which of its roles; None takes the first it is registered in, of a pack its own.
         limit: images at most; a simulator needs it.
         seed: of a simulator.
         device: where a simulator draws.
         on_progress: told images done, and in all where that is known.
 
     Raises:
-        UserError: an unknown data set, role or option, unreadable files, a simulator without ``limit``.
+        UserError: an unknown data set, role or option, unreadable files, a simulator without ``limit``, a labelled
+            role for a pack without labels.
     """
     if role is not None and role not in ROLES:
         raise UserError(f"--role {role}: not a role; use one of {', '.join(ROLES)}")
@@ -56,10 +60,12 @@ def prepare(
     for setting in parse_settings(settings):
         given = overlay(given, from_none(setting))
     options = typed(ComponentConfig(name=dataset, options=given), spec.options, dataset)
+    if isinstance(options, PackOptions):
+        spec = _described(spec, Path(options.path), keep_role=role is None)
     image = spec.image or _domain_image(catalog)
     header: dict[str, Any] = {
         "image": image,
-        "labels": labels_of(spec, options),
+        "labels": spec.carried,
         "role": spec.role,
         "name": spec.name,
         "options": options.model_dump(mode="json"),
@@ -90,6 +96,15 @@ def _read(
     if spec.image is None:
         samples = conformed(samples, header["image"], header["labels"])
     return write_pack(out, samples, **header, limit=limit, progress=lambda done: on_progress(done, limit))
+
+
+def _described(spec: DatasetSpec, path: Path, *, keep_role: bool) -> DatasetSpec:
+    """The data set ``pack`` with the images and labels of the one at ``path``, and with its role too or ``spec``'s."""
+    with Pack(path) as pack:
+        role = pack.role if keep_role else spec.role
+        if role not in ("simulated", "real", pack.role) and not pack.labels:
+            raise UserError(f"--role {role}: {path} ({pack.role}) holds no labels; use simulated or real")
+        return replace(spec, role=role, image=pack.image, labels=pack.labels)
 
 
 def _domain_image(catalog: Catalog) -> ImageSpec:

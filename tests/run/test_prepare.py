@@ -9,11 +9,12 @@ from quick import TOY
 from toy import IMAGE, DiscOptions, simulator
 
 from synthreal.data.encoding import from_unit, stored_array
-from synthreal.data.pack import Pack
+from synthreal.data.pack import Pack, write_pack
 from synthreal.data.seed import derived_generator
 from synthreal.errors import UserError
 from synthreal.hooks.catalog import Catalog
 from synthreal.run.prepare import prepare
+from synthreal.spec import ImageSpec, LabelSpec, Sample, Skipped
 
 
 def test_a_simulator_is_drawn_in_blocks_of_a_seed(toy, tmp_path):
@@ -65,6 +66,33 @@ def test_a_pack_keeps_its_labels(toy, tmp_path):
     np.testing.assert_array_equal(
         Pack(tmp_path / "b.h5").read(slice(None))[1]["centre"], Pack(tmp_path / "a.h5").read(slice(0, 12))[1]["centre"]
     )
+
+
+def test_a_pack_stays_what_it_is_unless_another_role_is_asked_for(toy, tmp_path):
+    image = ImageSpec(channels=2, height=5, width=7, dtype="uint16", meaning="not the toy's", background=0.5)
+    gone = (Skipped("gone.png", "truncated"), Skipped("lost.png", "empty"))
+    pixels = np.random.default_rng(0).integers(0, 65536, (6, *image.shape)).astype(np.uint16)
+    for role in ("validation", "real"):
+        samples = [*gone, *(Sample(pixel, {"age": np.float32(7)}) for pixel in pixels)]
+        age = (LabelSpec("age", (), "years"),)
+        write_pack(tmp_path / f"{role}.h5", samples, image=image, labels=age, role=role, name="people")
+
+    def copied(source, out, **arguments):
+        settings = [f"path={tmp_path}/{source}.h5"]
+        summary = prepare(arguments.pop("catalog", toy), "pack", tmp_path / out, settings=settings, **arguments)
+        pack = Pack(tmp_path / out)
+        assert (summary.skipped, pack.skipped, pack.image) == (gone, gone, image)
+        np.testing.assert_array_equal(pack.read(slice(None))[0], pixels[: len(pack)])
+        return len(pack), pack.role, tuple(pack.read(slice(None))[1])
+
+    assert copied("validation", "a.h5") == (6, "validation", ("age",))
+    assert copied("real", "b.h5", limit=2) == (2, "real", ())
+    assert copied("validation", "c.h5", catalog=Catalog.of(())) == (6, "validation", ("age",))  # no domain is needed
+    assert copied("validation", "d.h5", role="test") == (6, "test", ("age",))
+    assert copied("validation", "e.h5", role="real") == (6, "real", ())
+    assert copied("real", "f.h5", role="simulated") == (6, "simulated", ())
+    with pytest.raises(UserError, match=r"--role test: .*real\.h5 \(real\) holds no labels; use simulated or real"):
+        copied("real", "g.h5", role="test")
 
 
 @pytest.mark.parametrize(
