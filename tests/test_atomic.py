@@ -6,6 +6,7 @@ import errno
 import os
 import resource
 import signal
+import stat
 from pathlib import Path
 
 import pytest
@@ -74,13 +75,17 @@ def test_the_kernel_refusing_to_write_is_told_in_one_line(tmp_path):
     assert names(tmp_path) == ["checkpoints"] and names(tmp_path / "checkpoints") == []
 
 
-def test_the_content_is_on_the_disk_before_the_name(tmp_path, monkeypatch):
+def test_the_content_is_on_the_disk_before_the_name_and_the_name_before_it_is_told(tmp_path, monkeypatch):
     order = []
-    monkeypatch.setattr(os, "fsync", lambda handle: order.append("fsync"))
+
+    def fsync(handle):
+        order.append("folder" if stat.S_ISDIR(os.fstat(handle).st_mode) else "file")
+
+    monkeypatch.setattr(os, "fsync", fsync)
     original = Path.replace
     monkeypatch.setattr(Path, "replace", lambda self, target: order.append("rename") or original(self, target))
     write_text(tmp_path / "a.txt", "x")
-    assert order == ["fsync", "rename"]
+    assert order == ["file", "rename", "folder"]
 
 
 def test_a_folder_that_is_not_there_and_other_errors(tmp_path):

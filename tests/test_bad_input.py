@@ -307,7 +307,7 @@ def test_a_full_disk_while_writing_a_pack(folder, cli, monkeypatch, command):
     before = files(folder)
     done = cli(command, *arguments)
     assert done.code == 2 and "Traceback" not in done.err
-    assert "out.h5: cannot be written (No space left on device); free space" in done.err.splitlines()[-1]
+    assert "out.h5: cannot write (No space left on device); free or choose another" in done.err.splitlines()[-1]
     assert files(folder) == before
 
 

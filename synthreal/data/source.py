@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from pydantic import BaseModel
 
+from synthreal.atomic import writing
 from synthreal.data.conform import conform
 from synthreal.data.drawn import BLOCK, Drawn
 from synthreal.data.ondisk import OnDisk, agree, load
@@ -152,10 +153,8 @@ def _cached(spec: DatasetSpec, options: BaseModel, image: ImageSpec, count: int 
             found = (old.name, old.role, dict(old.options), old.image, old.labels)
             if found == (spec.name, spec.role, record, image, spec.carried) and enough:
                 return path
-    try:
+    with writing(cache):
         cache.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"{cache}: cannot be made ({error.strerror}); choose another run directory") from error
     if spec.read is None:
         raise TypeError(f"data set {spec.name!r} draws; it is not read")
     samples: Iterator[Sample | Skipped] = spec.read(options)

@@ -1,14 +1,13 @@
 """Writing a pack: in blocks with bounded memory, checked against its specs, and all or nothing.
 
-The file grows under a temporary name in the same folder and takes its own name only when it is complete and on the
-disk; any exception, a full disk and Ctrl-C included, removes it.
+The file grows under a temporary name (:mod:`synthreal.atomic`); any exception, a full disk and Ctrl-C included,
+removes it.
 """
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
@@ -17,6 +16,7 @@ from typing import Any
 import h5py
 import numpy as np
 
+from synthreal.atomic import completing, writing
 from synthreal.data.contract import Contract
 from synthreal.data.header import Header
 from synthreal.data.target import Target
@@ -79,10 +79,7 @@ class PackWriter:
             versions=versions or {},
             limit=limit,
         )
-        self._temporary = self.path.with_name(f".{self.path.name}.{os.getpid()}.tmp")
         self.contract = Contract(self._header)
-        self._target: Target | None = None
-        self._file: Any = None
         row = int(np.prod(image.shape)) * np.dtype(image.dtype).itemsize
         self.rows = max(1, _CHUNK_BYTES // row)  # images per chunk
         if self.path.exists() and not overwrite:
@@ -92,22 +89,27 @@ class PackWriter:
 
     def __enter__(self) -> PackWriter:
         shape = self._header.image.shape
-        with self._writing():
-            self._target = Target(self._temporary)
-        self._file = h5py.File(self._target, "w")
-        self._file.create_dataset(
-            "image", (0, *shape), self._header.image.dtype, maxshape=(None, *shape), chunks=(self.rows, *shape)
-        )
+        with ExitStack() as stack:
+            partial = stack.enter_context(completing(self.path))
+            with writing(self.path):
+                self._target = Target(partial)
+            stack.callback(self._target.close)
+            self._file: Any = h5py.File(self._target, "w")
+            stack.callback(self._file.close)
+            self._file.create_dataset(
+                "image", (0, *shape), self._header.image.dtype, maxshape=(None, *shape), chunks=(self.rows, *shape)
+            )
+            self._open = stack.pop_all()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        try:
-            if kind is None:
-                self._complete()
-        finally:
-            self._discard()
+        if error is not None:
+            self._open.__exit__(kind, error, traceback)
+            return
+        with self._open:
+            self._complete()
 
     def append(self, image: np.ndarray, labels: Mapping[str, np.ndarray] | None = None) -> None:
         """Add images ``(B, C, H, W)`` in stored dtype and their labels ``(B, *L)``.
@@ -120,14 +122,14 @@ class PackWriter:
         self.contract.check(image, arrays, self.n)
         if len(image) == 0:
             return
-        with self._writing():
+        with writing(self.path):
             stop = self.n + len(image)
             targets = [(self._file["image"], image)]
             targets += [(self._label(name), arrays[name]) for name in self.contract.label_dtypes]
             for target, values in targets:
                 target.resize(stop, axis=0)
                 target[self.n : stop] = values
-            self._check_target()
+            self._target.raise_error()
         self.n = stop
 
     def skip(self, item: Skipped) -> None:
@@ -155,35 +157,10 @@ class PackWriter:
                 first = self.skipped[0]
                 why = f"all {len(self.skipped)} were unreadable, first {first.path}: {first.reason}"
             raise UserError(f"data set {self._header.name!r}: not one image to write to {self.path}; {why}")
-        with self._writing():
+        with writing(self.path):
             self._file.attrs.update(replace(self._header, skipped=tuple(self.skipped)).to_attributes())
             self._file.close()
-            self._check_target()
-            _sync(self._temporary)
-            self._temporary.replace(self.path)
-            _sync(self.path.parent)
-
-    def _discard(self) -> None:
-        """Leave no temporary file; after a completed write there is none."""
-        if self._file is not None:
-            self._file.close()
-        if self._target is not None:
-            self._target.close()
-        self._temporary.unlink(missing_ok=True)
-
-    def _check_target(self) -> None:
-        if self._target is not None:
             self._target.raise_error()
-
-    @contextmanager
-    def _writing(self) -> Iterator[None]:
-        try:
-            yield
-        except OSError as error:
-            reason = error.strerror or str(error)
-            raise UserError(
-                f"{self.path}: cannot be written ({reason}); free space or choose another folder"
-            ) from error
 
 
 def write_pack(
@@ -244,12 +221,3 @@ def write_pack(
                 break
         flush()
     return writer.summary()
-
-
-def _sync(path: Path) -> None:
-    """Wait until a file, or a folder's list of files, is on the disk."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

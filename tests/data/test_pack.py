@@ -140,7 +140,9 @@ def test_skipped_and_limit_are_recorded(tmp_path):
     assert pack.skipped == summary.skipped == tuple(gone)
 
 
-@pytest.mark.parametrize("error", [RuntimeError("reader broke"), KeyboardInterrupt(), UserError("bad input")])
+@pytest.mark.parametrize(
+    "error", [RuntimeError("reader broke"), PermissionError("not mine"), KeyboardInterrupt(), UserError("bad input")]
+)
 def test_an_exception_midway_leaves_nothing(tmp_path, error):
     spec = ImageSpec(channels=3, height=200, width=301)
 
@@ -154,6 +156,20 @@ def test_an_exception_midway_leaves_nothing(tmp_path, error):
     assert leftovers(tmp_path) == []
 
 
+@pytest.mark.parametrize("error", [RuntimeError("HDF5 broke"), KeyboardInterrupt()])
+@pytest.mark.parametrize("step", ["File", "File.create_dataset"])
+def test_an_exception_while_the_file_is_opened_leaves_nothing(tmp_path, monkeypatch, error, step):
+    def broken(*arguments, **more):
+        assert leftovers(tmp_path) != []  # the temporary file is there by now
+        raise error
+
+    monkeypatch.setattr(f"h5py.{step}", broken)
+    spec = ImageSpec(channels=1, height=2, width=2)
+    with pytest.raises(type(error)):
+        write_pack(tmp_path / "a.h5", samples(images(3, spec)), image=spec, role="real", name="toy")
+    assert leftovers(tmp_path) == []
+
+
 def test_a_failing_rename_leaves_nothing(tmp_path, monkeypatch):
     spec = ImageSpec(channels=1, height=2, width=2)
 
@@ -161,7 +177,7 @@ def test_a_failing_rename_leaves_nothing(tmp_path, monkeypatch):
         raise OSError(30, "Read-only file system")
 
     monkeypatch.setattr(Path, "replace", refuse)
-    with pytest.raises(UserError, match=r"a\.h5: cannot be written \(Read-only file system\)"):
+    with pytest.raises(UserError, match=r"a\.h5: cannot write \(Read-only file system\)"):
         write_pack(tmp_path / "a.h5", samples(images(3, spec)), image=spec, role="real", name="toy")
     assert leftovers(tmp_path) == []
 
@@ -194,7 +210,7 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(tmp_path):
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 2, done.stderr
     assert done.stdout.count("\n") == 1
-    assert "a.h5: cannot be written" in done.stdout
+    assert "a.h5: cannot write" in done.stdout
     assert leftovers(tmp_path) == []
 
 

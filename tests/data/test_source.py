@@ -203,7 +203,7 @@ def test_without_a_cache_a_folder_must_fit_in_memory(tmp_path):
     with pytest.raises(UserError, match=r"data\.real: 1 images do not fit in memory"):
         open_source(folder_spec(), options, budget_bytes=0, **settings)
     (tmp_path / "file").write_text("")
-    with pytest.raises(UserError, match="file/data: cannot be made"):
+    with pytest.raises(UserError, match="file/data: cannot write"):
         open_source(folder_spec(), options, cache=tmp_path / "file" / "data", **settings)
 
 
