@@ -7,8 +7,7 @@ from pathlib import Path
 import torch
 
 from synthreal.config import RunConfig
-from synthreal.data.ondisk import load
-from synthreal.data.source import Drawn, OnDisk, Resident, Source, open_source
+from synthreal.data.source import Drawn, Resident, Source, open_source
 from synthreal.hooks.catalog import Catalog
 from synthreal.hooks.resolve import dataset_of
 from synthreal.spec import Role
@@ -47,9 +46,4 @@ def unreadable(role: Role, source: Source) -> list[str]:
 
 def take(source: Source, count: int) -> Resident:
     """The first ``count`` images of a source, on the device; all of them when it holds fewer."""
-    if isinstance(source, Drawn):
-        return source.to_resident(count)
-    if isinstance(source, OnDisk):
-        return load(source.pack, device=source.device, count=min(count, len(source)), names=source.label_names)
-    labels = {name: values[:count] for name, values in source.labels.items()}
-    return Resident(source.image[:count], labels)
+    return source.to_resident(count) if isinstance(source, Drawn) else source.first(count)
