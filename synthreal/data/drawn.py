@@ -54,52 +54,42 @@ class Drawn:
         self._draws = 0
         self._bad = torch.zeros((), dtype=torch.bool, device=self.device)
 
-    @property
-    def label_names(self) -> tuple[str, ...]:
-        """Names of the labels."""
-        return tuple(label.name for label in self.labels)
-
     def draw(self, position: int, n: int) -> Batch:
         """``n`` images float32 ``(n, C, H, W)`` in [0, 1] with labels: a function of (seed, position, n) alone."""
         stored, labels = self._stored(n, derived_generator(self.device, position, *self._stream, "draw"))
         return Batch(to_unit(stored), labels)
 
-    def draw_range(self, start: int, stop: int) -> Batch:
-        """Images ``start`` to ``stop - 1`` of the fixed data set of this seed, float32 in [0, 1], with labels."""
-        held = self._gather(start, stop)
-        return Batch(to_unit(held.image), held.labels)
+    def blocks(self, count: int) -> Iterator[tuple[Tensor, dict[str, Tensor]]]:
+        """The first ``count`` images of the fixed data set of this seed with their labels, in stored dtype.
 
-    def blocks(self, start: int, stop: int) -> Iterator[tuple[Tensor, dict[str, Tensor]]]:
-        """The same images, at most 256 at a time, in stored dtype on the device: what a pack is written from."""
-        for block in range(start // BLOCK, -(-stop // BLOCK)):
-            stored, labels = self._stored(BLOCK, derived_generator(self.device, block, *self._stream, "block"), True)
-            rows = slice(max(start - block * BLOCK, 0), min(stop - block * BLOCK, BLOCK))
+        They come on the device, 256 at a time (the last time what is left): what a pack is written from.
+        """
+        for start in range(0, count, BLOCK):
+            generator = derived_generator(self.device, start // BLOCK, *self._stream, "block")
+            stored, labels = self._stored(BLOCK, generator, True)
+            rows = slice(count - start)
             yield stored[rows], {name: values[rows] for name, values in labels.items()}
 
     def to_resident(self, count: int) -> Resident:
-        """The first ``count`` images of the fixed data set, held on the device."""
-        return self._gather(0, count)
-
-    @property
-    def _stream(self) -> tuple[str | int, ...]:
-        return (self.spec.name, self.spec.role, self.seed)
-
-    def _gather(self, start: int, stop: int) -> Resident:
-        if not 0 <= start < stop:
-            raise ValueError(f"images {start}..{stop} of a drawn data set: give 0 <= start < stop")
-        n = stop - start
-        image = torch.empty((n, *self.image.shape), dtype=torch_dtype(self.image.dtype), device=self.device)
+        """The same images, held on the device."""
+        if count < 1:
+            raise ValueError(f"{count} images of a drawn data set: ask for at least 1")
+        image = torch.empty((count, *self.image.shape), dtype=torch_dtype(self.image.dtype), device=self.device)
         kept: dict[str, Tensor] = {}
         done = 0
-        for pixels, labels in self.blocks(start, stop):
+        for pixels, labels in self.blocks(count):
             rows = slice(done, done + len(pixels))
             image[rows] = pixels
             for name, values in labels.items():
                 if name not in kept:
-                    kept[name] = values.new_empty((n, *values.shape[1:]))
+                    kept[name] = values.new_empty((count, *values.shape[1:]))
                 kept[name][rows] = values
             done = rows.stop
         return Resident(image, kept)
+
+    @property
+    def _stream(self) -> tuple[str | int, ...]:
+        return (self.spec.name, self.spec.role, self.seed)
 
     def _stored(self, n: int, generator: torch.Generator, look: bool = False) -> tuple[Tensor, dict[str, Tensor]]:
         """One call of ``render``, checked and quantised; ``look`` forces the check for finite values now."""

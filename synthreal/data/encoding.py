@@ -25,11 +25,6 @@ _MAXIMUM: dict[StoredDtype, float] = {"uint8": 255.0, "uint16": 65535.0, "float1
 _TORCH: dict[StoredDtype, torch.dtype] = {"uint8": torch.uint8, "uint16": torch.int16, "float16": torch.float16}
 
 
-def maximum(dtype: StoredDtype) -> float:
-    """The stored value that means 1.0."""
-    return _MAXIMUM[dtype]
-
-
 def torch_dtype(dtype: StoredDtype) -> torch.dtype:
     """The dtype of a stored image on a device: uint16 is int16 with the same bits."""
     return _TORCH[dtype]

@@ -9,7 +9,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from synthreal.data.digest import ContentHash
 from synthreal.data.encoding import first_bad, label_tensor, stored_tensor, to_unit, torch_dtype
 from synthreal.data.pack import Pack
 from synthreal.data.resident import Resident
@@ -27,7 +26,7 @@ class Fetched:
 
 
 class OnDisk:
-    """The first ``count`` images of a pack, with the interface of :class:`~synthreal.data.resident.Resident`.
+    """The first ``count`` images of a pack, left in the file.
 
     A batch takes two steps so that a thread can do the first: :meth:`fetch` reads on the host (pinned memory for a
     CUDA device), :meth:`upload` moves and scales. Labels that fit ``budget_bytes`` stay on the device, since a gaze
@@ -81,24 +80,9 @@ class OnDisk:
             read.update({name: values.index_select(0, rows) for name, values in self._held.items()})
         return Batch(image, {name: read[name] for name in self.label_names})
 
-    def select(self, indices: Tensor) -> Batch:
-        """Images ``indices`` ``(B,)`` int64 in that order with their labels, read now."""
-        return self.upload(self.fetch(indices))
-
     def first(self, count: int) -> Resident:
         """The first ``count`` images (all where it holds fewer), held on the device."""
         return load(self.pack, device=self.device, count=min(count, self._n), names=self.label_names)
-
-    def sha256(self) -> str:
-        """Hash of the content, equal to that of the same images held resident."""
-        content = ContentHash()
-        for _, image, labels in self.pack.blocks(self._n, self.label_names):
-            content.add(image, labels)
-        return content.hexdigest()
-
-    def close(self) -> None:
-        """Close the file."""
-        self.pack.close()
 
 
 def load(

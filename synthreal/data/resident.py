@@ -37,11 +37,6 @@ class Resident:
         """Where the images live."""
         return self.image.device
 
-    @property
-    def label_names(self) -> tuple[str, ...]:
-        """Names of the labels."""
-        return tuple(self.labels)
-
     def select(self, indices: Tensor) -> Batch:
         """Images ``indices`` ``(B,)`` int64, in that order, as float32 ``(B, C, H, W)`` in [0, 1] with their labels."""
         indices = indices.to(self.device, non_blocking=True)

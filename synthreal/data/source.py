@@ -16,7 +16,7 @@ from pydantic import BaseModel
 
 from synthreal.atomic import writing
 from synthreal.data.conform import conform
-from synthreal.data.drawn import BLOCK, Drawn
+from synthreal.data.drawn import Drawn
 from synthreal.data.ondisk import OnDisk, agree, load
 from synthreal.data.pack import Pack, PackOptions
 from synthreal.data.resident import Resident
@@ -24,7 +24,7 @@ from synthreal.data.writer import write_pack
 from synthreal.errors import UserError
 from synthreal.spec import DatasetSpec, ImageSpec, LabelSpec, Sample, Skipped
 
-__all__ = ["BLOCK", "Drawn", "OnDisk", "Resident", "Source", "conformed", "default_budget", "open_source", "sha256"]
+__all__ = ["Drawn", "OnDisk", "Resident", "Source", "conformed", "default_budget", "open_source"]
 
 Source = Resident | OnDisk | Drawn
 
@@ -120,11 +120,6 @@ def default_budget(device: torch.device) -> int:
         lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
         return int(next(line for line in lines if line.startswith("MemAvailable")).split()[1]) * 1024 // 2
     return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
-
-
-def sha256(source: Resident | OnDisk) -> str:
-    """Hash of the images and labels of a finite source; where they are held does not change it."""
-    return source.sha256()
 
 
 def _from_pack(

@@ -77,7 +77,7 @@ def prepare(
         raise UserError(f"{dataset}: a simulator draws without end; say how many images with --limit")
     drawn = Drawn(spec, options, seed, device_of(device), image)
     with PackWriter(out, **header) as writer, torch.no_grad():
-        for pixels, labels in drawn.blocks(0, limit):
+        for pixels, labels in drawn.blocks(limit):
             writer.append(stored_array(pixels), {name: values.cpu().numpy() for name, values in labels.items()})
             on_progress(writer.n, limit)
     return writer.summary()

@@ -11,12 +11,12 @@ import pytest
 import torch
 from PIL import Image
 
-from synthreal.data import drawn as drawn_module
+from synthreal.data.drawn import BLOCK
 from synthreal.data.encoding import from_unit, stored_array, to_unit
 from synthreal.data.folder import FolderOptions, read_folder
 from synthreal.data.pack import Pack, PackOptions, PackWriter, read_pack
 from synthreal.data.seed import derive_seed
-from synthreal.data.source import BLOCK, Drawn, OnDisk, Resident, default_budget, open_source, sha256
+from synthreal.data.source import Drawn, OnDisk, Resident, default_budget, open_source
 from synthreal.errors import UserError
 from synthreal.spec import Batch, DatasetSpec, ImageSpec, LabelSpec, Options, Sample, Skipped
 
@@ -67,6 +67,10 @@ def open_pack(path, role="simulated", **arguments):
     return open_source(pack_spec(role), PackOptions(path=str(path)), **settings)
 
 
+def select(source, indices):
+    return source.select(indices) if isinstance(source, Resident) else source.upload(source.fetch(indices))
+
+
 # -- packs -----------------------------------------------------------------------------------------------------------
 
 
@@ -77,22 +81,23 @@ def test_a_pack_gives_the_same_batches_wherever_it_is_held(tmp_path, dtype, budg
     image, labels = make_pack(tmp_path / "a.h5", spec=spec)
     source = open_pack(tmp_path / "a.h5", image=spec, budget_bytes=budget)
     assert isinstance(source, Resident if budget == 1 << 30 else OnDisk)
-    assert (len(source), source.label_names) == (50, ("gaze", "mask"))
+    assert len(source) == 50
     wanted = torch.tensor([7, 3, 3, 49, 0, 48])
-    batch = source.select(wanted)
+    batch = select(source, wanted)
+    assert tuple(batch.labels) == ("gaze", "mask")
     assert batch.image.dtype == torch.float32
     np.testing.assert_array_equal(batch.image.numpy(), to_unit(image[wanted]))
     assert batch.labels["gaze"].dtype == torch.float32
     assert batch.labels["mask"].dtype == torch.int32
     np.testing.assert_array_equal(batch.labels["gaze"].numpy(), labels["gaze"][wanted].astype(np.float32))
     np.testing.assert_array_equal(batch.labels["mask"].numpy(), labels["mask"][wanted])
-    assert sha256(source) == Pack(tmp_path / "a.h5").sha256()
+    assert source.first(50).sha256() == Pack(tmp_path / "a.h5").sha256()
     head = source.first(4)
     assert isinstance(head, Resident)
     np.testing.assert_array_equal(stored_array(head.image), image[:4])
     np.testing.assert_array_equal(head.labels["mask"].numpy(), labels["mask"][:4])
     with pytest.raises((IndexError, RuntimeError)):
-        source.select(torch.tensor([50]))
+        select(source, torch.tensor([50]))
 
 
 @pytest.mark.parametrize("budget", [1 << 30, 0])
@@ -100,10 +105,10 @@ def test_count_takes_the_first(tmp_path, budget):
     image, _ = make_pack(tmp_path / "a.h5")
     source = open_pack(tmp_path / "a.h5", count=7, budget_bytes=budget)
     assert len(source) == 7
-    np.testing.assert_array_equal(source.select(torch.arange(7)).image.numpy(), to_unit(image[:7]))
+    np.testing.assert_array_equal(select(source, torch.arange(7)).image.numpy(), to_unit(image[:7]))
     with pytest.raises((IndexError, RuntimeError)):
-        source.select(torch.tensor([7]))
-    assert sha256(source) != Pack(tmp_path / "a.h5").sha256()
+        select(source, torch.tensor([7]))
+    assert source.first(50).sha256() != Pack(tmp_path / "a.h5").sha256()
     assert len(open_pack(tmp_path / "a.h5", count=700, budget_bytes=budget)) == 50
     with pytest.raises(UserError, match=r"data\.simulated\.count is 0"):
         open_pack(tmp_path / "a.h5", count=0)
@@ -113,10 +118,9 @@ def test_count_takes_the_first(tmp_path, budget):
 def test_real_never_has_labels(tmp_path, budget):
     make_pack(tmp_path / "a.h5")
     source = open_pack(tmp_path / "a.h5", role="real", budget_bytes=budget)
-    assert source.label_names == ()
-    assert source.select(torch.arange(3)).labels == {}
+    assert select(source, torch.arange(3)).labels == {}
     drawn = open_source(simulator(role="real"), ToyOptions(), image=SPEC, device=CPU)
-    assert (drawn.label_names, drawn.draw(0, 4).labels, drawn.to_resident(4).labels) == ((), {}, {})
+    assert (drawn.draw(0, 4).labels, drawn.to_resident(4).labels) == ({}, {})
     held = open_source(simulator(role="real"), ToyOptions(), image=SPEC, device=CPU, count=9)
     assert held.labels == {}
 
@@ -126,7 +130,7 @@ def test_real_never_has_labels(tmp_path, budget):
 
     spec = DatasetSpec(name="files", role="real", image=SPEC, labels=(GAZE,), read=read)
     source = open_source(spec, Options(), image=SPEC, device=CPU, cache=tmp_path, budget_bytes=budget)
-    assert source.label_names == ()
+    assert select(source, torch.arange(3)).labels == {}
     with h5py.File(tmp_path / "real.h5") as file:
         assert list(file) == ["image"]
 
@@ -146,7 +150,7 @@ def test_nan_in_a_stored_pack_names_file_and_index(tmp_path, field, budget):
         file["image" if field == "image" else "labels/gaze"][31] = np.nan
     message = r"a\.h5: image 31 has a pixel that is NaN|a\.h5: label 'gaze' of image 31 is NaN"
     with pytest.raises(UserError, match=message):
-        open_pack(tmp_path / "a.h5", image=spec, budget_bytes=budget).select(torch.tensor([3, 31, 30]))
+        select(open_pack(tmp_path / "a.h5", image=spec, budget_bytes=budget), torch.tensor([3, 31, 30]))
 
 
 # -- files -----------------------------------------------------------------------------------------------------------
@@ -174,7 +178,7 @@ def test_a_folder_is_made_to_measure_and_packed_once(tmp_path):
     again = open_source(folder_spec(), options, budget_bytes=0, **settings)
     assert isinstance(again, OnDisk)
     assert (len(again), len(again.skipped)) == (3, 1)
-    assert sha256(again) == sha256(source)
+    assert again.first(3).sha256() == source.sha256()
     assert (cache / "real.h5").stat().st_mtime_ns == written
     other = open_source(folder_spec(), FolderOptions(root=str(root), recursive=False), **settings)
     assert len(other) == 2  # other options: read anew
@@ -257,22 +261,22 @@ def test_draws_are_a_function_of_seed_and_position():
 
 def test_image_i_is_the_same_whatever_is_drawn_around_it():
     source = opened()
-    whole = source.draw_range(0, 3 * BLOCK + 10)
-    assert len(whole.image) == 3 * BLOCK + 10
-    for start, stop in ((0, 1), (BLOCK - 1, BLOCK + 1), (100, 101), (BLOCK, 2 * BLOCK), (300, 3 * BLOCK + 10)):
-        part = source.draw_range(start, stop)
-        assert torch.equal(part.image, whole.image[start:stop])
-        assert torch.equal(part.labels["gaze"], whole.labels["gaze"][start:stop])
-    assert len(torch.unique(whole.labels["gaze"], dim=0)) == len(whole.image)
+    whole = source.to_resident(3 * BLOCK + 10)
+    assert len(whole) == 3 * BLOCK + 10
+    for count in (1, BLOCK - 1, BLOCK, BLOCK + 1, 3 * BLOCK):
+        part = source.to_resident(count)
+        assert torch.equal(part.image, whole.image[:count])
+        assert torch.equal(part.labels["gaze"], whole.labels["gaze"][:count])
+    assert len(torch.unique(whole.labels["gaze"], dim=0)) == len(whole)
     held = opened(count=BLOCK + 3)
     assert isinstance(held, Resident)
     assert held.image.dtype == torch.uint8
-    assert torch.equal(held.select(torch.arange(BLOCK + 3)).image, whole.image[: BLOCK + 3])
-    blocks = list(source.blocks(10, BLOCK + 20))
-    assert [len(image) for image, _ in blocks] == [BLOCK - 10, 20]
-    assert torch.equal(to_unit(torch.cat([image for image, _ in blocks])), whole.image[10 : BLOCK + 20])
-    with pytest.raises(ValueError, match="0 <= start < stop"):
-        source.draw_range(3, 3)
+    assert torch.equal(held.image, whole.image[: BLOCK + 3])
+    blocks = list(source.blocks(BLOCK + 20))
+    assert [len(image) for image, _ in blocks] == [BLOCK, 20]
+    assert torch.equal(torch.cat([image for image, _ in blocks]), whole.image[: BLOCK + 20])
+    with pytest.raises(ValueError, match="at least 1"):
+        source.to_resident(0)
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "uint16", "float16"])
@@ -343,4 +347,4 @@ FROZEN_SEEDS = [3209082727, 3456337021, 2544507672]
 
 def test_the_budget_is_half_of_what_is_free():
     assert 1 << 20 < default_budget(CPU) < 1 << 45
-    assert drawn_module.BLOCK == 256
+    assert BLOCK == 256
