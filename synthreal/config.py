@@ -163,7 +163,10 @@ class RuntimeConfig(_Frozen):
     )
     threads: int | None = Field(default=None, ge=1, description="CPU threads of torch; none = torch's own choice.")
     resident_gib: float | None = Field(
-        default=None, ge=0, description="GiB of packs kept on the device; none = half of what is free."
+        default=None,
+        ge=0,
+        description="GiB a data set may hold on the device; larger packs are read as they are used, larger simulators "
+        "refused; none = half of what is free.",
     )
 
 

@@ -119,7 +119,7 @@ CASES = {
     ("fit", "--plugin", "nan.py", "--run", "new", *flags(*QUICK)): ["data set 'discs'", "NaN or infinite", "correct"],
     ("fit", "--plugin", "nan.py", "--run", "new", *flags(*QUICK, "data.simulated.count=none")): ["discs", "NaN"],
     ("prepare", "discs", "out.h5", "--plugin", "nan.py", "--limit", 9): ["data set 'discs'", "NaN or infinite"],
-    ("refine", "run", "nan.h5", "out.h5"): ["image 7", "NaN", "remove or repair"],
+    ("refine", "run", "nan.h5", "out.h5"): ["nan.h5: image 7 has a pixel that is NaN", "prepare the pack again"],
     # settings
     fit("--set", "schedule.stps=3"): ["schedule.stps: no such setting; did you mean schedule.steps?"],
     fit("--set", "shedule.steps=3"): ["--set: shedule: no such setting; did you mean schedule?"],
@@ -213,7 +213,7 @@ CASES = {
     ("prepare", "folder", "out.h5", *PLUGIN, "--set", "root=nowhere"): ["nowhere: no such folder"],
     ("prepare", "folder", "out.h5", *PLUGIN, "--set", "root=empty"): ["empty: no image file"],
     ("prepare", "folder", "out.h5", *PLUGIN, "--set", "rot=crops"): [
-        "folder.options.rot: no such setting; did you mean"
+        "folder: rot: no such setting; did you mean root?"
     ],
     ("prepare", "pack", "out.h5", *PLUGIN, "--set", "path=cut.h5"): ["cut.h5: not a readable pack"],
     ("prepare", "discs", "out.h5"): ["name a domain with --plugin"],

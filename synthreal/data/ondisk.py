@@ -62,7 +62,7 @@ class OnDisk:
         if wanted.size and (wanted[0] < 0 or wanted[-1] >= self._n):
             raise IndexError(f"indices must be within 0..{self._n - 1}")
         image, labels = self.pack.read(wanted, self._read_names)
-        _refuse_bad(self.pack, wanted, image, labels)
+        refuse_bad(self.pack, wanted, image, labels)
         pin = self.device.type == "cuda"
         tensors = {name: label_tensor(values[place]) for name, values in labels.items()}
         return Fetched(
@@ -100,7 +100,7 @@ def load(
         return Resident(image, {}, pack.skipped)
     for start, pixels, labels in pack.blocks(n, names):
         rows = slice(start, start + len(pixels))
-        _refuse_bad(pack, np.arange(rows.start, rows.stop), pixels, labels)
+        refuse_bad(pack, np.arange(rows.start, rows.stop), pixels, labels)
         if images:
             image[rows] = stored_tensor(pixels).to(device)
         for name, values in labels.items():
@@ -120,7 +120,8 @@ def agree(pack: Pack, image: ImageSpec) -> None:
         )
 
 
-def _refuse_bad(pack: Pack, indices: np.ndarray, image: np.ndarray, labels: Mapping[str, np.ndarray]) -> None:
+def refuse_bad(pack: Pack, indices: np.ndarray, image: np.ndarray, labels: Mapping[str, np.ndarray]) -> None:
+    """Raise ``UserError`` for the first value read that is not finite or, of an image, outside [0, 1]."""
     bad = first_bad(image, unit=True)
     if bad is not None:
         where = f"{pack.path}: image {indices[bad]}"

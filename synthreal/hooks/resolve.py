@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from synthreal.config import ComponentConfig, RunConfig, SourceConfig
@@ -68,9 +69,9 @@ def dataset_of(config: RunConfig, catalog: Catalog, role: Role) -> tuple[Dataset
 
 def labels_of(spec: DatasetSpec, options: Any) -> tuple[LabelSpec, ...]:
     """The labels a data set carries; a pack says so itself."""
-    if spec.role == "real":
-        return ()
-    return Pack(options.path).labels if isinstance(options, PackOptions) else spec.labels
+    if isinstance(options, PackOptions):
+        spec = replace(spec, labels=Pack(options.path).labels)
+    return spec.carried
 
 
 def _full(component: ComponentConfig, model: Any, path: str) -> dict[str, Any]:

@@ -8,17 +8,17 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from pydantic import ValidationError
 
-from synthreal.config import ComponentConfig
 from synthreal.core.machine import device_of
 from synthreal.data.encoding import stored_array
 from synthreal.data.pack import Pack, PackOptions
 from synthreal.data.source import Drawn, conformed
 from synthreal.data.writer import PackSummary, PackWriter, write_pack
 from synthreal.errors import UserError
-from synthreal.hooks.catalog import Catalog, typed
+from synthreal.hooks.catalog import Catalog
 from synthreal.run.directory import versions_of
-from synthreal.settings import from_none, overlay, parse_settings
+from synthreal.settings import explain, from_none, overlay, parse_settings
 from synthreal.spec import ROLES, DatasetSpec, ImageSpec
 
 
@@ -59,7 +59,10 @@ def prepare(
     given: dict[str, Any] = {}
     for setting in parse_settings(settings):
         given = overlay(given, from_none(setting))
-    options = typed(ComponentConfig(name=dataset, options=given), spec.options, dataset)
+    try:
+        options = spec.options.model_validate(given)
+    except ValidationError as error:
+        raise UserError(f"{dataset}: {explain(error, spec.options, given)}") from None
     if isinstance(options, PackOptions):
         spec = _described(spec, Path(options.path), keep_role=role is None)
     image = spec.image or _domain_image(catalog)

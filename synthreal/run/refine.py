@@ -10,10 +10,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from synthreal.data.encoding import from_unit, stored_array, stored_tensor, to_unit
+from synthreal.data.ondisk import refuse_bad
 from synthreal.data.pack import Pack
 from synthreal.data.resident import Resident
 from synthreal.data.seed import derived_generator
@@ -78,7 +80,9 @@ def refine_pack(
             target, image=pack.image, labels=pack.labels, role=pack.role, name=f"{pack.name} refined", options=options
         ) as writer:
             for start in range(0, len(pack), BLOCK):
-                image, labels = pack.read(slice(start, min(start + BLOCK, len(pack))))
+                rows = slice(start, min(start + BLOCK, len(pack)))
+                image, labels = pack.read(rows)
+                refuse_bad(pack, np.arange(rows.start, rows.stop), image, labels)
                 refined = refine_block(
                     transform, stored_tensor(image), pack.image.dtype, block=start // BLOCK, seed=seed
                 )
