@@ -86,7 +86,11 @@ class Refine(nn.Module):
 
     @torch.no_grad()
     def forward(self, image: Tensor) -> Tensor:
-        """Refine ``(B, C, H, W)`` or ``(C, H, W)`` in [0, 1], any H and W. Raises ``UserError`` on other shapes."""
+        """Refine ``(B, C, H, W)`` or ``(C, H, W)`` in [0, 1], any H and W (reflect padding: above half the kernel).
+
+        Raises:
+            UserError: other shapes or integers.
+        """
         if image.ndim not in (3, 4) or image.shape[-3] != self.channels or not image.is_floating_point():
             raise UserError(
                 f"this refiner takes float images ({self.channels}, H, W) or (B, {self.channels}, H, W) in [0, 1], "
