@@ -15,14 +15,14 @@ def arms_table(result: Mapping[str, Any]) -> Group:
     primary, constant = result["primary"], result["constant"]
     test = result["test"]
     table = Table(title=f"tested on {test['n']} real images ({test['name']}, {result['split']})")
-    table.add_column("training images")
+    table.add_column("trained on")
     for name in names:
         table.add_column(name, justify="right")
     table.add_column("against simulated", justify="right")
     start = result["arms"]["simulated"][primary]["mean"]
     for arm, summary in result["arms"].items():
         mean = summary[primary]["mean"]
-        verdict = "useless: above constant" if mean > constant[primary] else f"{100 * (mean / start - 1):+.0f} %"
+        verdict = "useless: > constant" if mean > constant[primary] else f"{100 * (mean / start - 1):+.0f} %"
         table.add_row(arm, *(_cell(summary[name]) for name in names), verdict)
     table.add_row("constant", *(f"{constant[name]:.2f}" for name in names), "", style="dim")
     return Group(table, *_preservation(result["preservation"]))

@@ -178,7 +178,7 @@ def table(result):
 
 def test_the_table_says_what_is_useless(single):
     text = table({**single, "constant": {"error_px": 0.0, "within_1px": 100.0}})
-    assert text.count("useless: above constant") == 4
+    assert text.count("useless: > constant") == 4
     text = table({**single, "constant": {"error_px": 99.0, "within_1px": 0.0}})
     assert "useless" not in text
     simulated, refined = (single["arms"][arm]["error_px"]["mean"] for arm in ("simulated", "refined"))
