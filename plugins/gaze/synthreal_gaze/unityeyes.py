@@ -119,22 +119,27 @@ def _pairs(root: Path) -> tuple[Path, list[str], dict[str, Path]]:
     names = [match for name in files if (match := re.fullmatch(r"(\d+)\.(jpg|json)", name))]
     pictures = {match[1] for match in names if match[2] == "jpg"}
     annotations = {match[1] for match in names if match[2] == "json"}
-    if not pictures & annotations:
-        raise UserError(
-            f"{folder}: no UnityEyes pair <n>.jpg / <n>.json in it ({len(pictures)} such jpg, {len(annotations)} json);"
-            " set root to the folder the simulator wrote"
-        )
     lone = {stem: folder / f"{stem}.jpg" for stem in pictures - annotations}
     lone |= {stem: folder / f"{stem}.json" for stem in annotations - pictures}
+    if not pictures & annotations:
+        found = f"; {_unpaired(lone)}" if lone else ""
+        raise UserError(
+            f"{folder}: no UnityEyes pair <n>.jpg / <n>.json in it{found}; set root to the folder the simulator wrote"
+        )
     return folder, sorted(pictures & annotations, key=_number), lone
+
+
+def _unpaired(lone: dict[str, Path]) -> str:
+    """What the first lone file lacks, and how many there are."""
+    path = lone[min(lone, key=_number)]
+    other = path.with_suffix(".json" if path.suffix == ".jpg" else ".jpg").name
+    return f"{path} has no {other} beside it ({len(lone)} unpaired files in all)"
 
 
 def _check_all(folder: Path, stems: list[str], unpaired: dict[str, Path]) -> None:
     """Raise one UserError for the first problem and the number of all; decode no picture."""
     if unpaired:
-        path = unpaired[min(unpaired, key=_number)]
-        other = path.with_suffix(".json" if path.suffix == ".jpg" else ".jpg").name
-        raise UserError(f"{path} has no {other} beside it ({len(unpaired)} unpaired files in all); {REMEDY}")
+        raise UserError(f"{_unpaired(unpaired)}; {REMEDY}")
     problems = []
     for stem in stems:
         try:

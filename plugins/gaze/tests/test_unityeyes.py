@@ -128,7 +128,7 @@ def test_missing_root_and_empty_folder(tmp_path: Path) -> None:
     (tmp_path / "1.json").write_text("{}")
     message = _error(tmp_path, skip_broken=True)
     assert "no UnityEyes pair" in message
-    assert "1 json" in message
+    assert "1.json has no 1.jpg beside it (1 unpaired" in message
 
 
 def test_a_home_folder_is_found_and_an_unlistable_one_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
