@@ -23,20 +23,16 @@ def test_named_devices(monkeypatch):
     assert device_of("cpu") == torch.device("cpu")
     assert device_of("cuda") == torch.device("cuda")
     assert device_of("cuda:1") == torch.device("cuda:1")
-    with pytest.raises(UserError, match=r"runtime\.device: 'cuda:2' is not here \(2 GPUs found\); use auto or cpu"):
+    with pytest.raises(UserError, match=r"device 'cuda:2' is not here \(2 GPUs found\); use auto or cpu"):
         device_of("cuda:2")
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
     with pytest.raises(UserError, match=r"'cuda' is not here \(0 GPUs found\)"):
         device_of("cuda")
 
 
-@pytest.mark.parametrize(
-    ("name", "message"), [("gpu", "is not a device"), ("cuda:x", "is not a device"), ("meta", "is not supported")]
-)
+@pytest.mark.parametrize(("name", "message"), [("gpu", "is none"), ("cuda:x", "is none"), ("meta", "is not supported")])
 def test_what_is_no_device_of_ours(name, message):
-    with pytest.raises(
-        UserError, match=rf"runtime\.device: '{name}' {message}; use auto, cpu, cuda or cuda:N"
-    ) as caught:
+    with pytest.raises(UserError, match=rf"device '{name}' {message}; use auto, cpu, cuda or cuda:N") as caught:
         device_of(name)
     assert "\n" not in str(caught.value)
 
