@@ -236,12 +236,17 @@ def sheet(game: Game, simulated: Stream, real: Stream, path: Path, config: RunCo
 
 @contextmanager
 def _stop_signals() -> Iterator[threading.Event]:
-    """An event set by the first SIGINT or SIGTERM; a second one acts as usual. Only the main thread can listen."""
+    """An event set by the first SIGINT or SIGTERM; a second one acts as usual.
+
+    Only the main thread can listen. What whoever started the process had it ignore (as a shell does with SIGINT for a
+    job in the background) stays ignored.
+    """
     event = threading.Event()
     if threading.current_thread() is not threading.main_thread():
         yield event
         return
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: handler for number, handler in before.items() if handler != signal.SIG_IGN}
 
     def stop(number: int, frame: object) -> None:
         event.set()

@@ -7,6 +7,7 @@ import json
 import math
 import os
 import shlex
+import signal
 import subprocess
 import sys
 import tomllib
@@ -35,6 +36,14 @@ KEYS = [
     "warnings",
 ]
 STEPS = 11
+
+
+@pytest.fixture(autouse=True)
+def listening():
+    """Ctrl-C as in a terminal, also where the tests run in the background of a shell that ignores it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 def state(run_dir):
@@ -357,6 +366,15 @@ def test_a_second_interrupt_before_anything_is_saved_leaves_nothing(tmp_path, cl
     done = cli(*command, *flags(*QUICK, "data.real.count=600"))
     assert (done.code, done.out, done.err) == (130, "", "stopped before anything was saved\n")
     assert not (tmp_path / "new").exists()
+
+
+def test_an_ignored_interrupt_stays_ignored(tmp_path, cli, monkeypatch):
+    (tmp_path / "interrupting.py").write_text(INTERRUPTING)
+    monkeypatch.setenv("INTERRUPT", "SIGINT")
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    endless = "data.real.count=none"
+    done = cli("fit", "--plugin", tmp_path / "interrupting.py", "--run", tmp_path / "run", *flags(*QUICK, endless)).ok()
+    assert f"step {STEPS}" in done.out
 
 
 def test_losses_that_are_not_finite_end_the_run_in_one_line_and_are_never_saved(toy, tmp_path):
