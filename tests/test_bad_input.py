@@ -39,6 +39,7 @@ def folder(tmp_path, toy_run, monkeypatch):
     for name, body in {
         "syntax": "def broken(:\n",
         "hook": "import synthreal\n@synthreal.hookimpl\ndef synthreal_dataset():\n    return ()\n",
+        "unmarked": "def synthreal_datasets():\n    return ()\n",
         "empty": "",
         "nan": TOY.read_text().replace("0.3 + 0.6 * mask", "0.3 + 0.6 * mask / (mask.sum() * 0)"),
     }.items():
@@ -170,6 +171,7 @@ CASES = {
         "'synthreal_dataset'",
         "the hooks are synthreal_datasets",
     ],
+    ("fit", "--plugin", "unmarked.py", "--run", "new"): ["unmarked.py: synthreal_datasets is not marked", "hookimpl"],
     ("fit", "--plugin", "empty.py", "--run", "new"): ["no recipe", "empty.py", "--plugin that has one"],
     ("fit", "--run", "new"): ["name a domain with --plugin; installed: "],
     # run directories

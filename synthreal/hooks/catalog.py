@@ -158,7 +158,7 @@ def plugin_manager(names: Iterable[str], modules: Iterable[ModuleType] = ()) -> 
         modules: further plugin objects, for tests.
 
     Raises:
-        UserError: no such plugin, one that fails to import, or one with a hook nobody knows.
+        UserError: no such plugin, one that fails to import, or one with a hook nobody knows or not marked as one.
     """
     manager = pluggy.PluginManager(hookspecs.PROJECT)
     manager.add_hookspecs(hookspecs)
@@ -166,6 +166,7 @@ def plugin_manager(names: Iterable[str], modules: Iterable[ModuleType] = ()) -> 
     loaded = {name: _load(name) for name in dict.fromkeys(names)}
     try:
         for name, module in loaded.items():
+            _refuse_unmarked(name, module)
             if not manager.is_registered(module):
                 manager.register(module, name)
         for module in modules:
@@ -208,6 +209,14 @@ def version_of(distribution: str) -> str:
 
 def _hook_names() -> list[str]:
     return [name for name in vars(hookspecs) if name.startswith("synthreal_")]
+
+
+def _refuse_unmarked(name: str, module: ModuleType) -> None:
+    """A function named like a hook but not marked as one would be passed over in silence."""
+    for hook in _hook_names():
+        function = getattr(module, hook, None)
+        if function is not None and not hasattr(function, f"{hookspecs.PROJECT}_impl"):
+            raise UserError(f"plugin {name}: {hook} is not marked as a hook; put @synthreal.hookimpl above it")
 
 
 def _load(name: str) -> ModuleType:

@@ -228,8 +228,12 @@ def sheet(game: Game, simulated: Stream, real: Stream, path: Path, config: RunCo
     with writing(path.parent):
         path.parent.mkdir(exist_ok=True)
     x = simulated.batch(0).image[:SHEET]
+    refiner = game.averaged()
+    training = refiner.training
+    refiner.eval()  # as refine and evaluate will use it
     with game.precision():
-        refined = refine(game.averaged(), x, generator_of(0, x.device))
+        refined = refine(refiner, x, generator_of(0, x.device))
+    refiner.train(training)
     rows = [("simulated", x), ("refined", refined), ("real", real.batch(0).image[:SHEET])]
     save_sheet(path, rows, colormap=config.image.colormap)
 

@@ -20,6 +20,7 @@ from safetensors import safe_open
 
 from synthreal.config import ScheduleConfig
 from synthreal.errors import UserError
+from synthreal.hooks.catalog import Catalog
 from synthreal.run import checkpoint
 from synthreal.run.fit import phase_of, steps
 from synthreal.transform import Refine
@@ -485,3 +486,35 @@ def test_a_plugin_that_changed_since_is_a_warning_of_the_resumed_run(toy, tmp_pa
     fit_toy(toy, run, resume=True)
     (warned,) = [warning for line in log(run) for warning in line["warnings"] if "toy.py" in warning]
     assert warned.startswith("toy.py was sha256:0") and "when this run was last trained" in warned
+
+
+DROPPING = f"""
+import sys
+sys.path.insert(0, {str(TOY.parent)!r})
+import synthreal, torch, toy
+from toy import *
+
+class Dropping(toy.Tint):
+    def forward(self, image):
+        modes.append(self.training)
+        return torch.nn.functional.dropout(super().forward(image), 0.5, self.training)
+
+modes = []
+
+@synthreal.hookimpl
+def synthreal_networks():
+    return [synthreal.NetworkSpec(name="dropping", part="refiner", build=lambda options, image: Dropping())]
+"""
+
+
+def test_sheets_show_the_refiner_as_it_will_be_used_and_leave_it_training(tmp_path, monkeypatch):
+    (tmp_path / "dropping.py").write_text(DROPPING)
+    catalog = Catalog.of([str(tmp_path / "dropping.py")])
+    drawn = []
+    monkeypatch.setattr("synthreal.run.fit.save_sheet", lambda path, rows, **more: drawn.append(dict(rows)))
+    fit_toy(catalog, tmp_path / "run", "refiner=dropping", "optimizer.ema=none", "schedule.sheet_every=5")
+    assert len(drawn) == 3
+    torch.testing.assert_close(drawn[-1]["refined"], Refine.load(tmp_path / "run")(drawn[-1]["simulated"]))
+    modes = catalog.networks["refiner", "dropping"].spec.build.__globals__["modes"]
+    assert modes.count(False) == 4  # three sheets and the line above
+    assert modes[modes.index(False) + 1]  # training goes on in train mode
