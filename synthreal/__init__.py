@@ -53,7 +53,7 @@ if TYPE_CHECKING:
     from synthreal.data.writer import write_pack as write_pack
     from synthreal.errors import UserError as UserError
     from synthreal.hooks.catalog import Catalog as Catalog
-    from synthreal.hooks.catalog import plugin_manager as plugin_manager
+    from synthreal.hooks.discovery import plugin_manager as plugin_manager
     from synthreal.hooks.hookspecs import hookimpl as hookimpl
     from synthreal.hooks.resolve import configure as configure
     from synthreal.run.evaluate import evaluate as evaluate
@@ -129,7 +129,7 @@ _HOME = {
     "evaluate": "synthreal.run.evaluate",
     "fit": "synthreal.run.fit",
     "hookimpl": "synthreal.hooks.hookspecs",
-    "plugin_manager": "synthreal.hooks.catalog",
+    "plugin_manager": "synthreal.hooks.discovery",
     "prepare": "synthreal.run.prepare",
     "refine_pack": "synthreal.run.refine",
     "save_sheet": "synthreal.run.sheet",

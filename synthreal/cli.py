@@ -107,14 +107,15 @@ def fit(
     from synthreal.run.progress import training
     from synthreal.transform import read_config
 
-    run_dir = run or Path("runs") / _catalog(plugin).recipe(recipe).recipe
     if resume and recipe is None:
+        run_dir = run or Path("runs") / _catalog(plugin).recipe().recipe
         stored = read_config(run_dir)
         catalog = _catalog(plugin or list(stored.plugins))
         resolved = stored.changed(*_differences(config, settings), source=_source(config, settings))
     else:
         catalog = _catalog(plugin)
         resolved = _configured(catalog, recipe, config, settings)
+        run_dir = run or Path("runs") / resolved.recipe
     try:
         with training(resolved.schedule.total) as on_report:
             last = train(resolved, catalog, run_dir, resume=resume, on_report=on_report)
@@ -204,7 +205,8 @@ def _skipped(items: Any) -> None:
 
 
 def _catalog(names: list[str] | None) -> Catalog:
-    from synthreal.hooks.catalog import Catalog, available
+    from synthreal.hooks.catalog import Catalog
+    from synthreal.hooks.discovery import available
 
     if not names:
         raise UserError(f"name a domain with --plugin; installed: {', '.join(available()) or 'none'}")

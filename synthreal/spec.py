@@ -90,6 +90,10 @@ class ImageSpec:
         """``(C, H, W)``."""
         return (self.channels, self.height, self.width)
 
+    def alike(self, other: ImageSpec) -> bool:
+        """Whether images of one can be used as those of the other; what they mean and how they are shown may differ."""
+        return (self.shape, self.dtype) == (other.shape, other.dtype)
+
     def __str__(self) -> str:
         return f"{self.channels}x{self.height}x{self.width} {self.dtype}"
 

@@ -113,7 +113,7 @@ def load(
 
 def agree(pack: Pack, image: ImageSpec) -> None:
     """Refuse a pack whose images are not the run's."""
-    if (pack.image.shape, pack.image.dtype) != (image.shape, image.dtype):
+    if not pack.image.alike(image):
         raise UserError(
             f"{pack.path}: holds images {pack.image} ({pack.image.meaning or pack.name}), this run uses {image} "
             f"({image.meaning or 'its own'}); give a pack of this domain"

@@ -63,7 +63,7 @@ def open_source(
     """
     if count is not None and count < 1:
         raise UserError(f"data.{spec.role}.count is {count}; ask for at least 1 image, or 'none'")
-    if spec.image is not None and (spec.image.shape, spec.image.dtype) != (image.shape, image.dtype):
+    if spec.image is not None and not spec.image.alike(image):
         raise UserError(f"data set {spec.name!r}: its images are {spec.image}, this run uses {image}; choose another")
     budget = default_budget(device) if budget_bytes is None else budget_bytes
     if spec.render is not None:

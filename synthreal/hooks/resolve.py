@@ -9,7 +9,8 @@ from typing import Any
 from synthreal.config import ComponentConfig, RunConfig, SourceConfig
 from synthreal.data.pack import Pack, PackOptions
 from synthreal.errors import UserError
-from synthreal.hooks.catalog import Catalog, canonical, typed
+from synthreal.hooks.catalog import Catalog, typed
+from synthreal.hooks.discovery import canonical
 from synthreal.spec import PARTS, ROLES, DatasetSpec, ImageSpec, LabelSpec, Role
 
 
@@ -100,13 +101,13 @@ def _check(config: RunConfig, catalog: Catalog, role: Role, image: ImageSpec) ->
     if getattr(config.data, role) is None:
         return
     spec, options, source = dataset_of(config, catalog, role)
-    if spec.image is not None and not _alike(spec.image, image):
+    if spec.image is not None and not spec.image.alike(image):
         raise UserError(
             f"data.{role}: {source.name} has images {spec.image}, the run has {image}; use data of one domain"
         )
     if isinstance(options, PackOptions):
         found = Pack(options.path).image
-        if not _alike(found, image):
+        if not found.alike(image):
             raise UserError(
                 f"{options.path}: holds images {found}, data.{role} of this run needs {image}; "
                 "use a pack of this domain"
@@ -122,8 +123,3 @@ def _check(config: RunConfig, catalog: Catalog, role: Role, image: ImageSpec) ->
                 f"data.{role}: {source.name} has no label {label}, which evaluator {evaluator.name} requires (it has "
                 f"{have}); choose other data, or evaluation.evaluator=none"
             )
-
-
-def _alike(one: ImageSpec, other: ImageSpec) -> bool:
-    """Whether images of one spec can be used as those of another: what they mean and how they are shown may differ."""
-    return (one.shape, one.dtype) == (other.shape, other.dtype)

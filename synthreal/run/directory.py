@@ -10,7 +10,8 @@ from typing import Any
 from synthreal.atomic import writing
 from synthreal.config import RunConfig
 from synthreal.errors import UserError
-from synthreal.hooks.catalog import Catalog, version_of
+from synthreal.hooks.catalog import Catalog
+from synthreal.hooks.discovery import version_of
 from synthreal.run.checkpoint import checkpoints
 from synthreal.settings import read_toml
 from synthreal.transform import CONFIG, WEIGHTS

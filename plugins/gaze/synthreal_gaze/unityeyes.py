@@ -13,19 +13,16 @@ centred on the bounding box of ``interior_margin_2d``, resized to 35x55. The win
 
 from __future__ import annotations
 
-import json
-import math
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from PIL import Image
 from pydantic import Field
 
 from synthreal import LabelSpec, Options, Sample, Skipped, UserError
+from synthreal_gaze.annotation import Broken, read_annotation
 from synthreal_gaze.geometry import EYE, GAZE, HEAD_POSE, PUPIL
 
 LABELS = (
@@ -79,9 +76,9 @@ def unityeyes(options: UnityEyesOptions) -> Iterator[Sample | Skipped]:
     for stem in sorted([*stems, *unpaired], key=_number):
         try:
             if stem in unpaired:
-                raise _Broken(unpaired[stem], "has no partner")
+                raise Broken(unpaired[stem], "has no partner")
             yield _read(folder / f"{stem}.json", folder / f"{stem}.jpg")
-        except _Broken as broken:
+        except Broken as broken:
             if not options.skip_broken:
                 raise UserError(f"{broken}; {REMEDY}") from broken
             skipped += 1
@@ -92,14 +89,6 @@ def unityeyes(options: UnityEyesOptions) -> Iterator[Sample | Skipped]:
             f"{folder}: none of the {len(stems)} pairs is readable; the last one: {last}; "
             "set root to the folder the simulator wrote"
         )
-
-
-class _Broken(Exception):
-    """A file that cannot become a sample, and why; told to the user as ``Skipped`` or ``UserError``."""
-
-    def __init__(self, path: Path, reason: str) -> None:
-        super().__init__(f"{path}: {reason}")
-        self.path, self.reason = path, reason
 
 
 def _number(stem: str) -> tuple[int, str]:
@@ -143,78 +132,12 @@ def _check_all(folder: Path, stems: list[str], unpaired: dict[str, Path]) -> Non
     problems = []
     for stem in stems:
         try:
-            _annotation(folder / f"{stem}.json")
+            read_annotation(folder / f"{stem}.json")
             _check_end(folder / f"{stem}.jpg")
-        except _Broken as broken:
+        except Broken as broken:
             problems.append(broken)
     if problems:
         raise UserError(f"{problems[0]} ({len(problems)} broken of {len(stems)} pairs); {REMEDY}")
-
-
-@dataclass(frozen=True)
-class _Annotation:
-    """One JSON file as numbers, still in the simulator's own axes and units."""
-
-    margin: np.ndarray  # (16, 3) px, y up
-    caruncle: np.ndarray  # (7, 3) px, y up
-    iris: np.ndarray  # (32, 3) px, y up
-    look: np.ndarray  # (3,) x right, y up, z forward
-    head: np.ndarray  # (3,) degrees
-    pupil_size: float
-    iris_size: float
-
-
-def _annotation(path: Path) -> _Annotation:
-    try:
-        tree = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise _Broken(path, f"not readable as JSON ({error})") from error
-    if not isinstance(tree, dict):
-        raise _Broken(path, "not a JSON object")
-    if "cameras" in tree or "cam0" in tree:
-        raise _Broken(path, "field 'cameras' marks a derived format (UnityEyes2), not the simulator's own")
-    details = tree.get("eye_details")
-    if not isinstance(details, dict):
-        raise _Broken(path, "field 'eye_details' is missing")
-    margin = _points(path, tree, "interior_margin_2d", 16)
-    upper, lower = margin[1:8, 1].mean(), margin[9:16, 1].mean()
-    if upper < lower - 0.05 * np.ptp(margin[:, 0]):
-        raise _Broken(path, "field 'interior_margin_2d' has y pointing down: a derived format; native y points up")
-    look = np.array(_numbers(path, "look_vec", details.get("look_vec"), (4, 3))[:3])
-    if not np.linalg.norm(look) > 0:
-        raise _Broken(path, "field 'look_vec' is a zero vector")
-    return _Annotation(
-        margin=margin,
-        caruncle=_points(path, tree, "caruncle_2d", 7),
-        iris=_points(path, tree, "iris_2d", 32),
-        look=look,
-        head=np.array(_numbers(path, "head_pose", tree.get("head_pose"), (3,))),
-        pupil_size=_numbers(path, "pupil_size", details.get("pupil_size"), (1,))[0],
-        iris_size=_numbers(path, "iris_size", details.get("iris_size"), (1,))[0],
-    )
-
-
-def _points(path: Path, tree: dict[str, Any], key: str, count: int) -> np.ndarray:
-    values = tree.get(key)
-    if not isinstance(values, list) or len(values) != count:
-        found = f"{len(values)} entries" if isinstance(values, list) else "no list"
-        raise _Broken(path, f"field {key!r} holds {found} where {count} landmarks belong")
-    return np.array([_numbers(path, key, value, (3,)) for value in values])
-
-
-def _numbers(path: Path, key: str, text: object, lengths: tuple[int, ...]) -> list[float]:
-    """Numbers of ``"(a, b, c)"`` or ``"a"``; anything else is told, nothing is evaluated."""
-    if text is None:
-        raise _Broken(path, f"field {key!r} is missing")
-    try:
-        if not isinstance(text, str):
-            raise ValueError
-        numbers = [float(part) for part in text.strip().removeprefix("(").removesuffix(")").split(",")]
-    except ValueError:
-        raise _Broken(path, f"field {key!r} is {str(text)[:40]!r}, not numbers in a string") from None
-    if len(numbers) not in lengths or not all(map(math.isfinite, numbers)):
-        raise _Broken(path, f"field {key!r} is {text[:40]!r} where {lengths[0]} finite number(s) belong")
-    return numbers
 
 
 def _check_end(path: Path) -> None:
@@ -224,7 +147,7 @@ def _check_end(path: Path) -> None:
             file.seek(max(file.seek(0, 2) - 2, 0))
             whole = file.read() == b"\xff\xd9"
     except OSError as error:
-        raise _Broken(path, f"not readable as JPG ({error})") from error
+        raise Broken(path, f"not readable as JPG ({error})") from error
     if not whole:
         _grey(path)
 
@@ -236,11 +159,11 @@ def _grey(path: Path) -> np.ndarray:
             picture.draft("L", picture.size)  # decode the luma plane only
             return np.asarray(picture.convert("L"))
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise _Broken(path, f"not readable as JPG ({error})") from error
+        raise Broken(path, f"not readable as JPG ({error})") from error
 
 
 def _read(annotation_path: Path, picture_path: Path) -> Sample:
-    notes = _annotation(annotation_path)
+    notes = read_annotation(annotation_path)
     grey = _grey(picture_path)
     rows, columns = grey.shape
     margin, caruncle, iris = (
@@ -249,7 +172,7 @@ def _read(annotation_path: Path, picture_path: Path) -> Sample:
     centre = (margin.min(0) + margin.max(0)) / 2
     if not (0 <= centre[0] <= columns and 0 <= centre[1] <= rows):
         size = f"{columns}x{rows}"
-        raise _Broken(annotation_path, f"field 'interior_margin_2d' lies outside {picture_path.name} ({size} px)")
+        raise Broken(annotation_path, f"field 'interior_margin_2d' lies outside {picture_path.name} ({size} px)")
     window = rows * np.array(WINDOW[::-1])  # width, height in source pixels
     corner = centre - window / 2
     scale = np.array((EYE.width, EYE.height)) / window
