@@ -38,6 +38,13 @@ def test_images_say_what_they_are():
         image.channels = 1
 
 
+def test_images_are_alike_in_shape_and_dtype_whatever_they_mean():
+    image = ImageSpec(channels=1, height=8, width=9, meaning="crop")
+    assert image.alike(ImageSpec(channels=1, height=8, width=9, meaning="depth", colormap="viridis"))
+    for change in ({"channels": 3}, {"height": 9}, {"width": 8}, {"dtype": "float16"}):
+        assert not image.alike(ImageSpec(**{"channels": 1, "height": 8, "width": 9, **change}))
+
+
 def test_a_data_set_reads_or_draws_in_a_known_role():
     def function(*arguments):
         return iter(())

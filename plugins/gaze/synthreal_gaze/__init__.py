@@ -30,22 +30,14 @@ def synthreal_datasets() -> Iterator[DatasetSpec]:
         read=unityeyes.unityeyes,
     )
     for role in camera.IDENTITIES:
+        draw = partial(camera.camera, role=role)
         yield DatasetSpec(
-            name="camera",
-            role=role,
-            image=EYE,
-            labels=() if role == "real" else eye.LABELS,
-            options=camera.CameraOptions,
-            render=partial(camera.camera, role=role),
+            name="camera", role=role, image=EYE, labels=eye.LABELS, options=camera.CameraOptions, render=draw
         )
     for role in mpiigaze.PERSONS:
+        read = partial(mpiigaze.mpiigaze, role=role)
         yield DatasetSpec(
-            name="mpiigaze",
-            role=role,
-            image=EYE,
-            labels=() if role == "real" else mpiigaze.LABELS,
-            options=mpiigaze.MPIIGazeOptions,
-            read=partial(mpiigaze.mpiigaze, role=role),
+            name="mpiigaze", role=role, image=EYE, labels=mpiigaze.LABELS, options=mpiigaze.MPIIGazeOptions, read=read
         )
 
 
