@@ -92,7 +92,7 @@ def explain(error: ValidationError, model: type[BaseModel], tree: Any, prefix: s
         return f"{dotted}: no such setting; {meant}{more}"
     if first["type"] == "missing":
         return f"{dotted}: missing; set it{more}"
-    return f"{dotted}: {first['msg']}, got {first['input']!r}{more}"
+    return f"{dotted}: {first['msg'].removeprefix('Value error, ')}, got {first['input']!r}{more}"
 
 
 def _fields(model: Any, path: Sequence[str | int]) -> list[str]:

@@ -48,11 +48,12 @@ def photographs(folder: Path) -> tuple[Tensor, int]:
     """
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder; give a folder of eye photographs")
-    if not any(path.is_file() for path in folder.rglob("*")):
-        raise UserError(f"{folder}: an empty folder; give a folder of eye photographs")
     with tempfile.TemporaryDirectory() as scratch:
         settings = [f"root={json.dumps(str(folder))}"]
-        summary = prepare(Catalog.of(("gaze",)), "folder", Path(scratch, "photographs.h5"), settings=settings)
+        try:
+            summary = prepare(Catalog.of(("gaze",)), "folder", Path(scratch, "photographs.h5"), settings=settings)
+        except UserError as error:  # its remedy is an option, which this command does not have
+            raise UserError(f"{str(error).partition(';')[0]}; give a folder of eye photographs") from error
         with Pack(summary.path) as pack:
             image, _ = pack.read(slice(0, len(pack)))
     if len(image) < 2:

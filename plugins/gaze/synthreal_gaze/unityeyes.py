@@ -122,7 +122,7 @@ def _unpaired(lone: dict[str, Path]) -> str:
     """What the first lone file lacks, and how many there are."""
     path = lone[min(lone, key=_number)]
     other = path.with_suffix(".json" if path.suffix == ".jpg" else ".jpg").name
-    return f"{path} has no {other} beside it ({len(lone)} unpaired files in all)"
+    return f"{path} has no {other} beside it ({len(lone)} unpaired in all)"
 
 
 def _check_all(folder: Path, stems: list[str], unpaired: dict[str, Path]) -> None:
