@@ -95,6 +95,12 @@ class ScheduleConfig(_Frozen):
     batch: int = Field(
         default=32, ge=2, multiple_of=2, description="b: images a mini-batch, even (half fresh, half past)."
     )
+    patch: int | None = Field(
+        default=None,
+        ge=1,
+        description="Side in px of the random square crops R and D train on; none = whole images. "
+        "Refining takes whole images always.",
+    )
     report_every: int = Field(default=50, ge=1, description="Steps between two lines of log.jsonl.")
     save_every: int = Field(default=500, ge=1, description="Steps between two checkpoints.")
     sheet_every: int = Field(default=500, ge=1, description="Steps between two contact sheets.")

@@ -202,7 +202,8 @@ class EvaluatorSpec:
         options: its settings.
         build: ``(options, image) -> nn.Module``, a fresh model; ``model(image (B, C, H, W)) -> pred``.
         loss: ``(pred, labels) -> ()``.
-        metrics: ``(pred, labels) -> {name: (B,)}``; names end in their unit; percentages are 0 or 100 per image.
+        metrics: ``(pred, labels) -> {name: (B,)}``, or ``(B, K)`` when an image holds K answers, such as joints, which
+            then count alike; names end in their unit; a percentage is 0 or 100 for each.
         primary: the metric that decides, lower is better.
         curve: ``(metric, thresholds)`` for a cumulative error curve, or None.
         augment: ``(Batch, Generator) -> Batch`` on training batches, or None.

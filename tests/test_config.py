@@ -84,6 +84,7 @@ CASES: dict[str, tuple[tuple[str, ...], str, str]] = {
     "schedule.refiner_updates": ((), "schedule.refiner_updates=1", "trained"),
     "schedule.discriminator_updates": ((), "schedule.discriminator_updates=2", "trained"),
     "schedule.batch": ((), "schedule.batch=10", "trained"),
+    "schedule.patch": ((), "schedule.patch=8", "trained"),
     "schedule.report_every": ((), "schedule.report_every=2", "left"),
     "schedule.save_every": ((), "schedule.save_every=3", "left"),
     "schedule.sheet_every": ((), "schedule.sheet_every=5", "left"),

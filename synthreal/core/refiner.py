@@ -2,8 +2,9 @@
 
 Source: SimGAN 2.1 and 3.1. Gaze: 3x3 stem to 64 maps, 4 blocks, 1x1 head (296,129 parameters, receptive field 19);
 hands: 7x7, 10 blocks (4,018,625 parameters, receptive field 127). Images are [0, 1] outside and [-1, 1] inside,
-where the tanh head lives. Two options go beyond the paper: the padding of the convolutions (zeros paint a frame
-along the border) and Gaussian noise maps joined to the input, so that one image has many refined versions.
+where the tanh head lives. Three options go beyond the paper: the padding of the convolutions (zeros paint a frame
+along the border), Gaussian noise maps joined to the input, so that one image has many refined versions, and pixels
+that are kept: the constant background of depth or of cut-out objects, and missing measurements, are no matter of looks.
 """
 
 from __future__ import annotations
@@ -41,6 +42,7 @@ class Refiner(nn.Module):
         width: feature maps.
         padding: how convolutions see beyond the border.
         noise_channels: K Gaussian maps joined to the input; 0 is the paper.
+        kept: values in [0, 1]; pixels that equal one of them in every channel come out as they are.
     """
 
     def __init__(
@@ -52,9 +54,11 @@ class Refiner(nn.Module):
         width: int = 64,
         padding: Padding = "zeros",
         noise_channels: int = 0,
+        kept: tuple[float, ...] = (),
     ) -> None:
         super().__init__()
         self.noise_channels = noise_channels
+        self.kept = kept
         self.stem = nn.Conv2d(channels + noise_channels, width, kernel, padding=kernel // 2, padding_mode=padding)
         self.blocks = nn.Sequential(*(ResidualBlock(width, kernel, padding) for _ in range(blocks)))
         self.head = nn.Conv2d(width, channels, 1)
@@ -77,7 +81,10 @@ class Refiner(nn.Module):
         if noise is not None:
             maps = torch.cat([maps, noise.to(maps.dtype)], dim=1)
         maps = self.blocks(torch.relu(self.stem(maps)))
-        return (torch.tanh(self.head(maps).to(image.dtype)) + 1) / 2
+        refined = (torch.tanh(self.head(maps).to(image.dtype)) + 1) / 2
+        for value in self.kept:
+            refined = torch.where((image == value).all(dim=1, keepdim=True), image, refined)
+        return refined
 
 
 def refine(refiner: nn.Module, image: Tensor, generator: torch.Generator | None) -> Tensor:

@@ -11,6 +11,7 @@ from pydantic import Field
 from synthreal.core.discriminator import GlobalDiscriminator, Layer, LocalDiscriminator, conv, pool
 from synthreal.core.features import Blur, ChannelMean, Gradients, Laplacian, Learned
 from synthreal.core.refiner import Padding, Refiner
+from synthreal.data.encoding import from_unit, to_unit
 from synthreal.data.folder import FolderOptions, read_folder
 from synthreal.data.pack import PackOptions, read_pack
 from synthreal.errors import UserError
@@ -31,6 +32,9 @@ class RefinerOptions(Options):
     width: int = Field(default=64, ge=1, description="Feature maps.")
     padding: Padding = Field(default="zeros", description="zeros (the paper), replicate or reflect.")
     noise_channels: int = Field(default=0, ge=0, description="Gaussian maps joined to the input; 0 is the paper.")
+    keep_background: bool = Field(
+        default=False, description="Leave pixels as they are whose value is the image's background or invalid."
+    )
 
 
 class DiscriminatorOptions(Options):
@@ -66,7 +70,20 @@ class LearnedOptions(Options):
 def _refiner(options: RefinerOptions, image: ImageSpec) -> nn.Module:
     if options.padding == "reflect" and options.kernel // 2 >= min(image.height, image.width):
         raise UserError(f"refiner.options.padding: reflect needs images larger than {options.kernel // 2} px")
-    return Refiner(image.channels, **options.model_dump())
+    return Refiner(image.channels, **options.model_dump(exclude={"keep_background"}), kept=_kept(options, image))
+
+
+def _kept(options: RefinerOptions, image: ImageSpec) -> tuple[float, ...]:
+    """The values of background and missing pixels, at the levels that stored images have."""
+    if not options.keep_background:
+        return ()
+    values = [value for value in (image.background, image.invalid) if value is not None]
+    if not values:
+        raise UserError(
+            "refiner.options.keep_background: these images have no background and no invalid value "
+            "(image.background, image.invalid); set it to false"
+        )
+    return tuple(sorted(set(to_unit(from_unit(torch.tensor(values), image.dtype)).tolist())))
 
 
 def _local(options: DiscriminatorOptions, image: ImageSpec) -> nn.Module:

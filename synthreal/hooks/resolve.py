@@ -53,6 +53,9 @@ def resolve(config: RunConfig, catalog: Catalog) -> RunConfig:
             "so D would never see a past image; raise it, or set history=none"
         )
     image = config.image or _image(resolved, catalog)
+    patch = config.schedule.patch
+    if patch is not None and patch > min(image.height, image.width):
+        raise UserError(f"schedule.patch is {patch} px, but images are {image}; lower it, or set schedule.patch=none")
     resolved = resolved.model_copy(update={"image": image})
     for role in ROLES:
         _check(resolved, catalog, role, image)

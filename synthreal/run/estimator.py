@@ -88,7 +88,7 @@ def measure(
     data: Resident,
     indices: Tensor | None = None,
 ) -> Mapping[str, Tensor]:
-    """Every metric of every image: name -> ``(N,)`` on the CPU, the last partial batch included.
+    """Every metric of every image: name -> ``(N,)`` or ``(N, K)`` on the CPU, the last partial batch included.
 
     In float32 always: rounding the predictions to bfloat16 alone would cost a tenth of a degree.
     """

@@ -38,7 +38,7 @@ FILES: dict[Split, str] = {"test": "evaluation.json", "validation": "validation.
 
 @dataclass(frozen=True)
 class Outcome:
-    """One trained estimator's metrics on every test image: name -> ``(N,)``, and the seeds behind it."""
+    """One trained estimator's metrics on every test image: name -> ``(N,)`` or ``(N, K)``, and the seeds behind it."""
 
     arm: str
     refiner_seed: int
@@ -195,7 +195,7 @@ def _by_arm(outcomes: list[Outcome]) -> Iterator[tuple[str, list[Outcome]]]:
 
 
 def _summary(spec: EvaluatorSpec, found: list[Outcome]) -> dict[str, Any]:
-    """Mean and standard deviation over seeds of each metric's mean over images, and the cumulative error curve."""
+    """Mean and deviation over seeds of each metric's mean over images and answers, and the cumulative error curve."""
     summary: dict[str, Any] = {}
     for name in found[0].metrics:
         values = torch.tensor([float(outcome.metrics[name].mean()) for outcome in found], dtype=torch.float64)

@@ -18,6 +18,7 @@ from synthreal.config import AdamConfig, RunConfig, ScheduleConfig, SGDConfig
 from synthreal.core.game import Game, update_discriminator, update_refiner
 from synthreal.core.history import History
 from synthreal.core.machine import autocast_of, device_of, generator_of, keep_freed_memory, precision_of
+from synthreal.core.patch import random_patches
 from synthreal.core.refiner import refine
 from synthreal.data.seed import derive_seed
 from synthreal.data.stream import Stream
@@ -90,7 +91,9 @@ def steps(
         def draw(stream: Stream, name: str) -> torch.Tensor:
             seen[name] += 1
             batch: Batch = stream.batch(seen[name] - 1)
-            return batch.image
+            if schedule.patch is None:
+                return batch.image
+            return random_patches(batch.image, schedule.patch, game.generator)
 
         def save() -> None:
             refuse(diverged(game))
@@ -172,8 +175,10 @@ def phase_of(schedule: ScheduleConfig, step: int) -> str:
 
 def build_game(config: RunConfig, catalog: Catalog, device: torch.device) -> Game:
     """Fresh networks (weights from ``runtime.seed``), optimizers, history and generator of a resolved configuration."""
-    image, seed = config.image, config.runtime.seed
+    image, seed, patch = config.image, config.runtime.seed, config.schedule.patch
     assert image is not None, "resolve() sets the image"
+    if patch is not None:
+        image = replace(image, height=patch, width=patch)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         refiner = catalog.build_network("refiner", config.refiner, image).to(device)

@@ -19,8 +19,10 @@ from synthreal.run.prepare import prepare
 from synthreal.spec import ImageSpec, Options
 
 CORE = Catalog.of(())
-IMAGE = ImageSpec(channels=1, height=12, width=16)
+IMAGE = ImageSpec(channels=1, height=12, width=16, background=1.0)
 X = torch.rand(2, 1, 12, 16, generator=torch.Generator().manual_seed(0))
+X[:, :, :3] = 1.0
+RESNET = CORE.network("refiner", "resnet")
 
 
 def build(kind, name, **options):
@@ -51,6 +53,7 @@ CASES = {
     ("refiner", "resnet", "width"): ({}, {"width": 8}),
     ("refiner", "resnet", "padding"): ({}, {"padding": "reflect"}),
     ("refiner", "resnet", "noise_channels"): ({}, {"noise_channels": 1}),
+    ("refiner", "resnet", "keep_background"): ({}, {"keep_background": True}),
     ("discriminator", "local", "layers"): (layers(), layers(maps=5)),
     ("discriminator", "global", "layers"): (layers(), layers(maps=5)),
     ("features", "blur", "sigma"): ({}, {"sigma": 2.0}),
@@ -94,6 +97,35 @@ def test_every_option_of_a_network_or_psi_changes_what_it_computes(kind, name, o
 def test_every_setting_of_a_layer_matters(change):
     assert set(Layer.model_fields) == {"kind", "maps", "kernel", "stride"}
     assert not same(output("discriminator", "local", **layers()), output("discriminator", "local", **layers(**change)))
+
+
+def kept(values, images):
+    """Which pixels a refiner that keeps its background leaves alone."""
+    spec = RESNET.build(RESNET.options(blocks=1, width=4, keep_background=True), values)
+    return (spec(images) == images).all(dim=1)
+
+
+def test_background_and_missing_pixels_stay_and_nothing_else_does():
+    torch.manual_seed(0)
+    values = ImageSpec(channels=1, height=3, width=4, background=0.5, invalid=0.0)
+    level = 128 / 255  # what 0.5 becomes in 8 bits
+    images = torch.tensor([[[[level, 0.5, 0.0, 0.2]] * 3]])
+    assert kept(values, images)[0].tolist() == [[True, False, True, False]] * 3
+
+
+def test_a_colour_is_background_only_when_every_channel_is():
+    torch.manual_seed(0)
+    images = torch.tensor([1.0, 1.0, 1.0, 1.0, 1.0, 0.4]).view(1, 2, 3, 1).permute(0, 2, 1, 3)
+    values = ImageSpec(channels=3, height=2, width=1, background=1.0)
+    assert kept(values, images).flatten().tolist() == [True, False]
+
+
+def test_a_missing_pixel_is_no_dark_one():
+    """Depth 0 would be nearest of all: with a far value for what was not measured, R is not asked to paint it."""
+    torch.manual_seed(0)
+    values = ImageSpec(channels=1, height=2, width=2, dtype="uint16", background=1.0, invalid=1.0)
+    images = torch.tensor([[[[1.0, 0.0], [0.3, 1.0]]]])
+    assert kept(values, images)[0].tolist() == [[True, False], [False, True]]
 
 
 def save(path, weight):
@@ -152,6 +184,7 @@ def test_every_option_of_a_data_set_matters(tmp_path, toy):
         ("refiner", "resnet", {"kernel": 25, "padding": "reflect"}, r"refiner\.options\.padding: reflect needs images"),
         ("refiner", "resnet", {"padding": "mirror"}, r"refiner\.options\.padding: .*'zeros', 'replicate' or 'reflect'"),
         ("refiner", "resnet", {"noise_channels": -1}, r"refiner\.options\.noise_channels"),
+        ("refiner", "resnet", {"keep_background": "maybe"}, r"refiner\.options\.keep_background"),
         (
             "discriminator",
             "local",
@@ -177,6 +210,11 @@ def test_options_that_cannot_be(kind, name, options, message):
     with pytest.raises(UserError, match=message) as error:
         build(kind, name, **options)
     assert "\n" not in str(error.value)
+
+
+def test_nothing_to_keep_is_told():
+    with pytest.raises(UserError, match=r"keep_background: these images have no background and no invalid value"):
+        RESNET.build(RESNET.options(keep_background=True), ImageSpec(channels=1, height=3, width=4))
 
 
 def test_a_file_that_is_no_program_is_told_in_one_line(tmp_path):

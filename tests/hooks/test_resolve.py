@@ -114,6 +114,7 @@ OTHER = ImageSpec(channels=1, height=35, width=55)
         (lambda p: 'features={name="blur", options={sgma=1}}', r"features\.blur\.options\.sgma: .*did you mean"),
         (lambda p: "evaluation.evaluator=nope", "evaluator 'nope' is not registered"),
         (lambda p: "evaluation.evaluator.options.widht=2", r"evaluation\.evaluator\.options\.widht: no such"),
+        (lambda p: "schedule.patch=13", r"schedule\.patch is 13 px, but images are 1x12x16 uint8.*patch=none"),
         (lambda p: "history.size=3", r"history\.size is 3, less than half of schedule\.batch \(8\).*history=none"),
         (
             lambda p: "discriminator.options.layers=[{maps=3, kernal=3}]",

@@ -12,10 +12,11 @@ import pytest
 import torch
 from quick import configured, fit_toy
 from rich.console import Console
+from toy import synthreal_evaluators
 
 from synthreal.data.resident import Resident
 from synthreal.errors import UserError
-from synthreal.run.evaluate import evaluate, matched
+from synthreal.run.evaluate import Outcome, _summary, evaluate, matched
 from synthreal.run.sources import open_role
 from synthreal.run.table import arms_table
 
@@ -60,6 +61,15 @@ def test_one_run_and_one_seed(toy, runs, single, tmp_path):
         assert (curve["threshold"], curve["unit"]) == ([0.5, 1.0, 2.0, 4.0], "px")
         assert curve["percent"] == sorted(curve["percent"]) and curve["percent"][-1] <= 100
         assert curve["percent"][1] == pytest.approx(summary["within_1px"]["mean"], rel=1e-5)  # one image is 6.7 %
+
+
+def test_several_answers_an_image_count_alike():
+    """Two answers an image: 1 and 3 px, then 5 and 7 px."""
+    spec = synthreal_evaluators()[0]
+    errors = torch.tensor([[1.0, 3.0], [5.0, 7.0]])
+    summary = _summary(spec, [Outcome("simulated", 0, 0, {"error_px": errors})])
+    assert summary["error_px"]["mean"] == 4
+    assert summary["curve"]["percent"] == [0, 25, 25, 50]
 
 
 def test_the_same_again_is_the_same(runs, single):

@@ -19,6 +19,7 @@ from quick import QUICK, TOY, configured, files, fit_toy, flags, same, weights
 from safetensors import safe_open
 
 from synthreal.config import ScheduleConfig
+from synthreal.core.game import update_discriminator, update_refiner
 from synthreal.errors import UserError
 from synthreal.hooks.catalog import Catalog
 from synthreal.run import checkpoint
@@ -518,3 +519,24 @@ def test_sheets_show_the_refiner_as_it_will_be_used_and_leave_it_training(tmp_pa
     modes = catalog.networks["refiner", "dropping"].spec.build.__globals__["modes"]
     assert modes.count(False) == 4  # three sheets and the line above
     assert modes[modes.index(False) + 1]  # training goes on in train mode
+
+
+def test_with_patches_both_players_see_crops_and_users_refine_whole_images(toy, tmp_path, monkeypatch):
+    seen = []
+    monkeypatch.setattr("synthreal.run.fit.update_refiner", lambda game, x, **how: seen.append(x) or update_refiner(game, x, **how))
+    monkeypatch.setattr(
+        "synthreal.run.fit.update_discriminator",
+        lambda game, x, y: seen.extend((x, y)) or update_discriminator(game, x, y),
+    )
+    fit_toy(toy, tmp_path / "run", "schedule.patch=8")
+    assert len(seen) > 20 and {tuple(x.shape[1:]) for x in seen} == {(1, 8, 8)}
+    assert state(tmp_path / "run")["history"]["images"].shape[1:] == (1, 8, 8)
+    assert Refine.load(tmp_path / "run")(torch.rand(2, 1, 12, 16)).shape == (2, 1, 12, 16)
+
+
+@pytest.mark.parametrize("settings", [["schedule.patch=8"], ["schedule.patch=8", "discriminator.name=global"]])
+def test_a_run_on_patches_resumes_to_the_bit(toy, tmp_path, settings):
+    fit_toy(toy, tmp_path / "whole", *settings)
+    stop_after(toy, tmp_path / "cut", 7, *settings)
+    fit_toy(toy, tmp_path / "cut", *settings, resume=True)
+    assert weights(tmp_path / "cut") == weights(tmp_path / "whole")
