@@ -1,4 +1,4 @@
-"""How fast are the drawn eyes? Images a second of the simulator and of the camera domain, in blocks of 256.
+"""How fast are the drawn domains? Images a second of both simulators and both cameras, in blocks of 256.
 
 Usage: ``python benchmarks/bench_render.py [--device cpu] [--threads 1] [--repeats 5] [--json FILE]``
 """
@@ -17,6 +17,12 @@ import torch
 import synthreal
 
 BLOCK = 256
+DOMAINS = (
+    ("render_gaze", "gaze", "simulator", "simulated"),
+    ("render_gaze_camera", "gaze", "camera", "test"),
+    ("render_hands", "hands", "simulator", "simulated"),
+    ("render_hands_camera", "hands", "camera", "test"),
+)
 
 
 def measure(spec: synthreal.DatasetSpec, device: torch.device, repeats: int) -> list[float]:
@@ -43,10 +49,9 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     device = torch.device(arguments.device)
-    catalog = synthreal.Catalog.of(["gaze"])
     rows = []
-    for name, dataset, role in (("render_gaze", "simulator", "simulated"), ("render_gaze_camera", "camera", "test")):
-        rates = measure(catalog.dataset(dataset, role), device, arguments.repeats)
+    for name, plugin, dataset, role in DOMAINS:
+        rates = measure(synthreal.Catalog.of([plugin]).dataset(dataset, role), device, arguments.repeats)
         rows.append(
             {
                 "name": name,

@@ -7,6 +7,7 @@ Every ``synthreal ...`` line of a bash block must parse; ``fit`` and ``show`` li
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.util
 import re
 import shlex
@@ -16,7 +17,9 @@ from pathlib import Path
 import pytest
 import typer
 
+from synthreal import spec
 from synthreal.cli import app
+from synthreal.config import RunConfig
 from synthreal.hooks import hookspecs
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -76,10 +79,9 @@ def test_python_blocks_run(workplace, cli, text):
 
 @pytest.mark.parametrize("path", sorted((ROOT / "examples").glob("*.toml")), ids=shown)
 def test_example_configurations_work_as_their_first_lines_say(path, cli, monkeypatch):
-    monkeypatch.chdir(ROOT)
     (command,) = re.findall(r"^#\s+(synthreal .*)$", path.read_text(encoding="utf-8"), re.MULTILINE)
     assert f"--config {shown(path)}" in command
-    test_command_lines_work(command, cli)
+    test_command_lines_work(command, cli, monkeypatch)
 
 
 def parsed(words: list[str]) -> None:
@@ -88,7 +90,8 @@ def parsed(words: list[str]) -> None:
 
 
 @pytest.mark.parametrize("command", [command for _, command in LINES], ids=[where for where, _ in LINES])
-def test_command_lines_work(command, cli):
+def test_command_lines_work(command, cli, monkeypatch):
+    monkeypatch.chdir(ROOT)
     words = shlex.split(command)
     if words[0] == "synthreal":
         parsed(words[1:])
@@ -141,6 +144,18 @@ def test_every_hook_is_in_the_authors_guide_and_has_a_docstring():
         assert f"`{name}()`" in guide, name
         assert getattr(hookspecs, name).__doc__
     assert set(re.findall(r"`(synthreal_[a-z]+)\(\)`", guide)) == set(hooks)
+
+
+def test_every_field_of_every_spec_is_in_the_authors_guide():
+    guide = (ROOT / "plugins/README.md").read_text(encoding="utf-8")
+    words = set(re.findall(r"`([a-z_]+)`", guide))
+    specs = [thing for thing in vars(spec).values() if dataclasses.is_dataclass(thing)]
+    assert len(specs) == 9
+    for thing in specs:
+        assert f"**`{thing.__name__}`**" in guide, thing.__name__
+        assert {field.name for field in dataclasses.fields(thing)} <= words, thing.__name__
+    assert set(RunConfig.model_fields) - {"recipe", "plugins", "image"} <= words
+    assert set(spec.ROLES) <= words
 
 
 def test_every_command_is_in_the_readme():

@@ -55,8 +55,12 @@ def test_inside_a_patch_r_and_d_compute_what_they_compute_on_the_whole_image():
     image = torch.rand(1, 1, 40, 40, dtype=torch.float64)
     patch, margin = image[..., 8:32, 8:32], refiner.receptive_field // 2
     inside = slice(margin, 24 - margin)
-    torch.testing.assert_close(refiner(patch)[..., inside, inside], refiner(image)[..., 8:32, 8:32][..., inside, inside])
-    torch.testing.assert_close(discriminator(patch)[..., 2:-2, 2:-2], discriminator(image)[..., 4:16, 4:16][..., 2:-2, 2:-2])
+    torch.testing.assert_close(
+        refiner(patch)[..., inside, inside], refiner(image)[..., 8:32, 8:32][..., inside, inside]
+    )
+    torch.testing.assert_close(
+        discriminator(patch)[..., 2:-2, 2:-2], discriminator(image)[..., 4:16, 4:16][..., 2:-2, 2:-2]
+    )
 
 
 @pytest.mark.parametrize("side", [16, 24, 48])
@@ -71,7 +75,11 @@ def test_losses_and_lambda_do_not_depend_on_the_patch(side):
     def losses(cut: int) -> list[torch.Tensor]:
         x, y = whole[..., :cut, :cut], refined[..., :cut, :cut]
         fooling = refiner_adversarial(discriminator(y))
-        return [fooling, discriminator_adversarial(discriminator(y), discriminator(x)), self_regularization(y, x, identity)]
+        return [
+            fooling,
+            discriminator_adversarial(discriminator(y), discriminator(x)),
+            self_regularization(y, x, identity),
+        ]
 
     for found, expected in zip(losses(side), losses(48), strict=True):
         torch.testing.assert_close(found, expected)

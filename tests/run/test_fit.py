@@ -523,7 +523,9 @@ def test_sheets_show_the_refiner_as_it_will_be_used_and_leave_it_training(tmp_pa
 
 def test_with_patches_both_players_see_crops_and_users_refine_whole_images(toy, tmp_path, monkeypatch):
     seen = []
-    monkeypatch.setattr("synthreal.run.fit.update_refiner", lambda game, x, **how: seen.append(x) or update_refiner(game, x, **how))
+    monkeypatch.setattr(
+        "synthreal.run.fit.update_refiner", lambda game, x, **how: seen.append(x) or update_refiner(game, x, **how)
+    )
     monkeypatch.setattr(
         "synthreal.run.fit.update_discriminator",
         lambda game, x, y: seen.extend((x, y)) or update_discriminator(game, x, y),

@@ -1,0 +1,204 @@
+"""Reader of the NYU hand pose data set: depth frames of three cameras, renders of the same hands, 36 joints each.
+
+Format, after the author's scripts and page: ``train|test/{depth,synthdepth}_<k>_<f>.png``, camera k = 1 (in front), 2,
+3, frame f with seven digits from 0000001; 640x480 8-bit RGB with depth_mm = G * 256 + B. ``joint_data.mat`` in either
+folder holds ``joint_uvd`` (px, px, mm) and ``joint_xyz`` (mm, y up), both (3 cameras, N frames, 36 joints, 3).
+
+Every frame is cropped by a cube round PALM_5, also those of role ``real``: this one place per frame is all that is used
+of their annotation (the paper cuts its real hands out with the renders). ``train`` shows one person, ``test`` two, the
+second from frame 2441 on with smaller hands; so by default ``validation`` is the first 2440 of the 8252 frames of
+``test`` and ``test`` the rest (of a smaller copy, the same shares). The paper's table is over all of them: set
+``frames`` to [1, 8252] for that, and choose nothing on validation then.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from PIL import Image
+from pydantic import Field, field_validator
+
+from synthreal import LabelSpec, Options, Sample, Skipped, UserError
+from synthreal_hands.cube import CROP, CUBE_MM, FRAME, JOINTS, XYZ, Crop
+
+SIDE = 224
+EVALUATED = (32, 30, 31, 24, 25, 27, 0, 3, 6, 9, 12, 15, 18, 21)
+CENTRE = 34
+ALL_JOINTS = 36
+
+Role = Literal["simulated", "real", "real_labelled", "validation", "test"]
+FOLDERS: Mapping[Role, str] = {
+    "simulated": "train",
+    "real": "train",
+    "real_labelled": "train",
+    "validation": "test",
+    "test": "test",
+}
+FIRST_PERSON = 2440 / 8252
+REMEDY = "restore it, set frames and views to what you have, or set skip_broken=true"
+FRAME_LABEL = LabelSpec("frame", (2,), "camera 1..3, frame from 1")
+LABELS = (JOINTS, XYZ, CROP, FRAME_LABEL)
+
+
+class NYUOptions(Options):
+    """Where the data set is and which part of it to read."""
+
+    root: Path = Field(description="Folder that holds train and test.")
+    views: tuple[int, ...] = Field(default=(1, 2, 3), min_length=1, description="Cameras to read, out of 1, 2, 3.")
+    frames: tuple[int, int] | None = Field(
+        default=None, description="First and last frame to read, counted from 1; none takes the role's own."
+    )
+    skip_broken: bool = Field(
+        default=False, description="Leave out missing and unreadable frames, listed and counted, instead of stopping."
+    )
+    cube_mm: float = Field(default=CUBE_MM, gt=0, description="Side of the cube round the hand, mm.")
+
+    @field_validator("views")
+    @classmethod
+    def _known(cls, views: tuple[int, ...]) -> tuple[int, ...]:
+        if len(set(views)) < len(views) or not set(views) <= {1, 2, 3}:
+            raise ValueError("give different cameras out of 1, 2, 3")
+        return views
+
+    @field_validator("frames")
+    @classmethod
+    def _ordered(cls, frames: tuple[int, int] | None) -> tuple[int, int] | None:
+        if frames is not None and not 1 <= frames[0] <= frames[1]:
+            raise ValueError("give the first and the last frame, counted from 1")
+        return frames
+
+
+def nyu(options: NYUOptions, role: Role) -> Iterator[Sample | Skipped]:
+    """Read cropped frames, camera by camera.
+
+    Args:
+        options: folder, cameras, frames and cube.
+        role: decides folder, kind of frame (renders for ``simulated``) and the default frames.
+
+    Yields:
+        :class:`Sample` with uint16 depth ``(1, 224, 224)`` (65535 = far or not measured) and, except for ``real``,
+        labels ``joints (14, 3)``, ``xyz (14, 3)``, ``crop (5,)`` float32 and ``frame (2,)`` int64;
+        with ``skip_broken`` :class:`Skipped` for a frame that is missing or cannot be decoded.
+
+    Raises:
+        UserError: a folder, ``joint_data.mat`` or one of its variables is missing; a frame is missing (told before any
+            is read) or unreadable and ``skip_broken`` is off; or not a single frame is readable.
+    """
+    folder = options.root.expanduser() / FOLDERS[role]
+    if not folder.is_dir():
+        raise UserError(f"{folder}: no such folder; set root to the folder that holds NYU's train and test")
+    uvd, xyz = _joints(folder / "joint_data.mat")
+    kind = "synthdepth" if role == "simulated" else "depth"
+    first, last = options.frames or frames_of(role, uvd.shape[1])
+    if not 1 <= first <= last <= uvd.shape[1]:
+        raise UserError(
+            f"{folder / 'joint_data.mat'}: holds joints of {uvd.shape[1]} frames, asked for {first} to {last}; "
+            "set frames to some it has"
+        )
+    wanted = [
+        (folder / f"{kind}_{view}_{frame:07d}.png", view, frame)
+        for view in options.views
+        for frame in range(first, last + 1)
+    ]
+    if not options.skip_broken:
+        missing = [path for path, _, _ in wanted if not path.is_file()]
+        if missing:
+            raise UserError(f"{missing[0]}: missing ({len(missing)} of {len(wanted)} frames are); {REMEDY}")
+    read = 0
+    for path, view, frame in wanted:
+        try:
+            depth = read_depth(path)
+        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+            reason = getattr(error, "strerror", None) or str(error)
+            if not options.skip_broken:
+                raise UserError(f"{path}: not a readable frame ({reason}); {REMEDY}") from error
+            yield Skipped(str(path), reason)
+            continue
+        read += 1
+        place = uvd[view - 1, frame - 1], xyz[view - 1, frame - 1]
+        yield crop_sample(depth, *place, options.cube_mm, number=(view, frame), labelled=role != "real")
+    if not read:
+        raise UserError(
+            f"{folder}: none of {len(wanted)} {kind} frames is readable; restore them from the NYU data set"
+        )
+
+
+def frames_of(role: Role, count: int) -> tuple[int, int]:
+    """First and last frame of a role in a folder of ``count``; validation and test share none."""
+    split = round(FIRST_PERSON * count)
+    return {"validation": (1, split), "test": (split + 1, count)}.get(role, (1, count))
+
+
+def read_depth(path: Path) -> np.ndarray:
+    """Depth ``(480, 640)`` float32 in mm, 0 where nothing was measured. Raises ``OSError`` or ``ValueError``."""
+    with Image.open(path) as picture:
+        if picture.size != FRAME or picture.mode != "RGB":
+            raise ValueError(f"a frame is 640x480 RGB, this is {picture.width}x{picture.height} {picture.mode}")
+        pixels = np.asarray(picture).astype(np.float32)
+    return np.asarray(pixels[..., 1] * 256 + pixels[..., 2], dtype=np.float32)
+
+
+def crop_sample(
+    depth: np.ndarray, uvd: np.ndarray, xyz: np.ndarray, cube_mm: float, *, number: tuple[int, int], labelled: bool
+) -> Sample:
+    """Cut the hand out of a frame and express its joints in the crop.
+
+    Args:
+        depth: ``(480, 640)`` mm.
+        uvd: all joints ``(36, 3)`` px, px, mm.
+        xyz: the same in mm of the camera frame.
+        cube_mm: side of the cube.
+        number: camera and frame.
+        labelled: whether labels come along.
+    """
+    centre = torch.tensor(uvd[None, CENTRE], dtype=torch.float64)
+    crop = Crop(centre, centre.new_tensor([cube_mm / 2]), centre.new_tensor([float(SIDE)]))
+    cells = torch.arange(SIDE, dtype=torch.float64)
+    columns, rows, _ = crop.to_frame(torch.stack([cells, cells, 0 * cells], dim=-1)[None])[0].round().long().T.numpy()
+    window = np.pad(depth, 1)[np.ix_((rows + 1).clip(0, FRAME[1] + 1), (columns + 1).clip(0, FRAME[0] + 1))]
+    image = (crop.to_unit(torch.from_numpy(window)[None].double()) * 65535).round().numpy().astype(np.uint16)
+    if not labelled:
+        return Sample(image)
+    chosen = list(EVALUATED)
+    labels = {
+        JOINTS.name: crop.from_frame(torch.tensor(uvd[None, chosen], dtype=torch.float64))[0].float().numpy(),
+        XYZ.name: xyz[chosen].astype(np.float32),
+        CROP.name: crop.label()[0].numpy(),
+        FRAME_LABEL.name: np.array(number, dtype=np.int64),
+    }
+    return Sample(image, labels)
+
+
+def _joints(path: Path) -> tuple[np.ndarray, np.ndarray]:
+    """``joint_uvd`` and ``joint_xyz`` ``(3, N, 36, 3)``, finite, with depths in front of the camera."""
+    from scipy.io import loadmat
+
+    remedy = "restore it from the NYU data set"
+    if not path.is_file():
+        raise UserError(f"{path}: missing; {remedy}")
+    names = ("joint_uvd", "joint_xyz")
+    try:
+        content: dict[str, Any] = loadmat(path, variable_names=names)
+    except NotImplementedError as error:
+        raise UserError(f"{path}: a MATLAB v7.3 (HDF5) file; save it as -v7 or {remedy}") from error
+    except Exception as error:  # scipy raises whatever its parser stumbles over: a dozen types in practice
+        raise UserError(f"{path}: not a readable MATLAB file ({error}); {remedy}") from error
+    found = []
+    for name in names:
+        values = content.get(name)
+        if values is None:
+            raise UserError(f"{path}: has no variable {name}; {remedy}")
+        if values.ndim != 4 or (values.shape[0], *values.shape[2:]) != (3, ALL_JOINTS, 3):
+            raise UserError(f"{path}: {name} is {'x'.join(map(str, values.shape))}, not 3xNx36x3; {remedy}")
+        if values.dtype.kind not in "fiu" or not np.isfinite(values).all():
+            raise UserError(f"{path}: {name} does not hold finite numbers; {remedy}")
+        found.append(values.astype(np.float64))
+    if found[0].shape != found[1].shape:
+        raise UserError(f"{path}: joint_uvd holds {found[0].shape[1]} frames, joint_xyz {found[1].shape[1]}; {remedy}")
+    if not (found[0][:, :, CENTRE, 2] > 0).all():
+        raise UserError(f"{path}: joint_uvd has a hand at depth 0 or behind the camera; {remedy}")
+    return found[0], found[1]

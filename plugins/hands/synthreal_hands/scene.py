@@ -1,0 +1,92 @@
+"""One hand before one camera: what the simulator and the depth camera have in common, labels included.
+
+Both draw hands here, so their labels mean the same; only shapes, ranges and what happens to the depth afterwards
+differ.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from synthreal import LabelSpec
+from synthreal_hands.cube import CROP, CUBE_MM, CX, CY, FX, FY, JOINTS, XYZ, Crop, project
+from synthreal_hands.skeleton import POSE_COLUMNS, Pose, Shape, between, bones, turned
+from synthreal_hands.surface import Capsules, capsules, draw, support
+
+VIEW_COLUMNS = 9
+SCENE_COLUMNS = POSE_COLUMNS + VIEW_COLUMNS
+CORNERS_DEG = (25.0, 35.0, 45.0)
+OUTLINE = LabelSpec("outline", (len(CORNERS_DEG), 2), "px")
+
+
+@dataclass(frozen=True)
+class Ranges:
+    """From where a hand is seen: degrees either side, mm, and how badly it is centred (mm)."""
+
+    yaw: float
+    pitch: tuple[float, float]
+    roll: float
+    distance: tuple[float, float]
+    jitter: float
+
+
+@dataclass(frozen=True)
+class Scene:
+    """Skin and the 14 joints ``xyz (n, 14, 3)`` in the camera frame (mm, y up), and the crop of ``side`` px."""
+
+    skin: Capsules
+    xyz: Tensor
+    crop: Crop
+    side: int
+
+    @classmethod
+    def of(cls, shape: Shape, unit: Tensor, ranges: Ranges, side: int) -> Scene:
+        """Pose and view from a table of numbers in [0, 1), ``(n, 33)``; crops of ``side`` px."""
+        found = bones(shape, Pose.of(unit[:, :POSE_COLUMNS]))
+        view = unit[:, POSE_COLUMNS:]
+        turns = ((-ranges.yaw, ranges.yaw), ranges.pitch, (-ranges.roll, ranges.roll))
+        angles = between(turns, view[:, :3]).unbind(-1)
+        low, high = ranges.distance
+        distance = low + (high - low) * view[:, 3]
+        u, v = CX + 200 * (view[:, 4] - 0.5), CY + 140 * (view[:, 5] - 0.5)
+        middle = torch.stack([(u - CX) * distance / FX, (CY - v) * distance / FY, distance], dim=-1)[:, None]
+        skin = capsules(found, shape)
+        ends = turned(skin.ends.flatten(1, 2), *angles) + middle
+        xyz = turned(found.joints(), *angles) + middle
+        off = ranges.jitter * (2 * view[:, 6:9] - 1)
+        centre = project(middle[:, 0] + off)
+        crop = Crop(centre, torch.full_like(distance, CUBE_MM / 2), torch.full_like(distance, side))
+        return cls(skin.placed(ends.unflatten(1, skin.ends.shape[1:3])), xyz, crop, side)
+
+    def depth(self) -> tuple[Tensor, Tensor]:
+        """Depth ``(n, S, S)`` mm, inf where there is nothing, and the part of every pixel, uint8."""
+        return draw(self.skin, self.crop, self.side)
+
+    def labels(self) -> dict[str, Tensor]:
+        """``joints``, ``xyz`` and ``crop``, float32 and exact."""
+        joints = self.crop.from_frame(project(self.xyz))
+        return {JOINTS.name: joints, XYZ.name: self.xyz, CROP.name: self.crop.label()}
+
+    def outline(self) -> Tensor:
+        """The label ``outline (n, 5, 2)``: where :func:`synthreal_hands.outline.corners` should point, px."""
+        lean = torch.deg2rad(torch.tensor(CORNERS_DEG, device=self.xyz.device))
+        return corners_of(support(self.skin, self.crop, torch.cat([math.pi / 2 - lean, math.pi / 2 + lean])))
+
+
+def corners_of(reach: Tensor) -> Tensor:
+    """Where pairs of supporting lines, one leaning right of up and one as much left of it, meet.
+
+    Args:
+        reach: ``(n, 2K)`` px: how far the silhouette reaches in the K directions right of up by :data:`CORNERS_DEG`,
+            then in those left of it.
+
+    Returns:
+        ``(n, K, 2)`` px (x, y), y downwards.
+    """
+    right, left = reach.unflatten(1, (2, -1)).unbind(1)
+    lean = torch.deg2rad(torch.tensor(CORNERS_DEG, device=reach.device, dtype=reach.dtype))
+    return torch.stack([(right - left) / (2 * lean.sin()), -(right + left) / (2 * lean.cos())], dim=-1)

@@ -1,0 +1,121 @@
+"""What the NYU reader's bad input looks like on the command line: one line, exit code 2, nothing left behind."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hand_fixtures import to_xyz, write_nyu
+
+Case = Callable[[Path], str]
+
+
+def _joints(root: Path, **arrays: np.ndarray) -> str:
+    from scipy.io import savemat
+
+    savemat(root / "train/joint_data.mat", arrays)
+    return "joint_data.mat"
+
+
+def missing_root(root: Path) -> str:
+    (root / "train").rename(root / "elsewhere")
+    return "train: no such folder"
+
+
+def missing_frame(root: Path) -> str:
+    (root / "train/depth_2_0000002.png").unlink()
+    return "depth_2_0000002.png: missing (1 of 6 frames are)"
+
+
+def truncated_frame(root: Path) -> str:
+    path = root / "train/depth_2_0000002.png"
+    path.write_bytes(path.read_bytes()[:500])
+    return "depth_2_0000002.png: not a readable frame"
+
+
+def another_picture(root: Path) -> str:
+    from PIL import Image
+
+    Image.new("L", (640, 480)).save(root / "train/depth_1_0000001.png")
+    return "depth_1_0000001.png: not a readable frame (a frame is 640x480 RGB, this is 640x480 L)"
+
+
+def missing_joints(root: Path) -> str:
+    (root / "train/joint_data.mat").unlink()
+    return "joint_data.mat: missing"
+
+
+def no_matlab_file(root: Path) -> str:
+    (root / "train/joint_data.mat").write_text("hello")
+    return "joint_data.mat: not a readable MATLAB file"
+
+
+def without_the_variable(root: Path) -> str:
+    return _joints(root, joint_uvd=np.ones((3, 2, 36, 3))) and "has no variable joint_xyz"
+
+
+def of_one_camera(root: Path) -> str:
+    uvd = np.ones((1, 2, 36, 3))
+    return _joints(root, joint_uvd=uvd, joint_xyz=to_xyz(uvd)) and "joint_uvd is 1x2x36x3, not 3xNx36x3"
+
+
+def with_nan(root: Path) -> str:
+    uvd = np.full((3, 2, 36, 3), np.nan)
+    return _joints(root, joint_uvd=uvd, joint_xyz=uvd) and "joint_uvd does not hold finite numbers"
+
+
+def unequal(root: Path) -> str:
+    return _joints(root, joint_uvd=np.ones((3, 2, 36, 3)), joint_xyz=np.ones((3, 3, 36, 3))) and "holds 2 frames"
+
+
+def behind_the_camera(root: Path) -> str:
+    return _joints(root, joint_uvd=np.zeros((3, 2, 36, 3)), joint_xyz=np.zeros((3, 2, 36, 3))) and "at depth 0"
+
+
+CASES: list[Case] = [
+    missing_root, missing_frame, missing_joints, no_matlab_file, without_the_variable, of_one_camera, with_nan, unequal,
+    behind_the_camera, truncated_frame, another_picture,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.__name__)
+def test_bad_files(case, tmp_path, cli):
+    write_nyu(tmp_path / "nyu", frames=2)
+    named = case(tmp_path / "nyu")
+    out = tmp_path / "out.h5"
+    ended = cli("prepare", "nyu", out, "--plugin", "hands", "--role", "real", "--set", f"root={tmp_path / 'nyu'}")
+    assert named in ended.complaint()
+    assert not list(tmp_path.glob("*out.h5*"))
+
+
+@pytest.mark.parametrize(
+    ("setting", "named"),
+    [
+        ("views=[4]", "views: give different cameras out of 1, 2, 3"),
+        ("views=[1, 1]", "views: give different cameras"),
+        ("views=[]", "views"),
+        ("frames=[3, 2]", "frames: give the first and the last frame"),
+        ("frames=[0, 2]", "frames: give the first and the last frame"),
+        ("frames=[2, 9]", "holds joints of 2 frames, asked for 2 to 9"),
+        ("cube_mm=0", "cube_mm"),
+    ],
+)
+def test_bad_options(setting, named, tmp_path, cli):
+    write_nyu(tmp_path / "nyu", frames=2)
+    words = ["--set", f"root={tmp_path / 'nyu'}", "--set", setting]
+    ended = cli("prepare", "nyu", tmp_path / "out.h5", "--plugin", "hands", "--role", "simulated", *words)
+    assert named in ended.complaint()
+
+
+def test_broken_frames_can_be_left_out_and_are_listed_unless_all_are_broken(tmp_path, cli):
+    write_nyu(tmp_path / "nyu", frames=2)
+    truncated_frame(tmp_path / "nyu")
+    words = ["--plugin", "hands", "--role", "real", "--set", f"root={tmp_path / 'nyu'}", "--set", "skip_broken=true"]
+    ended = cli("prepare", "nyu", tmp_path / "out.h5", *words).ok()
+    assert "depth_2_0000002.png" in ended.out + ended.err
+    for path in (tmp_path / "nyu/train").glob("depth_*.png"):
+        path.unlink()
+    assert "none of 6 depth frames is readable" in cli("prepare", "nyu", tmp_path / "none.h5", *words).complaint()
+    assert not (tmp_path / "none.h5").exists()

@@ -1,0 +1,160 @@
+"""What the simulator and the depth camera both promise, and where they differ."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import pairwise
+
+import pytest
+import torch
+
+from synthreal import Batch, Catalog
+from synthreal_hands.camera import IDENTITIES, CameraOptions, camera, people
+from synthreal_hands.cube import CROP, JOINTS, XYZ, Crop, hand_image, unproject
+from synthreal_hands.render import SimulatorOptions, labels_of, simulator
+from synthreal_hands.surface import PARTS
+
+SIDE = 64
+Draw = Callable[[int], Batch]
+
+
+def simulated(seed: int = 0, n: int = 64, side: int = SIDE, **options: float) -> Batch:
+    return simulator(SimulatorOptions(**options), n, torch.Generator().manual_seed(seed), side)
+
+
+def photographed(seed: int = 0, n: int = 64, side: int = SIDE, role: str = "test", **options: float) -> Batch:
+    return camera(CameraOptions(**options), n, torch.Generator().manual_seed(seed), role, side)
+
+
+both = pytest.mark.parametrize("draw", [simulated, photographed])
+
+
+@both
+def test_images_and_labels_are_what_the_specs_say(draw):
+    batch = draw(0)
+    expected = labels_of(SIDE) if draw is simulated else (JOINTS, XYZ, CROP)
+    assert batch.image.shape == (64, *hand_image(SIDE).shape) and batch.image.dtype == torch.float32
+    assert {name: tuple(values.shape[1:]) for name, values in batch.labels.items()} == {
+        label.name: label.shape for label in expected
+    }
+
+
+@both
+def test_the_generator_decides_everything(draw):
+    one, same, other = draw(0), draw(0), draw(1)
+    assert torch.equal(one.image, same.image)
+    assert all(torch.equal(one.labels[name], same.labels[name]) for name in one.labels)
+    assert not torch.equal(one.image, other.image)
+
+
+@both
+def test_a_hand_fills_part_of_its_crop_and_the_rest_is_exactly_background(draw):
+    hand = (draw(0).image < 1).float().mean(dim=(1, 2, 3))
+    assert 0.04 < hand.min() and hand.max() < 0.6 and 0.1 < hand.mean() < 0.3
+
+
+@both
+def test_the_three_labels_agree(draw):
+    labels = draw(0).labels
+    crop = Crop.of(labels["crop"])
+    torch.testing.assert_close(unproject(crop.to_frame(labels["joints"])), labels["xyz"], rtol=1e-3, atol=0.1)
+
+
+def test_joints_lie_inside_the_flesh_of_their_own_part():
+    """The surface at a joint is nearer than the joint, by at most a palm's thickness unless something covers it."""
+    batch = simulated(n=300, side=224)
+    labels, crop = batch.labels, Crop.of(batch.labels["crop"])
+    surface = batch.image[:, 0] * 2 * crop.half[:, None, None] - crop.half[:, None, None]
+    thumb, little, index = (PARTS.index(name) for name in ("thumb", "little", "index"))
+    parts = {3: thumb, 4: thumb, 6: little, 7: little, 12: index, 13: index}
+    for joint in range(14):
+        place = labels["joints"][:, joint, :2].round().long()
+        inside = ((place >= 0) & (place < 224)).all(-1)
+        rows = torch.arange(300)[inside]
+        x, y = place[inside].unbind(-1)
+        behind = labels["joints"][inside, joint, 2] - surface[rows, y, x]
+        assert (behind > -1.5).float().mean() > 0.99
+        if joint in parts:
+            own = labels["parts"][rows, y, x] == parts[joint]
+            assert own.float().mean() > 0.55
+            assert behind[own].quantile(0.9) < 30  # mm; more where a finger points at the camera
+
+
+def test_the_part_mask_covers_the_hand_exactly():
+    batch = simulated(n=200)
+    assert torch.equal(batch.labels["parts"] > 0, batch.image[:, 0] < 1)
+    assert set(batch.labels["parts"].unique().tolist()) == set(range(len(PARTS)))
+
+
+def test_hands_of_224_px_are_the_same_hands():
+    small, large = simulated(n=16), simulated(n=16, side=224)
+    torch.testing.assert_close(small.labels["xyz"], large.labels["xyz"])
+    shrunk = torch.nn.functional.interpolate(large.image, size=(64, 64), mode="area")
+    assert (shrunk - small.image).abs().mean() < 0.02
+
+
+@pytest.mark.parametrize("option", list(SimulatorOptions.model_fields))
+def test_every_simulator_option_changes_something(option):
+    changed = {"yaw_deg": 10.0, "pitch_deg": 5.0, "roll_deg": 5.0, "jitter_mm": 0.0}
+    assert set(changed) == set(SimulatorOptions.model_fields)
+    assert not torch.equal(simulated().image, simulated(**{option: changed[option]}).image)
+    assert SimulatorOptions.model_fields[option].description
+
+
+def test_without_jitter_the_cube_sits_on_the_hand():
+    xyz = simulated(n=200, jitter_mm=0.0).labels
+    centre = unproject(xyz["crop"][:, None, :3])[:, 0]
+    offset = (xyz["xyz"][:, 0] - centre).norm(dim=-1)  # PALM_3 is 28 mm above the centre, times the hand's size
+    assert (offset > 20).all() and (offset < 32).all()
+
+
+@pytest.mark.parametrize("option", list(CameraOptions.model_fields))
+def test_every_fault_of_the_camera_can_be_switched_off(option):
+    off = False if option == "shadow" else 0.0
+    assert not torch.equal(photographed().image, photographed(**{option: off}).image)
+
+
+def test_without_faults_the_camera_sees_clean_surfaces():
+    off = {"noise": 0.0, "edges": 0.0, "missing": 0.0, "shadow": False}
+
+    def roughness(image: torch.Tensor) -> float:
+        flesh = (image[..., 1:] < 1) & (image[..., :-1] < 1)
+        return float((image.diff(dim=-1).abs()[flesh]).median())
+
+    def pinholes(image: torch.Tensor) -> float:
+        hand = (image < 1).float()
+        filled = torch.nn.functional.avg_pool2d(hand, 3, stride=1, padding=1)
+        return float(((hand == 0) & (filled > 0.7)).float().mean())
+
+    clean, dirty = photographed(**off).image, photographed().image
+    assert roughness(dirty) > 1.3 * roughness(clean)
+    assert pinholes(dirty) > 0.004 > 0.001 > pinholes(clean)
+
+
+def test_real_frames_carry_no_labels_and_the_other_roles_do():
+    assert photographed(role="real", n=4).labels == {}
+    assert all(photographed(role=role, n=4).labels for role in ("real_labelled", "validation", "test"))
+
+
+def test_no_person_has_two_roles_and_every_person_is_their_own():
+    ranges = sorted(IDENTITIES.values())
+    assert all(stop <= first for (_, stop), (first, _) in pairwise(ranges))
+    assert len(people(torch.device("cpu")).unique(dim=0)) == ranges[-1][1]
+    assert not torch.equal(photographed(role="test").image, photographed(role="validation").image)
+
+
+def test_a_persons_bones_are_the_same_in_every_frame_and_come_from_the_roles_own_people():
+    labels = photographed(n=400, role="validation").labels["xyz"]
+    palm = (labels[:, 1] - labels[:, 0]).norm(dim=-1)  # PALM_1 to PALM_3, one length a person
+    first, stop = IDENTITIES["validation"]
+    assert 20 < len((palm * 50).round().unique()) <= stop - first
+
+
+@pytest.mark.slow
+def test_the_camera_of_every_role_and_size_is_registered():
+    catalog = Catalog.of(["hands"])
+    for name, side in (("camera", 64), ("camera-224", 224)):
+        for role in IDENTITIES:
+            spec = catalog.dataset(name, role)
+            batch = spec.render(spec.options(), 2, torch.Generator().manual_seed(0))
+            assert batch.image.shape == (2, 1, side, side)
