@@ -21,7 +21,7 @@ $(VENV)/.stamp: pyproject.toml $(PLUGINS:%=%/pyproject.toml) constraints.txt
 
 demo: PLUGIN = gaze
 demo-hands: PLUGIN = hands
-demo demo-hands: RUN = runs/$(PLUGIN)
+demo demo-hands: RUN ?= runs/$(PLUGIN)
 demo demo-hands: install
 	$(PY) -m synthreal fit --plugin $(PLUGIN) --run $(RUN) $(if $(wildcard $(RUN)/config.toml),--resume)
 	$(PY) -m synthreal evaluate $(RUN)

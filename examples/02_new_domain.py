@@ -19,7 +19,6 @@ from synthreal import Batch, DatasetSpec, EvaluatorSpec, ImageSpec, LabelSpec, O
 SIDE = 32
 DIAL = ImageSpec(channels=1, height=SIDE, width=SIDE, meaning="grey photograph of a dial")
 NEEDLE = LabelSpec("needle", (2,), "unit vector, x right, y down")
-TIP = LabelSpec("tip", (1, 2), "px")
 
 
 class DialOptions(Options):
@@ -45,9 +44,7 @@ def face(ticks, n, generator):
     disc = (rim + 1 - radius).clamp(0, 1)
     image = (0.35 + 0.6 * disc - 0.55 * mark - 0.85 * needle * disc).clamp(0, 1)
     direction = torch.cat([angle.cos(), angle.sin()], dim=1)[..., 0]
-    middle = torch.stack([axis[0] - x[:, 0, 0], axis[0] - y[:, 0, 0]], dim=-1)
-    tip = middle + (rim[:, 0] - 4) * direction
-    return image[:, None], {NEEDLE.name: direction, TIP.name: tip[:, None]}
+    return image[:, None], {NEEDLE.name: direction}
 
 
 def drawn(options, n, generator):
@@ -62,7 +59,7 @@ def photographed(options, n, generator):
     light = interpolate(light, size=(SIDE, SIDE), mode="bilinear", align_corners=True)
     soft = nn.functional.avg_pool2d(image, 3, stride=1, padding=1, count_include_pad=False)
     noise = torch.randn(image.shape, generator=generator, device=generator.device)
-    return Batch((0.1 + soft * (0.15 + 0.45 * light) + 0.05 * noise).clamp(0, 1), labels)
+    return Batch((0.15 + soft * (0.35 + 0.25 * light) + 0.06 * noise).clamp(0, 1), labels)
 
 
 class Reader(nn.Module):
@@ -95,11 +92,10 @@ def error(pred, labels):
 @synthreal.hookimpl
 def synthreal_datasets():
     """Where images come from: one spec for each name and role."""
-    labels = (NEEDLE, TIP)
-    yield DatasetSpec(name="drawn", role="simulated", image=DIAL, labels=labels, options=DialOptions, render=drawn)
+    yield DatasetSpec(name="drawn", role="simulated", image=DIAL, labels=(NEEDLE,), options=DialOptions, render=drawn)
     for role in ("real", "real_labelled", "validation", "test"):  # labels of role "real" never reach training
         yield DatasetSpec(
-            name="photographed", role=role, image=DIAL, labels=labels, options=DialOptions, render=photographed
+            name="photographed", role=role, image=DIAL, labels=(NEEDLE,), options=DialOptions, render=photographed
         )
 
 
@@ -122,12 +118,13 @@ def synthreal_evaluators():
 def synthreal_recipes():
     """A complete run, sized to train in under a minute on a laptop."""
     real = {role: {"name": "photographed", "count": 1000} for role in ("real", "real_labelled", "validation", "test")}
+    refiner = {"blocks": 3, "width": 12, "padding": "replicate", "noise_channels": 1}
     return {
         "dials": RunConfig.from_tree(
             {
                 "data": {"simulated": {"name": "drawn", "count": 2000}, **real},
-                "refiner": {"name": "resnet", "options": {"blocks": 2, "width": 12, "padding": "replicate"}},
-                "features": ["gradients", {"name": "identity", "weight": 0.3}],
+                "refiner": {"name": "resnet", "options": refiner},
+                "features": ["gradients", {"name": "identity", "weight": 0.1}],
                 "loss": {"weight": 4.0},
                 "history": {"size": 1600},
                 "schedule": {"refiner_steps": 50, "discriminator_steps": 20, "steps": 400, "batch": 16},

@@ -1,7 +1,8 @@
 """Random patches: R and D are local, so they can learn on crops and refine whole images.
 
 The losses are means over patches of the discriminator's map and over pixels, so a crop weighs as much as an image, and
-lambda keeps its meaning. What changes is the share of pixels near a border, which see padding.
+lambda keeps its meaning. What changes is the share of pixels that see padding: those nearer to a border than half R's
+receptive field. Patches should be well above it, or R replicate its borders.
 """
 
 from __future__ import annotations

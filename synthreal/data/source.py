@@ -70,7 +70,8 @@ def open_source(
         drawn = Drawn(spec, options, seed, device, image)
         if count is None:
             return drawn
-        if count * _image_bytes(image) > budget:
+        labels = 4 * sum(int(np.prod(label.shape)) for label in spec.carried)  # float32, or less
+        if count * (_image_bytes(image) + labels) > budget:
             raise UserError(
                 f"data.{spec.role}: {count} images of {image} do not fit in memory ({budget >> 20} MiB may be used); "
                 "lower the count, or `synthreal prepare` them and use the data set 'pack'"

@@ -33,7 +33,9 @@ class RefinerOptions(Options):
     padding: Padding = Field(default="zeros", description="zeros (the paper), replicate or reflect.")
     noise_channels: int = Field(default=0, ge=0, description="Gaussian maps joined to the input; 0 is the paper.")
     keep_background: bool = Field(
-        default=False, description="Leave pixels as they are whose value is the image's background or invalid."
+        default=False,
+        description="Leave pixels as they are whose value is the image's background or invalid. They stay in the mean "
+        "of self-regularization, so lambda weighs less on the rest.",
     )
 
 
@@ -69,12 +71,14 @@ class LearnedOptions(Options):
 
 def _refiner(options: RefinerOptions, image: ImageSpec) -> nn.Module:
     if options.padding == "reflect" and options.kernel // 2 >= min(image.height, image.width):
-        raise UserError(f"refiner.options.padding: reflect needs images larger than {options.kernel // 2} px")
+        raise UserError(
+            f"refiner.options.padding: reflect needs images, and schedule.patch, larger than {options.kernel // 2} px"
+        )
     return Refiner(image.channels, **options.model_dump(exclude={"keep_background"}), kept=_kept(options, image))
 
 
 def _kept(options: RefinerOptions, image: ImageSpec) -> tuple[float, ...]:
-    """The values of background and missing pixels, at the levels that stored images have."""
+    """The values of background and missing pixels, as declared and at the level that stored images have."""
     if not options.keep_background:
         return ()
     values = [value for value in (image.background, image.invalid) if value is not None]
@@ -83,7 +87,8 @@ def _kept(options: RefinerOptions, image: ImageSpec) -> tuple[float, ...]:
             "refiner.options.keep_background: these images have no background and no invalid value "
             "(image.background, image.invalid); set it to false"
         )
-    return tuple(sorted(set(to_unit(from_unit(torch.tensor(values), image.dtype)).tolist())))
+    declared = torch.tensor(values)
+    return tuple(sorted({*declared.tolist(), *to_unit(from_unit(declared, image.dtype)).tolist()}))
 
 
 def _local(options: DiscriminatorOptions, image: ImageSpec) -> nn.Module:

@@ -16,6 +16,7 @@ from synthreal.errors import UserError
 from synthreal.spec import EvaluatorSpec, ImageSpec
 
 PREDICT = 512
+PREDICT_PX = 1 << 20
 
 
 def budget(config: EvaluationConfig) -> tuple[int, int]:
@@ -95,7 +96,8 @@ def measure(
     model.eval()
     rows = torch.arange(len(data)) if indices is None else indices
     found: dict[str, list[Tensor]] = {}
-    for chosen in rows.split(PREDICT):
+    height, width = data.image.shape[-2:]
+    for chosen in rows.split(max(1, min(PREDICT, PREDICT_PX // (height * width)))):
         batch = data.select(chosen)
         for name, values in spec.metrics(model(batch.image), batch.labels).items():
             found.setdefault(name, []).append(values.float().cpu())

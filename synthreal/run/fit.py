@@ -63,6 +63,7 @@ def steps(
     if config.runtime.threads is not None:
         torch.set_num_threads(config.runtime.threads)
     state = checkpoint.load(run_dir) if resume else None
+    _build_estimator(config, catalog)
     with ExitStack() as stack:
         stack.enter_context(claim(run_dir, config, precision=precision, state=state))
         game = build_game(config, catalog, device)
@@ -207,6 +208,16 @@ def build_game(config: RunConfig, catalog: Catalog, device: torch.device) -> Gam
         average=None if ema is None else AveragedModel(refiner, multi_avg_fn=get_ema_multi_avg_fn(ema)),
         autocast=autocast_of(precision_of(config.runtime.precision, device)),
     )
+
+
+def _build_estimator(config: RunConfig, catalog: Catalog) -> None:
+    """Build the run's estimator and drop it: options that do not suit its images are told now, not after training."""
+    component, image = config.evaluation.evaluator, config.image
+    assert image is not None, "resolve() sets the image"
+    if component is not None:
+        spec = catalog.evaluator(component.name)
+        with torch.random.fork_rng(devices=[]):
+            spec.build(typed(component, spec.options, "evaluation.evaluator"), image)
 
 
 def diverged(game: Game) -> list[str]:

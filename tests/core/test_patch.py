@@ -63,7 +63,7 @@ def test_inside_a_patch_r_and_d_compute_what_they_compute_on_the_whole_image():
     )
 
 
-@pytest.mark.parametrize("side", [16, 24, 48])
+@pytest.mark.parametrize("side", [16, 24])
 def test_losses_and_lambda_do_not_depend_on_the_patch(side):
     """On images that look the same everywhere, every loss is the same at every size."""
     torch.manual_seed(0)

@@ -106,11 +106,11 @@ def kept(values, images):
 
 
 def test_background_and_missing_pixels_stay_and_nothing_else_does():
+    """As declared (images that were never stored) and at the level 8 bits have for it."""
     torch.manual_seed(0)
-    values = ImageSpec(channels=1, height=3, width=4, background=0.5, invalid=0.0)
-    level = 128 / 255  # what 0.5 becomes in 8 bits
-    images = torch.tensor([[[[level, 0.5, 0.0, 0.2]] * 3]])
-    assert kept(values, images)[0].tolist() == [[True, False, True, False]] * 3
+    values = ImageSpec(channels=1, height=3, width=5, background=0.5, invalid=0.0)
+    images = torch.tensor([[[[128 / 255, 0.5, 0.0, 0.2, 0.505]] * 3]])
+    assert kept(values, images)[0].tolist() == [[True, True, True, False, False]] * 3
 
 
 def test_a_colour_is_background_only_when_every_channel_is():

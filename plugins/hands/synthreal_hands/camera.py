@@ -15,7 +15,7 @@ from torch import Tensor
 
 from synthreal import Batch, Options
 from synthreal_hands import sensor
-from synthreal_hands.cube import RealRole
+from synthreal_hands.cube import CUBE_MM, FX, RealRole
 from synthreal_hands.scene import SCENE_COLUMNS, Ranges, Scene
 from synthreal_hands.skeleton import SHAPE_COLUMNS, Shape
 
@@ -27,6 +27,7 @@ IDENTITIES: dict[RealRole, tuple[int, int]] = {
 }
 TABLE_SEED = 1612_07829
 SENSOR_COLUMNS = 8
+WINDOW_PX = 3.0  # px of the frame that a correlation window decides as one
 RANGES = Ranges(yaw=40.0, pitch=(-30.0, 25.0), roll=35.0, distance=(650.0, 1000.0), jitter=8.0)
 
 
@@ -67,8 +68,14 @@ def measured(depth: Tensor, scene: Scene, options: CameraOptions, generator: tor
         dark = sensor.shadowed(torch.where(torch.isfinite(depth), depth, wall), baseline, pitch)
         depth = torch.where(dark, sensor.INF, depth)
     depth = sensor.smooth(depth, 0.8 * dice[2])
-    depth = sensor.ragged(depth, options.edges * (1.5 + 1.5 * dice[3]), pitch, generator)
+    depth = sensor.ragged(depth, options.edges * (1.5 + 1.5 * dice[3]), pitch, window_of(depth.shape[-1]), generator)
     depth = sensor.mixed(depth, options.edges * (0.05 + 0.2 * dice[4]), generator)
     depth = sensor.dropouts(depth, options.missing * 0.05 * dice[5], options.missing * 0.16 * dice[6], generator)
     noise = options.noise * (0.08 + 0.22 * dice[7])
     return sensor.grain(depth, noise, options.noise * torch.full_like(noise, 0.125) + 1e-6, baseline, generator)
+
+
+def window_of(side: int) -> int:
+    """Px of a crop of ``side`` px that the sensor's correlation window spans at the middle distance."""
+    pitch = CUBE_MM * FX / (sum(RANGES.distance) / 2) / side
+    return max(1, round(WINDOW_PX / pitch))

@@ -17,7 +17,7 @@ import math
 from dataclasses import dataclass
 
 import torch
-from pydantic import Field
+from pydantic import Field, field_validator
 from torch import Tensor, nn
 from torch.nn.functional import interpolate, pad
 
@@ -35,6 +35,13 @@ class HourglassOptions(Options):
     stacks: int = Field(2, ge=1, description="Hourglasses one after the other, each with its own loss.")
     maps: int = Field(64, ge=8, description="Side of the heat maps; a power of two.")
 
+    @field_validator("maps")
+    @classmethod
+    def _power(cls, maps: int) -> int:
+        if maps & (maps - 1):
+            raise ValueError("must be a power of two")
+        return maps
+
 
 @dataclass(frozen=True)
 class Grid:
@@ -50,10 +57,10 @@ class Grid:
     def of(cls, side: int, maps: int) -> Grid:
         """Of images of ``side`` px and heat maps of ``maps`` cells. Raises ``UserError`` when they do not fit."""
         stride = 1 << max(0, math.ceil(math.log2(side / maps)))
-        if maps & (maps - 1) or stride > 8 or (stride * maps - side) % 2:
+        if stride > 8 or (stride * maps - side) % 2:
             raise UserError(
-                f"evaluation.evaluator.options.maps: {maps} for images of {side} px; heat maps need a power of two, "
-                "at least an eighth of an even side"
+                f"evaluation.evaluator.options.maps: {maps} for images of {side} px; it must be at least an eighth of "
+                "the side, which must be even"
             )
         return cls(stride, (stride * maps - side) // 2)
 

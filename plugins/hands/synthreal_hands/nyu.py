@@ -5,9 +5,12 @@ Format, after the author's scripts and page: ``train|test/{depth,synthdepth}_<k>
 folder holds ``joint_uvd`` (px, px, mm) and ``joint_xyz`` (mm, y up), both (3 cameras, N frames, 36 joints, 3).
 
 Every frame is cropped by a cube round PALM_5, also those of role ``real``: this one place per frame is all that is used
-of their annotation (the paper cuts its real hands out with the renders). ``train`` shows one person, ``test`` two, the
-second from frame 2441 on with smaller hands; so by default ``validation`` is the first 2440 of the 8252 frames of
-``test`` and ``test`` the rest (of a smaller copy, the same shares). The paper's table is over all of them: set
+of their annotation (the paper cuts its real hands out with the renders). Joints are taken to count px from 0, as
+images do; the scripts run in MATLAB, which counts from 1, and no document says.
+
+``train`` shows one person; ``test`` shows the same one and, from frame 2441 of 8252 on, a second with smaller hands. So
+by default ``test`` is that second person and ``validation`` the frames before (of a smaller copy, the same shares): new
+poses, but of the person in ``train``, for the data set has no third. The paper's table is over the whole folder: set
 ``frames`` to [1, 8252] for that, and choose nothing on validation then.
 """
 

@@ -12,7 +12,7 @@ from synthreal_hands.skeleton import SHAPE_COLUMNS, Shape
 
 
 class SimulatorOptions(Options):
-    """What the simulated hands may do; wider than the camera's, so that its hands lie within."""
+    """What the simulated hands may do: turn further than the camera's. Their shapes vary less, as a simulator's do."""
 
     yaw_deg: float = Field(45.0, ge=0, le=180, description="Hands turn within +/- this about their long axis, degrees.")
     pitch_deg: float = Field(35.0, ge=0, le=80, description="Fingers lean towards or from the camera, +/- degrees.")

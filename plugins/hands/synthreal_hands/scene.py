@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from synthreal import LabelSpec
-from synthreal_hands.cube import CROP, CUBE_MM, CX, CY, FX, FY, JOINTS, XYZ, Crop, project
+from synthreal_hands.cube import CROP, CUBE_MM, CX, CY, JOINTS, XYZ, Crop, constant, project, unproject
 from synthreal_hands.skeleton import POSE_COLUMNS, Pose, Shape, between, bones, turned
 from synthreal_hands.surface import Capsules, capsules, draw, support
 
@@ -53,7 +53,7 @@ class Scene:
         low, high = ranges.distance
         distance = low + (high - low) * view[:, 3]
         u, v = CX + 200 * (view[:, 4] - 0.5), CY + 140 * (view[:, 5] - 0.5)
-        middle = torch.stack([(u - CX) * distance / FX, (CY - v) * distance / FY, distance], dim=-1)[:, None]
+        middle = unproject(torch.stack([u, v, distance], dim=-1))[:, None]
         skin = capsules(found, shape)
         ends = turned(skin.ends.flatten(1, 2), *angles) + middle
         xyz = turned(found.joints(), *angles) + middle
@@ -72,21 +72,25 @@ class Scene:
         return {JOINTS.name: joints, XYZ.name: self.xyz, CROP.name: self.crop.label()}
 
     def outline(self) -> Tensor:
-        """The label ``outline (n, 5, 2)``: where :func:`synthreal_hands.outline.corners` should point, px."""
-        lean = torch.deg2rad(torch.tensor(CORNERS_DEG, device=self.xyz.device))
-        return corners_of(support(self.skin, self.crop, torch.cat([math.pi / 2 - lean, math.pi / 2 + lean])))
+        """The label ``outline (n, 3, 2)``: where :func:`synthreal_hands.outline.locate_corners` should point, px."""
+        return corners_of(support(self.skin, self.crop, directions(self.xyz)))
+
+
+def directions(like: Tensor) -> Tensor:
+    """Angles ``(2K,)`` in rad of the supporting lines: right of up by :data:`CORNERS_DEG`, then left of it."""
+    lean = torch.deg2rad(constant(CORNERS_DEG, (like.device, like.dtype)))
+    return torch.cat([math.pi / 2 - lean, math.pi / 2 + lean])
 
 
 def corners_of(reach: Tensor) -> Tensor:
     """Where pairs of supporting lines, one leaning right of up and one as much left of it, meet.
 
     Args:
-        reach: ``(n, 2K)`` px: how far the silhouette reaches in the K directions right of up by :data:`CORNERS_DEG`,
-            then in those left of it.
+        reach: ``(n, 2K)`` px: how far the silhouette reaches in each of :func:`directions`.
 
     Returns:
         ``(n, K, 2)`` px (x, y), y downwards.
     """
     right, left = reach.unflatten(1, (2, -1)).unbind(1)
-    lean = torch.deg2rad(torch.tensor(CORNERS_DEG, device=reach.device, dtype=reach.dtype))
+    lean = torch.deg2rad(constant(CORNERS_DEG, (reach.device, reach.dtype)))
     return torch.stack([(right - left) / (2 * lean.sin()), -(right + left) / (2 * lean.cos())], dim=-1)

@@ -8,8 +8,8 @@ and then average both sides (mixed pixels) or find nothing (dropouts, more often
 smooth what lies inside them.
 
 Depth is ``(n, H, W)`` mm on a crop's grid, inf where the ray meets nothing in reach; inf also means "not measured".
-Distances within the image are px of the sensor's frame, which a crop may sample more coarsely: ``pitch (n, 1, 1)`` is
-how many of them one crop px spans.
+Displacements and shadows are px of the sensor's frame, which a crop may sample more coarsely (``pitch (n, 1, 1)`` is
+how many of them one crop px spans); "beside an edge" means one px of the crop, whatever its size.
 """
 
 from __future__ import annotations
@@ -30,31 +30,29 @@ def disparity(depth: Tensor, baseline: Tensor) -> Tensor:
     return FX * baseline / depth
 
 
-def ragged(depth: Tensor, amount: Tensor, pitch: Tensor, generator: torch.Generator) -> Tensor:
+def ragged(depth: Tensor, amount: Tensor, pitch: Tensor, window: int, generator: torch.Generator) -> Tensor:
     """Every pixel takes the depth of a place displaced at random: silhouettes become ragged, surfaces hardly change.
 
     Args:
         depth: ``(n, H, W)`` mm.
         amount: standard deviation of the displacement ``(n, 1, 1)``, px of the frame.
         pitch: px of the frame in one of the crop.
-        generator: of the displacements; neighbours share them as far as a correlation window reaches.
+        window: px of the crop that a correlation window spans, and that share a displacement.
+        generator: of the displacements.
     """
     n, height, width = depth.shape
-    shift = torch.stack([field(depth, pitch, generator) for _ in range(2)]) * (amount / pitch)
+    shift = torch.stack([field(depth, window, generator) for _ in range(2)]) * (amount / pitch)
     rows = torch.arange(height, device=depth.device)[:, None] + shift[0]
     columns = torch.arange(width, device=depth.device) + shift[1]
     place = rows.round().clamp(0, height - 1) * width + columns.round().clamp(0, width - 1)
     return depth.flatten(1).gather(1, place.flatten(1).long()).view(n, height, width)
 
 
-def field(like: Tensor, pitch: Tensor, generator: torch.Generator, reach: float = 3.0) -> Tensor:
-    """Normal noise ``(n, H, W)`` of deviation 1 that is constant over squares of ``reach`` px of the frame."""
+def field(like: Tensor, side: int, generator: torch.Generator) -> Tensor:
+    """Normal noise ``(n, H, W)`` of deviation 1 that is constant over squares of ``side`` px of the crop."""
     n, height, width = like.shape
-    side = max(1, round(reach / float(pitch.mean())))
-    if side == 1:
-        return torch.randn((n, height, width), generator=generator, device=like.device)
     small = torch.randn((n, 1, -(-height // side), -(-width // side)), generator=generator, device=like.device)
-    return interpolate(small, scale_factor=side)[:, 0, :height, :width]
+    return interpolate(small, scale_factor=side, mode="nearest")[:, 0, :height, :width]
 
 
 def smooth(depth: Tensor, share: Tensor) -> Tensor:
@@ -112,11 +110,8 @@ def grain(depth: Tensor, noise: Tensor, step: Tensor, baseline: Tensor, generato
         baseline: mm.
         generator: of the noise.
     """
-    own = torch.randn(depth.shape, generator=generator, device=depth.device)
-    n, height, width = depth.shape
-    shared = torch.randn((n, 1, -(-height // 2), -(-width // 2)), generator=generator, device=depth.device)
-    shared = interpolate(shared, scale_factor=2, mode="nearest")[:, 0, :height, :width]
-    found = disparity(depth, baseline) + noise * (0.5 * own + 0.866 * shared)
+    noise = noise * (0.5 * field(depth, 1, generator) + 0.866 * field(depth, 2, generator))
+    found = disparity(depth, baseline) + noise
     found = (found / step).round() * step
     return torch.where(torch.isfinite(depth), FX * baseline / found.clamp_min(1e-3), depth)
 

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from synthreal_hands.cube import constant
+
 FINGERS = ("little", "ring", "middle", "index")
 MCP = ((-41.0, 42.0, -8.0), (-20.0, 56.0, -3.0), (4.0, 58.0, -1.0), (28.0, 49.0, -3.0))
 PHALANGES = ((33.0, 27.0, 15.0), (42.0, 32.0, 17.0), (49.0, 35.0, 19.0), (48.0, 33.0, 17.0))
@@ -99,7 +101,7 @@ class Pose:
 
 def between(limits: tuple[tuple[float, float], ...], unit: Tensor) -> Tensor:
     """Angles in rad between limits in degrees, 0..1 being the lowest and the highest."""
-    low, high = torch.deg2rad(torch.tensor(limits, device=unit.device)).unbind(-1)
+    low, high = torch.deg2rad(constant(limits, (unit.device, unit.dtype))).unbind(-1)
     return low + (high - low) * unit
 
 
@@ -126,8 +128,8 @@ class Bones:
 
         PALM_3, PALM_1, PALM_2, thumb's tip, IP and MCP, then tip and PIP of the little, ring, middle, index finger.
         """
-        palm = self.palm[:, [2, 0, 1]]
-        return torch.cat([palm, self.thumb[:, [3, 2, 1]], self.fingers[:, :, [3, 1]].flatten(1, 2)], dim=1)
+        palm = self.palm.roll(1, dims=1)
+        return torch.cat([palm, self.thumb.flip(1)[:, :3], self.fingers.flip(2)[:, :, ::2].flatten(1, 2)], dim=1)
 
 
 def bones(shape: Shape, pose: Pose) -> Bones:
@@ -135,7 +137,7 @@ def bones(shape: Shape, pose: Pose) -> Bones:
     device, n = shape.size.device, len(shape.size)
 
     def fixed(values: object) -> Tensor:
-        return torch.tensor(values, device=device, dtype=shape.size.dtype)
+        return constant(values, (device, shape.size.dtype))
 
     widths = torch.stack([shape.palm[:, 0], torch.ones_like(shape.size), shape.palm[:, 1]], dim=-1)
     scale = shape.size[:, None] * widths
@@ -164,7 +166,7 @@ def bones(shape: Shape, pose: Pose) -> Bones:
     wrist = fixed(WRIST) * scale
     sway, nod = pose.wrist.unbind(-1)
     back = torch.stack([sway.sin() * nod.cos(), -sway.cos() * nod.cos(), nod.sin()], dim=-1)
-    palm = fixed(list(PALM.values())) * scale[:, None]
+    palm = fixed(tuple(PALM.values())) * scale[:, None]
     return Bones(fingers, thumb, wrist, wrist + 320 * back, palm)
 
 

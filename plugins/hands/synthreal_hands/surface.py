@@ -21,6 +21,7 @@ from synthreal_hands.skeleton import FINGER_RADII, THUMB_RADII
 if TYPE_CHECKING:
     from synthreal_hands.skeleton import Bones, Shape
 
+AIMED_MM = 1e-2
 PARTS = ("nothing", "arm", "palm", "thumb", "little", "ring", "middle", "index")
 
 
@@ -80,7 +81,14 @@ def capsules(found: Bones, shape: Shape) -> Capsules:
 
 @dataclass(frozen=True)
 class Flat:
-    """Capsules in the plane of a crop: ``place (n, K, 2, 2)`` px, ``radius`` px and ``depth`` mm ``(n, K, 2)``."""
+    """Capsules in the plane of a crop.
+
+    Attributes:
+        place: of their ends ``(n, K, 2, 2)``, px.
+        radius: ``(n, K, 2)`` px.
+        depth: ``(n, K, 2)`` mm.
+        mm_per_px: in the cube's middle plane ``(n, 1, 1)``.
+    """
 
     place: Tensor
     radius: Tensor
@@ -119,9 +127,11 @@ def _front(flat: Flat, k: int, row: Tensor, column: Tensor) -> Tensor:
     ra, rb = (mm * flat.radius[:, k, end, None, None] for end in (0, 1))
     za, zb = (flat.depth[:, k, end, None, None] for end in (0, 1))
     dx, dy, rise = mm * (bx - ax), mm * (by - ay), zb - za
-    reach = (dx.square() + dy.square()).sqrt().clamp_min(1e-3)
+    reach = (dx.square() + dy.square()).sqrt().clamp_min(AIMED_MM)
     slope = rise / (reach.square() + rise.square()).sqrt()
-    ex, ey, x, y = dx / reach, dy / reach, mm * (column - ax), mm * (row - ay)
+    aimed = reach <= AIMED_MM  # at the camera: any direction will do for its axis
+    ex, ey = torch.where(aimed, 1, dx / reach), torch.where(aimed, 0, dy / reach)
+    x, y = mm * (column - ax), mm * (row - ay)
     s = x * ex + y * ey  # place along the axis, mm; a sum of a row and a column
     room = (x * ey - y * ex).square_().neg_()
     room += ((s / reach).clamp_(0, 1) * (rb - ra) + ra).square_()
@@ -139,5 +149,7 @@ def support(skin: Capsules, crop: Crop, angles: Tensor) -> Tensor:
     flat = flatten(skin, crop)
     direction = torch.stack([angles.cos(), -angles.sin()], dim=-1)
     reach = flat.place @ direction.T + flat.radius[..., None]
-    reach = reach[:, [k for k, part in enumerate(skin.part) if PARTS[part] != "arm"]]
+    arm = skin.part.count(PARTS.index("arm"))
+    assert all(PARTS[part] == "arm" for part in skin.part[:arm]), "capsules() begins with the arm"
+    reach = reach[:, arm:]
     return reach.flatten(1, 2).amax(1)

@@ -114,6 +114,25 @@ def test_hands_fits_and_is_judged_like_gaze(hands, tmp_path):
     assert preservation["detector_error_px"] < 0.8 and 1.9 < preservation["control_px"] < 2.1
 
 
+@pytest.mark.parametrize("name", ["hands", "hands-nyu"])
+def test_past_images_keep_the_levels_of_16_bit_depth(hands, name):
+    config = synthreal.configure(hands, recipe=name)
+    assert config.image.dtype == "uint16" and config.history.dtype == "float32"
+
+
+def test_an_estimator_that_does_not_suit_the_images_is_told_before_training(hands, tmp_path):
+    difference = {
+        "data": {
+            role: {"name": f"{'simulator' if role == 'simulated' else 'camera'}-224", "count": 2}
+            for role in ("simulated", "real", "real_labelled", "validation", "test")
+        },
+        "evaluation": {"evaluator": {"options": {"maps": 16}}},
+    }
+    with pytest.raises(synthreal.UserError, match="maps: 16 for images of 224 px"):
+        synthreal.fit(synthreal.configure(hands, difference), hands, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
 def test_the_embedded_recipe_stays_small(hands):
     config = synthreal.configure(hands)
     options = config.evaluation.evaluator.options

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 
 from synthreal_hands import sensor
+from synthreal_hands.camera import window_of
 from synthreal_hands.cube import FX
 
 N, SIDE = 8, 60
@@ -35,21 +36,22 @@ def test_disparity_is_the_structured_light_formula_and_zero_at_infinity():
 
 
 def test_ragged_edges_move_pixels_but_make_no_new_depth():
-    found = sensor.ragged(bar(), each(1.5), each(1.0), generator())
+    found = sensor.ragged(bar(), each(1.5), each(1.0), 3, generator())
     assert set(found.unique().tolist()) == {700.0, torch.inf}
     changed = (found != bar()).float().mean(dim=(0, 1))
     assert changed[23:27].mean() > 0.15  # at the edge
     assert changed[29:31].mean() < 0.01 and changed[:15].mean() == 0  # not inside and not far away
-    assert torch.equal(sensor.ragged(bar(), each(0.0), each(1.0), generator()), bar())
+    assert torch.equal(sensor.ragged(bar(), each(0.0), each(1.0), 3, generator()), bar())
 
 
 def test_raggedness_is_px_of_the_frame_and_comes_in_blocks_of_a_window():
-    fine, coarse = (sensor.ragged(bar(), each(2.0), each(pitch), generator()) for pitch in (1.0, 4.0))
+    fine, coarse = (sensor.ragged(bar(), each(2.0), each(pitch), 1, generator()) for pitch in (1.0, 4.0))
     assert ((coarse != bar()).float().mean()) < 0.6 * (fine != bar()).float().mean()
-    field = sensor.field(plane(1.0), each(1.0), generator())
+    field = sensor.field(plane(1.0), 3, generator())
     assert (field.diff(dim=-1) == 0).float().mean() > 0.6
     assert abs(float(field.std()) - 1) < 0.1
-    assert (sensor.field(plane(1.0), each(4.0), generator()).diff(dim=-1) == 0).float().mean() < 0.01
+    assert (sensor.field(plane(1.0), 1, generator()).diff(dim=-1) == 0).float().mean() < 0.01
+    assert [window_of(side) for side in (64, 224)] == [1, 3]
 
 
 def test_smoothing_flattens_grain_and_keeps_jumps():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import pytest
 import torch
 
 from synthreal_hands.cube import CUBE_MM, Crop, project
@@ -21,7 +22,7 @@ def random_capsules(n: int, count: int, seed: int = 0) -> Capsules:
     generator = torch.Generator().manual_seed(seed)
     ends = (torch.rand(n, count, 2, 3, generator=generator) - 0.5) * 110
     ends[..., 2] += 800
-    radii = 8 + 20 * torch.rand(n, count, 1, generator=generator).expand(n, count, 2)
+    radii = 8 + 12 * torch.rand(n, count, 2, generator=generator)
     return Capsules(ends, radii, tuple(2 + k % 6 for k in range(count)))
 
 
@@ -64,6 +65,16 @@ def test_the_nearest_capsule_wins_and_gives_the_part():
         assert abs(float(depth[0, SIDE // 2, SIDE // 2]) - 690) < 2
         assert set(part.unique().tolist()) == {0, 2, 5}
         assert torch.equal(part == 0, torch.isinf(depth))
+
+
+@pytest.mark.parametrize("off", [0.0, 1e-6, 1e-3, 5e-3])
+def test_a_finger_that_points_at_the_camera_is_a_disc(off):
+    ends = torch.tensor([[[[0.0, 0, 750], [off, 0, 850]]]])
+    ends[..., 1, :2] *= 850 / 750
+    depth, _ = draw(Capsules(ends, torch.full((1, 1, 2), 40.0), (3,)), crop(1), SIDE)
+    disc = torch.isfinite(depth).float().sum() * (CUBE_MM / SIDE) ** 2
+    assert abs(float(disc) / (math.pi * (40 * 800 / 750) ** 2) - 1) < 0.15
+    assert abs(float(depth.min()) - 710) < 3  # radii are those at the cube's centre
 
 
 def test_hands_farther_away_look_the_same_in_their_cube():
