@@ -106,6 +106,11 @@ class LabelSpec:
     shape: tuple[int, ...]
     unit: str
 
+    def __post_init__(self) -> None:
+        if isinstance(self.shape, int):
+            raise UserError(f"LabelSpec {self.name!r}: shape is {self.shape}; write it as ({self.shape},)")
+        object.__setattr__(self, "shape", tuple(self.shape))
+
     def __str__(self) -> str:
         return f"{self.name}{list(self.shape)} {self.unit}"
 
@@ -162,11 +167,28 @@ class DatasetSpec:
             raise UserError(f"data set {self.name!r}: role {self.role!r} is not one of {', '.join(ROLES)}")
         if (self.read is None) == (self.render is None):
             raise UserError(f"data set {self.name!r}: give exactly one of read (files) and render (a simulator)")
+        if not callable(self.read or self.render):
+            raise UserError(f"data set {self.name!r}: read and render are functions, not {self.read or self.render!r}")
+        if self.image is not None and not isinstance(self.image, ImageSpec):
+            raise UserError(f"data set {self.name!r}: image is {self.image!r}; give an ImageSpec, or None")
+        object.__setattr__(self, "labels", _labels(self.labels, f"data set {self.name!r}: labels"))
+        _model(self.options, f"data set {self.name!r}")
 
     @property
     def carried(self) -> tuple[LabelSpec, ...]:
         """The labels that come along into a run or a pack: none of a data set of role ``real``."""
         return () if self.role == "real" else self.labels
+
+
+def _labels(labels: Any, where: str) -> tuple[LabelSpec, ...]:
+    if isinstance(labels, LabelSpec) or not all(isinstance(label, LabelSpec) for label in labels):
+        raise UserError(f"{where} is {labels!r}; give a tuple of LabelSpecs")
+    return tuple(labels)
+
+
+def _model(options: Any, where: str) -> None:
+    if not (isinstance(options, type) and issubclass(options, BaseModel)):
+        raise UserError(f"{where}: options is {options!r}; give a subclass of synthreal.Options")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -182,6 +204,11 @@ class NetworkSpec:
     options: type[BaseModel] = Options
     build: Callable[[Any, ImageSpec], nn.Module]
 
+    def __post_init__(self) -> None:
+        if self.part not in PARTS:
+            raise UserError(f"network {self.name!r}: part {self.part!r} is not one of {', '.join(PARTS)}")
+        _model(self.options, f"network {self.name!r}")
+
 
 @dataclass(frozen=True, kw_only=True)
 class FeatureSpec:
@@ -190,6 +217,9 @@ class FeatureSpec:
     name: str
     options: type[BaseModel] = Options
     build: Callable[[Any, ImageSpec], nn.Module]
+
+    def __post_init__(self) -> None:
+        _model(self.options, f"psi {self.name!r}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -224,3 +254,7 @@ class EvaluatorSpec:
     locate: Callable[[Tensor], Tensor] | None = None
     landmarks: str | None = None
     constant: Callable[[Mapping[str, Tensor]], Any] | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "requires", _labels(self.requires, f"evaluator {self.name!r}: requires"))
+        _model(self.options, f"evaluator {self.name!r}")

@@ -117,9 +117,16 @@ CASES = {
     fit(*source("real", "pack", path="text.h5")): ["text.h5: not a readable pack", "prepare it again"],
     fit(*source("simulated", "pack", path="empty")): ["empty: no such pack"],
     fit(*source("real", "pack", path="nan.h5")): ["nan.h5", "float16"],
-    ("fit", "--plugin", "nan.py", "--run", "new", *flags(*QUICK)): ["data set 'discs'", "NaN or infinite", "correct"],
+    ("fit", "--plugin", "nan.py", "--run", "new", *flags(*QUICK)): [
+        "data set 'discs'",
+        "drew a NaN, an infinite value or a pixel outside [0, 1]",
+        "correct",
+    ],
     ("fit", "--plugin", "nan.py", "--run", "new", *flags(*QUICK, "data.simulated.count=none")): ["discs", "NaN"],
-    ("prepare", "discs", "out.h5", "--plugin", "nan.py", "--limit", 9): ["data set 'discs'", "NaN or infinite"],
+    ("prepare", "discs", "out.h5", "--plugin", "nan.py", "--limit", 9): [
+        "data set 'discs'",
+        "drew a NaN, an infinite value or a pixel outside [0, 1]",
+    ],
     ("refine", "run", "nan.h5", "out.h5"): ["nan.h5: image 7 has a pixel that is NaN", "prepare the pack again"],
     # settings
     fit("--set", "schedule.stps=3"): ["schedule.stps: no such setting; did you mean schedule.steps?"],

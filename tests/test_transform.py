@@ -189,7 +189,7 @@ def test_a_folder_without_a_run_is_named(tmp_path):
 def test_the_stored_configuration_is_the_resolved_one(toy_run):
     config = read_config(toy_run)
     assert config.refiner.options == {
-        "kernel": 3, "blocks": 1, "width": 4, "padding": "replicate", "noise_channels": 0,
+        "kernel": 3, "blocks": 1, "width": 4, "padding": "replicate", "noise_channels": 0, "keep_background": False,
     }  # fmt: skip
     assert config.image.shape == (1, 12, 16)
     assert config.recipe == "toy"

@@ -11,7 +11,7 @@ levels that no file could hold.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import torch
@@ -25,13 +25,14 @@ from synthreal.spec import Batch, DatasetSpec, ImageSpec
 
 BLOCK = 256
 _CHECK_EVERY_CUDA = 16
+_SLACK = 1e-3
 
 
 class Drawn:
     """A simulator opened in a role.
 
-    Values that are not finite raise ``UserError``: on the CPU at once, on CUDA, where looking costs a
-    synchronisation, at the first draw, then at most 16 draws later.
+    Values that are not finite, and pixels outside [0, 1], raise ``UserError``: on the CPU at once, on CUDA, where
+    looking costs a synchronisation, at the first draw, then at most 16 draws later.
 
     Args:
         spec: a data set with ``render``; its role ``real`` drops the labels.
@@ -96,6 +97,13 @@ class Drawn:
         with torch.no_grad():
             batch = self._render(self.options, n, generator)
             where = f"data set {self.spec.name!r}"
+            if not isinstance(batch, Batch) or not isinstance(batch.image, Tensor):
+                raise UserError(f"{where}: render returns a {type(batch).__name__}; return a Batch of tensors")
+            if len(batch.image) != n or not batch.image.is_floating_point():
+                raise UserError(
+                    f"{where}: render returns {len(batch.image)} images in {batch.image.dtype}, asked for {n}; "
+                    "return so many float images in [0, 1]"
+                )
             if batch.image.shape != (n, *self.image.shape):
                 found = "x".join(map(str, batch.image.shape[1:]))
                 raise UserError(
@@ -112,14 +120,19 @@ class Drawn:
                     raise UserError(
                         f"{where}: label {label.name!r} is {tuple(shape[1:])}, its LabelSpec says {label.shape}"
                     )
-            self._watch([batch.image, *labels.values()], look)
+            self._watch(batch.image, labels.values(), look)
             return from_unit(batch.image, self.image.dtype), labels
 
-    def _watch(self, tensors: list[Tensor], look: bool) -> None:
-        for values in tensors:
+    def _watch(self, image: Tensor, labels: Iterable[Tensor], look: bool) -> None:
+        low, high = image.aminmax()
+        self._bad |= ~((low >= -_SLACK) & (high <= 1 + _SLACK))  # a NaN is neither
+        for values in labels:
             if values.is_floating_point():
                 self._bad |= ~torch.isfinite(values).all()
         due = self.device.type != "cuda" or self._draws % _CHECK_EVERY_CUDA == 0
         self._draws += 1
         if (due or look) and bool(self._bad):
-            raise UserError(f"data set {self.spec.name!r}: drew a NaN or infinite value; correct render or its options")
+            raise UserError(
+                f"data set {self.spec.name!r}: drew a NaN, an infinite value or a pixel outside [0, 1]; "
+                "correct render or its options"
+            )

@@ -209,6 +209,11 @@ def write_pack(
             if isinstance(sample, Skipped):
                 writer.skip(sample)
                 continue
+            if not isinstance(sample, Sample) or not isinstance(sample.labels, Mapping):
+                raise UserError(
+                    f"data set {writer.header.name!r}: its reader yields a {type(sample).__name__}; "
+                    "yield Sample(image, {name: array}) or Skipped(path, reason)"
+                )
             pixels = np.asarray(sample.image)
             values = {key: np.asarray(value) for key, value in sample.labels.items()}
             writer.contract.check(

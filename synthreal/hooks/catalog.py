@@ -14,6 +14,7 @@ from pydantic import BaseModel, ValidationError
 from synthreal.config import ComponentConfig, RunConfig
 from synthreal.errors import UserError
 from synthreal.hooks.discovery import BUILTIN, HOOKS, Origin, available, origin_of, plugin_manager
+from synthreal.hooks.offer import offers
 from synthreal.settings import explain
 from synthreal.spec import DatasetSpec, EvaluatorSpec, FeatureSpec, ImageSpec, NetworkSpec, Part, Role
 
@@ -53,7 +54,7 @@ class Catalog:
             origin = origin_of(name, plugin)
             origins.append(origin)
             for kind, table in tables.items():
-                for key, spec in _offers(plugin, kind, origin):
+                for key, spec in offers(plugin, kind, origin.plugin):
                     if key in table:
                         raise UserError(
                             f"{kind}: {_shown(key)} is registered by both {table[key].origin.distribution} and "
@@ -127,21 +128,6 @@ def typed(component: ComponentConfig, model: type[BaseModel], path: str) -> Any:
         return model.model_validate(component.options)
     except ValidationError as error:
         raise UserError(explain(error, model, component.options, f"{path}.options")) from None
-
-
-def _offers(plugin: Any, kind: str, origin: Origin) -> Iterable[tuple[Any, Any]]:
-    hook = getattr(plugin, f"synthreal_{kind}", None)
-    if hook is None:
-        return
-    for item in hook().items() if kind == "recipes" else hook():
-        if kind == "recipes":
-            yield item
-        elif kind == "datasets":
-            yield (item.name, item.role), item
-        elif kind == "networks":
-            yield (item.part, item.name), item
-        else:
-            yield item.name, item
 
 
 def _shown(key: Any) -> str:

@@ -57,7 +57,9 @@ def plugin_manager(names: Iterable[str], modules: Iterable[ModuleType] = ()) -> 
             manager.register(module)
         manager.check_pending()
     except pluggy.PluginValidationError as error:
-        raise UserError(f"plugin {error.plugin}: {error}; the hooks are {', '.join(HOOKS)}") from None
+        name = next((name for name, module in loaded.items() if module is error.plugin), str(error.plugin))
+        said = str(error).partition(" in plugin ")[0]
+        raise UserError(f"plugin {name}: {said}; the hooks are {', '.join(HOOKS)}") from None
     return manager
 
 

@@ -117,9 +117,18 @@ def _check(config: RunConfig, catalog: Catalog, role: Role, image: ImageSpec) ->
             )
     if role == "real" or config.evaluation.evaluator is None:
         return
+    if role in ("validation", "test") and spec.render is not None and source.count is None:
+        raise UserError(f"data.{role}.count is none, and {source.name} draws without end; set a count")
     evaluator = catalog.evaluator(config.evaluation.evaluator.name)
     carried = labels_of(spec, options)
     for label in evaluator.requires:
+        other = next((known for known in carried if known.name == label.name and known != label), None)
+        if other is not None:
+            part = "shape" if other.shape != label.shape else "unit"
+            raise UserError(
+                f"data.{role}: {source.name}'s label {label.name!r} has the {part} {getattr(other, part)!r}, evaluator "
+                f"{evaluator.name} requires {getattr(label, part)!r}; make them equal, or set evaluation.evaluator=none"
+            )
         if label not in carried:
             have = ", ".join(map(str, carried)) or "none"
             raise UserError(

@@ -16,7 +16,11 @@ from synthreal.run.checkpoint import checkpoints
 from synthreal.settings import read_toml
 from synthreal.transform import CONFIG, WEIGHTS
 
-FREE = ("evaluation", "runtime", "recipe", "schedule.report_every", "schedule.save_every", "schedule.sheet_every")
+FREE = (
+    *(f"data.{role}" for role in ("real_labelled", "validation", "test")),
+    *(f"schedule.{what}_every" for what in ("report", "save", "sheet")),
+    *("evaluation", "runtime", "recipe"),
+)
 FIXED = ("runtime.seed",)
 LOCK = ".lock"
 

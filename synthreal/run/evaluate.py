@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,14 +22,15 @@ from synthreal.core.machine import autocast_of, device_of, keep_freed_memory, pr
 from synthreal.data.encoding import from_unit, to_unit
 from synthreal.data.resident import Resident
 from synthreal.data.seed import derived_generator
-from synthreal.data.source import Drawn
+from synthreal.data.source import Drawn, Source
 from synthreal.errors import UserError
 from synthreal.hooks.catalog import Catalog, typed
+from synthreal.hooks.resolve import resolve
 from synthreal.run.directory import differences
 from synthreal.run.estimator import constant, measure, train
 from synthreal.run.preserve import preservation
 from synthreal.run.refine import refine_resident
-from synthreal.run.sources import open_role, take
+from synthreal.run.sources import open_role, take, unreadable
 from synthreal.spec import EvaluatorSpec, StoredDtype
 from synthreal.transform import Refine, read_config
 
@@ -69,6 +71,7 @@ def evaluate(
     configs = [read_config(Path(run)) for run in runs]
     _comparable(runs, configs)
     catalog = Catalog.of(configs[0].plugins)
+    configs = [resolve(config, catalog) for config in configs]
     spec, options = _task(configs, catalog, split)
     place = device_of(device)
     keep_freed_memory()
@@ -76,19 +79,21 @@ def evaluate(
     pairs: list[tuple[Resident, Resident]] = []
     test: Resident | None = None
     baseline: dict[str, float] = {}
+    noted: list[str] = []
     total = 0
     for run, config in zip((Path(run) for run in runs), configs, strict=True):
         assert config.image is not None, "read_config() sees to it"
         precision = autocast_of(precision_of(config.runtime.precision, place))
         if config.runtime.threads is not None:
             torch.set_num_threads(config.runtime.threads)
-        tested = _whole(config, catalog, split, run, place)
+        opened = partial(_opened, config, catalog, run, place, noted)
+        tested = _whole(opened(split))
         if test is not None and tested.sha256() != test.sha256():
             raise UserError(
                 f"{run}: its {split} images are not those of {runs[0]}; evaluate runs of one data set together"
             )
         test = tested
-        arms = _arms(run, config, catalog, place)
+        arms = _arms(run, config, opened, place)
         pairs.append((arms["simulated"], arms["refined"]))
         baseline = baseline or constant(spec, arms["simulated"].labels, test)
         total = total or len(arms) * len(configs) * seeds
@@ -110,6 +115,7 @@ def evaluate(
         "constant": baseline,
         "primary": spec.primary,
         "arms": {arm: _summary(spec, found) for arm, found in _by_arm(outcomes)},
+        "warnings": noted,
     }
     for folder in runs:
         write_text(Path(folder) / FILES[split], json.dumps(result, indent=2) + "\n")
@@ -145,28 +151,33 @@ def _task(configs: list[RunConfig], catalog: Catalog, split: Split) -> tuple[Eva
     return spec, typed(component, spec.options, "evaluation.evaluator")
 
 
-def _whole(config: RunConfig, catalog: Catalog, role: Any, run: Path, device: torch.device) -> Resident:
-    """All images of a labelled real role, which must be finite."""
-    opened = open_role(config, catalog, role, device=device, run_dir=run)
-    if isinstance(opened, Drawn):
-        raise UserError(f"data.{role}.count is none, and {opened.spec.name} draws without end; set a count")
+def _opened(
+    config: RunConfig, catalog: Catalog, run: Path, device: torch.device, noted: list[str], role: Any
+) -> Source:
+    """The data of a role; what could not be read is noted once."""
+    source = open_role(config, catalog, role, device=device, run_dir=run)
+    noted += [warning for warning in unreadable(role, source) if warning not in noted]
+    return source
+
+
+def _whole(opened: Source) -> Resident:
+    """All images of a labelled real role."""
+    assert not isinstance(opened, Drawn), "resolve() sees to it"
     return take(opened, len(opened))
 
 
-def _arms(run: Path, config: RunConfig, catalog: Catalog, device: torch.device) -> dict[str, Resident]:
+def _arms(run: Path, config: RunConfig, opened: Callable[[Any], Source], device: torch.device) -> dict[str, Resident]:
     """The training images of every arm, from the same simulated images in the same order."""
     assert config.image is not None, "read_config() sees to it"
     count, dtype = config.evaluation.images, config.image.dtype
-    simulated = take(open_role(config, catalog, "simulated", device=device, run_dir=run), count)
-    real = take(open_role(config, catalog, "real", device=device, run_dir=run), count)
+    simulated, real = take(opened("simulated"), count), take(opened("real"), count)
     arms = {
         "simulated": simulated,
         "refined": refine_resident(Refine.load(run, device=str(device)), simulated, dtype),
         "histogram": matched(simulated, real, dtype),
     }
     if config.data.real_labelled is not None:
-        labelled = open_role(config, catalog, "real_labelled", device=device, run_dir=run)
-        arms["real"] = take(labelled, count)
+        arms["real"] = take(opened("real_labelled"), count)
     for arm, images in arms.items():
         if len(images) < 2:
             raise UserError(f"{run}: the arm {arm!r} has one image; give at least 2, one is held out")

@@ -27,6 +27,7 @@ from synthreal.hooks.catalog import Catalog, typed
 from synthreal.hooks.resolve import resolve
 from synthreal.run import checkpoint
 from synthreal.run.directory import changed_versions, claim, versions_of
+from synthreal.run.rehearse import rehearse
 from synthreal.run.report import Meter, Report, append_log, not_finite, trim_log
 from synthreal.run.sheet import save_sheet
 from synthreal.run.sources import open_role, unreadable
@@ -63,7 +64,6 @@ def steps(
     if config.runtime.threads is not None:
         torch.set_num_threads(config.runtime.threads)
     state = checkpoint.load(run_dir) if resume else None
-    _build_estimator(config, catalog)
     with ExitStack() as stack:
         stack.enter_context(claim(run_dir, config, precision=precision, state=state))
         game = build_game(config, catalog, device)
@@ -82,6 +82,8 @@ def steps(
             noted = changed_versions(run_dir, catalog)
         else:
             noted = unreadable("simulated", simulated.source) + unreadable("real", real.source)
+        if state is None:
+            rehearse(game, config, catalog, simulated.batch(0))
         write_config(run_dir, config, versions_of(catalog))
         step, seen = 0, {"simulated": 0, "real": 0}
         if state is not None:
@@ -208,16 +210,6 @@ def build_game(config: RunConfig, catalog: Catalog, device: torch.device) -> Gam
         average=None if ema is None else AveragedModel(refiner, multi_avg_fn=get_ema_multi_avg_fn(ema)),
         autocast=autocast_of(precision_of(config.runtime.precision, device)),
     )
-
-
-def _build_estimator(config: RunConfig, catalog: Catalog) -> None:
-    """Build the run's estimator and drop it: options that do not suit its images are told now, not after training."""
-    component, image = config.evaluation.evaluator, config.image
-    assert image is not None, "resolve() sets the image"
-    if component is not None:
-        spec = catalog.evaluator(component.name)
-        with torch.random.fork_rng(devices=[]):
-            spec.build(typed(component, spec.options, "evaluation.evaluator"), image)
 
 
 def diverged(game: Game) -> list[str]:

@@ -25,7 +25,7 @@ def arms_table(result: Mapping[str, Any]) -> Group:
         verdict = "useless: > constant" if mean > constant[primary] else f"{100 * (mean / start - 1):+.0f} %"
         table.add_row(arm, *(_cell(summary[name]) for name in names), verdict)
     table.add_row("constant", *(f"{constant[name]:.2f}" for name in names), "", style="dim")
-    return Group(table, *_preservation(result["preservation"]))
+    return Group(table, *_preservation(result["preservation"]), *(f"warning: {said}" for said in result["warnings"]))
 
 
 def plugins_table(rows: Sequence[Mapping[str, Any]]) -> Table:
@@ -47,11 +47,13 @@ def _cell(metric: Mapping[str, Any]) -> str:
 def _preservation(found: Mapping[str, Any]) -> list[str]:
     if not found:
         return []
+    control = found["control_px"]
+    unfit = "" if abs(control - 2) <= 0.2 else ": it is off, so do not trust this shift"
     error = found["detector_error_px"]
     accuracy = "" if error is None else f"detector error {error:.2f} px, "
     shift = found["shift_px"]
     return [
         f"labels: refining moves the landmarks by {shift['mean']:.2f} ± {shift['std']:.2f} px ({accuracy}"
-        f"reads {found['control_px']:.2f} px for a shift of 2 px)",
+        f"reads {control:.2f} px for a shift of 2 px{unfit})",
         f"change: mean |R(x) - x| {found['change']:.3f} on {found['n']} images",
     ]

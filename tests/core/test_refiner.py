@@ -206,6 +206,6 @@ def test_options_that_no_image_allows():
     image = ImageSpec(channels=1, height=3, width=9)
     with pytest.raises(ValidationError, match="must be odd"):
         RESNET.options(kernel=4)
-    with pytest.raises(UserError, match=r"reflect needs images larger than 3 px"):
+    with pytest.raises(UserError, match=r"reflect needs images, and schedule.patch, larger than 3 px"):
         RESNET.build(RESNET.options(kernel=7, padding="reflect"), image)
     RESNET.build(RESNET.options(kernel=5, padding="reflect"), image)(torch.rand(1, 1, 3, 9))

@@ -282,9 +282,7 @@ def test_image_i_is_the_same_whatever_is_drawn_around_it():
 @pytest.mark.parametrize("dtype", ["uint8", "uint16", "float16"])
 def test_drawn_images_have_the_levels_of_stored_ones(dtype):
     spec = ImageSpec(channels=1, height=3, width=5, dtype=dtype)
-    source = Drawn(simulator(image=spec), ToyOptions(level=1.5), 0, CPU, spec)
-    image = source.draw(0, 64).image
-    assert (image.min() >= 0, image.max() == 1) == (True, True)
+    image = Drawn(simulator(image=spec), ToyOptions(level=1.0), 0, CPU, spec).draw(0, 64).image
     assert torch.equal(to_unit(from_unit(image, dtype)), image)
     raw = torch.rand(1000)
     assert not torch.equal(to_unit(from_unit(raw, dtype)), raw)
@@ -304,10 +302,13 @@ def _broken(**change):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"image": lambda x: x * float("nan")}, "drew a NaN or infinite value"),
-        ({"gaze": lambda x: x / 0}, "drew a NaN or infinite value"),
+        ({"image": lambda x: x * float("nan")}, "drew a NaN, an infinite value"),
+        ({"gaze": lambda x: x / 0}, "drew a NaN, an infinite value"),
         ({"image": lambda x: x[:, :, :2]}, "draws images 1x2x5"),
-        ({"image": lambda x: x[1:]}, "draws images"),
+        ({"image": lambda x: x[1:]}, r"render returns \d+ images in torch.float32, asked for \d+"),
+        ({"image": lambda x: 255 * x}, "a pixel outside"),
+        ({"image": lambda x: 2 * x - 1}, "a pixel outside"),
+        ({"image": lambda x: (255 * x).byte()}, "images in torch.uint8"),
         ({"gaze": lambda x: x[:, :2]}, r"label 'gaze' is \(2,\), its LabelSpec says \(3,\)"),
     ],
 )
@@ -330,6 +331,10 @@ def test_simulators_that_do_not_suit_the_run():
         open_source(simulator(), ToyOptions(), image=ImageSpec(channels=3, height=3, width=5), device=CPU)
     with pytest.raises(UserError, match="10000 images of 1x3x5 uint8 do not fit"):
         opened(count=10000, budget_bytes=1 << 10)
+    one = 15 + 3 * 4  # an image of 3x5 bytes and a label of three floats
+    assert len(opened(count=10, budget_bytes=10 * one)) == 10
+    with pytest.raises(UserError, match="10 images of 1x3x5 uint8 do not fit"):
+        opened(count=10, budget_bytes=10 * one - 1)
 
 
 def test_seeds_do_not_repeat_and_do_not_change():

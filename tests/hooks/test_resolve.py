@@ -91,11 +91,15 @@ OTHER = ImageSpec(channels=1, height=35, width=55)
         (lambda p: f"data.test={pack(p, role='real')}", r"data\.test: pack has no label centre"),
         (
             lambda p: f"data.test={pack(p, labels=(LabelSpec('centre', (2,), 'px'),))}",
-            r"data\.test: pack has no label centre\[1, 2\]",
+            r"data\.test: pack's label 'centre' has the shape \(2,\), evaluator pointer requires \(1, 2\); make them",
         ),
         (
             lambda p: f"data.test={pack(p, labels=(LabelSpec('centre', (1, 2), 'metres'),), role='test')}",
-            r"data\.test: pack has no label centre\[1, 2\] px.*it has centre\[1, 2\] metres",
+            r"pack's label 'centre' has the unit 'metres', evaluator pointer requires 'px, x and y'; make them equal",
+        ),
+        (
+            lambda p: "data.test.count=none",
+            r"data\.test\.count is none, and photographs draws without end; set a count",
         ),
         (
             lambda p: f"data.test={pack(p, image=replace(IMAGE, dtype='float16'), labels=(CENTRE,), role='test')}",

@@ -57,6 +57,22 @@ def test_the_budget_is_nine_tenths_an_epoch_whatever_an_arm_holds(images, batch,
     assert budget(config) == (max(1, round(0.9 * images / batch)), max(1, round(0.9 * images / batch)) * epochs)
 
 
+def test_large_images_are_predicted_in_smaller_batches(monkeypatch):
+    data, seen = discs(50), []
+
+    class Recorder(nn.Module):
+        def forward(self, image):
+            seen.append(len(image))
+            return image.new_zeros(len(image), 1, 2)
+
+    whole = measure(SPEC, Recorder(), data)["error_px"]
+    monkeypatch.setattr("synthreal.run.estimator.PREDICT_PX", 20 * 12 * 16)
+    assert torch.equal(measure(SPEC, Recorder(), data)["error_px"], whole)
+    monkeypatch.setattr("synthreal.run.estimator.PREDICT_PX", 5)
+    measure(SPEC, Recorder(), data, torch.arange(2))
+    assert seen == [50, 20, 20, 10, 1, 1]
+
+
 def test_a_smaller_arm_is_trained_for_as_many_steps():
     seen = []
 

@@ -12,7 +12,7 @@ import pytest
 import torch
 from quick import configured, fit_toy
 from rich.console import Console
-from toy import synthreal_evaluators
+from toy import CENTRE, IMAGE, synthreal_evaluators
 
 from synthreal.data.resident import Resident
 from synthreal.errors import UserError
@@ -40,7 +40,8 @@ def single(runs):
 
 def test_one_run_and_one_seed(toy, runs, single, tmp_path):
     assert json.loads((runs[0] / "evaluation.json").read_text()) == single
-    assert set(single) == {"runs", "split", "test", "preservation", "constant", "primary", "arms"}
+    assert set(single) == {"runs", "split", "test", "preservation", "constant", "primary", "arms", "warnings"}
+    assert single["warnings"] == []
     test = open_role(configured(toy), toy, "test", device=torch.device("cpu"), run_dir=tmp_path)
     assert single["test"] == {"name": "photographs", "n": 15, "sha256": test.sha256()}
     preservation = single["preservation"]
@@ -61,6 +62,20 @@ def test_one_run_and_one_seed(toy, runs, single, tmp_path):
         assert (curve["threshold"], curve["unit"]) == ([0.5, 1.0, 2.0, 4.0], "px")
         assert curve["percent"] == sorted(curve["percent"]) and curve["percent"][-1] <= 100
         assert curve["percent"][1] == pytest.approx(summary["within_1px"]["mean"], rel=1e-5)  # one image is 6.7 %
+
+
+def test_test_images_that_could_not_be_read_are_told(toy, tmp_path):
+    from synthreal.data.pack import PackWriter
+    from synthreal.spec import Skipped
+
+    image = torch.randint(0, 255, (9, 1, 12, 16), dtype=torch.uint8).numpy()
+    with PackWriter(tmp_path / "test.h5", image=IMAGE, labels=(CENTRE,), role="test", name="mine") as writer:
+        writer.append(image, {"centre": np.zeros((9, 1, 2), np.float32)})
+        writer.skip(Skipped("a.png", "truncated"))
+    fit_toy(toy, tmp_path / "run", f'data.test={{name="pack", options={{path="{tmp_path}/test.h5"}}}}')
+    result = evaluate([tmp_path / "run"])
+    assert result["warnings"] == ["data.test: 1 unreadable files skipped: a.png: truncated"]
+    assert "warning: data.test: 1 unreadable files skipped" in table(result)
 
 
 def test_several_answers_an_image_count_alike():
@@ -160,7 +175,6 @@ def test_runs_that_cannot_be_compared(toy, runs, tmp_path, settings, message):
     [
         (("data.test=none",), r"data\.test is none in this run; set it"),
         (("evaluation.evaluator=none",), r"evaluation\.evaluator is none in this run"),
-        (("data.test.count=none",), r"data\.test\.count is none, and photographs draws without end; set a count"),
         (("data.simulated.count=1",), r"the arm 'simulated' has one image"),
     ],
 )

@@ -517,8 +517,8 @@ def test_sheets_show_the_refiner_as_it_will_be_used_and_leave_it_training(tmp_pa
     assert len(drawn) == 3
     torch.testing.assert_close(drawn[-1]["refined"], Refine.load(tmp_path / "run")(drawn[-1]["simulated"]))
     modes = catalog.networks["refiner", "dropping"].spec.build.__globals__["modes"]
-    assert modes.count(False) == 4  # three sheets and the line above
-    assert modes[modes.index(False) + 1]  # training goes on in train mode
+    assert modes.count(False) == 5  # the rehearsal, three sheets and the line above
+    assert all(modes[i + 1] for i, mode in enumerate(modes[:-2]) if not mode)  # training goes on in train mode
 
 
 def test_with_patches_both_players_see_crops_and_users_refine_whole_images(toy, tmp_path, monkeypatch):

@@ -11,6 +11,9 @@ import torch
 from synthreal import Batch, Catalog
 from synthreal_hands.camera import IDENTITIES, CameraOptions, camera, people
 from synthreal_hands.cube import CROP, JOINTS, XYZ, Crop, hand_image, unproject
+from synthreal_hands.estimator import augment, loss, metrics
+from synthreal_hands.hourglass import HandNet, HourglassOptions
+from synthreal_hands.outline import locate_corners
 from synthreal_hands.render import SimulatorOptions, labels_of, simulator
 from synthreal_hands.skeleton import POSE_COLUMNS, Pose, Shape, bones
 from synthreal_hands.surface import PARTS
@@ -163,3 +166,31 @@ def test_the_camera_of_every_role_and_size_is_registered():
             spec = catalog.dataset(name, role)
             batch = spec.render(spec.options(), 2, torch.Generator().manual_seed(0))
             assert batch.image.shape == (2, 1, side, side)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@both
+def test_hands_are_drawn_and_judged_on_the_generators_device_without_waiting_for_it(draw):
+    generator = torch.Generator("cuda").manual_seed(0)
+
+    def once() -> Batch:
+        if draw is simulated:
+            return simulator(SimulatorOptions(), 16, generator, SIDE)
+        return camera(CameraOptions(), 16, generator, "test", SIDE)
+
+    net = HandNet(HourglassOptions(features=8, stacks=1, maps=32), hand_image(SIDE)).cuda()
+
+    def judged(batch: Batch) -> torch.Tensor:
+        moved = augment(batch, generator)
+        loss(net(moved.image), moved.labels).backward()
+        return metrics(net(batch.image), batch.labels)["error_mm"] + locate_corners(batch.image).sum()
+
+    assert judged(once()).is_cuda  # constants are copied the first time
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        batch = once()
+        found = judged(batch)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    assert found.is_cuda and batch.image.is_cuda and all(values.is_cuda for values in batch.labels.values())
