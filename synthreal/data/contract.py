@@ -42,9 +42,12 @@ class Contract:
         for label in self._header.labels:
             values = labels[label.name]
             if values.shape != (len(image), *label.shape):
-                raise UserError(f"{where}: label {label.name!r} has shape {values.shape[1:]}, not {label.shape}")
+                raise UserError(
+                    f"{where}: label {label.name!r} has shape {values.shape[1:]}, not {label.shape}; correct the "
+                    "reader (a number alone is np.array([value])) or its LabelSpec"
+                )
             if values.dtype.kind not in "biuf" or values.dtype.itemsize > 8:
-                raise UserError(f"{where}: label {label.name!r} is {values.dtype}; labels are bool, integer or float")
+                raise UserError(f"{where}: label {label.name!r} is {values.dtype}; make it bool, integer or float")
             if values.dtype != self.label_dtypes.setdefault(label.name, values.dtype):
                 first_dtype = self.label_dtypes[label.name]
                 raise UserError(

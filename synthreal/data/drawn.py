@@ -118,7 +118,8 @@ class Drawn:
             for label in self.labels:
                 if (shape := labels[label.name].shape) != (n, *label.shape):
                     raise UserError(
-                        f"{where}: label {label.name!r} is {tuple(shape[1:])}, its LabelSpec says {label.shape}"
+                        f"{where}: label {label.name!r} is {tuple(shape[1:])}, its LabelSpec says {label.shape}; "
+                        "make them equal"
                     )
             self._watch(batch.image, labels.values(), look)
             return from_unit(batch.image, self.image.dtype), labels
