@@ -130,6 +130,7 @@ def synthreal_recipes():
                 "schedule": {"refiner_steps": 50, "discriminator_steps": 20, "steps": 400, "batch": 16},
                 "optimizer": {"refiner": {"learning_rate": 1e-3}, "discriminator": {"learning_rate": 1e-3}},
                 "evaluation": {"evaluator": "dial", "images": 2000, "epochs": 8, "batch": 32},
+                "runtime": {"threads": 1},  # images this small are slower on more
             }
         )
     }
