@@ -167,6 +167,11 @@ class RuntimeConfig(_Frozen):
     precision: Literal["auto", "float32", "bfloat16"] = Field(
         default="auto", description="Arithmetic of the networks; auto is bfloat16 where the hardware has it."
     )
+    micro_batch: Annotated[int, Field(ge=1)] | Literal["auto"] | None = Field(
+        default="auto",
+        description="Images that pass through the networks at once, gradients adding up over the mini-batch; auto is "
+        "as many as hold 65,536 px on a CPU, none = the whole mini-batch.",
+    )
     threads: int | None = Field(default=None, ge=1, description="CPU threads of torch; none = torch's own choice.")
     resident_gib: float | None = Field(
         default=None,

@@ -120,6 +120,7 @@ CASES: dict[str, tuple[tuple[str, ...], str, str]] = {
     "runtime.seed": ((), "runtime.seed=1", "trained"),
     "runtime.device": ((), "runtime.device=cuda:63", "refused"),
     "runtime.precision": ((), "runtime.precision=bfloat16", "trained"),
+    "runtime.micro_batch": ((), "runtime.micro_batch=3", "trained"),
     "runtime.threads": ((), "runtime.threads=2", "threads"),
     "runtime.resident_gib": (("FILES",), "runtime.resident_gib=0", "held"),
 }

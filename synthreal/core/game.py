@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
 from synthreal.core.history import History
-from synthreal.core.losses import discriminator_adversarial, refiner_adversarial, self_regularization
-from synthreal.core.refiner import refine
+from synthreal.core.losses import discriminator_real, discriminator_refined, refiner_adversarial, self_regularization
+from synthreal.core.refiner import noise_for, refine_with
 
 
 @dataclass
@@ -29,6 +29,7 @@ class Game:
         history: past refined images, or None (ablation).
         average: exponential moving average of R's weights, or None.
         autocast: reduced precision of the networks' arithmetic, or None for float32.
+        micro_batch: images that pass through the networks at once, gradients adding up; None for whole mini-batches.
     """
 
     refiner: nn.Module
@@ -41,6 +42,7 @@ class Game:
     history: History | None = None
     average: AveragedModel | None = None
     autocast: torch.dtype | None = None
+    micro_batch: int | None = None
 
     def precision(self) -> torch.autocast:
         """The context in which the networks compute."""
@@ -78,18 +80,26 @@ def update_refiner(game: Game, simulated: Tensor, *, adversarial: bool) -> Refin
         simulated: x, ``(b, C, H, W)`` in [0, 1].
         adversarial: whether D takes part.
     """
-    with game.precision():
-        refined = refine(game.refiner, simulated, game.generator)
-        fooling = refiner_adversarial(game.discriminator(refined)) if adversarial else None
-    regularization = self_regularization(refined, simulated, game.features)
-    loss = regularization if fooling is None else fooling + game.weight * regularization
+    noise = noise_for(game.refiner, simulated, game.generator)
     game.optimizer_refiner.zero_grad(set_to_none=True)
-    loss.backward(inputs=list(game.refiner.parameters()))
+    told = []
+    for rows, share in _parts(len(simulated), game.micro_batch):
+        x = simulated[rows]
+        with game.precision():
+            refined = refine_with(game.refiner, x, None if noise is None else noise[rows])
+            fooling = refiner_adversarial(game.discriminator(refined)) if adversarial else None
+        regularization = self_regularization(refined, x, game.features)
+        loss = regularization if fooling is None else fooling + game.weight * regularization
+        (share * loss).backward(inputs=list(game.refiner.parameters()))
+        change = (refined.detach() - x).abs().mean()
+        told.append(
+            share * torch.stack([regularization if fooling is None else fooling, regularization, change]).detach()
+        )
     game.optimizer_refiner.step()
     if game.average is not None:
         _follow(game.average, game.refiner)
-    change = (refined.detach() - simulated).abs().mean()
-    return RefinerUpdate(None if fooling is None else fooling.detach(), regularization.detach(), change)
+    fooled, regularized, changed = torch.stack(told).sum(dim=0)
+    return RefinerUpdate(fooled if adversarial else None, regularized, changed)
 
 
 def update_discriminator(game: Game, simulated: Tensor, real: Tensor) -> DiscriminatorUpdate:
@@ -103,21 +113,39 @@ def update_discriminator(game: Game, simulated: Tensor, real: Tensor) -> Discrim
     past = simulated.shape[0] // 2
     half = simulated.shape[0] - past
     recall = game.history is not None and len(game.history) >= past
+    x = simulated[:half] if recall else simulated
+    noise = noise_for(game.refiner, x, game.generator)
     with torch.no_grad(), game.precision():
-        refined = refine(game.refiner, simulated[:half] if recall else simulated, game.generator)
+        painted = [
+            refine_with(game.refiner, x[rows], None if noise is None else noise[rows])
+            for rows, _ in _parts(len(x), game.micro_batch)
+        ]
+        refined = painted[0] if len(painted) == 1 else torch.cat(painted)
     fresh = refined[:half]
     if game.history is not None:
         if recall:
             refined = torch.cat([fresh, game.history.draw(past, game.generator)])
         game.history.push(fresh, game.generator)
-    with game.precision():
-        logits_refined, logits_real = game.discriminator(refined), game.discriminator(real)
-        loss = discriminator_adversarial(logits_refined, logits_real)
     game.optimizer_discriminator.zero_grad(set_to_none=True)
-    loss.backward(inputs=list(game.discriminator.parameters()))
+    told = []
+    pieces = (_parts(len(images), game.micro_batch) for images in (refined, real))
+    for (rows, share), (rows_real, share_real) in zip(*pieces, strict=True):
+        with game.precision():
+            logits_refined, logits_real = game.discriminator(refined[rows]), game.discriminator(real[rows_real])
+            loss = share * discriminator_refined(logits_refined) + share_real * discriminator_real(logits_real)
+        loss.backward(inputs=list(game.discriminator.parameters()))
+        right = share_real * (logits_real < 0).float().mean(), share * (logits_refined > 0).float().mean()
+        told.append(torch.stack([loss.detach(), *right]))
     game.optimizer_discriminator.step()
-    accuracy_real, accuracy_refined = (logits_real < 0).float().mean(), (logits_refined > 0).float().mean()
-    return DiscriminatorUpdate(loss.detach(), accuracy_real, accuracy_refined)
+    return DiscriminatorUpdate(*torch.stack(told).sum(dim=0))
+
+
+def _parts(count: int, size: int | None) -> Iterator[tuple[slice, float]]:
+    """Micro-batches of a mini-batch: rows, and their share of it."""
+    size = count if size is None else size
+    for start in range(0, count, size):
+        stop = min(start + size, count)
+        yield slice(start, stop), (stop - start) / count
 
 
 @torch.no_grad()

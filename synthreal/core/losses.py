@@ -22,9 +22,14 @@ def refiner_adversarial(logits_refined: Tensor) -> Tensor:
     return softplus(logits_refined).mean()
 
 
-def discriminator_adversarial(logits_refined: Tensor, logits_real: Tensor) -> Tensor:
-    """-log D(R(x)) - log(1 - D(y)) (paper Eq. 2), each a mean over its ``(B, 1, h, w)`` logits."""
-    return softplus(-logits_refined).mean() + softplus(logits_real).mean()
+def discriminator_refined(logits_refined: Tensor) -> Tensor:
+    """-log D(R(x)), the first half of D's loss (paper Eq. 2), mean over ``(B, 1, h, w)`` logits."""
+    return softplus(-logits_refined).mean()
+
+
+def discriminator_real(logits_real: Tensor) -> Tensor:
+    """-log(1 - D(y)), the second half of D's loss (paper Eq. 2), mean over ``(B, 1, h, w)`` logits."""
+    return softplus(logits_real).mean()
 
 
 def self_regularization(refined: Tensor, simulated: Tensor, features: Sequence[tuple[nn.Module, float]]) -> Tensor:

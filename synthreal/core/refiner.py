@@ -92,12 +92,20 @@ def refine(refiner: nn.Module, image: Tensor, generator: torch.Generator | None)
 
     Noise is drawn on the generator's device (the image's when None), so the same generator state gives the same result.
     """
+    return refine_with(refiner, image, noise_for(refiner, image, generator))
+
+
+def noise_for(refiner: nn.Module, image: Tensor, generator: torch.Generator | None) -> Tensor | None:
+    """The noise maps ``(B, K, H, W)`` a refiner asks for, on the images' device; None when it asks for none."""
     noise_channels = getattr(refiner, "noise_channels", 0)
     if not noise_channels:
-        out: Tensor = refiner(image)
-        return out
+        return None
     shape = (image.shape[0], noise_channels, *image.shape[-2:])
     device = image.device if generator is None else generator.device
-    noise = torch.randn(shape, generator=generator, device=device).to(image.device)
-    out = refiner(image, noise)
+    return torch.randn(shape, generator=generator, device=device).to(image.device)
+
+
+def refine_with(refiner: nn.Module, image: Tensor, noise: Tensor | None) -> Tensor:
+    """R(x) with given noise maps, or without any."""
+    out: Tensor = refiner(image) if noise is None else refiner(image, noise)
     return out

@@ -17,7 +17,7 @@ from synthreal.atomic import writing
 from synthreal.config import AdamConfig, RunConfig, ScheduleConfig, SGDConfig
 from synthreal.core.game import Game, update_discriminator, update_refiner
 from synthreal.core.history import History
-from synthreal.core.machine import autocast_of, device_of, generator_of, keep_freed_memory, precision_of
+from synthreal.core.machine import autocast_of, device_of, generator_of, keep_freed_memory, micro_batch_of, precision_of
 from synthreal.core.patch import random_patches
 from synthreal.core.refiner import refine
 from synthreal.data.seed import derive_seed
@@ -209,6 +209,7 @@ def build_game(config: RunConfig, catalog: Catalog, device: torch.device) -> Gam
         history=None if history is None else History(history.size, image.shape, dtype=history.dtype, device=device),
         average=None if ema is None else AveragedModel(refiner, multi_avg_fn=get_ema_multi_avg_fn(ema)),
         autocast=autocast_of(precision_of(config.runtime.precision, device)),
+        micro_batch=micro_batch_of(config.runtime.micro_batch, device, image.height, image.width),
     )
 
 

@@ -10,9 +10,19 @@ import torch
 from torch import nn
 
 from synthreal.core.features import ChannelMean, Gradients
-from synthreal.core.losses import discriminator_adversarial, refiner_adversarial, self_regularization
+from synthreal.core.losses import (
+    discriminator_real,
+    discriminator_refined,
+    refiner_adversarial,
+    self_regularization,
+)
 
 REAL, REFINED = 0, 1
+
+
+def discriminator_adversarial(logits_refined, logits_real):
+    """Both halves of Eq. 2."""
+    return discriminator_refined(logits_refined) + discriminator_real(logits_real)
 
 
 def cross_entropy(maps: np.ndarray, target: int) -> float:

@@ -8,7 +8,14 @@ import platform
 import pytest
 import torch
 
-from synthreal.core.machine import autocast_of, device_of, generator_of, keep_freed_memory, precision_of
+from synthreal.core.machine import (
+    autocast_of,
+    device_of,
+    generator_of,
+    keep_freed_memory,
+    micro_batch_of,
+    precision_of,
+)
 from synthreal.errors import UserError
 
 
@@ -74,3 +81,16 @@ def test_freed_memory_is_kept_where_there_is_glibc(monkeypatch):
     assert keep_freed_memory() is (platform.libc_ver()[0] == "glibc")
     monkeypatch.setattr(ctypes, "CDLL", lambda name: object())
     assert keep_freed_memory() is False
+
+
+def test_micro_batches_suit_the_images_on_a_cpu_and_are_whole_on_a_gpu():
+    cpu, gpu = torch.device("cpu"), torch.device("cuda")
+    assert [micro_batch_of("auto", cpu, *size) for size in ((35, 55), (64, 64), (224, 224), (999, 999))] == [
+        34,
+        16,
+        1,
+        1,
+    ]
+    assert micro_batch_of("auto", gpu, 35, 55) is None
+    assert micro_batch_of(None, cpu, 35, 55) is None
+    assert micro_batch_of(7, gpu, 35, 55) == 7

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from synthreal.core.discriminator import LocalDiscriminator, conv
-from synthreal.core.losses import discriminator_adversarial, refiner_adversarial, self_regularization
+from synthreal.core.losses import discriminator_real, discriminator_refined, refiner_adversarial, self_regularization
 from synthreal.core.patch import random_patches
 from synthreal.core.refiner import Refiner
 
@@ -77,7 +77,8 @@ def test_losses_and_lambda_do_not_depend_on_the_patch(side):
         fooling = refiner_adversarial(discriminator(y))
         return [
             fooling,
-            discriminator_adversarial(discriminator(y), discriminator(x)),
+            discriminator_refined(discriminator(y)),
+            discriminator_real(discriminator(x)),
             self_regularization(y, x, identity),
         ]
 
