@@ -40,14 +40,14 @@ def offers(plugin: Any, kind: str, name: str) -> Iterator[tuple[Any, Any]]:
     wanted = "a mapping of names to RunConfigs" if kind == "recipes" else f"{GIVES[kind].__name__}s"
     try:
         given = hook()
-        found = [] if given is None or isinstance(given, BaseModel | str) else list(given)
+        if given is None or isinstance(given, BaseModel | str) or isinstance(given, Mapping) != (kind == "recipes"):
+            raise UserError(f"{where} returns a {type(given).__name__}; return {wanted}")
+        found = list(given)
     except ValidationError as error:
         model = getattr(config, error.title, BaseModel)
         raise UserError(f"{where}: {explain(error, model, {}, error.title)}") from error
     except TypeError as error:
         raise UserError(f"{where}: {error}; return {wanted}") from error
-    if given is None or isinstance(given, BaseModel | str) or isinstance(given, Mapping) != (kind == "recipes"):
-        raise UserError(f"{where} returns a {type(given).__name__}; return {wanted}")
     for item in found:
         spec = given[item] if isinstance(given, Mapping) else item
         if not isinstance(spec, GIVES[kind]):

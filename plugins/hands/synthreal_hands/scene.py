@@ -7,7 +7,7 @@ differ.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -60,7 +60,8 @@ class Scene:
         off = ranges.jitter * (2 * view[:, 6:9] - 1)
         centre = project(middle[:, 0] + off)
         crop = Crop(centre, torch.full_like(distance, CUBE_MM / 2), torch.full_like(distance, side))
-        return cls(skin.placed(ends.unflatten(1, skin.ends.shape[1:3])), xyz, crop, side)
+        placed = replace(skin, ends=ends.unflatten(1, skin.ends.shape[1:3]))
+        return cls(placed, xyz, crop, side)
 
     def depth(self) -> tuple[Tensor, Tensor]:
         """Depth ``(n, S, S)`` mm, inf where there is nothing, and the part of every pixel, uint8."""

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from synthreal_hands.cube import constant
 
-FINGERS = ("little", "ring", "middle", "index")
+# Four fingers each, from the little one to the index.
 MCP = ((-41.0, 42.0, -8.0), (-20.0, 56.0, -3.0), (4.0, 58.0, -1.0), (28.0, 49.0, -3.0))
 PHALANGES = ((33.0, 27.0, 15.0), (42.0, 32.0, 17.0), (49.0, 35.0, 19.0), (48.0, 33.0, 17.0))
 FINGER_RADII = (

@@ -33,10 +33,6 @@ class Capsules:
     radii: Tensor
     part: tuple[int, ...]
 
-    def placed(self, ends: Tensor) -> Capsules:
-        """The same capsules elsewhere."""
-        return Capsules(ends, self.radii, self.part)
-
 
 def capsules(found: Bones, shape: Shape) -> Capsules:
     """The skin of the hand: 2 for the arm, 13 for the palm, 3 a finger."""
