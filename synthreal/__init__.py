@@ -49,7 +49,12 @@ if TYPE_CHECKING:
     from synthreal.config import (
         SourceConfig as SourceConfig,
     )
+    from synthreal.core.game import Game as Game
+    from synthreal.core.game import update_discriminator as update_discriminator
+    from synthreal.core.game import update_refiner as update_refiner
+    from synthreal.core.history import History as History
     from synthreal.data.pack import Pack as Pack
+    from synthreal.data.stream import Stream as Stream
     from synthreal.data.writer import write_pack as write_pack
     from synthreal.errors import UserError as UserError
     from synthreal.hooks.catalog import Catalog as Catalog
@@ -57,6 +62,7 @@ if TYPE_CHECKING:
     from synthreal.hooks.hookspecs import hookimpl as hookimpl
     from synthreal.hooks.resolve import configure as configure
     from synthreal.run.evaluate import evaluate as evaluate
+    from synthreal.run.fit import build_game as build_game
     from synthreal.run.fit import fit as fit
     from synthreal.run.fit import steps as steps
     from synthreal.run.prepare import prepare as prepare
@@ -64,6 +70,7 @@ if TYPE_CHECKING:
     from synthreal.run.refine import refine_pack as refine_pack
     from synthreal.run.report import Report as Report
     from synthreal.run.sheet import save_sheet as save_sheet
+    from synthreal.run.sources import open_stream as open_stream
     from synthreal.spec import (
         Batch as Batch,
     )
@@ -107,6 +114,8 @@ _HOME = {
     "EvaluatorSpec": "synthreal.spec",
     "FeatureConfig": "synthreal.config",
     "FeatureSpec": "synthreal.spec",
+    "Game": "synthreal.core.game",
+    "History": "synthreal.core.history",
     "HistoryConfig": "synthreal.config",
     "ImageSpec": "synthreal.spec",
     "LabelSpec": "synthreal.spec",
@@ -124,17 +133,22 @@ _HOME = {
     "ScheduleConfig": "synthreal.config",
     "Skipped": "synthreal.spec",
     "SourceConfig": "synthreal.config",
+    "Stream": "synthreal.data.stream",
     "UserError": "synthreal.errors",
+    "build_game": "synthreal.run.fit",
     "configure": "synthreal.hooks.resolve",
     "evaluate": "synthreal.run.evaluate",
     "fit": "synthreal.run.fit",
     "hookimpl": "synthreal.hooks.hookspecs",
+    "open_stream": "synthreal.run.sources",
     "plugin_manager": "synthreal.hooks.discovery",
     "prepare": "synthreal.run.prepare",
     "refine_pack": "synthreal.run.refine",
     "save_sheet": "synthreal.run.sheet",
     "sliced_wasserstein": "synthreal.run.quality",
     "steps": "synthreal.run.fit",
+    "update_discriminator": "synthreal.core.game",
+    "update_refiner": "synthreal.core.game",
     "write_pack": "synthreal.data.writer",
 }
 

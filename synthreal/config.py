@@ -172,6 +172,23 @@ class RuntimeConfig(_Frozen):
         description="Images that pass through the networks at once, gradients adding up over the mini-batch; auto is "
         "as many as hold 65,536 px on a CPU, none = the whole mini-batch.",
     )
+    layout: Literal["channels_last", "channels_first"] = Field(
+        default="channels_last",
+        description="Memory order of the networks' maps; channels_last suits matrix units and CPUs alike.",
+    )
+    compile: Literal["auto"] | bool = Field(
+        default="auto",
+        description="Whether torch.compile fuses the networks; auto is on a GPU when the schedule has 2,000 steps or "
+        "more (compiling takes a minute), and never on a CPU, where it gains nothing.",
+    )
+    autotune: bool = Field(
+        default=True,
+        description="Whether cuDNN tries its algorithms on a GPU's first batch and keeps the fastest.",
+    )
+    keep_memory: bool = Field(
+        default=True,
+        description="Whether the process keeps freed memory for its next step instead of handing it to the kernel.",
+    )
     threads: int | None = Field(default=None, ge=1, description="CPU threads of torch; none = torch's own choice.")
     resident_gib: float | None = Field(
         default=None,

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from synthreal.atomic import replacing, write_text
 from synthreal.config import RunConfig
-from synthreal.core.machine import autocast_of, device_of, precision_of
+from synthreal.core.machine import arrange, autocast_of, device_of, micro_batch_of, precision_of
 from synthreal.core.refiner import refine
 from synthreal.errors import UserError
 from synthreal.hooks.catalog import Catalog
@@ -31,7 +31,8 @@ class Refine(nn.Module):
     """R as a transform: ``(B, C, H, W)`` or ``(C, H, W)`` float in [0, 1] to the same; labels need no change.
 
     It computes in eval mode without gradients whatever the parent module does. A refiner with noise maps draws them
-    from ``generator`` (torch's global one when None): the same generator state gives the same images.
+    from ``generator`` (torch's global one when None): the same generator state gives the same images. At most
+    ``micro_batch`` images pass through it at once ("auto" suits the device, None is all of them).
     """
 
     def __init__(
@@ -41,12 +42,14 @@ class Refine(nn.Module):
         channels: int,
         generator: torch.Generator | None = None,
         autocast: torch.dtype | None = None,
+        micro_batch: int | str | None = None,
     ) -> None:
         super().__init__()
         self.refiner = refiner.requires_grad_(False)
         self.channels = channels
         self.generator = generator
         self.autocast = autocast
+        self.micro_batch = micro_batch
         self.eval()
 
     @classmethod
@@ -77,8 +80,14 @@ class Refine(nn.Module):
         catalog = builtin if ("refiner", config.refiner.name) in builtin.networks else Catalog.of(config.plugins)
         refiner = catalog.build_network("refiner", config.refiner, config.image)
         read_weights(folder, refiner)
-        chosen = precision_of(precision or config.runtime.precision, place)
-        return cls(refiner.to(place), channels=config.image.channels, generator=generator, autocast=autocast_of(chosen))
+        arrange(refiner.to(place), config.runtime.layout)
+        return cls(
+            refiner,
+            channels=config.image.channels,
+            generator=generator,
+            autocast=autocast_of(precision_of(precision or config.runtime.precision, place)),
+            micro_batch=config.runtime.micro_batch,
+        )
 
     def train(self, mode: bool = True) -> Refine:
         """Stay in eval mode, also when a parent module is told to train."""
@@ -97,8 +106,9 @@ class Refine(nn.Module):
                 f"given {image.dtype} {tuple(image.shape)}"
             )
         batch = image[None] if image.ndim == 3 else image
+        parts = micro_batch_of(self.micro_batch, image.device, image.shape[-2], image.shape[-1])
         with torch.autocast(image.device.type, dtype=self.autocast, enabled=self.autocast is not None):
-            refined = refine(self.refiner, batch.float(), self.generator).to(image.dtype)
+            refined = refine(self.refiner, batch.float(), self.generator, micro_batch=parts).to(image.dtype)
         return refined[0] if image.ndim == 3 else refined
 
 

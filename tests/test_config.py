@@ -6,6 +6,7 @@ import json
 import shutil
 import types
 import typing
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,10 +20,13 @@ from quick import configured, files, fit_toy, weights
 from toy import TOY as RECIPE
 
 from synthreal.config import HistoryConfig, RunConfig
+from synthreal.core import machine
 from synthreal.data.pack import Pack
 from synthreal.errors import UserError
 from synthreal.hooks.catalog import Catalog
+from synthreal.hooks.resolve import resolve
 from synthreal.run.evaluate import evaluate
+from synthreal.run.fit import build_game
 from synthreal.run.prepare import prepare
 from synthreal.run.sources import open_role
 
@@ -121,7 +125,11 @@ CASES: dict[str, tuple[tuple[str, ...], str, str]] = {
     "runtime.device": ((), "runtime.device=cuda:63", "refused"),
     "runtime.precision": ((), "runtime.precision=bfloat16", "trained"),
     "runtime.micro_batch": ((), "runtime.micro_batch=3", "trained"),
-    "runtime.threads": ((), "runtime.threads=2", "threads"),
+    "runtime.layout": ((), "runtime.layout=channels_first", "arranged"),
+    "runtime.compile": ((), "runtime.compile=true", "arranged"),
+    "runtime.autotune": ((), "runtime.autotune=false", "settled"),
+    "runtime.keep_memory": ((), "runtime.keep_memory=false", "settled"),
+    "runtime.threads": ((), "runtime.threads=2", "settled"),
     "runtime.resident_gib": (("FILES",), "runtime.resident_gib=0", "held"),
 }
 
@@ -190,11 +198,23 @@ class Bench:
         folder = self.folder / "held"
         return type(open_role(config, self.toy, "real", device=torch.device("cpu"), run_dir=folder))
 
-    def threads(self, *settings: str) -> Any:
-        folder = self.folder / "threads"
-        fit_toy(self.toy, folder, *settings)
+    def arranged(self, *settings: str) -> Any:
+        config = resolve(configured(self.toy, *settings), self.toy)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # the compiler's own, when it is imported
+            refiner = build_game(config, self.toy, torch.device("cpu")).refiner
+        maps = refiner.stem(torch.rand(2, 1, 12, 16))
+        return maps.is_contiguous(memory_format=torch.channels_last), refiner._compiled_call_impl is not None
+
+    def settled(self, *settings: str) -> Any:
+        folder, kept, before = self.folder / "settled", [], torch.backends.cudnn.benchmark
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(machine, "keep_freed_memory", lambda: kept.append(True))
+            fit_toy(self.toy, folder, *settings)
         shutil.rmtree(folder)
-        return torch.get_num_threads()
+        found = torch.get_num_threads(), torch.backends.cudnn.benchmark, kept
+        torch.backends.cudnn.benchmark = before
+        return found
 
 
 def test_every_leaf_has_a_case():

@@ -12,10 +12,11 @@ import pytest
 import synthreal
 
 NAMES = """
-AdamConfig Batch Catalog ComponentConfig DataConfig DatasetSpec EvaluationConfig EvaluatorSpec FeatureConfig FeatureSpec
-HistoryConfig ImageSpec LabelSpec LossConfig NetworkSpec OptimizerConfig Options Pack Refine Report RunConfig
-RuntimeConfig SGDConfig Sample ScheduleConfig Skipped SourceConfig UserError configure evaluate fit
-hookimpl plugin_manager prepare refine_pack save_sheet sliced_wasserstein steps write_pack
+AdamConfig Batch Catalog ComponentConfig DataConfig DatasetSpec EvaluationConfig EvaluatorSpec FeatureConfig
+FeatureSpec Game History HistoryConfig ImageSpec LabelSpec LossConfig NetworkSpec OptimizerConfig Options Pack Refine
+Report RunConfig RuntimeConfig SGDConfig Sample ScheduleConfig Skipped SourceConfig Stream UserError build_game
+configure evaluate fit hookimpl open_stream plugin_manager prepare refine_pack save_sheet sliced_wasserstein steps
+update_discriminator update_refiner write_pack
 """.split()
 
 

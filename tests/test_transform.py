@@ -46,6 +46,31 @@ def test_batches_and_single_images_of_any_size(toy_run):
     assert refine(images(0, 1, 12, 16)).shape == (0, 1, 12, 16)
 
 
+@pytest.mark.parametrize("size", [1, 3, 100])
+def test_micro_batches_give_the_same_images(noisy, size):
+    x, refine = images(7, 1, 12, 16), Refine.load(noisy, generator=torch.Generator())
+    found = []
+    for refine.micro_batch in (None, size):
+        refine.generator.manual_seed(1)
+        found.append(refine(x))
+    torch.testing.assert_close(found[1], found[0], atol=2e-6, rtol=0)
+    seen = []
+    refine.refiner.register_forward_pre_hook(lambda network, given: seen.append(len(given[0])))
+    refine(x)
+    assert max(seen) == min(size, 7) and sum(seen) == 7
+
+
+def test_load_takes_micro_batches_and_layout_from_the_run(toy_run, copy):
+    assert Refine.load(toy_run).micro_batch == "auto"
+    config = (copy / "config.toml").read_text()
+    changed = config.replace('micro_batch = "auto"', "micro_batch = 5").replace("channels_last", "channels_first")
+    (copy / "config.toml").write_text(changed)
+    refine = Refine.load(copy)
+    assert refine.micro_batch == 5
+    maps = [Refine.load(run).refiner.stem(images(2, 1, 12, 16)) for run in (toy_run, copy)]
+    assert [m.is_contiguous(memory_format=torch.channels_last) for m in maps] == [True, False]
+
+
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float16, torch.bfloat16])
 def test_the_dtype_of_the_images_is_kept(toy_run, dtype):
     refine = Refine.load(toy_run)

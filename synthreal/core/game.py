@@ -11,7 +11,7 @@ from torch.optim.swa_utils import AveragedModel
 
 from synthreal.core.history import History
 from synthreal.core.losses import discriminator_real, discriminator_refined, refiner_adversarial, self_regularization
-from synthreal.core.refiner import noise_for, refine_with
+from synthreal.core.refiner import micro_batches, noise_for, refine, refine_with
 
 
 @dataclass
@@ -114,13 +114,8 @@ def update_discriminator(game: Game, simulated: Tensor, real: Tensor) -> Discrim
     half = simulated.shape[0] - past
     recall = game.history is not None and len(game.history) >= past
     x = simulated[:half] if recall else simulated
-    noise = noise_for(game.refiner, x, game.generator)
     with torch.no_grad(), game.precision():
-        painted = [
-            refine_with(game.refiner, x[rows], None if noise is None else noise[rows])
-            for rows, _ in _parts(len(x), game.micro_batch)
-        ]
-        refined = painted[0] if len(painted) == 1 else torch.cat(painted)
+        refined = refine(game.refiner, x, game.generator, micro_batch=game.micro_batch)
     fresh = refined[:half]
     if game.history is not None:
         if recall:
@@ -142,10 +137,8 @@ def update_discriminator(game: Game, simulated: Tensor, real: Tensor) -> Discrim
 
 def _parts(count: int, size: int | None) -> Iterator[tuple[slice, float]]:
     """Micro-batches of a mini-batch: rows, and their share of it."""
-    size = count if size is None else size
-    for start in range(0, count, size):
-        stop = min(start + size, count)
-        yield slice(start, stop), (stop - start) / count
+    for rows in micro_batches(count, size):
+        yield rows, (rows.stop - rows.start) / count
 
 
 @torch.no_grad()

@@ -9,6 +9,7 @@ that are kept: the constant background of depth or of cut-out objects, and missi
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Literal
 
 import torch
@@ -87,12 +88,20 @@ class Refiner(nn.Module):
         return refined
 
 
-def refine(refiner: nn.Module, image: Tensor, generator: torch.Generator | None) -> Tensor:
+def refine(
+    refiner: nn.Module, image: Tensor, generator: torch.Generator | None, *, micro_batch: int | None = None
+) -> Tensor:
     """R(x) with fresh noise maps where the refiner asks for them: ``(B, C, H, W) -> (B, C, H, W)``.
 
-    Noise is drawn on the generator's device (the image's when None), so the same generator state gives the same result.
+    Noise is drawn on the generator's device (the image's when None), so the same generator state gives the same
+    result. At most ``micro_batch`` images pass through R at once; None for all.
     """
-    return refine_with(refiner, image, noise_for(refiner, image, generator))
+    noise = noise_for(refiner, image, generator)
+    parts = [
+        refine_with(refiner, image[rows], None if noise is None else noise[rows])
+        for rows in micro_batches(len(image), micro_batch)
+    ]
+    return parts[0] if len(parts) == 1 else torch.cat(parts)
 
 
 def noise_for(refiner: nn.Module, image: Tensor, generator: torch.Generator | None) -> Tensor | None:
@@ -109,3 +118,10 @@ def refine_with(refiner: nn.Module, image: Tensor, noise: Tensor | None) -> Tens
     """R(x) with given noise maps, or without any."""
     out: Tensor = refiner(image) if noise is None else refiner(image, noise)
     return out
+
+
+def micro_batches(count: int, size: int | None) -> Iterator[slice]:
+    """The rows of a mini-batch of ``count`` images, ``size`` at a time; all at once when None."""
+    size = max(1, count) if size is None else size
+    for start in range(0, max(1, count), size):
+        yield slice(start, min(start + size, count))

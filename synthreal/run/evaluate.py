@@ -18,7 +18,7 @@ from torch import Tensor
 
 from synthreal.atomic import write_text
 from synthreal.config import RunConfig
-from synthreal.core.machine import autocast_of, device_of, keep_freed_memory, precision_of
+from synthreal.core.machine import autocast_of, device_of, precision_of, settle
 from synthreal.data.encoding import from_unit, to_unit
 from synthreal.data.resident import Resident
 from synthreal.data.seed import derived_generator
@@ -74,7 +74,6 @@ def evaluate(
     configs = [resolve(config, catalog) for config in configs]
     spec, options = _task(configs, catalog, split)
     place = device_of(device)
-    keep_freed_memory()
     outcomes: list[Outcome] = []
     pairs: list[tuple[Resident, Resident]] = []
     test: Resident | None = None
@@ -84,8 +83,8 @@ def evaluate(
     for run, config in zip((Path(run) for run in runs), configs, strict=True):
         assert config.image is not None, "read_config() sees to it"
         precision = autocast_of(precision_of(config.runtime.precision, place))
-        if config.runtime.threads is not None:
-            torch.set_num_threads(config.runtime.threads)
+        runtime = config.runtime
+        settle(threads=runtime.threads, autotune=runtime.autotune, keep_memory=runtime.keep_memory)
         opened = partial(_opened, config, catalog, run, place, noted)
         tested = _whole(opened(split))
         if test is not None and tested.sha256() != test.sha256():

@@ -17,10 +17,18 @@ from synthreal.atomic import writing
 from synthreal.config import AdamConfig, RunConfig, ScheduleConfig, SGDConfig
 from synthreal.core.game import Game, update_discriminator, update_refiner
 from synthreal.core.history import History
-from synthreal.core.machine import autocast_of, device_of, generator_of, keep_freed_memory, micro_batch_of, precision_of
+from synthreal.core.machine import (
+    arrange,
+    autocast_of,
+    compiles,
+    device_of,
+    generator_of,
+    micro_batch_of,
+    precision_of,
+    settle,
+)
 from synthreal.core.patch import random_patches
 from synthreal.core.refiner import refine
-from synthreal.data.seed import derive_seed
 from synthreal.data.stream import Stream
 from synthreal.errors import UserError
 from synthreal.hooks.catalog import Catalog, typed
@@ -30,7 +38,7 @@ from synthreal.run.directory import changed_versions, claim, versions_of
 from synthreal.run.rehearse import rehearse
 from synthreal.run.report import Meter, Report, append_log, not_finite, trim_log
 from synthreal.run.sheet import save_sheet
-from synthreal.run.sources import open_role, unreadable
+from synthreal.run.sources import open_stream, unreadable
 from synthreal.spec import Batch
 from synthreal.transform import write_config, write_weights
 
@@ -60,22 +68,13 @@ def steps(
     config, run_dir = resolve(config, catalog), Path(run_dir)
     schedule, device = config.schedule, device_of(config.runtime.device)
     precision = precision_of(config.runtime.precision, device)
-    keep_freed_memory()
-    if config.runtime.threads is not None:
-        torch.set_num_threads(config.runtime.threads)
+    settle(threads=config.runtime.threads, autotune=config.runtime.autotune, keep_memory=config.runtime.keep_memory)
     state = checkpoint.load(run_dir) if resume else None
     with ExitStack() as stack:
         stack.enter_context(claim(run_dir, config, precision=precision, state=state))
         game = build_game(config, catalog, device)
         simulated, real = (
-            stack.enter_context(
-                Stream(
-                    open_role(config, catalog, role, device=device, run_dir=run_dir),
-                    batch_size=schedule.batch,
-                    seed=derive_seed(config.runtime.seed, role),
-                    device=device,
-                )
-            )
+            stack.enter_context(open_stream(config, catalog, role, device=device, run_dir=run_dir))
             for role in ("simulated", "real")
         )
         if resume:
@@ -195,8 +194,9 @@ def build_game(config: RunConfig, catalog: Catalog, device: torch.device) -> Gam
             )
             for term in config.features
         ]
+    compiled = compiles(config.runtime.compile, device, config.schedule.total)
     for network in (refiner, discriminator):
-        network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        arrange(network, config.runtime.layout, compiled=compiled)
     ema, history = config.optimizer.ema, config.history
     return Game(
         refiner=refiner,

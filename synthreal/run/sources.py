@@ -7,7 +7,9 @@ from pathlib import Path
 import torch
 
 from synthreal.config import RunConfig
+from synthreal.data.seed import derive_seed
 from synthreal.data.source import Drawn, Resident, Source, open_source
+from synthreal.data.stream import Stream
 from synthreal.hooks.catalog import Catalog
 from synthreal.hooks.resolve import dataset_of
 from synthreal.spec import Role
@@ -32,6 +34,16 @@ def open_role(config: RunConfig, catalog: Catalog, role: Role, *, device: torch.
         device=device,
         cache=run_dir / CACHE,
         budget_bytes=None if budget is None else int(budget * 2**30),
+    )
+
+
+def open_stream(config: RunConfig, catalog: Catalog, role: Role, *, device: torch.device, run_dir: Path) -> Stream:
+    """Endless mini-batches of ``schedule.batch`` images of a role, in the order ``runtime.seed`` gives; close it."""
+    return Stream(
+        open_role(config, catalog, role, device=device, run_dir=run_dir),
+        batch_size=config.schedule.batch,
+        seed=derive_seed(config.runtime.seed, role),
+        device=device,
     )
 
 

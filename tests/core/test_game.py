@@ -13,6 +13,7 @@ from synthreal.core.discriminator import LocalDiscriminator, conv, pool
 from synthreal.core.features import Blur, ChannelMean, Gradients, Laplacian
 from synthreal.core.game import Game, update_discriminator, update_refiner
 from synthreal.core.history import History
+from synthreal.core.machine import arrange
 from synthreal.core.refiner import Refiner, refine
 from synthreal.hooks.builtin import PAPER_GAZE
 
@@ -380,7 +381,9 @@ def test_updates_never_wait_for_the_device(make_game, images, device):
 @pytest.mark.filterwarnings("ignore")  # the compiler's own
 def test_compiled_networks_play_the_same_game(make_game, images):
     plain, compiled = (make_game(noise=1, history=8) for _ in range(2))
-    compiled.refiner, compiled.discriminator = torch.compile(compiled.refiner), torch.compile(compiled.discriminator)
+    for network in (compiled.refiner, compiled.discriminator):
+        arrange(network, "channels_last", compiled=True)
+        assert network._compiled_call_impl is not None
     for _ in range(2):
         x, y = images(4), images(4)
         for game in (plain, compiled):
@@ -388,3 +391,30 @@ def test_compiled_networks_play_the_same_game(make_game, images):
             update_discriminator(game, x, y)
     torch.testing.assert_close(weights(compiled.refiner), weights(plain.refiner), rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(weights(compiled.discriminator), weights(plain.discriminator), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("layout", ["channels_last", "channels_first"])
+def test_layouts_play_the_same_game(make_game, images, layout):
+    plain, arranged = (make_game(noise=1, history=8) for _ in range(2))
+    for network in (arranged.refiner, arranged.discriminator):
+        arrange(network, layout)
+    for _ in range(2):
+        x, y = images(4), images(4)
+        for game in (plain, arranged):
+            update_refiner(game, x, adversarial=True)
+            update_discriminator(game, x, y)
+    torch.testing.assert_close(weights(arranged.refiner), weights(plain.refiner), rtol=1e-4, atol=1e-6)
+    torch.testing.assert_close(weights(arranged.discriminator), weights(plain.discriminator), rtol=1e-4, atol=1e-6)
+
+
+def test_bfloat16_takes_nearly_the_same_step(make_game, images):
+    x, y = images(16), images(16)
+    exact, rough = make_game(history=16), make_game(history=16, autocast=torch.bfloat16)
+    for update, images_of in ((update_refiner, (x,)), (update_discriminator, (x, y))):
+        for game in (exact, rough):
+            update(game, *images_of, **({"adversarial": True} if update is update_refiner else {}))
+    for network in ("refiner", "discriminator"):
+        wanted, found = (
+            torch.cat([p.grad.flatten() for p in getattr(game, network).parameters()]) for game in (exact, rough)
+        )
+        assert 0 < (found - wanted).norm() < 0.03 * wanted.norm()

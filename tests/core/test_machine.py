@@ -9,12 +9,15 @@ import pytest
 import torch
 
 from synthreal.core.machine import (
+    arrange,
     autocast_of,
+    compiles,
     device_of,
     generator_of,
     keep_freed_memory,
     micro_batch_of,
     precision_of,
+    settle,
 )
 from synthreal.errors import UserError
 
@@ -94,3 +97,32 @@ def test_micro_batches_suit_the_images_on_a_cpu_and_are_whole_on_a_gpu():
     assert micro_batch_of("auto", gpu, 35, 55) is None
     assert micro_batch_of(None, cpu, 35, 55) is None
     assert micro_batch_of(7, gpu, 35, 55) == 7
+
+
+@pytest.mark.parametrize(
+    ("setting", "kind", "steps", "expected"),
+    [("auto", "cuda", 2000, True), ("auto", "cuda", 1999, False), ("auto", "cpu", 10**6, False)]
+    + [(told, kind, steps, told) for told in (True, False) for kind in ("cpu", "cuda") for steps in (1, 10**6)],
+)
+def test_networks_are_compiled_where_it_pays(setting, kind, steps, expected):
+    assert compiles(setting, torch.device(kind), steps) is expected
+
+
+@pytest.mark.parametrize("layout", ["channels_last", "channels_first"])
+def test_a_layout_holds_for_weights_and_maps(layout):
+    network = torch.nn.Sequential(torch.nn.Conv2d(1, 8, 3), torch.nn.Conv2d(8, 8, 3))
+    arrange(network, layout)
+    last = layout == "channels_last"
+    assert network[1].weight.is_contiguous(memory_format=torch.channels_last) is last
+    assert network(torch.rand(2, 1, 9, 9)).is_contiguous() is not last
+
+
+def test_a_process_is_settled_as_told(monkeypatch):
+    told = []
+    monkeypatch.setattr(torch, "set_num_threads", lambda count: told.append(count))
+    monkeypatch.setattr(torch.backends.cudnn, "benchmark", False)
+    monkeypatch.setattr("synthreal.core.machine.keep_freed_memory", lambda: told.append("memory"))
+    settle(threads=None, autotune=True, keep_memory=False)
+    assert (told, torch.backends.cudnn.benchmark) == ([], True)
+    settle(threads=3, autotune=False, keep_memory=True)
+    assert (told, torch.backends.cudnn.benchmark) == ([3, "memory"], False)
