@@ -121,7 +121,8 @@ def refine_with(refiner: nn.Module, image: Tensor, noise: Tensor | None) -> Tens
 
 
 def micro_batches(count: int, size: int | None) -> Iterator[slice]:
-    """The rows of a mini-batch of ``count`` images, ``size`` at a time; all at once when None."""
-    size = max(1, count) if size is None else size
-    for start in range(0, max(1, count), size):
-        yield slice(start, min(start + size, count))
+    """The rows of a mini-batch of ``count`` images in nearly equal parts of at most ``size``; None is one part."""
+    parts = 1 if size is None else max(1, -(-count // size))
+    each = -(-count // parts)
+    for part in range(parts):
+        yield slice(part * each, min((part + 1) * each, count))

@@ -68,7 +68,6 @@ def steps(
     config, run_dir = resolve(config, catalog), Path(run_dir)
     schedule, device = config.schedule, device_of(config.runtime.device)
     precision = precision_of(config.runtime.precision, device)
-    settle(threads=config.runtime.threads, autotune=config.runtime.autotune, keep_memory=config.runtime.keep_memory)
     state = checkpoint.load(run_dir) if resume else None
     with ExitStack() as stack:
         stack.enter_context(claim(run_dir, config, precision=precision, state=state))
@@ -176,13 +175,17 @@ def phase_of(schedule: ScheduleConfig, step: int) -> str:
 
 
 def build_game(config: RunConfig, catalog: Catalog, device: torch.device) -> Game:
-    """Fresh networks (weights from ``runtime.seed``), optimizers, history and generator of a resolved configuration."""
-    image, seed, patch = config.image, config.runtime.seed, config.schedule.patch
+    """Fresh networks (weights from ``runtime.seed``), optimizers, history and generator of a resolved configuration.
+
+    It sets this process up as ``runtime`` says: CPU threads, cuDNN's search for algorithms, memory.
+    """
+    image, runtime, patch = config.image, config.runtime, config.schedule.patch
+    settle(threads=runtime.threads, autotune=runtime.autotune, keep_memory=runtime.keep_memory)
     assert image is not None, "resolve() sets the image"
     if patch is not None:
         image = replace(image, height=patch, width=patch)
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        torch.manual_seed(runtime.seed)
         refiner = catalog.build_network("refiner", config.refiner, image).to(device)
         discriminator = catalog.build_network("discriminator", config.discriminator, image).to(device)
         features = [
@@ -194,9 +197,9 @@ def build_game(config: RunConfig, catalog: Catalog, device: torch.device) -> Gam
             )
             for term in config.features
         ]
-    compiled = compiles(config.runtime.compile, device, config.schedule.total)
+    compiled = compiles(runtime.compile, device, config.schedule.total)
     for network in (refiner, discriminator):
-        arrange(network, config.runtime.layout, compiled=compiled)
+        arrange(network, runtime.layout, compiled=compiled)
     ema, history = config.optimizer.ema, config.history
     return Game(
         refiner=refiner,
@@ -205,11 +208,11 @@ def build_game(config: RunConfig, catalog: Catalog, device: torch.device) -> Gam
         weight=config.loss.weight,
         optimizer_refiner=optimizer(refiner, config.optimizer.refiner),
         optimizer_discriminator=optimizer(discriminator, config.optimizer.discriminator),
-        generator=generator_of(seed, device),
+        generator=generator_of(runtime.seed, device),
         history=None if history is None else History(history.size, image.shape, dtype=history.dtype, device=device),
         average=None if ema is None else AveragedModel(refiner, multi_avg_fn=get_ema_multi_avg_fn(ema)),
-        autocast=autocast_of(precision_of(config.runtime.precision, device)),
-        micro_batch=micro_batch_of(config.runtime.micro_batch, device, image.height, image.width),
+        autocast=autocast_of(precision_of(runtime.precision, device)),
+        micro_batch=micro_batch_of(runtime.micro_batch, device, image.height, image.width),
     )
 
 

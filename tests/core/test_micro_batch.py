@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from synthreal.core.game import update_discriminator, update_refiner
+from synthreal.core.refiner import micro_batches
 
 
 class Counting(nn.Module):
@@ -70,7 +71,7 @@ def test_networks_never_see_more_than_a_micro_batch(make_game, images):
     update_refiner(game, images(8), adversarial=True)
     update_discriminator(game, images(8), images(8))
     update_discriminator(game, images(8), images(8))  # now half of the refined ones come from the history
-    assert game.refiner.sizes == [3, 3, 2, 3, 3, 2, 3, 1]
+    assert game.refiner.sizes == [3, 3, 2, 3, 3, 2, 2, 2]
     assert game.discriminator.sizes == [3, 3, 2] + [3, 3, 3, 3, 2, 2] * 2  # refined and real by turns
 
 
@@ -83,3 +84,12 @@ def test_one_micro_batch_is_the_whole_one_to_the_bit(make_game, images):
         update_discriminator(game, x, y)
     assert torch.equal(parameters(one.refiner), parameters(other.refiner))
     assert torch.equal(parameters(one.discriminator), parameters(other.discriminator))
+
+
+def test_parts_are_nearly_equal_and_cover_every_row_once():
+    for count in range(40):
+        for size in (None, *range(1, 45)):
+            rows = [range(count)[part] for part in micro_batches(count, size)]
+            assert [row for part in rows for row in part] == list(range(count))
+            assert max(map(len, rows)) <= (count if size is None else size) and (count == 0 or min(map(len, rows)) > 0)
+    assert [part.stop - part.start for part in micro_batches(512, 34)] == [32] * 16
