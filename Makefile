@@ -1,4 +1,5 @@
-# install | demo | demo-hands | test | check   All work on a fresh clone: .venv is made when it is missing or out of date.
+# install | demo | demo-hands | test | check | bench   All work on a fresh clone: .venv is made when it is missing or
+# out of date. gpu | gpu-science run from the source tree on a GPU host, which need not install anything.
 VENV   ?= .venv
 PYTHON ?= python3
 PY     := $(VENV)/bin/python
@@ -10,7 +11,7 @@ export NO_ALBUMENTATIONS_UPDATE ?= 1
 
 PLUGINS := plugins/gaze plugins/hands
 
-.PHONY: install demo demo-hands test test-all check clean
+.PHONY: install demo demo-hands test test-all check bench gpu gpu-science wheels clean
 
 install: $(VENV)/.stamp
 
@@ -38,5 +39,36 @@ check: install
 	$(PY) -m ruff format --check .
 	$(PY) -m mypy
 
+bench: RESULT ?= runs/bench/cpu.json
+bench: install
+	$(PY) benchmarks/suite.py --device cpu --json $(RESULT) $(BENCH)
+
+# A GPU host: its own interpreter, what it lacks from wheels (WHEELS=DIR, made by `make wheels` where there is a network).
+GPU_SITE := .gpu
+GPU_PY   := PYTHONPATH=$(GPU_SITE):.:plugins/gaze:plugins/hands $(PYTHON)
+
+$(GPU_SITE): $(wildcard $(WHEELS)/*.whl)
+	rm -rf $@ && mkdir $@
+	for wheel in $^; do $(PYTHON) -m zipfile -e $$wheel $@ || exit 1; done
+
+gpu: RESULT ?= runs/gpu/gpu.json
+gpu: $(GPU_SITE)
+	$(GPU_PY) benchmarks/suite.py --device auto --quick --tests --budget 420 --json $(RESULT) $(BENCH)
+	@cat $(RESULT)
+
+gpu-science: RUN ?= runs/gpu/gaze-full
+gpu-science: $(GPU_SITE)
+	$(GPU_PY) -m synthreal fit --plugin gaze --recipe gaze-full --run $(RUN) $(if $(wildcard $(RUN)/config.toml),--resume)
+	$(GPU_PY) -m synthreal evaluate $(RUN) --seeds 3
+	cp "$$(ls $(RUN)/sheets/*.png | tail -1)" $(RUN)/sheet.png
+	@cat $(RUN)/evaluation.json
+
+TARGET := --only-binary=:all: --implementation cp --python-version 3.12 --platform manylinux2014_x86_64 \
+	--platform manylinux_2_28_x86_64
+
+wheels:
+	$(PYTHON) -m pip download -q $(TARGET) -d $(WHEELS) pydantic tomli-w
+	$(PYTHON) -m pip download -q $(TARGET) -d $(WHEELS) --no-deps kornia kornia_rs
+
 clean:
-	rm -rf $(VENV) build dist *.egg-info plugins/*/*.egg-info
+	rm -rf $(VENV) $(GPU_SITE) build dist *.egg-info plugins/*/*.egg-info

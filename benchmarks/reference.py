@@ -1,8 +1,8 @@
 """The paper's step as a careful PyTorch user writes it: what the library's step is compared with.
 
-Eager float32 in torch's default layout, each mini-batch in one pass, all images refined again for D, past images in a
-list on the host. It imports torch alone, so that nothing of the library helps or hinders it, and it is checked to give
-the library's losses (``tests/test_reference.py``).
+Eager float32 in torch's default layout, each mini-batch in one pass, batches from a DataLoader, all images refined
+again for D, past images in a list on the host. It imports torch alone, so that nothing of the library helps or hinders
+it, and it is checked to give the library's losses (``tests/test_reference.py``).
 """
 
 from __future__ import annotations
@@ -55,6 +55,22 @@ def discriminator() -> nn.Sequential:
         nn.ReLU(),
         nn.MaxPool2d(3, stride=1, padding=1),
         nn.Conv2d(64, 32, 3, padding=1),
+        nn.ReLU(),
+        nn.Conv2d(32, 32, 1),
+        nn.ReLU(),
+        nn.Conv2d(32, 2, 1),
+    )
+
+
+def hand_discriminator() -> nn.Sequential:
+    """The paper's D for hands."""
+    return nn.Sequential(
+        nn.Conv2d(1, 96, 7, stride=4, padding=3),
+        nn.ReLU(),
+        nn.Conv2d(96, 64, 5, stride=2, padding=2),
+        nn.ReLU(),
+        nn.MaxPool2d(3, stride=2, padding=1),
+        nn.Conv2d(64, 32, 3, stride=2, padding=1),
         nn.ReLU(),
         nn.Conv2d(32, 32, 1),
         nn.ReLU(),
@@ -127,9 +143,3 @@ class Reference:
         loss.backward()
         self.optimizer_discriminator.step()
         return loss.detach()
-
-    def step(self, xs: list[Tensor], y: Tensor) -> None:
-        """K_g updates of R and one of D: as many simulated batches as there are updates, then the real one."""
-        for x in xs[:-1]:
-            self.update_refiner(x)
-        self.update_discriminator(xs[-1], y)

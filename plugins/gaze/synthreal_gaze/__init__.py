@@ -49,5 +49,5 @@ def synthreal_evaluators() -> Iterable[EvaluatorSpec]:
 
 @hookimpl
 def synthreal_recipes() -> Mapping[str, RunConfig]:
-    """``gaze``: the embedded default; ``gaze-mpiigaze``: the paper's."""
+    """``gaze``: the embedded default; ``gaze-full``: for a GPU; ``gaze-mpiigaze``: the paper's."""
     return recipes.RECIPES

@@ -28,11 +28,11 @@ def test_the_plugin_registers_what_its_readme_lists(gaze: synthreal.Catalog) -> 
     assert ours == {("simulator", "simulated"), ("unityeyes", "simulated")} | {
         (name, role) for name in ("camera", "mpiigaze") for role in real
     }
-    assert set(gaze.recipes) == {"gaze", "gaze-mpiigaze"}
+    assert set(gaze.recipes) == {"gaze", "gaze-full", "gaze-mpiigaze"}
     assert gaze.recipe().recipe == "gaze"
 
 
-@pytest.mark.parametrize("name", ["gaze", "gaze-mpiigaze"])
+@pytest.mark.parametrize("name", ["gaze", "gaze-full", "gaze-mpiigaze"])
 @pytest.mark.parametrize("settings", [{}, {"history": None}])
 def test_a_recipe_survives_toml(gaze: synthreal.Catalog, name: str, settings: dict[str, None]) -> None:
     config = synthreal.configure(gaze, settings, recipe=name)
@@ -49,6 +49,20 @@ def test_gaze_mpiigaze_is_the_paper(gaze: synthreal.Catalog) -> None:
     schedule = config.schedule
     assert (schedule.refiner_steps, schedule.discriminator_steps, schedule.batch) == (1000, 200, 512)
     assert config.optimizer.refiner == config.optimizer.discriminator == synthreal.SGDConfig(learning_rate=0.126)
+
+
+def test_gaze_full_is_the_papers_networks_on_drawn_eyes_without_end(gaze: synthreal.Catalog, tmp_path: Path) -> None:
+    config = synthreal.configure(gaze, recipe="gaze-full")
+    refiner = gaze.build_network("refiner", config.refiner, config.image)
+    assert (_parameters(refiner), config.schedule.batch, config.history.size) == (296_129, 512, 51_200)
+    assert _parameters(gaze.build_network("discriminator", config.discriminator, config.image)) == 75_906
+    assert (config.data.simulated.count, config.data.real.count) == (None, None)
+    paper = synthreal.configure(gaze, recipe="gaze-mpiigaze")
+    assert config.evaluation.evaluator == paper.evaluation.evaluator
+    small = {"schedule": {"refiner_steps": 1, "discriminator_steps": 1, "steps": 1, "batch": 4}, "history": {"size": 8}}
+    config = synthreal.configure(gaze, small, recipe="gaze-full")
+    report = synthreal.fit(config, gaze, tmp_path / "run")
+    assert report.step == 3 and report.loss_discriminator > 0
 
 
 def test_gaze_mpiigaze_takes_two_steps_of_each_phase_on_files(gaze: synthreal.Catalog, tmp_path: Path) -> None:

@@ -1,0 +1,80 @@
+"""What does starting cost? Seconds until a command answers, and the memory a run takes for its images.
+
+Usage: ``python benchmarks/bench_start.py [--quick] [--device auto] [--threads 1] [--repeats 5] [--json FILE]``
+
+``start`` rows are fresh processes: Python alone, ``import synthreal``, ``synthreal --help``, torch, the transform;
+``heavy`` names the large libraries a process had imported by its end. ``fit_memory`` is the growth of a
+process when a run's images are opened: megabytes for a million, of the simulated and of the real set each.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+import time
+
+import torch
+from limit import limit_gflops
+from packs import GAZE, pack_of
+from record import Row, arguments, finish, middle, spread
+from side import Side
+
+HEAVY = ("torch", "kornia", "albumentations", "h5py", "pydantic", "rich", "typer", "scipy", "matplotlib")
+STARTS = {
+    "python": "pass",
+    "import synthreal": "import synthreal",
+    "synthreal --help": "import sys; sys.argv = ['synthreal', '--help']; import synthreal.cli; synthreal.cli.main()",
+    "import torch": "import torch",
+    "synthreal.Refine": "import synthreal; synthreal.Refine",
+}
+TOLD = (
+    "import atexit, sys; atexit.register(lambda: print(*[n for n in {heavy} if n in sys.modules], file=sys.stderr))\n"
+)
+
+
+def start(name: str, code: str, repeats: int) -> Row:
+    """Median seconds of a fresh process, after one that filled the caches."""
+    seconds = []
+    for _ in range(repeats + 1):
+        started = time.perf_counter()
+        command = [sys.executable, "-c", TOLD.format(heavy=HEAVY) + code]
+        ended = subprocess.run(command, capture_output=True, text=True, check=True)
+        seconds.append(time.perf_counter() - started)
+    return {
+        "name": "start",
+        "what": name,
+        "seconds": middle(seconds[1:]),
+        "seconds_spread": spread(seconds[1:]),
+        "heavy": " ".join(ended.stderr.split()) or "none",
+        "mb_per_million": None,
+    }
+
+
+def memory(folder: str, size: dict[str, object], few: int, many: int) -> Row:
+    """Megabytes a million images of 35x55 take, from the peak of two runs that differ in their number alone."""
+    peaks = []
+    for count in (few, many):
+        with Side("ours", {**size, **pack_of(folder, GAZE, images=count)}) as side:
+            side("warm", count=2)
+            peaks.append(side("peak"))
+    sets = 2  # simulated and real
+    return {
+        "name": "fit_memory",
+        "what": f"{few:,} to {many:,} images",
+        "mb_per_million": round((peaks[1] - peaks[0]) / (sets * (many - few)) * 1e6),
+    }
+
+
+def main() -> None:
+    """Measure, print and write."""
+    asked = arguments(__doc__)
+    rows = [start(name, code, asked.repeats) for name, code in STARTS.items()]
+    with tempfile.TemporaryDirectory() as folder:
+        size = {**GAZE, "batch": 2, "history": 8, "device": asked.device, "threads": asked.threads, "precision": "fp32"}
+        rows.append(memory(folder, size, 1_000, 50_000 if asked.quick else 500_000))
+    finish(asked, limit_gflops(torch.device(asked.device)), rows)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,44 @@
+"""Wall and CPU seconds of a call, the device's work included; and the memory of this process."""
+
+from __future__ import annotations
+
+import resource
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+
+Spent = dict[str, float]
+
+
+def spent(call: Callable[[], Any], device: torch.device) -> Spent:
+    """``{"wall": s, "cpu": s}``; the CPU seconds are those of all threads of this process."""
+    with timed(device) as seconds:
+        call()
+    return seconds
+
+
+@contextmanager
+def timed(device: torch.device) -> Iterator[Spent]:
+    """The same for a block: the dictionary it gives is filled when the block ends."""
+    seconds: Spent = {}
+    _wait(device)
+    wall, cpu = time.perf_counter(), time.process_time()
+    yield seconds
+    _wait(device)
+    seconds.update(wall=time.perf_counter() - wall, cpu=time.process_time() - cpu)
+
+
+def peak_mb(device: torch.device) -> float:
+    """Largest memory so far in MB: of the GPU where that is the device, else of this process."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 1e6
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024) / 1e6
+
+
+def _wait(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)

@@ -1,0 +1,165 @@
+"""The library's side of a comparison: a recipe's game on packs of random images, as ``steps`` plays it."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from clock import Spent, peak_mb, spent, timed
+from torch.utils.flop_counter import FlopCounterMode
+
+import synthreal
+
+PRECISION = {"fp32": "float32", "bf16": "bfloat16", "auto": "auto"}
+WARM_PX = 96
+OFF = dict.fromkeys(("real_labelled", "validation", "test"), "none")
+
+
+def configured(size: dict[str, Any], catalog: synthreal.Catalog, **changed: Any) -> synthreal.RunConfig:
+    """The paper's recipe of a domain on the pack ``size["pack"]``."""
+    pack = {"name": "pack", "options": {"path": size["pack"]}}
+    runtime = {key: size[key] for key in ("device", "threads")} | {"precision": PRECISION[size["precision"]]}
+    tree = {
+        "data": {"simulated": pack, "real": pack, **OFF},
+        "evaluation": {"evaluator": "none"},
+        "history": {"size": size["history"]},
+        "schedule": {"batch": size["batch"], "patch": size.get("patch") or "none"},
+        "optimizer": {"ema": "none"},  # the reference has no average
+        "runtime": runtime | {"compile": size.get("compile", "auto")} | changed,
+    }
+    return synthreal.configure(catalog, tree, recipe=size["recipe"])
+
+
+class Ours:
+    """Both streams, the game with a full history, and the refiner as a transform."""
+
+    def __init__(self, size: dict[str, Any]) -> None:
+        catalog = synthreal.Catalog.of([size["plugin"]])
+        config = configured(size, catalog)
+        self.size, self.device = size, torch.device(size["device"])
+        self.game = synthreal.build_game(config, catalog, self.device)
+        self.streams = [
+            synthreal.open_stream(config, catalog, role, device=self.device, run_dir=Path(size["folder"]))
+            for role in ("simulated", "real")
+        ]
+        self.transform = synthreal.Refine(
+            copy.deepcopy(self.game.refiner), channels=1, autocast=self.game.autocast, micro_batch=self.game.micro_batch
+        )
+        if size.get("compile"):
+            self.transform.refiner.compile(dynamic=False)
+        self.patch, self.position, self.catalog = size.get("patch"), 0, catalog
+        self.fill()
+
+    def fill(self) -> None:
+        """Fill the history, as it is for all but the first steps of a run."""
+        history, generator = self.game.history, self.game.generator
+        while len(history) < self.size["history"]:
+            history.push(self.images(64), generator)
+
+    def images(self, count: int) -> torch.Tensor:
+        """Images ``(count, 1, H, W)`` of the stream, cut to patches where the game is played on patches."""
+        batch: torch.Tensor = self.streams[0].batch(0).image.repeat(-(-count // self.size["batch"]), 1, 1, 1)[:count]
+        return batch if self.patch is None else batch[..., : self.patch, : self.patch]
+
+    def warm(self, count: int) -> None:
+        """Do everything once, on a micro-batch; of large images on a corner, which the history cannot take."""
+        x = self.images(count)
+        synthreal.update_refiner(self.game, x[..., :WARM_PX, :WARM_PX], adversarial=True)
+        if max(x.shape[-2:]) <= WARM_PX:
+            synthreal.update_discriminator(self.game, x, x)
+
+    def step(self) -> dict[str, Spent]:
+        """K_g = 2 updates of R and one of D on fresh batches: the seconds of each part."""
+        with timed(self.device) as data:
+            simulated = [self.streams[0].batch(self.position + i).image for i in range(3)]
+            real = self.streams[1].batch(self.position // 3).image
+            if self.patch is not None:
+                simulated, real = self.cut([*simulated, real])[:3], self.cut([real])[0]
+        self.position += 3
+        first, second = (
+            spent(lambda x=x: synthreal.update_refiner(self.game, x, adversarial=True), self.device)
+            for x in simulated[:2]
+        )
+        last = spent(lambda: synthreal.update_discriminator(self.game, simulated[2], real), self.device)
+        return {"data": data, "refiner_update": _mean(first, second), "discriminator_update": last}
+
+    def cut(self, batches: list[torch.Tensor]) -> list[torch.Tensor]:
+        """The upper left patches: the cost of random ones, without their randomness."""
+        return [batch[..., : self.patch, : self.patch].contiguous() for batch in batches]
+
+    def update(self, count: int) -> Spent:
+        """One update of R alone, on ``count`` images."""
+        x = self.images(count)
+        return spent(lambda: synthreal.update_refiner(self.game, x, adversarial=True), self.device)
+
+    def refine(self, count: int | None = None) -> Spent:
+        """The refiner on a batch."""
+        x = self.images(count or self.size["batch"])
+        return spent(lambda: self.transform(x), self.device)
+
+    def refine_pack(self, run: str, target: str) -> Spent:
+        """The refiner from pack to pack, as ``synthreal refine`` does it."""
+        refine = lambda: synthreal.refine_pack(run, self.size["pack"], target, device=self.size["device"])  # noqa: E731
+        return spent(refine, self.device)
+
+    def gflop(self) -> dict[str, float]:
+        """Work an image in GFLOP, counted from the layers that run forwards and backwards, multiply and add apart.
+
+        Counted on 96x96 px where images are larger: every stride divides both, so that work goes with the pixels.
+        """
+        config = configured({**self.size, "device": "cpu"}, self.catalog, compile=False)
+        game = synthreal.build_game(config, self.catalog, torch.device("cpu"))
+        game.micro_batch = None
+        whole = self.images(2).cpu()
+        x = whole[..., :WARM_PX, :WARM_PX] if max(whole.shape[-2:]) > WARM_PX else whole
+        game.history = synthreal.History(2, tuple(x.shape[1:]), device=x.device)
+        game.history.push(x, game.generator)
+        scale = whole.numel() / x.numel() / len(x) / 1e9
+        calls: dict[str, Callable[[], Any]] = {
+            "refiner_update": lambda: synthreal.update_refiner(game, x, adversarial=True),
+            "discriminator_update": lambda: synthreal.update_discriminator(game, x, x),
+            "refine": lambda: synthreal.Refine(game.refiner, channels=1)(x),
+        }
+        return {name: scale * _flop(call) for name, call in calls.items()}
+
+    def peak(self) -> float:
+        """Largest memory so far, MB."""
+        return peak_mb(self.device)
+
+    def history(self, repeats: int) -> list[float]:
+        """Seconds of pushing half a batch and drawing half a batch, one after the other."""
+        fresh, game = self.images(self.size["batch"] // 2), self.game
+
+        def exchange() -> None:
+            game.history.draw(len(fresh), game.generator)
+            game.history.push(fresh, game.generator)
+
+        exchange()
+        return [spent(exchange, self.device)["wall"] for _ in range(repeats)]
+
+    def data(self, repeats: int) -> list[float]:
+        """Seconds of the batches of one step: three simulated and one real."""
+
+        def draw(i: int) -> None:
+            for position in range(3):
+                self.streams[0].batch(3 * i + position)
+            self.streams[1].batch(i)
+
+        draw(0)
+        return [spent(lambda i=i: draw(i), self.device)["wall"] for i in range(repeats)]
+
+
+def _flop(call: Callable[[], Any]) -> int:
+    with FlopCounterMode(display=False) as counter:
+        call()
+    return int(counter.get_total_flops())
+
+
+def _mean(one: Spent, other: Spent) -> Spent:
+    return {key: (one[key] + other[key]) / 2 for key in one}
+
+
+player = Ours

@@ -1,0 +1,24 @@
+"""Packs of random images of a domain's size, and the paper's recipe that plays on them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import synthreal
+
+GAZE = {"plugin": "gaze", "recipe": "gaze-mpiigaze", "height": 35, "width": 55, "history": 51_200}
+HANDS = {"plugin": "hands", "recipe": "hands-nyu", "height": 224, "width": 224, "history": 256}
+
+
+def pack_of(folder: str | Path, domain: dict[str, Any], *, images: int) -> dict[str, Any]:
+    """Write a pack of random images: what a side needs to find it."""
+    shape = (1, domain["height"], domain["width"])
+    path = Path(folder) / f"{images}x{shape[1]}x{shape[2]}.h5"
+    spec = synthreal.ImageSpec(channels=1, height=shape[1], width=shape[2], meaning="noise")
+    generator = np.random.default_rng(0)
+    samples = (synthreal.Sample(generator.integers(0, 256, shape, dtype=np.uint8)) for _ in range(images))
+    synthreal.write_pack(path, samples, image=spec, role="simulated", name="noise")
+    return {"pack": str(path), "folder": str(folder), "images": images}

@@ -1,0 +1,89 @@
+"""Every benchmark in turn, and the GPU's tests where asked: one JSON of all their results.
+
+Usage: ``python benchmarks/suite.py --json FILE [--tests] [--budget SECONDS] [--quick] [--device auto] ...``
+
+``--budget`` stops the benchmark that runs when the seconds are spent and leaves out the rest; both are said in the
+JSON (``"left_out"``). A benchmark that fails is said there too (``"failed"``, with the end of its output), the others
+run, and the exit code is 1. Everything else is handed on to the benchmarks.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).resolve().parent
+NAMES = ("step", "refine", "stream", "render", "hands", "start", "size")
+TAIL = 3000
+
+
+def tests(seconds: float | None) -> dict[str, Any]:
+    """``pytest -m gpu``: exit code, seconds and the end of what it said."""
+    command = [sys.executable, "-m", "pytest", "-q", "-m", "gpu", "-p", "no:cacheprovider"]
+    code, said, took = _run(command, seconds)
+    return {"command": " ".join(command[1:]), "code": code, "seconds": round(took, 1), "output": said[-TAIL:]}
+
+
+def _run(command: list[str], seconds: float | None) -> tuple[int | None, str, float]:
+    """Exit code (None when time ran out), output and seconds."""
+    started = time.perf_counter()
+    done = subprocess.Popen(command, cwd=HERE.parent, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    try:
+        said, code = done.communicate(timeout=seconds)[0], done.returncode
+    except subprocess.TimeoutExpired:
+        done.kill()
+        said, code = done.communicate()[0], None
+    print(said, end="", flush=True)
+    return code, said, time.perf_counter() - started
+
+
+def main() -> None:
+    """Run them all and write one file."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--json", type=Path, required=True)
+    parser.add_argument("--tests", action="store_true")
+    parser.add_argument("--budget", type=float)
+    asked, handed_on = parser.parse_known_args()
+    began = time.perf_counter()
+    result: dict[str, Any] = {"benchmarks": {}, "seconds": {}, "failed": {}, "left_out": []}
+
+    def left() -> float | None:
+        return None if asked.budget is None else max(1.0, asked.budget - (time.perf_counter() - began))
+
+    if asked.tests:
+        result["tests"] = tests(left())
+    with tempfile.TemporaryDirectory() as folder:
+        for name in NAMES:
+            if asked.budget is not None and time.perf_counter() - began > asked.budget:
+                result["left_out"].append(name)
+                continue
+            print(f"== bench_{name}", flush=True)
+            written = Path(folder) / f"{name}.json"
+            command = [sys.executable, str(HERE / f"bench_{name}.py"), "--json", str(written), *handed_on]
+            code, said, took = _run(command, left())
+            result["seconds"][name] = round(took, 1)
+            if code is None:
+                result["left_out"].append(name)
+            elif code != 0:
+                result["failed"][name] = said[-TAIL:]
+            else:
+                result["benchmarks"][name] = json.loads(written.read_text(encoding="utf-8"))
+            _write(asked.json, result)  # what is done is kept, whatever becomes of the rest
+    print(f"written: {asked.json}; failed: {list(result['failed'])}; left out: {result['left_out']}")
+    broken = result["failed"] or (asked.tests and result["tests"]["code"] not in (0, 5))  # 5: no such tests here
+    sys.exit(1 if broken else 0)
+
+
+def _write(path: Path, result: dict[str, Any]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
