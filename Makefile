@@ -45,7 +45,7 @@ bench: install
 
 # A GPU host: its own interpreter, what it lacks from wheels (WHEELS=DIR, made by `make wheels` where there is a network).
 GPU_SITE := .gpu
-GPU_PY   := PYTHONPATH=$(GPU_SITE):.:plugins/gaze:plugins/hands $(PYTHON)
+GPU_PY   := PYTHONPATH=$(CURDIR)/$(GPU_SITE):$(CURDIR):$(CURDIR)/plugins/gaze:$(CURDIR)/plugins/hands $(PYTHON)
 
 $(GPU_SITE): $(wildcard $(WHEELS)/*.whl)
 	rm -rf $@ && mkdir $@

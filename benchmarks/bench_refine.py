@@ -19,12 +19,12 @@ import torch
 from limit import Limit, higher, limit_gflops
 from ours import configured
 from packs import GAZE, pack_of
-from record import Row, arguments, finish, middle, precisions, share, spread
+from record import Row, arguments, batches, finish, middle, precisions, share, spread
 from side import Side
 
 import synthreal
 
-WARM = 32
+WARM, IMAGES = 32, 2048
 
 
 def compare(asked: argparse.Namespace, size: dict[str, Any], runs: dict[str, str], limit: Limit) -> list[Row]:
@@ -40,7 +40,7 @@ def compare(asked: argparse.Namespace, size: dict[str, Any], runs: dict[str, str
         turns = [{name: side("refine") for name, side in sides.items()} for _ in range(asked.repeats)]
         network = _rows("refine", size["batch"], turns, size["batch"], gflop, asked, limit)
         rows += network
-        if size["batch"] == 512:
+        if size["batch"] == batches(asked)[-1]:
             targets = {name: str(Path(size["folder"]) / f"{name}.h5") for name in sides}
             turns = []
             for _ in range(asked.repeats):
@@ -63,7 +63,8 @@ def _rows(
     rows = []
     for precision in [key for key in turns[0] if key != "plain"]:
         ratios = {clock: [turn["plain"][clock] / turn[precision][clock] for turn in turns] for clock in ("wall", "cpu")}
-        seconds = middle([turn[precision]["wall"] for turn in turns])
+        cost = {clock: middle([turn[precision][clock] for turn in turns]) for clock in ("wall", "cpu")}
+        seconds = cost["wall"]
         rows.append(
             {
                 "name": name,
@@ -74,9 +75,10 @@ def _rows(
                 "ratio_to_reference": middle(ratios["wall"]),
                 "ratio_spread": spread(ratios["wall"]),
                 "ratio_cpu_seconds": middle(ratios["cpu"]),
-                "share_of_limit": share(images * gflop / seconds, limit, precision, asked.threads, asked.device),
+                "share_of_limit": share(images * gflop, cost, limit, precision, asked.device),
                 "gflops": float(f"{images * gflop / seconds:.4g}"),
                 "seconds": seconds,
+                "cpu_seconds": cost["cpu"],
                 "reference_seconds": middle([turn["plain"]["wall"] for turn in turns]),
             }
         )
@@ -99,10 +101,10 @@ def main() -> None:
     device = torch.device(asked.device)
     limit, rows = limit_gflops(device), []
     with tempfile.TemporaryDirectory() as folder:
-        pack = pack_of(folder, GAZE, images=1024 if asked.quick else 2048)
+        pack = pack_of(folder, GAZE, images=IMAGES // 2 if asked.quick else IMAGES)
         size = {**GAZE, **pack, "history": 512, "device": asked.device, "threads": asked.threads, "precision": "fp32"}
         runs = {precision: fitted(size, precision, folder) for precision in precisions(asked)}
-        for batch in (512,) if asked.quick else (32, 128, 512):
+        for batch in batches(asked):
             rows += compare(asked, {**size, "batch": batch}, runs, limit)
     finish(asked, higher(limit, limit_gflops(device)), rows)
 

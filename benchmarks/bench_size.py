@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from limit import Limit, higher, limit_gflops
 from packs import GAZE, pack_of
-from record import Row, arguments, finish, middle, precisions, share, spread
+from record import Row, arguments, batches, finish, middle, precisions, share, spread
 from side import Side
 
 WARM = 32
@@ -38,10 +38,11 @@ def measure(
         for _ in range(asked.repeats):
             for side in sides:
                 side.ask("update", count=batch)
-            turns.append(max(side.answer()["wall"] for side in sides))
+            turns.append([side.answer() for side in sides])
         peak = max(side("peak") for side in sides)
-    seconds, images = middle(turns), batch * processes
-    threads = asked.threads * processes
+    slowest = [max(spent["wall"] for spent in turn) for turn in turns]
+    seconds, images = middle(slowest), batch * processes
+    cost = {"wall": seconds, "cpu": middle([sum(spent["cpu"] for spent in turn) for turn in turns])}
     return {
         "name": name,
         "batch": batch,
@@ -49,12 +50,13 @@ def measure(
         "width": size["width"],
         "processes": processes,
         "precision": size["precision"],
-        "threads": threads,
+        "threads": asked.threads * processes,
         "images_per_second": float(f"{images / seconds:.4g}"),
         "seconds_per_megapixel": float(f"{seconds / (images * size['height'] * size['width'] / 1e6):.4g}"),
-        "seconds_spread": spread(turns),
+        "seconds_spread": spread(slowest),
         "ratio_to_reference": None,
-        "share_of_limit": share(images * gflop / seconds, limit, size["precision"], threads, asked.device),
+        "cpu_seconds": cost["cpu"],
+        "share_of_limit": share(images * gflop, cost, limit, size["precision"], asked.device),
         "peak_memory_mb": round(peak),
     }
 
@@ -76,8 +78,8 @@ def main() -> None:
         common = {"device": asked.device, "threads": asked.threads, "precision": precisions(asked)[-1]}
         common.update(batch=2, history=8)
         gaze = {**GAZE, **pack_of(folder, GAZE, images=64), **common}
-        batches = (512,) if asked.quick else BATCHES
-        rows += group([measure(asked, "size_batch", gaze, limit, batch) for batch in batches])
+        sizes = batches(asked) if asked.quick else BATCHES
+        rows += group([measure(asked, "size_batch", gaze, limit, batch) for batch in sizes])
         for batch in () if asked.quick else (1, 2, 4):
             of_batch = []
             for height, width in SIDES:
@@ -86,7 +88,12 @@ def main() -> None:
                 of_batch.append(measure(asked, "size_image", size, limit, batch))
             rows += group(of_batch)
         processes = (1, 2) if asked.device == "cpu" and not asked.quick else (1,)
-        rows += group([measure(asked, "size_processes", gaze, limit, 512, count) for count in processes])
+        rows += group(
+            [
+                measure(asked, "size_processes", gaze, limit, sizes[-1] if asked.quick else 512, count)
+                for count in processes
+            ]
+        )
     finish(asked, higher(limit, limit_gflops(device)), rows)
 
 

@@ -20,6 +20,7 @@ from packs import GAZE, pack_of
 from record import Row, arguments, finish, middle, spread
 from side import Side
 
+FEW, MANY = 1_000, 500_000
 HEAVY = ("torch", "kornia", "albumentations", "h5py", "pydantic", "rich", "typer", "scipy", "matplotlib")
 STARTS = {
     "python": "pass",
@@ -72,7 +73,7 @@ def main() -> None:
     rows = [start(name, code, asked.repeats) for name, code in STARTS.items()]
     with tempfile.TemporaryDirectory() as folder:
         size = {**GAZE, "batch": 2, "history": 8, "device": asked.device, "threads": asked.threads, "precision": "fp32"}
-        rows.append(memory(folder, size, 1_000, 50_000 if asked.quick else 500_000))
+        rows.append(memory(folder, size, FEW, MANY // 10 if asked.quick else MANY))
     finish(asked, limit_gflops(torch.device(asked.device)), rows)
 
 

@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from limit import Limit, higher, limit_gflops
 from packs import GAZE, pack_of
-from record import Row, arguments, finish, middle, precisions, share, spread
+from record import Row, arguments, batches, finish, middle, precisions, share, spread
 from side import Side
 
 WARM = 32
@@ -68,6 +68,7 @@ def _row(
         for clock in ("wall", "cpu")
     }
     mine = middle(seconds[precision, "wall"])
+    cost = {"wall": mine, "cpu": middle(seconds[precision, "cpu"])}
     return {
         "name": part,
         "batch": size["batch"],
@@ -77,10 +78,10 @@ def _row(
         "ratio_to_reference": middle(ratios["wall"]),
         "ratio_spread": spread(ratios["wall"]),
         "ratio_cpu_seconds": middle(ratios["cpu"]),
-        "share_of_limit": share(work / mine, limit, precision, asked.threads, asked.device),
+        "share_of_limit": share(work, cost, limit, precision, asked.device),
         "gflops": float(f"{work / mine:.4g}"),
         "seconds": mine,
-        "cpu_seconds": middle(seconds[precision, "cpu"]),
+        "cpu_seconds": cost["cpu"],
         "reference_seconds": middle(seconds["plain", "wall"]),
     }
 
@@ -103,7 +104,7 @@ def main() -> None:
             check = float(f"{plain('bare', repeats=5):.3g}")
         if check < ENOUGH:
             raise SystemExit(f"the reference's refiner runs at {check} of a bare nn.Sequential; it should at {ENOUGH}")
-        for batch in (512,) if asked.quick else (32, 128, 512):
+        for batch in batches(asked):
             rows += compare(asked, {**common, "batch": batch}, limit)
     finish(asked, higher(limit, limit_gflops(device)), rows, reference_check=check)
 

@@ -28,7 +28,7 @@ def configured(size: dict[str, Any], catalog: synthreal.Catalog, **changed: Any)
         "history": {"size": size["history"]},
         "schedule": {"batch": size["batch"], "patch": size.get("patch") or "none"},
         "optimizer": {"ema": "none"},  # the reference has no average
-        "runtime": runtime | {"compile": size.get("compile", "auto")} | changed,
+        "runtime": runtime | changed,
     }
     return synthreal.configure(catalog, tree, recipe=size["recipe"])
 
@@ -48,7 +48,7 @@ class Ours:
         self.transform = synthreal.Refine(
             copy.deepcopy(self.game.refiner), channels=1, autocast=self.game.autocast, micro_batch=self.game.micro_batch
         )
-        if size.get("compile"):
+        if self.device.type == "cuda":
             self.transform.refiner.compile(dynamic=False)
         self.patch, self.position, self.catalog = size.get("patch"), 0, catalog
         self.fill()

@@ -14,9 +14,11 @@ from statistics import median
 from typing import Any
 
 import torch
+from clock import Spent
 from limit import Limit
 
 Row = dict[str, Any]
+BATCHES = (32, 128, 512)
 
 
 def arguments(doc: str | None) -> argparse.Namespace:
@@ -35,6 +37,11 @@ def arguments(doc: str | None) -> argparse.Namespace:
     if asked.quick and asked.device == "cpu":
         asked.repeats = 1
     return asked
+
+
+def batches(asked: argparse.Namespace) -> tuple[int, ...]:
+    """The batch sizes to measure: 512 alone in haste."""
+    return BATCHES[-1:] if asked.quick else BATCHES
 
 
 def precisions(asked: argparse.Namespace) -> list[str]:
@@ -71,14 +78,17 @@ def spread(values: list[float]) -> list[float]:
     return [float(f"{min(values):.4g}"), float(f"{max(values):.4g}")]
 
 
-def share(gflops: float, limit: Limit, precision: str, threads: int, device: str) -> float | None:
-    """Of the machine's limit; None where that is unknown. Above 1 the limit was measured wrongly: an error."""
+def share(gflop: float, spent: Spent, limit: Limit, precision: str, device: str) -> float | None:
+    """Of the limit: work over what one core does in the CPU seconds spent, or a GPU in the seconds of the clock.
+
+    None where the limit is unknown. Above 1 something was measured wrongly: an error.
+    """
     one = limit[precision]
     if one is None:
         return None
-    found = gflops / (one * (threads if device == "cpu" else 1))
+    found = gflop / spent["cpu" if device == "cpu" else "wall"] / one
     if found > 1:
-        raise SystemExit(f"{gflops:.0f} GFLOP/s in {precision} is more than the limit {one:.0f}: measured wrongly")
+        raise SystemExit(f"{found * one:.0f} GFLOP/s in {precision} is more than the limit {one:.0f}: measured wrongly")
     return float(f"{found:.3g}")
 
 

@@ -1,28 +1,186 @@
-"""Every benchmark runs, prints JSON and writes the same to a file."""
+"""Every benchmark runs at a small size, prints JSON and writes the same; limits, shares and failures are as told."""
 
 from __future__ import annotations
 
+import importlib
 import json
-import runpy
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 
+import pytest
 import torch
 
 BENCHMARKS = Path(__file__).resolve().parent.parent / "benchmarks"
+PARTS = ("refiner_update", "discriminator_update", "step")
 
 
-def test_bench_render(tmp_path, monkeypatch, capsys):
-    script, target = BENCHMARKS / "bench_render.py", tmp_path / "render.json"
-    monkeypatch.setattr("sys.argv", [str(script), "--repeats", "1", "--json", str(target)])
-    runpy.run_path(str(script), run_name="__main__")
-    written = json.loads(target.read_text())
-    out = capsys.readouterr().out
-    assert json.loads(out[out.index("{") :]) == written
-    assert written["machine"]["torch"] == torch.__version__
+@pytest.fixture
+def small(monkeypatch):
+    """``small("bench_step")``: the module, with sizes that take seconds."""
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    before = set(sys.modules)
+
+    def load(name):
+        module = importlib.import_module(name)
+        packs, record = importlib.import_module("packs"), importlib.import_module("record")
+        monkeypatch.setattr(record, "BATCHES", (4,))
+        for domain, size in ((packs.GAZE, {"history": 8}), (packs.HANDS, {"history": 8, "height": 32, "width": 32})):
+            for key, value in size.items():
+                monkeypatch.setitem(domain, key, value)
+        return module
+
+    yield load
+    for name in set(sys.modules) - before:
+        if getattr(sys.modules[name], "__file__", None) and Path(sys.modules[name].__file__).parent == BENCHMARKS:
+            del sys.modules[name]
+
+
+@pytest.fixture
+def run(small, monkeypatch, tmp_path, capfd):
+    """``run("bench_step", "--quick", IMAGES=8)``: what it wrote, after seeing that it printed the same."""
+
+    def measured(name, *flags, **constants):
+        module, target = small(name), tmp_path / "out" / f"{name}.json"
+        for constant, value in constants.items():
+            monkeypatch.setattr(module, constant, value)
+        threads = torch.get_num_threads()
+        monkeypatch.setattr("sys.argv", [f"{name}.py", "--device", "cpu", "--json", str(target), *flags])
+        module.main()
+        torch.set_num_threads(threads)
+        written = json.loads(target.read_text())
+        out = capfd.readouterr().out
+        assert json.loads(out[out.index("\n{") :]) == written
+        assert written["machine"]["torch"] == torch.__version__ and set(written["limit_gflops"]) == {"fp32", "bf16"}
+        for row in written["rows"]:
+            assert row.get("share_of_limit") is None or 0 < row["share_of_limit"] <= 1
+        return written
+
+    return measured
+
+
+def test_bench_step(run):
+    written = run("bench_step", "--quick")
+    precisions = list(dict.fromkeys(row["precision"] for row in written["rows"]))
+    assert precisions in (["fp32"], ["fp32", "bf16"])
+    assert [row["name"] for row in written["rows"]] == [*PARTS] * len(precisions)
+    assert written["reference_check"] >= 0.9
+    for row in written["rows"]:
+        assert (row["batch"], row["threads"]) == (4, 1)
+        assert min(row[key] for key in ("images_per_second", "ratio_to_reference", "peak_memory_mb", "gflops")) > 0
+    first, second, step = written["rows"][:3]
+    assert step["seconds"] > 2 * first["seconds"] + second["seconds"]  # the data come on top
+    # three passes of R (0.5689 G multiply-adds an image, each way), but for the gradient of its input; and D
+    work = first["gflops"] * first["seconds"] / 4
+    assert 2 * 0.5689 * 2.9 < work < 2 * 0.5689 * 3.1
+
+
+def test_bench_refine(run):
+    rows = run("bench_refine", "--quick", IMAGES=24)["rows"]
+    assert {row["name"] for row in rows} == {"refine", "refine_end_to_end"}
+    assert all(row["images_per_second"] > 0 and row["ratio_to_reference"] > 0 for row in rows)
+    assert all(row["share_of_network"] > 0 for row in rows if row["name"] == "refine_end_to_end")
+
+
+def test_bench_stream(run):
+    share, history, *grown = run("bench_stream", COUNTS=(300,), BATCH=4, DRAWS=2)["rows"]
+    assert (share["name"], history["name"]) == ("data_share", "history")
+    assert 0 < share["share_of_step"] < 1 and history["ratio_to_reference"] > 0
+    assert [(row["name"], row["images"]) for row in grown] == [("pack", 300), ("stream", 300)]
+
+
+def test_bench_render(run):
+    rows = run("bench_render", "--quick")["rows"]
     names = ["render_gaze", "render_gaze_camera", "render_hands", "render_hands_camera"]
-    assert [row["name"] for row in written["rows"]] == names
-    assert all(row["images_per_second"] > 0 and row["batch"] == 256 for row in written["rows"])
+    assert [row["name"] for row in rows] == names
+    assert all(row["images_per_second"] > 0 and row["batch"] == 256 for row in rows)
+
+
+@pytest.mark.slow
+def test_bench_hands(run):
+    rows = run("bench_hands", "--quick", PATCH=16)["rows"]
+    assert {row["name"] for row in rows} == {f"hands_{kind}_{part}" for kind in ("patch", "whole") for part in PARTS}
+
+
+@pytest.mark.slow
+def test_bench_size(run):
+    rows = run("bench_size", "--quick")["rows"]
+    assert [(row["name"], row["batch"], row["to_best"]) for row in rows] == [
+        ("size_batch", 4, 1),
+        ("size_processes", 4, 1),
+    ]
+
+
+@pytest.mark.slow
+def test_bench_start(run):
+    written = run("bench_start", "--quick")
+    rows = {row.get("what"): row for row in written["rows"]}
+    assert "torch" not in rows["import synthreal"]["heavy"] and "torch" in rows["synthreal.Refine"]["heavy"].split()
+    assert 1_800 < rows["1,000 to 50,000 images"]["mb_per_million"] < 4_000  # 1,925 bytes an image
+
+
+def test_bench_profile(run):
+    rows = run("bench_profile", "--quick", BATCH=4)["rows"]
+    precisions = dict.fromkeys(row["precision"] for row in rows)
+    for precision in precisions:
+        shares = {
+            row["what"]: row["share_of_update"]
+            for row in rows
+            if "share_of_update" in row and row["precision"] == precision
+        }
+        assert abs(sum(shares.values()) - 1) < 0.01 and shares["blocks, backwards"] > shares["blocks, forwards"] > 0.1
+    assert len([row for row in rows if row["name"] == "kernel"]) == 4 * len(precisions)
 
 
 def test_every_benchmark_has_a_test():
-    assert sorted(path.name for path in BENCHMARKS.glob("bench_*.py")) == ["bench_render.py"]
+    named = {name.removeprefix("test_") + ".py" for name in globals() if name.startswith("test_bench_")}
+    assert {path.name for path in BENCHMARKS.glob("bench_*.py")} == named
+
+
+def test_the_limit_is_measured_or_unknown_and_nothing_exceeds_it(small, monkeypatch):
+    limit, record = small("limit"), small("record")
+    found = limit.limit_gflops(torch.device("cpu"))
+    assert found["fp32"] is None or found["fp32"] > 1
+    monkeypatch.setenv("CC", "no-such-compiler")
+    assert limit.limit_gflops(torch.device("cpu")) == {"fp32": None, "bf16": None}
+    assert limit.higher({"fp32": 2.0, "bf16": None}, {"fp32": 3.0, "bf16": None}) == {"fp32": 3.0, "bf16": None}
+    spent = {"wall": 2.0, "cpu": 4.0}
+    assert record.share(200.0, spent, {"fp32": 100.0}, "fp32", "cpu") == 0.5
+    assert record.share(100.0, spent, {"fp32": 100.0}, "fp32", "cuda") == 0.5
+    assert record.share(200.0, spent, {"fp32": None}, "fp32", "cpu") is None
+    with pytest.raises(SystemExit, match="101 GFLOP/s in fp32 is more than the limit 100: measured wrongly"):
+        record.share(404.0, spent, {"fp32": 100.0}, "fp32", "cpu")
+
+
+@pytest.mark.slow
+def test_a_badly_written_reference_is_no_reference(run, small, monkeypatch):
+    monkeypatch.setattr(small("bench_step"), "ENOUGH", 100.0)
+    with pytest.raises(SystemExit, match=r"runs at [\d.]+ of a bare nn.Sequential"):
+        run("bench_step", "--quick")
+
+
+@pytest.mark.parametrize(("gpu", "quick", "expected"), [(True, True, 1), (True, False, 2)])
+def test_a_gpu_in_haste_is_measured_in_bfloat16_alone(small, gpu, quick, expected):
+    asked = SimpleNamespace(device="cuda", quick=quick)
+    assert len(small("record").precisions(asked)) == expected
+
+
+def test_the_suite_writes_one_file_and_tells_what_failed(small, monkeypatch, tmp_path, capfd):
+    suite, target = small("suite"), tmp_path / "all.json"
+    monkeypatch.setattr(suite, "NAMES", ("render", "nothing"))
+    monkeypatch.setattr("sys.argv", ["suite.py", "--json", str(target), "--quick", "--device", "cpu"])
+    with pytest.raises(SystemExit) as ended:
+        suite.main()
+    result = json.loads(target.read_text())
+    assert ended.value.code == 1 and set(result["benchmarks"]) == {"render"}
+    assert "No such file" in result["failed"]["nothing"] and result["left_out"] == []
+    assert "failed: ['nothing']" in capfd.readouterr().out
+
+
+def test_the_suite_keeps_to_its_budget(small, monkeypatch, tmp_path):
+    suite, target = small("suite"), tmp_path / "all.json"
+    monkeypatch.setattr("sys.argv", ["suite.py", "--json", str(target), "--budget", "0.01", "--device", "cpu"])
+    with pytest.raises(SystemExit) as ended:
+        suite.main()
+    assert ended.value.code == 0
+    assert json.loads(target.read_text())["left_out"] == list(suite.NAMES)

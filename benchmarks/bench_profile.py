@@ -1,0 +1,122 @@
+"""Where does the time of an R update go, and what would its convolutions reach alone?
+
+Usage: ``python benchmarks/bench_profile.py [--quick] [--device auto] [--threads 1] [--repeats 5] [--json FILE]``
+
+``profile`` rows are shares of the operators' own time in R updates of the paper's gaze refiner, micro-batches of 32:
+the 64-to-64 convolutions of the blocks, the other convolutions (stem, head, D), everything else (activations, sums,
+losses, casts, SGD). ``kernel`` rows time one such convolution alone, forwards and for each of its gradients, with the
+share of the limit: what an update made of nothing else would reach is their mean cost, row ``kernels together``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from typing import Any
+
+import torch
+from clock import spent
+from limit import Limit, higher, limit_gflops
+from ours import Ours
+from packs import GAZE, pack_of
+from record import Row, arguments, finish, middle, precisions, share
+from torch.profiler import ProfilerActivity, profile
+
+import synthreal
+
+WIDTH, BATCH = 64, 32
+DIRECTIONS = {
+    "forward": [False, False, False],
+    "input gradient": [True, False, False],
+    "weight gradient": [False, True, True],
+}
+
+
+def shares(size: dict[str, Any], repeats: int) -> list[Row]:
+    """The rows ``profile`` of one precision."""
+    player = Ours(size)
+    x = player.images(BATCH)
+    synthreal.update_refiner(player.game, x, adversarial=True)
+    gpu = player.device.type == "cuda"
+    activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if gpu else [])]
+    with profile(activities=activities, record_shapes=True) as profiled:
+        for _ in range(repeats):
+            synthreal.update_refiner(player.game, x, adversarial=True)
+    seconds = dict.fromkeys(("blocks, forwards", "blocks, backwards", "stem, head and D", "everything else"), 0.0)
+    for event in profiled.key_averages(group_by_input_shape=True):
+        took = event.self_device_time_total if gpu else event.self_cpu_time_total
+        seconds[_group(event.key, event.input_shapes)] += took
+    total = sum(seconds.values())
+    common = {"precision": size["precision"], "threads": size["threads"], "batch": BATCH}
+    return [
+        {"name": "profile", "what": what, **common, "share_of_update": float(f"{took / total:.3g}")}
+        for what, took in seconds.items()
+    ]
+
+
+def _group(name: str, shapes: list[list[int]]) -> str:
+    if "conv" not in name:
+        return "everything else"
+    if [WIDTH, WIDTH, 3, 3] not in shapes:
+        return "stem, head and D"
+    return "blocks, backwards" if "backward" in name else "blocks, forwards"
+
+
+def kernels(asked: argparse.Namespace, precision: str, limit: Limit) -> list[Row]:
+    """The rows ``kernel`` of one precision."""
+    device = torch.device(asked.device)
+    dtype = {"fp32": torch.float32, "bf16": torch.bfloat16}[precision]
+    maps, gradient = (
+        torch.randn(BATCH, WIDTH, 35, 55, device=device, dtype=dtype).contiguous(memory_format=torch.channels_last)
+        for _ in range(2)
+    )
+    weight = torch.randn(WIDTH, WIDTH, 3, 3, device=device, dtype=dtype).contiguous(memory_format=torch.channels_last)
+    bias = torch.randn(WIDTH, device=device, dtype=dtype)
+    place = ([1, 1], [1, 1], [1, 1], False, [0, 0], 1)
+    gflop = 2 * maps.numel() * WIDTH * 9 / 1e9
+    rows, together = [], {"wall": 0.0, "cpu": 0.0}
+    for what, mask in DIRECTIONS.items():
+
+        def run(mask: list[bool] = mask) -> None:
+            if any(mask):
+                torch.ops.aten.convolution_backward(gradient, maps, weight, [WIDTH], *place, mask)
+            else:
+                torch.nn.functional.conv2d(maps, weight, bias, padding=1)
+
+        turns = [spent(run, device) for _ in range(5 * asked.repeats + 2)][2:]
+        cost = {clock: middle([turn[clock] for turn in turns]) for clock in together}
+        together = {clock: together[clock] + cost[clock] for clock in together}
+        rows.append(_kernel(what, gflop, cost, precision, limit, asked))
+    return [*rows, _kernel("kernels together", 3 * gflop, together, precision, limit, asked)]
+
+
+def _kernel(
+    what: str, gflop: float, cost: dict[str, float], precision: str, limit: Limit, asked: argparse.Namespace
+) -> Row:
+    return {
+        "name": "kernel",
+        "what": what,
+        "precision": precision,
+        "threads": asked.threads,
+        "batch": BATCH,
+        "share_of_limit": share(gflop, cost, limit, precision, asked.device),
+        "gflops": float(f"{gflop / cost['wall']:.4g}"),
+    }
+
+
+def main() -> None:
+    """Measure, print and write."""
+    asked = arguments(__doc__)
+    torch.set_num_threads(asked.threads)
+    limit, rows = limit_gflops(torch.device(asked.device)), []
+    with tempfile.TemporaryDirectory() as folder:
+        size = {**GAZE, **pack_of(folder, GAZE, images=64), "history": 64, "batch": 2}
+        size.update(device=asked.device, threads=asked.threads)
+        for precision in precisions(asked):
+            rows += shares({**size, "precision": precision}, asked.repeats)
+            rows += kernels(asked, precision, limit)
+    finish(asked, higher(limit, limit_gflops(torch.device(asked.device))), rows)
+
+
+if __name__ == "__main__":
+    main()
