@@ -58,7 +58,7 @@ gpu: $(GPU_SITE)
 
 gpu-science: RUN ?= runs/gpu/gaze-full
 gpu-science: $(GPU_SITE)
-	$(GPU_PY) -m synthreal fit --plugin gaze --recipe gaze-full --run $(RUN) $(if $(wildcard $(RUN)/config.toml),--resume)
+	$(GPU_PY) -m synthreal fit --plugin gaze --recipe gaze-full --run $(RUN) $(if $(wildcard $(RUN)/config.toml),--resume) $(FIT)
 	$(GPU_PY) -m synthreal evaluate $(RUN) --seeds 3
 	cp "$$(ls $(RUN)/sheets/*.png | tail -1)" $(RUN)/sheet.png
 	@cat $(RUN)/evaluation.json
