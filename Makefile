@@ -61,7 +61,7 @@ gpu-science: $(GPU_SITE)
 	$(GPU_PY) -m synthreal fit --plugin gaze --recipe gaze-full --run $(RUN) $(if $(wildcard $(RUN)/config.toml),--resume) $(FIT)
 	$(GPU_PY) -m synthreal evaluate $(RUN) --seeds 3
 	cp "$$(ls $(RUN)/sheets/*.png | tail -1)" $(RUN)/sheet.png
-	@cat $(RUN)/evaluation.json
+	@echo "$(RUN): evaluation.json, sheet.png (simulated, refined, real)"
 
 TARGET := --only-binary=:all: --implementation cp --python-version 3.12 --platform manylinux2014_x86_64 \
 	--platform manylinux_2_28_x86_64

@@ -15,11 +15,11 @@ import tempfile
 from typing import Any
 
 import torch
-from clock import spent
-from limit import Limit, higher, limit_gflops
+from clock import Spent, spent
+from limit import higher, limit_gflops
 from ours import Ours
 from packs import GAZE, pack_of
-from record import Row, arguments, finish, middle, precisions, share
+from record import Row, arguments, finish, precisions, timed_row
 from torch.profiler import ProfilerActivity, profile
 
 import synthreal
@@ -62,7 +62,7 @@ def _group(name: str, shapes: list[list[int]]) -> str:
     return "blocks, backwards" if "backward" in name else "blocks, forwards"
 
 
-def kernels(asked: argparse.Namespace, precision: str, limit: Limit) -> list[Row]:
+def kernels(asked: argparse.Namespace, precision: str) -> list[Row]:
     """The rows ``kernel`` of one precision."""
     device = torch.device(asked.device)
     dtype = {"fp32": torch.float32, "bf16": torch.bfloat16}[precision]
@@ -74,7 +74,7 @@ def kernels(asked: argparse.Namespace, precision: str, limit: Limit) -> list[Row
     bias = torch.randn(WIDTH, device=device, dtype=dtype)
     place = ([1, 1], [1, 1], [1, 1], False, [0, 0], 1)
     gflop = 2 * maps.numel() * WIDTH * 9 / 1e9
-    rows, together = [], {"wall": 0.0, "cpu": 0.0}
+    rows: list[Row] = []
     for what, mask in DIRECTIONS.items():
 
         def run(mask: list[bool] = mask) -> None:
@@ -84,24 +84,14 @@ def kernels(asked: argparse.Namespace, precision: str, limit: Limit) -> list[Row
                 torch.nn.functional.conv2d(maps, weight, bias, padding=1)
 
         turns = [spent(run, device) for _ in range(5 * asked.repeats + 2)][2:]
-        cost = {clock: middle([turn[clock] for turn in turns]) for clock in together}
-        together = {clock: together[clock] + cost[clock] for clock in together}
-        rows.append(_kernel(what, gflop, cost, precision, limit, asked))
-    return [*rows, _kernel("kernels together", 3 * gflop, together, precision, limit, asked)]
+        rows.append(_kernel(what, gflop, turns, precision, asked))
+    total = {clock: sum(row["work"][clock] for row in rows) for clock in ("wall", "cpu")}
+    return [*rows, _kernel("kernels together", 3 * gflop, [total], precision, asked)]
 
 
-def _kernel(
-    what: str, gflop: float, cost: dict[str, float], precision: str, limit: Limit, asked: argparse.Namespace
-) -> Row:
-    return {
-        "name": "kernel",
-        "what": what,
-        "precision": precision,
-        "threads": asked.threads,
-        "batch": BATCH,
-        "share_of_limit": share(gflop, cost, limit, precision, asked.device),
-        "gflops": float(f"{gflop / cost['wall']:.4g}"),
-    }
+def _kernel(what: str, gflop: float, turns: list[Spent], precision: str, asked: argparse.Namespace) -> Row:
+    row = timed_row("kernel", asked=asked, batch=BATCH, precision=precision, images=BATCH, gflop=gflop, turns=turns)
+    return {**row, "what": what}
 
 
 def main() -> None:
@@ -114,7 +104,7 @@ def main() -> None:
         size.update(device=asked.device, threads=asked.threads)
         for precision in precisions(asked):
             rows += shares({**size, "precision": precision}, asked.repeats)
-            rows += kernels(asked, precision, limit)
+            rows += kernels(asked, precision)
     finish(asked, higher(limit, limit_gflops(torch.device(asked.device))), rows)
 
 

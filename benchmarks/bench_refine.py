@@ -16,73 +16,67 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from limit import Limit, higher, limit_gflops
+from limit import higher, limit_gflops
 from ours import configured
 from packs import GAZE, pack_of
-from record import Row, arguments, batches, finish, middle, precisions, share, spread
-from side import Side
+from record import Row, arguments, batches, finish, precisions, timed_row
+from side import WARM, Side
 
 import synthreal
 
-WARM, IMAGES = 32, 2048
+IMAGES = 2048
 
 
-def compare(asked: argparse.Namespace, size: dict[str, Any], runs: dict[str, str], limit: Limit) -> list[Row]:
-    """The rows of one batch size."""
-    rows = []
+def compare(asked: argparse.Namespace, size: dict[str, Any], runs: dict[str, str], *, whole: bool) -> list[Row]:
+    """The rows of one batch size, and with ``whole`` those from pack to pack."""
     with ExitStack() as stack:
         plain = stack.enter_context(Side("plain", size))
         ours = {name: stack.enter_context(Side("ours", {**size, "precision": name})) for name in runs}
         sides = {"plain": plain, **ours}
         gflop = next(iter(ours.values()))("gflop")["refine"]
         for side in sides.values():
-            side("refine", count=min(WARM, size["batch"]) if asked.device == "cpu" else size["batch"])
+            side("refine", count=min(WARM, size["batch"]))
         turns = [{name: side("refine") for name, side in sides.items()} for _ in range(asked.repeats)]
-        network = _rows("refine", size["batch"], turns, size["batch"], gflop, asked, limit)
-        rows += network
-        if size["batch"] == batches(asked)[-1]:
-            targets = {name: str(Path(size["folder"]) / f"{name}.h5") for name in sides}
+        rows = [_row("refine", size["batch"], turns, precision, size, gflop, asked) for precision in ours]
+        if whole:
             turns = []
-            for _ in range(asked.repeats):
-                turns.append({})
-                for name, side in sides.items():
-                    Path(targets[name]).unlink(missing_ok=True)
-                    turns[-1][name] = side("refine_pack", run=runs.get(name, ""), target=targets[name])
-            whole = _rows("refine_end_to_end", size["images"], turns, size["batch"], gflop, asked, limit)
-            for row, alone in zip(whole, network, strict=True):
+            for turn in range(asked.repeats):
+                targets = {name: str(Path(size["folder"]) / f"{name}-{turn}.h5") for name in sides}
+                turns.append(
+                    {
+                        name: side("refine_pack", run=runs.get(name, ""), target=targets[name])
+                        for name, side in sides.items()
+                    }
+                )
+            for alone in rows[: len(ours)]:
+                row = _row("refine_end_to_end", size["images"], turns, alone["precision"], size, gflop, asked)
                 row["share_of_network"] = float(f"{row['images_per_second'] / alone['images_per_second']:.3g}")
-            rows += whole
-        for row in rows:
-            row["peak_memory_mb"] = round(ours[row["precision"]]("peak"))
-    return rows
+                rows.append(row)
+        peaks = {name: round(side("peak")) for name, side in sides.items()}
+    return [
+        {**row, "peak_memory_mb": peaks[row["precision"]], "reference_peak_memory_mb": peaks["plain"]} for row in rows
+    ]
 
 
-def _rows(
-    name: str, images: int, turns: list[Any], batch: int, gflop: float, asked: argparse.Namespace, limit: Limit
-) -> list[Row]:
-    rows = []
-    for precision in [key for key in turns[0] if key != "plain"]:
-        ratios = {clock: [turn["plain"][clock] / turn[precision][clock] for turn in turns] for clock in ("wall", "cpu")}
-        cost = {clock: middle([turn[precision][clock] for turn in turns]) for clock in ("wall", "cpu")}
-        seconds = cost["wall"]
-        rows.append(
-            {
-                "name": name,
-                "batch": batch,
-                "precision": precision,
-                "threads": asked.threads,
-                "images_per_second": float(f"{images / seconds:.4g}"),
-                "ratio_to_reference": middle(ratios["wall"]),
-                "ratio_spread": spread(ratios["wall"]),
-                "ratio_cpu_seconds": middle(ratios["cpu"]),
-                "share_of_limit": share(images * gflop, cost, limit, precision, asked.device),
-                "gflops": float(f"{images * gflop / seconds:.4g}"),
-                "seconds": seconds,
-                "cpu_seconds": cost["cpu"],
-                "reference_seconds": middle([turn["plain"]["wall"] for turn in turns]),
-            }
-        )
-    return rows
+def _row(
+    name: str,
+    images: int,
+    turns: list[Any],
+    precision: str,
+    size: dict[str, Any],
+    gflop: float,
+    asked: argparse.Namespace,
+) -> Row:
+    return timed_row(
+        name,
+        asked=asked,
+        batch=size["batch"],
+        precision=precision,
+        images=images,
+        gflop=images * gflop,
+        turns=[turn[precision] for turn in turns],
+        against=[turn["plain"] for turn in turns],
+    )
 
 
 def fitted(size: dict[str, Any], precision: str, folder: str) -> str:
@@ -105,7 +99,7 @@ def main() -> None:
         size = {**GAZE, **pack, "history": 512, "device": asked.device, "threads": asked.threads, "precision": "fp32"}
         runs = {precision: fitted(size, precision, folder) for precision in precisions(asked)}
         for batch in batches(asked):
-            rows += compare(asked, {**size, "batch": batch}, runs, limit)
+            rows += compare(asked, {**size, "batch": batch}, runs, whole=batch == batches(asked)[-1])
     finish(asked, higher(limit, limit_gflops(device)), rows)
 
 

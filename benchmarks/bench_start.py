@@ -47,8 +47,7 @@ def start(name: str, code: str, repeats: int) -> Row:
         "what": name,
         "seconds": middle(seconds[1:]),
         "seconds_spread": spread(seconds[1:]),
-        "heavy": " ".join(ended.stderr.split()) or "none",
-        "mb_per_million": None,
+        "heavy": ended.stderr.splitlines()[-1].strip() or "none",
     }
 
 

@@ -16,80 +16,52 @@ from contextlib import ExitStack
 from typing import Any
 
 import torch
-from limit import Limit, higher, limit_gflops
+from clock import Spent
+from limit import higher, limit_gflops
 from packs import GAZE, pack_of
-from record import Row, arguments, batches, finish, middle, precisions, share, spread
-from side import Side
+from record import Row, arguments, batches, finish, precisions, timed_row
+from side import WARM, Side
 
-WARM = 32
 PARTS = {"refiner_update": 2, "discriminator_update": 1}
 ENOUGH = 0.9
 
 
-def compare(asked: argparse.Namespace, size: dict[str, Any], limit: Limit, prefix: str = "") -> list[Row]:
+def compare(asked: argparse.Namespace, size: dict[str, Any], prefix: str = "") -> list[Row]:
     """The rows of one size."""
     with ExitStack() as stack:
         plain = stack.enter_context(Side("plain", size))
         ours = {name: stack.enter_context(Side("ours", {**size, "precision": name})) for name in precisions(asked)}
+        sides = {"plain": plain, **ours}
         gflop = next(iter(ours.values()))("gflop")
-        for side in (plain, *ours.values()):
+        for side in sides.values():
             side("warm", count=min(WARM, size["batch"]))
-            if asked.device != "cpu":  # compiled for this very size
-                side("step")
-        turns = [{name: side("step") for name, side in {"plain": plain, **ours}.items()} for _ in range(asked.repeats)]
-        peaks = {name: side("peak") for name, side in {"plain": plain, **ours}.items()}
+        turns = [{name: side("step") for name, side in sides.items()} for _ in range(asked.repeats)]
+        peaks = {name: round(side("peak")) for name, side in sides.items()}
     rows = []
     for precision in ours:
         for part in (*PARTS, "step"):
-            rows.append(_row(part, precision, turns, gflop, size, limit, asked))
-            rows[-1]["name"] = prefix + part
-            rows[-1].update(peak_memory_mb=round(peaks[precision]), reference_peak_memory_mb=round(peaks["plain"]))
+            counts = PARTS if part == "step" else {part: 1}
+            row = timed_row(
+                prefix + part,
+                asked=asked,
+                batch=size["batch"],
+                precision=precision,
+                images=size["batch"] * sum(counts.values()),
+                gflop=size["batch"] * sum(count * gflop[one] for one, count in counts.items()),
+                turns=[_of(turn[precision], part) for turn in turns],
+                against=[_of(turn["plain"], part) for turn in turns],
+            )
+            rows.append({**row, "peak_memory_mb": peaks[precision], "reference_peak_memory_mb": peaks["plain"]})
     return rows
 
 
-def _row(
-    part: str,
-    precision: str,
-    turns: list[Any],
-    gflop: Any,
-    size: dict[str, Any],
-    limit: Limit,
-    asked: argparse.Namespace,
-) -> Row:
-    seconds = {
-        (name, clock): [_of(turn[name], part, clock) for turn in turns]
-        for name in ("plain", precision)
-        for clock in ("wall", "cpu")
-    }
-    images = size["batch"] * (sum(PARTS.values()) if part == "step" else 1)
-    work = size["batch"] * (sum(PARTS[one] * gflop[one] for one in PARTS) if part == "step" else gflop[part])
-    ratios = {
-        clock: [theirs / mine for theirs, mine in zip(seconds["plain", clock], seconds[precision, clock], strict=True)]
-        for clock in ("wall", "cpu")
-    }
-    mine = middle(seconds[precision, "wall"])
-    cost = {"wall": mine, "cpu": middle(seconds[precision, "cpu"])}
+def _of(turn: dict[str, Spent], part: str) -> Spent:
+    if part != "step":
+        return turn[part]
     return {
-        "name": part,
-        "batch": size["batch"],
-        "precision": precision,
-        "threads": asked.threads,
-        "images_per_second": float(f"{images / mine:.4g}"),
-        "ratio_to_reference": middle(ratios["wall"]),
-        "ratio_spread": spread(ratios["wall"]),
-        "ratio_cpu_seconds": middle(ratios["cpu"]),
-        "share_of_limit": share(work, cost, limit, precision, asked.device),
-        "gflops": float(f"{work / mine:.4g}"),
-        "seconds": mine,
-        "cpu_seconds": cost["cpu"],
-        "reference_seconds": middle(seconds["plain", "wall"]),
+        clock: turn["data"][clock] + sum(count * turn[one][clock] for one, count in PARTS.items())
+        for clock in ("wall", "cpu")
     }
-
-
-def _of(turn: Any, part: str, clock: str) -> float:
-    if part == "step":
-        return float(turn["data"][clock] + sum(count * turn[one][clock] for one, count in PARTS.items()))
-    return float(turn[part][clock])
 
 
 def main() -> None:
@@ -102,11 +74,11 @@ def main() -> None:
         common = {**GAZE, **pack, "device": asked.device, "threads": asked.threads, "precision": "fp32"}
         with Side("plain", {**common, "batch": 32, "history": 32}) as plain:
             check = float(f"{plain('bare', repeats=5):.3g}")
-        if check < ENOUGH:
-            raise SystemExit(f"the reference's refiner runs at {check} of a bare nn.Sequential; it should at {ENOUGH}")
         for batch in batches(asked):
-            rows += compare(asked, {**common, "batch": batch}, limit)
+            rows += compare(asked, {**common, "batch": batch})
     finish(asked, higher(limit, limit_gflops(device)), rows, reference_check=check)
+    if check < ENOUGH:
+        raise SystemExit(f"the reference's refiner runs at {check} of a bare nn.Sequential; it should at {ENOUGH}")
 
 
 if __name__ == "__main__":

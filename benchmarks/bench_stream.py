@@ -18,69 +18,74 @@ from typing import Any
 
 import numpy as np
 import torch
+from clock import spent
 from limit import limit_gflops
 from packs import GAZE, pack_of
-from record import Row, arguments, finish, middle, precisions, spread
-from side import Side
+from record import Row, arguments, finish, middle, precisions, rounded, spread
+from side import WARM, Side
 
 BATCH, DRAWS = 512, 20
 COUNTS = (1_000, 10_000, 100_000, 1_000_000)
 
 
-def appended(images: int, half: int, repeats: int) -> list[float]:
-    """Seconds of a push and a draw of a history that is one array: append, shuffle nothing, cut to size."""
-    generator = np.random.default_rng(0)
-    past = np.zeros((images, 1, 35, 55), np.float32)
-    fresh = generator.random((half, 1, 35, 55), np.float32)
-    seconds = []
-    for _ in range(repeats + 1):
-        started = time.perf_counter()
-        past = np.append(past, fresh, axis=0)[half:]
-        past[generator.choice(images, half, replace=False)]
-        seconds.append(time.perf_counter() - started)
-    return seconds[1:]
+class Appended:
+    """A history that is one array: appended to, cut to size, drawn from."""
+
+    def __init__(self, images: int, half: int) -> None:
+        self.generator = np.random.default_rng(0)
+        self.past = np.zeros((images, 1, 35, 55), np.float32)
+        self.fresh = self.generator.random((half, 1, 35, 55), np.float32)
+
+    def exchange(self) -> None:
+        """Push and draw half a batch."""
+        self.past = np.append(self.past, self.fresh, axis=0)[len(self.fresh) :]
+        self.past[self.generator.choice(len(self.past), len(self.fresh), replace=False)]
 
 
 def measure(asked: argparse.Namespace, size: dict[str, Any]) -> list[Row]:
-    """The rows ``data_share`` and ``history``."""
+    """The rows ``data_share`` and ``history``: all four by turns, then the steps."""
+    cpu, arrays = torch.device("cpu"), Appended(size["history"], BATCH // 2)
     with Side("ours", size) as ours, Side("plain", {**size, "history": 512}) as plain:
         for side in (ours, plain):
-            side("warm", count=32)
-        history, data = ours("history", repeats=DRAWS), ours("data", repeats=DRAWS)
-        theirs = plain("data", repeats=3)
-        if asked.device != "cpu":  # compiled for this very size
-            ours("step")
-        turn = ours("step")
-        peak = ours("peak")
-    updates = 2 * turn["refiner_update"]["wall"] + turn["discriminator_update"]["wall"]  # the history's part is inside
-    cost = middle(data) + middle(history)
-    arrays = appended(size["history"], BATCH // 2, min(3, DRAWS))
+            side("warm", count=WARM)
+        arrays.exchange()
+        turns = [
+            {
+                "history": ours("history", repeats=DRAWS),
+                "array": spent(arrays.exchange, cpu),
+                "data": ours("data", repeats=DRAWS),
+                "loader": plain("data", repeats=1),
+            }
+            for _ in range(max(3, asked.repeats))
+        ]
+        steps = [ours("step") for _ in range(asked.repeats)]
+        peak = round(ours("peak"))
+    seconds = {name: [turn[name]["wall"] for turn in turns] for name in turns[0]}
+    updates = [2 * turn["refiner_update"]["wall"] + turn["discriminator_update"]["wall"] for turn in steps]
+    step = middle(updates) + middle(seconds["data"])  # the history's part is in the updates
+    cost = middle(seconds["data"]) + middle(seconds["history"])
     common = {"batch": BATCH, "precision": size["precision"], "threads": asked.threads}
-    return [
-        {
-            "name": "data_share",
-            **common,
-            "images_per_second": float(f"{4 * BATCH / middle(data):.4g}"),
-            "ratio_to_reference": float(f"{middle(theirs) / middle(data):.4g}"),
-            "share_of_step": float(f"{cost / (updates + middle(data)):.3g}"),
-            "seconds": float(f"{cost:.4g}"),
-            "step_seconds": float(f"{updates + middle(data):.4g}"),
-            "share_of_limit": None,
-            "peak_memory_mb": round(peak),
-        },
-        {
-            "name": "history",
-            **common,
-            "images": size["history"],
-            "images_per_second": float(f"{BATCH / middle(history):.4g}"),
-            "ratio_to_reference": float(f"{middle(arrays) / middle(history):.4g}"),
-            "seconds": middle(history),
-            "seconds_spread": spread(history),
-            "reference_seconds": middle(arrays),
-            "share_of_limit": None,
-            "peak_memory_mb": round(peak),
-        },
-    ]
+    rows = []
+    for name, mine, theirs, images in (
+        ("data_share", "data", "loader", 4 * BATCH),
+        ("history", "history", "array", BATCH),
+    ):
+        ratios = [other / one for one, other in zip(seconds[mine], seconds[theirs], strict=True)]
+        rows.append(
+            {
+                "name": name,
+                **common,
+                "images_per_second": rounded(images / middle(seconds[mine])),
+                "ratio_to_reference": middle(ratios),
+                "ratio_spread": spread(ratios),
+                "share_of_limit": None,
+                "seconds": middle(seconds[mine]),
+                "reference_seconds": middle(seconds[theirs]),
+                "peak_memory_mb": peak,
+            }
+        )
+    rows[0].update(share_of_step=float(f"{cost / step:.3g}"), step_seconds=rounded(step))
+    return rows
 
 
 def grown(asked: argparse.Namespace, size: dict[str, Any], count: int) -> list[Row]:
@@ -92,7 +97,7 @@ def grown(asked: argparse.Namespace, size: dict[str, Any], count: int) -> list[R
         file_mb = Path(pack["pack"]).stat().st_size / 1e6
         started = time.perf_counter()
         with Side("ours", {**size, **pack, "history": 512}) as ours:
-            data = ours("data", repeats=DRAWS)
+            data = ours("data", repeats=DRAWS)["wall"]
             opened = time.perf_counter() - started
             peak = ours("peak")
     common = {"batch": BATCH, "precision": "uint8", "threads": asked.threads, "images": count}
@@ -100,16 +105,16 @@ def grown(asked: argparse.Namespace, size: dict[str, Any], count: int) -> list[R
         {
             "name": "pack",
             **common,
-            "images_per_second": float(f"{count / wrote:.4g}"),
-            "seconds": float(f"{wrote:.4g}"),
-            "file_mb": float(f"{file_mb:.4g}"),
+            "images_per_second": rounded(count / wrote),
+            "seconds": rounded(wrote),
+            "file_mb": rounded(file_mb),
         },
         {
             "name": "stream",
             **common,
-            "images_per_second": float(f"{4 * BATCH / middle(data):.4g}"),
-            "seconds": middle(data),
-            "start_and_draw_seconds": float(f"{opened:.4g}"),
+            "images_per_second": rounded(4 * BATCH / data),
+            "seconds": rounded(data),
+            "start_and_draw_seconds": rounded(opened),
             "peak_memory_mb": round(peak),
         },
     ]

@@ -13,7 +13,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 import synthreal
 
-PRECISION = {"fp32": "float32", "bf16": "bfloat16", "auto": "auto"}
+PRECISION = {"fp32": "float32", "bf16": "bfloat16"}
 WARM_PX = 96
 OFF = dict.fromkeys(("real_labelled", "validation", "test"), "none")
 
@@ -39,6 +39,7 @@ class Ours:
     def __init__(self, size: dict[str, Any]) -> None:
         catalog = synthreal.Catalog.of([size["plugin"]])
         config = configured(size, catalog)
+        synthreal.settle(config.runtime)
         self.size, self.device = size, torch.device(size["device"])
         self.game = synthreal.build_game(config, catalog, self.device)
         self.streams = [
@@ -77,7 +78,7 @@ class Ours:
             simulated = [self.streams[0].batch(self.position + i).image for i in range(3)]
             real = self.streams[1].batch(self.position // 3).image
             if self.patch is not None:
-                simulated, real = self.cut([*simulated, real])[:3], self.cut([real])[0]
+                *simulated, real = self.cut([*simulated, real])
         self.position += 3
         first, second = (
             spent(lambda x=x: synthreal.update_refiner(self.game, x, adversarial=True), self.device)
@@ -108,14 +109,15 @@ class Ours:
     def gflop(self) -> dict[str, float]:
         """Work an image in GFLOP, counted from the layers that run forwards and backwards, multiply and add apart.
 
-        Counted on 96x96 px where images are larger: every stride divides both, so that work goes with the pixels.
+        Counted on 96x96 px where images are larger (their sides are multiples of 32, as the strides want it).
         """
-        config = configured({**self.size, "device": "cpu"}, self.catalog, compile=False)
+        large = min(self.images(1).shape[-2:]) > WARM_PX
+        small = {**self.size, "device": "cpu", "batch": 2, "history": 2}
+        config = configured({**small, "patch": WARM_PX} if large else small, self.catalog, compile=False)
         game = synthreal.build_game(config, self.catalog, torch.device("cpu"))
         game.micro_batch = None
         whole = self.images(2).cpu()
-        x = whole[..., :WARM_PX, :WARM_PX] if max(whole.shape[-2:]) > WARM_PX else whole
-        game.history = synthreal.History(2, tuple(x.shape[1:]), device=x.device)
+        x = whole[..., :WARM_PX, :WARM_PX] if large else whole
         game.history.push(x, game.generator)
         scale = whole.numel() / x.numel() / len(x) / 1e9
         calls: dict[str, Callable[[], Any]] = {
@@ -129,27 +131,32 @@ class Ours:
         """Largest memory so far, MB."""
         return peak_mb(self.device)
 
-    def history(self, repeats: int) -> list[float]:
-        """Seconds of pushing half a batch and drawing half a batch, one after the other."""
+    def history(self, repeats: int) -> Spent:
+        """Pushing half a batch and drawing half a batch, one after the other: the mean of some."""
         fresh, game = self.images(self.size["batch"] // 2), self.game
 
         def exchange() -> None:
             game.history.draw(len(fresh), game.generator)
             game.history.push(fresh, game.generator)
 
-        exchange()
-        return [spent(exchange, self.device)["wall"] for _ in range(repeats)]
+        return _repeated(exchange, repeats, self.device)
 
-    def data(self, repeats: int) -> list[float]:
-        """Seconds of the batches of one step: three simulated and one real."""
+    def data(self, repeats: int) -> Spent:
+        """The batches of one step, three simulated and one real: the mean of some."""
 
-        def draw(i: int) -> None:
+        def draw() -> None:
             for position in range(3):
-                self.streams[0].batch(3 * i + position)
-            self.streams[1].batch(i)
+                self.streams[0].batch(self.position + position)
+            self.streams[1].batch(self.position // 3)
+            self.position += 3
 
-        draw(0)
-        return [spent(lambda i=i: draw(i), self.device)["wall"] for i in range(repeats)]
+        return _repeated(draw, repeats, self.device)
+
+
+def _repeated(call: Callable[[], Any], repeats: int, device: torch.device) -> Spent:
+    call()
+    total = spent(lambda: [call() for _ in range(repeats)], device)
+    return {clock: seconds / repeats for clock, seconds in total.items()}
 
 
 def _flop(call: Callable[[], Any]) -> int:

@@ -18,13 +18,13 @@ class Plain:
     """Both players, a full history and two loaders."""
 
     def __init__(self, size: dict[str, Any]) -> None:
-        if size["threads"] is not None:
-            torch.set_num_threads(size["threads"])
+        torch.set_num_threads(size["threads"])
         self.size, self.device = size, torch.device(size["device"])
         hands = size["plugin"] == "hands"
         painter = refiner(7, 10) if hands else refiner()
         judge = hand_discriminator() if hands else discriminator()
-        self.game = Reference(painter.to(self.device), judge.to(self.device), buffer=size["history"])
+        rate = 0.0002 * 7 * 7 if hands else 0.001 * 9 * 14
+        self.game = Reference(painter.to(self.device), judge.to(self.device), buffer=size["history"], rate=rate)
         patch = size.get("patch")
         self.shape = (1, patch or size["height"], patch or size["width"])
         self.game.past = [torch.rand(self.shape) for _ in range(size["history"])]
@@ -107,15 +107,15 @@ class Plain:
         """Largest memory so far, MB."""
         return peak_mb(self.device)
 
-    def data(self, repeats: int) -> list[float]:
-        """Seconds of the batches of one step: three simulated and one real."""
+    def data(self, repeats: int) -> Spent:
+        """The batches of one step, three simulated and one real: the mean of some."""
 
         def draw() -> None:
-            for loader in (*[self.loaders[0]] * 3, self.loaders[1]):
-                next(loader)
+            for _ in range(repeats):
+                for loader in (*[self.loaders[0]] * 3, self.loaders[1]):
+                    next(loader)
 
-        draw()
-        return [spent(draw, self.device)["wall"] for _ in range(repeats)]
+        return {clock: seconds / repeats for clock, seconds in spent(draw, self.device).items()}
 
 
 def _flat(module: nn.Module) -> list[nn.Module]:

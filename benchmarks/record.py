@@ -9,6 +9,7 @@ import os
 import platform
 import subprocess
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -25,17 +26,15 @@ def arguments(doc: str | None) -> argparse.Namespace:
     """``--json FILE --quick --device --threads --repeats``; ``auto`` is a GPU where there is one."""
     parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", type=Path, help="write the result here")
-    parser.add_argument(
-        "--quick", action="store_true", help="batch 512 alone; on the CPU one repeat, on a GPU bfloat16 alone"
-    )
+    parser.add_argument("--quick", action="store_true", help="batch 512 alone, one repeat; on a GPU bfloat16 alone")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
     parser.add_argument("--threads", type=int, default=1, help="CPU threads of every process")
-    parser.add_argument("--repeats", type=int, default=5, help="interleaved repeats, of which the median is given")
+    parser.add_argument("--repeats", type=int, help="interleaved repeats, of which the median is given (5; in haste 1)")
     asked = parser.parse_args()
     if asked.device == "auto":
         asked.device = "cuda" if torch.cuda.is_available() else "cpu"
-    if asked.quick and asked.device == "cpu":
-        asked.repeats = 1
+    if asked.repeats is None:
+        asked.repeats = 1 if asked.quick else 5
     return asked
 
 
@@ -68,35 +67,86 @@ def machine(asked: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-def middle(values: list[float]) -> float:
+def rounded(value: float) -> float:
+    """To four digits."""
+    return float(f"{value:.4g}")
+
+
+def middle(values: Iterable[float]) -> float:
     """The median, to four digits."""
-    return float(f"{median(values):.4g}")
+    return rounded(median(values))
 
 
-def spread(values: list[float]) -> list[float]:
+def spread(values: Iterable[float]) -> list[float]:
     """Least and greatest, to four digits."""
-    return [float(f"{min(values):.4g}"), float(f"{max(values):.4g}")]
+    found = sorted(values)
+    return [rounded(found[0]), rounded(found[-1])]
 
 
-def share(gflop: float, spent: Spent, limit: Limit, precision: str, device: str) -> float | None:
+def timed_row(
+    name: str,
+    *,
+    asked: argparse.Namespace,
+    batch: int,
+    precision: str,
+    images: int,
+    gflop: float,
+    turns: list[Spent],
+    against: list[Spent] | None = None,
+) -> Row:
+    """A row of what was timed: ``images`` and ``gflop`` of work a turn, beside the same turns of a reference.
+
+    :func:`finish` makes ``share_of_limit`` of ``work``: the limit is only known at the end.
+    """
+    cost = {clock: middle(turn[clock] for turn in turns) for clock in ("wall", "cpu")}
+    row: Row = {
+        "name": name,
+        "batch": batch,
+        "precision": precision,
+        "threads": asked.threads,
+        "images_per_second": rounded(images / cost["wall"]),
+        "ratio_to_reference": None,
+    }
+    if against is not None:
+        ratios = {
+            clock: [theirs[clock] / mine[clock] for theirs, mine in zip(against, turns, strict=True)] for clock in cost
+        }
+        row.update(
+            ratio_to_reference=middle(ratios["wall"]),
+            ratio_spread=spread(ratios["wall"]),
+            ratio_cpu_seconds=middle(ratios["cpu"]),
+            reference_seconds=middle(turn["wall"] for turn in against),
+        )
+    return {
+        **row,
+        "share_of_limit": None,
+        "gflops": rounded(gflop / cost["wall"]),
+        "seconds": cost["wall"],
+        "cpu_seconds": cost["cpu"],
+        "work": {"gflop": gflop, **cost},
+    }
+
+
+def share(work: dict[str, float], limit: Limit, precision: str, device: str) -> float | None:
     """Of the limit: work over what one core does in the CPU seconds spent, or a GPU in the seconds of the clock.
 
-    None where the limit is unknown. Above 1 something was measured wrongly: an error.
+    None where the limit is unknown.
     """
     one = limit[precision]
-    if one is None:
-        return None
-    found = gflop / spent["cpu" if device == "cpu" else "wall"] / one
-    if found > 1:
-        raise SystemExit(f"{found * one:.0f} GFLOP/s in {precision} is more than the limit {one:.0f}: measured wrongly")
-    return float(f"{found:.3g}")
+    return None if one is None else float(f"{work['gflop'] / work['cpu' if device == 'cpu' else 'wall'] / one:.3g}")
 
 
 def finish(asked: argparse.Namespace, limit: Limit, rows: list[Row], **more: Any) -> None:
-    """Print rows and JSON; write the JSON where asked."""
-    columns = [
-        key for key in dict.fromkeys(key for row in rows for key in row) if not isinstance(rows[0].get(key), list)
-    ]
+    """Work out the shares, print rows and JSON, write the JSON where asked.
+
+    Raises:
+        SystemExit: a share above 1, after everything is written: something was measured wrongly.
+    """
+    for row in rows:
+        if "work" in row:
+            row["share_of_limit"] = share(row.pop("work"), limit, row["precision"], asked.device)
+    lists = {key for row in rows for key, value in row.items() if isinstance(value, list)}
+    columns = [key for key in dict.fromkeys(key for row in rows for key in row) if key not in lists]
     table = [columns, *([_shown(row.get(key)) for key in columns] for row in rows)]
     widths = [max(len(line[i]) for line in table) for i in range(len(columns))]
     for line in table:
@@ -107,6 +157,9 @@ def finish(asked: argparse.Namespace, limit: Limit, rows: list[Row], **more: Any
     if asked.json is not None:
         asked.json.parent.mkdir(parents=True, exist_ok=True)
         asked.json.write_text(text + "\n", encoding="utf-8")
+    above = [row["name"] for row in rows if (row.get("share_of_limit") or 0) > 1]
+    if above:
+        raise SystemExit(f"{', '.join(above)}: more than the limit {limit} allows; measured wrongly")
 
 
 def _shown(value: Any) -> str:

@@ -15,6 +15,7 @@ from types import TracebackType
 from typing import Any
 
 HERE = Path(__file__).resolve().parent
+WARM = 32  # images of the untimed first call
 
 
 class Side:

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).resolve().parent
-NAMES = ("step", "refine", "stream", "render", "hands", "start", "size", "profile")
+NAMES = ("step", "refine", "stream", "hands", "render", "profile", "start", "size")
 TAIL = 3000
 
 

@@ -49,12 +49,10 @@ if TYPE_CHECKING:
     from synthreal.config import (
         SourceConfig as SourceConfig,
     )
-    from synthreal.core.game import Game as Game
     from synthreal.core.game import update_discriminator as update_discriminator
     from synthreal.core.game import update_refiner as update_refiner
-    from synthreal.core.history import History as History
+    from synthreal.core.machine import settle as settle
     from synthreal.data.pack import Pack as Pack
-    from synthreal.data.stream import Stream as Stream
     from synthreal.data.writer import write_pack as write_pack
     from synthreal.errors import UserError as UserError
     from synthreal.hooks.catalog import Catalog as Catalog
@@ -114,8 +112,6 @@ _HOME = {
     "EvaluatorSpec": "synthreal.spec",
     "FeatureConfig": "synthreal.config",
     "FeatureSpec": "synthreal.spec",
-    "Game": "synthreal.core.game",
-    "History": "synthreal.core.history",
     "HistoryConfig": "synthreal.config",
     "ImageSpec": "synthreal.spec",
     "LabelSpec": "synthreal.spec",
@@ -133,7 +129,6 @@ _HOME = {
     "ScheduleConfig": "synthreal.config",
     "Skipped": "synthreal.spec",
     "SourceConfig": "synthreal.config",
-    "Stream": "synthreal.data.stream",
     "UserError": "synthreal.errors",
     "build_game": "synthreal.run.fit",
     "configure": "synthreal.hooks.resolve",
@@ -145,6 +140,7 @@ _HOME = {
     "prepare": "synthreal.run.prepare",
     "refine_pack": "synthreal.run.refine",
     "save_sheet": "synthreal.run.sheet",
+    "settle": "synthreal.core.machine",
     "sliced_wasserstein": "synthreal.run.quality",
     "steps": "synthreal.run.fit",
     "update_discriminator": "synthreal.core.game",

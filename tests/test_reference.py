@@ -63,6 +63,14 @@ def test_its_history_fills_is_drawn_from_and_stays_its_size():
         assert len(reference.past) == min(8, 2 * (turn + 1))
 
 
-@pytest.mark.parametrize(("network", "count"), [("refiner", 296_129), ("discriminator", 75_906)])
-def test_its_networks_are_the_papers(network, count):
-    assert sum(parameter.numel() for parameter in PLAIN[network]().parameters()) == count
+@pytest.mark.parametrize(
+    ("network", "arguments", "count"),
+    [
+        ("refiner", (), 296_129),
+        ("discriminator", (), 75_906),
+        ("refiner", (7, 10), 4_018_625),
+        ("hand_discriminator", (), 178_050),
+    ],
+)
+def test_its_networks_are_the_papers(network, arguments, count):
+    assert sum(parameter.numel() for parameter in PLAIN[network](*arguments).parameters()) == count

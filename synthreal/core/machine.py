@@ -1,7 +1,7 @@
 """The machine a run finds itself on: its device, and what makes that device compute fastest.
 
 Measured on the CPU with the paper's gaze refiner (``benchmarks/README.md``): bfloat16 twice as fast as float32 where
-AVX512-BF16 is, micro-batches of 65,536 px as fast as any and in a fraction of the memory, torch.compile no gain.
+AVX512-BF16 is, micro-batches of 65,536 px as fast as any and in a fraction of the memory, no gain from torch.compile.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import platform
 import torch
 from torch import nn
 
+from synthreal.config import RuntimeConfig
 from synthreal.errors import UserError
 
 MICRO_PX = 1 << 16
@@ -64,7 +65,8 @@ def compiles(setting: bool | str, device: torch.device, steps: int) -> bool:
 def arrange(network: nn.Module, layout: str, *, compiled: bool = False) -> None:
     """Put a network's weights in "channels_last" or "channels_first" order, and compile it where asked, in place.
 
-    Compiled networks keep their names and weights; each size of batch is compiled once.
+    Compiled networks keep their names and weights. Each size of batch is compiled for itself, with gradients and
+    without.
     """
     order = torch.channels_last if layout == "channels_last" else torch.contiguous_format
     network.to(memory_format=order)  # type: ignore[call-overload]
@@ -72,12 +74,12 @@ def arrange(network: nn.Module, layout: str, *, compiled: bool = False) -> None:
         network.compile(dynamic=False)
 
 
-def settle(*, threads: int | None, autotune: bool, keep_memory: bool) -> None:
-    """Set up this process: torch's CPU threads (None leaves them), cuDNN's search for algorithms, and its memory."""
-    if threads is not None:
-        torch.set_num_threads(threads)
-    torch.backends.cudnn.benchmark = autotune
-    if keep_memory:
+def settle(runtime: RuntimeConfig) -> None:
+    """Set up this process as ``runtime`` says: torch's CPU threads, cuDNN's search for algorithms, its memory."""
+    if runtime.threads is not None:
+        torch.set_num_threads(runtime.threads)
+    torch.backends.cudnn.benchmark = runtime.autotune
+    if runtime.keep_memory:
         keep_freed_memory()
 
 

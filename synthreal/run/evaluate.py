@@ -83,8 +83,7 @@ def evaluate(
     for run, config in zip((Path(run) for run in runs), configs, strict=True):
         assert config.image is not None, "read_config() sees to it"
         precision = autocast_of(precision_of(config.runtime.precision, place))
-        runtime = config.runtime
-        settle(threads=runtime.threads, autotune=runtime.autotune, keep_memory=runtime.keep_memory)
+        settle(config.runtime)
         opened = partial(_opened, config, catalog, run, place, noted)
         tested = _whole(opened(split))
         if test is not None and tested.sha256() != test.sha256():

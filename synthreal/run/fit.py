@@ -68,6 +68,7 @@ def steps(
     config, run_dir = resolve(config, catalog), Path(run_dir)
     schedule, device = config.schedule, device_of(config.runtime.device)
     precision = precision_of(config.runtime.precision, device)
+    settle(config.runtime)
     state = checkpoint.load(run_dir) if resume else None
     with ExitStack() as stack:
         stack.enter_context(claim(run_dir, config, precision=precision, state=state))
@@ -175,12 +176,8 @@ def phase_of(schedule: ScheduleConfig, step: int) -> str:
 
 
 def build_game(config: RunConfig, catalog: Catalog, device: torch.device) -> Game:
-    """Fresh networks (weights from ``runtime.seed``), optimizers, history and generator of a resolved configuration.
-
-    It sets this process up as ``runtime`` says: CPU threads, cuDNN's search for algorithms, memory.
-    """
+    """Fresh networks (weights from ``runtime.seed``), optimizers, history and generator of a resolved configuration."""
     image, runtime, patch = config.image, config.runtime, config.schedule.patch
-    settle(threads=runtime.threads, autotune=runtime.autotune, keep_memory=runtime.keep_memory)
     assert image is not None, "resolve() sets the image"
     if patch is not None:
         image = replace(image, height=patch, width=patch)

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from synthreal.core.machine import compiles, settle
 from synthreal.data.encoding import from_unit, stored_array, stored_tensor, to_unit
 from synthreal.data.ondisk import refuse_bad
 from synthreal.data.pack import Pack
@@ -67,14 +68,17 @@ def refine_pack(
     Raises:
         UserError: not a run, not a pack, images of another number of channels, a target that exists.
     """
-    transform = Refine.load(run, device=device)
     config = read_config(Path(run))
+    settle(config.runtime)
+    transform = Refine.load(run, device=device)
     with Pack(source) as pack:
         if pack.image.channels != transform.channels:
             raise UserError(
                 f"{source}: holds images {pack.image}, the refiner of {run} takes {transform.channels} channels; "
                 "use a pack of its domain"
             )
+        if compiles(config.runtime.compile, next(transform.parameters()).device, len(pack) // BLOCK):
+            transform.refiner.compile(dynamic=False)
         options = {"refined_from": str(source), "refiner": str(run), "recipe": config.recipe, "seed": seed}
         with PackWriter(
             target, image=pack.image, labels=pack.labels, role=pack.role, name=f"{pack.name} refined", options=options

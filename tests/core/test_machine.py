@@ -8,6 +8,7 @@ import platform
 import pytest
 import torch
 
+from synthreal.config import RuntimeConfig
 from synthreal.core.machine import (
     arrange,
     autocast_of,
@@ -122,7 +123,7 @@ def test_a_process_is_settled_as_told(monkeypatch):
     monkeypatch.setattr(torch, "set_num_threads", lambda count: told.append(count))
     monkeypatch.setattr(torch.backends.cudnn, "benchmark", False)
     monkeypatch.setattr("synthreal.core.machine.keep_freed_memory", lambda: told.append("memory"))
-    settle(threads=None, autotune=True, keep_memory=False)
+    settle(RuntimeConfig(threads=None, autotune=True, keep_memory=False))
     assert (told, torch.backends.cudnn.benchmark) == ([], True)
-    settle(threads=3, autotune=False, keep_memory=True)
+    settle(RuntimeConfig(threads=3, autotune=False, keep_memory=True))
     assert (told, torch.backends.cudnn.benchmark) == ([3, "memory"], False)
