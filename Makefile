@@ -11,7 +11,7 @@ export NO_ALBUMENTATIONS_UPDATE ?= 1
 
 PLUGINS := plugins/gaze plugins/hands
 
-.PHONY: install demo demo-hands test test-all check bench gpu gpu-science wheels clean
+.PHONY: install demo demo-hands test test-all check bench gpu-site gpu gpu-science wheels clean
 
 install: $(VENV)/.stamp
 
@@ -45,20 +45,22 @@ bench: install
 
 # A GPU host: its own interpreter, what it lacks from wheels (WHEELS=DIR, made by `make wheels` where there is a network).
 GPU_SITE := .gpu
-GPU_PY   := PYTHONPATH=$(CURDIR)/$(GPU_SITE):$(CURDIR):$(CURDIR)/plugins/gaze:$(CURDIR)/plugins/hands $(PYTHON)
+GPU_PY   := env PYTHONPATH=$(CURDIR)/$(GPU_SITE):$(CURDIR):$(CURDIR)/plugins/gaze:$(CURDIR)/plugins/hands $(PYTHON)
 
-$(GPU_SITE): $(wildcard $(WHEELS)/*.whl)
-	rm -rf $@ && mkdir $@
-	for wheel in $^; do $(PYTHON) -m zipfile -e $$wheel $@ || exit 1; done
+gpu-site:
+	rm -rf $(GPU_SITE) && mkdir $(GPU_SITE)
+	for wheel in $(wildcard $(WHEELS)/*.whl); do $(PYTHON) -m zipfile -e $$wheel $(GPU_SITE) || exit 1; done
 
 gpu: RESULT ?= runs/gpu/gpu.json
-gpu: $(GPU_SITE)
-	$(GPU_PY) benchmarks/suite.py --device auto --quick --tests --budget 420 --json $(RESULT) $(BENCH)
-	@cat $(RESULT)
+gpu: gpu-site
+	$(GPU_PY) benchmarks/suite.py --device auto --quick --tests --budget 450 --json $(RESULT) $(BENCH); \
+	code=$$?; cat $(RESULT); exit $$code
 
+# Four minutes of training at most (stopped, a fit saves), the rest for twelve estimators.
 gpu-science: RUN ?= runs/gpu/gaze-full
-gpu-science: $(GPU_SITE)
-	$(GPU_PY) -m synthreal fit --plugin gaze --recipe gaze-full --run $(RUN) $(if $(wildcard $(RUN)/config.toml),--resume) $(FIT)
+gpu-science: gpu-site
+	timeout 240 $(GPU_PY) -m synthreal fit --plugin gaze --recipe gaze-full --run $(RUN) \
+	$(if $(wildcard $(RUN)/config.toml),--resume) $(FIT) || [ $$? -eq 124 ]
 	$(GPU_PY) -m synthreal evaluate $(RUN) --seeds 3
 	cp "$$(ls $(RUN)/sheets/*.png | tail -1)" $(RUN)/sheet.png
 	@echo "$(RUN): evaluation.json, sheet.png (simulated, refined, real)"

@@ -20,6 +20,7 @@ from limit import higher, limit_gflops
 from ours import Ours
 from packs import GAZE, pack_of
 from record import Row, arguments, finish, precisions, timed_row
+from torch.autograd import DeviceType
 from torch.profiler import ProfilerActivity, profile
 
 import synthreal
@@ -44,6 +45,8 @@ def shares(size: dict[str, Any], repeats: int) -> list[Row]:
             synthreal.update_refiner(player.game, x, adversarial=True)
     seconds = dict.fromkeys(("blocks, forwards", "blocks, backwards", "stem, head and D", "everything else"), 0.0)
     for event in profiled.key_averages(group_by_input_shape=True):
+        if event.device_type != DeviceType.CPU:  # kernels: their time is that of the operators that started them
+            continue
         took = event.self_device_time_total if gpu else event.self_cpu_time_total
         seconds[_group(event.key, event.input_shapes)] += took
     total = sum(seconds.values())

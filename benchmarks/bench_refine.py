@@ -24,7 +24,7 @@ from side import WARM, Side
 
 import synthreal
 
-IMAGES = 2048
+IMAGES, GPU_IMAGES = 2048, 200_000
 
 
 def compare(asked: argparse.Namespace, size: dict[str, Any], runs: dict[str, str], *, whole: bool) -> list[Row]:
@@ -35,7 +35,7 @@ def compare(asked: argparse.Namespace, size: dict[str, Any], runs: dict[str, str
         sides = {"plain": plain, **ours}
         gflop = next(iter(ours.values()))("gflop")["refine"]
         for side in sides.values():
-            side("refine", count=min(WARM, size["batch"]))
+            side("refine", count=min(WARM, size["batch"]) if asked.device == "cpu" else size["batch"])
         turns = [{name: side("refine") for name, side in sides.items()} for _ in range(asked.repeats)]
         rows = [_row("refine", size["batch"], turns, precision, size, gflop, asked) for precision in ours]
         if whole:
@@ -95,7 +95,8 @@ def main() -> None:
     device = torch.device(asked.device)
     limit, rows = limit_gflops(device), []
     with tempfile.TemporaryDirectory() as folder:
-        pack = pack_of(folder, GAZE, images=IMAGES // 2 if asked.quick else IMAGES)
+        images = IMAGES if asked.device == "cpu" else GPU_IMAGES
+        pack = pack_of(folder, GAZE, images=images // 2 if asked.quick else images)
         size = {**GAZE, **pack, "history": 512, "device": asked.device, "threads": asked.threads, "precision": "fp32"}
         runs = {precision: fitted(size, precision, folder) for precision in precisions(asked)}
         for batch in batches(asked):

@@ -20,7 +20,7 @@ from clock import Spent
 from limit import higher, limit_gflops
 from packs import GAZE, pack_of
 from record import Row, arguments, batches, finish, precisions, timed_row
-from side import WARM, Side
+from side import Side, warm_up
 
 PARTS = {"refiner_update": 2, "discriminator_update": 1}
 ENOUGH = 0.9
@@ -34,7 +34,7 @@ def compare(asked: argparse.Namespace, size: dict[str, Any], prefix: str = "") -
         sides = {"plain": plain, **ours}
         gflop = next(iter(ours.values()))("gflop")
         for side in sides.values():
-            side("warm", count=min(WARM, size["batch"]))
+            warm_up(side, asked.device, size["batch"])
         turns = [{name: side("step") for name, side in sides.items()} for _ in range(asked.repeats)]
         peaks = {name: round(side("peak")) for name, side in sides.items()}
     rows = []

@@ -4,8 +4,9 @@ Usage: ``python benchmarks/bench_stream.py [--quick] [--device auto] [--threads 
 
 ``data_share`` draws the batches of one step from a resident pack (three simulated, one real) and half a batch from the
 history, and pushes as many: ``share_of_step`` of the seconds of a step of the paper's gaze recipe in the same process;
-its reference draws batches from a DataLoader. ``history`` draws from and pushes to 51,200 images against a NumPy array
-that is appended to and cut, as public ports do it. ``stream`` and ``pack`` repeat the batches with more images.
+its reference draws batches from a DataLoader. ``data_share_drawn`` is the same for eyes drawn as training goes.
+``history`` draws from and pushes to 51,200 images against a NumPy array that is appended to and cut, as public ports
+do it. ``stream`` and ``pack`` repeat the batches with more images.
 """
 
 from __future__ import annotations
@@ -22,7 +23,9 @@ from clock import spent
 from limit import limit_gflops
 from packs import GAZE, pack_of
 from record import Row, arguments, finish, middle, precisions, rounded, spread
-from side import WARM, Side
+from side import Side, warm_up
+
+import synthreal
 
 BATCH, DRAWS = 512, 20
 COUNTS = (1_000, 10_000, 100_000, 1_000_000)
@@ -43,11 +46,11 @@ class Appended:
 
 
 def measure(asked: argparse.Namespace, size: dict[str, Any]) -> list[Row]:
-    """The rows ``data_share`` and ``history``: all four by turns, then the steps."""
+    """The rows ``data_share`` and ``history``: all four by turns, then the steps; and ``data_share_drawn``."""
     cpu, arrays = torch.device("cpu"), Appended(size["history"], BATCH // 2)
     with Side("ours", size) as ours, Side("plain", {**size, "history": 512}) as plain:
         for side in (ours, plain):
-            side("warm", count=WARM)
+            warm_up(side, asked.device, BATCH)
         arrays.exchange()
         turns = [
             {
@@ -85,7 +88,35 @@ def measure(asked: argparse.Namespace, size: dict[str, Any]) -> list[Row]:
             }
         )
     rows[0].update(share_of_step=float(f"{cost / step:.3g}"), step_seconds=rounded(step))
-    return rows
+    return [*rows, drawn(asked, common, step)]
+
+
+def drawn(asked: argparse.Namespace, common: Row, step: float) -> Row:
+    """The row ``data_share_drawn``: the batches of a step drawn as training goes, as the recipe ``gaze-full`` does."""
+    device, catalog = torch.device(asked.device), synthreal.Catalog.of(["gaze"])
+    tree = {"schedule": {"batch": BATCH}, "runtime": {"device": asked.device, "threads": asked.threads}}
+    config = synthreal.configure(catalog, tree, recipe="gaze-full")
+    synthreal.settle(config.runtime)
+    simulated, real = (
+        synthreal.open_stream(config, catalog, role, device=device, run_dir=Path()) for role in ("simulated", "real")
+    )
+
+    def draw() -> None:
+        for position in range(3):
+            simulated.batch(position)
+        real.batch(0)
+
+    draw()
+    seconds = [spent(draw, device)["wall"] for _ in range(asked.repeats)]
+    return {
+        "name": "data_share_drawn",
+        **common,
+        "images_per_second": rounded(4 * BATCH / middle(seconds)),
+        "ratio_to_reference": None,
+        "share_of_limit": None,
+        "seconds": middle(seconds),
+        "share_of_step": float(f"{middle(seconds) / (step + middle(seconds)):.3g}"),
+    }
 
 
 def grown(asked: argparse.Namespace, size: dict[str, Any], count: int) -> list[Row]:
@@ -97,7 +128,7 @@ def grown(asked: argparse.Namespace, size: dict[str, Any], count: int) -> list[R
         file_mb = Path(pack["pack"]).stat().st_size / 1e6
         started = time.perf_counter()
         with Side("ours", {**size, **pack, "history": 512}) as ours:
-            data = ours("data", repeats=DRAWS)["wall"]
+            data, held = ours("data", repeats=DRAWS)["wall"], ours("held")
             opened = time.perf_counter() - started
             peak = ours("peak")
     common = {"batch": BATCH, "precision": "uint8", "threads": asked.threads, "images": count}
@@ -114,6 +145,7 @@ def grown(asked: argparse.Namespace, size: dict[str, Any], count: int) -> list[R
             **common,
             "images_per_second": rounded(4 * BATCH / data),
             "seconds": rounded(data),
+            "held": held,
             "start_and_draw_seconds": rounded(opened),
             "peak_memory_mb": round(peak),
         },

@@ -12,13 +12,29 @@ from typing import Any
 import torch
 
 Spent = dict[str, float]
+UNTIMED, TIMED = 0.1, 0.4  # seconds
 
 
-def spent(call: Callable[[], Any], device: torch.device) -> Spent:
-    """``{"wall": s, "cpu": s}``; the CPU seconds are those of all threads of this process."""
-    with timed(device) as seconds:
+def spent(call: Callable[[], Any], device: torch.device, *, once: bool = False) -> Spent:
+    """``{"wall": s, "cpu": s}`` of a call; the CPU seconds are those of all threads of this process.
+
+    A GPU is asked again and again for half a second, the first fifth untimed, and the mean is given: a single call of
+    a few milliseconds would measure an idle clock and a wait. ``once`` is for calls that cannot be repeated.
+    """
+    if device.type != "cuda" or once:
+        with timed(device) as seconds:
+            call()
+        return seconds
+    began, calls = time.perf_counter(), 0
+    while not calls or time.perf_counter() - began < UNTIMED:
         call()
-    return seconds
+        _wait(device)
+        calls += 1
+    repeats = max(1, round(calls * TIMED / (time.perf_counter() - began)))
+    with timed(device) as seconds:
+        for _ in range(repeats):
+            call()
+    return {clock: total / repeats for clock, total in seconds.items()}
 
 
 @contextmanager

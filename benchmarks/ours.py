@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from clock import Spent, peak_mb, spent, timed
+from clock import Spent, peak_mb, spent
 from torch.utils.flop_counter import FlopCounterMode
 
 import synthreal
 
 PRECISION = {"fp32": "float32", "bf16": "bfloat16"}
-WARM_PX = 96
+WARM_PX, COUNT_PX = 96, 32
 OFF = dict.fromkeys(("real_labelled", "validation", "test"), "none")
 
 
@@ -74,12 +74,17 @@ class Ours:
 
     def step(self) -> dict[str, Spent]:
         """K_g = 2 updates of R and one of D on fresh batches: the seconds of each part."""
-        with timed(self.device) as data:
-            simulated = [self.streams[0].batch(self.position + i).image for i in range(3)]
-            real = self.streams[1].batch(self.position // 3).image
+        batches: list[torch.Tensor] = []
+
+        def draw() -> None:
+            batches[:] = [self.streams[0].batch(self.position + i).image for i in range(3)]
+            batches.append(self.streams[1].batch(self.position // 3).image)
+            self.position += 3
             if self.patch is not None:
-                *simulated, real = self.cut([*simulated, real])
-        self.position += 3
+                batches[:] = self.cut(batches)
+
+        data = spent(draw, self.device)
+        *simulated, real = batches
         first, second = (
             spent(lambda x=x: synthreal.update_refiner(self.game, x, adversarial=True), self.device)
             for x in simulated[:2]
@@ -104,20 +109,20 @@ class Ours:
     def refine_pack(self, run: str, target: str) -> Spent:
         """The refiner from pack to pack, as ``synthreal refine`` does it."""
         refine = lambda: synthreal.refine_pack(run, self.size["pack"], target, device=self.size["device"])  # noqa: E731
-        return spent(refine, self.device)
+        return spent(refine, self.device, once=True)
 
     def gflop(self) -> dict[str, float]:
         """Work an image in GFLOP, counted from the layers that run forwards and backwards, multiply and add apart.
 
-        Counted on 96x96 px where images are larger (their sides are multiples of 32, as the strides want it).
+        Counted on 32x32 px where images are large: there their sides are multiples of 32, the product of the strides.
         """
         large = min(self.images(1).shape[-2:]) > WARM_PX
         small = {**self.size, "device": "cpu", "batch": 2, "history": 2}
-        config = configured({**small, "patch": WARM_PX} if large else small, self.catalog, compile=False)
+        config = configured({**small, "patch": COUNT_PX} if large else small, self.catalog, compile=False)
         game = synthreal.build_game(config, self.catalog, torch.device("cpu"))
         game.micro_batch = None
         whole = self.images(2).cpu()
-        x = whole[..., :WARM_PX, :WARM_PX] if large else whole
+        x = whole[..., :COUNT_PX, :COUNT_PX] if large else whole
         game.history.push(x, game.generator)
         scale = whole.numel() / x.numel() / len(x) / 1e9
         calls: dict[str, Callable[[], Any]] = {
@@ -151,6 +156,10 @@ class Ours:
             self.position += 3
 
         return _repeated(draw, repeats, self.device)
+
+    def held(self) -> str:
+        """How the images are held: ``Resident`` on the device, or ``OnDisk``."""
+        return type(self.streams[0].source).__name__
 
 
 def _repeated(call: Callable[[], Any], repeats: int, device: torch.device) -> Spent:

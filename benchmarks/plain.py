@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
-from clock import Spent, peak_mb, spent, timed
+from clock import Spent, peak_mb, spent
 from reference import Block, Reference, discriminator, hand_discriminator, refiner
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
@@ -61,8 +61,13 @@ class Plain:
 
     def step(self) -> dict[str, Spent]:
         """K_g = 2 updates of R and one of D on fresh batches: the seconds of each part."""
-        with timed(self.device) as data:
-            simulated, real = [next(self.loaders[0]) for _ in range(3)], next(self.loaders[1])
+        batches: list[Tensor] = []
+
+        def draw() -> None:
+            batches[:] = [next(loader) for loader in (*[self.loaders[0]] * 3, self.loaders[1])]
+
+        data = spent(draw, self.device)
+        *simulated, real = batches
         first, second = (spent(lambda x=x: self.game.update_refiner(x), self.device) for x in simulated[:2])
         last = spent(lambda: self.game.update_discriminator(simulated[2], real), self.device)
         mean = {key: (first[key] + second[key]) / 2 for key in first}
@@ -88,7 +93,7 @@ class Plain:
                     out[start : start + len(y)] = y.cpu().numpy()
 
         with torch.no_grad():
-            return spent(refine, self.device)
+            return spent(refine, self.device, once=True)
 
     def bare(self, repeats: int, count: int = 32) -> float:
         """Seconds of a bare ``nn.Sequential`` of R's layers over R's own, forwards and backwards: about 1."""

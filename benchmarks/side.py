@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -16,6 +17,7 @@ from typing import Any
 
 HERE = Path(__file__).resolve().parent
 WARM = 32  # images of the untimed first call
+PATIENCE = 30  # seconds
 
 
 class Side:
@@ -23,7 +25,9 @@ class Side:
 
     def __init__(self, module: str, size: dict[str, Any]) -> None:
         command = [sys.executable, str(HERE / "side.py"), module, json.dumps(size)]
-        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        tricks = {"OMP_WAIT_POLICY"} if module == "plain" else set()
+        env = {name: value for name, value in os.environ.items() if name not in tricks}
+        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=env)
 
     def __call__(self, question: str, **arguments: Any) -> Any:
         """Ask and wait for the answer."""
@@ -54,8 +58,20 @@ class Side:
         self._process.stdin.close()
         if kind is not None:
             self._process.kill()
-        self._process.wait()
+        try:
+            self._process.wait(PATIENCE)
+        except subprocess.TimeoutExpired:  # workers of a DataLoader that do not end
+            self._process.kill()
+            self._process.wait()
         self._process.stdout.close()
+
+
+def warm_up(side: Side, device: str, batch: int) -> None:
+    """Let a side do everything once: on a CPU with a micro-batch, on a GPU with a step of the size it compiles for."""
+    if device == "cpu":
+        side("warm", count=min(WARM, batch))
+    else:
+        side("step")
 
 
 def _serve(module: str, size: dict[str, Any]) -> None:

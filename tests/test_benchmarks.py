@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import json
 import sys
+import time
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -83,9 +84,11 @@ def test_bench_refine(run):
 
 
 def test_bench_stream(run):
-    share, history, *grown = run("bench_stream", COUNTS=(300,), BATCH=4, DRAWS=2)["rows"]
+    share, history, drawn, *grown = run("bench_stream", COUNTS=(300,), BATCH=4, DRAWS=2)["rows"]
     assert (share["name"], history["name"]) == ("data_share", "history")
     assert 0 < share["share_of_step"] < 1 and history["ratio_to_reference"] > 0
+    assert drawn["name"] == "data_share_drawn" and 0 < drawn["share_of_step"] < 1
+    assert {row.get("held") for row in grown} == {None, "Resident"}
     assert [(row["name"], row["images"]) for row in grown] == [("pack", 300), ("stream", 300)]
 
 
@@ -150,6 +153,24 @@ def test_the_limit_is_measured_or_unknown_and_nothing_exceeds_it(small, monkeypa
     assert record.share(work, {"fp32": None}, "fp32", "cpu") is None
 
 
+def test_a_gpu_is_asked_until_its_clock_is_up_and_the_mean_is_given(small, monkeypatch):
+    clock, calls = small("clock"), []
+    monkeypatch.setattr(torch.cuda, "synchronize", lambda device: None)
+    monkeypatch.setattr(clock, "UNTIMED", 0.02)
+    monkeypatch.setattr(clock, "TIMED", 0.06)
+
+    def call():
+        calls.append(time.perf_counter())
+        time.sleep(0.002)
+
+    seconds = clock.spent(call, torch.device("cuda"))
+    assert len(calls) > 15 and 0.002 <= seconds["wall"] < 0.01
+    for device, once in (("cuda", True), ("cpu", False)):
+        calls.clear()
+        clock.spent(call, torch.device(device), once=once)
+        assert len(calls) == 1
+
+
 def test_a_share_above_one_is_an_error_told_after_everything_is_written(small, tmp_path, monkeypatch):
     record, target = small("record"), tmp_path / "x.json"
     monkeypatch.setattr("sys.argv", ["bench_x.py"])
@@ -206,3 +227,17 @@ def test_the_suite_keeps_to_its_budget(small, monkeypatch, tmp_path):
         suite.main()
     assert ended.value.code == 0
     assert json.loads(target.read_text())["left_out"] == list(suite.NAMES)
+
+
+def test_the_suite_ends_what_runs_over_its_budget_with_all_its_children(small, monkeypatch, tmp_path):
+    suite, target = small("suite"), tmp_path / "all.json"
+    sleeper = "import subprocess; subprocess.run(['sleep', '60'])"
+    (tmp_path / "bench_sleep.py").write_text(sleeper)
+    monkeypatch.setattr(suite, "HERE", tmp_path)
+    monkeypatch.setattr(suite, "NAMES", ("sleep", "sleep"))
+    monkeypatch.setattr("sys.argv", ["suite.py", "--json", str(target), "--budget", "1.5"])
+    started = time.perf_counter()
+    with pytest.raises(SystemExit) as ended:
+        suite.main()
+    assert ended.value.code == 0 and time.perf_counter() - started < 20
+    assert json.loads(target.read_text())["left_out"] == ["sleep", "sleep"]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import platform
+from contextlib import AbstractContextManager, nullcontext
 
 import torch
 from torch import nn
@@ -72,6 +73,11 @@ def arrange(network: nn.Module, layout: str, *, compiled: bool = False) -> None:
     network.to(memory_format=order)  # type: ignore[call-overload]
     if compiled:
         network.compile(dynamic=False)
+
+
+def eagerly(network: nn.Module) -> AbstractContextManager[object]:
+    """A context in which a compiled network computes uncompiled: for a few images, not worth compiling for."""
+    return nullcontext() if network._compiled_call_impl is None else torch.compiler.set_stance("force_eager")
 
 
 def settle(runtime: RuntimeConfig) -> None:

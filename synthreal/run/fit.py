@@ -22,6 +22,7 @@ from synthreal.core.machine import (
     autocast_of,
     compiles,
     device_of,
+    eagerly,
     generator_of,
     micro_batch_of,
     precision_of,
@@ -240,7 +241,7 @@ def sheet(game: Game, simulated: Stream, real: Stream, path: Path, config: RunCo
     refiner = game.averaged()
     training = refiner.training
     refiner.eval()  # as refine and evaluate will use it
-    with game.precision():
+    with eagerly(refiner), game.precision():
         refined = refine(refiner, x, generator_of(0, x.device))
     refiner.train(training)
     rows = [("simulated", x), ("refined", refined), ("real", real.batch(0).image[:SHEET])]

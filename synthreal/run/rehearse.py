@@ -16,7 +16,7 @@ from torch import Tensor
 
 from synthreal.config import RunConfig
 from synthreal.core.game import Game
-from synthreal.core.machine import generator_of
+from synthreal.core.machine import eagerly, generator_of
 from synthreal.core.refiner import refine
 from synthreal.errors import UserError
 from synthreal.hooks.catalog import Catalog, typed
@@ -40,7 +40,8 @@ def rehearse(game: Game, config: RunConfig, catalog: Catalog, batch: Batch) -> N
     pair = Batch(batch.image[:2], {name: values[:2] for name, values in batch.labels.items()})
     device = pair.image.device
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        _networks(game, config, pair.image)
+        with eagerly(game.refiner):
+            _networks(game, config, pair.image)
         component = config.evaluation.evaluator
         if component is not None:
             spec = catalog.evaluator(component.name)

@@ -356,7 +356,9 @@ def test_a_step_on_means_is_the_paper_s_step_on_sums(
 
 
 @pytest.mark.gpu
-def test_updates_never_wait_for_the_device(make_game, images, device):
+@pytest.mark.filterwarnings("ignore")  # the compiler's own
+@pytest.mark.parametrize("compiled", [False, True])
+def test_updates_never_wait_for_the_device(make_game, images, device, compiled):
     if device.type != "cuda":
         pytest.skip("needs a GPU")
     features = [(psi.to(device), 1.0) for psi in (nn.Identity(), Gradients(), ChannelMean(), Blur(1.5), Laplacian(3))]
@@ -364,8 +366,10 @@ def test_updates_never_wait_for_the_device(make_game, images, device):
         noise=1, ema=0.9, features=features, optimizer=torch.optim.Adam, autocast=torch.bfloat16, history=16
     )
     game.history = History(16, (1, 8, 11), device=device)
+    for network in (game.refiner, game.discriminator):
+        arrange(network, "channels_last", compiled=compiled)
     batches = [(images(8), images(8)) for _ in range(6)]
-    for x, y in batches[:2]:  # the first steps load kernels and make the optimizers' state
+    for x, y in batches[:2] * 2:  # the first steps load or compile kernels and make the optimizers' state
         update_refiner(game, x, adversarial=True)
         update_discriminator(game, x, y)
     torch.cuda.set_sync_debug_mode("error")

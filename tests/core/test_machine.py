@@ -14,12 +14,14 @@ from synthreal.core.machine import (
     autocast_of,
     compiles,
     device_of,
+    eagerly,
     generator_of,
     keep_freed_memory,
     micro_batch_of,
     precision_of,
     settle,
 )
+from synthreal.core.refiner import Refiner
 from synthreal.errors import UserError
 
 
@@ -116,6 +118,20 @@ def test_a_layout_holds_for_weights_and_maps(layout):
     last = layout == "channels_last"
     assert network[1].weight.is_contiguous(memory_format=torch.channels_last) is last
     assert network(torch.rand(2, 1, 9, 9)).is_contiguous() is not last
+
+
+@pytest.mark.filterwarnings("ignore")  # the compiler's own
+def test_a_compiled_network_computes_uncompiled_where_asked():
+    compiled = []
+    network = Refiner(width=4, blocks=1)
+    with eagerly(network):
+        expected = network(torch.ones(1, 1, 5, 5))
+    network.compile(backend=lambda graph, inputs: compiled.append(inputs) or graph.forward)
+    with eagerly(network):
+        assert torch.equal(network(torch.ones(1, 1, 5, 5)), expected)
+    assert not compiled
+    assert torch.equal(network(torch.ones(1, 1, 5, 5)), expected)
+    assert compiled
 
 
 def test_a_process_is_settled_as_told(monkeypatch):
