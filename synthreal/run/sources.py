@@ -37,10 +37,15 @@ def open_role(config: RunConfig, catalog: Catalog, role: Role, *, device: torch.
     )
 
 
-def open_stream(config: RunConfig, catalog: Catalog, role: Role, *, device: torch.device, run_dir: Path) -> Stream:
-    """Endless mini-batches of ``schedule.batch`` images of a role, in the order ``runtime.seed`` gives; close it."""
+def open_stream(
+    config: RunConfig, catalog: Catalog, role: Role, *, device: torch.device, run_dir: str | Path
+) -> Stream:
+    """Endless mini-batches of ``schedule.batch`` images of a role, in the order ``runtime.seed`` gives.
+
+    Close it, or use it as a context manager: a pack too large for the device is read by a thread.
+    """
     return Stream(
-        open_role(config, catalog, role, device=device, run_dir=run_dir),
+        open_role(config, catalog, role, device=device, run_dir=Path(run_dir)),
         batch_size=config.schedule.batch,
         seed=derive_seed(config.runtime.seed, role),
         device=device,

@@ -155,3 +155,16 @@ def test_a_refiner_travels_as_two_files(toy_run, tmp_path):
     synthreal.refine_pack(folder, path, tmp_path / "a.h5")
     synthreal.refine_pack(toy_run, path, tmp_path / "b.h5")
     assert Pack(tmp_path / "a.h5").sha256() == Pack(tmp_path / "b.h5").sha256()
+
+
+@pytest.mark.parametrize(("compile", "expected"), [("true", 1), ("false", 0)])
+def test_the_run_says_how_the_process_is_set_up(toy_run, tmp_path, monkeypatch, compile, expected):
+    run = shutil.copytree(toy_run, tmp_path / "run")
+    config = (run / "config.toml").read_text().replace('compile = "auto"', f"compile = {compile}")
+    (run / "config.toml").write_text(config.replace("autotune = true", "autotune = false"))
+    compiled = []
+    monkeypatch.setattr(torch.backends.cudnn, "benchmark", True)
+    monkeypatch.setattr(torch.nn.Module, "compile", lambda network, dynamic: compiled.append(dynamic))
+    refine_pack(run, write(tmp_path / "in.h5", n=3), tmp_path / "out.h5")
+    assert compiled == [False] * expected
+    assert torch.backends.cudnn.benchmark is False
