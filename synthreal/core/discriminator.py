@@ -46,7 +46,7 @@ def _trunk(channels: int, layers: Sequence[Layer]) -> tuple[nn.Sequential, int]:
         else:
             modules += [
                 nn.Conv2d(channels, layer.maps, layer.kernel, layer.stride, padding=layer.kernel // 2),
-                nn.ReLU(),
+                nn.ReLU(inplace=True),
             ]
             channels = layer.maps
     return nn.Sequential(*modules), channels

@@ -1,7 +1,7 @@
 """The machine a run finds itself on: its device, and what makes that device compute fastest.
 
 Measured on the CPU with the paper's gaze refiner (``benchmarks/README.md``): bfloat16 twice as fast as float32 where
-AVX512-BF16 is, micro-batches of 65,536 px as fast as any and in a fraction of the memory, no gain from torch.compile.
+AVX512-BF16 is, micro-batches of 131,072 px as fast as any and in a fraction of the memory, no gain from torch.compile.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from torch import nn
 from synthreal.config import RuntimeConfig
 from synthreal.errors import UserError
 
-MICRO_PX = 1 << 16
+MICRO_PX = 1 << 17
 COMPILE_STEPS = 2000
 
 
@@ -50,8 +50,7 @@ def precision_of(name: str, device: torch.device) -> str:
 def micro_batch_of(setting: int | str | None, device: torch.device, height: int, width: int) -> int | None:
     """Images of ``height`` x ``width`` px that pass through the networks at once; None for whole mini-batches.
 
-    "auto" is as many as hold 65,536 px on the CPU, where larger ones cost memory (6 times as much at batch 256 of the
-    gaze refiner) and gain nothing, and whole mini-batches on a GPU.
+    "auto" is as many as hold 131,072 px on the CPU, where larger ones cost memory and gain nothing, and whole mini-batches on a GPU.
     """
     if setting != "auto":
         return None if setting is None else int(setting)

@@ -30,7 +30,8 @@ class ResidualBlock(nn.Module):
 
     def forward(self, maps: Tensor) -> Tensor:
         """``(B, width, H, W) -> (B, width, H, W)``."""
-        return torch.relu(maps + self.second(torch.relu(self.first(maps))))
+        inside = torch.relu_(self.first(maps))  # in place: no convolution needs its own result again
+        return self.second(inside).add_(maps).relu_()
 
 
 class Refiner(nn.Module):
@@ -81,7 +82,7 @@ class Refiner(nn.Module):
         maps = 2 * image - 1
         if noise is not None:
             maps = torch.cat([maps, noise.to(maps.dtype)], dim=1)
-        maps = self.blocks(torch.relu(self.stem(maps)))
+        maps = self.blocks(torch.relu_(self.stem(maps)))
         refined = (torch.tanh(self.head(maps).to(image.dtype)) + 1) / 2
         for value in self.kept:
             refined = torch.where((image == value).all(dim=1, keepdim=True), image, refined)

@@ -92,9 +92,9 @@ def test_freed_memory_is_kept_where_there_is_glibc(monkeypatch):
 def test_micro_batches_suit_the_images_on_a_cpu_and_are_whole_on_a_gpu():
     cpu, gpu = torch.device("cpu"), torch.device("cuda")
     assert [micro_batch_of("auto", cpu, *size) for size in ((35, 55), (64, 64), (224, 224), (999, 999))] == [
-        34,
-        16,
-        1,
+        68,
+        32,
+        2,
         1,
     ]
     assert micro_batch_of("auto", gpu, 35, 55) is None

@@ -92,4 +92,4 @@ def test_parts_are_nearly_equal_and_cover_every_row_once():
             rows = [range(count)[part] for part in micro_batches(count, size)]
             assert [row for part in rows for row in part] == list(range(count))
             assert max(map(len, rows)) <= (count if size is None else size) and (count == 0 or min(map(len, rows)) > 0)
-    assert [part.stop - part.start for part in micro_batches(512, 34)] == [32] * 16
+    assert [part.stop - part.start for part in micro_batches(512, 68)] == [64] * 8
