@@ -50,7 +50,8 @@ def precision_of(name: str, device: torch.device) -> str:
 def micro_batch_of(setting: int | str | None, device: torch.device, height: int, width: int) -> int | None:
     """Images of ``height`` x ``width`` px that pass through the networks at once; None for whole mini-batches.
 
-    "auto" is as many as hold 131,072 px on the CPU, where larger ones cost memory and gain nothing, and whole mini-batches on a GPU.
+    "auto" is as many as hold 131,072 px on the CPU, where larger ones cost memory and gain nothing, and whole
+    mini-batches on a GPU.
     """
     if setting != "auto":
         return None if setting is None else int(setting)

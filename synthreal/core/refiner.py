@@ -31,7 +31,8 @@ class ResidualBlock(nn.Module):
     def forward(self, maps: Tensor) -> Tensor:
         """``(B, width, H, W) -> (B, width, H, W)``."""
         inside = torch.relu_(self.first(maps))  # in place: no convolution needs its own result again
-        return self.second(inside).add_(maps).relu_()
+        out: Tensor = self.second(inside)
+        return out.add_(maps).relu_()
 
 
 class Refiner(nn.Module):
