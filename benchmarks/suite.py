@@ -83,7 +83,7 @@ def main() -> None:
                 result["left_out"].append(name)
             elif code != 0:
                 result["failed"][name] = said[-TAIL:]
-            else:
+            if written.is_file():  # also of one that says that something was measured wrongly
                 result["benchmarks"][name] = json.loads(written.read_text(encoding="utf-8"))
             _write(asked.json, result)  # what is done is kept, whatever becomes of the rest
     _write(asked.json, result)

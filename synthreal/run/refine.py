@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from synthreal.core.machine import compiles, settle
+from synthreal.core.machine import arrange, compiles, settle
 from synthreal.data.encoding import from_unit, stored_array, stored_tensor, to_unit
 from synthreal.data.ondisk import refuse_bad
 from synthreal.data.pack import Pack
@@ -77,8 +77,8 @@ def refine_pack(
                 f"{source}: holds images {pack.image}, the refiner of {run} takes {transform.channels} channels; "
                 "use a pack of its domain"
             )
-        if compiles(config.runtime.compile, next(transform.parameters()).device, len(pack) // BLOCK):
-            transform.refiner.compile(dynamic=False)
+        compiled = compiles(config.runtime.compile, next(transform.parameters()).device, len(pack) // BLOCK)
+        arrange(transform.refiner, config.runtime.layout, compiled=compiled)
         options = {"refined_from": str(source), "refiner": str(run), "recipe": config.recipe, "seed": seed}
         with PackWriter(
             target, image=pack.image, labels=pack.labels, role=pack.role, name=f"{pack.name} refined", options=options
