@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from clock import Spent, peak_mb, spent
+from clock import Spent, spent
+from player import WARM_PX, Player
 from torch.utils.flop_counter import FlopCounterMode
 
 import synthreal
 
 PRECISION = {"fp32": "float32", "bf16": "bfloat16"}
-WARM_PX, COUNT_PX = 96, 32
+COUNT_PX = 32
 OFF = dict.fromkeys(("real_labelled", "validation", "test"), "none")
 
 
@@ -33,14 +34,14 @@ def configured(size: dict[str, Any], catalog: synthreal.Catalog, **changed: Any)
     return synthreal.configure(catalog, tree, recipe=size["recipe"])
 
 
-class Ours:
-    """Both streams, the game with a full history, and the refiner as a transform."""
+class Ours(Player):
+    """Both streams, the game and the refiner as a transform."""
 
     def __init__(self, size: dict[str, Any]) -> None:
+        super().__init__(size)
         catalog = synthreal.Catalog.of([size["plugin"]])
         config = configured(size, catalog)
         synthreal.settle(config.runtime)
-        self.size, self.device = size, torch.device(size["device"])
         self.game = synthreal.build_game(config, catalog, self.device)
         self.streams = [
             synthreal.open_stream(config, catalog, role, device=self.device, run_dir=Path(size["folder"]))
@@ -51,7 +52,7 @@ class Ours:
         )
         if self.device.type == "cuda":
             self.transform.refiner.compile(dynamic=False)
-        self.patch, self.position, self.catalog = size.get("patch"), 0, catalog
+        self.position, self.catalog = 0, catalog
         self.fill()
 
     def fill(self) -> None:
@@ -65,46 +66,27 @@ class Ours:
         batch: torch.Tensor = self.streams[0].batch(0).image.repeat(-(-count // self.size["batch"]), 1, 1, 1)[:count]
         return batch if self.patch is None else batch[..., : self.patch, : self.patch]
 
-    def warm(self, count: int) -> None:
-        """Do everything once, on a micro-batch; of large images on a corner, which the history cannot take."""
-        x = self.images(count)
-        synthreal.update_refiner(self.game, x[..., :WARM_PX, :WARM_PX], adversarial=True)
-        if max(x.shape[-2:]) <= WARM_PX:
-            synthreal.update_discriminator(self.game, x, x)
+    def draw(self) -> list[torch.Tensor]:
+        """The next batches of a step; of patches the upper left ones, at the cost of random ones."""
+        images = [self.streams[0].batch(self.position + i).image for i in range(3)]
+        images.append(self.streams[1].batch(self.position // 3).image)
+        self.position += 3
+        if self.patch is None:
+            return images
+        return [image[..., : self.patch, : self.patch].contiguous() for image in images]
 
-    def step(self) -> dict[str, Spent]:
-        """K_g = 2 updates of R and one of D on fresh batches: the seconds of each part."""
-        batches: list[torch.Tensor] = []
+    def update_refiner(self, x: torch.Tensor) -> None:
+        """One step of R."""
+        synthreal.update_refiner(self.game, x, adversarial=True)
 
-        def draw() -> None:
-            batches[:] = [self.streams[0].batch(self.position + i).image for i in range(3)]
-            batches.append(self.streams[1].batch(self.position // 3).image)
-            self.position += 3
-            if self.patch is not None:
-                batches[:] = self.cut(batches)
+    def update_discriminator(self, x: torch.Tensor, y: torch.Tensor) -> None:
+        """One step of D."""
+        synthreal.update_discriminator(self.game, x, y)
 
-        data = spent(draw, self.device)
-        *simulated, real = batches
-        first, second = (
-            spent(lambda x=x: synthreal.update_refiner(self.game, x, adversarial=True), self.device)
-            for x in simulated[:2]
-        )
-        last = spent(lambda: synthreal.update_discriminator(self.game, simulated[2], real), self.device)
-        return {"data": data, "refiner_update": _mean(first, second), "discriminator_update": last}
-
-    def cut(self, batches: list[torch.Tensor]) -> list[torch.Tensor]:
-        """The upper left patches: the cost of random ones, without their randomness."""
-        return [batch[..., : self.patch, : self.patch].contiguous() for batch in batches]
-
-    def update(self, count: int) -> Spent:
-        """One update of R alone, on ``count`` images."""
-        x = self.images(count)
-        return spent(lambda: synthreal.update_refiner(self.game, x, adversarial=True), self.device)
-
-    def refine(self, count: int | None = None) -> Spent:
-        """The refiner on a batch."""
-        x = self.images(count or self.size["batch"])
-        return spent(lambda: self.transform(x), self.device)
+    def refined(self, x: torch.Tensor) -> torch.Tensor:
+        """R(x) as the transform gives it."""
+        refined: torch.Tensor = self.transform(x)
+        return refined
 
     def refine_pack(self, run: str, target: str) -> Spent:
         """The refiner from pack to pack, as ``synthreal refine`` does it."""
@@ -132,10 +114,6 @@ class Ours:
         }
         return {name: scale * _flop(call) for name, call in calls.items()}
 
-    def peak(self) -> float:
-        """Largest memory so far, MB."""
-        return peak_mb(self.device)
-
     def history(self, repeats: int) -> Spent:
         """Pushing half a batch and drawing half a batch, one after the other: the mean of some."""
         fresh, game = self.images(self.size["batch"] // 2), self.game
@@ -144,38 +122,17 @@ class Ours:
             game.history.draw(len(fresh), game.generator)
             game.history.push(fresh, game.generator)
 
-        return _repeated(exchange, repeats, self.device)
-
-    def data(self, repeats: int) -> Spent:
-        """The batches of one step, three simulated and one real: the mean of some."""
-
-        def draw() -> None:
-            for position in range(3):
-                self.streams[0].batch(self.position + position)
-            self.streams[1].batch(self.position // 3)
-            self.position += 3
-
-        return _repeated(draw, repeats, self.device)
+        return self.repeated(exchange, repeats)
 
     def held(self) -> str:
         """How the images are held: ``Resident`` on the device, or ``OnDisk``."""
         return type(self.streams[0].source).__name__
 
 
-def _repeated(call: Callable[[], Any], repeats: int, device: torch.device) -> Spent:
-    call()
-    total = spent(lambda: [call() for _ in range(repeats)], device)
-    return {clock: seconds / repeats for clock, seconds in total.items()}
-
-
 def _flop(call: Callable[[], Any]) -> int:
     with FlopCounterMode(display=False) as counter:
         call()
     return int(counter.get_total_flops())
-
-
-def _mean(one: Spent, other: Spent) -> Spent:
-    return {key: (one[key] + other[key]) / 2 for key in one}
 
 
 player = Ours

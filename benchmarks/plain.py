@@ -6,27 +6,25 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
-from clock import Spent, peak_mb, spent
+from clock import Spent, spent
+from player import Player
 from reference import Block, Reference, discriminator, hand_discriminator, refiner
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
-WARM_PX = 96
 
-
-class Plain:
-    """Both players, a full history and two loaders."""
+class Plain(Player):
+    """The reference, and two loaders."""
 
     def __init__(self, size: dict[str, Any]) -> None:
+        super().__init__(size)
         torch.set_num_threads(size["threads"])
-        self.size, self.device = size, torch.device(size["device"])
         hands = size["plugin"] == "hands"
         painter = refiner(7, 10) if hands else refiner()
         judge = hand_discriminator() if hands else discriminator()
         rate = 0.0002 * 7 * 7 if hands else 0.001 * 9 * 14
         self.game = Reference(painter.to(self.device), judge.to(self.device), buffer=size["history"], rate=rate)
-        patch = size.get("patch")
-        self.shape = (1, patch or size["height"], patch or size["width"])
+        self.shape = (1, self.patch or size["height"], self.patch or size["width"])
         self.game.past = [torch.rand(self.shape) for _ in range(size["history"])]
         self.loaders = [self._loader(), self._loader()]
 
@@ -50,34 +48,22 @@ class Plain:
         """Images ``(count, 1, H, W)``."""
         return torch.rand(count, *self.shape, device=self.device)
 
-    def warm(self, count: int) -> None:
-        """Do everything once, on a few images; of large ones on a corner, which the history cannot take."""
-        x = self.images(count)
-        self.game.update_refiner(x[..., :WARM_PX, :WARM_PX])
-        if max(x.shape[-2:]) <= WARM_PX:
-            self.game.update_discriminator(x, x)
-        for loader in self.loaders:
-            next(loader)
+    def draw(self) -> list[Tensor]:
+        """The next batches of a step."""
+        return [next(loader) for loader in (*[self.loaders[0]] * 3, self.loaders[1])]
 
-    def step(self) -> dict[str, Spent]:
-        """K_g = 2 updates of R and one of D on fresh batches: the seconds of each part."""
-        batches: list[Tensor] = []
+    def update_refiner(self, x: Tensor) -> None:
+        """One step of R."""
+        self.game.update_refiner(x)
 
-        def draw() -> None:
-            batches[:] = [next(loader) for loader in (*[self.loaders[0]] * 3, self.loaders[1])]
+    def update_discriminator(self, x: Tensor, y: Tensor) -> None:
+        """One step of D."""
+        self.game.update_discriminator(x, y)
 
-        data = spent(draw, self.device)
-        *simulated, real = batches
-        first, second = (spent(lambda x=x: self.game.update_refiner(x), self.device) for x in simulated[:2])
-        last = spent(lambda: self.game.update_discriminator(simulated[2], real), self.device)
-        mean = {key: (first[key] + second[key]) / 2 for key in first}
-        return {"data": data, "refiner_update": mean, "discriminator_update": last}
-
-    def refine(self, count: int | None = None) -> Spent:
-        """The refiner on a batch."""
-        x = self.images(count or self.size["batch"])
-        with torch.no_grad():
-            return spent(lambda: self.game.refine(x), self.device)
+    @torch.no_grad()
+    def refined(self, x: Tensor) -> Tensor:
+        """R(x), the whole batch at once."""
+        return self.game.refine(x)
 
     def refine_pack(self, run: str, target: str) -> Spent:
         """The refiner from one HDF5 file to another in batches; ``run`` is the other side's."""
@@ -107,20 +93,6 @@ class Plain:
         found = [[spent(call, self.device)["wall"] for call in calls] for _ in range(repeats + 1)][1:]
         ratios = sorted(bare_seconds / seconds for bare_seconds, seconds in found)
         return ratios[len(ratios) // 2]
-
-    def peak(self) -> float:
-        """Largest memory so far, MB."""
-        return peak_mb(self.device)
-
-    def data(self, repeats: int) -> Spent:
-        """The batches of one step, three simulated and one real: the mean of some."""
-
-        def draw() -> None:
-            for _ in range(repeats):
-                for loader in (*[self.loaders[0]] * 3, self.loaders[1]):
-                    next(loader)
-
-        return {clock: seconds / repeats for clock, seconds in spent(draw, self.device).items()}
 
 
 def _flat(module: nn.Module) -> list[nn.Module]:

@@ -1,0 +1,92 @@
+"""What either side of a comparison is asked, in terms of what each does in its own way."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from clock import Spent, peak_mb, spent
+from torch import Tensor
+
+WARM_PX = 96
+
+
+class Player(ABC):
+    """A game with a full history, and the batches it is played on. Its methods answer with seconds.
+
+    Args:
+        size: what to play: ``plugin``, ``batch``, ``device``, ``patch`` and whatever a side needs besides.
+    """
+
+    def __init__(self, size: dict[str, Any]) -> None:
+        self.size, self.device, self.patch = size, torch.device(size["device"]), size.get("patch")
+
+    @abstractmethod
+    def images(self, count: int) -> Tensor:
+        """Images ``(count, 1, H, W)``, of the size the game is played on."""
+
+    @abstractmethod
+    def draw(self) -> list[Tensor]:
+        """The next batches of a step: three simulated and one real."""
+
+    @abstractmethod
+    def update_refiner(self, x: Tensor) -> Any:
+        """One step of R."""
+
+    @abstractmethod
+    def update_discriminator(self, x: Tensor, y: Tensor) -> Any:
+        """One step of D."""
+
+    @abstractmethod
+    def refined(self, x: Tensor) -> Tensor:
+        """R(x) without gradients."""
+
+    def warm(self, count: int) -> None:
+        """Do everything once, on a few images; of large ones on a corner, which the history cannot take."""
+        x = self.images(count)
+        self.update_refiner(x[..., :WARM_PX, :WARM_PX])
+        if max(x.shape[-2:]) <= WARM_PX:
+            self.update_discriminator(x, x)
+        self.draw()
+
+    def step(self) -> dict[str, Spent]:
+        """K_g = 2 updates of R and one of D on fresh batches: the seconds of each part."""
+        batches: list[list[Tensor]] = []
+        data = self.spent(lambda: batches.append(self.draw()))
+        *simulated, real = batches[-1]
+        first, second = (self.spent(lambda x=x: self.update_refiner(x)) for x in simulated[:2])
+        return {
+            "data": data,
+            "refiner_update": {clock: (first[clock] + second[clock]) / 2 for clock in first},
+            "discriminator_update": self.spent(lambda: self.update_discriminator(simulated[2], real)),
+        }
+
+    def update(self, count: int) -> Spent:
+        """One update of R alone, on ``count`` images."""
+        x = self.images(count)
+        return self.spent(lambda: self.update_refiner(x))
+
+    def refine(self, count: int | None = None) -> Spent:
+        """The refiner on a batch."""
+        x = self.images(count or self.size["batch"])
+        return self.spent(lambda: self.refined(x))
+
+    def data(self, repeats: int) -> Spent:
+        """The batches of one step, three simulated and one real: the mean of some."""
+        return self.repeated(self.draw, repeats)
+
+    def peak(self) -> float:
+        """Largest memory so far, MB."""
+        return peak_mb(self.device)
+
+    def spent(self, call: Callable[[], Any]) -> Spent:
+        """The seconds of a call."""
+        return spent(call, self.device)
+
+    def repeated(self, call: Callable[[], Any], repeats: int) -> Spent:
+        """The mean seconds of some calls, after one that does not count."""
+        call()
+        total = self.spent(lambda: [call() for _ in range(repeats)])
+        return {clock: seconds / repeats for clock, seconds in total.items()}
