@@ -48,6 +48,7 @@ GPU_SITE := .gpu
 GPU_PY   := env PYTHONPATH=$(CURDIR)/$(GPU_SITE):$(CURDIR):$(CURDIR)/plugins/gaze:$(CURDIR)/plugins/hands $(PYTHON)
 
 gpu-site:
+	$(if $(WHEELS),$(if $(wildcard $(WHEELS)/*.whl),,$(error $(WHEELS) holds no wheels; make wheels WHEELS=$(WHEELS))))
 	rm -rf $(GPU_SITE) && mkdir $(GPU_SITE)
 	for wheel in $(wildcard $(WHEELS)/*.whl); do $(PYTHON) -m zipfile -e $$wheel $(GPU_SITE) || exit 1; done
 
@@ -69,6 +70,7 @@ TARGET := --only-binary=:all: --implementation cp --python-version 3.12 --platfo
 	--platform manylinux_2_28_x86_64
 
 wheels:
+	$(if $(WHEELS),,$(error name a folder for them, make wheels WHEELS=DIR))
 	$(PYTHON) -m pip download -q $(TARGET) -d $(WHEELS) pydantic tomli-w
 	$(PYTHON) -m pip download -q $(TARGET) -d $(WHEELS) --no-deps kornia kornia_rs
 

@@ -18,24 +18,51 @@ import torch
 from clock import Spent
 from limit import Limit
 
+from synthreal import UserError
+from synthreal.core.machine import device_of
+
 Row = dict[str, Any]
 BATCHES = (32, 128, 512)
 
 
-def arguments(doc: str | None) -> argparse.Namespace:
-    """``--json FILE --quick --device --threads --repeats``; ``auto`` is a GPU where there is one."""
+def arguments(doc: str | None, given: list[str] | None = None) -> argparse.Namespace:
+    """``--json FILE --quick --device --threads --repeats``; ``auto`` is a GPU where there is one.
+
+    Raises:
+        SystemExit: with code 2 and one line, for what cannot be measured or written.
+    """
     parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--json", type=Path, help="write the result here")
+    parser.add_argument("--json", type=target, help="write the result here")
     parser.add_argument("--quick", action="store_true", help="batch 512 alone, one repeat; on a GPU bfloat16 alone")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
-    parser.add_argument("--threads", type=int, default=1, help="CPU threads of every process")
-    parser.add_argument("--repeats", type=int, help="interleaved repeats, of which the median is given (5; in haste 1)")
-    asked = parser.parse_args()
-    if asked.device == "auto":
-        asked.device = "cuda" if torch.cuda.is_available() else "cpu"
+    parser.add_argument("--threads", type=_positive, default=1, help="CPU threads of every process")
+    parser.add_argument("--repeats", type=_positive, help="interleaved repeats; the median is given (5; in haste 1)")
+    asked = parser.parse_args(given)
+    try:
+        asked.device = str(device_of(asked.device))
+    except UserError as error:
+        parser.error(str(error))
     if asked.repeats is None:
         asked.repeats = 1 if asked.quick else 5
     return asked
+
+
+def target(text: str) -> Path:
+    """A file to write, in a folder that is made when it is missing: found out before anything is measured."""
+    path = Path(text)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise argparse.ArgumentTypeError(f"{text}: cannot be written ({error})") from None
+    if path.is_dir() or not os.access(path.parent, os.W_OK):
+        raise argparse.ArgumentTypeError(f"{text}: cannot be written; name a file in a folder of yours")
+    return path
+
+
+def _positive(text: str) -> int:
+    if not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of at least 1")
+    return int(text)
 
 
 def batches(asked: argparse.Namespace) -> tuple[int, ...]:
@@ -155,7 +182,6 @@ def finish(asked: argparse.Namespace, limit: Limit, rows: list[Row], **more: Any
     text = json.dumps(result, indent=2)
     print(text)
     if asked.json is not None:
-        asked.json.parent.mkdir(parents=True, exist_ok=True)
         asked.json.write_text(text + "\n", encoding="utf-8")
     above = [row["name"] for row in rows if (row.get("share_of_limit") or 0) > 1]
     if above:

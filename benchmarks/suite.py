@@ -20,6 +20,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from record import arguments, target
+
 HERE = Path(__file__).resolve().parent
 NAMES = ("step", "refine", "stream", "hands", "render", "profile", "start", "size")
 TAIL, TESTS = 3000, 120  # characters, seconds
@@ -57,10 +59,11 @@ def _run(command: list[str], seconds: float | None, env: dict[str, str] | None =
 def main() -> None:
     """Run them all and write one file."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--json", type=Path, required=True)
+    parser.add_argument("--json", type=target, required=True)
     parser.add_argument("--tests", action="store_true")
     parser.add_argument("--budget", type=float)
     asked, handed_on = parser.parse_known_args()
+    arguments(__doc__, handed_on)  # ends here if no benchmark would take them
     began = time.perf_counter()
     result: dict[str, Any] = {"benchmarks": {}, "seconds": {}, "failed": {}, "left_out": []}
 
@@ -93,7 +96,6 @@ def main() -> None:
 
 
 def _write(path: Path, result: dict[str, Any]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
 
 

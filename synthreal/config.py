@@ -245,7 +245,7 @@ class RunConfig(_Frozen):
         try:
             return cls.model_validate(tree)
         except ValidationError as error:
-            raise UserError(f"{source}: {explain(error, cls, tree)}") from None
+            raise UserError(f"{source}: {explain(error, cls)}") from None
 
     def changed(self, *differences: Mapping[str, Any], source: str = "config") -> RunConfig:
         """This configuration with nested differences laid over it, later ones winning.

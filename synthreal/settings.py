@@ -7,17 +7,20 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import re
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
 
 from synthreal.errors import UserError
 
 NONE = "none"
-TAGS = ("adam", "sgd")  # of the one union of the tree; pydantic puts them into its paths
+TAGS = ("adam", "sgd")  # of the one union of tables; pydantic puts them into its paths
+BRANCH = re.compile(r"literal\[.*\]|constrained-\w+|bool|int|float|str")  # so it does with a union of plain values
 UNKNOWN = ("extra_forbidden", "unexpected_keyword_argument")
 
 
@@ -70,15 +73,18 @@ def overlay(base: Any, difference: Any) -> Any:
     return merged
 
 
-def explain(error: ValidationError, model: type[BaseModel], tree: Any, prefix: str = "") -> str:
+def explain(error: ValidationError, model: type[BaseModel], prefix: str = "") -> str:
     """The first problem of a pydantic error as one phrase: dotted path, what is wrong, what was meant.
 
-    A misspelt key comes before the required key it was meant to be; an owner made wrong by its part is not counted.
+    A misspelt key comes before the required key it was meant to be; an owner made wrong by its part is not counted;
+    what is wrong with each kind of value a setting may have is one problem.
     """
     first, *rest = sorted(error.errors(include_url=False), key=lambda found: found["type"] not in UNKNOWN)
-    others = [found for found in rest if found["loc"] != first["loc"][: len(found["loc"])]]
+    place = _place(first)
+    same = [found["msg"].removeprefix("Input should be ") for found in rest if _place(found) == place != found["loc"]]
+    others = {_place(found) for found in rest if _place(found) != place[: len(_place(found))]}
     more = f" (and {len(others)} more)" if others else ""
-    path = [str(part) for part in first["loc"] if part not in TAGS]
+    path = [str(part) for part in place if part not in TAGS]
     dotted = ".".join(([prefix] if prefix else []) + path) or "configuration"
     if first["type"] in UNKNOWN:
         known = _fields(model, first["loc"][:-1])
@@ -92,7 +98,15 @@ def explain(error: ValidationError, model: type[BaseModel], tree: Any, prefix: s
         return f"{dotted}: no such setting; {meant}{more}"
     if first["type"] == "missing":
         return f"{dotted}: missing; set it{more}"
-    return f"{dotted}: {first['msg'].removeprefix('Value error, ')}, got {first['input']!r}{more}"
+    wrong = " or ".join([first["msg"].removeprefix("Value error, "), *same])
+    return f"{dotted}: {wrong}, got {first['input']!r}{more}"
+
+
+def _place(found: ErrorDetails) -> tuple[int | str, ...]:
+    """Where an error is, without the branch of a union of plain values."""
+    loc = found["loc"]
+    branch = loc and found["type"] not in UNKNOWN and isinstance(loc[-1], str) and BRANCH.fullmatch(loc[-1])
+    return loc[:-1] if branch else loc
 
 
 def _fields(model: Any, path: Sequence[str | int]) -> list[str]:

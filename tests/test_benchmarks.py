@@ -208,6 +208,26 @@ def test_a_gpu_in_haste_is_measured_in_bfloat16_alone(small, quick, expected):
     assert len(small("record").precisions(asked)) == expected
 
 
+@pytest.mark.parametrize(
+    ("flags", "says"),
+    [
+        (["--device", "foo"], "device 'foo' is none; use auto, cpu, cuda or cuda:N"),
+        (["--device", "cuda:9"], "is not here"),
+        (["--threads", "0"], "argument --threads: '0' is not a number of at least 1"),
+        (["--repeats", "few"], "argument --repeats: 'few' is not a number of at least 1"),
+        (["--json", "."], "argument --json: .: cannot be written; name a file"),
+        (["--json", __file__ + "/x.json"], "cannot be written (["),
+    ],
+)
+@pytest.mark.parametrize("name", ["bench_step", "suite"])
+def test_what_cannot_be_measured_or_written_is_one_line(small, monkeypatch, capsys, tmp_path, name, flags, says):
+    monkeypatch.setattr("sys.argv", [f"{name}.py", "--json", str(tmp_path / "all.json"), *flags])
+    with pytest.raises(SystemExit) as ended:
+        small(name).main()
+    assert ended.value.code == 2 and says in capsys.readouterr().err.splitlines()[-1]
+    assert not list(tmp_path.iterdir())
+
+
 def test_the_suite_writes_one_file_and_tells_what_failed(small, monkeypatch, tmp_path, capfd):
     suite, target = small("suite"), tmp_path / "all.json"
     monkeypatch.setattr(suite, "NAMES", ("render", "nothing"))

@@ -116,10 +116,22 @@ def test_files_that_are_not_toml_are_named(tmp_path):
             {"loss": {"weight": -1}, "schedule": {"batch": 7, "steps": -1}},
             "loss.weight: Input should be greater than or equal to 0, got -1 (and 2 more)",
         ),
+        (
+            {"runtime": {"compile": "sometimes"}},
+            "runtime.compile: Input should be 'auto' or a valid boolean, unable to interpret input, got 'sometimes'",
+        ),
+        (
+            {"runtime": {"micro_batch": 0}, "loss": {"weight": -1}},
+            "loss.weight: Input should be greater than or equal to 0, got -1 (and 1 more)",
+        ),
+        (
+            {"runtime": {"micro_batch": 0}},
+            "runtime.micro_batch: Input should be greater than or equal to 1 or 'auto', got 0",
+        ),
     ],
 )
 def test_a_validation_error_is_one_phrase_with_the_dotted_path(tree, phrase):
     tree = {"data": {"simulated": "a", "real": "b"}, **tree}
     with pytest.raises(ValidationError) as error:
         RunConfig.model_validate(tree)
-    assert explain(error.value, RunConfig, tree) == phrase
+    assert explain(error.value, RunConfig) == phrase

@@ -127,7 +127,7 @@ def typed(component: ComponentConfig, model: type[BaseModel], path: str) -> Any:
     try:
         return model.model_validate(component.options)
     except ValidationError as error:
-        raise UserError(explain(error, model, component.options, f"{path}.options")) from None
+        raise UserError(explain(error, model, f"{path}.options")) from None
 
 
 def _shown(key: Any) -> str:

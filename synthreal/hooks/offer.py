@@ -45,7 +45,7 @@ def offers(plugin: Any, kind: str, name: str) -> Iterator[tuple[Any, Any]]:
         found = list(given)
     except ValidationError as error:
         model = getattr(config, error.title, BaseModel)
-        raise UserError(f"{where}: {explain(error, model, {}, error.title)}") from error
+        raise UserError(f"{where}: {explain(error, model, error.title)}") from error
     except TypeError as error:
         raise UserError(f"{where}: {error}; return {wanted}") from error
     for item in found:

@@ -62,7 +62,7 @@ def prepare(
     try:
         options = spec.options.model_validate(given)
     except ValidationError as error:
-        raise UserError(f"{dataset}: {explain(error, spec.options, given)}") from None
+        raise UserError(f"{dataset}: {explain(error, spec.options)}") from None
     if isinstance(options, PackOptions):
         spec = _described(spec, Path(options.path), keep_role=role is None)
     image = spec.image or _domain_image(catalog)
