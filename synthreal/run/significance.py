@@ -1,0 +1,52 @@
+"""Is a difference more than chance? Exact binomial tests, and two ways to compare models on the same images."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from torch import Tensor
+
+RESAMPLES = 2000
+
+
+def binomial_p(correct: int, total: int) -> float:
+    """Probability of at least ``correct`` of ``total`` right answers by guessing (exact, one-sided).
+
+    The paper's study (SimGAN, section 3, Table 1): 517 of 1000 gives 0.148, 162 of 200 gives 9.9e-20.
+    """
+    from scipy import stats
+
+    return float(stats.binomtest(correct, total, 0.5, alternative="greater").pvalue)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A model against another: mean difference of the metric (below 0 is better), its interval, and p."""
+
+    difference: float
+    interval: tuple[float, float]
+    p: float
+
+
+def compared(model: Tensor, other: Tensor, *, seed: int = 0) -> Comparison:
+    """Compare the errors of two models, ``(S, N)``: S trainings of each, on the same N images.
+
+    The 95 % interval is a bootstrap's: images and trainings are drawn anew 2,000 times (with one training, images
+    alone). The p-value is Wilcoxon's signed-rank test, two-sided, over images, each image's error averaged over the
+    trainings: it says that these models differ on such images, not that other trainings would.
+    """
+    from scipy import stats
+
+    mine, theirs = (np.asarray(errors.double().numpy()) for errors in (model, other))
+    trainings, images = mine.shape
+    generator = np.random.default_rng(seed)
+    differences = np.empty(RESAMPLES)
+    for i in range(RESAMPLES):
+        drawn = generator.integers(images, size=images)
+        rows, others = (generator.integers(trainings, size=trainings) for _ in range(2))
+        differences[i] = mine[rows][:, drawn].mean() - theirs[others][:, drawn].mean()
+    low, high = np.quantile(differences, (0.025, 0.975))
+    paired = mine.mean(0) - theirs.mean(0)
+    p = float(stats.wilcoxon(paired).pvalue) if np.any(paired) else 1.0
+    return Comparison(float(paired.mean()), (float(low), float(high)), p)
