@@ -17,7 +17,7 @@ install: $(VENV)/.stamp
 
 $(VENV)/.stamp: pyproject.toml $(PLUGINS:%=%/pyproject.toml) constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(PY) -m pip install -q -c constraints.txt -e ".[albumentations,dev]" $(PLUGINS:%=-e %)
+	$(PY) -m pip install -q -c constraints.txt -e ".[dev]" $(PLUGINS:%=-e %)
 	touch $@
 
 demo: PLUGIN = gaze
@@ -62,7 +62,7 @@ gpu-science: RUN ?= runs/gpu/gaze-full
 gpu-science: gpu-site
 	timeout 240 $(GPU_PY) -m synthreal fit --plugin gaze --recipe gaze-full --run $(RUN) \
 	$(if $(wildcard $(RUN)/config.toml),--resume) $(FIT) || [ $$? -eq 124 ]
-	$(GPU_PY) -m synthreal evaluate $(RUN) --seeds 3
+	$(GPU_PY) -m synthreal evaluate $(RUN) --arms simulated,refined,augment,real --seeds 3
 	cp "$$(ls $(RUN)/sheets/*.png | tail -1)" $(RUN)/sheet.png
 	@echo "$(RUN): evaluation.json, sheet.png (simulated, refined, real)"
 

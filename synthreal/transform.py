@@ -9,19 +9,18 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import safetensors
-import safetensors.torch
 import tomli_w
 import torch
 from torch import Tensor, nn
 
-from synthreal.atomic import replacing, write_text
+from synthreal.atomic import write_text
 from synthreal.config import RunConfig
 from synthreal.core.machine import arrange, autocast_of, device_of, micro_batch_of, precision_of
 from synthreal.core.refiner import refine
 from synthreal.errors import UserError
 from synthreal.hooks.catalog import Catalog
 from synthreal.settings import read_toml
+from synthreal.weights import read_weights, write_weights
 
 CONFIG = "config.toml"
 WEIGHTS = "refiner.safetensors"
@@ -79,7 +78,7 @@ class Refine(nn.Module):
         builtin = Catalog.of(())
         catalog = builtin if ("refiner", config.refiner.name) in builtin.networks else Catalog.of(config.plugins)
         refiner = catalog.build_network("refiner", config.refiner, config.image)
-        read_weights(folder, refiner)
+        read_refiner(folder, refiner)
         arrange(refiner.to(place), config.runtime.layout)
         return cls(
             refiner,
@@ -135,27 +134,14 @@ def read_tree(path: Path) -> dict[str, Any]:
     return tree
 
 
-def write_weights(folder: Path, refiner: nn.Module, *, step: int, kind: str) -> None:
+def write_refiner(folder: Path, refiner: nn.Module, *, step: int, kind: str) -> None:
     """Write refiner.safetensors; its metadata names the step and the kind of weights ("ema" or "raw")."""
-    weights = {name: tensor.detach().cpu().contiguous() for name, tensor in refiner.state_dict().items()}
-    content = safetensors.torch.save(weights, metadata={"step": str(step), "kind": kind, "format": "pt"})
-    with replacing(folder / WEIGHTS) as partial:
-        partial.write_bytes(content)
+    write_weights(folder / WEIGHTS, refiner, {"step": str(step), "kind": kind})
 
 
-def read_weights(folder: Path, refiner: nn.Module) -> Mapping[str, str]:
+def read_refiner(folder: Path, refiner: nn.Module) -> Mapping[str, str]:
     """Load refiner.safetensors into a network and return its metadata. Raises ``UserError`` when they do not fit."""
     path = folder / WEIGHTS
     if not path.is_file():
         raise UserError(f"{path}: missing; the run has not saved yet, finish it with synthreal fit --resume")
-    try:
-        with safetensors.safe_open(path, framework="pt") as file:
-            weights = {name: file.get_tensor(name) for name in file.keys()}
-            metadata = dict(file.metadata() or {})
-        refiner.load_state_dict(weights)
-    except (safetensors.SafetensorError, OSError) as error:
-        raise UserError(f"{path}: not a whole safetensors file ({error}); restore it or fit again") from error
-    except RuntimeError as error:
-        reason = str(error).splitlines()[-1].strip()
-        raise UserError(f"{path}: weights of another network than {CONFIG} describes ({reason})") from error
-    return metadata
+    return read_weights(path, refiner, described=CONFIG, again="restore it or fit again")

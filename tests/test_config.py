@@ -121,6 +121,14 @@ CASES: dict[str, tuple[tuple[str, ...], str, str]] = {
     "evaluation.epochs": ((), "evaluation.epochs=3", "evaluated"),
     "evaluation.batch": ((), "evaluation.batch=7", "evaluated"),
     "evaluation.learning_rate": ((), "evaluation.learning_rate=0.1", "evaluated"),
+    "evaluation.fda.beta": ((), "evaluation.fda.beta=0.3", "compared"),
+    "evaluation.histogram.blend": ((), "evaluation.histogram.blend=0.5", "compared"),
+    "evaluation.pixel_distribution.transform": ((), "evaluation.pixel_distribution.transform=minmax", "compared"),
+    "evaluation.pixel_distribution.blend": ((), "evaluation.pixel_distribution.blend=0.5", "compared"),
+    "evaluation.augment.blur_px": ((), "evaluation.augment.blur_px=3.0", "compared"),
+    "evaluation.augment.noise": ((), "evaluation.augment.noise=0.3", "compared"),
+    "evaluation.augment.brightness": ((), "evaluation.augment.brightness=0.6", "compared"),
+    "evaluation.augment.contrast": ((), "evaluation.augment.contrast=0.9", "compared"),
     "runtime.seed": ((), "runtime.seed=1", "trained"),
     "runtime.device": ((), "runtime.device=cuda:63", "refused"),
     "runtime.precision": ((), "runtime.precision=bfloat16", "trained"),
@@ -179,6 +187,9 @@ class Bench:
     def evaluated(self, *settings: str) -> Any:
         result = evaluate([self.run(*settings)])
         return result["arms"], result["test"]["sha256"]
+
+    def compared(self, *settings: str) -> Any:
+        return evaluate([self.run(*settings)], arms=["fda", "histogram", "pixel-distribution", "augment"])["arms"]
 
     def validated(self, *settings: str) -> Any:
         return evaluate([self.run(*settings)], split="validation")["test"]["sha256"]

@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "synthreal"
 
 FLOORS = {
-    **dict.fromkeys(("spec", "config", "settings", "errors", "atomic"), 1),
+    **dict.fromkeys(("spec", "config", "settings", "errors", "atomic", "weights"), 1),
     **dict.fromkeys(("core", "data"), 2),
     "hooks": 3,
     "transform": 4,
@@ -31,7 +31,7 @@ HOMES = {
     "h5py": {"data"},
     "PIL": {"data", "run"},
     "pluggy": {"hooks"},
-    "safetensors": {"transform"},
+    "safetensors": {"weights"},
     "typer": {"cli"},
     "rich": {"run", "cli"},
     "albumentations": {"adapters"},

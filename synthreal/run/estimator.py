@@ -9,11 +9,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from synthreal.config import EvaluationConfig
+from synthreal.config import AugmentConfig, EvaluationConfig
+from synthreal.core.augment import augmented
 from synthreal.data.resident import Resident
 from synthreal.data.seed import derived_generator
 from synthreal.errors import UserError
-from synthreal.spec import EvaluatorSpec, ImageSpec
+from synthreal.spec import Batch, EvaluatorSpec, ImageSpec
 
 PREDICT = 512
 PREDICT_PX = 1 << 20
@@ -34,6 +35,7 @@ def train(
     *,
     seed: int,
     autocast: torch.dtype | None,
+    augment: AugmentConfig | None = None,
 ) -> nn.Module:
     """A fresh estimator trained on ``data``; the epoch with the lowest primary metric on its held-out tenth is kept.
 
@@ -45,6 +47,7 @@ def train(
         config: the budget.
         seed: of weights, of the held-out tenth, of the order and of augmentation: equal for equal seeds in every arm.
         autocast: reduced precision, or None.
+        augment: ordinary augmentation after the task's own, or None.
     """
     device = data.device
     with torch.random.fork_rng(devices=[]):
@@ -63,6 +66,8 @@ def train(
         batch = data.select(next(walk))
         if spec.augment is not None:
             batch = spec.augment(batch, augmentation)
+        if augment is not None:
+            batch = Batch(augmented(batch.image, augmentation, **augment.model_dump()), batch.labels)
         with torch.autocast(device.type, dtype=autocast, enabled=autocast is not None):
             loss = spec.loss(model(batch.image), batch.labels)
         optimizer.zero_grad(set_to_none=True)

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import signal
-import threading
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
@@ -36,12 +34,13 @@ from synthreal.hooks.catalog import Catalog, typed
 from synthreal.hooks.resolve import resolve
 from synthreal.run import checkpoint
 from synthreal.run.directory import changed_versions, claim, versions_of
+from synthreal.run.interrupt import stop_signals
 from synthreal.run.rehearse import rehearse
 from synthreal.run.report import Meter, Report, append_log, not_finite, trim_log
 from synthreal.run.sheet import save_sheet
 from synthreal.run.sources import open_stream, unreadable
 from synthreal.spec import Batch
-from synthreal.transform import write_config, write_weights
+from synthreal.transform import write_config, write_refiner
 
 SHEET = 10
 
@@ -101,7 +100,7 @@ def steps(
         def save() -> None:
             refuse(diverged(game))
             # weights first: killed in between, a resumed run does this step again and writes both
-            write_weights(run_dir, game.averaged(), step=step, kind="raw" if game.average is None else "ema")
+            write_refiner(run_dir, game.averaged(), step=step, kind="raw" if game.average is None else "ema")
             checkpoint.save(
                 run_dir,
                 step,
@@ -161,7 +160,7 @@ def fit(
         KeyboardInterrupt: the first Ctrl-C (or SIGTERM), after the state has been saved at a step boundary.
     """
     last = None
-    with _stop_signals() as stopped:
+    with stop_signals() as stopped:
         for last in steps(config, catalog, run_dir, resume=resume, stopped=stopped.is_set):
             on_report(last)
     if stopped.is_set() and (last is None or last.step < config.schedule.total):
@@ -246,31 +245,3 @@ def sheet(game: Game, simulated: Stream, real: Stream, path: Path, config: RunCo
     refiner.train(training)
     rows = [("simulated", x), ("refined", refined), ("real", real.batch(0).image[:SHEET])]
     save_sheet(path, rows, colormap=config.image.colormap)
-
-
-@contextmanager
-def _stop_signals() -> Iterator[threading.Event]:
-    """An event set by the first SIGINT or SIGTERM; a second one acts as usual.
-
-    Only the main thread can listen. What whoever started the process had it ignore (as a shell does with SIGINT for a
-    job in the background) stays ignored.
-    """
-    event = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield event
-        return
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    before = {number: handler for number, handler in before.items() if handler != signal.SIG_IGN}
-
-    def stop(number: int, frame: object) -> None:
-        event.set()
-        for known, handler in before.items():
-            signal.signal(known, handler)
-
-    for number in before:
-        signal.signal(number, stop)
-    try:
-        yield event
-    finally:
-        for known, handler in before.items():
-            signal.signal(known, handler)

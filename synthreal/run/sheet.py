@@ -12,7 +12,7 @@ from torch import Tensor
 from synthreal.atomic import replacing
 
 _GAP = 3
-_CAPTION = 92
+_CAPTION = 92  # narrowest column of captions, px
 _TARGET = 112  # shortest side an image should have on the sheet, px
 
 
@@ -30,14 +30,15 @@ def contact_sheet(rows: Sequence[tuple[str, Tensor]], *, colormap: str | None = 
     scale = max(1, round(_TARGET / max(height, width)))
     columns = max(images.shape[0] for _, images in rows)
     cell_h, cell_w = height * scale + _GAP, width * scale + _GAP
-    sheet = Image.new("RGB", (_CAPTION + columns * cell_w, len(rows) * cell_h + _GAP), "white")
-    pen = ImageDraw.Draw(sheet)
     font = ImageFont.load_default(size=14)
+    left = max(_CAPTION, *(round(font.getlength(caption)) + 14 for caption, _ in rows))
+    sheet = Image.new("RGB", (left + columns * cell_w, len(rows) * cell_h + _GAP), "white")
+    pen = ImageDraw.Draw(sheet)
     for row, (caption, images) in enumerate(rows):
         pen.text((6, _GAP + row * cell_h + cell_h // 2 - 10), caption, fill="black", font=font)
         for column, pixels in enumerate(_pixels(images, colormap)):
             picture = Image.fromarray(pixels).resize((width * scale, height * scale), Image.Resampling.NEAREST)
-            sheet.paste(picture, (_CAPTION + column * cell_w, _GAP + row * cell_h))
+            sheet.paste(picture, (left + column * cell_w, _GAP + row * cell_h))
     return sheet
 
 

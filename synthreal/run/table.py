@@ -11,21 +11,48 @@ from rich.table import Table
 
 def arms_table(result: Mapping[str, Any]) -> Group:
     """The result of :func:`synthreal.run.evaluate.evaluate`: arms x metrics, and what to think of them."""
-    names = [name for name in next(iter(result["arms"].values())) if name != "curve"]
+    names = [name for name in next(iter(result["arms"].values())) if name not in ("curve", "against_simulated")]
     primary, constant = result["primary"], result["constant"]
     test = result["test"]
     table = Table(title=f"tested on {test['n']} real images ({test['name']}, {result['split']})")
     table.add_column("trained on")
     for name in names:
         table.add_column(name, justify="right")
-    table.add_column("against simulated", justify="right")
+    for title in (f"{primary} against simulated", "p", ""):
+        table.add_column(title, justify="right")
     start = result["arms"]["simulated"][primary]["mean"]
+    several = result["arms"]["simulated"][primary]["std"] is not None
     for arm, summary in result["arms"].items():
         mean = summary[primary]["mean"]
-        verdict = "useless: > constant" if mean > constant[primary] else f"{100 * (mean / start - 1):+.0f} %"
-        table.add_row(arm, *(_cell(summary[name]) for name in names), verdict)
-    table.add_row("constant", *(f"{constant[name]:.2f}" for name in names), "", style="dim")
-    return Group(table, *_preservation(result["preservation"]), *(f"warning: {said}" for said in result["warnings"]))
+        useless = "useless: > constant" if mean > constant[primary] else ""
+        against = _against(summary["against_simulated"], mean / start)
+        table.add_row(arm, *(_cell(summary[name]) for name in names), *against[:-1], useless or against[-1])
+    table.add_row("constant", *(f"{constant[name]:.2f}" for name in names), "", "", "", style="dim")
+    note = f"intervals: 95 %, bootstrap over images{' and trainings' if several else ''}; p: Wilcoxon over images"
+    return Group(table, note, *_preservation(result["preservation"]), *(f"warning: {said}" for said in result["warnings"]))
+
+
+def ablation_table(result: Mapping[str, Any]) -> Group:
+    """The result of :func:`synthreal.run.ablate.ablate`: a row a combination."""
+    rows, primary = result["rows"], result["primary"]
+    test = rows[0]["test"]
+    seeds = f"{result['seeds']} run{'s' if result['seeds'] > 1 else ''} each"
+    table = Table(title=f"{result['recipe']}, {seeds}, tested on {test['n']} real images ({test['name']}, {result['split']})")
+    for title in rows[0]["settings"]:
+        table.add_column(title)
+    measured = (f"{primary}: simulated", "refined", "difference", "p", "labels move, px", "change")
+    for title in measured:
+        table.add_column(title, justify="right")
+    for row in rows:
+        simulated, refined = (row["arms"][arm] for arm in ("simulated", "refined"))
+        against = _against(refined["against_simulated"], 1.0)
+        kept = row["preservation"]
+        moved = f"{kept['shift_px']['mean']:.2f}" if kept else "-"
+        change = f"{kept['change']:.3f}" if kept else "-"
+        table.add_row(
+            *row["settings"].values(), _cell(simulated[primary]), _cell(refined[primary]), *against[:2], moved, change
+        )
+    return Group(table)
 
 
 def plugins_table(rows: Sequence[Mapping[str, Any]]) -> Table:
@@ -42,6 +69,15 @@ def plugins_table(rows: Sequence[Mapping[str, Any]]) -> Table:
 def _cell(metric: Mapping[str, Any]) -> str:
     spread = "" if metric["std"] is None else f" ± {metric['std']:.2f}"
     return f"{metric['mean']:.2f}{spread}"
+
+
+def _against(found: Mapping[str, Any] | None, ratio: float) -> tuple[str, str, str]:
+    """Difference with its interval, p, and per cent."""
+    if found is None:
+        return "", "", ""
+    low, high = found["interval"]
+    p = "< 0.001" if found["p"] < 0.001 else f"{found['p']:.3f}"
+    return f"{found['difference']:+.2f} [{low:+.2f}, {high:+.2f}]", p, f"{100 * (ratio - 1):+.0f} %"
 
 
 def _preservation(found: Mapping[str, Any]) -> list[str]:

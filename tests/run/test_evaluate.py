@@ -14,9 +14,9 @@ from quick import configured, fit_toy
 from rich.console import Console
 from toy import CENTRE, IMAGE, synthreal_evaluators
 
-from synthreal.data.resident import Resident
 from synthreal.errors import UserError
-from synthreal.run.evaluate import Outcome, _summary, evaluate, matched
+from synthreal.run.arms import ARMS as ALL
+from synthreal.run.evaluate import Outcome, _summary, evaluate
 from synthreal.run.sources import open_role
 from synthreal.run.table import arms_table
 
@@ -51,7 +51,7 @@ def test_one_run_and_one_seed(toy, runs, single, tmp_path):
     assert set(single["constant"]) == {"error_px", "within_1px"}
     assert list(single["arms"]) == ARMS
     for summary in single["arms"].values():
-        assert set(summary) == {"error_px", "within_1px", "curve"}
+        assert set(summary) == {"error_px", "within_1px", "curve", "against_simulated"}
         for name in ("error_px", "within_1px"):
             metric = summary[name]
             assert set(metric) == {"mean", "std", "seeds"}
@@ -94,7 +94,8 @@ def test_the_same_again_is_the_same(runs, single):
 def test_several_runs_and_seeds_give_the_spread(runs, single):
     told = []
     result = evaluate(runs, seeds=2, on_arm=lambda *what: told.append(what))
-    assert told == [(arm, i, 16) for i, arm in enumerate(ARMS * 4)]
+    order = [arm for _ in runs for arm in ARMS for _ in range(2)]
+    assert told == [(arm, i, 16) for i, arm in enumerate(order)]
     for arm, summary in result["arms"].items():
         entries = summary["error_px"]["seeds"]
         named = [(entry["refiner_seed"], entry["estimator_seed"]) for entry in entries]
@@ -112,6 +113,51 @@ def test_several_runs_and_seeds_give_the_spread(runs, single):
     evaluate(runs[:1])  # as the other tests expect it
 
 
+def test_every_arm_is_compared_with_simulated_on_the_same_images(single):
+    for arm, summary in single["arms"].items():
+        against = summary["against_simulated"]
+        if arm == "simulated":
+            assert against is None
+            continue
+        difference = summary["error_px"]["mean"] - single["arms"]["simulated"]["error_px"]["mean"]
+        assert against["difference"] == pytest.approx(difference, rel=1e-4)
+        assert against["interval"][0] < against["difference"] < against["interval"][1]
+        assert 0 < against["p"] <= 1
+
+
+def test_the_arms_that_are_asked_for_in_the_order_of_the_table(runs, single, cli):
+    result = evaluate(runs[:1], arms=["mixed", "refined"], split="validation")
+    assert list(result["arms"]) == ["simulated", "refined", "mixed"]
+    done = cli("evaluate", runs[0], "--arms", "real, mixed", "--split", "validation", "--json").ok()
+    assert list(json.loads(done.out)["arms"]) == ["simulated", "mixed", "real"]
+    everything = evaluate(runs[:1], arms=["all"], split="validation")["arms"]
+    assert tuple(everything) == ALL
+    assert len({summary["error_px"]["mean"] for summary in everything.values()}) == len(ALL)  # none is another's twin
+    evaluate(runs[:1], split="validation")  # as the other tests expect it
+
+
+def test_an_interrupted_evaluation_goes_on_where_it_was(toy, tmp_path, monkeypatch):
+    from synthreal.run import trained
+
+    fit_toy(toy, tmp_path / "run")
+    train, calls = trained.train, []
+
+    def third_fails(*arguments, **options):
+        calls.append(1)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return train(*arguments, **options)
+
+    monkeypatch.setattr(trained, "train", third_fails)
+    with pytest.raises(KeyboardInterrupt):
+        evaluate([tmp_path / "run"])
+    assert not (tmp_path / "run/evaluation.json").exists()
+    result = evaluate([tmp_path / "run"])
+    assert len(calls) == 5  # two kept, the third again, and the fourth
+    shutil.rmtree(tmp_path / "run/estimators")
+    assert evaluate([tmp_path / "run"]) == result and len(calls) == 9
+
+
 def test_validation_images_are_others_and_have_their_own_file(runs, single):
     result = evaluate(runs[:1], split="validation")
     assert (result["split"], result["test"]["n"]) == ("validation", 14)
@@ -123,36 +169,6 @@ def test_validation_images_are_others_and_have_their_own_file(runs, single):
 def test_without_labelled_real_images_there_is_no_upper_bound(toy, tmp_path):
     fit_toy(toy, tmp_path / "run", "data.real_labelled=none", "optimizer.ema=none")
     assert list(evaluate([tmp_path / "run"])["arms"]) == ARMS[:-1]
-
-
-def oracle(simulated, real, partner):
-    """Exact histogram matching, pixel by pixel."""
-    out = np.empty_like(simulated)
-    for i, image in enumerate(simulated):
-        for channel, pixels in enumerate(image):
-            darkest_first = sorted(range(pixels.size), key=lambda place, pixels=pixels: pixels.flat[place])
-            levels = sorted(real[partner[i], channel].flat)
-            for rank, place in enumerate(darkest_first):
-                out[i, channel].flat[place] = levels[rank]
-    return out
-
-
-@pytest.mark.parametrize("channels", [1, 3])
-def test_histogram_matching_is_the_slow_oracle(channels):
-    rng = np.random.default_rng(0)
-    simulated = rng.integers(0, 9, (7, channels, 5, 6)).astype(np.uint8)  # many ties
-    real = rng.integers(0, 256, (4, channels, 5, 6)).astype(np.uint8)
-    labels = {"centre": torch.zeros(7, 1, 2)}
-    found = matched(Resident(torch.from_numpy(simulated), labels), Resident(torch.from_numpy(real)), "uint8")
-    assert found.labels is labels
-    partners = []
-    for image in found.image.numpy():
-        same = [j for j in range(4) if np.array_equal(np.sort(image[0], axis=None), np.sort(real[j, 0], axis=None))]
-        partners.append(same[0])
-    assert len(set(partners)) > 1
-    np.testing.assert_array_equal(found.image.numpy(), oracle(simulated, real, partners))
-    again = matched(Resident(torch.from_numpy(simulated), labels), Resident(torch.from_numpy(real)), "uint8")
-    assert torch.equal(found.image, again.image)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,115 @@
+"""Configurations that differ in what is asked for: every combination of the values of some settings."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import product
+from typing import Any
+
+from synthreal.config import RunConfig
+from synthreal.errors import UserError
+from synthreal.hooks.catalog import Catalog
+from synthreal.hooks.resolve import resolve
+from synthreal.settings import parse_settings
+from synthreal.spec import PARTS
+
+BARE = re.compile(r"[A-Za-z][\w-]*")
+CLOSING = {"[": "]", "{": "}", "(": ")"}
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One combination: the values as they were typed, by setting, and the configuration."""
+
+    values: Mapping[str, str]
+    config: RunConfig
+
+    @property
+    def name(self) -> str:
+        """``history=off, discriminator=global``."""
+        return ", ".join(f"{key}={value}" for key, value in self.values.items())
+
+
+def cells(config: RunConfig, catalog: Catalog, over: Sequence[str]) -> list[Cell]:
+    """Every combination, the last setting changing fastest.
+
+    Args:
+        config: a resolved configuration, whose values ``on`` stands for.
+        catalog: where components are looked up.
+        over: ``dotted.key=value,value,...``, split at commas outside brackets and quotes. ``off`` is none, ``on`` the
+            configuration's own value; a bare name under a component's key selects the component of that name, which
+            keeps the options where both take the same ones. Other values are TOML, or strings.
+
+    Raises:
+        UserError: no setting of that name, a value it cannot have, a setting or a value given twice.
+    """
+    axes = [_axis(text) for text in over]
+    keys = [key for key, _ in axes]
+    if not axes:
+        raise UserError("name what to vary: --over dotted.key=value,value")
+    if len(set(keys)) < len(keys):
+        raise UserError(f"--over: {next(key for key in keys if keys.count(key) > 1)} is given twice; list its values once")
+    found = []
+    for combination in product(*(values for _, values in axes)):
+        values = dict(zip(keys, combination, strict=True))
+        changed = config
+        for key, value in values.items():
+            changed = changed.changed(*_difference(config, catalog, key, value), source=f"--over {key}={value}")
+        found.append(Cell(values, resolve(changed, catalog)))
+    return found
+
+
+def _axis(text: str) -> tuple[str, list[str]]:
+    key, equals, listed = text.partition("=")
+    values = _split(listed)
+    if not equals or not key.strip() or not all(values):
+        raise UserError(f"--over {text}: write it as dotted.key=value,value, for example history=on,off")
+    if len(set(values)) < len(values):
+        raise UserError(f"--over {text}: a value is listed twice")
+    return key.strip(), values
+
+
+def _split(text: str) -> list[str]:
+    """At commas outside brackets and quotes."""
+    parts, closing, quote = [""], "", ""
+    for character in text:
+        if quote:
+            quote = "" if character == quote else quote
+        elif character in "\"'":
+            quote = character
+        elif character in CLOSING:
+            closing += CLOSING[character]
+        elif closing and character == closing[-1]:
+            closing = closing[:-1]
+        elif character == "," and not closing:
+            parts.append("")
+            continue
+        parts[-1] += character
+    return [part.strip() for part in parts]
+
+
+def _difference(config: RunConfig, catalog: Catalog, key: str, value: str) -> list[Mapping[str, Any]]:
+    now = _value(config.tree(), key)
+    if value == "on":
+        if now is None:
+            raise UserError(f"--over {key}=on: it is off in the recipe; give a value")
+        return []
+    if value == "off":
+        return parse_settings([f"{key}=none"])
+    if isinstance(now, Mapping) and "name" in now and BARE.fullmatch(value):
+        component: dict[str, Any] = {"name": value}
+        if key in PARTS:
+            before, after = (catalog.network(key, name) for name in (now["name"], value))
+            component |= {"options": now["options"]} if before.options is after.options else {}
+        for part in reversed(key.split(".")):
+            component = {part: component}
+        return [component]
+    return parse_settings([f"{key}={value}"])
+
+
+def _value(tree: Any, key: str) -> Any:
+    for part in key.split("."):
+        tree = tree.get(part) if isinstance(tree, Mapping) else None
+    return tree

@@ -1,0 +1,92 @@
+"""Trained estimators, kept by content: the same images, budget and seed are not trained on twice.
+
+``estimators/<arm>-<key>.safetensors``; the key is a hash of everything the weights depend on.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping
+from dataclasses import asdict
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from synthreal.atomic import writing
+from synthreal.config import EvaluationConfig
+from synthreal.run.arms import TrainingSet
+from synthreal.run.estimator import train
+from synthreal.spec import EvaluatorSpec, ImageSpec
+from synthreal.weights import read_weights, write_weights
+
+FOLDER = "estimators"
+BUDGET = ("evaluator", "images", "epochs", "batch", "learning_rate")
+
+
+def trained(
+    folder: Path,
+    arm: str,
+    spec: EvaluatorSpec,
+    options: Any,
+    image: ImageSpec,
+    data: TrainingSet,
+    config: EvaluationConfig,
+    *,
+    seed: int,
+    autocast: torch.dtype | None,
+    versions: Mapping[str, str],
+) -> nn.Module:
+    """The estimator of :func:`synthreal.run.estimator.train`, read from ``folder`` where it was trained before.
+
+    Args:
+        folder: where estimators are kept; made here.
+        arm: the name its file begins with.
+        spec: the task.
+        options: its typed options.
+        image: what its images are.
+        data: what it is trained on.
+        config: the budget.
+        seed: see :func:`synthreal.run.estimator.train`.
+        autocast: reduced precision, or None.
+        versions: of the code that trains.
+
+    Raises:
+        UserError: a kept file is damaged, or the folder cannot be written.
+    """
+    content = {
+        "images": data.images.sha256(),
+        "augment": None if data.augment is None else data.augment.model_dump(),
+        "evaluation": config.model_dump(include=set(BUDGET)),
+        "image": asdict(image),
+        "seed": seed,
+        "device": data.images.device.type,
+        "precision": str(autocast),
+        "versions": dict(sorted(versions.items())),
+        "code": _code(spec),
+    }
+    key = sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:20]
+    path = folder / f"{arm}-{key}.safetensors"
+    if path.is_file():
+        with torch.random.fork_rng(devices=[]):
+            model = spec.build(options, image)
+        read_weights(path, model, described=f"evaluator {spec.name!r}", again="delete it and evaluate again")
+        return model.to(data.images.device).eval()
+    model = train(
+        spec, options, image, data.images, config, seed=seed, autocast=autocast, augment=data.augment
+    )
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    write_weights(path, model, {"arm": arm, "content": json.dumps(content, sort_keys=True)})
+    return model
+
+
+def _code(spec: EvaluatorSpec) -> list[str]:
+    """Hashes of the files that define the task: a plugin may change and keep its version."""
+    parts = (spec.build, spec.loss, spec.metrics, spec.augment)
+    modules = [sys.modules.get(getattr(part, "__module__", None) or "") for part in parts if part is not None]
+    files = {Path(module.__file__) for module in modules if getattr(module, "__file__", None)}
+    return [sha256(file.read_bytes()).hexdigest() for file in sorted(files) if file.is_file()]

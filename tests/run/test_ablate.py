@@ -1,0 +1,101 @@
+"""An ablation: the same budget for every combination, one table, a picture each, and no work done twice."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from PIL import Image
+from quick import QUICK, TOY, configured, files, flags
+
+from synthreal.errors import UserError
+from synthreal.hooks.resolve import resolve
+from synthreal.run import ablate as module
+from synthreal.run import trained
+from synthreal.run.ablate import ablate, slug
+
+OVER = ["history=on,off", "discriminator=local,global"]
+
+
+def base(toy, *settings):
+    return resolve(configured(toy, *settings), toy)
+
+
+@pytest.fixture(scope="module")
+def finished(toy, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("ablation") / "out"
+    return folder, ablate(base(toy), toy, OVER, folder, seeds=2)
+
+
+def test_a_table_of_every_combination_with_its_runs_and_pictures(finished):
+    folder, result = finished
+    assert json.loads((folder / "ablation.json").read_text()) == result
+    assert (result["over"], result["seeds"], result["split"], result["primary"]) == (OVER, 2, "test", "error_px")
+    settings = [row["settings"] for row in result["rows"]]
+    assert settings[0] == {"history": "on", "discriminator": "local"} and len(settings) == 4
+    for row in result["rows"]:
+        assert len(row["arms"]["refined"]["error_px"]["seeds"]) == 2
+        assert set(row["arms"]) == {"simulated", "refined"}
+        assert Image.open(folder / row["picture"]).width > 100
+    assert len({row["arms"]["refined"]["error_px"]["mean"] for row in result["rows"]}) == 4
+    assert len({row["arms"]["simulated"]["error_px"]["mean"] for row in result["rows"]}) == 1
+    assert Image.open(folder / "sheet.png").height > Image.open(folder / result["rows"][0]["picture"]).height
+
+
+def test_simulated_images_are_trained_on_once_a_seed(finished):
+    folder, _ = finished
+    kept = [path for path in files(folder) if path.endswith(".safetensors") and "estimators" in path]
+    assert len([path for path in kept if "simulated" in path]) == 2 and len(kept) == 2 + 4 * 2
+
+
+def test_again_does_nothing_twice(toy, finished, monkeypatch):
+    folder, result = finished
+    monkeypatch.setattr(trained, "train", None)
+    reports = []
+    assert ablate(base(toy), toy, OVER, folder, seeds=2, on_fit=lambda *what: reports.append) == result
+    assert reports == []
+
+
+def test_an_interrupted_ablation_goes_on(toy, tmp_path, monkeypatch):
+    fit, calls = module.fit, []
+
+    def second_stops(*arguments, **options):
+        calls.append(arguments[2].name)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return fit(*arguments, **options)
+
+    monkeypatch.setattr(module, "fit", second_stops)
+    with pytest.raises(KeyboardInterrupt):
+        ablate(base(toy), toy, OVER[:1], tmp_path)
+    result = ablate(base(toy), toy, OVER[:1], tmp_path)
+    assert len(result["rows"]) == 2 and len(calls) == 4
+
+
+def test_runs_of_another_configuration_are_refused(toy, finished):
+    folder, _ = finished
+    with pytest.raises(UserError, match=r"refiner\.options\.width"):
+        ablate(base(toy, "refiner.options.width=5"), toy, OVER, folder)
+
+
+@pytest.mark.parametrize("setting", ["evaluation.evaluator=none", "data.test=none"])
+def test_what_cannot_be_judged_is_not_fitted(toy, tmp_path, setting):
+    with pytest.raises(UserError, match=rf"{setting.partition('=')[0]} is none"):
+        ablate(base(toy, setting), toy, OVER, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_names_become_folders():
+    assert slug("history=off, discriminator=global") == "history=off,discriminator=global"
+    odd = slug('features={name="blur", options={sigma=2.0}}')
+    assert "/" not in odd and " " not in odd and odd != slug('features={name="blur", options={sigma=3.0}}')
+    assert len(slug("a" * 500)) < 120
+
+
+def test_the_command_prints_a_table_or_json(cli, tmp_path):
+    words = ["ablate", "--plugin", TOY, *flags(*QUICK), "--run", tmp_path / "out", "--over", "history=on,off"]
+    result = json.loads(cli(*words, "--json").ok().out)
+    assert [row["settings"] for row in result["rows"]] == [{"history": "on"}, {"history": "off"}]
+    done = cli(*words).ok()
+    assert "error_px: simulated" in done.out and "sheet.png" in done.out and "off" in done.out
+    assert "ablating" in done.err

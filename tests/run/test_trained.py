@@ -1,0 +1,92 @@
+"""An estimator is trained once: another image, seed, setting or version is another estimator."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from toy import IMAGE, synthreal_evaluators
+
+from synthreal.config import AugmentConfig, EvaluationConfig
+from synthreal.data.resident import Resident
+from synthreal.errors import UserError
+from synthreal.run import trained as module
+from synthreal.run.arms import TrainingSet
+from synthreal.run.trained import trained
+
+SPEC = synthreal_evaluators()[0]
+BUDGET = EvaluationConfig(evaluator="pointer", images=30, epochs=1, batch=9)
+
+
+@pytest.fixture
+def count(monkeypatch):
+    """The number of trainings so far."""
+    calls, train = [], module.train
+    monkeypatch.setattr(module, "train", lambda *what, **how: (calls.append(1), train(*what, **how))[1])
+    return calls
+
+
+def data(seed=0, augment=None):
+    generator = torch.Generator().manual_seed(seed)
+    image = torch.randint(0, 255, (30, *IMAGE.shape), dtype=torch.uint8, generator=generator)
+    return TrainingSet(Resident(image, {"centre": 12 * torch.rand(30, 1, 2, generator=generator)}), augment)
+
+
+def kept(folder, arm="simulated", images=None, config=BUDGET, seed=0, versions=None):
+    return trained(
+        folder,
+        arm,
+        SPEC,
+        SPEC.options(),
+        IMAGE,
+        images or data(),
+        config,
+        seed=seed,
+        autocast=None,
+        versions=versions or {"synthreal": "1"},
+    )
+
+
+def test_the_same_is_not_trained_twice_and_gives_the_same_answers(tmp_path, count):
+    before = torch.random.get_rng_state()
+    first = kept(tmp_path / "kept")
+    second = kept(tmp_path / "kept")
+    assert len(count) == 1 and torch.equal(torch.random.get_rng_state(), before)
+    x = torch.rand(4, *IMAGE.shape)
+    assert torch.equal(first(x), second(x)) and not second.training
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"images": data(seed=1)},
+        {"images": data(augment=AugmentConfig())},
+        {"config": BUDGET.model_copy(update={"epochs": 2})},
+        {"seed": 1},
+        {"versions": {"synthreal": "2"}},
+    ],
+)
+def test_anything_else_is_another_estimator(tmp_path, count, other):
+    kept(tmp_path)
+    kept(tmp_path, **other)
+    assert len(count) == 2 and len(list(tmp_path.iterdir())) == 2
+
+
+def test_settings_of_other_arms_do_not_count(tmp_path, count):
+    kept(tmp_path)
+    kept(tmp_path, config=BUDGET.model_copy(update={"augment": AugmentConfig(noise=0.5)}))
+    assert len(count) == 1
+
+
+def test_a_damaged_file_is_told_and_left(tmp_path):
+    kept(tmp_path)
+    (file,) = tmp_path.iterdir()
+    file.write_bytes(b"torn")
+    with pytest.raises(UserError, match=r"simulated-\w+\.safetensors: not a whole .*; delete it and evaluate again"):
+        kept(tmp_path)
+    assert file.read_bytes() == b"torn"
+
+
+def test_a_folder_that_cannot_be_written_is_told(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match="cannot write"):
+        kept(tmp_path / "file")
