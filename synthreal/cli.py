@@ -180,7 +180,9 @@ def ablate(
     recipe: Recipe = None,
     config: ConfigFile = None,
     settings: Settings = None,
-    run: Annotated[Path | None, typer.Option("--run", help="Folder of the runs; default runs/<recipe>-ablation.")] = None,
+    run: Annotated[
+        Path | None, typer.Option("--run", help="Folder of the runs; default runs/<recipe>-ablation.")
+    ] = None,
     seeds: Annotated[int, typer.Option(min=1, help="Runs of each combination.")] = 1,
     split: Annotated[Split, typer.Option(help="test, or validation to choose settings.")] = "test",
     as_json: Json = False,

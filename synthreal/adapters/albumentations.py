@@ -43,16 +43,19 @@ def histogram(images: Tensor, references: Tensor, *, blend: float) -> Tensor:
 def pixel_distribution(images: Tensor, references: Tensor, *, transform: str, blend: float) -> Tensor:
     """Pixel distribution adaptation: the pixels of each image get the moments of its reference's, in 8 bits.
 
-    ``transform`` is "pca", "standard" (mean and deviation) or "minmax"; otherwise as :func:`histogram`.
+    ``transform`` is "pca", "standard" (mean and deviation) or "minmax"; otherwise as :func:`histogram`. The blending is
+    ours: albumentations 2.0.8 mixes images of [0, 255] with adapted ones of [0, 1], so that it returns black for 8-bit
+    images and white for float ones of any other blend than 1.
     """
-    return _each(
+    adapted = _each(
         "PixelDistributionAdaptation",
         images,
         references,
         transform_type=transform,
-        blend_ratio=(blend, blend),
+        blend_ratio=(1.0, 1.0),
         metadata_key="references",
     )
+    return torch.lerp(images, adapted, blend)
 
 
 def _each(name: str, images: Tensor, references: Tensor, **options: Any) -> Tensor:
@@ -68,5 +71,7 @@ def _library() -> Any:
     try:
         import albumentations
     except ImportError as error:
-        raise UserError(f"albumentations is missing ({error}); pip install albumentations, or leave its arms out") from None
+        raise UserError(
+            f"albumentations is missing ({error}); pip install albumentations, or leave its arms out"
+        ) from None
     return albumentations

@@ -7,9 +7,15 @@ written and read as the string ``"none"``. Every error names the dotted path and
 from __future__ import annotations
 
 from synthreal.config.component import ComponentConfig, FeatureConfig, SourceConfig
-from synthreal.config.evaluation import AugmentConfig, EvaluationConfig, FDAConfig, HistogramConfig, PixelDistributionConfig
+from synthreal.config.evaluation import (
+    AugmentConfig,
+    EvaluationConfig,
+    FDAConfig,
+    HistogramConfig,
+    PixelDistributionConfig,
+)
 from synthreal.config.run import DataConfig, RunConfig, RuntimeConfig
-from synthreal.config.training import AdamConfig, HistoryConfig, LossConfig, OptimizerConfig, SGDConfig, ScheduleConfig
+from synthreal.config.training import AdamConfig, HistoryConfig, LossConfig, OptimizerConfig, ScheduleConfig, SGDConfig
 
 __all__ = [
     "AdamConfig",

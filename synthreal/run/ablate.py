@@ -67,7 +67,10 @@ def ablate(
             another configuration; no evaluator or no labelled real images.
     """
     found, folder = cells(config, catalog, over), Path(folder)
-    for key, wanted in (("evaluation.evaluator", config.evaluation.evaluator), (f"data.{split}", getattr(config.data, split))):
+    for key, wanted in (
+        ("evaluation.evaluator", config.evaluation.evaluator),
+        (f"data.{split}", getattr(config.data, split)),
+    ):
         if wanted is None:
             raise UserError(f"{key} is none; an ablation is judged on it, set it")
     rows, total = [], len(found) * seeds
@@ -110,7 +113,7 @@ def slug(name: str) -> str:
 
 
 def _draw(found: Sequence[Cell], catalog: Catalog, folder: Path) -> None:
-    """The same simulated images as each combination's first run refines them, on one sheet and on sheets of their own."""
+    """The same simulated images as each combination's first run refines them, together and apart."""
     first = found[0].config
     assert first.image is not None, "resolve() sets the image"
     device = device_of(first.runtime.device)

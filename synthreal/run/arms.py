@@ -73,9 +73,7 @@ class Arms:
         device: where the images live.
     """
 
-    def __init__(
-        self, run: Any, config: RunConfig, opened: Callable[[Role], Any], device: torch.device
-    ) -> None:
+    def __init__(self, run: Any, config: RunConfig, opened: Callable[[Role], Any], device: torch.device) -> None:
         assert config.image is not None, "read_config() sees to it"
         self.config, self.opened = config.evaluation, opened
         self.dtype: StoredDtype = config.image.dtype

@@ -128,7 +128,10 @@ def evaluate(
         "constant": baseline,
         "primary": spec.primary,
         "arms": {
-            arm: {**_summary(spec, mine), "against_simulated": None if arm == BASE else _against(spec, mine, found[BASE])}
+            arm: {
+                **_summary(spec, mine),
+                "against_simulated": None if arm == BASE else _against(spec, mine, found[BASE]),
+            }
             for arm, mine in found.items()
         },
         "warnings": noted,

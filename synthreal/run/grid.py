@@ -50,7 +50,9 @@ def cells(config: RunConfig, catalog: Catalog, over: Sequence[str]) -> list[Cell
     if not axes:
         raise UserError("name what to vary: --over dotted.key=value,value")
     if len(set(keys)) < len(keys):
-        raise UserError(f"--over: {next(key for key in keys if keys.count(key) > 1)} is given twice; list its values once")
+        raise UserError(
+            f"--over: {next(key for key in keys if keys.count(key) > 1)} is given twice; list its values once"
+        )
     found = []
     for combination in product(*(values for _, values in axes)):
         values = dict(zip(keys, combination, strict=True))
@@ -90,10 +92,11 @@ def _split(text: str) -> list[str]:
     return [part.strip() for part in parts]
 
 
-def _difference(config: RunConfig, catalog: Catalog, key: str, value: str) -> list[Mapping[str, Any]]:
+def _difference(config: RunConfig, catalog: Catalog, key: str, value: str) -> Sequence[Mapping[str, Any]]:
     now = _value(config.tree(), key)
     if value == "on":
         if now is None:
+            config.changed(*parse_settings([f"{key}=none"]), source=f"--over {key}=on")  # raises for no such setting
             raise UserError(f"--over {key}=on: it is off in the recipe; give a value")
         return []
     if value == "off":

@@ -29,7 +29,9 @@ def arms_table(result: Mapping[str, Any]) -> Group:
         table.add_row(arm, *(_cell(summary[name]) for name in names), *against[:-1], useless or against[-1])
     table.add_row("constant", *(f"{constant[name]:.2f}" for name in names), "", "", "", style="dim")
     note = f"intervals: 95 %, bootstrap over images{' and trainings' if several else ''}; p: Wilcoxon over images"
-    return Group(table, note, *_preservation(result["preservation"]), *(f"warning: {said}" for said in result["warnings"]))
+    return Group(
+        table, note, *_preservation(result["preservation"]), *(f"warning: {said}" for said in result["warnings"])
+    )
 
 
 def ablation_table(result: Mapping[str, Any]) -> Group:
@@ -37,7 +39,9 @@ def ablation_table(result: Mapping[str, Any]) -> Group:
     rows, primary = result["rows"], result["primary"]
     test = rows[0]["test"]
     seeds = f"{result['seeds']} run{'s' if result['seeds'] > 1 else ''} each"
-    table = Table(title=f"{result['recipe']}, {seeds}, tested on {test['n']} real images ({test['name']}, {result['split']})")
+    table = Table(
+        title=f"{result['recipe']}, {seeds}, tested on {test['n']} real images ({test['name']}, {result['split']})"
+    )
     for title in rows[0]["settings"]:
         table.add_column(title)
     measured = (f"{primary}: simulated", "refined", "difference", "p", "labels move, px", "change")

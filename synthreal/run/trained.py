@@ -75,9 +75,7 @@ def trained(
             model = spec.build(options, image)
         read_weights(path, model, described=f"evaluator {spec.name!r}", again="delete it and evaluate again")
         return model.to(data.images.device).eval()
-    model = train(
-        spec, options, image, data.images, config, seed=seed, autocast=autocast, augment=data.augment
-    )
+    model = train(spec, options, image, data.images, config, seed=seed, autocast=autocast, augment=data.augment)
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
     write_weights(path, model, {"arm": arm, "content": json.dumps(content, sort_keys=True)})
@@ -88,5 +86,5 @@ def _code(spec: EvaluatorSpec) -> list[str]:
     """Hashes of the files that define the task: a plugin may change and keep its version."""
     parts = (spec.build, spec.loss, spec.metrics, spec.augment)
     modules = [sys.modules.get(getattr(part, "__module__", None) or "") for part in parts if part is not None]
-    files = {Path(module.__file__) for module in modules if getattr(module, "__file__", None)}
+    files = {Path(file) for module in modules if (file := getattr(module, "__file__", None))}
     return [sha256(file.read_bytes()).hexdigest() for file in sorted(files) if file.is_file()]
