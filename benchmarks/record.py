@@ -18,9 +18,6 @@ import torch
 from clock import Spent
 from limit import Limit
 
-from synthreal import UserError
-from synthreal.core.machine import device_of
-
 Row = dict[str, Any]
 BATCHES = (32, 128, 512)
 
@@ -34,14 +31,12 @@ def arguments(doc: str | None, given: list[str] | None = None) -> argparse.Names
     parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", type=target, help="write the result here")
     parser.add_argument("--quick", action="store_true", help="batch 512 alone, one repeat; on a GPU bfloat16 alone")
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
+    parser.add_argument("--device", type=_device, default="auto", help="auto, cpu, cuda or cuda:N")
     parser.add_argument("--threads", type=_positive, default=1, help="CPU threads of every process")
     parser.add_argument("--repeats", type=_positive, help="interleaved repeats; the median is given (5; in haste 1)")
     asked = parser.parse_args(given)
-    try:
-        asked.device = str(device_of(asked.device))
-    except UserError as error:
-        parser.error(str(error))
+    if asked.device == "auto":
+        asked.device = "cuda" if torch.cuda.is_available() else "cpu"
     if asked.repeats is None:
         asked.repeats = 1 if asked.quick else 5
     return asked
@@ -57,6 +52,15 @@ def target(text: str) -> Path:
     if path.is_dir() or not os.access(path.parent, os.W_OK):
         raise argparse.ArgumentTypeError(f"{text}: cannot be written; name a file in a folder of yours")
     return path
+
+
+def _device(text: str) -> str:
+    try:
+        torch.empty(0, device=None if text == "auto" else text)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise argparse.ArgumentTypeError(f"{text!r} is not here ({reason}); use auto or cpu") from None
+    return text
 
 
 def _positive(text: str) -> int:

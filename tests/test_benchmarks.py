@@ -211,8 +211,8 @@ def test_a_gpu_in_haste_is_measured_in_bfloat16_alone(small, quick, expected):
 @pytest.mark.parametrize(
     ("flags", "says"),
     [
-        (["--device", "foo"], "device 'foo' is none; use auto, cpu, cuda or cuda:N"),
-        (["--device", "cuda:9"], "is not here"),
+        (["--device", "foo"], "argument --device: 'foo' is not here (Expected one of cpu"),
+        (["--device", "cuda:99"], "argument --device: 'cuda:99' is not here"),
         (["--threads", "0"], "argument --threads: '0' is not a number of at least 1"),
         (["--repeats", "few"], "argument --repeats: 'few' is not a number of at least 1"),
         (["--json", "."], "argument --json: .: cannot be written; name a file"),
