@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import kornia
 import torch
 from torch import Tensor
 
@@ -26,6 +25,8 @@ def augmented(
         brightness: largest change of brightness, either way.
         contrast: largest relative change of the contrast about the image's mean, either way.
     """
+    import kornia
+
     count, device = len(images), images.device
     strength = torch.rand(count, 4, generator=generator, device=device)
     static = torch.randn(images.shape, generator=generator, device=device)

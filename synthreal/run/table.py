@@ -18,16 +18,16 @@ def arms_table(result: Mapping[str, Any]) -> Group:
     table.add_column("trained on")
     for name in names:
         table.add_column(name, justify="right")
-    for title in (f"{primary} against simulated", "p", ""):
-        table.add_column(title, justify="right")
+    table.add_column("against simulated", justify="right", no_wrap=True)
+    table.add_column("p", justify="right", no_wrap=True)
     start = result["arms"]["simulated"][primary]["mean"]
     several = result["arms"]["simulated"][primary]["std"] is not None
     for arm, summary in result["arms"].items():
         mean = summary[primary]["mean"]
-        useless = "useless: > constant" if mean > constant[primary] else ""
-        against = _against(summary["against_simulated"], mean / start)
-        table.add_row(arm, *(_cell(summary[name]) for name in names), *against[:-1], useless or against[-1])
-    table.add_row("constant", *(f"{constant[name]:.2f}" for name in names), "", "", "", style="dim")
+        against, p = _against(summary["against_simulated"], start)
+        useless = "useless: > constant" if mean > constant[primary] else against
+        table.add_row(arm, *(_cell(summary[name]) for name in names), useless, p)
+    table.add_row("constant", *(f"{constant[name]:.2f}" for name in names), "", "", style="dim")
     note = f"intervals: 95 %, bootstrap over images{' and trainings' if several else ''}; p: Wilcoxon over images"
     return Group(
         table, note, *_preservation(result["preservation"]), *(f"warning: {said}" for said in result["warnings"])
@@ -44,19 +44,20 @@ def ablation_table(result: Mapping[str, Any]) -> Group:
     )
     for title in rows[0]["settings"]:
         table.add_column(title)
-    measured = (f"{primary}: simulated", "refined", "difference", "p", "labels move, px", "change")
-    for title in measured:
+    for title in ("simulated", "refined", "difference", "p", "labels move, px", "change"):
         table.add_column(title, justify="right")
     for row in rows:
         simulated, refined = (row["arms"][arm] for arm in ("simulated", "refined"))
-        against = _against(refined["against_simulated"], 1.0)
+        against = _against(refined["against_simulated"], simulated[primary]["mean"])
         kept = row["preservation"]
         moved = f"{kept['shift_px']['mean']:.2f}" if kept else "-"
         change = f"{kept['change']:.3f}" if kept else "-"
         table.add_row(
-            *row["settings"].values(), _cell(simulated[primary]), _cell(refined[primary]), *against[:2], moved, change
+            *row["settings"].values(), _cell(simulated[primary]), _cell(refined[primary]), *against, moved, change
         )
-    return Group(table)
+    return Group(
+        table, f"simulated and refined: {primary}, and the difference with its 95 % interval; p: Wilcoxon over images"
+    )
 
 
 def plugins_table(rows: Sequence[Mapping[str, Any]]) -> Table:
@@ -75,13 +76,13 @@ def _cell(metric: Mapping[str, Any]) -> str:
     return f"{metric['mean']:.2f}{spread}"
 
 
-def _against(found: Mapping[str, Any] | None, ratio: float) -> tuple[str, str, str]:
-    """Difference with its interval, p, and per cent."""
+def _against(found: Mapping[str, Any] | None, start: float) -> tuple[str, str]:
+    """The difference and its interval in per cent of the error to start from, and p."""
     if found is None:
-        return "", "", ""
-    low, high = found["interval"]
+        return "", ""
+    low, high = (100 * bound / start for bound in found["interval"])
     p = "< 0.001" if found["p"] < 0.001 else f"{found['p']:.3f}"
-    return f"{found['difference']:+.2f} [{low:+.2f}, {high:+.2f}]", p, f"{100 * (ratio - 1):+.0f} %"
+    return f"{100 * found['difference'] / start:+.0f} % ({low:+.0f} to {high:+.0f})", p
 
 
 def _preservation(found: Mapping[str, Any]) -> list[str]:
