@@ -36,7 +36,7 @@ HOMES = {
     "rich": {"run", "cli"},
     "albumentations": {"adapters"},
     "torchvision": {"adapters"},
-    "scipy": {"run"},
+    "scipy": set(),
     "matplotlib": set(),
 }
 # The mathematics knows no file, plugin, clock or command line.
