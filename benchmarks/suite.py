@@ -49,7 +49,7 @@ def _run(command: list[str], seconds: float | None, env: dict[str, str] | None =
     except subprocess.TimeoutExpired:
         os.killpg(done.pid, signal.SIGKILL)
         said, code = done.communicate()[0], None
-    except KeyboardInterrupt:
+    except BaseException:  # interrupted: nothing of it may go on running
         os.killpg(done.pid, signal.SIGKILL)
         raise
     print(said, end="", flush=True)
@@ -64,6 +64,7 @@ def main() -> None:
     parser.add_argument("--budget", type=float)
     asked, handed_on = parser.parse_known_args()
     arguments(__doc__, handed_on)  # ends here if no benchmark would take them
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     began = time.perf_counter()
     result: dict[str, Any] = {"benchmarks": {}, "seconds": {}, "failed": {}, "left_out": []}
 
