@@ -64,7 +64,7 @@ if TYPE_CHECKING:
     from synthreal.run.fit import fit as fit
     from synthreal.run.fit import steps as steps
     from synthreal.run.prepare import prepare as prepare
-    from synthreal.run.quality import sliced_wasserstein as sliced_wasserstein
+    from synthreal.run.quality.wasserstein import sliced_wasserstein as sliced_wasserstein
     from synthreal.run.refine import refine_pack as refine_pack
     from synthreal.run.report import Report as Report
     from synthreal.run.sheet import save_sheet as save_sheet
@@ -141,7 +141,7 @@ _HOME = {
     "refine_pack": "synthreal.run.refine",
     "save_sheet": "synthreal.run.sheet",
     "settle": "synthreal.core.machine",
-    "sliced_wasserstein": "synthreal.run.quality",
+    "sliced_wasserstein": "synthreal.run.quality.wasserstein",
     "steps": "synthreal.run.fit",
     "update_discriminator": "synthreal.core.game",
     "update_refiner": "synthreal.core.game",

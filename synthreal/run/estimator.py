@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -99,14 +99,20 @@ def measure(
     In float32 always: rounding the predictions to bfloat16 alone would cost a tenth of a degree.
     """
     model.eval()
-    rows = torch.arange(len(data)) if indices is None else indices
     found: dict[str, list[Tensor]] = {}
-    height, width = data.image.shape[-2:]
-    for chosen in rows.split(max(1, min(PREDICT, PREDICT_PX // (height * width)))):
+    for chosen in portions(data, indices):
         batch = data.select(chosen)
         for name, values in spec.metrics(model(batch.image), batch.labels).items():
             found.setdefault(name, []).append(values.float().cpu())
     return {name: torch.cat(values) for name, values in found.items()}
+
+
+def portions(data: Resident, indices: Tensor | None = None) -> Sequence[Tensor]:
+    """Row numbers, in order, in portions that an estimator answers at once."""
+    rows = torch.arange(len(data)) if indices is None else indices
+    height, width = data.image.shape[-2:]
+    cut: Sequence[Tensor] = rows.split(max(1, min(PREDICT, PREDICT_PX // (height * width))))
+    return cut
 
 
 def constant(spec: EvaluatorSpec, train_labels: Mapping[str, Tensor], test: Resident) -> dict[str, float]:
