@@ -19,6 +19,7 @@ from synthreal.errors import UserError
 if TYPE_CHECKING:
     from synthreal.config import RunConfig
     from synthreal.hooks.catalog import Catalog
+    from synthreal.web.answers import Answer, Answers
 
 app = typer.Typer(
     help="Make simulated images look real with unlabelled real ones, and keep every label true (S+U learning, SimGAN).",
@@ -40,6 +41,7 @@ Settings = Annotated[
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 Split = Literal["test", "validation"]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
+Against = Literal["refined", "simulated"]
 
 
 @app.command()
@@ -202,6 +204,59 @@ def ablate(
         typer.echo(f"{folder}: pictures; {folder / 'sheet.png'}: the same images by every combination")
 
 
+@app.command()
+def turing(
+    run: Annotated[Path, typer.Argument(help="Run directory.")],
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to serve at; 0 takes a free one.")] = 8765,
+    images: Annotated[int, typer.Option(min=1, help="Images of either kind each rater judges.")] = 50,
+    against: Annotated[Against, typer.Option(help="refined, or simulated as a control.")] = "refined",
+    host: Annotated[str, typer.Option(help="Address to bind; at another one other machines may answer too.")] = (
+        "127.0.0.1"
+    ),
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the choice and order of images.")] = 0,
+    device: Device = "auto",
+    summary: Annotated[bool, typer.Option("--summary", help="Print what raters answered so far; serve nothing.")] = (
+        False
+    ),
+    as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
+) -> None:
+    """Let people tell refined images from real ones, in a browser."""
+    from synthreal.run.table import turing_table
+    from synthreal.web.answers import FILE, Answers
+    from synthreal.web.summary import in_a_line, summarise
+
+    answers = Answers(run / FILE)
+    if summary:
+        result = summarise(_judged(answers))
+        if not result["raters"]:
+            raise UserError(f"{answers.path}: no answers yet; serve the study with: synthreal turing {run}")
+        _show(result if as_json else turing_table(result))
+        return
+    if as_json:
+        raise UserError("--json prints the summary; give --summary with it")
+    _web()
+    from synthreal.web.server import serve
+
+    def ready(url: str, reachable: bool) -> None:
+        if reachable:
+            typer.echo("notice: other machines can reach this server, and whoever does can answer", err=True)
+        typer.echo(f"open {url} in a browser; Ctrl-C ends")
+
+    serve(
+        run,
+        answers,
+        port=port,
+        images=images,
+        against=against,
+        host=host,
+        seed=seed,
+        device=device,
+        on_refine=lambda count: typer.echo(f"refining {count} images", err=True),
+        on_ready=ready,
+    )
+    typer.echo(f"{in_a_line(summarise(_judged(answers)))}; in {answers.path}")
+
+
 def main() -> None:
     """The console script: run the app, turn a user's mistake into one line and exit code 2."""
     if "" not in sys.path:
@@ -238,6 +293,21 @@ def _skipped(items: Any) -> None:
         typer.echo(f"skipped {item.path}: {item.reason}", err=True)
     if items:
         typer.echo(f"{len(items)} unreadable files skipped", err=True)
+
+
+def _judged(answers: Answers) -> list[Answer]:
+    found = answers.all()
+    if answers.damaged:
+        typer.echo(f"{answers.path}: {answers.damaged} damaged lines skipped", err=True)
+    return found
+
+
+def _web() -> None:
+    """Say what to install where the extra ``web`` is missing."""
+    from importlib.util import find_spec
+
+    if not all(map(find_spec, ("starlette", "uvicorn", "jinja2"))):
+        raise UserError("the visual Turing test needs starlette and uvicorn; pip install 'synthreal[web]'")
 
 
 def _catalog(names: list[str] | None) -> Catalog:

@@ -14,7 +14,7 @@ from synthreal.config import RunConfig
 from synthreal.data.pack import Pack
 from synthreal.transform import write_config
 
-COMMANDS = ("plugins", "show", "prepare", "fit", "refine", "evaluate", "ablate")
+COMMANDS = ("plugins", "show", "prepare", "fit", "refine", "evaluate", "ablate", "turing")
 
 
 def python(*arguments, cwd=None):

@@ -7,6 +7,7 @@ from typing import Any
 
 from rich.console import Group
 from rich.table import Table
+from rich.text import Text
 
 
 def arms_table(result: Mapping[str, Any]) -> Group:
@@ -71,6 +72,25 @@ def plugins_table(rows: Sequence[Mapping[str, Any]]) -> Table:
     return table
 
 
+def turing_table(result: Mapping[str, Any]) -> Group:
+    """The result of :func:`synthreal.web.summary.summarise`: raters, then a confusion matrix of each kind of image."""
+    raters = Table()
+    for title in ("rater", "against"):
+        raters.add_column(title)
+    for title in ("answered", "right", "accuracy", "p"):
+        raters.add_column(title, justify="right")
+    for entry in result["raters"]:
+        raters.add_row(Text(entry["rater"]), *_answered(entry))
+    for total in result["total"].values():
+        raters.add_row(f"all {total['raters']}", *_answered(total), style="bold")
+    return Group(raters, *map(_confusion, result["total"].values()))
+
+
+def p_text(p: float) -> str:
+    """A probability as people read it: 0.148, 9.9e-20."""
+    return f"{p:.3f}" if p >= 0.001 else f"{p:.1e}"
+
+
 def _cell(metric: Mapping[str, Any]) -> str:
     spread = "" if metric["std"] is None else f" ± {metric['std']:.2f}"
     return f"{metric['mean']:.2f}{spread}"
@@ -81,8 +101,27 @@ def _against(found: Mapping[str, Any] | None, start: float) -> tuple[str, str]:
     if found is None:
         return "", ""
     low, high = (100 * bound / start for bound in found["interval"])
-    p = "< 0.001" if found["p"] < 0.001 else f"{found['p']:.3f}"
-    return f"{100 * found['difference'] / start:+.0f} % ({low:+.0f} to {high:+.0f})", p
+    return f"{100 * found['difference'] / start:+.0f} % ({low:+.0f} to {high:+.0f})", p_text(found["p"])
+
+
+def _answered(entry: Mapping[str, Any]) -> tuple[str, ...]:
+    return (
+        entry["against"],
+        f"{entry['done']} of {entry['total']}",
+        str(entry["correct"]),
+        f"{100 * entry['accuracy']:.1f} %",
+        p_text(entry["p"]),
+    )
+
+
+def _confusion(total: Mapping[str, Any]) -> Table:
+    table = Table(title=f"real against {total['against']}")
+    table.add_column("")
+    for choice in ("real", "synthetic"):
+        table.add_column(f"chosen {choice}", justify="right")
+    for truth, row in total["confusion"].items():
+        table.add_row(f"truly {truth}", *map(str, row.values()))
+    return table
 
 
 def _preservation(found: Mapping[str, Any]) -> list[str]:

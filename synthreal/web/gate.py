@@ -1,0 +1,97 @@
+"""What a request must be to get in, and what every response says to the browser.
+
+The pages are for people at this machine, but any web site they have open can send requests to it too. So a request
+must name this server as its host (a site that points its own name here, DNS rebinding, does not), and a request that
+changes something must be JSON from these very pages: a form of another site cannot send JSON, and a browser says in
+``Origin`` and ``Sec-Fetch-Site`` where a request comes from.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+from urllib.parse import urlsplit
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.responses import JSONResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
+HEADERS = {
+    "Cache-Control": "no-store",
+    "Content-Security-Policy": (
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
+        "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+    ),
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Referrer-Policy": "same-origin",
+    "X-Content-Type-Options": "nosniff",
+}
+
+
+class Gate:
+    """The application behind these rules.
+
+    Args:
+        app: what answers the requests that get in.
+        host: the address the server was told to bind.
+    """
+
+    def __init__(self, app: ASGIApp, *, host: str) -> None:
+        self.app = app
+        self.host = host
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request, or refuse it."""
+
+        async def guarded(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                MutableHeaders(scope=message).update(HEADERS)
+            await send(message)
+
+        refused = self.refusal(scope["method"], Headers(scope=scope))
+        if refused is None:
+            await self.app(scope, receive, guarded)
+        else:
+            status, reason = refused
+            await JSONResponse({"error": reason}, status)(scope, receive, guarded)
+
+    def refusal(self, method: str, headers: Headers) -> tuple[int, str] | None:
+        """Why a request stays out: its HTTP status and a sentence; None when it may come in."""
+        host = headers.get("host", "")
+        if not self._is_ours(host):
+            return 403, "this is not the address of this server"
+        if method in ("GET", "HEAD"):
+            return None
+        if headers.get("origin", f"http://{host}").lower() != f"http://{host}".lower():
+            return 403, "this request comes from another site"
+        if headers.get("sec-fetch-site", "same-origin") != "same-origin":
+            return 403, "this request comes from another site"
+        if headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
+            return 415, "send JSON"
+        return None
+
+    def _is_ours(self, host: str) -> bool:
+        """Whether a ``Host`` names this server; bound to every address, it has the machine's name and any address."""
+        try:
+            name = urlsplit(f"//{host}").hostname or ""
+        except ValueError:
+            return False
+        if is_wildcard(name):
+            return False
+        if name in LOOPBACK or name == self.host.lower():
+            return True
+        return is_wildcard(self.host) and (_address(name) is not None or name == socket.gethostname().lower())
+
+
+def is_wildcard(host: str) -> bool:
+    """Whether binding to this address is binding to every address of the machine."""
+    address = _address(host)
+    return address is not None and address.is_unspecified
+
+
+def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    try:
+        return ipaddress.ip_address(host)
+    except ValueError:
+        return None
