@@ -62,7 +62,7 @@ gpu-science: RUN ?= runs/gpu/gaze-full
 gpu-science: gpu-site
 	timeout 240 $(GPU_PY) -m synthreal fit --plugin gaze --recipe gaze-full --run $(RUN) \
 	$(if $(wildcard $(RUN)/config.toml),--resume) $(FIT) || [ $$? -eq 124 ]
-	$(GPU_PY) -m synthreal evaluate $(RUN) --arms simulated,refined,augment,real --seeds 3
+	$(GPU_PY) -m synthreal evaluate $(RUN) --seeds 3
 	cp "$$(ls $(RUN)/sheets/*.png | tail -1)" $(RUN)/sheet.png
 	@echo "$(RUN): evaluation.json, sheet.png (simulated, refined, real)"
 
@@ -72,7 +72,8 @@ TARGET := --only-binary=:all: --implementation cp --python-version 3.12 --platfo
 wheels:
 	$(if $(WHEELS),,$(error name a folder for them, make wheels WHEELS=DIR))
 	$(PYTHON) -m pip download -q $(TARGET) -d $(WHEELS) pydantic tomli-w
-	$(PYTHON) -m pip download -q $(TARGET) -d $(WHEELS) --no-deps kornia kornia_rs
+	$(PYTHON) -m pip download -q $(TARGET) -d $(WHEELS) --no-deps kornia kornia_rs albumentations albucore simsimd \
+	stringzilla
 
 clean:
 	rm -rf $(VENV) $(GPU_SITE) build dist *.egg-info plugins/*/*.egg-info
