@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import safetensors
 import torch
 from PIL import Image
 from pydantic import BaseModel, ValidationError
@@ -51,6 +52,8 @@ def leaves(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
 
 LEAVES = sorted(leaves(RunConfig))
 SGD = 'optimizer.{}={{name="sgd", learning_rate=0.05}}'.format
+
+WAVERING = ("quality.every=1", "optimizer.refiner.learning_rate=0.05", "optimizer.ema=none")
 
 # What shows that a leaf matters: (settings of the base run, the change, what is compared). A leaf without a case fails.
 CASES: dict[str, tuple[tuple[str, ...], str, str]] = {
@@ -129,6 +132,10 @@ CASES: dict[str, tuple[tuple[str, ...], str, str]] = {
     "evaluation.augment.noise": ((), "evaluation.augment.noise=0.3", "compared"),
     "evaluation.augment.brightness": ((), "evaluation.augment.brightness=0.6", "compared"),
     "evaluation.augment.contrast": ((), "evaluation.augment.contrast=0.9", "compared"),
+    "quality.every": ((), "quality.every=2", "looked"),
+    "quality.images": ((), "quality.images=20", "looked"),
+    "quality.keep": (WAVERING, "quality.keep=last", "kept"),
+    "quality.patience": (WAVERING, "quality.patience=1", "looked"),
     "runtime.seed": ((), "runtime.seed=1", "trained"),
     "runtime.device": ((), "runtime.device=cuda:63", "refused"),
     "runtime.precision": ((), "runtime.precision=bfloat16", "trained"),
@@ -183,6 +190,14 @@ class Bench:
     def left(self, *settings: str) -> Any:
         run = self.run(*settings)
         return files(run), [json.loads(line)["step"] for line in (run / "log.jsonl").read_text().splitlines()]
+
+    def looked(self, *settings: str) -> Any:
+        lines = map(json.loads, (self.run(*settings) / "log.jsonl").read_text().splitlines())
+        return [(line["step"], line["quality"]["score"]) for line in lines if "quality" in line]
+
+    def kept(self, *settings: str) -> Any:
+        with safetensors.safe_open(self.run(*settings) / "refiner.safetensors", framework="pt") as file:
+            return file.metadata()["step"]
 
     def evaluated(self, *settings: str) -> Any:
         result = evaluate([self.run(*settings)])

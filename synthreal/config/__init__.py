@@ -15,7 +15,15 @@ from synthreal.config.evaluation import (
     PixelDistributionConfig,
 )
 from synthreal.config.run import DataConfig, RunConfig, RuntimeConfig
-from synthreal.config.training import AdamConfig, HistoryConfig, LossConfig, OptimizerConfig, ScheduleConfig, SGDConfig
+from synthreal.config.training import (
+    AdamConfig,
+    HistoryConfig,
+    LossConfig,
+    OptimizerConfig,
+    QualityConfig,
+    ScheduleConfig,
+    SGDConfig,
+)
 
 __all__ = [
     "AdamConfig",
@@ -30,6 +38,7 @@ __all__ = [
     "LossConfig",
     "OptimizerConfig",
     "PixelDistributionConfig",
+    "QualityConfig",
     "RunConfig",
     "RuntimeConfig",
     "SGDConfig",

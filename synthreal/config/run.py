@@ -10,7 +10,7 @@ from pydantic import BeforeValidator, Field, ValidationError, model_validator
 
 from synthreal.config.component import Component, ComponentConfig, Feature, FeatureConfig, Frozen, Source, listed
 from synthreal.config.evaluation import EvaluationConfig
-from synthreal.config.training import HistoryConfig, LossConfig, OptimizerConfig, ScheduleConfig
+from synthreal.config.training import HistoryConfig, LossConfig, OptimizerConfig, QualityConfig, ScheduleConfig
 from synthreal.errors import UserError
 from synthreal.settings import explain, from_none, overlay, parse_toml, to_none
 from synthreal.spec import ImageSpec
@@ -89,6 +89,9 @@ class RunConfig(Frozen):
     history: HistoryConfig | None = Field(default=HistoryConfig(), description="The history buffer; none = off.")
     schedule: ScheduleConfig = Field(default=ScheduleConfig(), description="How long and in what order.")
     optimizer: OptimizerConfig = Field(default=OptimizerConfig(), description="How the players learn.")
+    quality: QualityConfig | None = Field(
+        default=QualityConfig(), description="Looks without labels while training; none = off, the last weights stay."
+    )
     evaluation: EvaluationConfig = Field(default=EvaluationConfig(), description="How refined images are judged.")
     runtime: RuntimeConfig = Field(default=RuntimeConfig(), description="Where and with what seed it runs.")
 

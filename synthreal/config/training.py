@@ -69,6 +69,19 @@ class AdamConfig(Frozen):
     beta2: float = Field(default=0.999, ge=0, lt=1, description="Decay of the second moment.")
 
 
+class QualityConfig(Frozen):
+    """Looking at quality without labels while the game is played; the rule is in :mod:`synthreal.run.watch`."""
+
+    every: int = Field(default=250, ge=1, description="Steps of the game between two looks; the last step is one too.")
+    images: int = Field(default=500, ge=20, description="Simulated and real images that are looked at.")
+    keep: Literal["best", "last"] = Field(
+        default="best", description="Which weights refiner.safetensors holds: those of the best look, or the last."
+    )
+    patience: int | None = Field(
+        default=None, ge=1, description="Looks without a better one after which the fit ends; none = never."
+    )
+
+
 def _optimizer(value: Any) -> Any:
     return {"name": "adam", **value} if isinstance(value, Mapping) else named(value)
 

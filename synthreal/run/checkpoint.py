@@ -15,7 +15,7 @@ from synthreal.errors import UserError
 
 KEEP = 2
 PLAYERS = ("refiner", "discriminator", "optimizer_refiner", "optimizer_discriminator")
-NEEDED = {"step", "seen", "config", "precision", *PLAYERS, "average", "history", "generator"}
+NEEDED = {"step", "seen", "config", "precision", "watch", *PLAYERS, "average", "history", "generator"}
 
 
 def state_of(game: Game) -> dict[str, Any]:
