@@ -32,7 +32,7 @@ class Look:
     ``kid``, ``sliced_wasserstein`` and ``spectrum`` are distances of refined images to real ones
     (:func:`synthreal.run.quality.realism.realism`), ``shift_px`` how far the domain's detector finds landmarks moved
     (None without one), ``change`` mean |R(x) - x|, ``diversity`` how much refined images differ from each other as a
-    share of how much simulated ones do, ``score`` what :data:`RULE` says.
+    share of how much simulated ones do (1 where those are all the same), ``score`` what :data:`RULE` says.
     """
 
     kid: float
@@ -71,7 +71,7 @@ class Watch:
             **distances,
             shift_px=shift,
             change=float((refined - self.simulated).abs().mean()),
-            diversity=_spread(refined) / self.spread,
+            diversity=_spread(refined) / self.spread if self.spread > 0 else 1.0,
             score=score(distances, self.base, self._drift(shift)),
         )
         self.since += 1
