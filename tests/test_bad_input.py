@@ -319,7 +319,7 @@ def test_a_full_disk_while_fitting(folder, cli, monkeypatch, moment):
                 full()
 
         monkeypatch.setattr(loop, "append_log", append)
-    line = cli(*fit()).complaint()
+    line = cli(*fit(), "--set", "quality=none").complaint()
     assert "No space left on device" in line and "new" in line and "free" in line
     left = files(folder / "new") if Path("new").exists() else []
     assert left in ([], ["log.jsonl"])

@@ -84,7 +84,8 @@ def steps(
         if resume:
             noted = changed_versions(run_dir, catalog)
         else:
-            noted = unreadable("simulated", simulated.source) + unreadable("real", real.source) + few(real.source)
+            noted = unreadable("simulated", simulated.source) + unreadable("real", real.source)
+            noted += few(real.source) if config.quality is not None else []
         if state is None:
             rehearse(game, config, catalog, simulated.batch(0))
         write_config(run_dir, config, versions_of(catalog))
@@ -249,6 +250,8 @@ def watching(config: RunConfig, catalog: Catalog, simulated: Source, real: Sourc
     if min(config.image.height, config.image.width) < SIDE:
         raise UserError(f"quality: images of {config.image} are too small to look at ({SIDE} px); set quality=none")
     x, y = (to_unit(sample(source, config.quality.images, seed=0).image) for source in (simulated, real))
+    if min(len(x), len(y)) < 2:
+        raise UserError("quality: a single image cannot be looked at; give more, or set quality=none")
     evaluator = config.evaluation.evaluator
     return Watch(config.quality, x, y, None if evaluator is None else catalog.evaluator(evaluator.name).locate)
 

@@ -191,7 +191,7 @@ def test_runs_that_cannot_be_compared(toy, runs, tmp_path, settings, message):
     [
         (("data.test=none",), r"data\.test is none in this run; set it"),
         (("evaluation.evaluator=none",), r"evaluation\.evaluator is none in this run"),
-        (("data.simulated.count=1",), r"the arm 'simulated' has one image"),
+        (("data.simulated.count=1", "quality=none"), r"the arm 'simulated' has one image"),
     ],
 )
 def test_runs_that_cannot_be_evaluated(toy, tmp_path, settings, message):
