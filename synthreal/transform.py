@@ -20,7 +20,7 @@ from synthreal.core.refiner import refine
 from synthreal.errors import UserError
 from synthreal.hooks.catalog import Catalog
 from synthreal.settings import read_toml
-from synthreal.weights import read_weights, write_weights
+from synthreal.weights import read_metadata, read_weights, write_weights
 
 CONFIG = "config.toml"
 WEIGHTS = "refiner.safetensors"
@@ -145,3 +145,8 @@ def read_refiner(folder: Path, refiner: nn.Module) -> Mapping[str, str]:
     if not path.is_file():
         raise UserError(f"{path}: missing; the run has not saved yet, finish it with synthreal fit --resume")
     return read_weights(path, refiner, described=CONFIG, again="restore it or fit again")
+
+
+def weights_step(folder: Path) -> str:
+    """The step of the weights in refiner.safetensors. Raises ``UserError`` when there are none."""
+    return read_metadata(folder / WEIGHTS)["step"]

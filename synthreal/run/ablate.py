@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -26,11 +26,12 @@ from synthreal.run.directory import holds_run
 from synthreal.run.evaluate import Split, evaluate
 from synthreal.run.fit import fit
 from synthreal.run.grid import Cell, cells
-from synthreal.run.report import Report
+from synthreal.run.report import Report, looks
 from synthreal.run.sheet import save_sheet
+from synthreal.run.significance import rank_correlation
 from synthreal.run.sources import open_role, take
 from synthreal.run.trained import FOLDER
-from synthreal.transform import Refine
+from synthreal.transform import Refine, weights_step
 
 RESULT = "ablation.json"
 SHEET = 8
@@ -90,7 +91,8 @@ def ablate(
             estimators=folder / FOLDER,
             on_arm=on_arm,
         )
-        rows.append({"settings": dict(cell.values), "picture": f"{slug(cell.name)}.png", **result})
+        kept = [quality_of(run) for run in runs]
+        rows.append({"settings": dict(cell.values), "picture": f"{slug(cell.name)}.png", "quality": kept, **result})
     _draw(found, catalog, folder)
     summary = {
         "recipe": config.recipe,
@@ -98,10 +100,30 @@ def ablate(
         "seeds": seeds,
         "split": split,
         "primary": rows[0]["primary"],
+        "rule": agreement(rows),
         "rows": rows,
     }
     write_text(folder / RESULT, json.dumps(summary, indent=2) + "\n")
     return summary
+
+
+def quality_of(run: Path) -> dict[str, Any] | None:
+    """The look at the weights a run kept, with its step; None where there is none."""
+    step = int(weights_step(run))
+    look = looks(run).get(step)
+    return None if look is None else {"step": step, **look}
+
+
+def agreement(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
+    """Does the label-free score order the runs as their true error does? Spearman's rank correlation over all runs.
+
+    None where fewer than three runs were looked at.
+    """
+    pairs = []
+    for row in rows:
+        seeds = row["arms"]["refined"][row["primary"]]["seeds"]
+        pairs += [(look["score"], seed["value"]) for look, seed in zip(row["quality"], seeds, strict=True) if look]
+    return None if len(pairs) < 3 else {"spearman": rank_correlation(*zip(*pairs, strict=True)), "runs": len(pairs)}
 
 
 def slug(name: str) -> str:

@@ -7,6 +7,7 @@ import math
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -125,6 +126,13 @@ def append_log(run_dir: Path, report: Report) -> None:
     line = {name: value for name, value in asdict(report).items() if name not in left_out}
     with writing(path), path.open("a", encoding="utf-8") as file:
         file.write(json.dumps(line) + "\n")
+
+
+def looks(run_dir: Path) -> dict[int, dict[str, Any]]:
+    """The looks at quality in log.jsonl, by step."""
+    path = run_dir / LOG
+    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+    return {line["step"]: line["quality"] for line in map(json.loads, lines) if "quality" in line}
 
 
 def trim_log(run_dir: Path, step: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,6 +19,15 @@ def binomial_p(correct: int, total: int) -> float:
     from scipy import stats
 
     return float(stats.binomtest(correct, total, 0.5, alternative="greater").pvalue)
+
+
+def rank_correlation(one: Sequence[float], other: Sequence[float]) -> float:
+    """Spearman's rank correlation, -1 to 1; 0 where one of them does not vary."""
+    from scipy import stats
+
+    if len(set(one)) < 2 or len(set(other)) < 2:
+        return 0.0
+    return float(stats.spearmanr(one, other).statistic)
 
 
 @dataclass(frozen=True)

@@ -56,9 +56,14 @@ def ablation_table(result: Mapping[str, Any]) -> Group:
         table.add_row(
             *row["settings"].values(), _cell(simulated[primary]), _cell(refined[primary]), *against, moved, change
         )
-    return Group(
-        table, f"simulated and refined: {primary}, and the difference with its 95 % interval; p: Wilcoxon over images"
-    )
+    note = f"simulated and refined: {primary}, and the difference with its 95 % interval; p: Wilcoxon over images"
+    return Group(table, note, *_rule(result["rule"]))
+
+
+def _rule(found: Mapping[str, Any] | None) -> list[str]:
+    if found is None:
+        return []
+    return [f"score without labels against true error: rank correlation {found['spearman']:+.2f}, {found['runs']} runs"]
 
 
 def plugins_table(rows: Sequence[Mapping[str, Any]]) -> Table:

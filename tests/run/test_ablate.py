@@ -12,7 +12,7 @@ from synthreal.errors import UserError
 from synthreal.hooks.resolve import resolve
 from synthreal.run import ablate as module
 from synthreal.run import trained
-from synthreal.run.ablate import ablate, slug
+from synthreal.run.ablate import ablate, agreement, slug
 
 OVER = ["history=on,off", "discriminator=local,global"]
 
@@ -45,6 +45,20 @@ def test_a_table_of_every_combination_with_its_runs_and_pictures(finished):
     assert len({row["arms"]["refined"]["error_px"]["mean"] for row in result["rows"]}) == 4
     assert len({row["arms"]["simulated"]["error_px"]["mean"] for row in result["rows"]}) == 1
     assert size(folder / "sheet.png")[1] > size(folder / result["rows"][0]["picture"])[1]
+
+
+def test_the_score_without_labels_is_held_against_the_true_error(finished):
+    _, result = finished
+    pairs = []
+    for row in result["rows"]:
+        assert [look["step"] for look in row["quality"]] == [11, 11]
+        errors = [seed["value"] for seed in row["arms"]["refined"]["error_px"]["seeds"]]
+        pairs += [(look["score"], error) for look, error in zip(row["quality"], errors, strict=True)]
+    rank = lambda values: [sorted(values).index(value) for value in values]  # noqa: E731
+    one, other = (rank(values) for values in zip(*pairs, strict=True))
+    squares = sum((a - b) ** 2 for a, b in zip(one, other, strict=True))
+    assert result["rule"] == {"spearman": pytest.approx(1 - 6 * squares / (8 * 63)), "runs": 8}
+    assert agreement([{**row, "quality": [None, None]} for row in result["rows"]]) is None
 
 
 def test_simulated_images_are_trained_on_once_a_seed(finished):
