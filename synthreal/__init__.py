@@ -63,6 +63,7 @@ if TYPE_CHECKING:
     from synthreal.run.fit import build_game as build_game
     from synthreal.run.fit import fit as fit
     from synthreal.run.fit import steps as steps
+    from synthreal.run.page.document import report as report
     from synthreal.run.prepare import prepare as prepare
     from synthreal.run.quality.wasserstein import sliced_wasserstein as sliced_wasserstein
     from synthreal.run.refine import refine_pack as refine_pack
@@ -139,6 +140,7 @@ _HOME = {
     "plugin_manager": "synthreal.hooks.discovery",
     "prepare": "synthreal.run.prepare",
     "refine_pack": "synthreal.run.refine",
+    "report": "synthreal.run.page.document",
     "save_sheet": "synthreal.run.sheet",
     "settle": "synthreal.core.machine",
     "sliced_wasserstein": "synthreal.run.quality.wasserstein",

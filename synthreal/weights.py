@@ -47,3 +47,12 @@ def read_weights(path: Path, network: nn.Module, *, described: str, again: str) 
         reason = str(error).splitlines()[-1].strip()
         raise UserError(f"{path}: weights of another network than {described} describes ({reason}); {again}") from error
     return metadata
+
+
+def read_words(path: Path, *, again: str) -> Mapping[str, str]:
+    """The words about the weights in a file, without reading them. Raises ``UserError`` when it is damaged."""
+    try:
+        with safetensors.safe_open(path, framework="pt") as file:
+            return dict(file.metadata() or {})
+    except (safetensors.SafetensorError, OSError) as error:
+        raise UserError(f"{path}: not a whole safetensors file ({error}); {again}") from error

@@ -15,8 +15,8 @@ NAMES = """
 AdamConfig Batch Catalog ComponentConfig DataConfig DatasetSpec EvaluationConfig EvaluatorSpec FeatureConfig
 FeatureSpec HistoryConfig ImageSpec LabelSpec LossConfig NetworkSpec OptimizerConfig Options Pack Refine Report
 RunConfig RuntimeConfig SGDConfig Sample ScheduleConfig Skipped SourceConfig UserError build_game configure evaluate
-fit hookimpl open_stream plugin_manager prepare refine_pack save_sheet settle sliced_wasserstein steps
-update_discriminator update_refiner write_pack
+fit hookimpl open_stream plugin_manager prepare refine_pack report save_sheet settle sliced_wasserstein
+steps update_discriminator update_refiner write_pack
 """.split()
 
 
