@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from io import StringIO
 from typing import Any
 
-WIDTH, HEIGHT = 400, 250  # units of the viewBox: about CSS px on a phone
+WIDTH, HEIGHT = 360, 225  # units of the viewBox: about CSS px on a phone
 FONT = 12
-LEVEL_DASH = (2, 3)
+LEVEL_DASH = (4, 3)
 DOTS = 3  # a line of at most so many points is drawn with its points
 
 INK, QUIET, LINE = "ink", "quiet", "line"
@@ -52,10 +52,11 @@ class Panel:
         curves: its lines.
         x_label: of the axis below.
         y_label: of the axis at the left; may be empty.
-        levels: (value, label): dotted horizontal lines to compare with.
+        levels: (value, label): dashed horizontal lines to compare with.
         edges: places of thin vertical lines.
         best: a point to mark, or None.
-        y_limits: of the axis, or None.
+        x_limits: of the axis below, or None.
+        y_limits: of the axis at the left, or None.
     """
 
     name: str
@@ -67,6 +68,7 @@ class Panel:
     levels: Sequence[tuple[float, str]] = ()
     edges: Sequence[float] = ()
     best: tuple[float, float] | None = None
+    x_limits: tuple[float, float] | None = None
     y_limits: tuple[float, float] | None = None
 
     @property
@@ -88,9 +90,10 @@ def draw(panel: Panel) -> str:
 
     palette = _Palette()
     with matplotlib.rc_context():
+        parameters: Any = matplotlib.rcParams
         matplotlib.rcdefaults()  # whatever stands in the user's matplotlibrc
         for key, value in _style(palette).items():
-            matplotlib.rcParams[key] = value
+            parameters[key] = value
         figure = Figure(figsize=(WIDTH / 72, HEIGHT / 72), layout="constrained")
         axes = figure.add_subplot()
         _fill(axes, panel, palette)
@@ -116,6 +119,8 @@ def _fill(axes: Any, panel: Panel, palette: _Palette) -> None:
     if panel.y_limits is not None:
         axes.set_ylim(*panel.y_limits)
     axes.margins(x=0.02)
+    if panel.x_limits is not None:
+        axes.set_xlim(*panel.x_limits)
     axes.locator_params(axis="x", nbins=6)
 
 

@@ -23,7 +23,7 @@ from synthreal.run.page.drift import Drifted, drifted
 from synthreal.run.page.events import write_events
 from synthreal.run.page.panels import error_panel, loss_panels, quality_panels
 from synthreal.run.page.record import Record, read_record
-from synthreal.run.page.tiles import chosen_sheets, data_url, heat_css, scale_of, tiles
+from synthreal.run.page.tiles import amount, chosen_sheets, data_url, heat_css, scale_of, tiles
 
 PAGE = "report.html"
 BEGINNING = "<!doctype html>"
@@ -133,7 +133,7 @@ def _moved(record: Record, device: torch.device, on_refine: Callable[[int], None
 def _spread(found: Drifted) -> str:
     values = sorted(found.by.tolist())
     ninth = values[min(len(values) - 1, int(0.9 * len(values)))]
-    texts = (f"{value:.3g} {found.unit}".strip() for value in (statistics.median(values), ninth, values[-1]))
+    texts = (amount(value, found.unit) for value in (statistics.median(values), ninth, values[-1]))
     return "median {}, nine in ten below {}, at most {}".format(*texts)
 
 

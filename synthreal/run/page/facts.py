@@ -105,7 +105,7 @@ def data(record: Record) -> list[Row]:
         source: SourceConfig | None = getattr(record.config.data, role)
         if source is not None:
             options = tuple((key, _text(value)) for key, value in source.options.items())
-            rows.append(Row(role.replace("_", ", "), source.name, _images(record.run, role, source), options))
+            rows.append(Row(role, source.name, _images(record.run, role, source), options))
     return rows
 
 

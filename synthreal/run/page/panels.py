@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from synthreal.run.arms import UPPER
 from synthreal.run.page.curves import Curve, Panel
@@ -41,39 +42,56 @@ COLOURS = {
 
 def loss_panels(record: Record) -> list[Panel]:
     """Losses and accuracies by step, as far as the log holds them."""
-    edges, panels = _edges(record), []
+    panels = []
     for name, title, guessing in LOSSES:
         x, y = record.series(name)
         if x:
             levels = () if guessing is None else ((guessing, "D guesses"),)
-            curve = Curve(title, x, y, "accent")
-            panels.append(Panel(name, title, _told(title, x, y), [curve], levels=levels, edges=edges))
+            panels.append(_by_step(record, name, title, [Curve(title, x, y, "accent")], levels, _edges(record)))
     curves = []
     for name, label, colour in ACCURACIES:
         x, y = record.series(name)
         if x:
-            curves.append(Curve(label, x, [100 * value for value in y], colour, dash=(6, 3) if label == "real" else ()))
+            curves.append(Curve(label, x, [100 * value for value in y], colour))
     if curves:
-        title = "Patches D calls rightly, %"
-        told = "; ".join(_told(curve.label, curve.x, curve.y) for curve in curves)
-        panels.append(Panel("accuracy", title, told, curves, levels=((50, "D guesses"),), edges=edges))
+        levels = ((50, "D guesses"),)
+        panels.append(_by_step(record, "accuracy", "Patches D calls rightly, %", curves, levels, _edges(record)))
     return panels
 
 
 def quality_panels(record: Record) -> list[Panel]:
     """Quality by step with the level of simulated images and the best step, as far as the run holds them."""
     simulated, best = (_table(record.quality, name) for name in ("simulated", "best"))
+    at = best.get("step", -1)
     panels = []
     for name, title in QUALITIES:
         x, y = record.series("quality", name)
         if not x:
             continue
-        at = best.get("step", -1)
-        mark = (at, y[x.index(int(at))]) if at in x else None
-        levels = ((simulated[name], "simulated"),) if is_number(simulated.get(name)) else ()
-        told = _told(title, x, y) + (f"; best at step {at:.0f}" if mark else "")
-        panels.append(Panel(f"quality-{name}", title, told, [Curve(title, x, y, "accent")], levels=levels, best=mark))
+        levels = ((simulated[name], "simulated"),) if name in simulated else ()
+        panel = _by_step(record, f"quality-{name}", title, [Curve(title, x, y, "accent")], levels)
+        if at in x:
+            panel = replace(
+                panel, best=(at, y[x.index(int(at))]), described=f"{panel.described}; best at step {at:.0f}"
+            )
+        panels.append(panel)
     return panels
+
+
+def _by_step(
+    record: Record,
+    name: str,
+    title: str,
+    curves: Sequence[Curve],
+    levels: Sequence[tuple[float, str]] = (),
+    edges: Sequence[float] = (),
+) -> Panel:
+    """A panel over the whole run, described by where its lines begin and end."""
+    told = "; ".join(
+        f"{curve.label}: {curve.y[0]:.3g} at step {curve.x[0]:.0f}, {curve.y[-1]:.3g} at step {curve.x[-1]:.0f}"
+        for curve in curves
+    )
+    return Panel(name, title, told, curves, levels=levels, edges=edges, x_limits=(0, 1.02 * record.log[-1]["step"]))
 
 
 def error_panel(evaluation: Evaluation) -> Panel | None:
@@ -116,10 +134,6 @@ def _edges(record: Record) -> list[float]:
 def _table(tree: Mapping[str, object], name: str) -> Mapping[str, float]:
     found = tree.get(name)
     return {key: value for key, value in found.items() if is_number(value)} if isinstance(found, Mapping) else {}
-
-
-def _told(title: str, x: Sequence[float], y: Sequence[float]) -> str:
-    return f"{title}: {y[0]:.3g} at step {x[0]:.0f}, {y[-1]:.3g} at step {x[-1]:.0f}"
 
 
 def _middle(curve: Curve) -> str:

@@ -62,9 +62,14 @@ def tiles(drifted: Drifted, rows: Sequence[int], *, scale: float, colormap: str 
         )
         heat = _heat((_difference(drifted, [row])[0] / scale).clamp(0, 1).numpy())
         pictures = zip(("simulated", "refined", "difference"), map(_url, (before, after, heat)), strict=True)
-        value = f"{float(drifted.by[row]):.3g} {drifted.unit}".strip()
+        value = amount(float(drifted.by[row]), drifted.unit)
         found.append(Tile(row, value, tuple(pictures)))
     return found
+
+
+def amount(value: float, unit: str) -> str:
+    """How far an image moved, as people read it."""
+    return f"{value:.2f} {unit}" if unit else f"{value:.3f}"
 
 
 def heat_css() -> str:
