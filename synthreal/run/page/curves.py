@@ -13,6 +13,7 @@ from io import StringIO
 from typing import Any
 
 WIDTH, HEIGHT = 360, 225  # units of the viewBox: about CSS px on a phone
+AXES = (0.155, 0.2, 0.83, 0.75)  # left, bottom, width, height: the same in every panel, so that they line up
 FONT = 12
 LEVEL_DASH = (4, 3)
 DOTS = 3  # a line of at most so many points is drawn with its points
@@ -94,8 +95,8 @@ def draw(panel: Panel) -> str:
         matplotlib.rcdefaults()  # whatever stands in the user's matplotlibrc
         for key, value in _style(palette).items():
             parameters[key] = value
-        figure = Figure(figsize=(WIDTH / 72, HEIGHT / 72), layout="constrained")
-        axes = figure.add_subplot()
+        figure = Figure(figsize=(WIDTH / 72, HEIGHT / 72))
+        axes = figure.add_axes(AXES)
         _fill(axes, panel, palette)
         file = StringIO()
         figure.savefig(file, format="svg", metadata={"Creator": None, "Date": None, "Format": None, "Type": None})
