@@ -268,7 +268,7 @@ CASES = {
     ("report", "run", "--device", "tpu"): ["'tpu'", "use auto, cpu"],
     ("report", "run", "--tensorboard", "file"): ["file: cannot write", "choose another place"],
     ("report", "run", "--tensorboard", "file/below"): ["file/below: cannot write", "choose another place"],
-    ("report",): ["RUN"],
+    ("report",): ["run"],
     # the command line itself
     ("fti",): ["fti"],
     ("fit", "--plugn", "toy"): ["--plugn", "--plugin"],

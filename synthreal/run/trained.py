@@ -87,14 +87,14 @@ def kept(
     Raises:
         UserError: the kept file is damaged.
     """
+    content = _content(spec, image, data, config, seed=0, autocast=autocast, versions=versions)
     for path in sorted(folder.glob(f"{arm}-*.safetensors")):
         words = read_words(path, again="delete it and evaluate again")
         try:
             seed = int(json.loads(words["content"])["seed"])
         except (KeyError, TypeError, ValueError):
             continue  # of another hand
-        content = _content(spec, image, data, config, seed=seed, autocast=autocast, versions=versions)
-        if path == _path(folder, arm, content):
+        if path == _path(folder, arm, {**content, "seed": seed}):
             return _read(path, spec, options, image, data.images.device)
     return None
 

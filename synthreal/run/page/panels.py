@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
@@ -26,6 +27,7 @@ QUALITIES = (
     ("change", "Change, mean |R(x) - x|"),
     ("score", "Score, by which the best step is chosen"),
 )
+MOST = 400
 DASHES: tuple[tuple[float, ...], ...] = ((), (6, 3), (2, 2), (8, 2, 2, 2))
 COLOURS = {
     "simulated": "simulated",
@@ -44,13 +46,13 @@ def loss_panels(record: Record) -> list[Panel]:
     """Losses and accuracies by step, as far as the log holds them."""
     panels = []
     for name, title, guessing in LOSSES:
-        x, y = record.series(name)
+        x, y = thinned(*record.series(name))
         if x:
             levels = () if guessing is None else ((guessing, "D guesses"),)
             panels.append(_by_step(record, name, title, [Curve(title, x, y, "accent")], levels, _edges(record)))
     curves = []
     for name, label, colour in ACCURACIES:
-        x, y = record.series(name)
+        x, y = thinned(*record.series(name))
         if x:
             curves.append(Curve(label, x, [100 * value for value in y], colour))
     if curves:
@@ -76,6 +78,13 @@ def quality_panels(record: Record) -> list[Panel]:
             )
         panels.append(panel)
     return panels
+
+
+def thinned(x: list[int], y: list[float]) -> tuple[list[int], list[float]]:
+    """At most 400 points of a long line, each the mean of as many reports, at the step of the last of them."""
+    each = math.ceil(len(x) / MOST)
+    parts = [slice(start, start + each) for start in range(0, len(x), max(1, each))]
+    return [x[part][-1] for part in parts], [statistics.fmean(y[part]) for part in parts]
 
 
 def _by_step(

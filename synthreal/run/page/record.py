@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from PIL import Image
+
 from synthreal.config import RunConfig
 from synthreal.errors import UserError
 from synthreal.run.page.evaluation import Evaluation, read_evaluations, reason
@@ -17,6 +19,7 @@ from synthreal.settings import read_toml
 from synthreal.transform import CONFIG, read_config
 
 QUALITY = "quality.json"
+LARGEST = 1e300
 SHEET = re.compile(r"step-(\d+)\.png")
 
 
@@ -67,30 +70,36 @@ def read_record(run: Path) -> Record:
     """
     config = read_config(run)
     log, notes = _log(run)
+    sheets = list(_sheets(run))
+    whole = tuple((step, path) for step, path in sheets if _is_picture(path))
+    notes += [f"sheets/{path.name}: damaged and left out" for step, path in sheets if (step, path) not in whole]
     return Record(
         run=run,
         config=config,
         toml=(run / CONFIG).read_text(encoding="utf-8"),
         versions={str(name): str(version) for name, version in read_toml(run / CONFIG).get("versions", {}).items()},
         log=log,
-        sheets=tuple(_sheets(run)),
+        sheets=whole,
         evaluations=read_evaluations(run),
         quality=_quality(run),
-        notes=notes,
+        notes=tuple(notes),
     )
 
 
 def is_number(value: Any) -> bool:
     """Whether a value of a JSON file is a finite number."""
-    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < float("inf")
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < LARGEST
 
 
-def _log(run: Path) -> tuple[tuple[Mapping[str, Any], ...], tuple[str, ...]]:
+def _log(run: Path) -> tuple[tuple[Mapping[str, Any], ...], list[str]]:
     path = run / LOG
     wait = f"wait for it, or continue the run with: synthreal fit --run {run} --resume"
     if not path.is_file():
         raise UserError(f"{path}: missing, the run has reported nothing yet; {wait}")
-    lines = path.read_text(encoding="utf-8", errors="replace").splitlines(keepends=True)
+    try:
+        lines = path.read_text(encoding="utf-8", errors="replace").splitlines(keepends=True)
+    except OSError as error:
+        raise UserError(f"{path}: cannot read ({reason(error)}); give a run directory you may read") from None
     found, notes = [], []
     for number, text in enumerate(lines, start=1):
         try:
@@ -105,7 +114,7 @@ def _log(run: Path) -> tuple[tuple[Mapping[str, Any], ...], tuple[str, ...]]:
             ) from None
     if not found:
         raise UserError(f"{path}: empty, the run has reported nothing yet; {wait}")
-    return tuple(found), tuple(notes)
+    return tuple(found), notes
 
 
 def _line(text: str) -> Mapping[str, Any]:
@@ -121,6 +130,15 @@ def _sheets(run: Path) -> Iterator[tuple[int, Path]]:
     for path in sorted((run / "sheets").glob("*.png")):
         if match := SHEET.fullmatch(path.name):
             yield int(match[1]), path
+
+
+def _is_picture(path: Path) -> bool:
+    try:
+        with Image.open(path) as picture:
+            picture.verify()
+    except (OSError, SyntaxError, ValueError):
+        return False
+    return True
 
 
 def _quality(run: Path) -> Mapping[str, Any]:

@@ -98,6 +98,14 @@ def test_a_run_without_quality_or_a_game(run):
     assert panels.quality_panels(record) == []
 
 
+def test_a_long_log_is_drawn_as_means():
+    x, y = list(range(1, 1002)), [float(step % 2) for step in range(1, 1002)]
+    few, means = panels.thinned(x, y)
+    assert len(few) == len(means) <= panels.MOST and few[-1] == 1001
+    assert means[0] == pytest.approx(2 / 3) and few[0] == 3
+    assert panels.thinned(x[:300], y[:300]) == (x[:300], y[:300]) and panels.thinned([], []) == ([], [])
+
+
 def test_every_arm_looks_other_and_every_colour_is_in_both_schemes():
     looks = {arm: (panels.arm_curve(arm).colour, panels.arm_curve(arm).dash) for arm in (*ARMS, "somebody's own")}
     assert len({looks[arm] for arm in ARMS}) == len(ARMS)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
+from diary import edit
 
 from synthreal.errors import UserError
 from synthreal.run.page.record import read_record
@@ -24,6 +25,8 @@ def test_a_run_is_read(full):
     assert record.series("quality", "score") == ([1, 3, 5, 7, 9, 11], [1 / step for step in range(1, 12, 2)])
     assert record.series("quality", "shift_px") == ([], [])
     assert record.series("phase") == ([], [])
+    edit(full, lambda line: line.update(images_per_second=[True, float("nan"), 10**400, "1", None][line["step"] % 5]))
+    assert read_record(full).series("images_per_second") == ([], [])
 
 
 def test_a_run_that_has_only_trained(run):
@@ -54,6 +57,15 @@ def test_a_last_line_that_is_being_written_is_left_out(run):
     (run / "log.jsonl").write_text(whole + '{"step": 12, "pha')
     record = read_record(run)
     assert len(record.log) == 11 and record.notes == ("log.jsonl: its last line is cut and left out",)
+
+
+def test_a_sheet_that_is_cut_is_left_out(full):
+    path = full / "sheets/step-00000005.png"
+    path.write_bytes(path.read_bytes()[:40])
+    (full / "sheets/mine.png").write_bytes(b"")
+    record = read_record(full)
+    assert [step for step, _ in record.sheets] == [2, 8, 11]
+    assert record.notes == ("sheets/step-00000005.png: damaged and left out",)
 
 
 @pytest.mark.parametrize(
