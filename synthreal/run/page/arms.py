@@ -75,8 +75,9 @@ def against(arm: Arm, base: Arm, primary: str) -> tuple[str, str, str]:
         return percent(difference, start), f"{difference:+.2f}", ""
     found = arm.against
     low, high = found.interval
+    bounds = (f"{100 * bound / start:+.0f}" if start else "" for bound in found.interval)
     return (
-        f"{percent(found.difference, start)} ({percent(low, start)} to {percent(high, start)})",
+        "{} ({} to {})".format(percent(found.difference, start), *bounds),
         f"{found.difference:+.2f} ({low:+.2f} to {high:+.2f})",
         p_text(found.p),
     )

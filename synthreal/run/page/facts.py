@@ -73,7 +73,7 @@ def _judged(evaluation: Evaluation) -> Iterator[Card]:
         change, _, p = against(refined, base, primary)
         yield Card("simulated → refined", change.partition(" (")[0], f"{name or 'metric'} {means}")
         if refined.against is not None:
-            yield Card("95 % interval", change.partition(" (")[2].removesuffix(")"), f"p = {p}")
+            yield Card("95 % interval", change.partition(" (")[2].removesuffix(")") + " %", f"p = {p}")
     if evaluation.preservation is not None:
         kept = evaluation.preservation
         yield Card(

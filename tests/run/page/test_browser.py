@@ -162,6 +162,9 @@ def test_the_commands_are_copied_or_marked(page):
     page.locator("button", has_text="Press Ctrl-C").or_(page.locator("button", has_text="Copied")).wait_for()
     marked = page.evaluate("getSelection().toString()")
     assert not marked or marked.split() == said.split()
+    lines = said.strip().splitlines()
+    assert [line.split()[:2] for line in lines] == [["synthreal", name] for name in ("fit", "evaluate", "report")]
+    assert all(line == " ".join(line.split()) for line in lines)
 
 
 @pytest.mark.parametrize(("size", "scheme"), [("desktop", "light")])

@@ -141,14 +141,14 @@ def test_the_table_holds_what_the_evaluation_found(full):
     table = arms_table(read_record(full).evaluations[0])
     assert table.metrics == ("error_px", "within_1px") and table.compared
     simulated, refined, *_, constant = table.rows
-    assert refined.cells[0] == "3.00 ± 0.25" and refined.change == "-25 % (-38 % to -12 %)"
+    assert refined.cells[0] == "3.00 ± 0.25" and refined.change == "-25 % (-38 to -12)"
     assert refined.difference == "-1.00 (-1.50 to -0.50)" and refined.p == "1.0e-09"
     assert simulated.useless and not refined.useless and simulated.change == ""
     assert constant.cells[0] == "3.50" and constant.colour == ""
     cards = {card.title: card for card in facts.summary(read_record(full))}
     assert cards["simulated → refined"].figure == "-25 %"
     assert cards["simulated → refined"].remark == "error 4.00 → 3.00 ± 0.25 px"
-    assert cards["95 % interval"].figure == "-38 % to -12 %" and cards["95 % interval"].remark == "p = 1.0e-09"
+    assert cards["95 % interval"].figure == "-38 to -12 %" and cards["95 % interval"].remark == "p = 1.0e-09"
 
 
 def test_an_unfit_detector_is_told(full, plain):
