@@ -79,6 +79,7 @@ if TYPE_CHECKING:
     from synthreal.run.fit import build_game as build_game
     from synthreal.run.fit import fit as fit
     from synthreal.run.fit import steps as steps
+    from synthreal.run.page.document import report as report
     from synthreal.run.prepare import prepare as prepare
     from synthreal.run.quality.drift import annotation_drift as annotation_drift
     from synthreal.run.quality.features import random_features as random_features
@@ -171,6 +172,7 @@ _HOME = {
     "random_features": "synthreal.run.quality.features",
     "realism": "synthreal.run.quality.realism",
     "refine_pack": "synthreal.run.refine",
+    "report": "synthreal.run.page.document",
     "save_sheet": "synthreal.run.sheet",
     "settle": "synthreal.core.machine",
     "sliced_wasserstein": "synthreal.run.quality.wasserstein",

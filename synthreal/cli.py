@@ -205,6 +205,30 @@ def ablate(
 
 
 @app.command()
+def report(
+    run: Annotated[Path, typer.Argument(help="Run directory.")],
+    out: Annotated[Path | None, typer.Option(metavar="FILE.html", help="The file; default RUN/report.html.")] = None,
+    device: Device = "auto",
+    tensorboard: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Write log and sheets for TensorBoard into a folder, too.")
+    ] = None,
+) -> None:
+    """Write one HTML page about a run: pictures, curves, the table of arms, how to make it again."""
+    from synthreal.run.page.document import report as write
+
+    page = write(
+        run,
+        out=out,
+        device=device,
+        tensorboard=tensorboard,
+        on_refine=lambda count: typer.echo(f"refining {count} images", err=True),
+    )
+    typer.echo(f"{page}: open it in a browser")
+    if tensorboard is not None:
+        typer.echo(f"{tensorboard}: for tensorboard --logdir {shlex.quote(str(tensorboard))}")
+
+
+@app.command()
 def turing(
     run: Annotated[Path, typer.Argument(help="Run directory.")],
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port to serve at; 0 takes a free one.")] = 8765,

@@ -20,7 +20,7 @@ from synthreal.core.refiner import refine
 from synthreal.errors import UserError
 from synthreal.hooks.catalog import Catalog
 from synthreal.settings import read_toml
-from synthreal.weights import read_metadata, read_weights, write_weights
+from synthreal.weights import read_weights, read_words, write_weights
 
 CONFIG = "config.toml"
 WEIGHTS = "refiner.safetensors"
@@ -149,4 +149,4 @@ def read_refiner(folder: Path, refiner: nn.Module) -> Mapping[str, str]:
 
 def weights_step(folder: Path) -> str:
     """The step of the weights in refiner.safetensors. Raises ``UserError`` when there are none."""
-    return read_metadata(folder / WEIGHTS)["step"]
+    return read_words(folder / WEIGHTS, again="restore it or fit again")["step"]

@@ -49,10 +49,10 @@ def read_weights(path: Path, network: nn.Module, *, described: str, again: str) 
     return metadata
 
 
-def read_metadata(path: Path) -> Mapping[str, str]:
-    """The words about the weights in a file. Raises ``UserError`` when it is missing or damaged."""
+def read_words(path: Path, *, again: str) -> Mapping[str, str]:
+    """The words about the weights in a file, without reading them. Raises ``UserError`` when it is damaged."""
     try:
         with safetensors.safe_open(path, framework="pt") as file:
             return dict(file.metadata() or {})
     except (safetensors.SafetensorError, OSError) as error:
-        raise UserError(f"{path}: not a whole safetensors file ({error}); restore it or fit again") from error
+        raise UserError(f"{path}: not a whole safetensors file ({error}); {again}") from error

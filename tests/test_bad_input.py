@@ -69,6 +69,9 @@ def folder(tmp_path, toy_run, monkeypatch):
             re.sub(r"\[image\]\n(.+\n)+", "", (run / "config.toml").read_text())
         ),
         "othernetwork": lambda run: reshape(run / "checkpoints/step-00000011.pt"),
+        "nolog": lambda run: (run / "log.jsonl").unlink(),
+        "cutlog": lambda run: (run / "log.jsonl").write_text('{"step": 1,\n'),
+        "badevaluation": lambda run: (run / "evaluation.json").write_text("{}"),
         "gone": lambda run: (run / "config.toml").write_text(
             (run / "config.toml").read_text().replace(str(TOY), "/nowhere/domain.py")
         ),
@@ -251,6 +254,21 @@ CASES = {
     ("turing", "run", "--json"): ["--json prints the summary", "--summary"],
     ("turing", "run", "--summary"): ["run/turing.jsonl: no answers yet", "synthreal turing run"],
     ("turing", "file", "--summary"): ["file/turing.jsonl: cannot read (Not a directory)", "run directory"],
+    # the page of a run
+    ("report", "nowhere"): ["nowhere: holds no run", "give the folder"],
+    ("report", "norun"): ["norun: holds no run"],
+    ("report", "badconfig"): ["badconfig/config.toml: not TOML", "correct it"],
+    ("report", "nolog"): ["nolog/log.jsonl: missing", "synthreal fit --run nolog --resume"],
+    ("report", "cutlog"): ["cutlog/log.jsonl: line 1 is damaged", "delete that line"],
+    ("report", "badevaluation"): ["badevaluation/evaluation.json: damaged", "synthreal evaluate badevaluation"],
+    ("report", "run", "--out", "nowhere/a.html"): ["nowhere/a.html: nowhere is not a folder", "--out"],
+    ("report", "run", "--out", "file/a.html"): ["file/a.html: file is not a folder", "--out"],
+    ("report", "run", "--out", "crops"): ["crops: is a folder", "--out"],
+    ("report", "run", "--out", "file"): ["file: exists and is no HTML page", "--out"],
+    ("report", "run", "--device", "tpu"): ["'tpu'", "use auto, cpu"],
+    ("report", "run", "--tensorboard", "file"): ["file: cannot write", "choose another place"],
+    ("report", "run", "--tensorboard", "file/below"): ["file/below: cannot write", "choose another place"],
+    ("report",): ["run"],
     # the command line itself
     ("fti",): ["fti"],
     ("fit", "--plugn", "toy"): ["--plugn", "--plugin"],

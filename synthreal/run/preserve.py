@@ -44,14 +44,20 @@ def preservation(spec: EvaluatorSpec, pairs: list[tuple[Resident, Resident]]) ->
         change.append((y - x).abs().mean())
         if spec.landmarks is not None and spec.landmarks in simulated.labels:
             error.append(distance(found, simulated.labels[spec.landmarks][:COUNT]))
-    moved = torch.cat(shift)
+    moved_px = torch.cat(shift)
     return {
-        "shift_px": {"mean": float(moved.mean()), "std": float(moved.std())},
+        "shift_px": {"mean": float(moved_px.mean()), "std": float(moved_px.std())},
         "detector_error_px": float(torch.cat(error).mean()) if error else None,
         "control_px": float(torch.cat(control).mean()),
         "change": float(torch.stack(change).mean()),
-        "n": len(moved),
+        "n": len(moved_px),
     }
+
+
+@torch.no_grad()
+def moved(locate: Callable[[Tensor], Tensor], x: Tensor, y: Tensor) -> Tensor:
+    """How far what the detector finds on ``y`` lies from what it finds on ``x``, each ``(N, C, H, W)``: ``(N,)`` px."""
+    return distance(located(locate, x), located(locate, y))
 
 
 def located(locate: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:

@@ -21,7 +21,7 @@ from synthreal.config import EvaluationConfig
 from synthreal.run.arms import TrainingSet
 from synthreal.run.estimator import train
 from synthreal.spec import EvaluatorSpec, ImageSpec
-from synthreal.weights import read_weights, write_weights
+from synthreal.weights import read_weights, read_words, write_weights
 
 FOLDER = "estimators"
 BUDGET = ("evaluator", "images", "epochs", "batch", "learning_rate")
@@ -57,7 +57,60 @@ def trained(
     Raises:
         UserError: a kept file is damaged, or the folder cannot be written.
     """
-    content = {
+    content = _content(spec, image, data, config, seed=seed, autocast=autocast, versions=versions)
+    path = _path(folder, arm, content)
+    if path.is_file():
+        return _read(path, spec, options, image, data.images.device)
+    model = train(spec, options, image, data.images, config, seed=seed, autocast=autocast, augment=data.augment)
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    write_weights(path, model, {"arm": arm, "content": json.dumps(content, sort_keys=True)})
+    return model
+
+
+def kept(
+    folder: Path,
+    arm: str,
+    spec: EvaluatorSpec,
+    options: Any,
+    image: ImageSpec,
+    data: TrainingSet,
+    config: EvaluationConfig,
+    *,
+    autocast: torch.dtype | None,
+    versions: Mapping[str, str],
+) -> nn.Module | None:
+    """An estimator that :func:`trained` left in ``folder`` and would use again, whatever its seed; None without one.
+
+    Nothing is trained. Arguments as for :func:`trained`.
+
+    Raises:
+        UserError: the kept file is damaged.
+    """
+    content = _content(spec, image, data, config, seed=0, autocast=autocast, versions=versions)
+    for path in sorted(folder.glob(f"{arm}-*.safetensors")):
+        words = read_words(path, again="delete it and evaluate again")
+        try:
+            seed = int(json.loads(words["content"])["seed"])
+        except (KeyError, TypeError, ValueError):
+            continue  # of another hand
+        if path == _path(folder, arm, {**content, "seed": seed}):
+            return _read(path, spec, options, image, data.images.device)
+    return None
+
+
+def _content(
+    spec: EvaluatorSpec,
+    image: ImageSpec,
+    data: TrainingSet,
+    config: EvaluationConfig,
+    *,
+    seed: int,
+    autocast: torch.dtype | None,
+    versions: Mapping[str, str],
+) -> dict[str, Any]:
+    """Everything the weights depend on."""
+    return {
         "images": data.images.sha256(),
         "augment": None if data.augment is None else data.augment.model_dump(),
         "evaluation": config.model_dump(include=set(BUDGET)),
@@ -68,18 +121,18 @@ def trained(
         "versions": dict(sorted(versions.items())),
         "code": _code(spec),
     }
+
+
+def _path(folder: Path, arm: str, content: Mapping[str, Any]) -> Path:
     key = sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:20]
-    path = folder / f"{arm}-{key}.safetensors"
-    if path.is_file():
-        with torch.random.fork_rng(devices=[]):
-            model = spec.build(options, image)
-        read_weights(path, model, described=f"evaluator {spec.name!r}", again="delete it and evaluate again")
-        return model.to(data.images.device).eval()
-    model = train(spec, options, image, data.images, config, seed=seed, autocast=autocast, augment=data.augment)
-    with writing(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-    write_weights(path, model, {"arm": arm, "content": json.dumps(content, sort_keys=True)})
-    return model
+    return folder / f"{arm}-{key}.safetensors"
+
+
+def _read(path: Path, spec: EvaluatorSpec, options: Any, image: ImageSpec, device: torch.device) -> nn.Module:
+    with torch.random.fork_rng(devices=[]):
+        model = spec.build(options, image)
+    read_weights(path, model, described=f"evaluator {spec.name!r}", again="delete it and evaluate again")
+    return model.to(device).eval()
 
 
 def _code(spec: EvaluatorSpec) -> list[str]:

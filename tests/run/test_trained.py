@@ -90,3 +90,42 @@ def test_a_folder_that_cannot_be_written_is_told(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(UserError, match="cannot write"):
         kept(tmp_path / "file")
+
+
+def found(folder, images=None, config=BUDGET, versions=None, arm="simulated"):
+    return module.kept(
+        folder,
+        arm,
+        SPEC,
+        SPEC.options(),
+        IMAGE,
+        images or data(),
+        config,
+        autocast=None,
+        versions=versions or {"synthreal": "1"},
+    )
+
+
+def test_what_is_kept_is_found_whatever_its_seed_and_nothing_is_trained(tmp_path, count):
+    assert found(tmp_path / "nowhere") is None
+    first = kept(tmp_path, seed=3)
+    x = torch.rand(4, *IMAGE.shape)
+    again = found(tmp_path)
+    assert again is not None and torch.equal(first(x), again(x)) and not again.training
+    assert found(tmp_path, images=data(1)) is None
+    assert found(tmp_path, config=BUDGET.model_copy(update={"epochs": 2})) is None
+    assert found(tmp_path, versions={"synthreal": "2"}) is None
+    assert found(tmp_path, arm="refined") is None
+    assert len(count) == 1
+
+
+def test_a_file_of_another_hand_is_passed_over_and_a_damaged_one_told(tmp_path):
+    from synthreal.weights import write_weights
+
+    model = kept(tmp_path)
+    write_weights(tmp_path / "simulated-0.safetensors", model, {"content": "{"})
+    write_weights(tmp_path / "simulated-00.safetensors", model, {})
+    assert found(tmp_path) is not None
+    (tmp_path / "simulated-000.safetensors").write_bytes(b"damaged")
+    with pytest.raises(UserError, match=r"simulated-000\.safetensors: not a whole safetensors file .*delete it"):
+        found(tmp_path)
