@@ -139,6 +139,7 @@ def steps(
             if watch is not None and phase == "game" and (played % watch.config.every == 0 or step == schedule.total):
                 look = watch.look(step, painted(game, watch.simulated))
                 noted = [*noted, *watch.warnings(look)]
+                watch.write(run_dir)
             last, stopping = step == schedule.total, stopped() or (watch is not None and watch.exhausted)
             turn = phase_of(schedule, step) != phase
             report = None

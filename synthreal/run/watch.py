@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from synthreal.atomic import write_text
 from synthreal.config import QualityConfig
 from synthreal.data.source import Drawn, Source
 from synthreal.run.preserve import distance, located
@@ -17,6 +20,7 @@ from synthreal.run.quality.features import random_features
 from synthreal.run.quality.realism import realism
 
 RULE = "mean share of simulated's distances to real that is left, plus the share of the diagonal labels move / 0.03"
+FILE = "quality.json"
 SEED = 0
 DRIFT = 0.03
 ALIKE = 0.2
@@ -97,6 +101,11 @@ class Watch:
                 f"drifting labels: refining moves what the detector finds by {look.shift_px:.1f} px; raise loss.weight"
             )
         return found
+
+    def write(self, run_dir: Path) -> None:
+        """quality.json: what simulated images have, the rule and the best look so far."""
+        best = {"step": self.best_step, "score": self.best_score}
+        write_text(run_dir / FILE, json.dumps({"simulated": self.base, "rule": RULE, "best": best}, indent=2) + "\n")
 
     def state_dict(self) -> dict[str, Any]:
         """What a checkpoint needs."""

@@ -75,6 +75,7 @@ def test_a_run_directory_holds_what_the_readme_says(toy_run):
         "checkpoints/step-00000011.pt",
         "config.toml",
         "log.jsonl",
+        "quality.json",
         "refiner.safetensors",
         "sheets/step-00000011.png",
     ]

@@ -117,6 +117,13 @@ def test_fit_keeps_the_weights_of_the_best_look(toy, tmp_path, monkeypatch):
     assert weights(tmp_path / "best") == weights(tmp_path / "short") != weights(tmp_path / "long")
 
 
+def test_quality_json_names_the_best_look_and_what_simulated_images_have(toy_run):
+    written = json.loads((toy_run / "quality.json").read_text())
+    assert set(written) == {"simulated", "rule", "best"} and "distances to real" in written["rule"]
+    assert set(written["simulated"]) == {"kid", "sliced_wasserstein", "spectrum"}
+    assert written["best"] == {"step": 11, "score": looks(toy_run)[11]["score"]}
+
+
 def test_looking_changes_nothing_else(toy, tmp_path, toy_run):
     fit_toy(toy, tmp_path / "run", "quality={every=1, keep='last'}")
     assert weights(tmp_path / "run") == weights(toy_run)
