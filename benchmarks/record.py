@@ -35,8 +35,6 @@ def arguments(doc: str | None, given: list[str] | None = None) -> argparse.Names
     parser.add_argument("--threads", type=_positive, default=1, help="CPU threads of every process")
     parser.add_argument("--repeats", type=_positive, help="interleaved repeats; the median is given (5; in haste 1)")
     asked = parser.parse_args(given)
-    if asked.device == "auto":
-        asked.device = "cuda" if torch.cuda.is_available() else "cpu"
     if asked.repeats is None:
         asked.repeats = 1 if asked.quick else 5
     return asked
@@ -55,8 +53,10 @@ def target(text: str) -> Path:
 
 
 def _device(text: str) -> str:
+    if text == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
     try:
-        torch.empty(0, device=None if text == "auto" else text)
+        torch.empty(0, device=text)
     except (RuntimeError, AssertionError) as error:
         reason = str(error).splitlines()[0]
         raise argparse.ArgumentTypeError(f"{text!r} is not here ({reason}); use auto or cpu") from None

@@ -51,6 +51,7 @@ def _run(command: list[str], seconds: float | None, env: dict[str, str] | None =
         said, code = done.communicate()[0], None
     except BaseException:  # interrupted: nothing of it may go on running
         os.killpg(done.pid, signal.SIGKILL)
+        done.wait()
         raise
     print(said, end="", flush=True)
     return code, said, time.perf_counter() - started

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -85,6 +86,9 @@ def test_bench_refine(run):
     assert {row["name"] for row in rows} == {"refine", "refine_end_to_end"}
     assert all(row["images_per_second"] > 0 and row["ratio_to_reference"] > 0 for row in rows)
     assert all(row["share_of_network"] > 0 for row in rows if row["name"] == "refine_end_to_end")
+    for row in rows:
+        if row["name"] == "refine":  # 0.5689 G multiply-adds an image
+            assert row["gflops"] * row["seconds"] / 4 == pytest.approx(2 * 0.5689, rel=1e-2)
 
 
 def test_bench_stream(run):
@@ -136,7 +140,9 @@ def test_bench_profile(run):
             if "share_of_update" in row and row["precision"] == precision
         }
         assert abs(sum(shares.values()) - 1) < 0.01 and shares["blocks, backwards"] > shares["blocks, forwards"] > 0.1
-    assert len([row for row in rows if row["name"] == "kernel"]) == 4 * len(precisions)
+    kernels = [row["gflops"] * row["seconds"] for row in rows if row["name"] == "kernel"]
+    one = 2 * 4 * 35 * 55 * 64 * 64 * 9 / 1e9  # a 3x3 convolution of 64 maps to 64, on four images
+    assert kernels == [pytest.approx(work, rel=1e-2) for work in (one, one, one, 3 * one)] * len(precisions)
 
 
 def test_every_benchmark_has_a_test():
@@ -269,16 +275,15 @@ def test_the_suite_ends_what_runs_over_its_budget_with_all_its_children(small, m
 
 
 def test_a_suite_that_is_terminated_leaves_nothing_running(tmp_path):
-    shutil.copy(BENCHMARKS / "suite.py", tmp_path / "suite.py")
-    for part in ("record.py", "clock.py", "limit.py"):
-        shutil.copy(BENCHMARKS / part, tmp_path / part)
-    sleeper = "import os, pathlib, time; pathlib.Path('pid').write_text(str(os.getpid())); time.sleep(60)"
-    (tmp_path / "bench_step.py").write_text(sleeper.replace("'pid'", repr(str(tmp_path / "pid"))))
-    suite = subprocess.Popen([sys.executable, str(tmp_path / "suite.py"), "--json", str(tmp_path / "all.json")])
-    wait_for(lambda: (tmp_path / "pid").is_file() and (tmp_path / "pid").read_text())
+    folder, told = shutil.copytree(BENCHMARKS, tmp_path / "benchmarks"), tmp_path / "pid"
+    sleeper = f"import os, pathlib, time; pathlib.Path({str(told)!r}).write_text(str(os.getpid())); time.sleep(60)"
+    (folder / "bench_step.py").write_text(sleeper)
+    suite = subprocess.Popen([sys.executable, str(folder / "suite.py"), "--json", str(tmp_path / "all.json")])
+    wait_for(lambda: told.is_file() and told.read_text())
     suite.terminate()
     assert suite.wait(30) == 143
-    wait_for(lambda: not Path("/proc", (tmp_path / "pid").read_text()).exists())
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(told.read_text()), 0)
 
 
 def wait_for(done):
