@@ -19,10 +19,10 @@ from synthreal.run.preserve import distance, located
 from synthreal.run.quality.features import random_features
 from synthreal.run.quality.realism import realism
 
-RULE = "mean share of simulated's distances to real that is left, plus the share of the diagonal labels move / 0.03"
+RULE = "mean share of simulated's distances to real that is left, plus the share of the diagonal labels move / 0.015"
 FILE = "quality.json"
 SEED = 0
-DRIFT = 0.03
+DRIFT = 0.015
 ALIKE = 0.2
 FEW = 200
 

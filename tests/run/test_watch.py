@@ -46,7 +46,7 @@ def test_a_look_measures_what_it_says():
     assert look.change == pytest.approx(float((refined - mine.simulated).abs().mean()))
     moved = torch.linalg.vector_norm(corner(refined) - corner(mine.simulated), dim=-1).mean()
     assert look.shift_px == pytest.approx(float(moved))
-    drift = look.shift_px / (0.03 * math.hypot(16, 20))
+    drift = look.shift_px / (0.015 * math.hypot(16, 20))
     assert look.score == pytest.approx(score(found, realism(mine.simulated, mine.real, seed=0), drift))
 
 
