@@ -93,8 +93,12 @@ class Refine(nn.Module):
         return super().train(False)
 
     @torch.no_grad()
-    def forward(self, image: Tensor) -> Tensor:
+    def forward(self, image: Tensor, noise: Tensor | None = None) -> Tensor:
         """Refine ``(B, C, H, W)`` or ``(C, H, W)`` in [0, 1], any H and W (reflect padding: above half the kernel).
+
+        Args:
+            image: what to refine.
+            noise: ``(B, K, H, W)`` standard normal for a refiner with noise maps, instead of drawn ones.
 
         Raises:
             UserError: other shapes or integers.
@@ -107,8 +111,8 @@ class Refine(nn.Module):
         batch = image[None] if image.ndim == 3 else image
         parts = micro_batch_of(self.micro_batch, image.device, image.shape[-2], image.shape[-1])
         with torch.autocast(image.device.type, dtype=self.autocast, enabled=self.autocast is not None):
-            refined = refine(self.refiner, batch.float(), self.generator, micro_batch=parts).to(image.dtype)
-        return refined[0] if image.ndim == 3 else refined
+            refined = refine(self.refiner, batch.float(), self.generator, noise=noise, micro_batch=parts)
+        return (refined[0] if image.ndim == 3 else refined).to(image.dtype)
 
 
 def write_config(folder: Path, config: RunConfig, versions: Mapping[str, str]) -> None:
