@@ -380,9 +380,9 @@ def test_a_file_size_limit_of_the_kernel_ends_a_real_run_in_one_line(folder):
 
 
 def test_a_bug_keeps_its_traceback(folder, monkeypatch):
-    from synthreal import cli
+    from synthreal.cli import domain, main
 
     monkeypatch.setattr(sys, "argv", ["synthreal", "show", "--plugin", str(TOY)])
-    monkeypatch.setattr(cli, "_configured", lambda *arguments: 1 / 0)
+    monkeypatch.setattr(domain, "configured", lambda *arguments: 1 / 0)
     with pytest.raises(ZeroDivisionError):
-        cli.main()
+        main()
