@@ -370,7 +370,13 @@ def test_a_file_size_limit_of_the_kernel_ends_a_real_run_in_one_line(folder):
         "import resource, signal, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN);"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (24000, 24000)); from synthreal.cli import main; main()"
     )
-    command = [sys.executable, "-B", "-c", script, *map(str, fit("--set", "refiner.options.width=32"))]
+    command = [
+        sys.executable,
+        "-B",
+        "-c",
+        script,
+        *map(str, fit("--set", "refiner.options.width=32", "--set", "quality=none")),
+    ]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 2, done.stderr
     assert "Traceback" not in done.stderr
