@@ -16,14 +16,13 @@ from torch import Tensor
 from synthreal.core.machine import autocast_of, precision_of, settle
 from synthreal.data.encoding import to_unit
 from synthreal.data.resident import Resident
-from synthreal.errors import UserError
 from synthreal.hooks.catalog import Catalog, typed
 from synthreal.hooks.resolve import resolve
 from synthreal.run.arms import BASE, TrainingSet
 from synthreal.run.directory import versions_of
 from synthreal.run.page.record import Record
 from synthreal.run.preserve import moved
-from synthreal.run.quality.drift import annotation_drift
+from synthreal.run.quality.drift import annotation_drift, readable
 from synthreal.run.refine import refine_resident
 from synthreal.run.sources import open_role, take
 from synthreal.run.trained import FOLDER, kept
@@ -107,12 +106,10 @@ def _by_estimator(
     spec: EvaluatorSpec, model: torch.nn.Module, simulated: Resident, refined: Resident
 ) -> tuple[Tensor, str, str] | None:
     """By the estimator's own primary metric; None where the task does not say how to read a prediction as labels."""
-    try:
-        drift = annotation_drift(spec, model, simulated, refined)
-    except UserError:
+    if not readable(spec, model, simulated):
         return None
     return (
-        drift.moved[spec.primary],
+        annotation_drift(spec, model, simulated, refined).moved[spec.primary],
         spec.primary.rpartition("_")[2],
         f"{spec.primary} between what the kept estimator, trained on simulated images, reads on x and on R(x); an "
         "upper bound, since refined images are new to it and it errs on them for that alone",

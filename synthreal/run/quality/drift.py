@@ -77,12 +77,23 @@ def annotation_drift(spec: EvaluatorSpec, model: nn.Module, simulated: Resident,
     return Drift(moved, before, after)
 
 
+@torch.no_grad()
+def readable(spec: EvaluatorSpec, model: nn.Module, simulated: Resident) -> bool:
+    """Whether what ``model`` predicts can be read as labels, so that :func:`annotation_drift` can be measured."""
+    batch = simulated.select(torch.arange(1))
+    return spec.answer is not None or _is_label(spec, model.eval()(batch.image), batch.labels)
+
+
+def _is_label(spec: EvaluatorSpec, pred: Any, labels: Mapping[str, Tensor]) -> bool:
+    return isinstance(pred, Tensor) and pred.shape == labels[spec.requires[0].name].shape
+
+
 def _answer(spec: EvaluatorSpec, pred: Any, labels: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
     """The labels under which ``pred`` would be right."""
     if spec.answer is not None:
         return spec.answer(pred, labels)
     first = spec.requires[0].name
-    if not isinstance(pred, Tensor) or pred.shape != labels[first].shape:
+    if not _is_label(spec, pred, labels):
         shown = list(pred.shape) if isinstance(pred, Tensor) else f"a {type(pred).__name__}"
         raise UserError(
             f"evaluator {spec.name!r}: predicts {shown} for labels {first!r} {list(labels[first].shape)}; "
