@@ -180,6 +180,14 @@ def test_warnings_are_collected_once_each(full, plain):
     assert "data.test: unreadable (test evaluation)" in written(full).texts["warnings"]
 
 
+def test_quality_without_its_file_or_its_rule(full, plain):
+    assert "Circled: the best step" in written(full).texts["quality"]
+    (full / "quality.json").write_text('{"simulated": {}}')
+    assert "Circled" not in written(full).texts["quality"]
+    (full / "quality.json").unlink()  # as the page itself advises for a damaged one
+    assert "KID to real images" in written(full).texts["quality"]
+
+
 def test_images_that_were_read_are_counted(full):
     import numpy as np
     from toy import IMAGE
