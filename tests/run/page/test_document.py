@@ -104,7 +104,7 @@ def test_what_is_missing_is_told_with_the_command_that_makes_it(run, plain):
     assert "No sheet yet; the run draws one every" in page.texts["pictures"] and page.all("input") == []
     assert "Not judged yet" in page.texts["arms"] and "synthreal evaluate run" in page.texts["arms"]
     assert "refiner.safetensors: missing" in page.texts["drift"]
-    assert page.texts["warnings"] == "Warnings None."
+    assert page.texts["warnings"] == "Warnings None." and "Warnings (" not in page.texts[""]
     assert [card.title for card in facts.summary(read_record(run))] == ["steps"]
 
 
@@ -177,7 +177,9 @@ def test_warnings_are_collected_once_each(full, plain):
         ("data.test: unreadable", "test evaluation"),
         ("log.jsonl: its last line is cut and left out", "this page"),
     ]
-    assert "data.test: unreadable (test evaluation)" in written(full).texts["warnings"]
+    page = written(full)
+    assert "data.test: unreadable (test evaluation)" in page.texts["warnings"]
+    assert "Warnings (4)" in page.texts[""]  # at the top, where nobody has scrolled yet
 
 
 def test_quality_without_its_file_or_its_rule(full, plain):
