@@ -88,7 +88,7 @@ def test_a_page_of_a_whole_run(full):
     assert "synthreal fit --plugin" in page.texts["again"]
     assert "width = 4" in page.texts["configuration"] and torch.__version__ in page.texts["configuration"]
     drawings = [tag for tag in page.all("svg") if "class" not in tag]
-    assert len(drawings) == 4 + 5 + 1
+    assert len(drawings) == 4 + 6 + 1
 
 
 def test_the_same_run_gives_the_same_bytes(full):
