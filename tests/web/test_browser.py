@@ -24,6 +24,11 @@ ARGUMENTS = [
     "--disable-sync",
 ]
 GUARD_MS = 320  # a little more than the page waits before it takes an answer
+LINES = """cells => cells.map(cell => {
+    const text = document.createRange();
+    text.selectNodeContents(cell);
+    return new Set([...text.getClientRects()].map(box => box.top)).size;
+})"""
 
 pytestmark = pytest.mark.skipif(not CHROMIUM.exists(), reason=f"no {CHROMIUM}")
 
@@ -232,6 +237,8 @@ def test_a_phone_shows_it_all_without_scrolling_sideways_and_takes_taps(make, se
     page.wait_for_url("**/result?**")
     assert overflow(page) <= 0
     assert len(recorded()) == 6
+    numbers = page.locator(".raters td, .raters thead th")
+    assert numbers.count() == 7 and set(numbers.evaluate_all(LINES)) == {1}  # no figure is broken in two
 
 
 def test_light_and_dark_follow_the_system_and_both_can_be_read(make, serve, tab):

@@ -125,7 +125,9 @@ def test_an_evaluation_without_intervals(full, plain):
     path.write_text(json.dumps({**tree, "runs": ["run", "other run"]}))
     page = written(full)
     assert "An older evaluation without intervals" in page.texts["arms"]
-    assert "2 runs: run, other run. An older" in page.texts["arms"]  # not behind the command, where it looks like a part
+    assert (
+        "2 runs: run, other run. An older" in page.texts["arms"]
+    )  # not behind the command, where it looks like a part
     assert "synthreal evaluate run 'other run' Images within" in page.texts["arms"]
     table = arms_table(read_record(full).evaluations[0])
     assert not table.compared and table.rows[1].change.endswith(" %") and table.rows[1].p == ""
