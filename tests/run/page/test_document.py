@@ -154,6 +154,16 @@ def test_the_table_holds_what_the_evaluation_found(full):
     assert cards["95 % interval"].figure == "-38 to -12 %" and cards["95 % interval"].remark == "p = 1.0e-09"
 
 
+def test_no_number_is_minus_nothing(full):
+    path = full / "evaluation.json"
+    tree = json.loads(path.read_text())
+    tree["arms"]["simulated"]["error_px"]["mean"] = 4.0
+    tree["arms"]["refined"]["against_simulated"] = {"difference": -0.002, "interval": [-0.004, 0.2], "p": 0.5}
+    path.write_text(json.dumps(tree))
+    refined = arms_table(read_record(full).evaluations[0]).rows[1]
+    assert (refined.change, refined.difference) == ("+0 % (+0 to +5)", "+0.00 (+0.00 to +0.20)")
+
+
 def test_an_unfit_detector_is_told(full, plain):
     path = full / "evaluation.json"
     tree = json.loads(path.read_text())
