@@ -64,6 +64,12 @@ def test_every_part_of_a_panel_changes_the_drawing(more):
     assert curves.draw(panel(**more)) != curves.draw(panel())
 
 
+def test_a_thicker_line_lies_above_the_others():
+    lines = [Curve(name, [1, 2], [1.0, 2.0], name, width=width) for name, width in (("thick", 2.6), ("thin", 1.8))]
+    drawn = re.findall(r"var\(--(thick|thin)\)", curves.draw(Panel("one", "Title", "described", lines)))
+    assert list(dict.fromkeys(drawn)) == ["thin", "thick"]
+
+
 def test_a_users_matplotlibrc_changes_nothing():
     import matplotlib
 
