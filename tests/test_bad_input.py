@@ -249,10 +249,12 @@ CASES = {
     ("turing", "run", "--port", 0, "--host", "192.0.2.1"): ["192.0.2.1", "choose another --port", "--host"],
     ("turing", "run", "--port", 70000): ["--port"],
     ("turing", "run", "--images", 0): ["--images"],
+    ("turing", "run", "--images", 1001): ["--images", "1000"],  # a simulator that draws without end would fill memory
     ("turing", "run", "--seed", -1): ["--seed"],
     ("turing", "run", "--against", "real"): ["--against", "simulated"],
     ("turing", "run", "--json"): ["--json prints the summary", "--summary"],
     ("turing", "run", "--summary"): ["run/turing.jsonl: no answers yet", "synthreal turing run"],
+    ("turing", "nowhere", "--summary"): ["nowhere: no such folder", "run directory"],
     ("turing", "file", "--summary"): ["file/turing.jsonl: cannot read (Not a directory)", "run directory"],
     # the page of a run
     ("report", "nowhere"): ["nowhere: holds no run", "give the folder"],

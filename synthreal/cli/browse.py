@@ -49,7 +49,7 @@ def report(
 def turing(
     run: Annotated[Path, typer.Argument(help="Run directory.")],
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port to serve at; 0 takes a free one.")] = 8765,
-    images: Annotated[int, typer.Option(min=1, help="Images of either kind each rater judges.")] = 50,
+    images: Annotated[int, typer.Option(min=1, max=1000, help="Images of either kind each rater judges.")] = 50,
     against: Annotated[Against, typer.Option(help="refined, or simulated as a control.")] = "refined",
     host: Annotated[str, typer.Option(help="Address to bind; at another one other machines may answer too.")] = (
         "127.0.0.1"
@@ -68,6 +68,8 @@ def turing(
 
     answers = Answers(run / FILE)
     if summary:
+        if not run.exists():
+            raise UserError(f"{run}: no such folder; give a run directory")
         result = summarise(_judged(answers))
         if not result["raters"]:
             raise UserError(f"{answers.path}: no answers yet; serve the study with: synthreal turing {run}")

@@ -106,7 +106,7 @@ def _against(found: Mapping[str, Any] | None, start: float) -> tuple[str, str]:
     if found is None:
         return "", ""
     low, high = (100 * bound / start for bound in found["interval"])
-    return f"{100 * found['difference'] / start:+.0f} % ({low:+.0f} to {high:+.0f})", p_text(found["p"])
+    return f"{100 * found['difference'] / start:+z.0f} % ({low:+z.0f} to {high:+z.0f})", p_text(found["p"])
 
 
 def _answered(entry: Mapping[str, Any]) -> tuple[str, ...]:

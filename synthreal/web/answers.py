@@ -34,7 +34,7 @@ class Answer(BaseModel):
         trial: which of the rater's images, from 1.
         truth: what the image is.
         answer: what the rater took it for.
-        seconds: from the image's first sight to the answer.
+        seconds: from the image's last loading to the answer; a reload or another tab starts them anew.
         time: UTC, ISO 8601.
         against: what real images are compared with.
         images: how many of either the study shows a rater.

@@ -3,7 +3,8 @@
 The pages are for people at this machine, but any web site they have open can send requests to it too. So a request
 must name this server as its host (a site that points its own name here, DNS rebinding, does not), and a request that
 changes something must be JSON from these very pages: a form of another site cannot send JSON, and a browser says in
-``Origin`` and ``Sec-Fetch-Site`` where a request comes from.
+``Origin`` and ``Sec-Fetch-Site`` where a request comes from. Of other sites' requests that change nothing only links
+get in: whatever asks for a state takes memory.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+ELSEWHERE = "this request comes from another site"
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 HEADERS = {
     "Cache-Control": "no-store",
@@ -61,12 +63,12 @@ class Gate:
         host = headers.get("host", "")
         if not self._is_ours(host):
             return 403, "this is not the address of this server"
+        site = headers.get("sec-fetch-site", "same-origin")
         if method in ("GET", "HEAD"):
-            return None
-        if headers.get("origin", f"http://{host}").lower() != f"http://{host}".lower():
-            return 403, "this request comes from another site"
-        if headers.get("sec-fetch-site", "same-origin") != "same-origin":
-            return 403, "this request comes from another site"
+            followed = headers.get("sec-fetch-mode") == "navigate"
+            return (403, ELSEWHERE) if site in ("cross-site", "same-site") and not followed else None
+        if headers.get("origin", f"http://{host}").lower() != f"http://{host}".lower() or site != "same-origin":
+            return 403, ELSEWHERE
         if headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
             return 415, "send JSON"
         return None

@@ -24,6 +24,11 @@ ARGUMENTS = [
     "--disable-sync",
 ]
 GUARD_MS = 320  # a little more than the page waits before it takes an answer
+LINES = """cells => cells.map(cell => {
+    const text = document.createRange();
+    text.selectNodeContents(cell);
+    return new Set([...text.getClientRects()].map(box => box.top)).size;
+})"""
 
 pytestmark = pytest.mark.skipif(not CHROMIUM.exists(), reason=f"no {CHROMIUM}")
 
@@ -225,6 +230,10 @@ def test_a_phone_shows_it_all_without_scrolling_sideways_and_takes_taps(make, se
     assert all(box["y"] + box["height"] < 844 for box in buttons)
     wide = page.locator("#image").evaluate("image => image.getBoundingClientRect().width * devicePixelRatio")
     assert wide > 600 and wide % 9 == 0  # every pixel of the image as wide as any other
+    page.set_viewport_size({"width": 844, "height": 390})  # turned on its side
+    playwright.expect(page.get_by_role("button", name="Real")).to_be_in_viewport(ratio=1)
+    playwright.expect(page.locator("#image")).to_be_in_viewport(ratio=1)
+    assert page.locator("#image").bounding_box()["height"] > 160 and overflow(page) <= 0
     page.get_by_role("button", name="Real").tap()
     number(page, "2 / 6")
     run_through(study, "W" * 40, 4)
@@ -232,6 +241,8 @@ def test_a_phone_shows_it_all_without_scrolling_sideways_and_takes_taps(make, se
     page.wait_for_url("**/result?**")
     assert overflow(page) <= 0
     assert len(recorded()) == 6
+    numbers = page.locator(".raters td, .raters thead th")
+    assert numbers.count() == 7 and set(numbers.evaluate_all(LINES)) == {1}  # no figure is broken in two
 
 
 def test_light_and_dark_follow_the_system_and_both_can_be_read(make, serve, tab):

@@ -146,6 +146,21 @@ def test_only_requests_to_this_server_by_its_address_get_in(bound, host, open_):
     assert (gate.refusal("GET", Headers({"host": host})) is None) == open_
 
 
+@pytest.mark.parametrize(
+    ("where", "mode", "open_"),
+    [
+        *(("cross-site", mode, False) for mode in ("no-cors", "cors", "websocket")),
+        ("same-site", "no-cors", False),  # another port of this machine
+        *((where, "navigate", True) for where in ("cross-site", "none", "same-origin")),
+        *(("same-origin", mode, True) for mode in ("cors", "no-cors")),
+    ],
+)
+def test_another_site_can_link_to_a_page_and_ask_for_nothing_else(where, mode, open_):
+    sent = {"host": "127.0.0.1:8765", "sec-fetch-site": where, "sec-fetch-mode": mode}
+    gate = Gate(None, host="127.0.0.1")
+    assert all((gate.refusal(method, Headers(sent)) is None) == open_ for method in ("GET", "HEAD"))
+
+
 def test_a_wrong_host_gets_no_page(make, serve):
     site = serve(make())
     for path in ("/", "/state?rater=Ada", f"/image/{site.state('Ada')['token']}"):

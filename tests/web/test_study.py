@@ -97,6 +97,8 @@ def test_a_line_says_what_was_asked_and_answered(make, recorded):
     state = study.state("Ada")
     now[0] += 60  # the page stood in a background tab
     real = is_real(study.png(state.token))
+    now[0] += 30
+    study.png(state.token)  # the rater came back and the page was loaded again
     now[0] += 1.5
     study.answer(state.token, "synthetic")
     (line,) = recorded()

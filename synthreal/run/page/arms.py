@@ -72,17 +72,17 @@ def against(arm: Arm, base: Arm, primary: str) -> tuple[str, str, str]:
     start = base.metrics[primary].mean
     if arm.against is None:
         difference = arm.metrics[primary].mean - start
-        return percent(difference, start), f"{difference:+.2f}", ""
+        return percent(difference, start), f"{difference:+z.2f}", ""
     found = arm.against
     low, high = found.interval
-    bounds = (f"{100 * bound / start:+.0f}" if start else "" for bound in found.interval)
+    bounds = (f"{100 * bound / start:+z.0f}" if start else "" for bound in found.interval)
     return (
         "{} ({} to {})".format(percent(found.difference, start), *bounds),
-        f"{found.difference:+.2f} ({low:+.2f} to {high:+.2f})",
+        f"{found.difference:+z.2f} ({low:+z.2f} to {high:+z.2f})",
         p_text(found.p),
     )
 
 
 def percent(difference: float, start: float) -> str:
     """A difference in per cent of where it starts."""
-    return f"{100 * difference / start:+.0f} %" if start else ""
+    return f"{100 * difference / start:+z.0f} %" if start else ""

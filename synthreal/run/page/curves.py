@@ -109,12 +109,16 @@ def _fill(axes: Any, panel: Panel, palette: _Palette) -> None:
     for value, _ in panel.levels:
         axes.axhline(value, color=palette[QUIET], linewidth=1.4, dashes=[length / 1.4 for length in LEVEL_DASH])
     for curve in panel.curves:
+        dotted = "o" if len(curve.x) <= DOTS else ""
+        dashed = [length / curve.width for length in curve.dash] or (None, None)
         axes.plot(
-            curve.x, curve.y, color=palette[curve.colour], linewidth=curve.width, marker="o" * (len(curve.x) <= DOTS),
-            markersize=5, dashes=[length / curve.width for length in curve.dash] or (None, None),
+            curve.x, curve.y, color=palette[curve.colour], linewidth=curve.width, dashes=dashed, marker=dotted,
+            markersize=5, zorder=2 + curve.width,
         )  # fmt: skip
     if panel.best is not None:
-        axes.plot(*panel.best, marker="o", markersize=9, markerfacecolor="none", color=palette[INK], linewidth=0)
+        axes.plot(
+            *panel.best, marker="o", markersize=9, markerfacecolor="none", color=palette[INK], linewidth=0, zorder=9
+        )
     axes.set_xlabel(panel.x_label)
     axes.set_ylabel(panel.y_label)
     if panel.y_limits is not None:

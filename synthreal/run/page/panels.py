@@ -25,6 +25,7 @@ QUALITIES = (
     ("spectrum", "Distance of radial spectra"),
     ("shift_px", "Shift of landmarks, px"),
     ("change", "Change, mean |R(x) - x|"),
+    ("diversity", "Diversity, as a share of simulated images'"),
     ("score", "Score, by which the best step is chosen"),
 )
 MOST = 400

@@ -4,6 +4,8 @@
 
 const GUARD_MS = 300; // an image must have been seen: the second click of a double click must not judge the next one
 const SMALL_PX = 72; // an example this small is shown larger where that is possible
+const AROUND_PX = 190; // above and below the image: where a window is low, the buttons stay in view
+const LEAST_PX = 160;
 const KEYS = { r: "real", arrowleft: "real", s: "synthetic", arrowright: "synthetic" };
 const study = document.getElementById("study");
 const rater = study.dataset.rater;
@@ -93,7 +95,8 @@ function resize(element, room) {
 }
 
 function layOut() {
-  resize(image, Math.min(frame.clientWidth, 480, (480 * width) / height));
+  const tall = Math.min(480, Math.max(LEAST_PX, document.documentElement.clientHeight - AROUND_PX));
+  resize(image, Math.min(frame.clientWidth, 480, (tall * width) / height));
   for (const tiles of document.querySelectorAll(".tiles")) {
     const style = getComputedStyle(tiles);
     const gap = parseFloat(style.columnGap);

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import xml.etree.ElementTree as ElementTree
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from synthreal.run.arms import ARMS
 from synthreal.run.page import curves, panels
 from synthreal.run.page.curves import Curve, Panel
 from synthreal.run.page.record import read_record
+from synthreal.run.watch import Look
 
 pytest.importorskip("matplotlib")
 
@@ -62,6 +64,12 @@ def test_every_part_of_a_panel_changes_the_drawing(more):
     assert curves.draw(panel(**more)) != curves.draw(panel())
 
 
+def test_a_thicker_line_lies_above_the_others():
+    lines = [Curve(name, [1, 2], [1.0, 2.0], name, width=width) for name, width in (("thick", 2.6), ("thin", 1.8))]
+    drawn = re.findall(r"var\(--(thick|thin)\)", curves.draw(Panel("one", "Title", "described", lines)))
+    assert list(dict.fromkeys(drawn)) == ["thin", "thick"]
+
+
 def test_a_users_matplotlibrc_changes_nothing():
     import matplotlib
 
@@ -80,7 +88,9 @@ def test_the_panels_of_a_run(full):
     assert losses["accuracy"].curves[0].y == [100 * value for value in record.series("accuracy_real")[1]]
     assert losses["loss_adversarial"].levels[0][0] == pytest.approx(0.6931, abs=1e-4)
     quality = {one.name: one for one in panels.quality_panels(record)}
-    assert list(quality) == [f"quality-{name}" for name in ("kid", "sliced_wasserstein", "spectrum", "change", "score")]
+    names = ("kid", "sliced_wasserstein", "spectrum", "change", "diversity", "score")
+    assert list(quality) == [f"quality-{name}" for name in names]
+    assert {*names, "shift_px"} == {field.name for field in fields(Look)}  # all that a look sees; no shift in this log
     assert quality["quality-kid"].levels == ((0.4, "simulated"),) and quality["quality-score"].levels == ()
     assert quality["quality-kid"].best == (9, pytest.approx(0.12))
     assert "best at step 9" in quality["quality-kid"].described

@@ -88,7 +88,7 @@ def test_a_page_of_a_whole_run(full):
     assert "synthreal fit --plugin" in page.texts["again"]
     assert "width = 4" in page.texts["configuration"] and torch.__version__ in page.texts["configuration"]
     drawings = [tag for tag in page.all("svg") if "class" not in tag]
-    assert len(drawings) == 4 + 5 + 1
+    assert len(drawings) == 4 + 6 + 1
 
 
 def test_the_same_run_gives_the_same_bytes(full):
@@ -104,7 +104,7 @@ def test_what_is_missing_is_told_with_the_command_that_makes_it(run, plain):
     assert "No sheet yet; the run draws one every" in page.texts["pictures"] and page.all("input") == []
     assert "Not judged yet" in page.texts["arms"] and "synthreal evaluate run" in page.texts["arms"]
     assert "refiner.safetensors: missing" in page.texts["drift"]
-    assert page.texts["warnings"] == "Warnings None."
+    assert page.texts["warnings"] == "Warnings None." and "Warnings (" not in page.texts[""]
     assert [card.title for card in facts.summary(read_record(run))] == ["steps"]
 
 
@@ -125,7 +125,10 @@ def test_an_evaluation_without_intervals(full, plain):
     path.write_text(json.dumps({**tree, "runs": ["run", "other run"]}))
     page = written(full)
     assert "An older evaluation without intervals" in page.texts["arms"]
-    assert "synthreal evaluate run 'other run'" in page.texts["arms"]
+    assert (
+        "2 runs: run, other run. An older" in page.texts["arms"]
+    )  # not behind the command, where it looks like a part
+    assert "synthreal evaluate run 'other run' Images within" in page.texts["arms"]
     table = arms_table(read_record(full).evaluations[0])
     assert not table.compared and table.rows[1].change.endswith(" %") and table.rows[1].p == ""
 
@@ -149,6 +152,16 @@ def test_the_table_holds_what_the_evaluation_found(full):
     assert cards["simulated → refined"].figure == "-25 %"
     assert cards["simulated → refined"].remark == "error 4.00 → 3.00 ± 0.25 px"
     assert cards["95 % interval"].figure == "-38 to -12 %" and cards["95 % interval"].remark == "p = 1.0e-09"
+
+
+def test_no_number_is_minus_nothing(full):
+    path = full / "evaluation.json"
+    tree = json.loads(path.read_text())
+    tree["arms"]["simulated"]["error_px"]["mean"] = 4.0
+    tree["arms"]["refined"]["against_simulated"] = {"difference": -0.002, "interval": [-0.004, 0.2], "p": 0.5}
+    path.write_text(json.dumps(tree))
+    refined = arms_table(read_record(full).evaluations[0]).rows[1]
+    assert (refined.change, refined.difference) == ("+0 % (+0 to +5)", "+0.00 (+0.00 to +0.20)")
 
 
 def test_an_unfit_detector_is_told(full, plain):
@@ -177,7 +190,17 @@ def test_warnings_are_collected_once_each(full, plain):
         ("data.test: unreadable", "test evaluation"),
         ("log.jsonl: its last line is cut and left out", "this page"),
     ]
-    assert "data.test: unreadable (test evaluation)" in written(full).texts["warnings"]
+    page = written(full)
+    assert "data.test: unreadable (test evaluation)" in page.texts["warnings"]
+    assert "Warnings (4)" in page.texts[""]  # at the top, where nobody has scrolled yet
+
+
+def test_quality_without_its_file_or_its_rule(full, plain):
+    assert "Circled: the best step" in written(full).texts["quality"]
+    (full / "quality.json").write_text('{"simulated": {}}')
+    assert "Circled" not in written(full).texts["quality"]
+    (full / "quality.json").unlink()  # as the page itself advises for a damaged one
+    assert "KID to real images" in written(full).texts["quality"]
 
 
 def test_images_that_were_read_are_counted(full):

@@ -34,7 +34,7 @@ def test_numbers_and_sheets_come_back(full, cli):
     named = {
         "loss_adversarial", "loss_regularization", "loss_discriminator", "accuracy_real", "accuracy_refined",
         "images_per_second", "quality/kid", "quality/sliced_wasserstein", "quality/spectrum", "quality/change",
-        "quality/score",
+        "quality/diversity", "quality/score",
     }  # fmt: skip
     assert set(events.Tags()["scalars"]) == named
     for tag in named:
