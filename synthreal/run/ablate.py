@@ -92,7 +92,7 @@ def ablate(
             on_arm=on_arm,
         )
         kept = [quality_of(run) for run in runs]
-        rows.append({"settings": dict(cell.values), "picture": f"{slug(cell.name)}.png", "quality": kept, **result})
+        rows.append({"settings": dict(cell.values), "picture": f"{slug(cell.name)}.png", "looks": kept, **result})
     _draw(found, catalog, folder)
     summary = {
         "recipe": config.recipe,
@@ -122,7 +122,7 @@ def agreement(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
     pairs = []
     for row in rows:
         seeds = row["arms"]["refined"][row["primary"]]["seeds"]
-        pairs += [(look["score"], seed["value"]) for look, seed in zip(row["quality"], seeds, strict=True) if look]
+        pairs += [(look["score"], seed["value"]) for look, seed in zip(row["looks"], seeds, strict=True) if look]
     return None if len(pairs) < 3 else {"spearman": rank_correlation(*zip(*pairs, strict=True)), "runs": len(pairs)}
 
 

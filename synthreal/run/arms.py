@@ -29,6 +29,7 @@ from synthreal.transform import Refine
 BASE = "simulated"
 UPPER = "real"
 ARMS = (BASE, "refined", "fda", "histogram", "pixel-distribution", "augment", "refined+augment", "mixed", UPPER)
+MADE = (BASE, "refined", "fda", "histogram", "pixel-distribution")  # of every simulated image, once and for all
 DEFAULT = (BASE, "refined", "histogram", UPPER)
 PART = 256
 

@@ -4,27 +4,28 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from torch import Tensor
+from torch import nn
 
 from synthreal.atomic import write_text
 from synthreal.config import RunConfig
 from synthreal.core.machine import autocast_of, device_of, precision_of, settle
+from synthreal.data.encoding import to_unit
 from synthreal.data.resident import Resident
 from synthreal.data.source import Drawn, Source
 from synthreal.errors import UserError
 from synthreal.hooks.catalog import Catalog, typed
 from synthreal.hooks.resolve import resolve
-from synthreal.run.arms import BASE, Arms, chosen
+from synthreal.run.arms import BASE, MADE, UPPER, Arms, chosen
 from synthreal.run.directory import differences, versions_of
 from synthreal.run.estimator import constant, measure
+from synthreal.run.outcome import Outcome, summary
 from synthreal.run.preserve import preservation
-from synthreal.run.significance import compared
+from synthreal.run.quality.appraisal import COUNT, appraise
 from synthreal.run.sources import open_role, take, unreadable
 from synthreal.run.trained import FOLDER, trained
 from synthreal.spec import EvaluatorSpec
@@ -32,16 +33,6 @@ from synthreal.transform import read_config
 
 Split = Literal["test", "validation"]
 FILES: dict[Split, str] = {"test": "evaluation.json", "validation": "validation.json"}
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """One trained estimator's metrics on every test image: name -> ``(N,)`` or ``(N, K)``, and the seeds behind it."""
-
-    arm: str
-    refiner_seed: int
-    estimator_seed: int
-    metrics: dict[str, Tensor]
 
 
 def evaluate(
@@ -83,6 +74,8 @@ def evaluate(
     test: Resident | None = None
     baseline: dict[str, float] = {}
     noted: list[str] = []
+    quality: dict[str, Any] = {}
+    reader: nn.Module | None = None
     total = len(names) * len(configs) * seeds
     for run, config in zip((Path(run) for run in runs), configs, strict=True):
         assert config.image is not None, "read_config() sees to it"
@@ -117,6 +110,11 @@ def evaluate(
                     versions=versions,
                 )
                 outcomes.append(Outcome(arm, config.runtime.seed, seed, dict(measure(spec, model, test))))
+                reader = reader or model  # the first arm is that of simulated images
+            if run == Path(runs[0]) and arm in (*MADE, UPPER):
+                assert reader is not None, "it was trained above"
+                real = to_unit(take(opened("real"), COUNT).image)
+                quality[arm] = appraise(spec, reader, data.images, real, sets.simulated if arm in MADE else None)
     assert test is not None, "there is at least one run"
     source = getattr(configs[0].data, split)
     found = {arm: [outcome for outcome in outcomes if outcome.arm == arm] for arm in names}
@@ -127,13 +125,8 @@ def evaluate(
         "preservation": preservation(spec, pairs),
         "constant": baseline,
         "primary": spec.primary,
-        "arms": {
-            arm: {
-                **_summary(spec, mine),
-                "against_simulated": None if arm == BASE else _against(spec, mine, found[BASE]),
-            }
-            for arm, mine in found.items()
-        },
+        "arms": {arm: summary(spec, mine, None if arm == BASE else found[BASE]) for arm, mine in found.items()},
+        "quality": quality,
         "warnings": noted,
     }
     for folder in runs:
@@ -183,38 +176,3 @@ def _whole(opened: Source) -> Resident:
     """All images of a labelled real role."""
     assert not isinstance(opened, Drawn), "resolve() sees to it"
     return take(opened, len(opened))
-
-
-def _against(spec: EvaluatorSpec, found: list[Outcome], base: list[Outcome]) -> dict[str, Any]:
-    """The primary metric against the estimators trained on simulated images: difference, 95 % interval, p."""
-    mine, theirs = (
-        torch.stack([outcome.metrics[spec.primary].unflatten(0, (-1, 1)).flatten(1).mean(1) for outcome in side])
-        for side in (found, base)
-    )
-    comparison = compared(mine, theirs)
-    return {"difference": comparison.difference, "interval": list(comparison.interval), "p": comparison.p}
-
-
-def _summary(spec: EvaluatorSpec, found: list[Outcome]) -> dict[str, Any]:
-    """Mean and deviation over seeds of each metric's mean over images and answers, and the cumulative error curve."""
-    summary: dict[str, Any] = {}
-    for name in found[0].metrics:
-        values = torch.tensor([float(outcome.metrics[name].mean()) for outcome in found], dtype=torch.float64)
-        summary[name] = {
-            "mean": float(values.mean()),
-            "std": float(values.std()) if len(values) > 1 else None,
-            "seeds": [
-                {"refiner_seed": outcome.refiner_seed, "estimator_seed": outcome.estimator_seed, "value": float(value)}
-                for outcome, value in zip(found, values, strict=True)
-            ],
-        }
-    if spec.curve is not None:
-        name, thresholds = spec.curve
-        errors = torch.cat([outcome.metrics[name] for outcome in found])
-        summary["curve"] = {
-            "metric": name,
-            "threshold": list(thresholds),
-            "percent": [100 * float((errors <= threshold).float().mean()) for threshold in thresholds],
-            "unit": name.rpartition("_")[2],
-        }
-    return summary

@@ -51,9 +51,9 @@ def test_the_score_without_labels_is_held_against_the_true_error(finished):
     _, result = finished
     pairs = []
     for row in result["rows"]:
-        assert [look["step"] for look in row["quality"]] == [11, 11]
+        assert [look["step"] for look in row["looks"]] == [11, 11]
         errors = [seed["value"] for seed in row["arms"]["refined"]["error_px"]["seeds"]]
-        pairs += [(look["score"], error) for look, error in zip(row["quality"], errors, strict=True)]
+        pairs += [(look["score"], error) for look, error in zip(row["looks"], errors, strict=True)]
     rank = lambda values: [sorted(values).index(value) for value in values]  # noqa: E731
     one, other = (rank(values) for values in zip(*pairs, strict=True))
     squares = sum((a - b) ** 2 for a, b in zip(one, other, strict=True))

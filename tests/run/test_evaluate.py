@@ -6,6 +6,7 @@ import io
 import json
 import shutil
 import statistics
+from functools import partial
 
 import numpy as np
 import pytest
@@ -14,11 +15,17 @@ from quick import configured, fit_toy
 from rich.console import Console
 from toy import CENTRE, IMAGE, synthreal_evaluators
 
+from synthreal.data.encoding import to_unit
 from synthreal.errors import UserError
+from synthreal.run import outcome
 from synthreal.run.arms import ARMS as ALL
-from synthreal.run.evaluate import Outcome, _summary, evaluate
-from synthreal.run.sources import open_role
+from synthreal.run.arms import Arms
+from synthreal.run.evaluate import evaluate
+from synthreal.run.outcome import Outcome
+from synthreal.run.quality.realism import realism
+from synthreal.run.sources import open_role, take
 from synthreal.run.table import arms_table
+from synthreal.transform import read_config
 
 ARMS = ["simulated", "refined", "histogram", "real"]
 
@@ -40,7 +47,8 @@ def single(runs):
 
 def test_one_run_and_one_seed(toy, runs, single, tmp_path):
     assert json.loads((runs[0] / "evaluation.json").read_text()) == single
-    assert set(single) == {"runs", "split", "test", "preservation", "constant", "primary", "arms", "warnings"}
+    about = {"runs", "split", "test", "preservation", "constant", "primary"}
+    assert set(single) == about | {"arms", "quality", "warnings"}
     assert single["warnings"] == []
     test = open_role(configured(toy), toy, "test", device=torch.device("cpu"), run_dir=tmp_path)
     assert single["test"] == {"name": "photographs", "n": 15, "sha256": test.sha256()}
@@ -78,13 +86,34 @@ def test_test_images_that_could_not_be_read_are_told(toy, tmp_path):
     assert "warning: data.test: 1 unreadable files skipped" in table(result)
 
 
+def test_every_training_set_is_appraised_without_labels_of_real_images(toy, runs, single):
+    quality = single["quality"]
+    assert list(quality) == ARMS
+    for arm, found in quality.items():
+        distances = {"kid", "kid_estimator", "sliced_wasserstein", "spectrum", "two_sample"}
+        assert set(found) == distances | ({"drift"} if arm != "real" else set())
+    assert quality["simulated"]["drift"]["error_px"] == 0 < quality["refined"]["drift"]["error_px"]
+    assert quality["real"]["kid"] < quality["simulated"]["kid"]
+    run = runs[0]
+    config = read_config(run)
+    opened = partial(open_role, config, toy, device=torch.device("cpu"), run_dir=run)
+    sets = Arms(run, config, opened, torch.device("cpu"))
+    real = to_unit(take(opened("real"), 500).image)
+    assert {**quality["refined"], **realism(to_unit(sets.refined.image), real, seed=0)} == quality["refined"]
+    arms = evaluate(runs[:1], arms=["augment", "mixed", "fda"])["quality"]
+    assert list(arms) == ["simulated", "fda"]  # the others are made of these, or differ every time
+    assert arms["simulated"] == quality["simulated"]
+    evaluate(runs[:1])
+
+
 def test_several_answers_an_image_count_alike():
     """Two answers an image: 1 and 3 px, then 5 and 7 px."""
     spec = synthreal_evaluators()[0]
     errors = torch.tensor([[1.0, 3.0], [5.0, 7.0]])
-    summary = _summary(spec, [Outcome("simulated", 0, 0, {"error_px": errors})])
-    assert summary["error_px"]["mean"] == 4
-    assert summary["curve"]["percent"] == [0, 25, 25, 50]
+    found = outcome.summary(spec, [Outcome("simulated", 0, 0, {"error_px": errors})], None)
+    assert found["error_px"]["mean"] == 4
+    assert found["curve"]["percent"] == [0, 25, 25, 50]
+    assert found["against_simulated"] is None
 
 
 def test_the_same_again_is_the_same(runs, single):
