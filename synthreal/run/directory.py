@@ -26,8 +26,8 @@ LOCK = ".lock"
 
 
 def holds_run(run_dir: Path) -> bool:
-    """Whether a folder holds a run, or what one left."""
-    return (run_dir / CONFIG).exists() or bool(checkpoints(run_dir))
+    """Whether a folder holds a run that saved; ``config.toml`` alone is left by one that was killed before."""
+    return (run_dir / WEIGHTS).exists() or bool(checkpoints(run_dir))
 
 
 @contextmanager

@@ -91,6 +91,14 @@ def test_an_interrupted_ablation_goes_on(toy, tmp_path, monkeypatch):
     assert len(result["rows"]) == 2 and len(calls) == 4
 
 
+def test_an_ablation_goes_on_that_was_killed_before_a_run_saved(toy, tmp_path):
+    killed = tmp_path / "history=on/seed-0"
+    killed.mkdir(parents=True)
+    (killed / "config.toml").write_text(base(toy).to_toml())
+    (killed / "log.jsonl").write_text('{"step": 1}\n{"st')
+    assert len(ablate(base(toy), toy, OVER[:1], tmp_path)["rows"]) == 2
+
+
 def test_runs_of_another_configuration_are_refused(toy, finished):
     folder, _ = finished
     with pytest.raises(UserError, match=r"refiner\.options\.width"):
