@@ -144,6 +144,13 @@ def test_seeds_and_roles_reach_the_commands(cli, tmp_path, monkeypatch):
     assert [(one["refiner_seed"], one["estimator_seed"]) for one in found] == [(0, 0), (0, 1)]
 
 
+def test_a_fit_that_stops_early_says_so(cli, tmp_path):
+    wavering = ("optimizer.refiner.learning_rate=0.05", "quality={every=1, patience=1}", "schedule.steps=300")
+    done = cli("fit", "--plugin", TOY, "--run", tmp_path / "run", *flags(*QUICK, *wavering)).ok()
+    assert " of 305, stopped after 1 looks without a better one; sheets in" in done.out
+    assert "was complete already" in cli("fit", "--run", tmp_path / "run", "--resume").ok().out
+
+
 def test_a_run_resumes_by_its_folder_alone_with_its_own_settings(cli, tmp_path):
     run = tmp_path / "run"
     cli("fit", "--plugin", TOY, "--run", run, *flags(*QUICK, "loss.weight=3.0")).ok()

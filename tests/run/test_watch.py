@@ -140,11 +140,32 @@ def test_a_resumed_run_remembers_its_best_look(toy, tmp_path):
     assert weights(parts) == weights(whole) and looks(parts) == looks(whole)
 
 
+def test_a_best_look_before_the_interruption_stays_the_best(toy, tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "painted", lambda game, images: images)  # no look is better than the first
+    settings, parts = ("quality.every=1", "schedule.save_every=1"), tmp_path / "parts"
+    for report in module.steps(configured(toy, *settings), toy, parts):
+        if report.step == 9:
+            break
+    kept = weights(parts)
+    fit_toy(toy, parts, *settings, resume=True)
+    assert weights(parts) == kept
+    assert json.loads((parts / "quality.json").read_text())["best"]["step"] == 6
+
+
 def test_patience_ends_a_fit_that_stays_complete(toy, tmp_path, monkeypatch):
     monkeypatch.setattr(module, "painted", lambda game, images: images)  # no look is better than the first
     last = fit_toy(toy, tmp_path / "run", "quality={every=1, patience=2}")
-    assert last.step == 8
+    assert last.step == 8 and [path.stem for path in (tmp_path / "run/sheets").iterdir()] == ["step-00000008"]
     assert fit_toy(toy, tmp_path / "run", "quality={every=1, patience=2}", resume=True) is None
+
+
+def test_a_fit_that_stopped_early_goes_on_with_more_patience(toy, tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "painted", lambda game, images: images)
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    fit_toy(toy, whole, "quality={every=1, keep='last'}")
+    assert fit_toy(toy, parts, "quality={every=1, keep='last', patience=2}").step == 8
+    assert fit_toy(toy, parts, "quality={every=1, keep='last'}", resume=True).step == 11
+    assert weights(parts) == weights(whole)
 
 
 def test_images_too_small_to_look_at_are_told(toy, tmp_path):
