@@ -112,6 +112,13 @@ def test_what_cannot_be_judged_is_not_fitted(toy, tmp_path, setting):
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize("key", ["evaluation.evaluator", "data.test"])
+def test_what_one_combination_cannot_be_judged_on_is_not_fitted_either(toy, tmp_path, key):
+    with pytest.raises(UserError, match=rf"{key} is none; an ablation is judged on it"):
+        ablate(base(toy), toy, [f"{key}=on,off"], tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
 def test_names_become_folders():
     assert slug("history=off, discriminator=global") == "history=off,discriminator=global"
     odd = slug('features={name="blur", options={sigma=2.0}}')
