@@ -7,8 +7,11 @@ imported inside the commands, so that ``--help`` is instant.
 from __future__ import annotations
 
 import json
+import os
 import shlex
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -20,6 +23,8 @@ if TYPE_CHECKING:
     from synthreal.config import RunConfig
     from synthreal.hooks.catalog import Catalog
     from synthreal.web.answers import Answer, Answers
+
+WIDE = 200
 
 app = typer.Typer(
     help="Make simulated images look real with unlabelled real ones, and keep every label true (S+U learning, SimGAN).",
@@ -169,7 +174,7 @@ def evaluate(
     from synthreal.run.table import arms_table
 
     names = None if arms is None else [name.strip() for name in arms.split(",") if name.strip()]
-    with evaluating() as on_arm:
+    with _going_on(), evaluating() as on_arm:
         result = judge(runs, arms=names, seeds=seeds, split=split, device=device, on_arm=on_arm)
     _show(result if as_json else arms_table(result))
 
@@ -199,7 +204,7 @@ def ablate(
     catalog = _catalog(plugin)
     resolved = _configured(catalog, recipe, config, settings)
     folder = run or Path("runs") / f"{resolved.recipe}-ablation"
-    with ablating(resolved.schedule.total) as (on_fit, on_arm):
+    with _going_on(), ablating(resolved.schedule.total) as (on_fit, on_arm):
         result = compare(resolved, catalog, over or (), folder, seeds=seeds, split=split, on_fit=on_fit, on_arm=on_arm)
     _show(result if as_json else ablation_table(result))
     if not as_json:
@@ -300,6 +305,16 @@ def main() -> None:
     sys.exit(code if isinstance(code, int) else 0)
 
 
+@contextmanager
+def _going_on() -> Iterator[None]:
+    """Say what becomes of the work when it is interrupted."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        typer.echo("stopped; what is trained is kept, the same command goes on", err=True)
+        raise typer.Exit(130) from None
+
+
 def _complain(message: str) -> int:
     print(f"synthreal: {' '.join(message.split())}", file=sys.stderr)
     return 2
@@ -311,7 +326,8 @@ def _show(what: Any) -> None:
         return
     from rich.console import Console
 
-    Console().print(what)
+    told = sys.stdout.isatty() or "COLUMNS" in os.environ
+    Console(width=None if told else WIDE).print(what)  # in a file or a pipe, tables are as wide as they need to be
 
 
 def _skipped(items: Any) -> None:
