@@ -57,6 +57,13 @@ def test_the_score_is_the_share_of_the_distance_that_is_left_and_drift():
     assert score({"a": -1.0, "b": 0.0}, base, 0.0) == 0.0
 
 
+def test_a_distance_that_simulated_images_do_not_have_does_not_drown_the_others():
+    """An unbiased KID of images that look alike is as often below 0 as above."""
+    base = {"kid": -6e-5, "spectrum": 4.0}
+    assert score({"kid": 1e-3, "spectrum": 2.0}, base, 0.25) == pytest.approx(0.5 + 0.25)
+    assert score({"kid": 1e-3}, {"kid": 0.0}, 0.25) == 0.25
+
+
 def test_closer_to_real_is_better_and_moved_labels_are_worse():
     mine = watch()
     near, far = (mine.look(i, pictures(level, 0.05, seed=3)) for i, level in enumerate((0.6, 0.45)))
