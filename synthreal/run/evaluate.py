@@ -191,7 +191,7 @@ def _against(spec: EvaluatorSpec, found: list[Outcome], base: list[Outcome]) -> 
         torch.stack([outcome.metrics[spec.primary].unflatten(0, (-1, 1)).flatten(1).mean(1) for outcome in side])
         for side in (found, base)
     )
-    comparison = compared(mine, theirs)
+    comparison = compared(mine, theirs, runs=[outcome.refiner_seed for outcome in found])
     return {"difference": comparison.difference, "interval": list(comparison.interval), "p": comparison.p}
 
 
