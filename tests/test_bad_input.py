@@ -209,6 +209,7 @@ CASES = {
     ("evaluate", "run", "run"): ["runtime.seed", "another seed"],
     ("evaluate", "run", "--device", "tpu"): ["'tpu'", "use auto, cpu"],
     ("evaluate", "run", "--arms", "refined,reel"): ["--arms: there is no arm 'reel'", "choose of simulated, refined"],
+    ("evaluate", "run", "--arms", ","): ["--arms: names no arm", "choose of simulated, refined"],
     ("ablate", *PLUGIN, "--run", "new"): ["name what to vary: --over dotted.key=value,value"],
     ("ablate", "--over", "history=on,off"): ["name a domain with --plugin"],
     ("ablate", *PLUGIN, "--run", "new", "--over", "histroy=off,on"): [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -142,6 +143,40 @@ def test_seeds_and_roles_reach_the_commands(cli, tmp_path, monkeypatch):
     result = json.loads(cli("evaluate", "noisy", "--seeds", 2, "--json").ok().out)
     found = result["arms"]["refined"]["error_px"]["seeds"]
     assert [(one["refiner_seed"], one["estimator_seed"]) for one in found] == [(0, 0), (0, 1)]
+
+
+def test_a_fit_that_stops_early_says_so(cli, tmp_path):
+    wavering = ("optimizer.refiner.learning_rate=0.05", "quality={every=1, patience=1}", "schedule.steps=300")
+    done = cli("fit", "--plugin", TOY, "--run", tmp_path / "run", *flags(*QUICK, *wavering)).ok()
+    assert " of 305, stopped after 1 looks without a better one; sheets in" in done.out
+    assert "was complete already" in cli("fit", "--run", tmp_path / "run", "--resume").ok().out
+
+
+@pytest.mark.parametrize("command", ["evaluate", "ablate"])
+def test_an_interruption_says_that_the_same_command_goes_on(cli, tmp_path, toy_run, monkeypatch, command):
+    from synthreal.run import trained
+
+    def stop(*arguments, **options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(trained, "train", stop)
+    shutil.copytree(toy_run, tmp_path / "run")
+    words = [tmp_path / "run"] if command == "evaluate" else ["--plugin", TOY, "--run", tmp_path, *flags(*QUICK)]
+    done = cli(command, *words, *(["--over", "history=on,off"] if command == "ablate" else []))
+    assert done.code == 130 and done.out == "" and "Traceback" not in done.err
+    assert done.err.splitlines()[-1] == "stopped; what is trained is kept, the same command goes on"
+
+
+def test_a_table_in_a_pipe_is_as_wide_as_it_needs_and_cuts_no_word_where_it_may_not(cli, tmp_path, monkeypatch):
+    over = ("history=on,off", "loss.weight=0.5", "optimizer.discriminator.learning_rate=0.002")
+    words = ["ablate", "--plugin", TOY, "--run", tmp_path / "out", *flags(*QUICK)]
+    words += [word for axis in over for word in ("--over", axis)]
+    monkeypatch.delenv("COLUMNS", raising=False)
+    wide = cli(*words).ok().out
+    assert "optimizer.discriminator.learning_rate" in wide and "\u2026" not in wide
+    monkeypatch.setenv("COLUMNS", "80")
+    narrow = cli(*words).ok().out
+    assert max(map(len, narrow.splitlines()[:-1])) <= 80 and "\u2026" not in narrow
 
 
 def test_a_run_resumes_by_its_folder_alone_with_its_own_settings(cli, tmp_path):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -39,7 +41,7 @@ def evaluate(
     from synthreal.run.table import arms_table
 
     names = None if arms is None else [name.strip() for name in arms.split(",") if name.strip()]
-    with evaluating() as on_arm:
+    with _going_on(), evaluating() as on_arm:
         result = judge(runs, arms=names, seeds=seeds, split=split, device=device, on_arm=on_arm)
     display(result if as_json else arms_table(result))
 
@@ -69,8 +71,18 @@ def ablate(
     catalog = catalog_of(plugin)
     resolved = configured(catalog, recipe, config, settings)
     folder = run or Path("runs") / f"{resolved.recipe}-ablation"
-    with ablating(resolved.schedule.total) as (on_fit, on_arm):
+    with _going_on(), ablating(resolved.schedule.total) as (on_fit, on_arm):
         result = compare(resolved, catalog, over or (), folder, seeds=seeds, split=split, on_fit=on_fit, on_arm=on_arm)
     display(result if as_json else ablation_table(result))
     if not as_json:
         typer.echo(f"{folder}: pictures; {folder / 'sheet.png'}: the same images by every combination")
+
+
+@contextmanager
+def _going_on() -> Iterator[None]:
+    """Say what becomes of the work when it is interrupted."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        typer.echo("stopped; what is trained is kept, the same command goes on", err=True)
+        raise typer.Exit(130) from None

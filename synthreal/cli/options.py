@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -13,6 +15,8 @@ from synthreal.errors import UserError
 if TYPE_CHECKING:
     from synthreal.config import RunConfig
     from synthreal.hooks.catalog import Catalog
+
+WIDE = 200
 
 Plugins = Annotated[
     list[str] | None,
@@ -66,4 +70,5 @@ def display(what: Any) -> None:
         return
     from rich.console import Console
 
-    Console().print(what)
+    told = sys.stdout.isatty() or "COLUMNS" in os.environ
+    Console(width=None if told else WIDE).print(what)  # in a file or a pipe, tables are as wide as they need to be

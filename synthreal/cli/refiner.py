@@ -58,6 +58,8 @@ def fit(
         typer.echo(f"stopped; {checkpoints(run_dir)[-1]} is saved, continue with: {command}", err=True)
         raise typer.Exit(130) from None
     done = "was complete already" if last is None else f"step {last.step}"
+    if last is not None and resolved.quality is not None and last.step < resolved.schedule.total:
+        done += f" of {resolved.schedule.total}, stopped after {resolved.quality.patience} looks without a better one"
     typer.echo(f"{run_dir}: {done}; sheets in {run_dir / 'sheets'}; judge it with: synthreal evaluate {run_dir}")
 
 

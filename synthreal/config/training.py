@@ -73,7 +73,9 @@ class QualityConfig(Frozen):
     """Looking at quality without labels while the game is played; the rule is in :mod:`synthreal.run.watch`."""
 
     every: int = Field(default=250, ge=1, description="Steps of the game between two looks; the last step is one too.")
-    images: int = Field(default=500, ge=20, description="Simulated and real images that are looked at.")
+    images: int = Field(
+        default=500, ge=20, description="Simulated and real images that are looked at; the distances take 500 at most."
+    )
     keep: Literal["best", "last"] = Field(
         default="best", description="Which weights refiner.safetensors holds: those of the best look, or the last."
     )

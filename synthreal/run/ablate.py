@@ -68,12 +68,13 @@ def ablate(
             another configuration; no evaluator or no labelled real images.
     """
     found, folder = cells(config, catalog, over), Path(folder)
-    for key, wanted in (
-        ("evaluation.evaluator", config.evaluation.evaluator),
-        (f"data.{split}", getattr(config.data, split)),
-    ):
-        if wanted is None:
-            raise UserError(f"{key} is none; an ablation is judged on it, set it")
+    for cell in found:
+        judged = {
+            "evaluation.evaluator": cell.config.evaluation.evaluator,
+            f"data.{split}": getattr(cell.config.data, split),
+        }
+        if missing := [key for key, wanted in judged.items() if wanted is None]:
+            raise UserError(f"{missing[0]} is none; an ablation is judged on it, set it")
     rows, total = [], len(found) * seeds
     for number, cell in enumerate(found):
         runs = []

@@ -44,10 +44,12 @@ def chosen(names: Iterable[str] | None, config: RunConfig) -> tuple[str, ...]:
         config: the run's.
 
     Raises:
-        UserError: an unknown name; ``real`` without labelled real images.
+        UserError: no name or an unknown one; ``real`` without labelled real images.
     """
     labelled = config.data.real_labelled is not None
     asked = list(DEFAULT if names is None else names)
+    if not asked:
+        raise UserError(f"--arms: names no arm; choose of {', '.join(ARMS)}, or all")
     if unknown := [name for name in asked if name not in (*ARMS, "all")]:
         raise UserError(f"--arms: there is no arm {unknown[0]!r}; choose of {', '.join(ARMS)}, or all")
     if UPPER in asked and names is not None and not labelled:

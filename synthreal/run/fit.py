@@ -140,7 +140,8 @@ def steps(
                 look = watch.look(step, painted(game, watch.simulated))
                 noted = [*noted, *watch.warnings(look)]
                 watch.write(run_dir)
-            last, stopping = step == schedule.total, stopped() or (watch is not None and watch.exhausted)
+            last = step == schedule.total or (watch is not None and watch.exhausted)
+            stopping = stopped()
             turn = phase_of(schedule, step) != phase
             report = None
             if step % schedule.report_every == 0 or turn or last or stopping or look is not None:

@@ -12,7 +12,7 @@ from synthreal.config import RunConfig
 from synthreal.errors import UserError
 from synthreal.hooks.catalog import Catalog
 from synthreal.hooks.resolve import resolve
-from synthreal.settings import parse_settings
+from synthreal.settings import NONE, parse_settings
 from synthreal.spec import PARTS
 
 BARE = re.compile(r"[A-Za-z][\w-]*")
@@ -53,14 +53,26 @@ def cells(config: RunConfig, catalog: Catalog, over: Sequence[str]) -> list[Cell
         raise UserError(
             f"--over: {next(key for key in keys if keys.count(key) > 1)} is given twice; list its values once"
         )
-    found = []
+    found: list[Cell] = []
     for combination in product(*(values for _, values in axes)):
         values = dict(zip(keys, combination, strict=True))
         changed = config
-        for key, value in values.items():
-            changed = changed.changed(*_difference(config, catalog, key, value), source=f"--over {key}={value}")
-        found.append(Cell(values, resolve(changed, catalog)))
+        for key in sorted(keys, key=lambda key: key.count(".")):  # a table, then what lies in it
+            _refuse_within_off(key, values)
+            difference = _difference(config, catalog, key, values[key])
+            changed = changed.changed(*difference, source=f"--over {key}={values[key]}")
+        cell = Cell(values, resolve(changed, catalog))
+        if twin := next((other for other in found if other.config == cell.config), None):
+            raise UserError(f"--over: {twin.name} and {cell.name} are the same configuration; leave one out")
+        found.append(cell)
     return found
+
+
+def _refuse_within_off(key: str, values: Mapping[str, str]) -> None:
+    """Setting a part of what is off would turn it on again."""
+    for other, value in values.items():
+        if key.startswith(f"{other}.") and value in ("off", NONE):
+            raise UserError(f"--over: {other}={value} leaves no {key}; vary {other} alone, with tables as its values")
 
 
 def _axis(text: str) -> tuple[str, list[str]]:
@@ -109,7 +121,7 @@ def _difference(config: RunConfig, catalog: Catalog, key: str, value: str) -> Se
         for part in reversed(key.split(".")):
             component = {part: component}
         return [component]
-    return parse_settings([f"{key}={value}"])
+    return parse_settings([f"{key}={value}"], option="--over")
 
 
 def _value(tree: Any, key: str) -> Any:

@@ -62,8 +62,10 @@ def summary(spec: EvaluatorSpec, found: Sequence[Outcome], base: Sequence[Outcom
 def _against(spec: EvaluatorSpec, found: Sequence[Outcome], base: Sequence[Outcome]) -> dict[str, Any]:
     """The primary metric against the estimators trained on simulated images: difference, 95 % interval, p."""
     mine, theirs = (
-        torch.stack([outcome.metrics[spec.primary].unflatten(0, (-1, 1)).flatten(1).mean(1) for outcome in side])
+        torch.stack(
+            [outcome.metrics[spec.primary].reshape(len(outcome.metrics[spec.primary]), -1).mean(1) for outcome in side]
+        )
         for side in (found, base)
     )
-    comparison = compared(mine, theirs)
+    comparison = compared(mine, theirs, runs=[outcome.refiner_seed for outcome in found])
     return {"difference": comparison.difference, "interval": list(comparison.interval), "p": comparison.p}

@@ -44,9 +44,9 @@ def ablation_table(result: Mapping[str, Any]) -> Group:
         title=f"{result['recipe']}, {seeds}, tested on {test['n']} real images ({test['name']}, {result['split']})"
     )
     for title in rows[0]["settings"]:
-        table.add_column(title)
+        table.add_column(title, overflow="fold")
     for title in ("simulated", "refined", "difference", "p", "labels move, px", "change"):
-        table.add_column(title, justify="right")
+        table.add_column(title, justify="right", overflow="fold", no_wrap=title == "p")
     for row in rows:
         simulated, refined = (row["arms"][arm] for arm in ("simulated", "refined"))
         against = _against(refined["against_simulated"], simulated[primary]["mean"])

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from hashlib import sha256
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import torch
@@ -114,7 +115,7 @@ def _content(
         "images": data.images.sha256(),
         "augment": None if data.augment is None else data.augment.model_dump(),
         "evaluation": config.model_dump(include=set(BUDGET)),
-        "image": asdict(image),
+        "image": {name: value for name, value in asdict(image).items() if name not in ("meaning", "colormap")},
         "seed": seed,
         "device": data.images.device.type,
         "precision": str(autocast),
@@ -136,8 +137,25 @@ def _read(path: Path, spec: EvaluatorSpec, options: Any, image: ImageSpec, devic
 
 
 def _code(spec: EvaluatorSpec) -> list[str]:
-    """Hashes of the files that define the task: a plugin may change and keep its version."""
+    """Hashes of the files that define the task: a plugin may change and keep its version.
+
+    They are the modules of its functions, and of the same package what those modules take from others.
+    """
     parts = (spec.build, spec.loss, spec.metrics, spec.augment)
-    modules = [sys.modules.get(getattr(part, "__module__", None) or "") for part in parts if part is not None]
-    files = {Path(file) for module in modules if (file := getattr(module, "__file__", None))}
-    return [sha256(file.read_bytes()).hexdigest() for file in sorted(files) if file.is_file()]
+    waiting = {_module(part) for part in parts if part is not None}
+    files: dict[str, Path] = {}
+    while waiting:
+        name = waiting.pop()
+        file = getattr(sys.modules.get(name), "__file__", None)
+        if name in files or file is None:
+            continue
+        files[name] = Path(file)
+        taken, package = map(_module, vars(sys.modules[name]).values()), name.partition(".")[0]
+        waiting |= {other for other in taken if other.partition(".")[0] == package}
+    return [sha256(file.read_bytes()).hexdigest() for _, file in sorted(files.items()) if file.is_file()]
+
+
+def _module(value: Any) -> str:
+    """The name of a module, or of the one that something comes from; "" where it does not say."""
+    name = getattr(value, "__name__" if isinstance(value, ModuleType) else "__module__", None)
+    return name if isinstance(name, str) else ""

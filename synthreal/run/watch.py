@@ -130,9 +130,12 @@ class Watch:
 
 
 def score(distances: Mapping[str, float], base: Mapping[str, float], drift: float) -> float:
-    """:data:`RULE`: realism, as a share of what simulated images have, plus drift; the lower, the better."""
-    shares = [max(0.0, distances[name]) / max(base[name], 1e-12) for name in base]
-    return sum(shares) / len(shares) + drift
+    """:data:`RULE`: realism, as a share of what simulated images have, plus drift; the lower, the better.
+
+    A distance that simulated images do not have (an unbiased one may be below 0) leaves no share to take away.
+    """
+    shares = [max(0.0, distances[name]) / base[name] for name in base if base[name] > 0]
+    return (sum(shares) / len(shares) if shares else 0.0) + drift
 
 
 def few(real: Source) -> list[str]:

@@ -91,6 +91,14 @@ def test_an_interrupted_ablation_goes_on(toy, tmp_path, monkeypatch):
     assert len(result["rows"]) == 2 and len(calls) == 4
 
 
+def test_an_ablation_goes_on_that_was_killed_before_a_run_saved(toy, tmp_path):
+    killed = tmp_path / "history=on/seed-0"
+    killed.mkdir(parents=True)
+    (killed / "config.toml").write_text(base(toy).to_toml())
+    (killed / "log.jsonl").write_text('{"step": 1}\n{"st')
+    assert len(ablate(base(toy), toy, OVER[:1], tmp_path)["rows"]) == 2
+
+
 def test_runs_of_another_configuration_are_refused(toy, finished):
     folder, _ = finished
     with pytest.raises(UserError, match=r"refiner\.options\.width"):
@@ -101,6 +109,13 @@ def test_runs_of_another_configuration_are_refused(toy, finished):
 def test_what_cannot_be_judged_is_not_fitted(toy, tmp_path, setting):
     with pytest.raises(UserError, match=rf"{setting.partition('=')[0]} is none"):
         ablate(base(toy, setting), toy, OVER, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("key", ["evaluation.evaluator", "data.test"])
+def test_what_one_combination_cannot_be_judged_on_is_not_fitted_either(toy, tmp_path, key):
+    with pytest.raises(UserError, match=rf"{key} is none; an ablation is judged on it"):
+        ablate(base(toy), toy, [f"{key}=on,off"], tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 

@@ -59,5 +59,7 @@ def test_arms_are_chosen_by_name(toy):
     assert chosen(["mixed", "fda", "mixed"], config) == ("simulated", "fda", "mixed")
     with pytest.raises(UserError, match="there is no arm 'reel'; choose of simulated, refined, fda"):
         chosen(["reel"], config)
+    with pytest.raises(UserError, match="names no arm; choose of simulated, refined, fda"):
+        chosen([], config)
     with pytest.raises(UserError, match=r"real needs data\.real_labelled, which is none in this run"):
         chosen(["real"], unlabelled)

@@ -46,6 +46,15 @@ def test_a_bare_name_selects_a_component_which_keeps_options_that_it_shares(toy,
     assert psi == ["identity", "gradients"]
 
 
+def test_what_lies_in_a_component_is_set_in_the_one_that_is_selected_whatever_comes_first(toy, base):
+    over = ["discriminator=local,global", "discriminator.options.layers=[{maps=6, kernel=3, stride=2}]"]
+    for order in (over, over[::-1]):
+        found = [cell.config.discriminator for cell in cells(base, toy, order)]
+        assert [(one.name, one.options["layers"][0]["maps"]) for one in found] == [("local", 6), ("global", 6)]
+    tables = [cell.config.history for cell in cells(base, toy, ["history={size=20},{size=30},off"])]
+    assert [one and one.size for one in tables] == [20, 30, None]
+
+
 def test_commas_within_brackets_and_quotes_do_not_split(toy, base):
     found = cells(
         base, toy, ['features=["identity", "gradients"],{name="blur", options={sigma=2.0}}', "optimizer.ema=off,0.9"]
@@ -63,6 +72,11 @@ def test_commas_within_brackets_and_quotes_do_not_split(toy, base):
         (["history=on,,off"], "write it as dotted.key=value,value"),
         (["history=on,on"], "a value is listed twice"),
         (["history=on", "history=off"], "history is given twice"),
+        (["history=on,off", "history.size=20,30"], r"history=off leaves no history\.size; vary history alone, with"),
+        (["history.size=20,30", "history=on,off"], r"history=off leaves no history\.size; vary history alone, with"),
+        (["loss.weight=on,0.5"], r"loss\.weight=on and loss\.weight=0\.5 are the same configuration; leave one out"),
+        (["loss.weight=2,2.0"], r"loss\.weight=2 and loss\.weight=2\.0 are the same configuration"),
+        (["features=[identity,gradients"], r"--over features: \[identity,gradients is not a TOML value; quote its"),
         (["histroy=on,off"], r"--over histroy=on: histroy: no such setting; did you mean history\?"),
         (["histroy=off"], r"--over histroy=off: histroy: no such setting; did you mean history\?"),
         (["loss.weight=heavy"], "--over loss.weight=heavy: loss.weight: Input should be a valid number"),

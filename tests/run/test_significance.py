@@ -47,6 +47,17 @@ def test_trainings_that_differ_widen_the_interval():
     assert width(compared(torn, errors(seed=1))) > 3 * width(compared(steady, errors(seed=1)))
 
 
+def test_trainings_of_one_run_count_as_that_run():
+    """Three refiners that differ, three estimators of each: nine trainings are not nine draws of a refiner."""
+    generator = torch.Generator().manual_seed(0)
+    refiner = torch.tensor([-0.8, 0.1, 0.7]).repeat_interleave(3)[:, None]
+    mine, theirs = (5 + torch.randn(9, 300, generator=generator) / 4 for _ in range(2))
+    width = lambda found: found.interval[1] - found.interval[0]  # noqa: E731
+    apart, together = (compared(mine + refiner, theirs, runs=runs) for runs in ([0, 0, 0, 1, 1, 1, 2, 2, 2], None))
+    assert width(apart) > 1.4 * width(together) and apart.p == together.p
+    assert (apart.difference, compared(mine, theirs, runs=[0] * 9)) == (together.difference, compared(mine, theirs))
+
+
 def test_the_interval_repeats_and_depends_on_its_seed():
     assert compared(errors(), errors(seed=1)) == compared(errors(), errors(seed=1))
     assert compared(errors(), errors(seed=1)).interval != compared(errors(), errors(seed=1), seed=3).interval

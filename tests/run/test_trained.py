@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
+import sys
+from dataclasses import replace
+
 import pytest
 import torch
 from toy import IMAGE, synthreal_evaluators
@@ -69,6 +73,43 @@ def test_anything_else_is_another_estimator(tmp_path, count, other):
     kept(tmp_path)
     kept(tmp_path, **other)
     assert len(count) == 2 and len(list(tmp_path.iterdir())) == 2
+
+
+def test_another_meaning_or_colormap_is_the_same_estimator(tmp_path, count):
+    for image in (IMAGE, replace(IMAGE, meaning="an eye", colormap="viridis")):
+        trained(tmp_path, "simulated", SPEC, SPEC.options(), image, data(), BUDGET, seed=0, autocast=None, versions={})
+    assert len(count) == 1
+
+
+@pytest.mark.parametrize(("changed", "trainings"), [("task", 2), ("angles", 2), ("deeper", 2), ("other", 1)], ids=str)
+def test_a_change_of_what_the_task_takes_from_its_package_is_another_estimator(
+    tmp_path, count, monkeypatch, changed, trainings
+):
+    """metrics() of a module calls a helper of another: the helper decides which epoch is kept."""
+    package = tmp_path / "domain_of_test"
+    package.mkdir()
+    (package / "__init__.py").write_text("from domain_of_test import other, task\n")
+    (package / "other.py").write_text("")
+    (package / "deeper.py").write_text("SCALE = 1\n")
+    (package / "angles.py").write_text("from domain_of_test import deeper\n\ndef angle(a, b):\n    return a - b\n")
+    (package / "task.py").write_text(
+        "from toy import metrics as known\nfrom domain_of_test.angles import angle\n\n"
+        "def metrics(prediction, labels):\n    return known(prediction, labels)\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    spec = replace(SPEC, metrics=importlib.import_module("domain_of_test").task.metrics)
+    try:
+        for _ in range(2):
+            trained(
+                tmp_path / "kept", "refined", spec, spec.options(), IMAGE, data(), BUDGET, seed=0, autocast=None,
+                versions={},
+            )  # fmt: skip
+            with (package / f"{changed}.py").open("a") as file:
+                file.write("# changed\n")
+    finally:
+        for name in [name for name in sys.modules if name.startswith("domain_of_test")]:
+            del sys.modules[name]
+    assert len(count) == trainings
 
 
 def test_settings_of_other_arms_do_not_count(tmp_path, count):

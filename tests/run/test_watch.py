@@ -57,6 +57,13 @@ def test_the_score_is_the_share_of_the_distance_that_is_left_and_drift():
     assert score({"a": -1.0, "b": 0.0}, base, 0.0) == 0.0
 
 
+def test_a_distance_that_simulated_images_do_not_have_does_not_drown_the_others():
+    """An unbiased KID of images that look alike is as often below 0 as above."""
+    base = {"kid": -6e-5, "spectrum": 4.0}
+    assert score({"kid": 1e-3, "spectrum": 2.0}, base, 0.25) == pytest.approx(0.5 + 0.25)
+    assert score({"kid": 1e-3}, {"kid": 0.0}, 0.25) == 0.25
+
+
 def test_closer_to_real_is_better_and_moved_labels_are_worse():
     mine = watch()
     near, far = (mine.look(i, pictures(level, 0.05, seed=3)) for i, level in enumerate((0.6, 0.45)))
@@ -140,11 +147,32 @@ def test_a_resumed_run_remembers_its_best_look(toy, tmp_path):
     assert weights(parts) == weights(whole) and looks(parts) == looks(whole)
 
 
+def test_a_best_look_before_the_interruption_stays_the_best(toy, tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "painted", lambda game, images: images)  # no look is better than the first
+    settings, parts = ("quality.every=1", "schedule.save_every=1"), tmp_path / "parts"
+    for report in module.steps(configured(toy, *settings), toy, parts):
+        if report.step == 9:
+            break
+    kept = weights(parts)
+    fit_toy(toy, parts, *settings, resume=True)
+    assert weights(parts) == kept
+    assert json.loads((parts / "quality.json").read_text())["best"]["step"] == 6
+
+
 def test_patience_ends_a_fit_that_stays_complete(toy, tmp_path, monkeypatch):
     monkeypatch.setattr(module, "painted", lambda game, images: images)  # no look is better than the first
     last = fit_toy(toy, tmp_path / "run", "quality={every=1, patience=2}")
-    assert last.step == 8
+    assert last.step == 8 and [path.stem for path in (tmp_path / "run/sheets").iterdir()] == ["step-00000008"]
     assert fit_toy(toy, tmp_path / "run", "quality={every=1, patience=2}", resume=True) is None
+
+
+def test_a_fit_that_stopped_early_goes_on_with_more_patience(toy, tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "painted", lambda game, images: images)
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    fit_toy(toy, whole, "quality={every=1, keep='last'}")
+    assert fit_toy(toy, parts, "quality={every=1, keep='last', patience=2}").step == 8
+    assert fit_toy(toy, parts, "quality={every=1, keep='last'}", resume=True).step == 11
+    assert weights(parts) == weights(whole)
 
 
 def test_images_too_small_to_look_at_are_told(toy, tmp_path):
