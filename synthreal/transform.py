@@ -147,7 +147,7 @@ def read_refiner(folder: Path, refiner: nn.Module) -> Mapping[str, str]:
     """Load refiner.safetensors into a network and return its metadata. Raises ``UserError`` when they do not fit."""
     path = folder / WEIGHTS
     if not path.is_file():
-        raise UserError(f"{path}: missing; the run has not saved yet, finish it with synthreal fit --resume")
+        raise UserError(f"{path}: missing; finish the run with synthreal fit --resume, or restore the file")
     return read_weights(path, refiner, described=CONFIG, again="restore it or fit again")
 
 

@@ -111,8 +111,11 @@ def test_fit_refine_evaluate_from_a_pack_end_to_end(cli, toy_run, tmp_path, monk
     monkeypatch.chdir(tmp_path)
     cli("prepare", "discs", "discs.h5", "--plugin", TOY, "--limit", 40, "--seed", 0).ok()
     done = cli("fit", "--plugin", TOY, *flags(*QUICK)).ok()
-    assert done.out == ("runs/toy: step 11; sheets in runs/toy/sheets; judge it with: synthreal evaluate runs/toy\n")
-    assert "fitting 11/11 game" in done.err
+    assert done.out == (
+        "runs/toy: step 11, weights of step 11 kept; sheets in runs/toy/sheets; judge it with: "
+        "synthreal evaluate runs/toy\n"
+    )
+    assert "fitting 11/11 game" in done.err and "score" in done.err.splitlines()[-1]
     kinds = [line.split(": ")[2] for line in done.err.splitlines() if line.startswith("warning")]
     assert kinds == ["few real images", "collapse", "drifting labels"]  # after eleven steps on 30 images, rightly
     assert weights(tmp_path / "runs/toy") == weights(toy_run)
@@ -148,7 +151,7 @@ def test_seeds_and_roles_reach_the_commands(cli, tmp_path, monkeypatch):
 def test_a_fit_that_stops_early_says_so(cli, tmp_path):
     wavering = ("optimizer.refiner.learning_rate=0.05", "quality={every=1, patience=1}", "schedule.steps=300")
     done = cli("fit", "--plugin", TOY, "--run", tmp_path / "run", *flags(*QUICK, *wavering)).ok()
-    assert " of 305, stopped after 1 looks without a better one; sheets in" in done.out
+    assert " of 305, stopped after 1 looks without a better one, weights of step " in done.out
     assert "was complete already" in cli("fit", "--run", tmp_path / "run", "--resume").ok().out
 
 

@@ -60,7 +60,9 @@ def ablate(
         Path | None, typer.Option("--run", help="Folder of the runs; default runs/<recipe>-ablation.")
     ] = None,
     seeds: Annotated[int, typer.Option(min=1, help="Runs of each combination.")] = 1,
-    split: Annotated[Split, typer.Option(help="test, or validation to choose settings.")] = "test",
+    split: Annotated[
+        Split, typer.Option(help="validation to choose settings, test for a claim about chosen ones.")
+    ] = "validation",
     as_json: Json = False,
 ) -> None:
     """Fit and judge every combination of some settings; the same command goes on after an interruption."""

@@ -35,7 +35,7 @@ def fit(
     from synthreal.run.checkpoint import checkpoints
     from synthreal.run.fit import fit as train
     from synthreal.run.progress import training
-    from synthreal.transform import read_config
+    from synthreal.transform import read_config, weights_step
 
     if resume and recipe is None:
         run_dir = run or Path("runs") / catalog_of(plugin).recipe().recipe
@@ -60,6 +60,8 @@ def fit(
     done = "was complete already" if last is None else f"step {last.step}"
     if last is not None and resolved.quality is not None and last.step < resolved.schedule.total:
         done += f" of {resolved.schedule.total}, stopped after {resolved.quality.patience} looks without a better one"
+    kept = weights_step(run_dir)
+    done += f", weights of step {kept} kept"
     typer.echo(f"{run_dir}: {done}; sheets in {run_dir / 'sheets'}; judge it with: synthreal evaluate {run_dir}")
 
 

@@ -22,6 +22,7 @@ from synthreal.core.machine import device_of
 from synthreal.data.encoding import to_unit
 from synthreal.errors import UserError
 from synthreal.hooks.catalog import Catalog
+from synthreal.run.arms import BASE
 from synthreal.run.directory import holds_run
 from synthreal.run.evaluate import Split, evaluate
 from synthreal.run.fit import fit
@@ -47,7 +48,7 @@ def ablate(
     folder: str | Path,
     *,
     seeds: int = 1,
-    split: Split = "test",
+    split: Split = "validation",
     on_fit: Callable[[str, int, int], OnReport] = lambda name, done, total: lambda report: None,
     on_arm: Callable[[str, int, int], None] = lambda arm, done, total: None,
 ) -> dict[str, Any]:
@@ -59,7 +60,7 @@ def ablate(
         over: ``dotted.key=value,value,...``, see :func:`synthreal.run.grid.cells`.
         folder: where the runs go; an interrupted ablation continues in it.
         seeds: runs of each combination, with ``runtime.seed`` and the following.
-        split: "test", or "validation" to choose settings.
+        split: "validation" to choose settings, or "test" for a claim about chosen ones.
         on_fit: told before each fit: combination, number done, number in all; gives what its reports are told to.
         on_arm: told before each estimator, see :func:`synthreal.run.evaluate.evaluate`.
 
@@ -68,6 +69,8 @@ def ablate(
             another configuration; no evaluator or no labelled real images.
     """
     found, folder = cells(config, catalog, over), Path(folder)
+    if holds_run(folder):
+        raise UserError(f"{folder}: holds a run itself; give the ablation a folder of its own")
     for cell in found:
         judged = {
             "evaluation.evaluator": cell.config.evaluation.evaluator,
@@ -116,14 +119,19 @@ def quality_of(run: Path) -> dict[str, Any] | None:
 
 
 def agreement(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
-    """Does the label-free score order the runs as their true error does? Spearman's rank correlation over all runs.
+    """Does the label-free score order the runs as their true gain does? Spearman's rank correlation over all runs.
 
-    None where fewer than three runs were looked at.
+    A run's gain is its error less that of simulated images with the same seed: seeds differ for reasons that no score
+    can know. None where fewer than three runs were looked at.
     """
     pairs = []
     for row in rows:
-        seeds = row["arms"]["refined"][row["primary"]]["seeds"]
-        pairs += [(look["score"], seed["value"]) for look, seed in zip(row["looks"], seeds, strict=True) if look]
+        refined, simulated = (row["arms"][arm][row["primary"]]["seeds"] for arm in ("refined", BASE))
+        pairs += [
+            (look["score"], mine["value"] - base["value"])
+            for look, mine, base in zip(row["looks"], refined, simulated, strict=True)
+            if look
+        ]
     return None if len(pairs) < 3 else {"spearman": rank_correlation(*zip(*pairs, strict=True)), "runs": len(pairs)}
 
 

@@ -137,7 +137,11 @@ def evaluate(
 def _comparable(runs: Sequence[str | Path], configs: list[RunConfig]) -> None:
     """Several runs must be one configuration fitted with different seeds, or their spread means nothing."""
     for i, (run, config) in enumerate(zip(runs, configs, strict=True)):
-        different = [key for key in differences(configs[0], config) if not key.startswith(("runtime.", "recipe"))]
+        different = [
+            key
+            for key in differences(configs[0], config)
+            if key == "runtime.precision" or not key.startswith(("runtime.", "recipe"))
+        ]
         if different:
             raise UserError(
                 f"{run}: differs from {runs[0]} in {', '.join(different[:4])}; "

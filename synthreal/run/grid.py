@@ -114,7 +114,7 @@ def _difference(config: RunConfig, catalog: Catalog, key: str, value: str) -> Se
     if value == "off":
         return parse_settings([f"{key}=none"])
     if isinstance(now, Mapping) and "name" in now and BARE.fullmatch(value):
-        component: dict[str, Any] = {"name": value}
+        component: dict[str, Any] = {"name": value, **({"count": now["count"]} if now.get("count") else {})}
         if key in PARTS:
             before, after = (catalog.network(key, name) for name in (now["name"], value))
             component |= {"options": now["options"]} if before.options is after.options else {}

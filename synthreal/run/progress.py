@@ -115,4 +115,6 @@ def _note(report: Report) -> str:
         parts.append(
             f"D {report.loss_discriminator:.3f} real {report.accuracy_real:.2f} refined {report.accuracy_refined:.2f}"
         )
+    if report.quality is not None:
+        parts.append(f"score {report.quality.score:.2f}")
     return "  ".join(parts)

@@ -35,7 +35,12 @@ def finished(toy, tmp_path_factory):
 def test_a_table_of_every_combination_with_its_runs_and_pictures(finished):
     folder, result = finished
     assert json.loads((folder / "ablation.json").read_text()) == result
-    assert (result["over"], result["seeds"], result["split"], result["primary"]) == (OVER, 2, "test", "error_px")
+    assert (result["over"], result["seeds"], result["split"], result["primary"]) == (
+        OVER,
+        2,
+        "validation",
+        "error_px",
+    )
     settings = [row["settings"] for row in result["rows"]]
     assert settings[0] == {"history": "on", "discriminator": "local"} and len(settings) == 4
     for row in result["rows"]:
@@ -52,13 +57,38 @@ def test_the_score_without_labels_is_held_against_the_true_error(finished):
     pairs = []
     for row in result["rows"]:
         assert [look["step"] for look in row["looks"]] == [11, 11]
-        errors = [seed["value"] for seed in row["arms"]["refined"]["error_px"]["seeds"]]
-        pairs += [(look["score"], error) for look, error in zip(row["looks"], errors, strict=True)]
+        refined, simulated = (
+            [seed["value"] for seed in row["arms"][arm]["error_px"]["seeds"]] for arm in ("refined", "simulated")
+        )
+        gains = [mine - base for mine, base in zip(refined, simulated, strict=True)]
+        pairs += [(look["score"], gain) for look, gain in zip(row["looks"], gains, strict=True)]
     rank = lambda values: [sorted(values).index(value) for value in values]  # noqa: E731
     one, other = (rank(values) for values in zip(*pairs, strict=True))
     squares = sum((a - b) ** 2 for a, b in zip(one, other, strict=True))
     assert result["rule"] == {"spearman": pytest.approx(1 - 6 * squares / (8 * 63)), "runs": 8}
-    assert agreement([{**row, "quality": [None, None]} for row in result["rows"]]) is None
+    assert agreement([{**row, "looks": [None, None]} for row in result["rows"]]) is None
+
+
+def test_what_seeds_have_in_common_is_no_agreement():
+    """Seed 1 has higher scores and higher errors, of simulated images too; within a seed scores say the opposite."""
+
+    def row(scores, errors):
+        seeds = {"simulated": (10, 20), "refined": errors}
+        arms = {arm: {"e": {"seeds": [{"value": value} for value in values]}} for arm, values in seeds.items()}
+        return {"primary": "e", "arms": arms, "looks": [{"score": score} for score in scores]}
+
+    assert agreement([row((1, 11), (9, 19)), row((2, 12), (8, 18)), row((3, 13), (7, 17))])["spearman"] < -0.8
+
+
+def test_the_test_split_is_read_only_when_asked(toy, tmp_path):
+    results = [ablate(base(toy), toy, OVER[:1], tmp_path, split=split) for split in ("validation", "test")]
+    assert [result["rows"][0]["test"]["n"] for result in results] == [8, 15]
+    assert results[0]["rows"][0]["arms"] != results[1]["rows"][0]["arms"]
+
+
+def test_a_folder_that_is_a_run_is_refused(toy, toy_run):
+    with pytest.raises(UserError, match="holds a run itself; give the ablation a folder of its own"):
+        ablate(base(toy), toy, OVER, toy_run)
 
 
 def test_simulated_images_are_trained_on_once_a_seed(finished):
@@ -105,14 +135,14 @@ def test_runs_of_another_configuration_are_refused(toy, finished):
         ablate(base(toy, "refiner.options.width=5"), toy, OVER, folder)
 
 
-@pytest.mark.parametrize("setting", ["evaluation.evaluator=none", "data.test=none"])
+@pytest.mark.parametrize("setting", ["evaluation.evaluator=none", "data.validation=none"])
 def test_what_cannot_be_judged_is_not_fitted(toy, tmp_path, setting):
     with pytest.raises(UserError, match=rf"{setting.partition('=')[0]} is none"):
         ablate(base(toy, setting), toy, OVER, tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize("key", ["evaluation.evaluator", "data.test"])
+@pytest.mark.parametrize("key", ["evaluation.evaluator", "data.validation"])
 def test_what_one_combination_cannot_be_judged_on_is_not_fitted_either(toy, tmp_path, key):
     with pytest.raises(UserError, match=rf"{key} is none; an ablation is judged on it"):
         ablate(base(toy), toy, [f"{key}=on,off"], tmp_path / "out")

@@ -204,6 +204,7 @@ def test_without_labelled_real_images_there_is_no_upper_bound(toy, tmp_path):
     ("settings", "message"),
     [
         (("loss.weight=2.0", "runtime.seed=5"), r"differs from .* in loss\.weight; evaluate runs of one"),
+        (("runtime.precision=bfloat16", "runtime.seed=5"), r"differs from .* in runtime\.precision"),
         (("evaluation.epochs=1", "runtime.seed=5"), r"differs from .* in evaluation\.epochs"),
         ((), r"has the runtime\.seed of .*seed0 \(0\), .*; fit it with another seed"),
     ],
@@ -233,7 +234,9 @@ def test_runs_that_cannot_be_evaluated(toy, tmp_path, settings, message):
 def test_a_run_that_has_not_saved_says_so(runs, tmp_path):
     shutil.copytree(runs[0], tmp_path / "run")
     (tmp_path / "run/refiner.safetensors").unlink()
-    with pytest.raises(UserError, match=r"refiner\.safetensors: missing; the run has not saved yet"):
+    with pytest.raises(
+        UserError, match=r"refiner\.safetensors: missing; finish the run with .* or restore"
+    ):
         evaluate([tmp_path / "run"])
     with pytest.raises(UserError, match="holds no run"):
         evaluate([tmp_path])
