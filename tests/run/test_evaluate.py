@@ -234,9 +234,7 @@ def test_runs_that_cannot_be_evaluated(toy, tmp_path, settings, message):
 def test_a_run_that_has_not_saved_says_so(runs, tmp_path):
     shutil.copytree(runs[0], tmp_path / "run")
     (tmp_path / "run/refiner.safetensors").unlink()
-    with pytest.raises(
-        UserError, match=r"refiner\.safetensors: missing; finish the run with .* or restore"
-    ):
+    with pytest.raises(UserError, match=r"refiner\.safetensors: missing; finish the run with .* or restore"):
         evaluate([tmp_path / "run"])
     with pytest.raises(UserError, match="holds no run"):
         evaluate([tmp_path])
