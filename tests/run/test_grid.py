@@ -7,7 +7,7 @@ from quick import configured
 
 from synthreal.errors import UserError
 from synthreal.hooks.resolve import resolve
-from synthreal.run.grid import cells
+from synthreal.run.grid import _difference, cells
 
 
 @pytest.fixture
@@ -42,8 +42,8 @@ def test_a_bare_name_selects_a_component_which_keeps_options_that_it_shares(toy,
     assert other.discriminator.name == "global" and other.discriminator.options == base.discriminator.options
     (tint,) = (cell.config.refiner for cell in cells(base, toy, ["refiner=tint"]))
     assert tint.name == "tint" and tint.options == {}
-    (drawn,) = (cell.config.data.real for cell in cells(base, toy, ["data.real=discs"]))
-    assert (drawn.name, drawn.count, base.data.real.name) == ("discs", base.data.real.count, "photographs")
+    counted = {"name": "other", "count": base.data.real.count}
+    assert _difference(base, toy, "data.real", "other") == [{"data": {"real": counted}}]  # the same budget
     psi = [cell.config.features[0].name for cell in cells(base, toy, ["features=identity,gradients"])]
     assert psi == ["identity", "gradients"]
 
