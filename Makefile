@@ -26,7 +26,7 @@ demo demo-hands: RUN ?= runs/$(PLUGIN)
 demo demo-hands: install
 	$(PY) -m synthreal fit --plugin $(PLUGIN) --run $(RUN) $(if $(wildcard $(RUN)/config.toml),--resume)
 	$(PY) -m synthreal evaluate $(RUN)
-	@echo "pictures (simulated | refined | real): $(RUN)/sheets"
+	$(PY) -m synthreal report $(RUN)
 
 test: install
 	$(PY) -m pytest -q -m "not slow and not gpu"
