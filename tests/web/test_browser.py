@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 from booth import run_through
+from chromium import CONTRAST, OVERFLOW, chromium, installed
 
 from synthreal.web.summary import summarise
 
@@ -13,16 +12,6 @@ playwright = pytest.importorskip("playwright.sync_api")
 pytest.importorskip("starlette")
 pytest.importorskip("uvicorn")
 
-CHROMIUM = Path("/usr/bin/chromium")
-ARGUMENTS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 GUARD_MS = 320  # a little more than the page waits before it takes an answer
 LINES = """cells => cells.map(cell => {
     const text = document.createRange();
@@ -30,15 +19,13 @@ LINES = """cells => cells.map(cell => {
     return new Set([...text.getClientRects()].map(box => box.top)).size;
 })"""
 
-pytestmark = pytest.mark.skipif(not CHROMIUM.exists(), reason=f"no {CHROMIUM}")
+pytestmark = installed
 
 
 @pytest.fixture(scope="module")
 def browser():
-    with playwright.sync_playwright() as tool:
-        browser = tool.chromium.launch(executable_path=str(CHROMIUM), headless=True, args=ARGUMENTS)
+    with chromium() as browser:
         yield browser
-        browser.close()
 
 
 @pytest.fixture
@@ -74,7 +61,7 @@ def number(page, text):
 
 def overflow(page):
     """Pixels by which the page is wider than its window."""
-    return page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+    return page.evaluate(OVERFLOW)
 
 
 def start(page, site, name="Ada"):
@@ -247,17 +234,6 @@ def test_a_phone_shows_it_all_without_scrolling_sideways_and_takes_taps(make, se
 
 def test_light_and_dark_follow_the_system_and_both_can_be_read(make, serve, tab):
     site = serve(make())
-    contrast = """element => {
-        const light = (colour) => {
-            const [r, g, b] = colour.match(/[0-9.]+/g).map(value => value / 255)
-                .map(value => value <= 0.04045 ? value / 12.92 : ((value + 0.055) / 1.055) ** 2.4);
-            return 0.2126 * r + 0.7152 * g + 0.0722 * b + 0.05;
-        };
-        let behind = element;
-        while (getComputedStyle(behind).backgroundColor === "rgba(0, 0, 0, 0)") behind = behind.parentElement;
-        const pair = [light(getComputedStyle(element).color), light(getComputedStyle(behind).backgroundColor)];
-        return Math.max(...pair) / Math.min(...pair);
-    }"""
     grounds = set()
     for scheme in ("light", "dark"):
         page = tab(color_scheme=scheme)
@@ -265,7 +241,7 @@ def test_light_and_dark_follow_the_system_and_both_can_be_read(make, serve, tab)
         playwright.expect(page.locator("#count")).to_have_text("1 / 6")
         grounds.add(page.evaluate("getComputedStyle(document.body).backgroundColor"))
         for place in ("h1", ".quiet", "[data-answer]", "kbd", "figcaption", ".error"):
-            assert page.locator(place).first.evaluate(contrast) >= 4.5, (scheme, place)
+            assert page.locator(place).first.evaluate(CONTRAST) >= 4.5, (scheme, place)
         page.goto(site.url)
-        assert page.locator(".primary").evaluate(contrast) >= 4.5
+        assert page.locator(".primary").evaluate(CONTRAST) >= 4.5
     assert len(grounds) == 2
