@@ -9,6 +9,8 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
+from synthreal.run.wording import mean_text, p_text, percent_text
+
 
 def arms_table(result: Mapping[str, Any]) -> Group:
     """The result of :func:`synthreal.run.evaluate.evaluate`: arms x metrics, and what to think of them."""
@@ -29,9 +31,11 @@ def arms_table(result: Mapping[str, Any]) -> Group:
         useless = "useless: > constant" if mean > constant[primary] else against
         table.add_row(arm, *(_cell(summary[name]) for name in names), useless, p)
     table.add_row("constant", *(f"{constant[name]:.2f}" for name in names), "", "", style="dim")
-    note = f"intervals: 95 %, bootstrap over images{' and trainings' if several else ''}; p: Wilcoxon over images"
     return Group(
-        table, note, *_preservation(result["preservation"]), *(f"warning: {said}" for said in result["warnings"])
+        table,
+        f"intervals: 95 %, bootstrap over images{' and trainings' if several else ''}; p: Wilcoxon over images",
+        *_preservation(result["preservation"]),
+        *(f"warning: {said}" for said in result["warnings"]),
     )
 
 
@@ -91,22 +95,15 @@ def turing_table(result: Mapping[str, Any]) -> Group:
     return Group(raters, *map(_confusion, result["total"].values()))
 
 
-def p_text(p: float) -> str:
-    """A probability as people read it: 0.148, 9.9e-20."""
-    return f"{p:.3f}" if p >= 0.001 else f"{p:.1e}"
-
-
 def _cell(metric: Mapping[str, Any]) -> str:
-    spread = "" if metric["std"] is None else f" ± {metric['std']:.2f}"
-    return f"{metric['mean']:.2f}{spread}"
+    return mean_text(metric["mean"], metric["std"])
 
 
 def _against(found: Mapping[str, Any] | None, start: float) -> tuple[str, str]:
     """The difference and its interval in per cent of the error to start from, and p."""
     if found is None:
         return "", ""
-    low, high = (100 * bound / start for bound in found["interval"])
-    return f"{100 * found['difference'] / start:+z.0f} % ({low:+z.0f} to {high:+z.0f})", p_text(found["p"])
+    return percent_text(found["difference"], start, found["interval"]), p_text(found["p"])
 
 
 def _answered(entry: Mapping[str, Any]) -> tuple[str, ...]:

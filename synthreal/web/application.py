@@ -20,7 +20,7 @@ from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Re
 from starlette.routing import Route
 
 from synthreal.errors import UserError
-from synthreal.run.table import p_text
+from synthreal.run.wording import p_text
 from synthreal.web.answers import Choice
 from synthreal.web.gate import Gate
 from synthreal.web.pictures import EXAMPLES

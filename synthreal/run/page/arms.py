@@ -8,7 +8,7 @@ from synthreal.run.arms import BASE
 from synthreal.run.page.curves import dashes
 from synthreal.run.page.evaluation import Arm, Evaluation, Metric
 from synthreal.run.page.panels import arm_curve
-from synthreal.run.table import p_text
+from synthreal.run.wording import mean_text, p_text, percent_text
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ def arms_table(evaluation: Evaluation) -> Table:
 
 def cell(metric: Metric) -> str:
     """Mean ± deviation."""
-    return f"{metric.mean:.2f}" + ("" if metric.std is None else f" ± {metric.std:.2f}")
+    return mean_text(metric.mean, metric.std)
 
 
 def against(arm: Arm, base: Arm, primary: str) -> tuple[str, str, str]:
@@ -72,17 +72,11 @@ def against(arm: Arm, base: Arm, primary: str) -> tuple[str, str, str]:
     start = base.metrics[primary].mean
     if arm.against is None:
         difference = arm.metrics[primary].mean - start
-        return percent(difference, start), f"{difference:+z.2f}", ""
+        return percent_text(difference, start), f"{difference:+z.2f}", ""
     found = arm.against
     low, high = found.interval
-    bounds = (f"{100 * bound / start:+z.0f}" if start else "" for bound in found.interval)
     return (
-        "{} ({} to {})".format(percent(found.difference, start), *bounds),
+        percent_text(found.difference, start, found.interval),
         f"{found.difference:+z.2f} ({low:+z.2f} to {high:+z.2f})",
         p_text(found.p),
     )
-
-
-def percent(difference: float, start: float) -> str:
-    """A difference in per cent of where it starts."""
-    return f"{100 * difference / start:+z.0f} %" if start else ""

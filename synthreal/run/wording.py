@@ -1,0 +1,23 @@
+"""Numbers as people read them, the same in the terminal and on the pages."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+def p_text(p: float) -> str:
+    """A probability: 0.148, 9.9e-20."""
+    return f"{p:.3f}" if p >= 0.001 else f"{p:.1e}"
+
+
+def mean_text(mean: float, std: float | None) -> str:
+    """Mean ± deviation; the mean of one has none."""
+    return f"{mean:.2f}" + ("" if std is None else f" ± {std:.2f}")
+
+
+def percent_text(difference: float, start: float, interval: Sequence[float] | None = None) -> str:
+    """A difference in per cent of where it starts, with its interval; empty where it starts at 0."""
+    if not start:
+        return ""
+    bounds = "" if interval is None else " ({:+z.0f} to {:+z.0f})".format(*(100 * bound / start for bound in interval))
+    return f"{100 * difference / start:+z.0f} %{bounds}"

@@ -1,0 +1,23 @@
+"""Numbers in words: nothing is minus nothing, and nothing is divided by 0."""
+
+from __future__ import annotations
+
+import pytest
+
+from synthreal.run import wording
+
+
+@pytest.mark.parametrize(("p", "text"), [(0.148, "0.148"), (0.001, "0.001"), (9.9e-20, "9.9e-20")])
+def test_a_probability(p, text):
+    assert wording.p_text(p) == text
+
+
+def test_a_mean():
+    assert wording.mean_text(6.878, 0.1249) == "6.88 ± 0.12" and wording.mean_text(6.878, None) == "6.88"
+
+
+def test_a_difference_in_per_cent():
+    assert wording.percent_text(-0.5, 4.0) == "-12 %"
+    assert wording.percent_text(-1.0, 4.0, (-1.5, -0.5)) == "-25 % (-38 to -12)"
+    assert wording.percent_text(-0.002, 4.0, (-0.004, 0.2)) == "+0 % (+0 to +5)"
+    assert wording.percent_text(1.0, 0.0, (0.5, 1.5)) == wording.percent_text(1.0, 0.0) == ""
