@@ -4,10 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+LEAST_P = 1e-300  # below, a probability is soon too small for a float
+
 
 def p_text(p: float) -> str:
-    """A probability: 0.148, 9.9e-20."""
+    """A probability: 0.148, 9.9e-20, < 1e-300 where it has become too small to say."""
+    if p < LEAST_P:
+        return "< 1e-300"
     return f"{p:.3f}" if p >= 0.001 else f"{p:.1e}"
+
+
+def equals_p(p: float) -> str:
+    """A probability in a sentence: p = 0.148, p < 1e-300."""
+    text = p_text(p)
+    return f"p {text}" if text.startswith("<") else f"p = {text}"
 
 
 def mean_text(mean: float, std: float | None) -> str:

@@ -1,4 +1,4 @@
-"""Numbers in words: nothing is minus nothing, and nothing is divided by 0."""
+"""Numbers in words: nothing is minus nothing, no probability is 0, nothing is divided by 0."""
 
 from __future__ import annotations
 
@@ -7,9 +7,12 @@ import pytest
 from synthreal.run import wording
 
 
-@pytest.mark.parametrize(("p", "text"), [(0.148, "0.148"), (0.001, "0.001"), (9.9e-20, "9.9e-20")])
+@pytest.mark.parametrize(
+    ("p", "text"), [(0.148, "0.148"), (0.001, "0.001"), (9.9e-20, "9.9e-20"), (1e-310, "< 1e-300"), (0.0, "< 1e-300")]
+)
 def test_a_probability(p, text):
     assert wording.p_text(p) == text
+    assert wording.equals_p(p) == (f"p {text}" if text.startswith("<") else f"p = {text}")
 
 
 def test_a_mean():

@@ -154,6 +154,19 @@ def test_the_table_holds_what_the_evaluation_found(full):
     assert cards["95 % interval"].figure == "-38 to -12 %" and cards["95 % interval"].remark == "p = 1.0e-09"
 
 
+def test_a_probability_too_small_for_a_number_and_an_error_of_nothing(full):
+    path = full / "evaluation.json"
+    tree = json.loads(path.read_text())
+    tree["arms"]["refined"]["against_simulated"]["p"] = 0.0
+    path.write_text(json.dumps(tree))
+    cards = {card.title: card for card in facts.summary(read_record(full))}
+    assert cards["95 % interval"].remark == "p < 1e-300"
+    tree["arms"]["simulated"]["error_px"]["mean"] = 0.0
+    path.write_text(json.dumps(tree))
+    cards = {card.title: card for card in facts.summary(read_record(full))}
+    assert cards["simulated → refined"].figure == "" and "95 % interval" not in cards
+
+
 def test_no_number_is_minus_nothing(full):
     path = full / "evaluation.json"
     tree = json.loads(path.read_text())
