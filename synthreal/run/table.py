@@ -9,7 +9,7 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from synthreal.run.wording import mean_text, p_text, percent_text
+from synthreal.run.wording import compared_text, mean_text, p_text, percent_text
 
 
 def arms_table(result: Mapping[str, Any]) -> Group:
@@ -33,7 +33,7 @@ def arms_table(result: Mapping[str, Any]) -> Group:
     table.add_row("constant", *(f"{constant[name]:.2f}" for name in names), "", "", style="dim")
     return Group(
         table,
-        f"intervals: 95 %, bootstrap over images{' and trainings' if several else ''}; p: Wilcoxon over images",
+        compared_text(several),
         *_preservation(result["preservation"]),
         *(f"warning: {said}" for said in result["warnings"]),
     )
@@ -60,7 +60,7 @@ def ablation_table(result: Mapping[str, Any]) -> Group:
         table.add_row(
             *row["settings"].values(), _cell(simulated[primary]), _cell(refined[primary]), *against, moved, change
         )
-    note = f"simulated and refined: {primary}, and the difference with its 95 % interval; p: Wilcoxon over images"
+    note = f"simulated and refined: {primary}; {compared_text(result['seeds'] > 1)}"
     return Group(table, note, *_rule(result["rule"]))
 
 

@@ -31,3 +31,11 @@ def percent_text(difference: float, start: float, interval: Sequence[float] | No
         return ""
     bounds = "" if interval is None else " ({:+z.0f} to {:+z.0f})".format(*(100 * bound / start for bound in interval))
     return f"{100 * difference / start:+z.0f} %{bounds}"
+
+
+def compared_text(several: bool) -> str:
+    """How :func:`synthreal.run.significance.compared` comes to its interval and p, and why these may disagree."""
+    return (
+        f"interval: 95 %, of the mean difference, bootstrap over images{' and trainings' if several else ''}; "
+        "p: Wilcoxon's test, which ranks images, so the two can disagree"
+    )

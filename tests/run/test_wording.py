@@ -24,3 +24,9 @@ def test_a_difference_in_per_cent():
     assert wording.percent_text(-1.0, 4.0, (-1.5, -0.5)) == "-25 % (-38 to -12)"
     assert wording.percent_text(-0.002, 4.0, (-0.004, 0.2)) == "+0 % (+0 to +5)"
     assert wording.percent_text(1.0, 0.0, (0.5, 1.5)) == wording.percent_text(1.0, 0.0) == ""
+
+
+def test_why_an_interval_and_a_p_can_disagree_is_said():
+    one, several = (wording.compared_text(more) for more in (False, True))
+    assert "trainings" not in one and "over images and trainings" in several
+    assert all("mean difference" in text and "ranks images, so the two can disagree" in text for text in (one, several))

@@ -8,7 +8,7 @@ from synthreal.run.arms import BASE
 from synthreal.run.page.curves import dashes
 from synthreal.run.page.evaluation import Arm, Evaluation, Metric
 from synthreal.run.page.panels import arm_curve
-from synthreal.run.wording import mean_text, p_text, percent_text
+from synthreal.run.wording import compared_text, mean_text, p_text, percent_text
 
 
 @dataclass(frozen=True)
@@ -38,11 +38,11 @@ class Row:
 
 @dataclass(frozen=True)
 class Table:
-    """Rows under the names of the metrics, the primary one first; ``compared`` says whether intervals are known."""
+    """Rows under the names of the metrics, the primary one first; ``compared`` explains interval and p, if known."""
 
     metrics: tuple[str, ...]
     rows: tuple[Row, ...]
-    compared: bool
+    compared: str
 
 
 def arms_table(evaluation: Evaluation) -> Table:
@@ -59,7 +59,8 @@ def arms_table(evaluation: Evaluation) -> Table:
     constant = tuple(f"{evaluation.constant[name]:.2f}" if name in evaluation.constant else "" for name in names)
     rows.append(Row("a constant answer", "", "", constant))
     others = [summary for arm, summary in evaluation.arms.items() if arm != BASE]
-    return Table(names, tuple(rows), all(summary.against is not None for summary in others))
+    known = all(summary.against is not None for summary in others)
+    return Table(names, tuple(rows), compared_text(base.metrics[primary].std is not None) if known else "")
 
 
 def cell(metric: Metric) -> str:

@@ -83,6 +83,7 @@ def test_a_page_of_a_whole_run(full):
     assert "Moved most" in page.texts["drift"] and "kept estimator" in page.texts["drift"]
     assert QUALITY["rule"] in page.texts["quality"]
     assert "Test: 15 real images (photographs)" in page.texts["arms"] and "a constant answer" in page.texts["arms"]
+    assert "of the mean difference, bootstrap over images; p: Wilcoxon's test, which ranks" in page.texts["arms"]
     assert "Do labels survive?" in page.texts["arms"] and "reads a shift of exactly 2 px" in page.texts["arms"]
     assert "1x12x16 uint8, a disc on grey" in page.texts["data"] and "radius = 2.5" in page.texts["data"]
     assert "synthreal fit --plugin" in page.texts["again"]
@@ -130,7 +131,7 @@ def test_an_evaluation_without_intervals(full, plain):
     )  # not behind the command, where it looks like a part
     assert "synthreal evaluate run 'other run' Images within" in page.texts["arms"]
     table = arms_table(read_record(full).evaluations[0])
-    assert not table.compared and table.rows[1].change.endswith(" %") and table.rows[1].p == ""
+    assert table.compared == "" and table.rows[1].change.endswith(" %") and table.rows[1].p == ""
 
 
 def test_the_table_holds_what_the_evaluation_found(full):
