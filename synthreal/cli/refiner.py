@@ -58,7 +58,8 @@ def fit(
         typer.echo(f"stopped; {checkpoints(run_dir)[-1]} is saved, continue with: {command}", err=True)
         raise typer.Exit(130) from None
     done = "was complete already" if last is None else f"step {last.step}"
-    typer.echo(f"{run_dir}: {done}; sheets in {run_dir / 'sheets'}; judge it with: synthreal evaluate {run_dir}")
+    command = f"synthreal evaluate {shlex.quote(str(run_dir))}"
+    typer.echo(f"{run_dir}: {done}; sheets in {run_dir / 'sheets'}; judge it with: {command}")
 
 
 @app.command()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -139,11 +140,11 @@ def read_evaluations(run: Path) -> tuple[Evaluation, ...]:
         path = run / name
         if not path.exists():
             continue
-        again = f"delete it, or judge anew with: synthreal evaluate {run}" + " --split validation" * (split != "test")
+        command = f"synthreal evaluate {shlex.quote(str(run))}" + " --split validation" * (split != "test")
         try:
             found.append(Evaluation.model_validate(json.loads(path.read_text(encoding="utf-8"))))
         except (OSError, ValueError, RecursionError) as error:
-            raise UserError(f"{path}: damaged ({reason(error)}); {again}") from None
+            raise UserError(f"{path}: damaged ({reason(error)}); delete it, or judge anew with: {command}") from None
     return tuple(found)
 
 

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import shlex
+import shutil
+from pathlib import Path
 
 import pytest
 from diary import edit
@@ -120,3 +123,21 @@ def test_a_damaged_quality_file(full):
     (full / "quality.json").write_text("[]")
     with pytest.raises(UserError, match=r"run/quality\.json: damaged .*delete it"):
         read_record(full)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "command"),
+    [
+        ("log.jsonl", "", "fit --run"),
+        ("log.jsonl", "nonsense\n", "fit --run"),
+        ("evaluation.json", "[]", "evaluate"),
+    ],
+)
+def test_a_command_that_is_advised_can_be_pasted(full, name, text, command):
+    run = Path("Ada's run")
+    shutil.move(full, run)
+    (run / name).write_text(text)
+    with pytest.raises(UserError) as told:
+        read_record(run)
+    words = str(told.value).partition(f"synthreal {command} ")[2]
+    assert shlex.split(words)[0] == str(run)
