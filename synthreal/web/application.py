@@ -29,6 +29,7 @@ from synthreal.web.summary import finished, sentence, summarise
 
 LARGEST_BODY = 4096
 _PAGES = Path(__file__).parent / "pages"
+_FOR_PEOPLE = ("/", "/study", "/result")  # what a browser shows; scripts ask for the rest
 _ASSETS = {"turing.js": "text/javascript", "turing.css": "text/css"}
 
 
@@ -37,16 +38,14 @@ def application(study: Study, *, host: str) -> Starlette:
     pages = Pages(study)
     return Starlette(
         routes=[
-            Route("/", pages.welcome),
-            Route("/study", pages.study_page),
-            Route("/result", pages.result),
+            *map(Route, _FOR_PEOPLE, (pages.welcome, pages.study_page, pages.result)),
             Route("/state", pages.state),
             Route("/answer", pages.answer, methods=["POST"]),
             Route("/image/{token}", pages.image),
             Route("/page/{name}", pages.asset),
         ],
         middleware=[Middleware(Gate, host=host)],
-        exception_handlers={UserError: _failed},
+        exception_handlers={UserError: pages.failed},
     )
 
 
@@ -137,6 +136,13 @@ class Pages:
             return _refused(404, "no such file")
         return Response((_PAGES / name).read_bytes(), media_type=_ASSETS[name])
 
+    async def failed(self, request: Request, error: Exception) -> Response:
+        """Answers that cannot be read or written: a page where a person asked for one, else a line for the page."""
+        if request.url.path not in _FOR_PEOPLE:
+            return _refused(500, str(error))
+        again = f"{request.url.path}?{request.url.query}"
+        return self._page("error", status=500, reason=str(error), again=again)
+
     def _page(self, name: str, *, status: int = 200, **context: Any) -> Response:
         image = self.study.pictures.image
         shared = {
@@ -151,11 +157,6 @@ class Pages:
 
 def _told(state: State) -> JSONResponse:
     return JSONResponse(asdict(state))
-
-
-async def _failed(request: Request, error: Exception) -> Response:
-    """Answers that cannot be read or written: one line, shown on the page."""
-    return _refused(500, str(error))
 
 
 def _refused(status: int, reason: str) -> JSONResponse:

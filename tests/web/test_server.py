@@ -245,6 +245,18 @@ def test_an_answer_that_cannot_be_written_is_told_and_not_counted(make, serve, t
     assert site.answer(token, "real").json["done"] == 1
 
 
+@pytest.mark.parametrize("path", ["/study", "/result"])
+def test_a_person_who_asks_for_a_page_gets_one_when_answers_cannot_be_read(make, serve, tmp_path, path):
+    site = serve(make())
+    (tmp_path / FILE).mkdir()
+    page = site.ask("GET", f"{path}?rater=Ada%20%22%3E")
+    assert page.status == 500 and page.headers["content-type"].startswith("text/html")
+    assert b"turing.jsonl: cannot read" in page.body and b'{"error"' not in page.body
+    assert f'href="{path}?rater=Ada%20%22%3E"'.encode() in page.body
+    (tmp_path / FILE).rmdir()
+    assert site.ask("GET", f"{path}?rater=Ada").status in (200, 303)
+
+
 def test_a_port_that_is_taken_is_one_line(toy_run, cli):
     with listen("127.0.0.1", 0) as taken:
         port = taken.getsockname()[1]

@@ -245,8 +245,6 @@ def test_the_folder_is_synced_when_the_file_is_made_so_that_a_power_cut_leaves_i
 
 
 def test_a_full_disk_is_told_and_the_answer_can_be_given_again(make, monkeypatch, tmp_path):
-    import os
-
     study = make()
     token = study.state("Ada").token
     write = os.write
