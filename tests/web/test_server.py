@@ -10,7 +10,9 @@ import struct
 import subprocess
 import sys
 import urllib.request
-from socket import gethostname
+from ipaddress import ip_address
+from socket import gethostname, socket
+from urllib.parse import urlsplit
 
 import pytest
 from booth import is_real, run_through
@@ -23,8 +25,8 @@ pytest.importorskip("uvicorn")
 
 from starlette.datastructures import Headers
 
-from synthreal.web.gate import Gate
-from synthreal.web.server import listen
+from synthreal.web.gate import Gate, url_of
+from synthreal.web.server import _reached, listen
 
 
 def chunks(png):
@@ -138,7 +140,13 @@ def test_a_post_from_the_page_is_taken(make, serve, recorded, headers):
         ("192.168.0.7", "192.168.0.8", False),
         ("lab.example", "Lab.Example:8765", True),
         *(("0.0.0.0", host, True) for host in ("192.168.0.7:8765", "127.0.0.1", "[fe80::1]:8765")),
-        *((wild, host, False) for wild in ("0.0.0.0", "::") for host in ("evil.example", "0.0.0.0", "[::]")),
+        *(("0.0.0.0", f"{name}:8765", True) for name in (gethostname(), f"{gethostname().upper()}.local")),
+        *(("127.0.0.1", name, False) for name in (gethostname(), f"{gethostname()}.local")),
+        *(
+            (wild, host, False)
+            for wild in ("0.0.0.0", "::")
+            for host in ("evil.example", "evil.local", "0.0.0.0", "[::]")
+        ),
     ],
 )
 def test_only_requests_to_this_server_by_its_address_get_in(bound, host, open_):
@@ -165,7 +173,53 @@ def test_a_wrong_host_gets_no_page(make, serve):
     site = serve(make())
     for path in ("/", "/state?rater=Ada", f"/image/{site.state('Ada')['token']}"):
         reply = site.ask("GET", path, Host="evil.example")
-        assert reply.status == 403 and reply.json == {"error": "this is not the address of this server"}
+        assert reply.status == 403
+        assert reply.json == {"error": f"this is not the address of this server; open http://127.0.0.1:{site.port}/"}
+    page = site.ask("GET", "/", Host="evil.example", Accept="text/html,*/*")
+    assert page.status == 403 and page.headers["content-type"].startswith("text/html")
+    assert f'<a href="http://127.0.0.1:{site.port}/">'.encode() in page.body
+
+
+def test_a_server_at_every_address_tells_the_one_that_was_asked_and_takes_it(make, serve):
+    site = serve(make(), host="0.0.0.0")
+    told = site.ask("GET", "/state?rater=Ada", Host="evil.example").json["error"]
+    assert told.endswith(f"; open http://127.0.0.1:{site.port}/")
+    assert site.ask("GET", "/", Host=urlsplit(told.rpartition(" ")[2]).netloc).status == 200
+
+
+def test_another_site_learns_no_address(make, serve):
+    reply = serve(make()).ask("GET", "/state?rater=Ada", Sec_Fetch_Site="cross-site")
+    assert reply.status == 403 and reply.json == {"error": "this request comes from another site"}
+
+
+@pytest.mark.parametrize(
+    ("name", "url"),
+    [
+        ("192.168.0.7", "http://192.168.0.7:80/"),
+        ("fd00::7", "http://[fd00::7]:80/"),
+        ("::ffff:192.168.0.7", "http://192.168.0.7:80/"),  # how a socket of version 6 names one of version 4
+        ("lab.example", "http://lab.example:80/"),
+    ],
+)
+def test_an_address_as_a_browser_takes_it(name, url):
+    assert url_of(name, 80) == url
+
+
+def test_without_a_way_to_anywhere_the_machine_is_named(monkeypatch):
+    def unreachable(self, address):
+        raise OSError(101, "Network is unreachable")
+
+    for host in ("0.0.0.0", "::"):
+        try:
+            listener = listen(host, 0)
+        except UserError:
+            continue  # a machine without IPv6
+        with listener:
+            found = _reached(listener)
+            assert found == gethostname() or not ip_address(found).is_unspecified
+            with monkeypatch.context() as patch:
+                patch.setattr(socket, "connect", unreachable)
+                assert _reached(listener) == gethostname()
 
 
 @pytest.mark.parametrize(
@@ -276,13 +330,14 @@ class Never:
 
 @pytest.mark.parametrize(
     ("host", "url", "notice"),
-    [("127.0.0.1", "127.0.0.1", False), ("localhost", "localhost", False), ("0.0.0.0", gethostname(), True)],
+    [("127.0.0.1", "127.0.0.1", False), ("localhost", "localhost", False), ("0.0.0.0", "192.168.0.7", True)],
 )
 def test_another_host_is_bound_when_told_and_with_a_notice(toy_run, tmp_path, cli, monkeypatch, host, url, notice):
     from synthreal.web import server
 
     shutil.copytree(toy_run, tmp_path / "run")
     monkeypatch.setattr(server, "server_of", lambda study, host: Never())
+    monkeypatch.setattr(server, "_reached", lambda listener: "192.168.0.7")
     done = cli("turing", tmp_path / "run", "--port", 0, "--images", 2, "--against", "simulated", "--host", host).ok()
     first, last = done.out.splitlines()
     assert re.fullmatch(rf"open http://{re.escape(url)}:\d+/ in a browser; Ctrl-C ends", first)
