@@ -1,7 +1,8 @@
 """The visual Turing test as web pages: what is at which path.
 
-``/`` asks for a name, ``/study?rater=`` shows the images, ``/result?rater=`` says what came of it. The study page asks
-``/state?rater=``, gets ``/image/TOKEN`` and posts to ``/answer``; it is told a :class:`.State` as JSON.
+``/`` asks for a name, and again where answers are recorded under it; ``/study?rater=`` shows the images,
+``/result?rater=`` says what came of it. The study page asks ``/state?rater=``, gets ``/image/TOKEN`` and posts to
+``/answer``; it is told a :class:`.State` as JSON.
 Handlers do their short work on the event loop, one after another, so a study needs no locks.
 """
 
@@ -11,6 +12,7 @@ import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, get_args
+from urllib.parse import urlencode
 
 import jinja2
 from starlette.applications import Starlette
@@ -64,8 +66,18 @@ class Pages:
         self._templates.filters["p"] = p_text
 
     async def welcome(self, request: Request) -> Response:
-        """What this is, and who you are."""
-        return self._page("welcome", error=None, given="")
+        """What this is, and who you are: with ``?rater=`` the study, unless somebody of this name has answered."""
+        given = request.query_params.get("rater")
+        if given is None:
+            return self._page("welcome")
+        try:
+            rater = name_of(given)
+        except UserError as error:
+            return self._nameless(given, error)
+        done = self.study.done(rater)
+        if not done:
+            return RedirectResponse(f"/study?{urlencode({'rater': rater})}", 303)
+        return self._page("welcome", given=rater, done=done)
 
     async def study_page(self, request: Request) -> Response:
         """The page that shows one image after another; the result when there is none left."""
@@ -73,7 +85,7 @@ class Pages:
         try:
             rater = name_of(given)
         except UserError as error:
-            return self._page("welcome", status=400, error=str(error), given=given[:LONGEST_NAME])
+            return self._nameless(given, error)
         state = self.study.state(rater)
         if state.token is None:
             return RedirectResponse(f"/result?{request.url.query}", 303)
@@ -142,6 +154,9 @@ class Pages:
             return _refused(500, str(error))
         again = f"{request.url.path}?{request.url.query}"
         return self._page("error", status=500, reason=str(error), again=again)
+
+    def _nameless(self, given: str, error: UserError) -> Response:
+        return self._page("welcome", status=400, error=str(error), given=given[:LONGEST_NAME])
 
     def _page(self, name: str, *, status: int = 200, **context: Any) -> Response:
         image = self.study.pictures.image

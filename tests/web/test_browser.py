@@ -202,6 +202,27 @@ def test_the_page_goes_on_when_the_server_was_away(make, serve, recorded, tab):
     assert [line["answer"] for line in recorded()] == ["real", "synthetic", "real"]
 
 
+def test_two_people_of_one_name_are_told(make, serve, recorded, tab):
+    site = serve(make())
+    one = tab()
+    start(one, site)
+    number(one, "1 / 6")
+    one.keyboard.press("r")
+    number(one, "2 / 6")
+    other = tab(viewport={"width": 390, "height": 844})
+    start(other, site)
+    playwright.expect(other.get_by_role("alert")).to_contain_text("Ada has answered 1 of 6")
+    assert overflow(other) <= 0
+    assert other.get_by_role("link", name="Go on").evaluate(CONTRAST) >= 4.5
+    other.get_by_label("Your name").fill("Ada the second")
+    other.get_by_role("button", name="Start").click()
+    number(other, "1 / 6")
+    one.goto(site.url)
+    start(one, site)
+    one.get_by_role("link", name="Go on").click()
+    number(one, "2 / 6")
+
+
 def test_a_phone_shows_it_all_without_scrolling_sideways_and_takes_taps(make, serve, recorded, tab):
     study = make()
     site = serve(study)

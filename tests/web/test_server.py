@@ -263,6 +263,24 @@ def test_a_bad_name_is_told_on_the_page(make, serve, name):
     assert site.ask("GET", f"/result?rater={name}").status == 303
 
 
+def test_a_name_somebody_goes_by_is_told_and_not_taken_without_a_word(make, serve, recorded):
+    study = make()
+    site = serve(study)
+    first = site.ask("GET", "/?rater=Ada%20L")
+    assert first.status == 303 and first.headers["location"] == "/study?rater=Ada+L"
+    site.answer(site.state("Ada L")["token"], "real")
+    again = site.ask("GET", "/?rater=%20Ada%20%20L")
+    assert again.status == 200 and b"<strong>Ada L</strong> has answered 1 of 6: go on, or take" in again.body
+    assert b'href="/study?rater=Ada%20L">Go on<' in again.body and b"<form" in again.body
+    assert site.ask("GET", "/?rater=Bob").status == 303
+    run_through(study, "Ada L", 3)
+    done = site.ask("GET", "/?rater=Ada%20L").body
+    assert b"has answered all 6: see the result" in done and b">See the result<" in done
+    page = site.ask("GET", "/?rater=%00")
+    assert page.status == 400 and b"1 to 40 printable characters" in page.body
+    assert serve(make()).ask("GET", "/?rater=Ada%20L").status == 200  # and when the server was started again
+
+
 def test_a_name_is_text_on_every_page(make, serve):
     study = make()
     name = "<script>alert(1)</script>\"'&"
@@ -271,7 +289,8 @@ def test_a_name_is_text_on_every_page(make, serve):
     pages = [site.ask("GET", f"/study?rater={asked}")]
     run_through(study, name, 3)
     pages += [site.ask("GET", f"/result?rater={asked}"), site.ask("GET", f"/study?rater={asked}{'x' * 40}")]
-    for page, status in zip(pages, (200, 200, 400), strict=True):
+    pages += [site.ask("GET", f"/?rater={asked}")]
+    for page, status in zip(pages, (200, 200, 400, 200), strict=True):
         assert page.status == status and b"&lt;script&gt;" in page.body and b"<script>alert" not in page.body
 
 
