@@ -22,6 +22,7 @@ from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Re
 from starlette.routing import Route
 
 from synthreal.errors import UserError
+from synthreal.run.significance import binomial_p
 from synthreal.run.wording import p_text
 from synthreal.web.answers import Choice
 from synthreal.web.gate import Gate
@@ -38,6 +39,7 @@ _ASSETS = {"turing.js": "text/javascript", "turing.css": "text/css"}
 def application(study: Study, *, host: str) -> Starlette:
     """The pages of a study, behind the :class:`synthreal.web.gate.Gate` of a server bound to ``host``."""
     pages = Pages(study)
+    binomial_p(1, 1)  # imports scipy, for seconds: not when the first rater is through, while others wait for images
     return Starlette(
         routes=[
             *map(Route, _FOR_PEOPLE, (pages.welcome, pages.study_page, pages.result)),

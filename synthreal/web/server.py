@@ -53,13 +53,14 @@ def serve(
         pictures = choose(run, against=against, images=images, seed=seed, device=device, on_refine=on_refine)
         answers.prepare()
         study = Study(pictures, answers, against=against, images=images, seed=seed)
+        server = server_of(study, host=host)
         address = listener.getsockname()
         on_ready(
             url_of(_reached(listener) if is_wildcard(host) else host, address[1]),
             not ipaddress.ip_address(address[0]).is_loopback,
         )
         with suppress(KeyboardInterrupt):
-            server_of(study, host=host).run(sockets=[listener])
+            server.run(sockets=[listener])
 
 
 def listen(host: str, port: int) -> socket.socket:

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import urllib.request
 from ipaddress import ip_address
+from pathlib import Path
 from socket import gethostname, socket
 from urllib.parse import urlsplit
 
@@ -304,6 +305,19 @@ def test_the_result_comes_after_the_last_answer_and_no_earlier(make, serve):
     page = site.ask("GET", "/result?rater=Ada").body.decode()
     assert "5 of 6" in page and "83.3 %" in page and "0.109" in page
     assert "truly refined" in page and "chosen synthetic" in page
+
+
+def test_scipy_is_imported_before_anybody_waits_for_it():
+    """Its import takes seconds, in which the server would answer nobody."""
+    code = (
+        "import sys, tempfile, pathlib; sys.path.insert(0, sys.argv[1]); from booth import small_study\n"
+        "from synthreal.web.server import server_of; before = 'scipy.stats' in sys.modules\n"
+        "server_of(small_study(pathlib.Path(tempfile.mkdtemp())), host='127.0.0.1')\n"
+        "print(before, 'scipy.stats' in sys.modules)"
+    )
+    here = str(Path(__file__).parent.parent)
+    done = subprocess.run([sys.executable, "-c", code, here], capture_output=True, text=True, check=True)
+    assert done.stdout == "False True\n"
 
 
 def test_an_answer_that_cannot_be_written_is_told_and_not_counted(make, serve, tmp_path):
