@@ -223,6 +223,34 @@ def test_two_people_of_one_name_are_told(make, serve, recorded, tab):
     number(one, "2 / 6")
 
 
+def test_a_server_that_keeps_silent_is_given_up_and_asked_again(make, serve, recorded, tab):
+    page = tab()
+    start(page, serve(make()))
+    number(page, "1 / 6")
+    page.evaluate(
+        """() => {
+            const real = AbortSignal.timeout.bind(AbortSignal);
+            window.waited = [];
+            AbortSignal.timeout = (ms) => { waited.push(ms); return real(ms / 5); };
+        }"""
+    )
+    for path, shown, answers in (("**/answer", "1 / 6", 0), ("**/image/*", "2 / 6", 1)):
+        page.route(path, lambda route: None)  # taken, and never answered
+        page.keyboard.press("r")
+        page.get_by_text("The server does not answer").wait_for()
+        assert len(recorded()) == answers
+        page.unroute(path)
+        page.get_by_role("button", name="Try again").click()
+        number(page, shown)
+        assert page.get_by_text("The server does not answer").is_hidden()
+        assert page.locator("#image").evaluate("image => image.complete && image.naturalWidth > 0")
+    assert set(page.evaluate("waited")) == {10_000}
+    page.said.clear()
+    page.keyboard.press("s")
+    number(page, "3 / 6")
+    assert [line["answer"] for line in recorded()] == ["real", "synthetic"]
+
+
 def test_a_phone_shows_it_all_without_scrolling_sideways_and_takes_taps(make, serve, recorded, tab):
     study = make()
     site = serve(study)
