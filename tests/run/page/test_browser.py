@@ -120,9 +120,12 @@ def test_it_fits_can_be_read_and_every_picture_is_there(page, size):
         assert page.locator(place).first.evaluate(CONTRAST) >= 4.5, place
     for line in page.locator(".legend line, .arms line").all():
         assert line.evaluate(CONTRAST) >= 3, line.get_attribute("stroke")
-    for drawing in page.locator(".drawing").all():
+    assert page.locator(".drawing:visible").count() == 4 + 6 + 2
+    for drawing in page.locator(".drawing:visible").all():
         text = drawing.locator("text").first.evaluate("text => text.getBoundingClientRect().height")
         assert text >= 10, "big enough to read"
+    errors = page.locator("#errors-test .drawing:visible").bounding_box()
+    assert errors["width"] > 0.85 * page.locator("main").bounding_box()["width"] and errors["height"] > 290
     targets = [button.bounding_box() for button in page.locator("button:visible").all()]
     assert len(targets) >= 2 and all(box["width"] >= 44 and box["height"] >= 44 for box in targets)
     if size == "phone":

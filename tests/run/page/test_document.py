@@ -62,7 +62,7 @@ class Parsed(HTMLParser):
 @pytest.fixture
 def plain(monkeypatch):
     """Pages without charts, for tests of everything else."""
-    monkeypatch.setattr(document, "draw", lambda panel: "<svg></svg>")
+    monkeypatch.setattr(document, "draw", lambda panel, size: "<svg></svg>")
 
 
 def written(run, **more):
@@ -89,7 +89,7 @@ def test_a_page_of_a_whole_run(full):
     assert "synthreal fit --plugin" in page.texts["again"]
     assert "width = 4" in page.texts["configuration"] and torch.__version__ in page.texts["configuration"]
     drawings = [tag for tag in page.all("svg") if "class" not in tag]
-    assert len(drawings) == 4 + 6 + 1
+    assert len(drawings) == 4 + 6 + 2 * 2  # those of errors for wide and for narrow windows
 
 
 def test_the_same_run_gives_the_same_bytes(full):
