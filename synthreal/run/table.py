@@ -9,7 +9,15 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from synthreal.run.wording import compared_text, mean_text, p_text, percent_text
+from synthreal.run.wording import (
+    UNLABELLED,
+    compared_text,
+    mean_text,
+    p_text,
+    percent_text,
+    quality_rows,
+    unlabelled_text,
+)
 
 
 def arms_table(result: Mapping[str, Any]) -> Group:
@@ -34,9 +42,24 @@ def arms_table(result: Mapping[str, Any]) -> Group:
     return Group(
         table,
         compared_text(several),
+        quality_table(result),
         *_preservation(result["preservation"]),
         *(f"warning: {said}" for said in result["warnings"]),
     )
+
+
+def quality_table(result: Mapping[str, Any]) -> Group:
+    """What the result says of each arm without labels of real images; nothing where it says nothing."""
+    titles, rows = quality_rows(result.get("quality") or {}, result["primary"])
+    if not titles:
+        return Group()
+    table = Table(title=UNLABELLED, padding=0)  # all of it fits a terminal of 80 columns
+    table.add_column("images", no_wrap=True)
+    for title in titles:
+        table.add_column(title, justify="right")
+    for arm, cells in rows.items():
+        table.add_row(arm, *cells)
+    return Group(table, unlabelled_text(result["primary"]))
 
 
 def ablation_table(result: Mapping[str, Any]) -> Group:

@@ -18,7 +18,7 @@ from synthreal.errors import UserError
 from synthreal.run.arms import ARMS as ALL
 from synthreal.run.evaluate import Outcome, _summary, evaluate
 from synthreal.run.sources import open_role
-from synthreal.run.table import arms_table
+from synthreal.run.table import arms_table, quality_table
 
 ARMS = ["simulated", "refined", "histogram", "real"]
 
@@ -234,6 +234,22 @@ def test_the_table_says_what_is_useless(single):
         "can disagree",
     ):
         assert words in text
+
+
+def test_the_table_without_labels_is_there_when_something_is_known_and_fits_80_columns(single):
+    older = {name: value for name, value in single.items() if name != "quality"}
+    assert "Without labels" not in table(older)
+    told = {
+        "kid": 0.123, "kid_estimator": 0.2, "sliced_wasserstein": 0.3, "spectrum": 12.3, "drift": {"error_px": 1.25},
+        "two_sample": {"accuracy": 0.954, "correct": 477, "total": 500, "p": 1e-110},
+    }  # fmt: skip
+    quality = {"quality": {"pixel-distribution": told, "real": {"kid": 0.001}}}
+    assert "50 % is guessing" in table({**older, **quality})
+    console = Console(width=80, record=True, file=io.StringIO())
+    console.print(quality_table({**older, **quality}))
+    text = console.export_text()
+    words = ("pixel-distribution", "0.123", "12.300", "told apart", "95.4 %", "1.0e-110", "1.25", "KID est", "error_px")
+    assert all(word in text for word in words)
 
 
 def test_the_command_prints_a_table_or_json(runs, single, cli):

@@ -8,7 +8,7 @@ from synthreal.run.arms import BASE
 from synthreal.run.page.curves import dashes
 from synthreal.run.page.evaluation import Arm, Evaluation, Metric
 from synthreal.run.page.panels import arm_curve
-from synthreal.run.wording import compared_text, mean_text, p_text, percent_text
+from synthreal.run.wording import compared_text, mean_text, p_text, percent_text, quality_rows, unlabelled_text
 
 
 @dataclass(frozen=True)
@@ -38,11 +38,11 @@ class Row:
 
 @dataclass(frozen=True)
 class Table:
-    """Rows under the names of the metrics, the primary one first; ``compared`` explains interval and p, if known."""
+    """Rows under the names of the metrics, the primary one first; ``note`` says what the numbers are, where known."""
 
     metrics: tuple[str, ...]
     rows: tuple[Row, ...]
-    compared: str
+    note: str
 
 
 def arms_table(evaluation: Evaluation) -> Table:
@@ -61,6 +61,17 @@ def arms_table(evaluation: Evaluation) -> Table:
     others = [summary for arm, summary in evaluation.arms.items() if arm != BASE]
     known = all(summary.against is not None for summary in others)
     return Table(names, tuple(rows), compared_text(base.metrics[primary].std is not None) if known else "")
+
+
+def quality_table(evaluation: Evaluation) -> Table | None:
+    """What is known of the arms without labels of real images; None where nothing is."""
+    found = {arm: quality.model_dump() for arm, quality in evaluation.quality.items()}
+    titles, cells = quality_rows(found, evaluation.primary)
+    if not titles:
+        return None
+    lines = {arm: arm_curve(arm) for arm in cells}
+    rows = tuple(Row(arm, line.colour, dashes(line.dash), cells[arm]) for arm, line in lines.items())
+    return Table(titles, rows, unlabelled_text(evaluation.primary))
 
 
 def cell(metric: Metric) -> str:

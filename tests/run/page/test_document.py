@@ -18,7 +18,7 @@ from diary import QUALITY, edit
 import synthreal
 from synthreal.errors import UserError
 from synthreal.run.page import document, facts
-from synthreal.run.page.arms import arms_table
+from synthreal.run.page.arms import arms_table, quality_table
 from synthreal.run.page.document import report
 from synthreal.run.page.record import read_record
 
@@ -131,7 +131,7 @@ def test_an_evaluation_without_intervals(full, plain):
     )  # not behind the command, where it looks like a part
     assert "synthreal evaluate run 'other run' Images within" in page.texts["arms"]
     table = arms_table(read_record(full).evaluations[0])
-    assert table.compared == "" and table.rows[1].change.endswith(" %") and table.rows[1].p == ""
+    assert table.note == "" and table.rows[1].change.endswith(" %") and table.rows[1].p == ""
 
 
 def test_the_table_holds_what_the_evaluation_found(full):
@@ -143,7 +143,7 @@ def test_the_table_holds_what_the_evaluation_found(full):
     tree["constant"]["error_px"] = 3.5
     (full / "evaluation.json").write_text(json.dumps(tree))
     table = arms_table(read_record(full).evaluations[0])
-    assert table.metrics == ("error_px", "within_1px") and table.compared
+    assert table.metrics == ("error_px", "within_1px") and table.note
     simulated, refined, *_, constant = table.rows
     assert refined.cells[0] == "3.00 ± 0.25" and refined.change == "-25 % (-38 to -12)"
     assert refined.difference == "-1.00 (-1.50 to -0.50)" and refined.p == "1.0e-09"
@@ -176,6 +176,34 @@ def test_no_number_is_minus_nothing(full):
     path.write_text(json.dumps(tree))
     refined = arms_table(read_record(full).evaluations[0]).rows[1]
     assert (refined.change, refined.difference) == ("+0 % (+0 to +5)", "+0.00 (+0.00 to +0.20)")
+
+
+APPRAISED = {
+    "simulated": {"kid": 0.4, "two_sample": {"accuracy": 1.0, "correct": 500, "total": 500, "p": 3.1e-151}},
+    "refined": {"kid": -0.0312, "kid_estimator": 0.25, "drift": {"error_px": 1.5, "within_1px": 40.0}},
+    "real": {},
+}
+
+
+def test_the_table_without_labels(full, plain):
+    assert "Without labels" not in written(full).texts["arms"]
+    path = full / "evaluation.json"
+    tree = json.loads(path.read_text())
+    path.write_text(json.dumps({**tree, "quality": APPRAISED}))
+    (found,) = read_record(full).evaluations
+    table = quality_table(found)
+    assert table.metrics == ("KID", "KID est", "told apart", "p", "drift")
+    assert [(row.arm, row.cells) for row in table.rows] == [
+        ("simulated", ("0.400", "-", "100.0 %", "3.1e-151", "-")),
+        ("refined", ("-0.031", "0.250", "-", "-", "1.50")),
+        ("real", ("-", "-", "-", "-", "-")),
+    ]
+    told = written(full).texts["arms"]
+    for part in ("Without labels: how real, how true", "100.0 %", "-0.031", "50 % is guessing", "Drift: error_px"):
+        assert part in told
+    for nothing in (None, {}, {"refined": {}}):
+        path.write_text(json.dumps({**tree, "quality": nothing}))
+        assert quality_table(read_record(full).evaluations[0]) is None
 
 
 def test_an_unfit_detector_is_told(full, plain):

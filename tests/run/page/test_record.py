@@ -108,6 +108,7 @@ def test_no_log_and_an_empty_one(run):
         (lambda tree: {**tree, "primary": "error_mm"}, "not all have error_mm"),
         (lambda tree: {**tree, "arms": {**tree["arms"], "refined": {"error_px": {}}}}, "arms.refined.metrics.error_px"),
         (lambda tree: {**tree, "constant": None}, "constant"),
+        (lambda tree: {**tree, "quality": {"refined": {"kid": "low"}}}, "quality.refined.kid"),
     ],
 )  # fmt: skip
 def test_a_damaged_evaluation(full, change, said):
