@@ -51,16 +51,16 @@ class Reply:
 
 
 class Site:
-    """A study served by uvicorn on a thread."""
+    """A study served by uvicorn on a thread, at ``host``; it is asked at 127.0.0.1."""
 
-    def __init__(self, study: Study, port: int = 0) -> None:
+    def __init__(self, study: Study, port: int = 0, host: str = "127.0.0.1") -> None:
         from synthreal.web.server import listen, server_of
 
         self.study = study
-        self.listener = listen("127.0.0.1", port)
+        self.listener = listen(host, port)
         self.port = self.listener.getsockname()[1]
         self.url = f"http://127.0.0.1:{self.port}"
-        self.server = server_of(study, host="127.0.0.1")
+        self.server = server_of(study, host=host)
         self.thread = threading.Thread(target=self.server.run, kwargs={"sockets": [self.listener]})
         self.thread.start()
 

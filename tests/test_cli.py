@@ -183,10 +183,10 @@ def test_a_table_in_a_pipe_is_as_wide_as_it_needs_and_cuts_no_word_where_it_may_
 
 
 def test_a_run_resumes_by_its_folder_alone_with_its_own_settings(cli, tmp_path):
-    run = tmp_path / "run"
+    run = tmp_path / "a run"
     cli("fit", "--plugin", TOY, "--run", run, *flags(*QUICK, "loss.weight=3.0")).ok()
     done = cli("fit", "--run", run, "--resume").ok()
-    assert "was complete already" in done.out
+    assert "was complete already" in done.out and done.out.endswith(f"synthreal evaluate '{run}'\n")
     cli("fit", "--run", run, "--resume", "--set", "schedule.steps=8").ok()
     shown = tomllib.loads((run / "config.toml").read_text())
     assert (shown["loss"]["weight"], shown["schedule"]["steps"]) == (3.0, 8)

@@ -72,7 +72,8 @@ def turing(
             raise UserError(f"{run}: no such folder; give a run directory")
         result = summarise(_judged(answers))
         if not result["raters"]:
-            raise UserError(f"{answers.path}: no answers yet; serve the study with: synthreal turing {run}")
+            command = f"synthreal turing {shlex.quote(str(run))}"
+            raise UserError(f"{answers.path}: no answers yet; serve the study with: {command}")
         display(result if as_json else turing_table(result))
         return
     if as_json:

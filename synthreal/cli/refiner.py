@@ -60,9 +60,9 @@ def fit(
     done = "was complete already" if last is None else f"step {last.step}"
     if last is not None and resolved.quality is not None and last.step < resolved.schedule.total:
         done += f" of {resolved.schedule.total}, stopped after {resolved.quality.patience} looks without a better one"
-    kept = weights_step(run_dir)
-    done += f", weights of step {kept} kept"
-    typer.echo(f"{run_dir}: {done}; sheets in {run_dir / 'sheets'}; judge it with: synthreal evaluate {run_dir}")
+    done += f", weights of step {weights_step(run_dir)} kept"
+    command = f"synthreal evaluate {shlex.quote(str(run_dir))}"
+    typer.echo(f"{run_dir}: {done}; sheets in {run_dir / 'sheets'}; judge it with: {command}")
 
 
 @app.command()

@@ -9,6 +9,16 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
+from synthreal.run.wording import (
+    UNLABELLED,
+    compared_text,
+    mean_text,
+    p_text,
+    percent_text,
+    quality_rows,
+    unlabelled_text,
+)
+
 
 def arms_table(result: Mapping[str, Any]) -> Group:
     """The result of :func:`synthreal.run.evaluate.evaluate`: arms x metrics, and what to think of them."""
@@ -24,15 +34,31 @@ def arms_table(result: Mapping[str, Any]) -> Group:
     start = result["arms"]["simulated"][primary]["mean"]
     several = result["arms"]["simulated"][primary]["std"] is not None
     for arm, summary in result["arms"].items():
-        mean = summary[primary]["mean"]
-        against, p = _against(summary["against_simulated"], start)
-        useless = "useless: > constant" if mean > constant[primary] else against
-        table.add_row(arm, *(_cell(summary[name]) for name in names), useless, p)
+        table.add_row(arm, *(_cell(summary[name]) for name in names), *_against(summary["against_simulated"], start))
     table.add_row("constant", *(f"{constant[name]:.2f}" for name in names), "", "", style="dim")
-    note = f"intervals: 95 %, bootstrap over images{' and trainings' if several else ''}; p: Wilcoxon over images"
+    useless = [arm for arm, summary in result["arms"].items() if summary[primary]["mean"] > constant[primary]]
     return Group(
-        table, note, *_preservation(result["preservation"]), *(f"warning: {said}" for said in result["warnings"])
+        table,
+        *([f"useless, for always giving the same answer is better: {', '.join(useless)}"] if useless else []),
+        compared_text(several),
+        quality_table(result),
+        *_preservation(result["preservation"]),
+        *(f"warning: {said}" for said in result["warnings"]),
     )
+
+
+def quality_table(result: Mapping[str, Any]) -> Group:
+    """What the result says of each arm without labels of real images; nothing where it says nothing."""
+    titles, rows = quality_rows(result.get("quality") or {}, result["primary"])
+    if not titles:
+        return Group()
+    table = Table(title=UNLABELLED, padding=0)  # all of it fits a terminal of 80 columns
+    table.add_column("images", no_wrap=True)
+    for title in titles:
+        table.add_column(title, justify="right")
+    for arm, cells in rows.items():
+        table.add_row(arm, *cells)
+    return Group(table, unlabelled_text(result["primary"]))
 
 
 def ablation_table(result: Mapping[str, Any]) -> Group:
@@ -56,7 +82,7 @@ def ablation_table(result: Mapping[str, Any]) -> Group:
         table.add_row(
             *row["settings"].values(), _cell(simulated[primary]), _cell(refined[primary]), *against, moved, change
         )
-    note = f"simulated and refined: {primary}, and the difference with its 95 % interval; p: Wilcoxon over images"
+    note = f"simulated and refined: {primary}; {compared_text(result['seeds'] > 1)}"
     return Group(table, note, *_rule(result["rule"]))
 
 
@@ -91,22 +117,15 @@ def turing_table(result: Mapping[str, Any]) -> Group:
     return Group(raters, *map(_confusion, result["total"].values()))
 
 
-def p_text(p: float) -> str:
-    """A probability as people read it: 0.148, 9.9e-20."""
-    return f"{p:.3f}" if p >= 0.001 else f"{p:.1e}"
-
-
 def _cell(metric: Mapping[str, Any]) -> str:
-    spread = "" if metric["std"] is None else f" ± {metric['std']:.2f}"
-    return f"{metric['mean']:.2f}{spread}"
+    return mean_text(metric["mean"], metric["std"])
 
 
 def _against(found: Mapping[str, Any] | None, start: float) -> tuple[str, str]:
     """The difference and its interval in per cent of the error to start from, and p."""
     if found is None:
         return "", ""
-    low, high = (100 * bound / start for bound in found["interval"])
-    return f"{100 * found['difference'] / start:+z.0f} % ({low:+z.0f} to {high:+z.0f})", p_text(found["p"])
+    return percent_text(found["difference"], start, found["interval"]), p_text(found["p"])
 
 
 def _answered(entry: Mapping[str, Any]) -> tuple[str, ...]:

@@ -16,7 +16,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from synthreal.atomic import writing
+from synthreal.atomic import sync, writing
 from synthreal.errors import UserError
 
 FILE = "turing.jsonl"
@@ -124,12 +124,15 @@ class Answers:
     @contextmanager
     def _locked(self) -> Iterator[int]:
         """The file open for appending, ours alone where the system has such locks; closing frees it."""
+        made = not self.path.exists()
         handle = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
         try:
             with suppress(ImportError):
                 import fcntl
 
                 fcntl.flock(handle, fcntl.LOCK_EX)
+            if made:
+                sync(self.path.parent)  # or a power cut takes the file away with all that is synced in it
             yield handle
         finally:
             os.close(handle)

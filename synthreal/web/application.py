@@ -1,7 +1,8 @@
 """The visual Turing test as web pages: what is at which path.
 
-``/`` asks for a name, ``/study?rater=`` shows the images, ``/result?rater=`` says what came of it. The study page asks
-``/state?rater=``, gets ``/image/TOKEN`` and posts to ``/answer``; it is told a :class:`.State` as JSON.
+``/`` asks for a name, and again where answers are recorded under it; ``/study?rater=`` shows the images,
+``/result?rater=`` says what came of it. The study page asks ``/state?rater=``, gets ``/image/TOKEN`` and posts to
+``/answer``; it is told a :class:`.State` as JSON.
 Handlers do their short work on the event loop, one after another, so a study needs no locks.
 """
 
@@ -11,6 +12,7 @@ import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, get_args
+from urllib.parse import urlencode
 
 import jinja2
 from starlette.applications import Starlette
@@ -20,7 +22,8 @@ from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Re
 from starlette.routing import Route
 
 from synthreal.errors import UserError
-from synthreal.run.table import p_text
+from synthreal.run.significance import binomial_p
+from synthreal.run.wording import p_text
 from synthreal.web.answers import Choice
 from synthreal.web.gate import Gate
 from synthreal.web.pictures import EXAMPLES
@@ -29,24 +32,24 @@ from synthreal.web.summary import finished, sentence, summarise
 
 LARGEST_BODY = 4096
 _PAGES = Path(__file__).parent / "pages"
+_FOR_PEOPLE = ("/", "/study", "/result")  # what a browser shows; scripts ask for the rest
 _ASSETS = {"turing.js": "text/javascript", "turing.css": "text/css"}
 
 
 def application(study: Study, *, host: str) -> Starlette:
     """The pages of a study, behind the :class:`synthreal.web.gate.Gate` of a server bound to ``host``."""
     pages = Pages(study)
+    binomial_p(1, 1)  # imports scipy, for seconds: not when the first rater is through, while others wait for images
     return Starlette(
         routes=[
-            Route("/", pages.welcome),
-            Route("/study", pages.study_page),
-            Route("/result", pages.result),
+            *map(Route, _FOR_PEOPLE, (pages.welcome, pages.study_page, pages.result)),
             Route("/state", pages.state),
             Route("/answer", pages.answer, methods=["POST"]),
             Route("/image/{token}", pages.image),
             Route("/page/{name}", pages.asset),
         ],
         middleware=[Middleware(Gate, host=host)],
-        exception_handlers={UserError: _failed},
+        exception_handlers={UserError: pages.failed},
     )
 
 
@@ -65,8 +68,18 @@ class Pages:
         self._templates.filters["p"] = p_text
 
     async def welcome(self, request: Request) -> Response:
-        """What this is, and who you are."""
-        return self._page("welcome", error=None, given="")
+        """What this is, and who you are: with ``?rater=`` the study, unless somebody of this name has answered."""
+        given = request.query_params.get("rater")
+        if given is None:
+            return self._page("welcome")
+        try:
+            rater = name_of(given)
+        except UserError as error:
+            return self._nameless(given, error)
+        done = self.study.done(rater)
+        if not done:
+            return RedirectResponse(f"/study?{urlencode({'rater': rater})}", 303)
+        return self._page("welcome", given=rater, done=done)
 
     async def study_page(self, request: Request) -> Response:
         """The page that shows one image after another; the result when there is none left."""
@@ -74,7 +87,7 @@ class Pages:
         try:
             rater = name_of(given)
         except UserError as error:
-            return self._page("welcome", status=400, error=str(error), given=given[:LONGEST_NAME])
+            return self._nameless(given, error)
         state = self.study.state(rater)
         if state.token is None:
             return RedirectResponse(f"/result?{request.url.query}", 303)
@@ -137,6 +150,16 @@ class Pages:
             return _refused(404, "no such file")
         return Response((_PAGES / name).read_bytes(), media_type=_ASSETS[name])
 
+    async def failed(self, request: Request, error: Exception) -> Response:
+        """Answers that cannot be read or written: a page where a person asked for one, else a line for the page."""
+        if request.url.path not in _FOR_PEOPLE:
+            return _refused(500, str(error))
+        again = f"{request.url.path}?{request.url.query}"
+        return self._page("error", status=500, reason=str(error), again=again)
+
+    def _nameless(self, given: str, error: UserError) -> Response:
+        return self._page("welcome", status=400, error=str(error), given=given[:LONGEST_NAME])
+
     def _page(self, name: str, *, status: int = 200, **context: Any) -> Response:
         image = self.study.pictures.image
         shared = {
@@ -151,11 +174,6 @@ class Pages:
 
 def _told(state: State) -> JSONResponse:
     return JSONResponse(asdict(state))
-
-
-async def _failed(request: Request, error: Exception) -> Response:
-    """Answers that cannot be read or written: one line, shown on the page."""
-    return _refused(500, str(error))
 
 
 def _refused(status: int, reason: str) -> JSONResponse:

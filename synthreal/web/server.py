@@ -13,7 +13,7 @@ import uvicorn
 from synthreal.errors import UserError
 from synthreal.web.answers import Against, Answers
 from synthreal.web.application import application
-from synthreal.web.gate import is_wildcard
+from synthreal.web.gate import is_wildcard, url_of
 from synthreal.web.pictures import choose
 from synthreal.web.study import Study
 
@@ -53,10 +53,14 @@ def serve(
         pictures = choose(run, against=against, images=images, seed=seed, device=device, on_refine=on_refine)
         answers.prepare()
         study = Study(pictures, answers, against=against, images=images, seed=seed)
+        server = server_of(study, host=host)
         address = listener.getsockname()
-        on_ready(_url(host, address[1]), not ipaddress.ip_address(address[0]).is_loopback)
+        on_ready(
+            url_of(_reached(listener) if is_wildcard(host) else host, address[1]),
+            not ipaddress.ip_address(address[0]).is_loopback,
+        )
         with suppress(KeyboardInterrupt):
-            server_of(study, host=host).run(sockets=[listener])
+            server.run(sockets=[listener])
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -94,7 +98,20 @@ def server_of(study: Study, *, host: str) -> uvicorn.Server:
     )
 
 
-def _url(host: str, port: int) -> str:
-    """What to type into a browser for a server bound to ``host``."""
-    name = socket.gethostname() if is_wildcard(host) else host
-    return f"http://[{name}]:{port}/" if ":" in name else f"http://{name}:{port}/"
+def _reached(listener: socket.socket) -> str:
+    """Where others reach a socket bound to every address: at the one this machine would send from, else by its name.
+
+    A name alone would not do: a phone rarely resolves it. Nothing is sent; the targets are addresses of examples.
+    """
+    for family, target in ((socket.AF_INET, "192.0.2.1"), (socket.AF_INET6, "2001:db8::1")):
+        if family == listener.family or _takes_both(listener):
+            with suppress(OSError), socket.socket(family, socket.SOCK_DGRAM) as probe:
+                probe.connect((target, 9))
+                return str(probe.getsockname()[0])
+    return socket.gethostname()
+
+
+def _takes_both(listener: socket.socket) -> bool:
+    """Whether a socket of version 6 takes connections of version 4, too."""
+    six = listener.family == socket.AF_INET6
+    return six and not listener.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY)

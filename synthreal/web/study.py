@@ -104,6 +104,10 @@ class Study:
         trial = next(left, None)
         return State(rater, len(answered), self.total, None if trial is None else self._token(rater, trial))
 
+    def done(self, rater: str) -> int:
+        """How many images a rater has judged; asking it leaves no trace. Raises ``UserError`` for what is no name."""
+        return len(self._answered(name_of(rater)))
+
     def answer(self, token: str, choice: Choice) -> State:
         """Take an answer, unless the trial has one: then nothing changes. The rater's new state either way.
 

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from typing import Any, get_args
 
 from synthreal.run.significance import binomial_p
-from synthreal.run.table import p_text
+from synthreal.run.wording import p_text
 from synthreal.web.answers import Against, Answer, Choice
 
 CHOICES: tuple[Choice, ...] = get_args(Choice)

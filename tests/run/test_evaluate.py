@@ -24,7 +24,7 @@ from synthreal.run.evaluate import evaluate
 from synthreal.run.outcome import Outcome
 from synthreal.run.quality.realism import realism
 from synthreal.run.sources import open_role, take
-from synthreal.run.table import arms_table
+from synthreal.run.table import arms_table, quality_table
 from synthreal.transform import read_config
 
 ARMS = ["simulated", "refined", "histogram", "real"]
@@ -248,13 +248,42 @@ def table(result):
 
 def test_the_table_says_what_is_useless(single):
     text = table({**single, "constant": {"error_px": 0.0, "within_1px": 100.0}})
-    assert text.count("useless: > constant") == 4
+    assert "is better: simulated, refined, histogram, real" in text
+    interval = single["arms"]["refined"]["against_simulated"]["interval"]
+    assert (
+        f"{100 * interval[0] / single['arms']['simulated']['error_px']['mean']:+.0f} to" in text
+    )  # shown all the same
     text = table({**single, "constant": {"error_px": 99.0, "within_1px": 0.0}})
     assert "useless" not in text
     simulated, refined = (single["arms"][arm]["error_px"]["mean"] for arm in ("simulated", "refined"))
     assert f"{100 * (refined / simulated - 1):+.0f} %" in text
-    for words in ("constant", "simulated", "refined", "histogram", "real", "15 real images", "for a shift of 2 px"):
+    for words in (
+        "constant",
+        "simulated",
+        "refined",
+        "histogram",
+        "real",
+        "15 real images",
+        "for a shift of 2 px",
+        "can disagree",
+    ):
         assert words in text
+
+
+def test_the_table_without_labels_is_there_when_something_is_known_and_fits_80_columns(single):
+    older = {name: value for name, value in single.items() if name != "quality"}
+    assert "Without labels" not in table(older)
+    told = {
+        "kid": 0.123, "kid_estimator": 0.2, "sliced_wasserstein": 0.3, "spectrum": 12.3, "drift": {"error_px": 1.25},
+        "two_sample": {"accuracy": 0.954, "correct": 477, "total": 500, "p": 1e-110},
+    }  # fmt: skip
+    quality = {"quality": {"pixel-distribution": told, "real": {"kid": 0.001}}}
+    assert "50 % is guessing" in table({**older, **quality})
+    console = Console(width=80, record=True, file=io.StringIO())
+    console.print(quality_table({**older, **quality}))
+    text = console.export_text()
+    words = ("pixel-distribution", "0.123", "12.300", "told apart", "95.4 %", "1.0e-110", "1.25", "KID est", "error_px")
+    assert all(word in text for word in words)
 
 
 def test_the_command_prints_a_table_or_json(runs, single, cli):

@@ -31,8 +31,8 @@ def serve() -> Iterator[Callable[..., Site]]:
     pytest.importorskip("uvicorn")
     sites: list[Site] = []
 
-    def start(study: Study, port: int = 0) -> Site:
-        sites.append(Site(study, port))
+    def start(study: Study, port: int = 0, host: str = "127.0.0.1") -> Site:
+        sites.append(Site(study, port, host))
         return sites[-1]
 
     yield start

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 from booth import run_through
+from chromium import CONTRAST, OVERFLOW, chromium, installed
 
 from synthreal.web.summary import summarise
 
@@ -13,16 +12,6 @@ playwright = pytest.importorskip("playwright.sync_api")
 pytest.importorskip("starlette")
 pytest.importorskip("uvicorn")
 
-CHROMIUM = Path("/usr/bin/chromium")
-ARGUMENTS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 GUARD_MS = 320  # a little more than the page waits before it takes an answer
 LINES = """cells => cells.map(cell => {
     const text = document.createRange();
@@ -30,15 +19,13 @@ LINES = """cells => cells.map(cell => {
     return new Set([...text.getClientRects()].map(box => box.top)).size;
 })"""
 
-pytestmark = pytest.mark.skipif(not CHROMIUM.exists(), reason=f"no {CHROMIUM}")
+pytestmark = installed
 
 
 @pytest.fixture(scope="module")
 def browser():
-    with playwright.sync_playwright() as tool:
-        browser = tool.chromium.launch(executable_path=str(CHROMIUM), headless=True, args=ARGUMENTS)
+    with chromium() as browser:
         yield browser
-        browser.close()
 
 
 @pytest.fixture
@@ -74,7 +61,7 @@ def number(page, text):
 
 def overflow(page):
     """Pixels by which the page is wider than its window."""
-    return page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+    return page.evaluate(OVERFLOW)
 
 
 def start(page, site, name="Ada"):
@@ -215,6 +202,55 @@ def test_the_page_goes_on_when_the_server_was_away(make, serve, recorded, tab):
     assert [line["answer"] for line in recorded()] == ["real", "synthetic", "real"]
 
 
+def test_two_people_of_one_name_are_told(make, serve, recorded, tab):
+    site = serve(make())
+    one = tab()
+    start(one, site)
+    number(one, "1 / 6")
+    one.keyboard.press("r")
+    number(one, "2 / 6")
+    other = tab(viewport={"width": 390, "height": 844})
+    start(other, site)
+    playwright.expect(other.get_by_role("alert")).to_contain_text("Ada has answered 1 of 6")
+    assert overflow(other) <= 0
+    assert other.get_by_role("link", name="Go on").evaluate(CONTRAST) >= 4.5
+    other.get_by_label("Your name").fill("Ada the second")
+    other.get_by_role("button", name="Start").click()
+    number(other, "1 / 6")
+    one.goto(site.url)
+    start(one, site)
+    one.get_by_role("link", name="Go on").click()
+    number(one, "2 / 6")
+
+
+def test_a_server_that_keeps_silent_is_given_up_and_asked_again(make, serve, recorded, tab):
+    page = tab()
+    start(page, serve(make()))
+    number(page, "1 / 6")
+    page.evaluate(
+        """() => {
+            const real = AbortSignal.timeout.bind(AbortSignal);
+            window.waited = [];
+            AbortSignal.timeout = (ms) => { waited.push(ms); return real(ms / 5); };
+        }"""
+    )
+    for path, shown, answers in (("**/answer", "1 / 6", 0), ("**/image/*", "2 / 6", 1)):
+        page.route(path, lambda route: None)  # taken, and never answered
+        page.keyboard.press("r")
+        page.get_by_text("The server does not answer").wait_for()
+        assert len(recorded()) == answers
+        page.unroute(path)
+        page.get_by_role("button", name="Try again").click()
+        number(page, shown)
+        assert page.get_by_text("The server does not answer").is_hidden()
+        assert page.locator("#image").evaluate("image => image.complete && image.naturalWidth > 0")
+    assert set(page.evaluate("waited")) == {10_000}
+    page.said.clear()
+    page.keyboard.press("s")
+    number(page, "3 / 6")
+    assert [line["answer"] for line in recorded()] == ["real", "synthetic"]
+
+
 def test_a_phone_shows_it_all_without_scrolling_sideways_and_takes_taps(make, serve, recorded, tab):
     study = make()
     site = serve(study)
@@ -247,17 +283,6 @@ def test_a_phone_shows_it_all_without_scrolling_sideways_and_takes_taps(make, se
 
 def test_light_and_dark_follow_the_system_and_both_can_be_read(make, serve, tab):
     site = serve(make())
-    contrast = """element => {
-        const light = (colour) => {
-            const [r, g, b] = colour.match(/[0-9.]+/g).map(value => value / 255)
-                .map(value => value <= 0.04045 ? value / 12.92 : ((value + 0.055) / 1.055) ** 2.4);
-            return 0.2126 * r + 0.7152 * g + 0.0722 * b + 0.05;
-        };
-        let behind = element;
-        while (getComputedStyle(behind).backgroundColor === "rgba(0, 0, 0, 0)") behind = behind.parentElement;
-        const pair = [light(getComputedStyle(element).color), light(getComputedStyle(behind).backgroundColor)];
-        return Math.max(...pair) / Math.min(...pair);
-    }"""
     grounds = set()
     for scheme in ("light", "dark"):
         page = tab(color_scheme=scheme)
@@ -265,7 +290,7 @@ def test_light_and_dark_follow_the_system_and_both_can_be_read(make, serve, tab)
         playwright.expect(page.locator("#count")).to_have_text("1 / 6")
         grounds.add(page.evaluate("getComputedStyle(document.body).backgroundColor"))
         for place in ("h1", ".quiet", "[data-answer]", "kbd", "figcaption", ".error"):
-            assert page.locator(place).first.evaluate(contrast) >= 4.5, (scheme, place)
+            assert page.locator(place).first.evaluate(CONTRAST) >= 4.5, (scheme, place)
         page.goto(site.url)
-        assert page.locator(".primary").evaluate(contrast) >= 4.5
+        assert page.locator(".primary").evaluate(CONTRAST) >= 4.5
     assert len(grounds) == 2

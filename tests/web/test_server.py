@@ -10,7 +10,10 @@ import struct
 import subprocess
 import sys
 import urllib.request
-from socket import gethostname
+from ipaddress import ip_address
+from pathlib import Path
+from socket import gethostname, socket
+from urllib.parse import urlsplit
 
 import pytest
 from booth import is_real, run_through
@@ -23,8 +26,8 @@ pytest.importorskip("uvicorn")
 
 from starlette.datastructures import Headers
 
-from synthreal.web.gate import Gate
-from synthreal.web.server import listen
+from synthreal.web.gate import Gate, url_of
+from synthreal.web.server import _reached, listen
 
 
 def chunks(png):
@@ -138,7 +141,13 @@ def test_a_post_from_the_page_is_taken(make, serve, recorded, headers):
         ("192.168.0.7", "192.168.0.8", False),
         ("lab.example", "Lab.Example:8765", True),
         *(("0.0.0.0", host, True) for host in ("192.168.0.7:8765", "127.0.0.1", "[fe80::1]:8765")),
-        *((wild, host, False) for wild in ("0.0.0.0", "::") for host in ("evil.example", "0.0.0.0", "[::]")),
+        *(("0.0.0.0", f"{name}:8765", True) for name in (gethostname(), f"{gethostname().upper()}.local")),
+        *(("127.0.0.1", name, False) for name in (gethostname(), f"{gethostname()}.local")),
+        *(
+            (wild, host, False)
+            for wild in ("0.0.0.0", "::")
+            for host in ("evil.example", "evil.local", "0.0.0.0", "[::]")
+        ),
     ],
 )
 def test_only_requests_to_this_server_by_its_address_get_in(bound, host, open_):
@@ -165,7 +174,53 @@ def test_a_wrong_host_gets_no_page(make, serve):
     site = serve(make())
     for path in ("/", "/state?rater=Ada", f"/image/{site.state('Ada')['token']}"):
         reply = site.ask("GET", path, Host="evil.example")
-        assert reply.status == 403 and reply.json == {"error": "this is not the address of this server"}
+        assert reply.status == 403
+        assert reply.json == {"error": f"this is not the address of this server; open http://127.0.0.1:{site.port}/"}
+    page = site.ask("GET", "/", Host="evil.example", Accept="text/html,*/*")
+    assert page.status == 403 and page.headers["content-type"].startswith("text/html")
+    assert f'<a href="http://127.0.0.1:{site.port}/">'.encode() in page.body
+
+
+def test_a_server_at_every_address_tells_the_one_that_was_asked_and_takes_it(make, serve):
+    site = serve(make(), host="0.0.0.0")
+    told = site.ask("GET", "/state?rater=Ada", Host="evil.example").json["error"]
+    assert told.endswith(f"; open http://127.0.0.1:{site.port}/")
+    assert site.ask("GET", "/", Host=urlsplit(told.rpartition(" ")[2]).netloc).status == 200
+
+
+def test_another_site_learns_no_address(make, serve):
+    reply = serve(make()).ask("GET", "/state?rater=Ada", Sec_Fetch_Site="cross-site")
+    assert reply.status == 403 and reply.json == {"error": "this request comes from another site"}
+
+
+@pytest.mark.parametrize(
+    ("name", "url"),
+    [
+        ("192.168.0.7", "http://192.168.0.7:80/"),
+        ("fd00::7", "http://[fd00::7]:80/"),
+        ("::ffff:192.168.0.7", "http://192.168.0.7:80/"),  # how a socket of version 6 names one of version 4
+        ("lab.example", "http://lab.example:80/"),
+    ],
+)
+def test_an_address_as_a_browser_takes_it(name, url):
+    assert url_of(name, 80) == url
+
+
+def test_without_a_way_to_anywhere_the_machine_is_named(monkeypatch):
+    def unreachable(self, address):
+        raise OSError(101, "Network is unreachable")
+
+    for host in ("0.0.0.0", "::"):
+        try:
+            listener = listen(host, 0)
+        except UserError:
+            continue  # a machine without IPv6
+        with listener:
+            found = _reached(listener)
+            assert found == gethostname() or not ip_address(found).is_unspecified
+            with monkeypatch.context() as patch:
+                patch.setattr(socket, "connect", unreachable)
+                assert _reached(listener) == gethostname()
 
 
 @pytest.mark.parametrize(
@@ -209,6 +264,24 @@ def test_a_bad_name_is_told_on_the_page(make, serve, name):
     assert site.ask("GET", f"/result?rater={name}").status == 303
 
 
+def test_a_name_somebody_goes_by_is_told_and_not_taken_without_a_word(make, serve, recorded):
+    study = make()
+    site = serve(study)
+    first = site.ask("GET", "/?rater=Ada%20L")
+    assert first.status == 303 and first.headers["location"] == "/study?rater=Ada+L"
+    site.answer(site.state("Ada L")["token"], "real")
+    again = site.ask("GET", "/?rater=%20Ada%20%20L")
+    assert again.status == 200 and b"<strong>Ada L</strong> has answered 1 of 6: go on, or take" in again.body
+    assert b'href="/study?rater=Ada%20L">Go on<' in again.body and b"<form" in again.body
+    assert site.ask("GET", "/?rater=Bob").status == 303
+    run_through(study, "Ada L", 3)
+    done = site.ask("GET", "/?rater=Ada%20L").body
+    assert b"has answered all 6: see the result" in done and b">See the result<" in done
+    page = site.ask("GET", "/?rater=%00")
+    assert page.status == 400 and b"1 to 40 printable characters" in page.body
+    assert serve(make()).ask("GET", "/?rater=Ada%20L").status == 200  # and when the server was started again
+
+
 def test_a_name_is_text_on_every_page(make, serve):
     study = make()
     name = "<script>alert(1)</script>\"'&"
@@ -217,7 +290,8 @@ def test_a_name_is_text_on_every_page(make, serve):
     pages = [site.ask("GET", f"/study?rater={asked}")]
     run_through(study, name, 3)
     pages += [site.ask("GET", f"/result?rater={asked}"), site.ask("GET", f"/study?rater={asked}{'x' * 40}")]
-    for page, status in zip(pages, (200, 200, 400), strict=True):
+    pages += [site.ask("GET", f"/?rater={asked}")]
+    for page, status in zip(pages, (200, 200, 400, 200), strict=True):
         assert page.status == status and b"&lt;script&gt;" in page.body and b"<script>alert" not in page.body
 
 
@@ -233,6 +307,19 @@ def test_the_result_comes_after_the_last_answer_and_no_earlier(make, serve):
     assert "truly refined" in page and "chosen synthetic" in page
 
 
+def test_scipy_is_imported_before_anybody_waits_for_it():
+    """Its import takes seconds, in which the server would answer nobody."""
+    code = (
+        "import sys, tempfile, pathlib; sys.path.insert(0, sys.argv[1]); from booth import small_study\n"
+        "from synthreal.web.server import server_of; before = 'scipy.stats' in sys.modules\n"
+        "server_of(small_study(pathlib.Path(tempfile.mkdtemp())), host='127.0.0.1')\n"
+        "print(before, 'scipy.stats' in sys.modules)"
+    )
+    here = str(Path(__file__).parent.parent)
+    done = subprocess.run([sys.executable, "-c", code, here], capture_output=True, text=True, check=True)
+    assert done.stdout == "False True\n"
+
+
 def test_an_answer_that_cannot_be_written_is_told_and_not_counted(make, serve, tmp_path):
     site = serve(make())
     token = site.state("Ada")["token"]
@@ -243,6 +330,18 @@ def test_an_answer_that_cannot_be_written_is_told_and_not_counted(make, serve, t
     assert reply.status == 500 and "turing.jsonl: cannot" in reply.json["error"]
     (tmp_path / FILE).rmdir()
     assert site.answer(token, "real").json["done"] == 1
+
+
+@pytest.mark.parametrize("path", ["/study", "/result"])
+def test_a_person_who_asks_for_a_page_gets_one_when_answers_cannot_be_read(make, serve, tmp_path, path):
+    site = serve(make())
+    (tmp_path / FILE).mkdir()
+    page = site.ask("GET", f"{path}?rater=Ada%20%22%3E")
+    assert page.status == 500 and page.headers["content-type"].startswith("text/html")
+    assert b"turing.jsonl: cannot read" in page.body and b'{"error"' not in page.body
+    assert f'href="{path}?rater=Ada%20%22%3E"'.encode() in page.body
+    (tmp_path / FILE).rmdir()
+    assert site.ask("GET", f"{path}?rater=Ada").status in (200, 303)
 
 
 def test_a_port_that_is_taken_is_one_line(toy_run, cli):
@@ -264,13 +363,14 @@ class Never:
 
 @pytest.mark.parametrize(
     ("host", "url", "notice"),
-    [("127.0.0.1", "127.0.0.1", False), ("localhost", "localhost", False), ("0.0.0.0", gethostname(), True)],
+    [("127.0.0.1", "127.0.0.1", False), ("localhost", "localhost", False), ("0.0.0.0", "192.168.0.7", True)],
 )
 def test_another_host_is_bound_when_told_and_with_a_notice(toy_run, tmp_path, cli, monkeypatch, host, url, notice):
     from synthreal.web import server
 
     shutil.copytree(toy_run, tmp_path / "run")
     monkeypatch.setattr(server, "server_of", lambda study, host: Never())
+    monkeypatch.setattr(server, "_reached", lambda listener: "192.168.0.7")
     done = cli("turing", tmp_path / "run", "--port", 0, "--images", 2, "--against", "simulated", "--host", host).ok()
     first, last = done.out.splitlines()
     assert re.fullmatch(rf"open http://{re.escape(url)}:\d+/ in a browser; Ctrl-C ends", first)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import stat
 import subprocess
 import sys
 from collections import Counter
@@ -224,9 +226,25 @@ def test_a_file_that_was_taken_away_starts_anew(make, tmp_path):
     assert study.state("Ada").done == 0
 
 
-def test_a_full_disk_is_told_and_the_answer_can_be_given_again(make, monkeypatch, tmp_path):
-    import os
+def test_the_folder_is_synced_when_the_file_is_made_so_that_a_power_cut_leaves_it_there(make, monkeypatch, tmp_path):
+    synced, real = [], os.fsync
 
+    def fsync(handle):
+        synced.append("folder" if stat.S_ISDIR(os.fstat(handle).st_mode) else "file")
+        real(handle)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    study = make()
+    study.answer(study.state("Ada").token, "real")
+    assert synced == ["folder", "file"]
+    study.answer(study.state("Ada").token, "real")
+    assert synced == ["folder", "file", "file"]
+    (tmp_path / FILE).unlink()
+    study.answers.prepare()
+    assert synced[3:] == ["folder"]
+
+
+def test_a_full_disk_is_told_and_the_answer_can_be_given_again(make, monkeypatch, tmp_path):
     study = make()
     token = study.state("Ada").token
     write = os.write

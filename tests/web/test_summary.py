@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 
 import pytest
 from booth import run_through
@@ -72,6 +73,13 @@ def test_the_command_prints_it_as_json(table1, cli):
     shared = {"against", "done", "total", "confusion", "correct", "accuracy", "p"}
     assert all(set(entry) == {"rater", *shared} for entry in result["raters"])
     assert all(set(entry) == {"raters", *shared} for entry in result["total"].values())
+
+
+def test_without_answers_the_command_that_asks_for_them_can_be_pasted(tmp_path, cli):
+    folder = tmp_path / "Ada's run"
+    folder.mkdir()
+    line = cli("turing", folder, "--summary").complaint()
+    assert shlex.split(line.partition("serve the study with: ")[2]) == ["synthreal", "turing", str(folder)]
 
 
 def test_the_command_prints_it_as_a_table(table1, cli):

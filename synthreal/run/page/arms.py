@@ -8,7 +8,7 @@ from synthreal.run.arms import BASE
 from synthreal.run.page.curves import dashes
 from synthreal.run.page.evaluation import Arm, Evaluation, Metric
 from synthreal.run.page.panels import arm_curve
-from synthreal.run.table import p_text
+from synthreal.run.wording import compared_text, mean_text, p_text, percent_text, quality_rows, unlabelled_text
 
 
 @dataclass(frozen=True)
@@ -38,11 +38,11 @@ class Row:
 
 @dataclass(frozen=True)
 class Table:
-    """Rows under the names of the metrics, the primary one first; ``compared`` says whether intervals are known."""
+    """Rows under the names of the metrics, the primary one first; ``note`` says what the numbers are, where known."""
 
     metrics: tuple[str, ...]
     rows: tuple[Row, ...]
-    compared: bool
+    note: str
 
 
 def arms_table(evaluation: Evaluation) -> Table:
@@ -59,12 +59,24 @@ def arms_table(evaluation: Evaluation) -> Table:
     constant = tuple(f"{evaluation.constant[name]:.2f}" if name in evaluation.constant else "" for name in names)
     rows.append(Row("a constant answer", "", "", constant))
     others = [summary for arm, summary in evaluation.arms.items() if arm != BASE]
-    return Table(names, tuple(rows), all(summary.against is not None for summary in others))
+    known = all(summary.against is not None for summary in others)
+    return Table(names, tuple(rows), compared_text(base.metrics[primary].std is not None) if known else "")
+
+
+def quality_table(evaluation: Evaluation) -> Table | None:
+    """What is known of the arms without labels of real images; None where nothing is."""
+    found = {arm: quality.model_dump() for arm, quality in evaluation.quality.items()}
+    titles, cells = quality_rows(found, evaluation.primary)
+    if not titles:
+        return None
+    lines = {arm: arm_curve(arm) for arm in cells}
+    rows = tuple(Row(arm, line.colour, dashes(line.dash), cells[arm]) for arm, line in lines.items())
+    return Table(titles, rows, unlabelled_text(evaluation.primary))
 
 
 def cell(metric: Metric) -> str:
     """Mean ± deviation."""
-    return f"{metric.mean:.2f}" + ("" if metric.std is None else f" ± {metric.std:.2f}")
+    return mean_text(metric.mean, metric.std)
 
 
 def against(arm: Arm, base: Arm, primary: str) -> tuple[str, str, str]:
@@ -72,17 +84,11 @@ def against(arm: Arm, base: Arm, primary: str) -> tuple[str, str, str]:
     start = base.metrics[primary].mean
     if arm.against is None:
         difference = arm.metrics[primary].mean - start
-        return percent(difference, start), f"{difference:+z.2f}", ""
+        return percent_text(difference, start), f"{difference:+z.2f}", ""
     found = arm.against
     low, high = found.interval
-    bounds = (f"{100 * bound / start:+z.0f}" if start else "" for bound in found.interval)
     return (
-        "{} ({} to {})".format(percent(found.difference, start), *bounds),
+        percent_text(found.difference, start, found.interval),
         f"{found.difference:+z.2f} ({low:+z.2f} to {high:+z.2f})",
         p_text(found.p),
     )
-
-
-def percent(difference: float, start: float) -> str:
-    """A difference in per cent of where it starts."""
-    return f"{100 * difference / start:+z.0f} %" if start else ""

@@ -12,13 +12,26 @@ from dataclasses import dataclass
 from io import StringIO
 from typing import Any
 
-WIDTH, HEIGHT = 360, 225  # units of the viewBox: about CSS px on a phone
-AXES = (0.155, 0.2, 0.83, 0.75)  # left, bottom, width, height: the same in every panel, so that they line up
+LEFT, BOTTOM, RIGHT, TOP = 56, 45, 5, 11  # margins in units: the same in every panel, so that they line up
 FONT = 12
 LEVEL_DASH = (4, 3)
 DOTS = 3  # a line of at most so many points is drawn with its points
 
 INK, QUIET, LINE = "ink", "quiet", "line"
+
+
+@dataclass(frozen=True)
+class Size:
+    """A size of drawing, in units of the viewBox: about CSS px on a phone; its name is a CSS class of the page."""
+
+    name: str
+    width: int
+    height: int
+
+
+SMALL = Size("small", 360, 225)  # two beside each other, or one on a phone
+WIDE = Size("wide", 720, 330)  # a row of its own
+TALL = Size("tall", 360, 330)  # the same on a phone
 
 
 @dataclass(frozen=True)
@@ -58,6 +71,7 @@ class Panel:
         best: a point to mark, or None.
         x_limits: of the axis below, or None.
         y_limits: of the axis at the left, or None.
+        sizes: in which it is drawn; the page shows the one that fits.
     """
 
     name: str
@@ -71,6 +85,7 @@ class Panel:
     best: tuple[float, float] | None = None
     x_limits: tuple[float, float] | None = None
     y_limits: tuple[float, float] | None = None
+    sizes: Sequence[Size] = (SMALL,)
 
     @property
     def legend(self) -> list[tuple[str, str, str]]:
@@ -84,7 +99,7 @@ def dashes(lengths: Sequence[float]) -> str:
     return " ".join(f"{length:g}" for length in lengths)
 
 
-def draw(panel: Panel) -> str:
+def draw(panel: Panel, size: Size = SMALL) -> str:
     """A panel as an ``<svg>`` element."""
     import matplotlib
     from matplotlib.figure import Figure
@@ -95,12 +110,14 @@ def draw(panel: Panel) -> str:
         matplotlib.rcdefaults()  # whatever stands in the user's matplotlibrc
         for key, value in _style(palette).items():
             parameters[key] = value
-        figure = Figure(figsize=(WIDTH / 72, HEIGHT / 72))
-        axes = figure.add_axes(AXES)
+        width, height = size.width, size.height
+        figure = Figure(figsize=(width / 72, height / 72))
+        across, up = (width - LEFT - RIGHT) / width, (height - BOTTOM - TOP) / height
+        axes = figure.add_axes((LEFT / width, BOTTOM / height, across, up))
         _fill(axes, panel, palette)
         file = StringIO()
         figure.savefig(file, format="svg", metadata={"Creator": None, "Date": None, "Format": None, "Type": None})
-    return _inline(file.getvalue(), panel.name, palette)
+    return _inline(file.getvalue(), panel.name if size == SMALL else f"{panel.name}-{size.name}", size, palette)
 
 
 def _fill(axes: Any, panel: Panel, palette: _Palette) -> None:
@@ -173,11 +190,12 @@ def _style(palette: _Palette) -> dict[str, Any]:
     }
 
 
-def _inline(svg: str, name: str, palette: _Palette) -> str:
+def _inline(svg: str, name: str, size: Size, palette: _Palette) -> str:
     """What an SVG file holds, fit to stand among others in a page."""
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r"<style.*?</style>", "", svg, flags=re.DOTALL)  # it would hold for the whole page
-    svg = re.sub(r"<svg[^>]*>", f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" xmlns:xlink="http://www.w3.org/1999/xlink">', svg)
+    box = f'viewBox="0 0 {size.width} {size.height}"'
+    svg = re.sub(r"<svg[^>]*>", f'<svg {box} xmlns:xlink="http://www.w3.org/1999/xlink">', svg)
     svg = re.sub(r"(font: [^;\"]*?px) [^;\"]*", r"\1 system-ui, sans-serif", svg)
     svg = re.sub(r'\bid="', f'id="{name}-', svg)
     svg = re.sub(r'(href="|url\()#(?!0001)', rf"\1#{name}-", svg)

@@ -16,14 +16,15 @@ from synthreal.atomic import write_text
 from synthreal.core.machine import device_of
 from synthreal.errors import UserError
 from synthreal.run.page import facts
-from synthreal.run.page.arms import arms_table
+from synthreal.run.page.arms import arms_table, quality_table
 from synthreal.run.page.commands import judging, reproduction
 from synthreal.run.page.curves import draw
 from synthreal.run.page.drift import Drifted, drifted
 from synthreal.run.page.events import write_events
-from synthreal.run.page.panels import error_panel, loss_panels, quality_panels
+from synthreal.run.page.panels import error_panel, gain_panel, loss_panels, quality_panels
 from synthreal.run.page.record import Record, read_record
 from synthreal.run.page.tiles import amount, chosen_sheets, data_url, heat_css, scale_of, tiles
+from synthreal.run.wording import UNLABELLED
 
 PAGE = "report.html"
 BEGINNING = "<!doctype html>"
@@ -86,7 +87,7 @@ def render(record: Record, device: torch.device, on_refine: Callable[[int], None
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    templates.filters["drawn"] = lambda panel: Markup(draw(panel))  # matplotlib escapes its texts
+    templates.filters["drawn"] = lambda panel, size: Markup(draw(panel, size))  # matplotlib escapes its texts
     script, style = ((_HERE / name).read_text(encoding="utf-8") for name in ("page.js", "page.css"))
     sheets = chosen_sheets(record.sheets)
     page = templates.get_template("page.html.j2").render(
@@ -97,7 +98,11 @@ def render(record: Record, device: torch.device, on_refine: Callable[[int], None
         losses=loss_panels(record),
         quality=quality_panels(record),
         moved=_moved(record, device, on_refine),
-        judged=[(found, arms_table(found), error_panel(found)) for found in record.evaluations],
+        judged=[
+            (found, arms_table(found), quality_table(found), [error_panel(found), gain_panel(found)])
+            for found in record.evaluations
+        ],
+        unlabelled=UNLABELLED,
         preserved=facts.preserved,
         data=facts.data(record),
         warnings=facts.warnings(record),

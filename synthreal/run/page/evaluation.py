@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -100,6 +101,26 @@ class Tested(Part):
     n: int
 
 
+class TwoSample(Part):
+    """See :class:`synthreal.run.quality.twosample.TwoSample`."""
+
+    accuracy: float
+    correct: int
+    total: int
+    p: float
+
+
+class Quality(Part):
+    """See :func:`synthreal.run.quality.appraisal.appraise`; each may be absent."""
+
+    kid: float | None = None
+    kid_estimator: float | None = None
+    sliced_wasserstein: float | None = None
+    spectrum: float | None = None
+    two_sample: TwoSample | None = None
+    drift: dict[str, float] | None = None
+
+
 class Evaluation(Part):
     """One table of arms x metrics."""
 
@@ -111,12 +132,15 @@ class Evaluation(Part):
     primary: str
     arms: dict[str, Arm]
     warnings: tuple[str, ...] = ()
+    quality: dict[str, Quality] = {}
 
     @model_validator(mode="before")
     @classmethod
-    def _no_detector(cls, given: Any) -> Any:
-        """A task without a detector writes an empty table."""
-        return {**given, "preservation": given.get("preservation") or None} if isinstance(given, Mapping) else given
+    def _nothing(cls, given: Any) -> Any:
+        """A task without a detector writes an empty table; older files say nothing of quality."""
+        if not isinstance(given, Mapping):
+            return given
+        return {**given, "preservation": given.get("preservation") or None, "quality": given.get("quality") or {}}
 
     @model_validator(mode="after")
     def _whole(self) -> Evaluation:
@@ -139,11 +163,11 @@ def read_evaluations(run: Path) -> tuple[Evaluation, ...]:
         path = run / name
         if not path.exists():
             continue
-        again = f"delete it, or judge anew with: synthreal evaluate {run}" + " --split validation" * (split != "test")
+        command = f"synthreal evaluate {shlex.quote(str(run))}" + " --split validation" * (split != "test")
         try:
             found.append(Evaluation.model_validate(json.loads(path.read_text(encoding="utf-8"))))
         except (OSError, ValueError, RecursionError) as error:
-            raise UserError(f"{path}: damaged ({reason(error)}); {again}") from None
+            raise UserError(f"{path}: damaged ({reason(error)}); delete it, or judge anew with: {command}") from None
     return tuple(found)
 
 

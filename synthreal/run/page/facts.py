@@ -16,6 +16,7 @@ from synthreal.run.page.arms import against, cell
 from synthreal.run.page.evaluation import Evaluation, Preservation
 from synthreal.run.page.record import Record
 from synthreal.run.sources import CACHE
+from synthreal.run.wording import equals_p
 from synthreal.spec import ROLES
 
 CONTROL_PX = 2  # the shift the detector's control must read, and by how much it may miss it
@@ -70,10 +71,10 @@ def _judged(evaluation: Evaluation) -> Iterator[Card]:
     if refined is not None:
         name, _, unit = primary.rpartition("_")
         means = f"{cell(base.metrics[primary])} → {cell(refined.metrics[primary])} {unit}"
-        change, _, p = against(refined, base, primary)
+        change, _, _ = against(refined, base, primary)
         yield Card("simulated → refined", change.partition(" (")[0], f"{name or 'metric'} {means}")
-        if refined.against is not None:
-            yield Card("95 % interval", change.partition(" (")[2].removesuffix(")") + " %", f"p = {p}")
+        if refined.against is not None and change:
+            yield Card("95 % interval", change.partition(" (")[2].removesuffix(")") + " %", equals_p(refined.against.p))
     if evaluation.preservation is not None:
         kept = evaluation.preservation
         yield Card(

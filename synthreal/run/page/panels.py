@@ -7,8 +7,8 @@ import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from synthreal.run.arms import UPPER
-from synthreal.run.page.curves import Curve, Panel
+from synthreal.run.arms import BASE, UPPER
+from synthreal.run.page.curves import TALL, WIDE, Curve, Panel
 from synthreal.run.page.evaluation import Evaluation
 from synthreal.run.page.record import Record, is_number
 
@@ -29,17 +29,18 @@ QUALITIES = (
     ("score", "Score, by which the best step is chosen"),
 )
 MOST = 400
-DASHES: tuple[tuple[float, ...], ...] = ((), (6, 3), (2, 2), (8, 2, 2, 2))
-COLOURS = {
-    "simulated": "simulated",
-    "refined": "refined",
-    "real": "real",
-    "histogram": "series-1",
-    "fda": "series-2",
-    "pixel-distribution": "series-3",
-    "augment": "series-4",
-    "refined+augment": "series-5",
-    "mixed": "series-6",
+ENOUGH = 99  # per cent of images: where every arm is beyond, nothing more is to be seen
+DASHES: tuple[tuple[float, ...], ...] = ((10, 3), (8, 2, 2, 2), (3, 2), (1.5, 1.5), (6, 2, 1.5, 2, 1.5, 2))
+LOOKS: dict[str, tuple[str, tuple[float, ...]]] = {
+    BASE: ("simulated", ()),
+    "refined": ("refined", ()),
+    "fda": ("series-2", DASHES[0]),
+    "histogram": ("series-1", DASHES[1]),
+    "pixel-distribution": ("series-3", DASHES[2]),
+    "augment": ("series-4", DASHES[3]),
+    "refined+augment": ("series-5", DASHES[4]),
+    "mixed": ("series-6", ()),
+    UPPER: ("real", (5, 3)),
 }
 
 
@@ -122,16 +123,53 @@ def error_panel(evaluation: Evaluation) -> Panel | None:
         curves,
         x_label=axis,
         y_label="% of images",
+        x_limits=(0, 1.02 * _enough(curves)),
         y_limits=(0, 102),
+        sizes=(WIDE, TALL),
+    )
+
+
+def gain_panel(evaluation: Evaluation) -> Panel | None:
+    """How many more images than with ``simulated`` are within an error, in points; None without arms to compare.
+
+    Nine lines that rise from 0 to 100 lie on each other; here what parts them has the whole height.
+    """
+    base, whole = evaluation.arms[BASE].curve, error_panel(evaluation)
+    if base is None or whole is None:
+        return None
+    curves = []
+    for curve in whole.curves:
+        if curve.label != BASE and tuple(curve.x) == base.threshold:
+            more = [y - level for y, level in zip(curve.y, base.percent, strict=True)]
+            curves.append(replace(curve, y=more))
+    if not curves:
+        return None
+    told = []
+    for curve in curves:
+        most = max(range(len(curve.y)), key=lambda place: abs(curve.y[place]))
+        told.append(f"{curve.label} {curve.y[most]:+z.0f} within {curve.x[most]:g}")
+    return replace(
+        whole,
+        name=f"gains-{evaluation.split}",
+        title="Against simulated: more or fewer images within an error",
+        described="Where an arm is farthest from simulated, in points: " + "; ".join(told),
+        curves=curves,
+        y_label="points",
+        levels=((0, BASE),),
+        y_limits=None,
     )
 
 
 def arm_curve(arm: str, x: Sequence[float] = (), y: Sequence[float] = ()) -> Curve:
     """The line of an arm, of the same colour and dashes on every page."""
-    order = list(COLOURS)
-    place = order.index(arm) if arm in COLOURS else sum(map(ord, arm))
-    dash = (5.0, 3.0) if arm == UPPER else () if arm in ("simulated", "refined") else DASHES[place % len(DASHES)]
-    return Curve(arm, x, y, COLOURS.get(arm, f"series-{place % 6 + 1}"), dash, 2.6 if arm == "refined" else 1.8)
+    place = sum(map(ord, arm))  # of an arm somebody else has made
+    colour, dash = LOOKS.get(arm, (f"series-{place % 6 + 1}", DASHES[place % len(DASHES)]))
+    return Curve(arm, x, y, colour, dash, 2.6 if arm == "refined" else 1.8)
+
+
+def _enough(curves: Sequence[Curve]) -> float:
+    """The error within which nearly all images of every arm are; the last one where they never are."""
+    return max(next((x for x, y in zip(curve.x, curve.y, strict=True) if y >= ENOUGH), curve.x[-1]) for curve in curves)
 
 
 def _edges(record: Record) -> list[float]:

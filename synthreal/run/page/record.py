@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -93,7 +94,8 @@ def is_number(value: Any) -> bool:
 
 def _log(run: Path) -> tuple[tuple[Mapping[str, Any], ...], list[str]]:
     path = run / LOG
-    wait = f"wait for it, or continue the run with: synthreal fit --run {run} --resume"
+    command = f"synthreal fit --run {shlex.quote(str(run))} --resume"
+    wait = f"wait for it, or continue the run with: {command}"
     if not path.is_file():
         raise UserError(f"{path}: missing, the run has reported nothing yet; {wait}")
     try:
@@ -109,8 +111,7 @@ def _log(run: Path) -> tuple[tuple[Mapping[str, Any], ...], list[str]]:
                 notes.append(f"{LOG}: its last line is cut and left out")
                 continue
             raise UserError(
-                f"{path}: line {number} is damaged ({error}); delete that line, or drop it with: "
-                f"synthreal fit --run {run} --resume"
+                f"{path}: line {number} is damaged ({error}); delete that line, or drop it with: {command}"
             ) from None
     if not found:
         raise UserError(f"{path}: empty, the run has reported nothing yet; {wait}")

@@ -3,6 +3,7 @@
 // every tab asks it when it is looked at, and an answer sent twice counts once.
 
 const GUARD_MS = 300; // an image must have been seen: the second click of a double click must not judge the next one
+const PATIENCE_MS = 10_000; // for an answer of the server with its image
 const SMALL_PX = 72; // an example this small is shown larger where that is possible
 const AROUND_PX = 190; // above and below the image: where a window is low, the buttons stay in view
 const LEAST_PX = 160;
@@ -24,11 +25,12 @@ let asked = 0; // requests so far: what the server says to any but the last is o
 
 async function ask(path, options) {
   const mine = ++asked;
+  const signal = AbortSignal.timeout(PATIENCE_MS);
   try {
-    const response = await fetch(path, options);
+    const response = await fetch(path, { ...options, signal });
     const told = await response.json();
     if (mine !== asked) return;
-    if (response.ok) await show(told, mine);
+    if (response.ok) await show(told, mine, signal);
     else if (response.status === 404) await load(); // the server was started again: it names its images anew
     else complain(told.error);
   } catch (error) {
@@ -45,7 +47,7 @@ function refresh() {
   if (!sending) load();
 }
 
-async function show(state, mine) {
+async function show(state, mine, signal) {
   if (state.token === null) {
     location.replace(`/result?rater=${encodeURIComponent(rater)}`);
     return;
@@ -53,7 +55,7 @@ async function show(state, mine) {
   if (state.token !== shown) {
     shown = null;
     image.src = `/image/${state.token}`;
-    await image.decode();
+    await Promise.race([image.decode(), aborted(signal)]);
     if (mine !== asked) return;
     shown = state.token;
     since = performance.now();
@@ -62,6 +64,10 @@ async function show(state, mine) {
   count.textContent = `${state.done + 1} / ${state.total}`;
   progress.max = state.total;
   progress.value = state.done;
+}
+
+function aborted(signal) {
+  return new Promise((_, fail) => signal.addEventListener("abort", () => fail(signal.reason)));
 }
 
 async function choose(answer) {

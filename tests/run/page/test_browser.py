@@ -2,26 +2,15 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
+from chromium import CONTRAST, OVERFLOW, chromium, installed
 
 from synthreal.run.page.document import report
 
-playwright = pytest.importorskip("playwright.sync_api")
+pytest.importorskip("playwright.sync_api")
 pytest.importorskip("jinja2")
 pytest.importorskip("matplotlib")
 
-CHROMIUM = Path("/usr/bin/chromium")
-ARGUMENTS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 SIZES = {
     "desktop": {"viewport": {"width": 1280, "height": 900}},
     "phone": {
@@ -31,21 +20,8 @@ SIZES = {
         "is_mobile": True,
     },
 }
-CONTRAST = """element => {
-    const light = (colour) => {
-        const [r, g, b] = colour.match(/[0-9.]+/g).map(value => value / 255)
-            .map(value => value <= 0.04045 ? value / 12.92 : ((value + 0.055) / 1.055) ** 2.4);
-        return 0.2126 * r + 0.7152 * g + 0.0722 * b + 0.05;
-    };
-    let behind = element;
-    while (getComputedStyle(behind).backgroundColor === "rgba(0, 0, 0, 0)") behind = behind.parentElement;
-    const style = getComputedStyle(element);
-    const mine = element.matches("line, path") ? style.stroke : element.matches("text") ? style.fill : style.color;
-    const pair = [light(mine), light(getComputedStyle(behind).backgroundColor)];
-    return Math.max(...pair) / Math.min(...pair);
-}"""
 
-pytestmark = pytest.mark.skipif(not CHROMIUM.exists(), reason=f"no {CHROMIUM}")
+pytestmark = installed
 
 
 @pytest.fixture(scope="module")
@@ -56,10 +32,8 @@ def written(judged, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def browser():
-    with playwright.sync_playwright() as tool:
-        browser = tool.chromium.launch(executable_path=str(CHROMIUM), headless=True, args=ARGUMENTS)
+    with chromium() as browser:
         yield browser
-        browser.close()
 
 
 @pytest.fixture(params=list(SIZES))
@@ -126,10 +100,10 @@ def test_the_slider_moves_and_nothing_else_does(page, size):
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_it_fits_can_be_read_and_every_picture_is_there(page, size):
-    assert page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth") <= 0
+    assert page.evaluate(OVERFLOW) <= 0
     page.locator("summary").click()
     assert page.get_by_text("[data.simulated]").is_visible()
-    assert page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth") <= 0
+    assert page.evaluate(OVERFLOW) <= 0
     assert page.locator("img").evaluate_all("all => all.every(one => one.complete && one.naturalWidth > 0)")
     for place in (
         "h1",
@@ -146,9 +120,12 @@ def test_it_fits_can_be_read_and_every_picture_is_there(page, size):
         assert page.locator(place).first.evaluate(CONTRAST) >= 4.5, place
     for line in page.locator(".legend line, .arms line").all():
         assert line.evaluate(CONTRAST) >= 3, line.get_attribute("stroke")
-    for drawing in page.locator(".drawing").all():
+    assert page.locator(".drawing:visible").count() == 4 + 6 + 2
+    for drawing in page.locator(".drawing:visible").all():
         text = drawing.locator("text").first.evaluate("text => text.getBoundingClientRect().height")
         assert text >= 10, "big enough to read"
+    errors = page.locator("#errors-test .drawing:visible").bounding_box()
+    assert errors["width"] > 0.85 * page.locator("main").bounding_box()["width"] and errors["height"] > 290
     targets = [button.bounding_box() for button in page.locator("button:visible").all()]
     assert len(targets) >= 2 and all(box["width"] >= 44 and box["height"] >= 44 for box in targets)
     if size == "phone":

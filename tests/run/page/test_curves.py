@@ -13,6 +13,7 @@ from diary import edit
 from synthreal.run.arms import ARMS
 from synthreal.run.page import curves, panels
 from synthreal.run.page.curves import Curve, Panel
+from synthreal.run.page.evaluation import Evaluation
 from synthreal.run.page.record import read_record
 from synthreal.run.watch import Look
 
@@ -101,6 +102,46 @@ def test_the_panels_of_a_run(full):
     assert errors.x_label == "error at most, px"
 
 
+def judged(**arms):
+    """An evaluation whose arms have these curves, at thresholds from 1."""
+    found = {}
+    for arm, percent in arms.items():
+        curve = {"metric": "error_px", "threshold": range(1, len(percent) + 1), "percent": percent, "unit": "px"}
+        found[arm] = {"error_px": {"mean": 1.0}, "curve": curve if percent else None}
+    return Evaluation(
+        runs=("run",), split="test", test={"name": "photographs", "n": 9}, preservation=None, constant={},
+        primary="error_px", arms=found,
+    )  # fmt: skip
+
+
+def test_errors_have_a_row_of_their_own_that_ends_where_every_arm_is_through():
+    errors = panels.error_panel(judged(simulated=(20, 50, 98.9, 99, 100, 100), refined=(30, 99, 100, 100, 100, 100)))
+    assert errors.sizes == (curves.WIDE, curves.TALL) and errors.x_limits == (0, pytest.approx(4 * 1.02))
+    assert panels.error_panel(judged(simulated=(20, 50, 60))).x_limits == (0, pytest.approx(3 * 1.02))
+    assert panels.error_panel(judged(simulated=())) is None
+
+
+def test_what_parts_the_arms_has_a_chart():
+    found = judged(simulated=(20, 50, 99), refined=(30, 75, 99), real=(20, 48, 100))
+    gains = panels.gain_panel(found)
+    assert [(curve.label, list(curve.y)) for curve in gains.curves] == [("refined", [10, 25, 0]), ("real", [0, -2, 1])]
+    assert gains.levels == ((0, "simulated"),) and gains.name == "gains-test" and gains.y_limits is None
+    assert gains.described.endswith("refined +25 within 2; real -2 within 2")
+    assert gains.curves[0].colour == panels.arm_curve("refined").colour
+    assert panels.gain_panel(judged(simulated=(20, 50))) is None
+    assert panels.gain_panel(judged(simulated=(), refined=(20, 50))) is None
+    assert panels.gain_panel(judged(simulated=(20, 50, 60), refined=(20, 50))) is None
+
+
+def test_every_size_is_a_drawing_of_its_own():
+    small, wide, tall = (curves.draw(panel(), size) for size in (curves.SMALL, curves.WIDE, curves.TALL))
+    assert 'viewBox="0 0 360 225"' in small and 'viewBox="0 0 720 330"' in wide and 'viewBox="0 0 360 330"' in tall
+    ids = [set(re.findall(r'\bid="([^"]+)"', svg)) for svg in (small, wide, tall)]
+    assert sum(map(len, ids)) == len(set.union(*ids))
+    for size in (curves.WIDE, curves.TALL):
+        assert CSS.count(f".drawing.{size.name} {{ display: ") >= 1
+
+
 def test_a_run_without_quality_or_a_game(run):
     edit(run, lambda line: line.update(loss_adversarial=None, accuracy_real=None, accuracy_refined=None))
     record = read_record(run)
@@ -119,5 +160,9 @@ def test_a_long_log_is_drawn_as_means():
 def test_every_arm_looks_other_and_every_colour_is_in_both_schemes():
     looks = {arm: (panels.arm_curve(arm).colour, panels.arm_curve(arm).dash) for arm in (*ARMS, "somebody's own")}
     assert len({looks[arm] for arm in ARMS}) == len(ARMS)
+    assert len({colour for colour, _ in (looks[arm] for arm in ARMS)}) == len(ARMS)
+    whole = {arm for arm in ARMS if not looks[arm][1]}
+    assert whole == {"simulated", "refined", "mixed"}  # who sees no colours has the dashes, of which each is another
+    assert len({looks[arm][1] for arm in ARMS}) == len(ARMS) - len(whole) + 1
     for colour in {colour for colour, _ in looks.values()} | {curves.INK, curves.QUIET, curves.LINE, "accent"}:
         assert CSS.count(f"--{colour}:") == 2, colour

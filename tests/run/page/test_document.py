@@ -18,7 +18,7 @@ from diary import QUALITY, edit
 import synthreal
 from synthreal.errors import UserError
 from synthreal.run.page import document, facts
-from synthreal.run.page.arms import arms_table
+from synthreal.run.page.arms import arms_table, quality_table
 from synthreal.run.page.document import report
 from synthreal.run.page.record import read_record
 
@@ -62,7 +62,7 @@ class Parsed(HTMLParser):
 @pytest.fixture
 def plain(monkeypatch):
     """Pages without charts, for tests of everything else."""
-    monkeypatch.setattr(document, "draw", lambda panel: "<svg></svg>")
+    monkeypatch.setattr(document, "draw", lambda panel, size: "<svg></svg>")
 
 
 def written(run, **more):
@@ -83,12 +83,13 @@ def test_a_page_of_a_whole_run(full):
     assert "Moved most" in page.texts["drift"] and "kept estimator" in page.texts["drift"]
     assert QUALITY["rule"] in page.texts["quality"]
     assert "Test: 15 real images (photographs)" in page.texts["arms"] and "a constant answer" in page.texts["arms"]
+    assert "of the mean difference, bootstrap over images; p: Wilcoxon's test, which ranks" in page.texts["arms"]
     assert "Do labels survive?" in page.texts["arms"] and "reads a shift of exactly 2 px" in page.texts["arms"]
     assert "1x12x16 uint8, a disc on grey" in page.texts["data"] and "radius = 2.5" in page.texts["data"]
     assert "synthreal fit --plugin" in page.texts["again"]
     assert "width = 4" in page.texts["configuration"] and torch.__version__ in page.texts["configuration"]
     drawings = [tag for tag in page.all("svg") if "class" not in tag]
-    assert len(drawings) == 4 + 6 + 1
+    assert len(drawings) == 4 + 6 + 2 * 2  # those of errors for wide and for narrow windows
 
 
 def test_the_same_run_gives_the_same_bytes(full):
@@ -130,7 +131,7 @@ def test_an_evaluation_without_intervals(full, plain):
     )  # not behind the command, where it looks like a part
     assert "synthreal evaluate run 'other run' Images within" in page.texts["arms"]
     table = arms_table(read_record(full).evaluations[0])
-    assert not table.compared and table.rows[1].change.endswith(" %") and table.rows[1].p == ""
+    assert table.note == "" and table.rows[1].change.endswith(" %") and table.rows[1].p == ""
 
 
 def test_the_table_holds_what_the_evaluation_found(full):
@@ -142,7 +143,7 @@ def test_the_table_holds_what_the_evaluation_found(full):
     tree["constant"]["error_px"] = 3.5
     (full / "evaluation.json").write_text(json.dumps(tree))
     table = arms_table(read_record(full).evaluations[0])
-    assert table.metrics == ("error_px", "within_1px") and table.compared
+    assert table.metrics == ("error_px", "within_1px") and table.note
     simulated, refined, *_, constant = table.rows
     assert refined.cells[0] == "3.00 ± 0.25" and refined.change == "-25 % (-38 to -12)"
     assert refined.difference == "-1.00 (-1.50 to -0.50)" and refined.p == "1.0e-09"
@@ -154,6 +155,19 @@ def test_the_table_holds_what_the_evaluation_found(full):
     assert cards["95 % interval"].figure == "-38 to -12 %" and cards["95 % interval"].remark == "p = 1.0e-09"
 
 
+def test_a_probability_too_small_for_a_number_and_an_error_of_nothing(full):
+    path = full / "evaluation.json"
+    tree = json.loads(path.read_text())
+    tree["arms"]["refined"]["against_simulated"]["p"] = 0.0
+    path.write_text(json.dumps(tree))
+    cards = {card.title: card for card in facts.summary(read_record(full))}
+    assert cards["95 % interval"].remark == "p < 1e-300"
+    tree["arms"]["simulated"]["error_px"]["mean"] = 0.0
+    path.write_text(json.dumps(tree))
+    cards = {card.title: card for card in facts.summary(read_record(full))}
+    assert cards["simulated → refined"].figure == "" and "95 % interval" not in cards
+
+
 def test_no_number_is_minus_nothing(full):
     path = full / "evaluation.json"
     tree = json.loads(path.read_text())
@@ -162,6 +176,34 @@ def test_no_number_is_minus_nothing(full):
     path.write_text(json.dumps(tree))
     refined = arms_table(read_record(full).evaluations[0]).rows[1]
     assert (refined.change, refined.difference) == ("+0 % (+0 to +5)", "+0.00 (+0.00 to +0.20)")
+
+
+APPRAISED = {
+    "simulated": {"kid": 0.4, "two_sample": {"accuracy": 1.0, "correct": 500, "total": 500, "p": 3.1e-151}},
+    "refined": {"kid": -0.0312, "kid_estimator": 0.25, "drift": {"error_px": 1.5, "within_1px": 40.0}},
+    "real": {},
+}
+
+
+def test_the_table_without_labels(full, plain):
+    assert "Without labels" not in written(full).texts["arms"]
+    path = full / "evaluation.json"
+    tree = json.loads(path.read_text())
+    path.write_text(json.dumps({**tree, "quality": APPRAISED}))
+    (found,) = read_record(full).evaluations
+    table = quality_table(found)
+    assert table.metrics == ("KID", "KID est", "told apart", "p", "drift")
+    assert [(row.arm, row.cells) for row in table.rows] == [
+        ("simulated", ("0.400", "-", "100.0 %", "3.1e-151", "-")),
+        ("refined", ("-0.031", "0.250", "-", "-", "1.50")),
+        ("real", ("-", "-", "-", "-", "-")),
+    ]
+    told = written(full).texts["arms"]
+    for part in ("Without labels: how real, how true", "100.0 %", "-0.031", "50 % is guessing", "Drift: error_px"):
+        assert part in told
+    for nothing in (None, {}, {"refined": {}}):
+        path.write_text(json.dumps({**tree, "quality": nothing}))
+        assert quality_table(read_record(full).evaluations[0]) is None
 
 
 def test_an_unfit_detector_is_told(full, plain):

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import shlex
+import shutil
+from pathlib import Path
 
 import pytest
 from diary import edit
@@ -105,6 +108,7 @@ def test_no_log_and_an_empty_one(run):
         (lambda tree: {**tree, "primary": "error_mm"}, "not all have error_mm"),
         (lambda tree: {**tree, "arms": {**tree["arms"], "refined": {"error_px": {}}}}, "arms.refined.metrics.error_px"),
         (lambda tree: {**tree, "constant": None}, "constant"),
+        (lambda tree: {**tree, "quality": {"refined": {"kid": "low"}}}, "quality.refined.kid"),
     ],
 )  # fmt: skip
 def test_a_damaged_evaluation(full, change, said):
@@ -120,3 +124,21 @@ def test_a_damaged_quality_file(full):
     (full / "quality.json").write_text("[]")
     with pytest.raises(UserError, match=r"run/quality\.json: damaged .*delete it"):
         read_record(full)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "command"),
+    [
+        ("log.jsonl", "", "fit --run"),
+        ("log.jsonl", "nonsense\n", "fit --run"),
+        ("evaluation.json", "[]", "evaluate"),
+    ],
+)
+def test_a_command_that_is_advised_can_be_pasted(full, name, text, command):
+    run = Path("Ada's run")
+    shutil.move(full, run)
+    (run / name).write_text(text)
+    with pytest.raises(UserError) as told:
+        read_record(run)
+    words = str(told.value).partition(f"synthreal {command} ")[2]
+    assert shlex.split(words)[0] == str(run)
