@@ -6,6 +6,7 @@ import pytest
 from booth import run_through
 from chromium import CONTRAST, OVERFLOW, chromium, installed
 
+from synthreal.web.answers import FILE
 from synthreal.web.summary import summarise
 
 playwright = pytest.importorskip("playwright.sync_api")
@@ -200,6 +201,23 @@ def test_the_page_goes_on_when_the_server_was_away(make, serve, recorded, tab):
     page.keyboard.press("r")
     number(page, "4 / 6")
     assert [line["answer"] for line in recorded()] == ["real", "synthetic", "real"]
+
+
+def test_a_path_in_a_message_is_shown_as_it_is(make, serve, tmp_path, tab):
+    site = serve(make())
+    page = tab()
+    start(page, site)
+    number(page, "1 / 6")
+    (tmp_path / FILE).mkdir()
+    page.keyboard.press("r")
+    letter = "message => getComputedStyle(message, '::first-letter').textTransform"
+    playwright.expect(page.locator("#reason")).to_contain_text(f"{tmp_path / FILE}: cannot")
+    assert page.locator("#reason").evaluate(letter) == "none"
+    page.goto(page.url)
+    playwright.expect(page.get_by_role("alert")).to_contain_text(f"{tmp_path / FILE}: cannot")
+    assert page.get_by_role("alert").evaluate(letter) == "none"
+    assert all("500" in line for line in page.said)
+    page.said.clear()
 
 
 def test_two_people_of_one_name_are_told(make, serve, recorded, tab):
