@@ -62,7 +62,7 @@ def refine_array(refine: LazyRefine, images: np.ndarray, *, keys: Tensor, seed: 
     elif images.ndim == 4 and images.shape[-1] == refine.channels:
         batch = unit.permute(0, 3, 1, 2)
     else:
-        raise _wrong(f"array {images.shape[1:]}", refine.channels, "(H, W, {c})")
+        raise _wrong(f"array {images.shape[1:]}", refine.channels, "(H, W, {c})", "(H, W)")
     refined = refine(batch, keys=keys, seed=seed)
     return _array(refined[:, 0] if images.ndim == 3 else refined.permute(0, 2, 3, 1), images.dtype)
 
@@ -93,7 +93,7 @@ def _planes(image: Any, channels: int) -> Tensor:
     elif found.ndim == 3 and last:
         found = found.permute(2, 0, 1)
     if found.ndim != 3 or found.shape[0] != channels:
-        raise _wrong(f"{type(image).__name__} {shape}", channels, "(H, W, {c}) or ({c}, H, W)")
+        raise _wrong(f"{type(image).__name__} {shape}", channels, "(H, W, {c}) or ({c}, H, W)", "(H, W)")
     return found
 
 
@@ -135,6 +135,6 @@ def _array(refined: Tensor, dtype: np.dtype[Any]) -> np.ndarray:
     return stored_array(from_unit(refined, "uint8" if dtype == np.uint8 else "uint16"))
 
 
-def _wrong(given: str, channels: int, shapes: str) -> UserError:
-    grey = " or (H, W)" if channels == 1 else ""
-    return UserError(f"this refiner takes images {shapes.format(c=channels)}{grey}, given {given}")
+def _wrong(given: str, channels: int, shapes: str, grey: str = "") -> UserError:
+    also = f" or {grey}" if grey and channels == 1 else ""
+    return UserError(f"this refiner takes images {shapes.format(c=channels)}{also}, given {given}")

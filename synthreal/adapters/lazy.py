@@ -47,7 +47,7 @@ class LazyRefine:
             )
         if device is not None and not device.startswith("cuda"):
             device_of(device)
-        self._loaded: dict[int, Refine] = {}
+        self._loaded: dict[tuple[int, str], Refine] = {}
 
     def __call__(self, images: Tensor, *, keys: Tensor, seed: int) -> Tensor:
         """Refine ``(B, C, H, W)`` float in [0, 1]; the result is where the images are.
@@ -83,16 +83,13 @@ class LazyRefine:
         return images.device if self.device is None else device_of(self.device)
 
     def _refine(self, place: torch.device) -> Refine:
-        mine = os.getpid()  # what a parent process loaded stays its own
+        mine = os.getpid(), str(place)  # what a parent process loaded stays its own; the precision is the device's
         if mine not in self._loaded:
             if forked():
                 torch.set_num_threads(1)  # as DataLoader does: a forked process that waits for OpenMP's threads hangs
             with torch.random.fork_rng(devices=[]):  # building a network draws weights that are then overwritten
                 self._loaded[mine] = Refine.load(self.run, device=str(place))
-        refine = self._loaded[mine]
-        if next(refine.parameters()).device != place:
-            refine.to(place)
-        return refine
+        return self._loaded[mine]
 
     def __getstate__(self) -> dict[str, Any]:
         return {**vars(self), "_loaded": {}}

@@ -21,8 +21,9 @@ def folder(toy, tmp_path_factory):
             config = configured(toy, f"refiner.options.noise_channels={noise}", "runtime.precision=float32")
             image = ImageSpec(channels=channels, height=12, width=16, meaning="noise")
             config = config.model_copy(update={"image": image})
-            torch.manual_seed(seed)
-            network = Catalog.of(()).build_network("refiner", config.refiner, image)
+            with torch.random.fork_rng():
+                torch.manual_seed(seed)
+                network = Catalog.of(()).build_network("refiner", config.refiner, image)
             run = tmp_path_factory.mktemp("refiner")
             write_config(run, config, {})
             write_refiner(run, network, step=1, kind="ema")

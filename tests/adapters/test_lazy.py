@@ -111,7 +111,7 @@ class Set(torch.utils.data.Dataset):
 
     def __getitem__(self, index):
         refined = self.refine(images()[:1], keys=torch.tensor([index]), seed=0)[0]
-        (network,) = [found for pid, found in self.refine._loaded.items() if pid == os.getpid()]
+        (network,) = [found for (pid, _), found in self.refine._loaded.items() if pid == os.getpid()]
         return refined, next(network.parameters()).device.type
 
 
@@ -158,6 +158,7 @@ def test_without_a_device_it_goes_where_the_images_are(folder):
 
 
 @pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
 def test_the_network_follows_the_images_to_the_gpu(folder):
     refine = LazyRefine(folder(noise=2), device=None)
     here = refine(images(), keys=KEYS, seed=0)

@@ -120,11 +120,11 @@ def test_bad_arguments_and_images(folder, tmp_path):
         Refine(tmp_path)
     with pytest.raises(UserError, match=r"a probability is in \[0, 1\]"):
         Refine(folder(), p=2)
-    with pytest.raises(UserError, match=r"takes images \(1, H, W\) or \(H, W\), given tensor \(3, 12, 16\)"):
+    with pytest.raises(UserError, match=r"takes images \(1, H, W\), given tensor \(3, 12, 16\)"):
         Refine(folder())(image(3, 12, 16))
     with pytest.raises(UserError, match=r"given torch\.int64"):
         Refine(folder())(image().long())
-    with pytest.raises(UserError, match=r"takes images \(1, H, W\) or \(H, W\), given tensor"):
+    with pytest.raises(UserError, match=r"takes images \(1, H, W\), given tensor"):
         Refine(folder())(torch.zeros(7))
 
 
