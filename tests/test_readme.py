@@ -9,6 +9,7 @@ Every ``synthreal ...`` line of a bash block must parse; ``fit`` and ``show`` li
 from __future__ import annotations
 
 import dataclasses
+import gc
 import importlib.util
 import re
 import shlex
@@ -64,7 +65,8 @@ def workplace(tmp_path, toy_run, monkeypatch):
     """An empty folder with a trained run in it."""
     monkeypatch.chdir(tmp_path)
     shutil.copytree(toy_run, tmp_path / "runs/gaze")
-    return tmp_path
+    yield tmp_path
+    gc.collect()  # what a block leaves open is closed here, not in the middle of another test
 
 
 @pytest.mark.parametrize("text", [text for _, text in PYTHON], ids=[where for where, _ in PYTHON])

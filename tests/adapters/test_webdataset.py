@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import io
 import json
 import pickle
@@ -18,6 +19,13 @@ from synthreal.errors import UserError
 
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")  # webdataset leaves shards open
 COUNT = 7
+
+
+@pytest.fixture(autouse=True)
+def shards_are_closed():
+    """Here and not in the middle of another test, where an unclosed file is an error."""
+    yield
+    gc.collect()
 
 
 def pictures():
