@@ -29,13 +29,15 @@ EXCEPTIONS: dict[tuple[str, str], str] = {}  # (module, imported module) -> why;
 HOMES = {
     "kornia": {"core", "adapters"},
     "h5py": {"data"},
-    "PIL": {"data", "run"},
+    "PIL": {"data", "run", "adapters"},
     "pluggy": {"hooks"},
     "safetensors": {"weights"},
     "typer": {"cli"},
     "rich": {"run", "cli"},
     "albumentations": {"adapters"},
     "torchvision": {"adapters"},
+    "datasets": {"adapters"},
+    "webdataset": {"adapters"},
     "scipy": {"run"},
     "matplotlib": {"run"},
     "tensorboard": {"run"},
@@ -43,6 +45,8 @@ HOMES = {
     "uvicorn": {"web"},
     "jinja2": {"run", "web"},
 }
+# An adapter's classes are its library's: it imports it at the top, alone, and is itself imported inside functions.
+ADAPTED = {"kornia", "albumentations", "torchvision", "datasets", "webdataset"}
 # The mathematics knows no file, plugin, clock or command line.
 CORE_MAY_NOT = {
     "os",
@@ -109,7 +113,9 @@ def test_every_library_has_its_home(path):
         assert part(path) in HOMES.get(library, {part(path)}), where
         if part(path) == "core":
             assert library not in CORE_MAY_NOT, where
-        if library in ("kornia", "albumentations", "torchvision"):
+        if part(path) == "adapters" and library in ADAPTED:
+            assert library == path.stem, f"{where}: only adapters/{library}.py does"
+        elif library in ADAPTED or (name.startswith("synthreal.adapters.") and part(path) != "adapters"):
             assert node.col_offset > 0, f"{where}: inside the function that needs it"
 
 

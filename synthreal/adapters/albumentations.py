@@ -1,19 +1,71 @@
-"""albumentations' domain adaptation on batches of tensors: what people do to simulated images without a network.
+"""albumentations, both ways: the refiner as one of its transforms, and its domain adaptation on batches of tensors.
 
-The library works on one image at a time, on the host, in 8 bits where it matches histograms or pixel distributions.
+The latter is what people do to simulated images without a network. The library works on one image at a time, on the
+host, in 8 bits where it matches histograms or pixel distributions.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from synthreal.errors import UserError
+from synthreal.adapters.images import refine_array
+from synthreal.adapters.lazy import LazyRefine, missing
+
+os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # or importing it asks the network for its version
+try:
+    import albumentations as A
+    from albumentations.core.transforms_interface import BaseTransformInitSchema
+except ImportError as error:
+    raise missing("albumentations", "albumentations", error) from None
+
+
+class Refine(A.ImageOnlyTransform):  # type: ignore[misc]
+    """The refiner on ``image``, ``images``, ``volume`` and ``volumes``; masks, boxes, key points and labels stay.
+
+    Images are ``(H, W)``, ``(H, W, 1)`` or ``(H, W, C)``, uint8 or float32 in [0, 1], and come back as they came; the
+    images of ``images=`` pass through the network together. It pickles and serialises as the path of the run, which
+    is read when an image comes; ``A.from_dict`` knows it once this module is imported.
+
+    Args:
+        run: run directory, or any folder with its two files.
+        device: "cpu", "cuda" or "cuda:N"; "auto" is a GPU where there is one, but the CPU in worker processes.
+        p: probability, of which ``A.Compose(seed=...)`` decides, as of noise maps.
+
+    Raises:
+        UserError: the folder holds no refiner; later, images it does not take, or CUDA in a forked worker.
+        ValueError: an argument of another type (albumentations').
+    """
+
+    class InitSchema(BaseTransformInitSchema):  # type: ignore[misc]
+        """What albumentations checks the arguments with."""
+
+        run: str | Path
+        device: str
+
+    def __init__(self, run: str | Path, device: str = "auto", p: float = 1.0) -> None:
+        super().__init__(p=p)
+        self.run, self.device = str(run), device  # what serialisation reads
+        self._refine = LazyRefine(run, device)
+
+    def get_params(self) -> dict[str, Any]:
+        """What this call draws: the seed of noise maps, so that a replay paints the same."""
+        return {"noise_seed": int(self.random_generator.integers(2**63 - 1))}
+
+    def apply(self, img: np.ndarray, *args: Any, noise_seed: int, **params: Any) -> np.ndarray:
+        """Refine ``(H, W)`` or ``(H, W, C)``."""
+        refined: np.ndarray = self.apply_to_images(img[None], noise_seed=noise_seed)[0]
+        return refined
+
+    def apply_to_images(self, images: np.ndarray, *args: Any, noise_seed: int, **params: Any) -> np.ndarray:
+        """Refine ``(N, H, W)`` or ``(N, H, W, C)`` in one pass, each with noise of its own."""
+        return refine_array(self._refine, np.asarray(images), keys=torch.arange(len(images)), seed=noise_seed)
 
 
 def fda(images: Tensor, references: Tensor, *, beta: float) -> Tensor:
@@ -25,9 +77,6 @@ def fda(images: Tensor, references: Tensor, *, beta: float) -> Tensor:
         images: ``(B, C, H, W)`` in [0, 1].
         references: as many real images of the same shape.
         beta: half the side of the square of frequencies, as a share of the shorter side, 0 to 0.5.
-
-    Raises:
-        UserError: albumentations is not installed.
     """
     return _each("FDA", images, references, beta_limit=(beta, beta), metadata_key="references")
 
@@ -60,18 +109,7 @@ def pixel_distribution(images: Tensor, references: Tensor, *, transform: str, bl
 
 def _each(name: str, images: Tensor, references: Tensor, **options: Any) -> Tensor:
     """Every image with the reference of its row, as float32 ``(H, W, C)`` in [0, 1]."""
-    transform: Callable[..., dict[str, np.ndarray]] = getattr(_library(), name)(p=1.0, **options)
+    transform: Callable[..., dict[str, np.ndarray]] = getattr(A, name)(p=1.0, **options)
     x, y = (part.permute(0, 2, 3, 1).float().cpu().contiguous().numpy() for part in (images, references))
     adapted = [transform(image=image, references=[reference])["image"] for image, reference in zip(x, y, strict=True)]
     return torch.from_numpy(np.stack(adapted)).permute(0, 3, 1, 2).clamp(0, 1).to(images.device, images.dtype)
-
-
-def _library() -> Any:
-    os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # or importing it asks the network for its version
-    try:
-        import albumentations
-    except ImportError as error:
-        raise UserError(
-            f"albumentations is missing ({error}); pip install albumentations, or leave its arms out"
-        ) from None
-    return albumentations

@@ -15,7 +15,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from synthreal.adapters import albumentations
 from synthreal.config import AugmentConfig, EvaluationConfig, RunConfig
 from synthreal.data.encoding import from_unit, to_unit
 from synthreal.data.resident import Resident
@@ -28,8 +27,9 @@ from synthreal.transform import Refine
 
 BASE = "simulated"
 UPPER = "real"
-ARMS = (BASE, "refined", "fda", "histogram", "pixel-distribution", "augment", "refined+augment", "mixed", UPPER)
-MADE = (BASE, "refined", "fda", "histogram", "pixel-distribution")  # of every simulated image, once and for all
+ADAPTED = ("fda", "histogram", "pixel-distribution")
+ARMS = (BASE, "refined", *ADAPTED, "augment", "refined+augment", "mixed", UPPER)
+MADE = (BASE, "refined", *ADAPTED)  # of every simulated image, once and for all
 DEFAULT = (BASE, "refined", "histogram", UPPER)
 PART = 256
 
@@ -94,18 +94,20 @@ class Arms:
             image = self.simulated.image.clone()
             image[1::2] = self.refined.image[1::2]
             return TrainingSet(Resident(image, self.simulated.labels))
-        if arm in (adapters := _adapters(config)):
+        if arm in ADAPTED:
             real = take(self.opened("real"), config.images)
-            return TrainingSet(adapted(arm, adapters[arm], self.simulated, real, self.dtype))
+            return TrainingSet(adapted(arm, _adapt(arm, config), self.simulated, real, self.dtype))
         return TrainingSet(self.simulated if arm == BASE else self.refined)
 
 
-def _adapters(config: EvaluationConfig) -> dict[str, Adapt]:
-    return {
-        "fda": partial(albumentations.fda, **config.fda.model_dump()),
-        "histogram": partial(albumentations.histogram, **config.histogram.model_dump()),
-        "pixel-distribution": partial(albumentations.pixel_distribution, **config.pixel_distribution.model_dump()),
-    }
+def _adapt(arm: str, config: EvaluationConfig) -> Adapt:
+    from synthreal.adapters import albumentations  # a second, and not everywhere: for these arms only
+
+    if arm == "fda":
+        return partial(albumentations.fda, **config.fda.model_dump())
+    if arm == "histogram":
+        return partial(albumentations.histogram, **config.histogram.model_dump())
+    return partial(albumentations.pixel_distribution, **config.pixel_distribution.model_dump())
 
 
 def adapted(arm: str, adapt: Adapt, simulated: Resident, real: Resident, dtype: StoredDtype) -> Resident:

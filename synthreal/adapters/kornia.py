@@ -1,0 +1,59 @@
+"""The refiner as an augmentation of kornia: on batches, on the device where they are."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from synthreal.adapters.images import refine_tensor
+from synthreal.adapters.lazy import LazyRefine, missing
+
+try:
+    from kornia.augmentation import IntensityAugmentationBase2D
+except ImportError as error:
+    raise missing("kornia", "kornia", error) from None
+
+
+class Refine(IntensityAugmentationBase2D):
+    """The refiner on ``(B, C, H, W)`` float in [0, 1], alone or in ``AugmentationSequential``; other keys stay.
+
+    Each image is refined with probability ``p``; the others cost nothing. Calling again with ``params=`` paints the
+    same, noise maps included. The network goes where the images are, computes without gradients, and is neither among
+    the parameters nor in the state of the pipeline. It pickles as the path of the run.
+
+    Args:
+        run: run directory, or any folder with its two files.
+        p: probability of each image.
+        same_on_batch: refine all images of a batch or none, with the same noise maps.
+        keepdim: give ``(C, H, W)`` for ``(C, H, W)``; kornia adds the batch otherwise.
+
+    Raises:
+        UserError: the folder holds no refiner; later, images it does not take, or CUDA in a forked worker.
+    """
+
+    def __init__(self, run: str | Path, p: float = 1.0, same_on_batch: bool = False, keepdim: bool = False) -> None:
+        super().__init__(p=p, same_on_batch=same_on_batch, keepdim=keepdim)
+        self.flags = {"run": str(run)}
+        self._refine = LazyRefine(run, device=None)
+
+    def generate_parameters(self, batch_shape: tuple[int, ...]) -> dict[str, Tensor]:
+        """What a call draws besides the picks: the key of each image's noise, ``(B,)`` int64."""
+        count = batch_shape[0]
+        drawn = torch.randint(2**63 - 1, (1 if self.same_on_batch else count,), device=self.device)
+        return {"noise_key": drawn.expand(count)}
+
+    def apply_transform(
+        self, input: Tensor, params: dict[str, Tensor], flags: dict[str, Any], transform: Tensor | None = None
+    ) -> Tensor:
+        """Refine the images that were picked."""
+        picks = (params["batch_prob"] > 0.5).to(input.device)
+        keys = params["noise_key"].to(input.device)
+        if picks.all():
+            return refine_tensor(self._refine, input, keys=keys, seed=0)
+        out = input.clone()
+        if picks.any():
+            out[picks] = refine_tensor(self._refine, input[picks], keys=keys[picks], seed=0)
+        return out

@@ -1,0 +1,133 @@
+"""What every adapter holds instead of a network: the folder, and the refiner once a process has needed it.
+
+Pickled, deep-copied or forked it is the folder again, so that transforms travel to worker processes in a few bytes,
+serialise by path, and keep their weights out of the parameters and the state of whatever they are part of.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.data import get_worker_info
+
+from synthreal.core.machine import device_of
+from synthreal.core.noise import indexed_noise
+from synthreal.data.seed import derive_seed
+from synthreal.errors import UserError
+from synthreal.transform import WEIGHTS, Refine, read_config
+
+_IMPORTED_IN = os.getpid()  # a forked process still reads its parent's here; a spawned one imports anew
+
+
+class LazyRefine:
+    """The refiner of a folder, loaded where and when it is first used.
+
+    Args:
+        run: run directory, or any folder with its two files.
+        device: "cpu", "cuda" or "cuda:N"; "auto" is a GPU where there is one, but the CPU in worker processes;
+            None is wherever the images are.
+
+    Raises:
+        UserError: the folder holds no refiner, or there is no such device.
+    """
+
+    def __init__(self, run: str | Path, device: str | None = "auto") -> None:
+        self.run, self.device = str(run), device
+        image = read_config(Path(run)).image
+        assert image is not None, "read_config() sees to it"
+        self.channels = image.channels
+        if not (Path(run) / WEIGHTS).is_file():
+            raise UserError(
+                f"{Path(run) / WEIGHTS}: missing; the run has not saved yet, finish it with synthreal fit --resume"
+            )
+        if device is not None and not device.startswith("cuda"):
+            device_of(device)
+        self._loaded: dict[tuple[int, str], Refine] = {}
+
+    def __call__(self, images: Tensor, *, keys: Tensor, seed: int) -> Tensor:
+        """Refine ``(B, C, H, W)`` float in [0, 1]; the result is where the images are.
+
+        Noise maps are a function of ``(seed, key)`` of each image, the same as those of ``synthreal refine`` for that
+        seed and index. ``keys`` is ``(B,)`` int64. A compiled pipeline calls the network uncompiled.
+        """
+        if torch.compiler.is_compiling():  # which decorating would import the compiler for, a second or two
+            uncompiled: Callable[[Tensor, Tensor, int], Tensor] = torch.compiler.disable(self._call)
+            return uncompiled(images, keys, seed)
+        return self._call(images, keys, seed)
+
+    def _call(self, images: Tensor, keys: Tensor, seed: int) -> Tensor:
+        place = self._place(images)
+        refine = self._refine(place)
+        noise = None
+        if maps := getattr(refine.refiner, "noise_channels", 0):
+            noise = indexed_noise(keys.to(place), (maps, *images.shape[-2:]), derive_seed(0, "refine", seed))
+        refined: Tensor = refine(images.to(place), noise)
+        return refined.to(images.device)
+
+    @property
+    def noise_channels(self) -> int:
+        """How many noise maps the refiner takes; 0 means that it has one answer to an image."""
+        return getattr(self._refine(self._place(torch.empty(0))).refiner, "noise_channels", 0)
+
+    def _place(self, images: Tensor) -> torch.device:
+        if self.device == "auto" and (get_worker_info() is not None or forked()):
+            return torch.device("cpu")
+        if self.device is not None and not self.device.startswith("cuda"):
+            return device_of(self.device)
+        refuse_forked_cuda(images.device.type if self.device is None else self.device)
+        return images.device if self.device is None else device_of(self.device)
+
+    def _refine(self, place: torch.device) -> Refine:
+        mine = os.getpid(), str(place)  # what a parent process loaded stays its own; the precision is the device's
+        if mine not in self._loaded:
+            if forked():
+                torch.set_num_threads(1)  # as DataLoader does: a forked process that waits for OpenMP's threads hangs
+            with torch.random.fork_rng(devices=[]):  # building a network draws weights that are then overwritten
+                self._loaded[mine] = Refine.load(self.run, device=str(place))
+        return self._loaded[mine]
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "_loaded": {}}
+
+
+def forked() -> bool:
+    """Whether this process was forked from one that had imported this module."""
+    return os.getpid() != _IMPORTED_IN
+
+
+def refuse_forked_cuda(device: str) -> None:
+    """Raise ``UserError`` for CUDA in a forked DataLoader worker, or wherever torch would refuse it after a fork."""
+    if device.startswith("cuda") and (torch.cuda._is_in_bad_fork() or (get_worker_info() is not None and forked())):
+        raise UserError(
+            f"a refiner on {device} cannot work in a forked process (a DataLoader worker, map(num_proc=...)): refine "
+            "whole batches in the main process with synthreal.Refine, or give the adapter device='cpu', or start "
+            "workers with multiprocessing_context='spawn'"
+        )
+
+
+def picked(p: float, keys: Tensor, seed: int) -> Tensor:
+    """Which images to refine, each with probability ``p``: ``(B,)`` bool, a function of ``(seed, key)``."""
+    normal = indexed_noise(keys, (1, 1, 1), derive_seed(0, "pick", seed)).flatten()
+    return torch.special.ndtr(normal) < p if p < 1 else torch.ones_like(keys, dtype=torch.bool)
+
+
+def fresh_seed() -> int:
+    """A seed from torch's global generator, which DataLoader seeds anew for every worker and epoch."""
+    return int(torch.randint(2**63 - 1, ()))
+
+
+def probability(p: float) -> float:
+    """``p`` itself. Raises ``UserError`` when it is not in [0, 1]."""
+    if not 0 <= p <= 1:
+        raise UserError(f"p={p}: a probability is in [0, 1]")
+    return p
+
+
+def missing(library: str, install: str, error: Exception) -> UserError:
+    """What to say where a library cannot be imported; ``install`` is what pip is to install."""
+    return UserError(f"{library} is not here or does not work ({error}); pip install {install}")

@@ -1,0 +1,61 @@
+"""The refiner as a transform of torchvision v2."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from synthreal.adapters.images import refine_images, refine_tensor
+from synthreal.adapters.lazy import LazyRefine, fresh_seed, missing, probability
+
+try:
+    from torchvision import tv_tensors
+    from torchvision.transforms import v2
+except (ImportError, RuntimeError) as error:  # RuntimeError: a torchvision that was built for another torch
+    raise missing(
+        "torchvision", f"'synthreal[torchvision]', the release for torch {torch.__version__}", error
+    ) from None
+
+
+class Refine(v2.Transform):  # type: ignore[misc]
+    """The refiner on images of a sample of any structure; boxes, masks, key points and labels stay.
+
+    Images are ``tv_tensors.Image`` or ``Video``, PIL images, or a plain tensor as in every v2 transform:
+    ``(..., C, H, W)``, uint8 or float in [0, 1]. They come back in their class and dtype. As in other v2 transforms,
+    ``p`` decides once a call, for a batch as a whole. What is drawn comes from torch's global generator. The network
+    goes where the images are, computes without gradients, and is neither among the parameters nor in the state of the
+    pipeline. It pickles as the path of the run.
+
+    Args:
+        run: run directory, or any folder with its two files.
+        p: probability of a call.
+
+    Raises:
+        UserError: the folder holds no refiner; later, images it does not take, or CUDA in a forked worker.
+    """
+
+    def __init__(self, run: str | Path, p: float = 1.0) -> None:
+        super().__init__()
+        self.run, self.p = str(run), probability(p)
+        self._refine = LazyRefine(run, device=None)
+
+    def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:
+        """What a call draws: whether to refine, and the seed of noise maps."""
+        return {"refine": bool(torch.rand(()) < self.p), "noise_seed": fresh_seed()}
+
+    def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
+        """Refine an image; whatever else there is stays what it is."""
+        other = isinstance(inpt, tv_tensors.TVTensor) and not isinstance(inpt, tv_tensors.Image | tv_tensors.Video)
+        if other or not params["refine"]:
+            return inpt
+        seed: int = params["noise_seed"]
+        if isinstance(inpt, Image.Image):
+            return refine_images(self._refine, [inpt], keys=torch.zeros(1, dtype=torch.int64), seed=seed)[0]
+        pixels: Tensor = inpt.as_subclass(Tensor)
+        batch = pixels.reshape(-1, *pixels.shape[-3:])
+        refined = refine_tensor(self._refine, batch, keys=torch.arange(len(batch)), seed=seed)
+        return tv_tensors.wrap(refined.reshape(pixels.shape), like=inpt)

@@ -1,0 +1,189 @@
+"""What adapters hold: a path that becomes a network where it is needed, and not on CUDA in a forked worker."""
+
+from __future__ import annotations
+
+import copy
+import os
+import pickle
+import shutil
+from types import SimpleNamespace
+
+import pytest
+import torch
+from torch.utils.data import DataLoader
+
+from synthreal.adapters import lazy
+from synthreal.adapters.lazy import LazyRefine, fresh_seed, picked, probability, refuse_forked_cuda
+from synthreal.core.noise import indexed_noise
+from synthreal.data.seed import derive_seed
+from synthreal.errors import UserError
+from synthreal.transform import Refine
+
+KEYS = torch.tensor([5, 2])
+INSTEAD = "in the main process with synthreal.Refine, or give the adapter device='cpu'"
+
+
+def images():
+    return torch.rand(2, 1, 12, 16, generator=torch.Generator().manual_seed(0))
+
+
+@pytest.fixture
+def loads(monkeypatch):
+    """Counts how often a network is read."""
+    seen, load = [], Refine.load
+    monkeypatch.setattr(Refine, "load", lambda *args, **more: seen.append(args) or load(*args, **more))
+    return seen
+
+
+def test_the_network_is_read_at_the_first_image_and_once(folder, loads, expected):
+    refine = LazyRefine(folder())
+    assert loads == []
+    found = [refine(images(), keys=KEYS, seed=0) for _ in range(3)]
+    assert len(loads) == 1
+    assert torch.equal(found[0], expected(folder(), images())) and torch.equal(found[0], found[2])
+
+
+def test_reading_the_network_draws_nothing_from_the_global_generator(folder):
+    torch.manual_seed(0)
+    wanted = torch.rand(3)
+    torch.manual_seed(0)
+    LazyRefine(folder(noise=2))(images(), keys=KEYS, seed=0)
+    assert torch.equal(torch.rand(3), wanted)
+
+
+def test_copies_and_pickles_are_the_path_alone(folder, loads):
+    refine = LazyRefine(folder())
+    before = pickle.dumps(refine)
+    mine = refine(images(), keys=KEYS, seed=0)
+    assert pickle.dumps(refine) == before and len(before) < 1000
+    for other in (pickle.loads(before), copy.deepcopy(refine)):
+        assert torch.equal(other(images(), keys=KEYS, seed=0), mine)
+    assert len(loads) == 3
+
+
+def test_noise_is_a_function_of_seed_and_key_and_that_of_bulk_refinement(folder):
+    refine = LazyRefine(folder(noise=2))
+    x = images()
+    found = refine(x, keys=KEYS, seed=7)
+    noise = indexed_noise(KEYS, (2, 12, 16), derive_seed(0, "refine", 7))
+    assert torch.equal(found, Refine.load(folder(noise=2), device="cpu")(x, noise))
+    torch.testing.assert_close(refine(x.flip(0), keys=KEYS.flip(0), seed=7).flip(0), found, atol=1e-6, rtol=0)
+    for keys, seed in ((KEYS + 1, 7), (KEYS, 8)):
+        assert (refine(x, keys=keys, seed=seed) - found).abs().amax((1, 2, 3)).min() > 1e-4
+
+
+def test_it_knows_how_many_noise_maps_there_are(folder):
+    assert LazyRefine(folder(noise=2)).noise_channels == 2
+    assert LazyRefine(folder()).noise_channels == 0
+
+
+def test_nothing_it_returns_is_an_inference_tensor_or_asks_for_gradients(folder):
+    weight = torch.ones((), requires_grad=True)
+    refined = LazyRefine(folder())(images() * weight, keys=KEYS, seed=0)
+    assert not refined.requires_grad
+    (refined * weight).sum().backward()
+    assert weight.grad is not None
+
+
+@pytest.mark.parametrize("device", ["gpu", "mps", "tpu:0"])
+def test_a_device_there_is_none_of_is_refused_at_once(folder, device):
+    with pytest.raises(UserError, match="use auto, cpu, cuda or cuda:N"):
+        LazyRefine(folder(), device)
+
+
+def test_a_folder_without_a_refiner_is_refused_at_once(folder, tmp_path):
+    with pytest.raises(UserError, match=r"nowhere: holds no run \(no config.toml\)"):
+        LazyRefine(tmp_path / "nowhere")
+    run = shutil.copytree(folder(), tmp_path / "copy")
+    (run / "refiner.safetensors").unlink()
+    with pytest.raises(UserError, match=r"refiner.safetensors: missing; .*fit --resume"):
+        LazyRefine(run)
+
+
+class Set(torch.utils.data.Dataset):
+    """One image a row, refined in the worker; says on which device a network was there."""
+
+    def __init__(self, refine):
+        self.refine = refine
+
+    def __len__(self):
+        return 4
+
+    def __getitem__(self, index):
+        refined = self.refine(images()[:1], keys=torch.tensor([index]), seed=0)[0]
+        (network,) = [found for (pid, _), found in self.refine._loaded.items() if pid == os.getpid()]
+        return refined, next(network.parameters()).device.type
+
+
+@pytest.mark.parametrize("context", ["fork", "spawn"])
+def test_workers_load_their_own_and_refine_the_same(folder, context):
+    refine = LazyRefine(folder())
+    mine = refine(images()[:1], keys=KEYS[:1], seed=0)
+    loader = DataLoader(Set(refine), batch_size=2, num_workers=1, multiprocessing_context=context)
+    for refined, device in loader:
+        torch.testing.assert_close(refined, mine.expand(2, -1, -1, -1), atol=1e-6, rtol=0)
+        assert device == ("cpu", "cpu")
+
+
+@pytest.mark.parametrize("device", ["cuda", "cuda:1"])
+def test_cuda_in_a_forked_worker_is_an_error_that_says_what_to_do(folder, device):
+    loader = DataLoader(Set(LazyRefine(folder(), device)), num_workers=1, multiprocessing_context="fork")
+    with pytest.raises(UserError, match=f"a refiner on {device} cannot work in a forked process.*{INSTEAD}"):
+        next(iter(loader))
+
+
+def test_a_process_torch_calls_badly_forked_is_refused_whoever_forked_it(monkeypatch):
+    refuse_forked_cuda("cuda")
+    monkeypatch.setattr(torch.cuda, "_is_in_bad_fork", lambda: True)
+    refuse_forked_cuda("cpu")
+    with pytest.raises(UserError, match=INSTEAD):
+        refuse_forked_cuda("cuda")
+
+
+def test_auto_is_the_gpu_in_the_main_process_and_the_cpu_in_workers(folder, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    refine = LazyRefine(folder())
+    assert refine._place(images()).type == "cuda"
+    with monkeypatch.context() as patch:
+        patch.setattr(lazy, "get_worker_info", lambda: SimpleNamespace(id=0))
+        assert refine._place(images()).type == "cpu"
+    monkeypatch.setattr(lazy, "_IMPORTED_IN", 0)
+    assert refine._place(images()).type == "cpu"
+
+
+def test_without_a_device_it_goes_where_the_images_are(folder):
+    refine = LazyRefine(folder(), device=None)
+    for place in (torch.device("cpu"), torch.device("cuda:1")):
+        assert refine._place(SimpleNamespace(device=place)) == place
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
+def test_the_network_follows_the_images_to_the_gpu(folder):
+    refine = LazyRefine(folder(noise=2), device=None)
+    here = refine(images(), keys=KEYS, seed=0)
+    there = refine(images().cuda(), keys=KEYS.cuda(), seed=0)
+    assert there.is_cuda
+    torch.testing.assert_close(there.cpu(), here, atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize("p", [0.0, 0.2, 0.7, 1.0])
+def test_picks_are_a_function_of_seed_and_key_with_that_probability(p):
+    keys = torch.arange(4000)
+    picks = picked(p, keys, 3)
+    assert float(picks.float().mean()) == pytest.approx(p, abs=0.03)
+    assert torch.equal(picked(p, keys[10:20], 3), picks[10:20])
+    assert torch.equal(picked(p, keys, 4), picks) == (p in (0, 1))
+
+
+def test_fresh_seeds_come_from_the_global_generator():
+    torch.manual_seed(1)
+    first, second = fresh_seed(), fresh_seed()
+    torch.manual_seed(1)
+    assert first == fresh_seed() != second
+
+
+@pytest.mark.parametrize("p", [-0.1, 1.1, float("nan")])
+def test_a_probability_is_one(p):
+    with pytest.raises(UserError, match=r"a probability is in \[0, 1\]"):
+        probability(p)

@@ -1,0 +1,148 @@
+"""The refiner among torchvision's transforms v2: classes and dtypes stay, so does everything that is no image."""
+
+from __future__ import annotations
+
+import copy
+import importlib
+import pickle
+import sys
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch.utils.data import DataLoader
+from vision import torchvision_or_skip
+
+from synthreal.errors import UserError
+
+torchvision_or_skip()
+from torchvision import tv_tensors  # noqa: E402
+from torchvision.transforms import v2  # noqa: E402
+
+from synthreal.adapters.torchvision import Refine  # noqa: E402
+
+
+def image(*shape, dtype=torch.uint8):
+    drawn = torch.rand(shape or (1, 12, 16), generator=torch.Generator().manual_seed(0))
+    return (drawn * 255).to(dtype) if dtype == torch.uint8 else drawn.to(dtype)
+
+
+@pytest.mark.parametrize("kind", ["Image", "Video", "Tensor"])
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.float32, torch.float16])
+@pytest.mark.parametrize("shape", [(1, 12, 16), (4, 1, 12, 16), (2, 2, 1, 12, 16)])
+def test_images_keep_class_shape_and_dtype(folder, expected, kind, dtype, shape):
+    if kind == "Video" and len(shape) == 3:
+        return
+    before = image(*shape, dtype=dtype)
+    level = 255 if dtype == torch.uint8 else 1
+    after = Refine(folder())(before if kind == "Tensor" else getattr(tv_tensors, kind)(before))
+    assert type(after).__name__ == kind and (after.dtype, after.shape) == (dtype, shape) and not after.requires_grad
+    wanted = expected(folder(), before.float().div(level).reshape(-1, 1, 12, 16)).reshape(shape)
+    torch.testing.assert_close(after.as_subclass(torch.Tensor).float() / level, wanted, atol=0.6 / 255, rtol=0)
+
+
+def test_colour_and_pil_images(folder):
+    colour = tv_tensors.Image(image(3, 12, 16))
+    assert Refine(folder(3))(colour).shape == (3, 12, 16)
+    pil = Image.fromarray(image()[0].numpy())
+    found = Refine(folder())(pil)
+    assert found.mode == "L" and np.array_equal(np.asarray(found), Refine(folder())(image())[0].numpy())
+
+
+def test_the_rest_of_a_sample_stays_and_moves_with_the_flip_alone(folder):
+    sample = {
+        "image": tv_tensors.Image(image()),
+        "pair": (tv_tensors.Image(image(1, 5, 6)), "name"),
+        "points": tv_tensors.KeyPoints([[3.0, 4.0]], canvas_size=(12, 16)),
+        "boxes": tv_tensors.BoundingBoxes([[1, 2, 5, 6]], format="XYXY", canvas_size=(12, 16)),
+        "mask": tv_tensors.Mask(image()[0] > 100),
+        "gaze": torch.tensor([0.1, 0.2, 0.9]),
+    }
+    flip, refine = v2.RandomHorizontalFlip(p=1.0), Refine(folder())
+    found, flipped = v2.Compose([flip, refine])(sample), flip(sample)
+    assert torch.equal(found["image"], refine(flipped["image"])) and found["pair"][1] == "name"
+    assert not torch.equal(found["pair"][0], flipped["pair"][0])
+    for name in ("points", "boxes", "mask", "gaze"):
+        assert type(found[name]) is type(flipped[name]) and torch.equal(found[name], flipped[name])
+
+
+def test_the_global_generator_determines_picks_and_noise(folder):
+    def drawn(seed, noise=2, p=0.5):
+        transform = Refine(folder(noise=noise), p=p)
+        torch.manual_seed(seed)
+        return torch.stack([transform(image(3, 1, 12, 16)) for _ in range(20)])
+
+    assert torch.equal(drawn(1), drawn(1)) and not torch.equal(drawn(1), drawn(2))
+    changed = (drawn(1) != image(3, 1, 12, 16)).flatten(2).any(2)
+    assert 0 < changed[:, 0].sum() < 20 and (changed.all(1) == changed.any(1)).all()
+    assert len(torch.unique(drawn(1, p=1.0).flatten(1), dim=0)) == 20, "noise is drawn anew"
+    assert len(torch.unique(drawn(1, noise=0, p=1.0).flatten(1), dim=0)) == 1
+    assert torch.equal(drawn(1, p=0.0)[0], image(3, 1, 12, 16))
+    same = Refine(folder(noise=2))(image(1, 1, 12, 16).expand(4, -1, -1, -1))
+    assert len(torch.unique(same, dim=0)) == 4, "each image of a batch has noise of its own"
+
+
+def test_it_is_a_path_in_pickles_and_copies_and_has_no_weights(folder):
+    pipeline = v2.Compose([Refine(folder(noise=2), p=0.5)])
+    for _ in range(2):
+        assert len(pickle.dumps(pipeline)) < 10_000 and not pipeline.state_dict() and not list(pipeline.parameters())
+        for other in (pickle.loads(pickle.dumps(pipeline)), copy.deepcopy(pipeline)):
+            torch.manual_seed(3)
+            mine = pipeline(image())
+            torch.manual_seed(3)
+            assert torch.equal(other(image()), mine)
+        pipeline.train()
+    assert f"Refine(run={folder(noise=2)}, p=0.5)" in repr(pipeline)
+
+
+class Eyes(torch.utils.data.Dataset):
+    """Two images under a transform."""
+
+    def __init__(self, transform):
+        self.transform = transform
+
+    def __len__(self):
+        return 2
+
+    def __getitem__(self, index):
+        return self.transform(tv_tensors.Image(image()))
+
+
+def test_workers_of_a_loader_refine_the_same(folder):
+    eyes = Eyes(Refine(folder()))
+    (found,) = DataLoader(eyes, batch_size=2, num_workers=1, multiprocessing_context="fork")
+    torch.testing.assert_close(found, torch.stack([eyes[0], eyes[1]]))
+
+
+def test_bad_arguments_and_images(folder, tmp_path):
+    with pytest.raises(UserError, match=r"holds no run \(no config.toml\)"):
+        Refine(tmp_path)
+    with pytest.raises(UserError, match=r"a probability is in \[0, 1\]"):
+        Refine(folder(), p=2)
+    with pytest.raises(UserError, match=r"takes images \(1, H, W\), given tensor \(3, 12, 16\)"):
+        Refine(folder())(image(3, 12, 16))
+    with pytest.raises(UserError, match=r"given torch\.int64"):
+        Refine(folder())(image().long())
+    with pytest.raises(UserError, match=r"takes images \(1, H, W\), given tensor"):
+        Refine(folder())(torch.zeros(7))
+
+
+@pytest.mark.parametrize("error", [None, RuntimeError("operator torchvision::nms does not exist")])
+def test_without_the_library_it_says_what_to_install(monkeypatch, error):
+    monkeypatch.delitem(sys.modules, "synthreal.adapters.torchvision")
+    if error is None:
+        monkeypatch.setitem(sys.modules, "torchvision", None)
+    else:
+
+        class Broken:
+            @staticmethod
+            def find_spec(name, path=None, target=None):
+                if name == "torchvision":
+                    raise error
+
+        for name in [name for name in sys.modules if name.partition(".")[0] == "torchvision"]:
+            monkeypatch.delitem(sys.modules, name)
+        monkeypatch.setattr(sys, "meta_path", [Broken, *sys.meta_path])
+    with pytest.raises(UserError, match=r"pip install 'synthreal\[torchvision\]', the release for torch 2"):
+        importlib.import_module("synthreal.adapters.torchvision")
