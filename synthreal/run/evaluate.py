@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -18,9 +18,11 @@ from synthreal.core.machine import autocast_of, device_of, precision_of, settle
 from synthreal.data.resident import Resident
 from synthreal.data.source import Drawn, Source
 from synthreal.errors import UserError
+from synthreal.evaluation import BASE, FILES, Split
 from synthreal.hooks.catalog import Catalog, typed
 from synthreal.hooks.resolve import resolve
-from synthreal.run.arms import BASE, Arms, chosen
+from synthreal.pretrained import read_config
+from synthreal.run.arms import Arms, chosen
 from synthreal.run.directory import differences, versions_of
 from synthreal.run.estimator import constant, measure
 from synthreal.run.preserve import preservation
@@ -28,10 +30,6 @@ from synthreal.run.significance import compared
 from synthreal.run.sources import open_role, take, unreadable
 from synthreal.run.trained import FOLDER, trained
 from synthreal.spec import EvaluatorSpec
-from synthreal.transform import read_config
-
-Split = Literal["test", "validation"]
-FILES: dict[Split, str] = {"test": "evaluation.json", "validation": "validation.json"}
 
 
 @dataclass(frozen=True)
@@ -80,6 +78,7 @@ def evaluate(
     place, versions = device_of(device), versions_of(catalog)
     outcomes: list[Outcome] = []
     pairs: list[tuple[Resident, Resident]] = []
+    weights: list[str] = []
     test: Resident | None = None
     baseline: dict[str, float] = {}
     noted: list[str] = []
@@ -97,6 +96,7 @@ def evaluate(
         test = tested
         sets = Arms(run, config, opened, place)
         pairs.append((sets.simulated, sets.refined))
+        weights.append(sets.weights)
         baseline = baseline or constant(spec, sets.simulated.labels, test)
         for arm in names:
             data = sets[arm]
@@ -122,6 +122,7 @@ def evaluate(
     found = {arm: [outcome for outcome in outcomes if outcome.arm == arm] for arm in names}
     result = {
         "runs": [str(run) for run in runs],
+        "weights": weights,
         "split": split,
         "test": {"name": source.name, "n": len(test), "sha256": test.sha256()},
         "preservation": preservation(spec, pairs),

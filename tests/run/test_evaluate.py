@@ -19,6 +19,8 @@ from synthreal.run.arms import ARMS as ALL
 from synthreal.run.evaluate import Outcome, _summary, evaluate
 from synthreal.run.sources import open_role
 from synthreal.run.table import arms_table
+from synthreal.transform import Refine
+from synthreal.weights import digest
 
 ARMS = ["simulated", "refined", "histogram", "real"]
 
@@ -40,7 +42,10 @@ def single(runs):
 
 def test_one_run_and_one_seed(toy, runs, single, tmp_path):
     assert json.loads((runs[0] / "evaluation.json").read_text()) == single
-    assert set(single) == {"runs", "split", "test", "preservation", "constant", "primary", "arms", "warnings"}
+    assert set(single) == {
+        "runs", "weights", "split", "test", "preservation", "constant", "primary", "arms", "warnings",
+    }  # fmt: skip
+    assert single["weights"] == [digest(Refine.load(runs[0]).refiner)]
     assert single["warnings"] == []
     test = open_role(configured(toy), toy, "test", device=torch.device("cpu"), run_dir=tmp_path)
     assert single["test"] == {"name": "photographs", "n": 15, "sha256": test.sha256()}

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from synthreal.run.arms import BASE
+from synthreal.evaluation import BASE, Arm, Evaluation, Metric
 from synthreal.run.page.curves import dashes
-from synthreal.run.page.evaluation import Arm, Evaluation, Metric
 from synthreal.run.page.panels import arm_curve
 from synthreal.run.table import p_text
 
