@@ -12,9 +12,9 @@ from quick import QUICK, TOY, configured, files, flags, weights
 
 from synthreal.config import RunConfig
 from synthreal.data.pack import Pack
-from synthreal.transform import write_config
+from synthreal.pretrained import write_config
 
-COMMANDS = ("plugins", "show", "prepare", "fit", "refine", "evaluate", "ablate", "turing")
+COMMANDS = ("plugins", "show", "prepare", "fit", "refine", "evaluate", "ablate", "turing", "export")
 
 
 def python(*arguments, cwd=None):
