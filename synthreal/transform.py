@@ -161,6 +161,8 @@ class Refine(nn.Module):
         if noise is not None and noise.ndim == 3:
             noise = noise[None]
         grad = self.grad and torch.is_grad_enabled()
+        if grad and not torch.compiler.is_compiling():
+            self.refiner.requires_grad_(False)  # whatever a parent's requires_grad_(True) has done since
         inference = not torch.compiler.is_compiling() and torch.is_inference_mode_enabled()
         ordinary = torch.inference_mode(False) if inference else nullcontext()
         with ordinary, torch.set_grad_enabled(grad):

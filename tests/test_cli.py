@@ -71,7 +71,7 @@ def test_importing_the_package_imports_nothing_heavy():
     done = python("-c", LIGHT.format("import synthreal\nassert 'Refine' in dir(synthreal) or synthreal.__all__", heavy))
     assert done.returncode == 0, done.stderr
     every = "import synthreal\nfor name in synthreal.__all__:\n    getattr(synthreal, name)"
-    done = python("-c", LIGHT.format(every, ["kornia", "albumentations", "scipy", "matplotlib", "typer"]))
+    done = python("-c", LIGHT.format(every, ["kornia", "albumentations", "scipy", "matplotlib", "typer", "onnx"]))
     assert done.returncode == 0, done.stderr
 
 

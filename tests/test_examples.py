@@ -38,7 +38,7 @@ def test_refined_eyes_train_an_estimator_in_an_ordinary_loop(tmp_path, cli, prog
 
 
 def test_a_loop_of_ones_own_stops_by_its_own_criterion(tmp_path, program):
-    lines = program("03_own_loop.py", tmp_path / "near", "--kid", 1000)  # any look is near enough
+    lines = program("03_own_loop.py", tmp_path / "near", "--kid", 1000, "--seconds", 1e6)  # any look will do
     looks = [line for line in lines if "KID" in line]
     assert len(looks) == 1 and looks[0].startswith("step 110: KID ")
     assert lines[-2] == "step 111: stopped"

@@ -296,6 +296,9 @@ def test_a_parent_trains_its_own_weights_only(toy_run):
     model = nn.Sequential(Refine.load(toy_run), nn.Conv2d(1, 2, 3))
     trainable = [name for name, weight in model.named_parameters() if weight.requires_grad]
     assert trainable == ["1.weight", "1.bias"]
+    model = nn.Sequential(Refine.load(toy_run, grad=True), nn.Conv2d(1, 2, 3)).requires_grad_(True)
+    model(images(2, 1, 12, 16).requires_grad_()).sum().backward()
+    assert [name for name, weight in model.named_parameters() if weight.grad is not None] == ["1.weight", "1.bias"]
 
 
 @pytest.mark.parametrize("change", ["half", "double", "bfloat16", "float"])

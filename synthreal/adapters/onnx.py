@@ -76,7 +76,7 @@ def export_onnx(run: str | Path, target: str | Path, *, overwrite: bool = False)
     with completing(target) as partial:
         with writing(target):
             program.save(partial, external_data=False)
-        difference = max(_differences(partial, transform, examples))
+        difference = float(torch.tensor(list(_differences(partial, transform, examples))).max())  # NaN is the greatest
         if not difference <= TOLERANCE:
             raise UserError(
                 f"{run}: onnxruntime computes images that differ by {difference:.1e} from torch's (more than "
