@@ -17,7 +17,7 @@ install: $(VENV)/.stamp
 
 $(VENV)/.stamp: pyproject.toml $(PLUGINS:%=%/pyproject.toml) constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(PY) -m pip install -q -c constraints.txt -e ".[report,tensorboard,web,dev]" $(PLUGINS:%=-e %)
+	$(PY) -m pip install -q -c constraints.txt -e ".[report,tensorboard,web,onnx,dev]" $(PLUGINS:%=-e %)
 	$(PY) -m pip install -q -c constraints.txt --no-deps torchvision  # for the tests; alone, or it brings a torch of its own
 	touch $@
 

@@ -10,6 +10,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from synthreal.adapters.onnx import export_onnx as export_onnx
     from synthreal.config import (
         AdamConfig as AdamConfig,
     )
@@ -163,6 +164,7 @@ _HOME = {
     "build_game": "synthreal.run.fit",
     "configure": "synthreal.hooks.resolve",
     "evaluate": "synthreal.run.evaluate",
+    "export_onnx": "synthreal.adapters.onnx",
     "fit": "synthreal.run.fit",
     "hookimpl": "synthreal.hooks.hookspecs",
     "kid": "synthreal.run.quality.kernel",

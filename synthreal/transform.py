@@ -1,37 +1,48 @@
-"""The trained refiner inside anybody's loop, and the two files it travels as: refiner.safetensors and config.toml.
-
-Nothing is unpickled on loading, and no plugin is needed when the refiner is the core's own.
-"""
+"""The trained refiner inside anybody's loop."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
-import tomli_w
 import torch
 from torch import Tensor, nn
+from torch.utils.data import get_worker_info
 
-from synthreal.atomic import write_text
-from synthreal.config import RunConfig
+from synthreal.card import kept_card, model_card
 from synthreal.core.machine import arrange, autocast_of, device_of, micro_batch_of, precision_of
 from synthreal.core.refiner import refine
+from synthreal.data.seed import derive_seed
 from synthreal.errors import UserError
-from synthreal.hooks.catalog import Catalog
-from synthreal.settings import read_toml
-from synthreal.weights import read_weights, read_words, write_weights
-
-CONFIG = "config.toml"
-WEIGHTS = "refiner.safetensors"
+from synthreal.pretrained import Pretrained, read_pretrained, write_pretrained
+from synthreal.scale import Scale
 
 
 class Refine(nn.Module):
-    """R as a transform: ``(B, C, H, W)`` or ``(C, H, W)`` float in [0, 1] to the same; labels need no change.
+    """R as a transform: ``(B, C, H, W)`` or ``(C, H, W)`` to the same, any H and W; labels need no change.
 
-    It computes in eval mode without gradients whatever the parent module does. A refiner with noise maps draws them
-    from ``generator`` (torch's global one when None): the same generator state gives the same images. At most
-    ``micro_batch`` images pass through it at once ("auto" suits the device, None is all of them).
+    What comes out has the dtype, range, device and memory format of what went in. It computes in eval mode with frozen
+    weights, whatever a parent module is told: ``train()`` and ``half()`` of the parent pass it by, ``to(device)`` moves
+    it. Its precision is its own as well, also under the parent's autocast.
+
+    Args:
+        refiner: R; its weights are frozen.
+        channels: C.
+        p: share of the images of a batch that is refined, each by chance; the others come back as they are, unspent.
+        range: what the least and the greatest value of float images mean. uint8 images are 0 to 255 always. Values far
+            outside are refused: on the CPU in every batch, on a GPU in the first (looking waits for the device).
+        grad: whether float images get their gradient; without it no graph is built.
+        generator: source of noise maps and of the choice by ``p``; None is torch's global one (the choice: the CPU's).
+            The same state gives the same images; each DataLoader worker's copy is seeded anew, from the loader's seed.
+        autocast: reduced precision of R, or None.
+        micro_batch: images that pass through R at once; "auto" suits the device, None is all of them.
+        compile: whether torch.compile compiles R, on its first batch.
+        about: where R comes from; needed to save it.
+
+    Raises:
+        UserError: ``p`` outside [0, 1], ``range`` not two finite numbers in order.
     """
 
     def __init__(
@@ -39,16 +50,26 @@ class Refine(nn.Module):
         refiner: nn.Module,
         *,
         channels: int,
+        p: float = 1.0,
+        range: tuple[float, float] = (0.0, 1.0),
+        grad: bool = False,
         generator: torch.Generator | None = None,
         autocast: torch.dtype | None = None,
         micro_batch: int | str | None = None,
+        compile: bool = False,
+        about: Pretrained | None = None,
     ) -> None:
         super().__init__()
+        if not 0 <= p <= 1:
+            raise UserError(f"Refine: p is {p}; it is a probability, 0 to 1")
         self.refiner = refiner.requires_grad_(False)
-        self.channels = channels
-        self.generator = generator
-        self.autocast = autocast
-        self.micro_batch = micro_batch
+        self.channels, self.p, self.scale, self.grad = channels, p, Scale(*range), grad
+        self.generator, self.autocast, self.micro_batch = generator, autocast, micro_batch
+        self.compiled, self.about = compile, about
+        self._looked = False  # whether this process has looked at a batch's range,
+        self._worker_seed: int | None = None  # and the seed of the DataLoader worker it is
+        if compile:
+            refiner.compile()
         self.eval()
 
     @classmethod
@@ -56,101 +77,173 @@ class Refine(nn.Module):
         cls,
         run: str | Path,
         *,
-        device: str = "auto",
+        device: str | torch.device = "auto",
+        p: float = 1.0,
+        range: tuple[float, float] = (0.0, 1.0),
+        grad: bool = False,
         generator: torch.Generator | None = None,
         precision: str | None = None,
+        compile: bool = False,
     ) -> Refine:
-        """The refiner of a run directory, or of any folder with its two files.
+        """The refiner of a run directory, or of a folder that :meth:`save_pretrained` wrote.
+
+        Nothing is unpickled, and no plugin is needed when the refiner is the core's own.
 
         Args:
             run: the folder.
             device: "auto", "cpu", "cuda" or "cuda:N".
-            generator: the source of noise maps.
+            p: see the class; so are ``range``, ``grad``, ``generator`` and ``compile``.
+            range: the values of float images.
+            grad: differentiable with respect to the image.
+            generator: the source of noise maps and of the choice by ``p``.
             precision: "auto", "float32" or "bfloat16"; None takes the run's setting.
+            compile: with torch.compile.
 
         Raises:
-            UserError: a file is missing, damaged or of another network.
+            UserError: a file is missing, damaged or of another network; the plugin of its own refiner is missing.
         """
-        folder = Path(run)
-        config = read_config(folder)
-        assert config.image is not None, "read_config() sees to it"
-        place = device_of(device)
-        builtin = Catalog.of(())
-        catalog = builtin if ("refiner", config.refiner.name) in builtin.networks else Catalog.of(config.plugins)
-        refiner = catalog.build_network("refiner", config.refiner, config.image)
-        read_refiner(folder, refiner)
-        arrange(refiner.to(place), config.runtime.layout)
+        place = device_of(str(device))
+        if place.type == "cuda" and torch.cuda._is_in_bad_fork():
+            raise UserError(
+                "Refine: a forked process, such as a DataLoader worker, has no GPU; refine the loader's batches in the "
+                "main process, load with device='cpu', or start workers with multiprocessing_context='spawn'"
+            )
+        refiner, about = read_pretrained(Path(run))
+        image, runtime = about.config.image, about.config.runtime
+        assert image is not None, "read_config() sees to it"
+        arrange(refiner.to(place), runtime.layout)
         return cls(
             refiner,
-            channels=config.image.channels,
+            channels=image.channels,
+            p=p,
+            range=range,
+            grad=grad,
             generator=generator,
-            autocast=autocast_of(precision_of(precision or config.runtime.precision, place)),
-            micro_batch=config.runtime.micro_batch,
+            autocast=autocast_of(precision_of(precision or runtime.precision, place)),
+            micro_batch=runtime.micro_batch,
+            compile=compile,
+            about=about,
         )
+
+    from_pretrained = load
+
+    def save_pretrained(self, folder: str | Path, *, overwrite: bool = False) -> None:
+        """Write refiner.safetensors, config.toml and a model card (README.md), to share or to load elsewhere.
+
+        config.toml is the run's, with the paths of its data. The card's table is that of the run's evaluation.json,
+        when it is there and of these weights; saved from a saved folder, the card is that folder's.
+
+        Args:
+            folder: made where it is missing.
+            overwrite: whether to replace these files in it.
+
+        Raises:
+            UserError: the folder holds one of these files, or a run; it cannot be written; this was not loaded.
+        """
+        if self.about is None:
+            raise UserError("Refine: made of a bare network; save what Refine.load gives")
+        card = kept_card(self.about.folder) or model_card(self.about, self.refiner)
+        write_pretrained(Path(folder), self.refiner, self.about, card, overwrite=overwrite)
+
+    def forward(self, image: Tensor, noise: Tensor | None = None) -> Tensor:
+        """Refine ``(B, C, H, W)`` or ``(C, H, W)``, float in ``range`` or uint8.
+
+        Args:
+            image: what to refine; a single image counts as a batch of one.
+            noise: standard normal maps for a refiner with noise, shaped like ``image`` with K channels, instead of
+                drawn ones.
+
+        Raises:
+            UserError: another shape, dtype, range or device.
+        """
+        self._check(image)
+        batch = image if image.ndim == 4 else image[None]
+        if noise is not None and noise.ndim == 3:
+            noise = noise[None]
+        grad = self.grad and torch.is_grad_enabled()
+        if grad and not torch.compiler.is_compiling():
+            self.refiner.requires_grad_(False)  # whatever a parent's requires_grad_(True) has done since
+        inference = not torch.compiler.is_compiling() and torch.is_inference_mode_enabled()
+        ordinary = torch.inference_mode(False) if inference else nullcontext()
+        with ordinary, torch.set_grad_enabled(grad):
+            if self.p == 1:
+                out = self._refined(batch, noise)
+            else:
+                rows = self._chosen(batch.shape[0]).to(batch.device)
+                out = batch.clone()
+                if len(rows):
+                    out[rows] = self._refined(batch[rows], None if noise is None else noise[rows])
+        return out if image.ndim == 4 else out[0]
 
     def train(self, mode: bool = True) -> Refine:
         """Stay in eval mode, also when a parent module is told to train."""
         return super().train(False)
 
-    @torch.no_grad()
-    def forward(self, image: Tensor, noise: Tensor | None = None) -> Tensor:
-        """Refine ``(B, C, H, W)`` or ``(C, H, W)`` in [0, 1], any H and W (reflect padding: above half the kernel).
+    def extra_repr(self) -> str:
+        """What ``print`` says of it."""
+        return f"channels={self.channels}, p={self.p}, range={self.scale}, grad={self.grad}, autocast={self.autocast}"
 
-        Args:
-            image: what to refine.
-            noise: ``(B, K, H, W)`` standard normal for a refiner with noise maps, instead of drawn ones.
-
-        Raises:
-            UserError: other shapes or integers.
-        """
-        if image.ndim not in (3, 4) or image.shape[-3] != self.channels or not image.is_floating_point():
+    def _check(self, image: Tensor) -> None:
+        c, smallest = self.channels, getattr(self.refiner, "smallest", 1)
+        known = image.is_floating_point() or image.dtype == torch.uint8
+        if image.ndim not in (3, 4) or image.shape[-3] != c or not known:
             raise UserError(
-                f"this refiner takes float images ({self.channels}, H, W) or (B, {self.channels}, H, W) in [0, 1], "
+                f"this refiner takes images ({c}, H, W) or (B, {c}, H, W), float in {self.scale} or uint8, "
                 f"given {image.dtype} {tuple(image.shape)}"
             )
-        batch = image[None] if image.ndim == 3 else image
-        parts = micro_batch_of(self.micro_batch, image.device, image.shape[-2], image.shape[-1])
-        with torch.autocast(image.device.type, dtype=self.autocast, enabled=self.autocast is not None):
-            refined = refine(self.refiner, batch.float(), self.generator, noise=noise, micro_batch=parts)
-        return (refined[0] if image.ndim == 3 else refined).to(image.dtype)
+        if not torch.compiler.is_compiling() and min(image.shape[-2:]) < smallest:
+            raise UserError(f"this refiner takes images of {smallest} px and more, given {tuple(image.shape)}")
+        weight = next(self.parameters(), image)
+        if weight.device != image.device:
+            worker = "; a DataLoader worker has no GPU: refine the batches it gives" if get_worker_info() else ""
+            raise UserError(
+                f"images on {image.device}, the refiner on {weight.device}: move one with .to(device){worker}"
+            )
 
+    def _refined(self, batch: Tensor, noise: Tensor | None) -> Tensor:
+        unit, parts = self.scale.unit(batch), None
+        if not torch.compiler.is_compiling():
+            if batch.dtype != torch.uint8 and not (batch.is_cuda and self._looked):
+                self.scale.refuse(unit)
+                self._looked = True
+            parts = micro_batch_of(self.micro_batch, batch.device, *batch.shape[-2:])
+        with torch.autocast(batch.device.type, dtype=self.autocast, enabled=self.autocast is not None):
+            refined = refine(self.refiner, unit, self._source(), noise=noise, micro_batch=parts).float()
+        last = batch.is_contiguous(memory_format=torch.channels_last) and not batch.is_contiguous()
+        order = torch.channels_last if last else torch.contiguous_format
+        return self.scale.restore(refined, batch.dtype).contiguous(memory_format=order)
 
-def write_config(folder: Path, config: RunConfig, versions: Mapping[str, str]) -> None:
-    """Write config.toml: the resolved tree, then the version of each distribution."""
-    write_text(folder / CONFIG, config.to_toml() + "\n" + tomli_w.dumps({"versions": dict(versions)}))
+    def _chosen(self, count: int) -> Tensor:
+        """The rows of a batch that are refined."""
+        if torch.compiler.is_compiling() and not torch.compiler.is_dynamo_compiling():
+            raise UserError(f"Refine: p is {self.p}, and a program that is exported has no chance; export with p=1")
+        source = self._source()
+        drawn = torch.rand(count, generator=source, device="cpu" if source is None else source.device)
+        return (drawn < self.p).nonzero()[:, 0]
 
+    def _source(self) -> torch.Generator | None:
+        """The generator; a DataLoader worker's copy starts anew, or all workers would draw the same."""
+        worker = None if self.generator is None else get_worker_info()
+        if self.generator is not None and worker is not None and worker.seed != self._worker_seed:
+            self._worker_seed = worker.seed
+            self.generator.manual_seed(derive_seed(worker.seed & 0xFFFFFFFF, "worker", self.generator.initial_seed()))
+        return self.generator
 
-def read_config(folder: Path) -> RunConfig:
-    """The configuration of a run directory. Raises ``UserError`` when it holds none."""
-    path = folder / CONFIG
-    if not path.is_file():
-        raise UserError(f"{folder}: holds no run (no {CONFIG}); give the folder that synthreal fit wrote")
-    config = RunConfig.from_tree(read_tree(path), source=str(path))
-    if config.image is None:
-        raise UserError(f"{path}: image is none; it must say what the refiner's images are")
-    return config
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Refine:
+        """Follow a parent to another device, not to another dtype."""
 
+        def moved(tensor: Tensor) -> Tensor:
+            new = fn(tensor)
+            return new if new.dtype == tensor.dtype else tensor.to(new.device)
 
-def read_tree(path: Path) -> dict[str, Any]:
-    """The settings in a TOML file, without the versions that a run's config.toml records beside them."""
-    tree = read_toml(path)
-    tree.pop("versions", None)
-    return tree
+        super()._apply(moved, recurse)  # type: ignore[no-untyped-call]
+        return self
 
+    def __getstate__(self) -> dict[str, Any]:
+        state: dict[str, Any] = super().__getstate__()  # type: ignore[no-untyped-call]
+        return {**state, "_looked": False, "_worker_seed": None}
 
-def write_refiner(folder: Path, refiner: nn.Module, *, step: int, kind: str) -> None:
-    """Write refiner.safetensors; its metadata names the step and the kind of weights ("ema" or "raw")."""
-    write_weights(folder / WEIGHTS, refiner, {"step": str(step), "kind": kind})
-
-
-def read_refiner(folder: Path, refiner: nn.Module) -> Mapping[str, str]:
-    """Load refiner.safetensors into a network and return its metadata. Raises ``UserError`` when they do not fit."""
-    path = folder / WEIGHTS
-    if not path.is_file():
-        raise UserError(f"{path}: missing; finish the run with synthreal fit --resume, or restore the file")
-    return read_weights(path, refiner, described=CONFIG, again="restore it or fit again")
-
-
-def weights_step(folder: Path) -> str:
-    """The step of the weights in refiner.safetensors. Raises ``UserError`` when there are none."""
-    return read_words(folder / WEIGHTS, again="restore it or fit again")["step"]
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)  # type: ignore[no-untyped-call]
+        if self.compiled:
+            self.refiner.compile()

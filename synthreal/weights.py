@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import safetensors
 import safetensors.torch
+import torch
 
 from synthreal.atomic import replacing
 from synthreal.errors import UserError
@@ -47,6 +49,15 @@ def read_weights(path: Path, network: nn.Module, *, described: str, again: str) 
         reason = str(error).splitlines()[-1].strip()
         raise UserError(f"{path}: weights of another network than {described} describes ({reason}); {again}") from error
     return metadata
+
+
+def digest(network: nn.Module) -> str:
+    """A SHA-256 of the names, types, shapes and values of a network's weights, wherever and in what order they lie."""
+    found = sha256()
+    for name, tensor in sorted(network.state_dict().items()):
+        found.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        found.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes())
+    return found.hexdigest()
 
 
 def read_words(path: Path, *, again: str) -> Mapping[str, str]:

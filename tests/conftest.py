@@ -42,3 +42,11 @@ def toy_run(toy: Catalog, tmp_path_factory: pytest.TempPathFactory) -> Path:
     run_dir = tmp_path_factory.mktemp("toy") / "run"
     fit_toy(toy, run_dir)
     return run_dir
+
+
+@pytest.fixture(scope="session")
+def noisy_run(toy: Catalog, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same with two noise maps."""
+    run_dir = tmp_path_factory.mktemp("noisy") / "run"
+    fit_toy(toy, run_dir, "refiner.options.noise_channels=2")
+    return run_dir

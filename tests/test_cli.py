@@ -13,9 +13,9 @@ from quick import QUICK, TOY, configured, files, flags, weights
 
 from synthreal.config import RunConfig
 from synthreal.data.pack import Pack
-from synthreal.transform import write_config
+from synthreal.pretrained import write_config
 
-COMMANDS = ("plugins", "show", "prepare", "fit", "refine", "evaluate", "ablate", "turing")
+COMMANDS = ("plugins", "show", "prepare", "fit", "refine", "evaluate", "ablate", "turing", "export")
 
 
 def python(*arguments, cwd=None):
@@ -72,7 +72,7 @@ def test_importing_the_package_imports_nothing_heavy():
     done = python("-c", LIGHT.format("import synthreal\nassert 'Refine' in dir(synthreal) or synthreal.__all__", heavy))
     assert done.returncode == 0, done.stderr
     every = "import synthreal\nfor name in synthreal.__all__:\n    getattr(synthreal, name)"
-    done = python("-c", LIGHT.format(every, ["kornia", "albumentations", "scipy", "matplotlib", "typer"]))
+    done = python("-c", LIGHT.format(every, ["kornia", "albumentations", "scipy", "matplotlib", "typer", "onnx"]))
     assert done.returncode == 0, done.stderr
 
 

@@ -3,23 +3,62 @@
 from __future__ import annotations
 
 import json
+import runpy
+import sys
 from pathlib import Path
 
 import pytest
 
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
 DOMAIN = EXAMPLES / "02_new_domain.py"
+SHORT = ["--set", "schedule={refiner_steps=2, discriminator_steps=2, steps=4, batch=8}"]
+
+
+@pytest.fixture
+def program(monkeypatch, capfd):
+    """``program("01_transform.py", ...)``: what the program prints, line by line."""
+
+    def run(name, *arguments):
+        monkeypatch.setattr(sys, "argv", [name, *map(str, arguments)])
+        capfd.readouterr()
+        runpy.run_path(str(EXAMPLES / name), run_name="__main__")
+        return capfd.readouterr().out.splitlines()
+
+    return run
+
+
+def test_refined_eyes_train_an_estimator_in_an_ordinary_loop(tmp_path, cli, program):
+    few = ["--set", "data.simulated.count=40", "--set", "data.real.count=40", "--set", "history.size=16"]
+    cli("fit", "--plugin", "gaze", "--run", tmp_path / "run", *SHORT, *few, "--set", "quality=none").ok()
+    capped = program("01_transform.py", tmp_path / "run", "--images", 96, "--epochs", 1)
+    for line, name in zip(capped, ("simulated", "refined"), strict=True):
+        assert line.startswith(f"trained on {name} eyes: ") and line.endswith(" deg on camera eyes")
+        assert 0 < float(line.split()[4]) < 180
+    assert capped[0].split()[4] != capped[1].split()[4]  # the same but for what refining changes
+
+
+def test_a_loop_of_ones_own_stops_by_its_own_criterion(tmp_path, program):
+    lines = program("03_own_loop.py", tmp_path / "near", "--kid", 1000, "--seconds", 1e6)  # any look will do
+    looks = [line for line in lines if "KID" in line]
+    assert len(looks) == 1 and looks[0].startswith("step 110: KID ")
+    assert lines[-2] == "step 111: stopped"
+    assert "refining changes dials by 0." in lines[-1]
+
+
+@pytest.mark.slow
+def test_or_when_the_time_is_up(tmp_path, program):
+    lines = program("03_own_loop.py", tmp_path / "late", "--seconds", 0)
+    assert lines[-2] == "step 51: stopped"  # the first report is at step 50, the phase's end
 
 
 def test_a_new_domain_is_one_file_that_fits_is_judged_and_refines(tmp_path, cli, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert len(DOMAIN.read_text(encoding="utf-8").splitlines()) <= 150
-    short = ["--set", "schedule={refiner_steps=2, discriminator_steps=2, steps=4, batch=8}"]
     few = [
         word for role in ("simulated", "real", "real_labelled", "test") for word in ("--set", f"data.{role}.count=40")
     ]
     budget = ["--set", "evaluation.images=40", "--set", "evaluation.epochs=1"]
-    cli("fit", "--plugin", DOMAIN, *short, *few, *budget).ok()
+    cli("fit", "--plugin", DOMAIN, *SHORT, *few, *budget).ok()
     cli("evaluate", "runs/dials").ok()
     arms = json.loads((tmp_path / "runs/dials/evaluation.json").read_text())["arms"]
     assert all(0 < summary["error_deg"]["mean"] < 180 for summary in arms.values())

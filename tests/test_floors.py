@@ -14,10 +14,10 @@ ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "synthreal"
 
 FLOORS = {
-    **dict.fromkeys(("spec", "config", "settings", "errors", "atomic", "weights"), 1),
+    **dict.fromkeys(("spec", "config", "settings", "errors", "atomic", "weights", "evaluation"), 1),
     **dict.fromkeys(("core", "data"), 2),
     "hooks": 3,
-    "transform": 4,
+    **dict.fromkeys(("scale", "pretrained", "card", "transform"), 4),
     "adapters": 5,
     "run": 6,
     **dict.fromkeys(("__init__", "__main__", "cli", "web"), 7),
@@ -38,6 +38,9 @@ HOMES = {
     "torchvision": {"adapters"},
     "datasets": {"adapters"},
     "webdataset": {"adapters"},
+    "onnx": {"adapters"},
+    "onnxscript": {"adapters"},
+    "onnxruntime": {"adapters"},
     "scipy": {"run"},
     "matplotlib": {"run"},
     "tensorboard": {"run"},

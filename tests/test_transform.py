@@ -2,32 +2,20 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 import shutil
-import subprocess
-import sys
-import tomllib
+import warnings
 
 import pytest
 import torch
-from quick import fit_toy
 from torch import nn
 
 import synthreal
+from synthreal.core.refiner import Refiner
+from synthreal.data.encoding import from_unit, to_unit
 from synthreal.errors import UserError
-from synthreal.transform import Refine, read_config, read_refiner
-
-
-@pytest.fixture(scope="module")
-def noisy(toy, tmp_path_factory):
-    run = tmp_path_factory.mktemp("noisy") / "run"
-    fit_toy(toy, run, "refiner.options.noise_channels=2")
-    return run
-
-
-@pytest.fixture
-def copy(toy_run, tmp_path):
-    """A copy of the run that may be damaged."""
-    return shutil.copytree(toy_run, tmp_path / "copy")
+from synthreal.transform import Refine
 
 
 def images(*shape):
@@ -47,8 +35,8 @@ def test_batches_and_single_images_of_any_size(toy_run):
 
 
 @pytest.mark.parametrize("size", [1, 3, 100])
-def test_micro_batches_give_the_same_images(noisy, size):
-    x, refine = images(7, 1, 12, 16), Refine.load(noisy, generator=torch.Generator())
+def test_micro_batches_give_the_same_images(noisy_run, size):
+    x, refine = images(7, 1, 12, 16), Refine.load(noisy_run, generator=torch.Generator())
     found = []
     for refine.micro_batch in (None, size):
         refine.generator.manual_seed(1)
@@ -60,7 +48,8 @@ def test_micro_batches_give_the_same_images(noisy, size):
     assert max(seen) == min(size, 7) and sum(seen) == 7
 
 
-def test_load_takes_micro_batches_and_layout_from_the_run(toy_run, copy):
+def test_load_takes_micro_batches_and_layout_from_the_run(toy_run, tmp_path):
+    copy = shutil.copytree(toy_run, tmp_path / "copy")
     assert Refine.load(toy_run).micro_batch == "auto"
     config = (copy / "config.toml").read_text()
     changed = config.replace('micro_batch = "auto"', "micro_batch = 5").replace("channels_last", "channels_first")
@@ -87,12 +76,14 @@ def test_the_dtype_of_the_images_is_kept(toy_run, dtype):
         images(3, 12, 16),
         images(2, 3, 12, 16),
         images(1, 1, 1, 12, 16),
-        torch.zeros(2, 1, 12, 16, dtype=torch.uint8),
         torch.zeros(1, 12, 16, dtype=torch.int64),
+        torch.zeros(1, 1, 12, 16, dtype=torch.bool),
     ],
 )
 def test_what_is_no_image_of_the_domain_is_told_what_is(toy_run, image):
-    with pytest.raises(UserError, match=r"takes float images \(1, H, W\) or \(B, 1, H, W\) in \[0, 1\], given torch"):
+    with pytest.raises(
+        UserError, match=r"takes images \(1, H, W\) or \(B, 1, H, W\), float in \[0, 1\] or uint8, given"
+    ):
         Refine.load(toy_run)(image)
 
 
@@ -112,15 +103,15 @@ def test_it_stays_in_eval_and_builds_no_graph(toy_run):
     assert all(torch.equal(before[name], value) for name, value in refine.state_dict().items())
 
 
-def test_noise_comes_from_the_generator(noisy):
+def test_noise_comes_from_the_generator(noisy_run):
     x = images(3, 1, 12, 16)
 
     def drawn(seed):
-        return Refine.load(noisy, generator=torch.Generator().manual_seed(seed))(x)
+        return Refine.load(noisy_run, generator=torch.Generator().manual_seed(seed))(x)
 
     assert torch.equal(drawn(1), drawn(1))
     assert not torch.equal(drawn(1), drawn(2))
-    refine = Refine.load(noisy)
+    refine = Refine.load(noisy_run)
     assert not torch.equal(refine(x), refine(x))
     torch.manual_seed(5)
     first = refine(x)
@@ -138,83 +129,322 @@ def test_precision_is_the_runs_unless_asked_for(toy_run):
         Refine.load(toy_run, device="cuda:63")
 
 
-def test_no_plugin_is_needed_for_the_cores_own_refiner(copy, tmp_path):
-    text = (copy / "config.toml").read_text()
-    (tmp_path / "gone.py").touch()
-    plugin = tomllib.loads(text)["plugins"][0]
-    (copy / "config.toml").write_text(text.replace(plugin, "/nowhere/domain.py"))
-    assert Refine.load(copy)(images(1, 12, 16)).shape == (1, 12, 16)
+def fresh(**options):
+    """A refiner with random weights, for the same images every time."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        network = Refiner(3, width=4, blocks=1, **options.pop("network", {}))
+    return Refine(network, channels=3, **options)
 
 
-def test_a_plugins_own_refiner_comes_from_the_plugin(toy, tmp_path):
-    fit_toy(toy, tmp_path / "run", "refiner=tint")
-    refine = Refine.load(tmp_path / "run")
-    assert type(refine.refiner).__name__ == "Tint"
+def test_uint8_comes_back_as_uint8(toy_run):
+    refine = Refine.load(toy_run, range=(-1, 1))  # which is about floats
+    stored = torch.arange(256, dtype=torch.uint8).view(1, 1, 16, 16)
+    y = refine(stored)
+    assert y.dtype == torch.uint8
+    assert torch.equal(y, from_unit(Refine.load(toy_run)(to_unit(stored)), "uint8"))
+    assert torch.equal(refine(stored[0]), y[0])
+
+
+@pytest.mark.parametrize("low, high", [(-1, 1), (0, 255), (-0.5, 0.5)])
+def test_the_declared_range_is_that_of_input_and_output(toy_run, low, high):
+    x = images(3, 1, 12, 16)
+    refine = Refine.load(toy_run, range=(low, high))
+    expected = low + (high - low) * Refine.load(toy_run)(x)
+    found = refine(low + (high - low) * x)
+    torch.testing.assert_close(found, expected, rtol=0, atol=2e-6 * (high - low))
+    assert not torch.allclose(found, Refine.load(toy_run)(x), atol=0.01)
+
+
+def test_values_far_outside_the_range_are_refused(toy_run):
+    refine, signed = Refine.load(toy_run), Refine.load(toy_run, range=(-1, 1))
     x = images(2, 1, 12, 16)
-    level, contrast = refine.refiner.tone
-    torch.testing.assert_close(refine(x), level + contrast * x)
+    for _ in range(2):  # on the CPU in every batch
+        with pytest.raises(UserError, match=r"values from \S+ to 25[45]\S* are no image in \[0, 1\]; declare"):
+            refine(255 * x)
+        with pytest.raises(UserError, match=r"values from -\d\S* to \S+ are no image in \[-1, 1\]"):
+            signed(6 * x - 3)
+        with pytest.raises(UserError, match="values from nan to nan"):
+            refine(x.where(x > 0.1, torch.nan))
+        assert refine(1.4 * x - 0.2).shape == x.shape  # overshoot of resampling and noise
+    with pytest.raises(UserError, match=r"values from -1 "):
+        refine(2 * (x - x.amin()) / (x.amax() - x.amin()) - 1)
 
 
-def test_loading_imports_no_domain_and_unpickles_nothing(copy):
-    script = f"""
-import sys, pickle, torch
-pickle.load = pickle.loads = pickle.Unpickler = None
-import synthreal
-y = synthreal.Refine.load({str(copy)!r})(torch.rand(2, 1, 12, 16))
-assert y.shape == (2, 1, 12, 16)
-assert not [name for name in sys.modules if name.startswith("synthreal_") or "albumentations" in name]
-"""
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-
-
-def test_metadata(toy_run):
-    refiner = Refine.load(toy_run).refiner
-    metadata = read_refiner(toy_run, refiner)
-    assert (metadata["step"], metadata["kind"]) == ("11", "ema")
-
-
-@pytest.mark.parametrize("keep", [0, 4, 100, -40])
-def test_truncated_weights_are_refused(copy, keep):
-    path = copy / "refiner.safetensors"
-    path.write_bytes(path.read_bytes()[:keep])
-    with pytest.raises(UserError, match=r"refiner\.safetensors: not a whole safetensors file .*; restore it or fit"):
-        Refine.load(copy)
-
-
-def test_weights_of_another_network_are_refused(copy):
-    text = (copy / "config.toml").read_text()
-    (copy / "config.toml").write_text(text.replace("width = 4", "width = 5"))
-    with pytest.raises(UserError, match=r"refiner\.safetensors: weights of another network than config\.toml") as error:
-        Refine.load(copy)
-    assert "\n" not in str(error.value)
+@pytest.mark.gpu
+def test_a_gpu_is_waited_for_in_the_first_batch_alone(toy_run):
+    x = images(2, 1, 12, 16).cuda()
+    refine = Refine.load(toy_run, device="cuda")
+    with pytest.raises(UserError, match="no image in"):
+        refine(255 * x)
+    refine(x)
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        refine(x)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
 
 
 @pytest.mark.parametrize(
-    ("damage", "message"),
-    [
-        ("x = ", r"config\.toml: not TOML"),
-        ("", r"config\.toml: data: missing"),
-        ("[data]\nsimulated = 'a'\nreal = 'b'\n", r"config\.toml: image is none; it must say what"),
-        ("\x00", r"config\.toml: not TOML"),
-    ],
+    "options, said",
+    [({"p": 1.5}, "p is 1.5"), ({"p": float("nan")}, "p is nan"), ({"range": (1, 0)}, r"range is \(1, 0\)")],
 )
-def test_a_damaged_configuration_is_named(copy, damage, message):
-    (copy / "config.toml").write_text(damage)
-    with pytest.raises(UserError, match=message):
-        Refine.load(copy)
+def test_options_that_make_no_sense(toy_run, options, said):
+    with pytest.raises(UserError, match=said):
+        Refine.load(toy_run, **options)
 
 
-def test_a_folder_without_a_run_is_named(tmp_path):
-    for folder in (tmp_path, tmp_path / "missing"):
-        with pytest.raises(UserError, match="holds no run"):
-            Refine.load(folder)
+def counted(refine):
+    """The sizes of the batches that reach the network."""
+    seen = []
+    refine.refiner.register_forward_pre_hook(lambda network, given: seen.append(len(given[0])))
+    return seen
 
 
-def test_the_stored_configuration_is_the_resolved_one(toy_run):
-    config = read_config(toy_run)
-    assert config.refiner.options == {
-        "kernel": 3, "blocks": 1, "width": 4, "padding": "replicate", "noise_channels": 0, "keep_background": False,
-    }  # fmt: skip
-    assert config.image.shape == (1, 12, 16)
-    assert config.recipe == "toy"
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.uint8])
+def test_p_refines_a_share_and_leaves_the_rest_bit_identical(noisy_run, dtype):
+    x = (255 * images(200, 1, 12, 16)).to(torch.uint8) if dtype == torch.uint8 else images(200, 1, 12, 16).to(dtype)
+    refine = Refine.load(noisy_run, p=0.3, generator=torch.Generator().manual_seed(3))
+    seen = counted(refine)
+    y = refine(x)
+    same = (y == x).flatten(1).all(1)
+    assert 30 < 200 - int(same.sum()) < 90
+    assert sum(seen) == 200 - int(same.sum())  # the others cost nothing
+    again = Refine.load(noisy_run, p=0.3, generator=torch.Generator().manual_seed(3))
+    assert torch.equal(again(x), y) and not torch.equal(again(x), y)
+    assert torch.equal(x, (255 * images(200, 1, 12, 16)).to(dtype) if dtype == torch.uint8 else images(200, 1, 12, 16))
+
+
+def test_p_takes_the_rows_of_given_noise(noisy_run):
+    x, noise = images(9, 1, 12, 16), torch.randn(9, 2, 12, 16, generator=torch.Generator().manual_seed(1))
+    every = Refine.load(noisy_run)(x, noise)
+    some = Refine.load(noisy_run, p=0.5, generator=torch.Generator().manual_seed(0))(x, noise)
+    same = (some == x).flatten(1).all(1)
+    assert 0 < same.sum() < 9
+    torch.testing.assert_close(some[~same], every[~same], atol=1e-6, rtol=0)
+    torch.testing.assert_close(Refine.load(noisy_run)(x[0], noise[0]), every[0], atol=1e-6, rtol=0)
+
+
+def test_p_of_a_single_image_and_its_ends(toy_run):
+    x = images(1, 12, 16)
+    refine = Refine.load(toy_run, p=0.5, generator=torch.Generator().manual_seed(0))
+    refined = [not torch.equal(refine(x), x) for _ in range(40)]
+    assert 8 < sum(refined) < 32
+    never, always = Refine.load(toy_run, p=0), Refine.load(toy_run, p=1, generator=torch.Generator().manual_seed(0))
+    seen = counted(never)
+    y = never(images(50, 1, 12, 16))
+    assert torch.equal(y, images(50, 1, 12, 16)) and seen == []
+    y.zero_()  # a copy: what is not refined is not the caller's own either
+    state = always.generator.get_state()
+    assert not torch.equal(always(x), x) and torch.equal(always.generator.get_state(), state)
+    torch.manual_seed(4)
+    first = Refine.load(toy_run, p=0.5)(images(20, 1, 12, 16))
+    torch.manual_seed(4)
+    assert torch.equal(Refine.load(toy_run, p=0.5)(images(20, 1, 12, 16)), first)
+
+
+def test_the_gradient_of_the_image_on_request(toy_run):
+    refine = Refine.load(toy_run, grad=True, range=(-1, 1))
+    x = (2 * images(2, 1, 12, 16) - 1).requires_grad_()
+    toward = torch.randn(x.shape, generator=torch.Generator().manual_seed(1))
+    (found,) = torch.autograd.grad((refine(x) * toward).sum(), x)
+    network = copy.deepcopy(refine.refiner).double()
+    unit = x.detach().double() / 2 + 0.5
+    step = 1e-5
+    for place in [(0, 0, 3, 4), (1, 0, 11, 0), (0, 0, 6, 15)]:  # by differences, in float64
+        moved = [unit.clone(), unit.clone()]
+        for image, sign in zip(moved, (1, -1), strict=True):
+            image[place] += sign * step / 2
+        ends = [((2 * network(image) - 1) * toward).sum() for image in moved]
+        assert float(found[place]) == pytest.approx(float((ends[0] - ends[1]) / (2 * step)), rel=1e-3, abs=1e-5)
+    assert all(weight.grad is None and not weight.requires_grad for weight in refine.parameters())
+    some = Refine.load(toy_run, grad=True, p=0.5, generator=torch.Generator().manual_seed(0))
+    x = images(8, 1, 12, 16).requires_grad_()
+    y = some(x)
+    (found,) = torch.autograd.grad(y.sum(), x)
+    plain = (y == x).flatten(1).all(1)
+    assert 0 < plain.sum() < 8 and (found[plain] == 1).all() and not (found[~plain] == 1).all()
+    with torch.no_grad():
+        assert not refine(x).requires_grad
+    assert not Refine.load(toy_run)(x).requires_grad
+
+
+def test_images_can_be_trained_on_also_when_refined_in_inference_mode(toy_run):
+    refine, layer = Refine.load(toy_run), nn.Conv2d(1, 1, 3)
+    for p in (1.0, 0.5, 0.0):
+        refine.p = p
+        with torch.inference_mode():
+            y = refine(images(4, 1, 12, 16))
+        assert not y.is_inference() and not y.requires_grad
+        layer(y).sum().backward()  # "Inference tensors cannot be saved for backward" otherwise
+
+
+def test_the_memory_format_is_that_of_the_image():
+    refine = fresh()
+    x = images(2, 3, 12, 16)
+    assert refine(x).is_contiguous()
+    last = refine(x.to(memory_format=torch.channels_last))
+    assert last.is_contiguous(memory_format=torch.channels_last) and not last.is_contiguous()
+    torch.testing.assert_close(last, refine(x), atol=1e-6, rtol=0)
+    assert refine(x[0]).is_contiguous()
+    refine.refiner.to(memory_format=torch.channels_last)
+    assert refine(x).is_contiguous()
+    assert refine(x[:, :, ::2]).is_contiguous()
+
+
+def test_a_parent_trains_its_own_weights_only(toy_run):
+    model = nn.Sequential(Refine.load(toy_run), nn.Conv2d(1, 2, 3))
+    trainable = [name for name, weight in model.named_parameters() if weight.requires_grad]
+    assert trainable == ["1.weight", "1.bias"]
+    model = nn.Sequential(Refine.load(toy_run, grad=True), nn.Conv2d(1, 2, 3)).requires_grad_(True)
+    model(images(2, 1, 12, 16).requires_grad_()).sum().backward()
+    assert [name for name, weight in model.named_parameters() if weight.grad is not None] == ["1.weight", "1.bias"]
+
+
+@pytest.mark.parametrize("change", ["half", "double", "bfloat16", "float"])
+def test_a_parents_dtype_passes_it_by(toy_run, change):
+    x = images(2, 1, 12, 16)
+    expected = Refine.load(toy_run)(x)
+    model = nn.Sequential(Refine.load(toy_run), nn.Conv2d(1, 2, 3))
+    getattr(model, change)()
+    model.to("cpu", torch.float64)
+    assert torch.equal(model[0](x), expected)
+    assert model[1].weight.dtype == torch.float64
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(model[0](x), expected)
+    assert next(model.to("meta").parameters()).device.type == "meta"
+
+
+def test_images_on_another_device_are_told_where_the_refiner_is(toy_run):
+    refine = Refine.load(toy_run).to("meta")
+    with pytest.raises(UserError, match=r"images on cpu, the refiner on meta: move one with \.to\(device\)$"):
+        refine(images(1, 12, 16))
+
+
+def test_an_image_too_small_to_reflect():
+    refine = fresh(network={"padding": "reflect", "kernel": 7})
+    assert refine(images(3, 4, 4)).shape == (3, 4, 4)
+    with pytest.raises(UserError, match=r"images of 4 px and more, given \(3, 3, 9\)"):
+        refine(images(3, 3, 9))
+    with pytest.raises(UserError, match="1 px and more"):
+        fresh()(images(3, 0, 9))
+
+
+@pytest.mark.parametrize("copied", [lambda r: pickle.loads(pickle.dumps(r)), copy.deepcopy], ids=["pickle", "deepcopy"])
+def test_copies_compute_the_same_from_where_the_generator_stood(noisy_run, copied):
+    refine = Refine.load(noisy_run, p=0.8, generator=torch.Generator().manual_seed(7))
+    x = images(5, 1, 12, 16)
+    refine(x)
+    other = copied(refine)
+    first = refine(x)
+    assert torch.equal(other(x), first)
+    assert not torch.equal(other(x), first) and other.generator is not refine.generator
+    assert other.about == refine.about and not other.training
+
+
+def test_printing_says_how_it_is_set_up(toy_run):
+    assert "channels=1, p=0.5, range=[-1, 1], grad=False" in repr(Refine.load(toy_run, p=0.5, range=(-1, 1)))
+
+
+class Drawn(torch.utils.data.Dataset):
+    """Always the same image, refined in the worker."""
+
+    def __init__(self, refine):
+        self.refine = refine
+
+    def __len__(self):
+        return 12
+
+    def __getitem__(self, index):
+        return self.refine(images(1, 12, 16))
+
+
+def epoch(refine, context, seed=0):
+    loader = torch.utils.data.DataLoader(
+        Drawn(refine), 2, num_workers=2, multiprocessing_context=context, generator=torch.Generator().manual_seed(seed)
+    )
+    return torch.cat(list(loader))
+
+
+@pytest.mark.parametrize("context", ["fork", pytest.param("spawn", marks=pytest.mark.slow)])
+def test_data_loader_workers_refine_and_draw_each_their_own(noisy_run, context):
+    refine = Refine.load(noisy_run, generator=torch.Generator().manual_seed(7))
+    drawn = epoch(refine, context)
+    assert drawn.shape == (12, 1, 12, 16)
+    assert len({image.numpy().tobytes() for image in drawn}) == 12  # copies of one generator would give 6
+    assert torch.equal(epoch(refine, context), drawn)
+    assert not torch.equal(epoch(refine, context, seed=1), drawn)  # another epoch
+    refine.generator.manual_seed(8)
+    assert not torch.equal(epoch(refine, context), drawn)
+
+
+def test_a_worker_is_told_that_it_has_no_gpu(toy_run, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr("synthreal.transform.get_worker_info", lambda: object())
+        with pytest.raises(UserError, match="a DataLoader worker has no GPU: refine the batches it gives"):
+            Refine.load(toy_run).to("meta")(images(1, 12, 16))
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    monkeypatch.setattr(torch.cuda, "_is_in_bad_fork", lambda: True)
+    for device in ("auto", "cuda:0"):
+        with pytest.raises(UserError, match="a forked process, such as a DataLoader worker, has no GPU; refine the l"):
+            Refine.load(toy_run, device=device)
+    assert Refine.load(toy_run, device="cpu").p == 1
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.uint8])
+def test_torch_export_for_any_size(noisy_run, dtype):
+    refine = Refine.load(noisy_run, range=(-1, 1))
+    open_sizes = {0: torch.export.Dim.DYNAMIC, 2: torch.export.Dim.DYNAMIC, 3: torch.export.Dim.DYNAMIC}
+
+    def given(*shape):
+        x = images(shape[0], 1, *shape[1:])
+        return (255 * x).to(dtype) if dtype == torch.uint8 else 2 * x - 1, torch.randn(shape[0], 2, *shape[1:])
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch about itself
+        program = torch.export.export(refine, given(3, 12, 16), dynamic_shapes=(open_sizes, open_sizes)).module()
+    for shape in ((2, 17, 9), (5, 30, 40)):
+        x, noise = given(*shape)
+        torch.testing.assert_close(program(x, noise), refine(x, noise), atol=1, rtol=0) if dtype == torch.uint8 else (
+            torch.testing.assert_close(program(x, noise), refine(x, noise), atol=1e-6, rtol=0)
+        )
+
+
+def test_chance_is_not_exported(toy_run):
+    with pytest.raises(UserError, match=r"p is 0\.5, and a program that is exported has no chance"):
+        torch.export.export(Refine.load(toy_run, p=0.5), (images(2, 1, 12, 16),))
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")  # torch's compiler about itself
+@pytest.mark.parametrize("options", [{}, {"range": (-1, 1)}, {"p": 0.5}, {"grad": True}], ids=str)
+def test_torch_compile_takes_it_whole(options):
+    plain = fresh(generator=torch.Generator().manual_seed(0), network={"noise_channels": 1}, **options)
+    whole = torch.compile(copy.deepcopy(plain), fullgraph=True)
+    for shape in ((3, 3, 12, 16), (5, 3, 20, 9)):
+        x = images(*shape).requires_grad_()
+        torch.testing.assert_close(whole(x), plain(x), atol=1e-5, rtol=0)
+        if plain.grad:
+            gradients = [torch.autograd.grad(one(x).square().sum(), x)[0] for one in (whole, plain)]
+            assert gradients[0].abs().sum() > 0
+
+
+@pytest.mark.filterwarnings("ignore")  # torch's compiler about itself
+def test_compile_is_for_the_refiner_and_its_copies(toy_run):
+    plain, refine = Refine.load(toy_run), Refine.load(toy_run, compile=True)
+    assert plain.refiner._compiled_call_impl is None
+    for one in (refine, copy.deepcopy(refine), pickle.loads(pickle.dumps(refine))):
+        assert one.refiner._compiled_call_impl is not None
+    assert list(refine.state_dict()) == list(plain.state_dict())
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")  # torch's compiler about itself
+def test_what_is_compiled_computes_the_same_at_every_size(toy_run):
+    plain, refine = Refine.load(toy_run), Refine.load(toy_run, compile=True)
+    counters = torch._dynamo.utils.counters["stats"]
+    before = counters["unique_graphs"]
+    for shape in ((3, 1, 12, 16), (5, 1, 20, 16), (7, 1, 9, 30), (2, 1, 11, 11)):
+        torch.testing.assert_close(refine(images(*shape)), plain(images(*shape)), atol=1e-5, rtol=0)
+    assert 0 < counters["unique_graphs"] - before <= 3  # sizes become symbols, not programs

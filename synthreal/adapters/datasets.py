@@ -16,7 +16,7 @@ from torch import Tensor
 from synthreal.adapters.images import refine_images
 from synthreal.adapters.lazy import LazyRefine, fresh_seed, picked, probability
 from synthreal.errors import UserError
-from synthreal.transform import CONFIG, WEIGHTS
+from synthreal.pretrained import CONFIG, WEIGHTS
 
 
 class Refine:

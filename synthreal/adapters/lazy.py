@@ -19,7 +19,8 @@ from synthreal.core.machine import device_of
 from synthreal.core.noise import indexed_noise
 from synthreal.data.seed import derive_seed
 from synthreal.errors import UserError
-from synthreal.transform import WEIGHTS, Refine, read_config
+from synthreal.pretrained import WEIGHTS, read_config
+from synthreal.transform import Refine
 
 _IMPORTED_IN = os.getpid()  # a forked process still reads its parent's here; a spawned one imports anew
 
@@ -43,7 +44,7 @@ class LazyRefine:
         self.channels = image.channels
         if not (Path(run) / WEIGHTS).is_file():
             raise UserError(
-                f"{Path(run) / WEIGHTS}: missing; the run has not saved yet, finish it with synthreal fit --resume"
+                f"{Path(run) / WEIGHTS}: missing; finish the run with synthreal fit --resume, or restore the file"
             )
         if device is not None and not device.startswith("cuda"):
             device_of(device)

@@ -4,7 +4,7 @@ Results go to stdout, progress and errors to stderr. Bad input is one line and e
 imported inside the commands, so that ``--help`` is instant.
 """
 
-from synthreal.cli import domain, refiner, judge, browse  # isort: skip  # the order in which --help lists them
+from synthreal.cli import domain, refiner, judge, browse, export  # isort: skip  # the order in which --help lists them
 from synthreal.cli.application import app, main
 
-__all__ = ["app", "browse", "domain", "judge", "main", "refiner"]
+__all__ = ["app", "browse", "domain", "export", "judge", "main", "refiner"]

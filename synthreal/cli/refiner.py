@@ -32,10 +32,10 @@ def fit(
     resume: Annotated[bool, typer.Option("--resume", help="Continue the run in the directory.")] = False,
 ) -> None:
     """Train a refiner: R alone, D alone, then the game."""
+    from synthreal.pretrained import read_config, weights_step
     from synthreal.run.checkpoint import checkpoints
     from synthreal.run.fit import fit as train
     from synthreal.run.progress import training
-    from synthreal.transform import read_config, weights_step
 
     if resume and recipe is None:
         run_dir = run or Path("runs") / catalog_of(plugin).recipe().recipe

@@ -46,6 +46,10 @@ class Refiner(nn.Module):
         padding: how convolutions see beyond the border.
         noise_channels: K Gaussian maps joined to the input; 0 is the paper.
         kept: values in [0, 1]; pixels that equal one of them in every channel come out as they are.
+
+    Attributes:
+        smallest: the least side of an image in pixels: reflecting needs more than it reflects.
+        receptive_field: side in pixels of what one refined pixel depends on.
     """
 
     def __init__(
@@ -62,6 +66,7 @@ class Refiner(nn.Module):
         super().__init__()
         self.noise_channels = noise_channels
         self.kept = kept
+        self.smallest = kernel // 2 + 1 if padding == "reflect" else 1
         self.stem = nn.Conv2d(channels + noise_channels, width, kernel, padding=kernel // 2, padding_mode=padding)
         self.blocks = nn.Sequential(*(ResidualBlock(width, kernel, padding) for _ in range(blocks)))
         self.head = nn.Conv2d(width, channels, 1)
@@ -104,6 +109,8 @@ def refine(
     result. At most ``micro_batch`` images pass through R at once; None for all.
     """
     noise = noise_for(refiner, image, generator) if noise is None else noise
+    if micro_batch is None:
+        return refine_with(refiner, image, noise)  # no count of images is taken, so that torch.export keeps it open
     parts = [
         refine_with(refiner, image[rows], None if noise is None else noise[rows])
         for rows in micro_batches(len(image), micro_batch)

@@ -21,10 +21,11 @@ from synthreal.config import RunConfig
 from synthreal.core.machine import device_of
 from synthreal.data.encoding import to_unit
 from synthreal.errors import UserError
+from synthreal.evaluation import BASE, Split
 from synthreal.hooks.catalog import Catalog
-from synthreal.run.arms import BASE
+from synthreal.pretrained import weights_step
 from synthreal.run.directory import holds_run
-from synthreal.run.evaluate import Split, evaluate
+from synthreal.run.evaluate import evaluate
 from synthreal.run.fit import fit
 from synthreal.run.grid import Cell, cells
 from synthreal.run.report import Report, looks
@@ -32,7 +33,7 @@ from synthreal.run.sheet import save_sheet
 from synthreal.run.significance import rank_correlation
 from synthreal.run.sources import open_role, take
 from synthreal.run.trained import FOLDER
-from synthreal.transform import Refine, weights_step
+from synthreal.transform import Refine
 
 RESULT = "ablation.json"
 SHEET = 8

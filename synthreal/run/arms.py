@@ -20,12 +20,13 @@ from synthreal.data.encoding import from_unit, to_unit
 from synthreal.data.resident import Resident
 from synthreal.data.seed import derived_generator
 from synthreal.errors import UserError
+from synthreal.evaluation import BASE
 from synthreal.run.refine import refine_resident
 from synthreal.run.sources import take
 from synthreal.spec import Role, StoredDtype
 from synthreal.transform import Refine
+from synthreal.weights import digest
 
-BASE = "simulated"
 UPPER = "real"
 ADAPTED = ("fda", "histogram", "pixel-distribution")
 ARMS = (BASE, "refined", *ADAPTED, "augment", "refined+augment", "mixed", UPPER)
@@ -81,7 +82,9 @@ class Arms:
         self.config, self.opened = config.evaluation, opened
         self.dtype: StoredDtype = config.image.dtype
         self.simulated = take(opened("simulated"), self.config.images)
-        self.refined = refine_resident(Refine.load(run, device=str(device)), self.simulated, self.dtype)
+        transform = Refine.load(run, device=str(device))
+        self.weights = digest(transform.refiner)
+        self.refined = refine_resident(transform, self.simulated, self.dtype)
 
     def __getitem__(self, arm: str) -> TrainingSet:
         """The training set of an arm."""

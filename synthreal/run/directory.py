@@ -12,9 +12,9 @@ from synthreal.config import RunConfig
 from synthreal.errors import UserError
 from synthreal.hooks.catalog import Catalog
 from synthreal.hooks.discovery import version_of
+from synthreal.pretrained import CONFIG, WEIGHTS
 from synthreal.run.checkpoint import checkpoints
 from synthreal.settings import read_toml
-from synthreal.transform import CONFIG, WEIGHTS
 
 FREE = (
     *(f"data.{role}" for role in ("real_labelled", "validation", "test")),

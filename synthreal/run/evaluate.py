@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import nn
@@ -18,9 +18,11 @@ from synthreal.data.encoding import to_unit
 from synthreal.data.resident import Resident
 from synthreal.data.source import Drawn, Source
 from synthreal.errors import UserError
+from synthreal.evaluation import BASE, FILES, Split
 from synthreal.hooks.catalog import Catalog, typed
 from synthreal.hooks.resolve import resolve
-from synthreal.run.arms import BASE, MADE, UPPER, Arms, chosen
+from synthreal.pretrained import read_config
+from synthreal.run.arms import MADE, UPPER, Arms, chosen
 from synthreal.run.directory import differences, versions_of
 from synthreal.run.estimator import constant, measure
 from synthreal.run.outcome import Outcome, summary
@@ -29,10 +31,6 @@ from synthreal.run.quality.appraisal import COUNT, appraise
 from synthreal.run.sources import open_role, take, unreadable
 from synthreal.run.trained import FOLDER, trained
 from synthreal.spec import EvaluatorSpec
-from synthreal.transform import read_config
-
-Split = Literal["test", "validation"]
-FILES: dict[Split, str] = {"test": "evaluation.json", "validation": "validation.json"}
 
 
 def evaluate(
@@ -71,6 +69,7 @@ def evaluate(
     place, versions = device_of(device), versions_of(catalog)
     outcomes: list[Outcome] = []
     pairs: list[tuple[Resident, Resident]] = []
+    weights: list[str] = []
     test: Resident | None = None
     baseline: dict[str, float] = {}
     noted: list[str] = []
@@ -90,6 +89,7 @@ def evaluate(
         test = tested
         sets = Arms(run, config, opened, place)
         pairs.append((sets.simulated, sets.refined))
+        weights.append(sets.weights)
         baseline = baseline or constant(spec, sets.simulated.labels, test)
         for arm in names:
             data = sets[arm]
@@ -120,6 +120,7 @@ def evaluate(
     found = {arm: [outcome for outcome in outcomes if outcome.arm == arm] for arm in names}
     result = {
         "runs": [str(run) for run in runs],
+        "weights": weights,
         "split": split,
         "test": {"name": source.name, "n": len(test), "sha256": test.sha256()},
         "preservation": preservation(spec, pairs),

@@ -34,6 +34,7 @@ from synthreal.data.stream import Stream
 from synthreal.errors import UserError
 from synthreal.hooks.catalog import Catalog, typed
 from synthreal.hooks.resolve import resolve
+from synthreal.pretrained import write_config, write_refiner
 from synthreal.run import checkpoint
 from synthreal.run.directory import changed_versions, claim, versions_of
 from synthreal.run.interrupt import stop_signals
@@ -44,7 +45,6 @@ from synthreal.run.sheet import save_sheet
 from synthreal.run.sources import open_stream, sample, unreadable
 from synthreal.run.watch import Watch, few
 from synthreal.spec import Batch
-from synthreal.transform import write_config, write_refiner
 
 SHEET = 10
 

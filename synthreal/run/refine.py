@@ -23,8 +23,9 @@ from synthreal.data.resident import Resident
 from synthreal.data.seed import derive_seed
 from synthreal.data.writer import PackSummary, PackWriter
 from synthreal.errors import UserError
+from synthreal.pretrained import read_config
 from synthreal.spec import StoredDtype
-from synthreal.transform import Refine, read_config
+from synthreal.transform import Refine
 
 BLOCK = 256
 

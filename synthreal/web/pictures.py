@@ -19,11 +19,12 @@ from synthreal.data.resident import Resident
 from synthreal.errors import UserError
 from synthreal.hooks.catalog import Catalog
 from synthreal.hooks.resolve import resolve
+from synthreal.pretrained import read_config
 from synthreal.run.refine import BLOCK, refine_resident
 from synthreal.run.sheet import png
 from synthreal.run.sources import open_role, sample
 from synthreal.spec import ImageSpec, Role
-from synthreal.transform import Refine, read_config
+from synthreal.transform import Refine
 from synthreal.web.answers import Against
 
 EXAMPLES = 10

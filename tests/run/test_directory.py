@@ -8,8 +8,8 @@ import pytest
 from quick import configured, files
 
 from synthreal.errors import UserError
+from synthreal.pretrained import CONFIG, WEIGHTS
 from synthreal.run.directory import check_resumable, claim, differences, holds_run, leaves, versions_of
-from synthreal.transform import CONFIG, WEIGHTS
 
 
 def test_leaves_are_dotted_paths_and_lists_are_values():

@@ -17,6 +17,7 @@ from toy import CENTRE, IMAGE, synthreal_evaluators
 
 from synthreal.data.encoding import to_unit
 from synthreal.errors import UserError
+from synthreal.pretrained import read_config
 from synthreal.run import outcome
 from synthreal.run.arms import ARMS as ALL
 from synthreal.run.arms import Arms
@@ -25,7 +26,8 @@ from synthreal.run.outcome import Outcome
 from synthreal.run.quality.realism import realism
 from synthreal.run.sources import open_role, take
 from synthreal.run.table import arms_table, quality_table
-from synthreal.transform import read_config
+from synthreal.transform import Refine
+from synthreal.weights import digest
 
 ARMS = ["simulated", "refined", "histogram", "real"]
 
@@ -47,8 +49,9 @@ def single(runs):
 
 def test_one_run_and_one_seed(toy, runs, single, tmp_path):
     assert json.loads((runs[0] / "evaluation.json").read_text()) == single
-    about = {"runs", "split", "test", "preservation", "constant", "primary"}
+    about = {"runs", "weights", "split", "test", "preservation", "constant", "primary"}
     assert set(single) == about | {"arms", "quality", "warnings"}
+    assert single["weights"] == [digest(Refine.load(runs[0]).refiner)]
     assert single["warnings"] == []
     test = open_role(configured(toy), toy, "test", device=torch.device("cpu"), run_dir=tmp_path)
     assert single["test"] == {"name": "photographs", "n": 15, "sha256": test.sha256()}

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from synthreal.run.arms import BASE
+from synthreal.evaluation import BASE, Arm, Evaluation, Metric
 from synthreal.run.page.curves import dashes
-from synthreal.run.page.evaluation import Arm, Evaluation, Metric
 from synthreal.run.page.panels import arm_curve
 from synthreal.run.wording import compared_text, mean_text, p_text, percent_text, quality_rows, unlabelled_text
 

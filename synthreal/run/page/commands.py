@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import shlex
 
-from synthreal.run.arms import BASE
+from synthreal.evaluation import BASE
+from synthreal.pretrained import CONFIG
 from synthreal.run.page.record import Record
-from synthreal.transform import CONFIG
 
 
 def reproduction(record: Record) -> list[str]:

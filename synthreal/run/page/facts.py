@@ -11,9 +11,8 @@ from typing import Any
 from synthreal.config import SourceConfig
 from synthreal.data.pack import Pack
 from synthreal.errors import UserError
-from synthreal.run.arms import BASE
+from synthreal.evaluation import BASE, Evaluation, Preservation
 from synthreal.run.page.arms import against, cell
-from synthreal.run.page.evaluation import Evaluation, Preservation
 from synthreal.run.page.record import Record
 from synthreal.run.sources import CACHE
 from synthreal.run.wording import equals_p

@@ -7,9 +7,9 @@ import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from synthreal.run.arms import BASE, UPPER
+from synthreal.evaluation import BASE, Evaluation
+from synthreal.run.arms import UPPER
 from synthreal.run.page.curves import TALL, WIDE, Curve, Panel
-from synthreal.run.page.evaluation import Evaluation
 from synthreal.run.page.record import Record, is_number
 
 # (field of the log, title, line of a discriminator that guesses)

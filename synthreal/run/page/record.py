@@ -14,10 +14,10 @@ from PIL import Image
 
 from synthreal.config import RunConfig
 from synthreal.errors import UserError
-from synthreal.run.page.evaluation import Evaluation, read_evaluations, reason
+from synthreal.evaluation import Evaluation, read_evaluations, reason
+from synthreal.pretrained import CONFIG, read_config
 from synthreal.run.report import LOG
 from synthreal.settings import read_toml
-from synthreal.transform import CONFIG, read_config
 
 QUALITY = "quality.json"
 LARGEST = 1e300

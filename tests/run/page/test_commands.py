@@ -13,9 +13,9 @@ from quick import fit_toy, weights
 
 from synthreal.cli import app
 from synthreal.config import RunConfig
+from synthreal.pretrained import read_config
 from synthreal.run.page.commands import judging, reproduction
 from synthreal.run.page.record import read_record
-from synthreal.transform import read_config
 
 COMMANDS = typer.main.get_command(app).commands
 

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 from diary import edit
 
+from synthreal.evaluation import Evaluation
 from synthreal.run.arms import ARMS
 from synthreal.run.page import curves, panels
 from synthreal.run.page.curves import Curve, Panel
-from synthreal.run.page.evaluation import Evaluation
 from synthreal.run.page.record import read_record
 from synthreal.run.watch import Look
 

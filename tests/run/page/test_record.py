@@ -11,8 +11,8 @@ import pytest
 from diary import edit
 
 from synthreal.errors import UserError
+from synthreal.pretrained import read_config
 from synthreal.run.page.record import read_record
-from synthreal.transform import read_config
 
 
 def test_a_run_is_read(full):

@@ -11,8 +11,10 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from synthreal.errors import UserError
-from synthreal.run.arms import BASE
-from synthreal.run.evaluate import FILES
+
+Split = Literal["test", "validation"]
+FILES: dict[Split, str] = {"test": "evaluation.json", "validation": "validation.json"}
+BASE = "simulated"
 
 
 class Part(BaseModel):
@@ -122,10 +124,11 @@ class Quality(Part):
 
 
 class Evaluation(Part):
-    """One table of arms x metrics."""
+    """One table of arms x metrics; ``weights`` are the digests of the runs' refiners."""
 
     runs: tuple[str, ...]
-    split: Literal["test", "validation"]
+    weights: tuple[str, ...] = ()
+    split: Split
     test: Tested
     preservation: Preservation | None
     constant: dict[str, float]

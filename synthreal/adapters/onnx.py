@@ -1,0 +1,138 @@
+"""ONNX: a trained refiner as one file that other runtimes read (onnxruntime, TensorRT, OpenVINO, web browsers).
+
+The exporter is torch's own (torch.export underneath). A file appears only after onnxruntime has computed the same
+images from it as torch, at the training size and at another one.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from synthreal.atomic import completing, writing
+from synthreal.core.machine import generator_of
+from synthreal.errors import UserError
+from synthreal.transform import Refine
+
+OPSET = 18
+TOLERANCE = 1e-4
+OTHER = (13, 7)  # px by which the second size checked is larger
+LIBRARIES = ("onnx", "onnxscript", "onnxruntime")
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What was written.
+
+    Attributes:
+        path: the file.
+        inputs: name -> shape, where a word stands for any size.
+        difference: the greatest between onnxruntime's and torch's images in [0, 1].
+    """
+
+    path: Path
+    inputs: dict[str, tuple[str | int, ...]]
+    difference: float
+
+
+def export_onnx(run: str | Path, target: str | Path, *, overwrite: bool = False) -> Exported:
+    """Write the refiner of a run as ONNX: opset 18, float32, any batch, height and width.
+
+    Its input ``image`` is ``(batch, C, height, width)`` in [0, 1], its output ``refined`` the same. A refiner with
+    noise maps has a second input ``noise``, ``(batch, K, height, width)`` standard normal.
+
+    Args:
+        run: run directory, or a folder that ``save_pretrained`` wrote.
+        target: the file to write.
+        overwrite: whether to replace one that exists.
+
+    Raises:
+        UserError: no refiner; the file exists or cannot be written; a library is missing; a refiner that cannot be
+            exported, or computes otherwise there by more than 1e-4.
+    """
+    target = Path(target)
+    if missing := [name for name in LIBRARIES if find_spec(name) is None]:
+        raise UserError(f"exporting needs {' and '.join(missing)}; pip install 'synthreal[onnx]'")
+    if target.exists() and not overwrite:
+        raise UserError(f"{target}: exists already; name another file, or give --overwrite")
+    transform = Refine.load(run, device="cpu", precision="float32")
+    assert transform.about is not None and transform.about.config.image is not None, "load() sees to it"
+    image, noise_channels = transform.about.config.image, getattr(transform.refiner, "noise_channels", 0)
+    least = max(2, getattr(transform.refiner, "smallest", 1))  # torch.export takes a size of 1 for a constant
+    size = max(image.height, least), max(image.width, least)
+    examples = [
+        _example(transform, noise_channels, 2, *size),
+        _example(transform, noise_channels, 3, size[0] + OTHER[0], size[1] + OTHER[1]),
+    ]
+    program = _program(run, transform, examples[0])
+    program.model.doc_string = f"synthreal refiner of {transform.about.config.recipe or 'a run'}; images in [0, 1]"
+    program.model.metadata_props["step"] = transform.about.step
+    with completing(target) as partial:
+        with writing(target):
+            program.save(partial, external_data=False)
+        difference = float(torch.tensor(list(_differences(partial, transform, examples))).max())  # NaN is the greatest
+        if not difference <= TOLERANCE:
+            raise UserError(
+                f"{run}: onnxruntime computes images that differ by {difference:.1e} from torch's (more than "
+                f"{TOLERANCE:g}), so {target} is not written; please report it"
+            )
+    inputs: dict[str, tuple[str | int, ...]] = {"image": ("batch", image.channels, "height", "width")}
+    if noise_channels:
+        inputs["noise"] = ("batch", noise_channels, "height", "width")
+    return Exported(target, inputs, difference)
+
+
+def _program(run: str | Path, transform: Refine, example: tuple[Tensor, ...]) -> torch.onnx.ONNXProgram:
+    """The exporter's program, every size but the channels' left open."""
+    least = getattr(transform.refiner, "smallest", 1)
+    dimension = torch.export.Dim
+    sizes = {0: dimension("batch"), 2: dimension("height", min=least), 3: dimension("width", min=least)}
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # the exporter's, about itself
+            program = torch.onnx.export(
+                transform.refiner,
+                example,
+                dynamo=True,
+                opset_version=OPSET,
+                input_names=["image", "noise"][: len(example)],
+                output_names=["refined"],
+                dynamic_shapes=(sizes,) * len(example),
+                verbose=False,
+            )
+    except torch.onnx.OnnxExporterError as error:
+        reason = str(error.__cause__ or error).splitlines()[0]
+        raise UserError(
+            f"{run}: its refiner cannot be exported for images of any size ({reason}); a plugin's own must be made of "
+            "operators that torch.export and ONNX know"
+        ) from error
+    assert program is not None, "the exporter built on torch.export returns one"
+    return program
+
+
+def _example(transform: Refine, noise_channels: int, count: int, height: int, width: int) -> tuple[Tensor, ...]:
+    """Random images in [0, 1], with rows of values the refiner keeps, and noise maps where it takes them."""
+    generator = generator_of(0, torch.device("cpu"))
+    image = torch.rand((count, transform.channels, height, width), generator=generator)
+    for row, value in enumerate(getattr(transform.refiner, "kept", ())[:height]):
+        image[..., row, :] = value
+    if not noise_channels:
+        return (image,)
+    return image, torch.randn((count, noise_channels, height, width), generator=generator)
+
+
+def _differences(path: Path, transform: Refine, examples: list[tuple[Tensor, ...]]) -> Iterator[float]:
+    """The greatest difference between onnxruntime's and torch's images, of each example."""
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    names = [given.name for given in session.get_inputs()]
+    for example in examples:
+        (found,) = session.run(None, {name: given.numpy() for name, given in zip(names, example, strict=True)})
+        yield float((torch.from_numpy(found) - transform.refiner(*example)).abs().max())

@@ -1,0 +1,25 @@
+"""The command that takes a refiner elsewhere."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from synthreal.cli.application import app
+
+
+@app.command()
+def export(
+    run: Annotated[Path, typer.Argument(help="Run directory.")],
+    target: Annotated[Path, typer.Argument(metavar="OUT.onnx", help="The file to write.")],
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file when it exists.")] = False,
+) -> None:
+    """Write the refiner as ONNX (opset 18, float32, any batch and size), checked with onnxruntime."""
+    from synthreal.adapters.onnx import OPSET, export_onnx
+
+    done = export_onnx(run, target, overwrite=overwrite)
+    inputs = " and ".join(f"{name} ({', '.join(map(str, shape))})" for name, shape in done.inputs.items())
+    typer.echo(f"{done.path}: {inputs} to refined, float32 in [0, 1], opset {OPSET}")
+    typer.echo(f"onnxruntime computes the same images to {done.difference:.1e}, at two sizes")

@@ -1,0 +1,126 @@
+"""A trained refiner as a folder: refiner.safetensors and config.toml, of a run or of ``Refine.save_pretrained``.
+
+Nothing is unpickled on reading, and no plugin is needed when the refiner is the core's own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import tomli_w
+from torch import nn
+
+from synthreal.atomic import write_text, writing
+from synthreal.config import RunConfig
+from synthreal.errors import UserError
+from synthreal.hooks.catalog import Catalog
+from synthreal.settings import read_toml
+from synthreal.weights import read_weights, read_words, write_weights
+
+CONFIG = "config.toml"
+WEIGHTS = "refiner.safetensors"
+CARD = "README.md"
+AGAIN = "restore it or fit again"
+
+
+@dataclass(frozen=True)
+class Pretrained:
+    """What a folder says of its refiner.
+
+    Attributes:
+        folder: where it was read, absolute.
+        config: the run's resolved configuration.
+        versions: distribution -> version of what trained it.
+        step: of training, after which the weights were taken.
+        kind: "ema" for averaged weights, or "raw".
+    """
+
+    folder: Path
+    config: RunConfig
+    versions: Mapping[str, str]
+    step: str
+    kind: str
+
+
+def read_pretrained(folder: Path) -> tuple[nn.Module, Pretrained]:
+    """Build the refiner of a folder, on the CPU. Raises ``UserError``: a file is missing, damaged or of another."""
+    config = read_config(folder)
+    assert config.image is not None, "read_config() sees to it"
+    builtin, name = Catalog.of(()), config.refiner.name
+    own = ("refiner", name) in builtin.networks
+    try:
+        catalog = builtin if own else Catalog.of(config.plugins)
+    except UserError as error:
+        raise UserError(f"{folder}: its refiner {name!r} is a plugin's ({CONFIG}, plugins): {error}") from error
+    refiner = catalog.build_network("refiner", config.refiner, config.image)
+    words = read_refiner(folder, refiner)
+    versions = read_toml(folder / CONFIG).get("versions", {})
+    return refiner, Pretrained(folder.absolute(), config, versions, words.get("step", ""), words.get("kind", ""))
+
+
+def write_pretrained(folder: Path, refiner: nn.Module, about: Pretrained, card: str, *, overwrite: bool) -> None:
+    """Write the two files and README.md into a folder, config.toml last, each whole.
+
+    Raises:
+        UserError: the folder holds one of them (without ``overwrite``) or a run (always), or cannot be written.
+    """
+    if (folder / "checkpoints").exists():
+        raise UserError(f"{folder}: holds a run; choose another folder")
+    names = (WEIGHTS, CARD, CONFIG)
+    if there := [name for name in names if (folder / name).exists() and not overwrite]:
+        raise UserError(f"{folder}: already holds {there[0]}; choose another folder, or give overwrite=True")
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        with TemporaryDirectory(dir=folder, prefix=".", suffix=".partial") as partial:
+            write_refiner(Path(partial), refiner, step=about.step, kind=about.kind)
+            write_text(Path(partial) / CARD, card)
+            write_config(Path(partial), about.config, about.versions)
+            for name in names:
+                (Path(partial) / name).replace(folder / name)
+
+
+def write_config(folder: Path, config: RunConfig, versions: Mapping[str, str]) -> None:
+    """Write config.toml: the resolved tree, then the version of each distribution."""
+    write_text(folder / CONFIG, config.to_toml() + "\n" + tomli_w.dumps({"versions": dict(versions)}))
+
+
+def read_config(folder: Path) -> RunConfig:
+    """The configuration of a run directory or saved refiner. Raises ``UserError`` when the folder holds none."""
+    path = folder / CONFIG
+    if not path.is_file():
+        raise UserError(
+            f"{folder}: holds no run (no {CONFIG}); give the folder that synthreal fit, or save_pretrained, wrote"
+        )
+    config = RunConfig.from_tree(read_tree(path), source=str(path))
+    if config.image is None:
+        raise UserError(f"{path}: image is none; it must say what the refiner's images are")
+    return config
+
+
+def read_tree(path: Path) -> dict[str, Any]:
+    """The settings in a TOML file, without the versions that a run's config.toml records beside them."""
+    tree = read_toml(path)
+    tree.pop("versions", None)
+    return tree
+
+
+def write_refiner(folder: Path, refiner: nn.Module, *, step: int | str, kind: str) -> None:
+    """Write refiner.safetensors; its metadata names the step and the kind of weights ("ema" or "raw")."""
+    write_weights(folder / WEIGHTS, refiner, {"step": str(step), "kind": kind})
+
+
+def read_refiner(folder: Path, refiner: nn.Module) -> Mapping[str, str]:
+    """Load refiner.safetensors into a network and return its metadata. Raises ``UserError`` when they do not fit."""
+    path = folder / WEIGHTS
+    if not path.is_file():
+        raise UserError(f"{path}: missing; finish the run with synthreal fit --resume, or restore the file")
+    return read_weights(path, refiner, described=CONFIG, again=AGAIN)
+
+
+def weights_step(folder: Path) -> str:
+    """The step of the weights in refiner.safetensors. Raises ``UserError`` when there are none."""
+    return read_words(folder / WEIGHTS, again=AGAIN)["step"]

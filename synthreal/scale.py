@@ -1,0 +1,63 @@
+"""What the values of an image mean: from a declared range, or from uint8, to [0, 1] and back."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from synthreal.data.encoding import from_unit, to_unit
+from synthreal.errors import UserError
+
+SLACK = 0.5  # how far values may lie outside, in widths of the range: resampling and noise overshoot
+
+
+@dataclass(frozen=True)
+class Scale:
+    """The range of float images; uint8 is 0 to 255 always.
+
+    Attributes:
+        low: what is 0.
+        high: what is 1.
+
+    Raises:
+        UserError: not two finite numbers in order.
+    """
+
+    low: float = 0.0
+    high: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.low) and math.isfinite(self.high) and self.low < self.high):
+            raise UserError(f"range is {(self.low, self.high)}; give the least and the greatest value, such as (-1, 1)")
+
+    def unit(self, image: Tensor) -> Tensor:
+        """An image of any shape, float in the range or uint8, as float32 in [0, 1]."""
+        if image.dtype == torch.uint8:
+            return to_unit(image)
+        image = image.float()
+        if self == Scale():
+            return image
+        width = torch.full((), self.high - self.low, device=image.device)  # by a number, CUDA would not divide exactly
+        return (image - self.low) / width
+
+    def restore(self, unit: Tensor, dtype: torch.dtype) -> Tensor:
+        """The way back from :meth:`unit`, to the dtype the image had."""
+        if dtype == torch.uint8:
+            return from_unit(unit, "uint8")
+        return (unit if self == Scale() else unit * (self.high - self.low) + self.low).to(dtype)
+
+    def refuse(self, unit: Tensor) -> None:
+        """Raise ``UserError`` when values lie far outside, or are NaN. Waits for the device."""
+        least, most = torch.stack(unit.detach().aminmax()).tolist() if unit.numel() else (0.0, 1.0)
+        if not (least >= -SLACK and most <= 1 + SLACK):
+            least, most = (self.low + value * (self.high - self.low) for value in (least, most))
+            raise UserError(
+                f"values from {least:.4g} to {most:.4g} are no image in {self}; declare what they are with "
+                "range=(least, greatest), or give uint8"
+            )
+
+    def __str__(self) -> str:
+        return f"[{self.low:g}, {self.high:g}]"
