@@ -14,7 +14,7 @@ from quick import files, fit_toy, same
 from synthreal.core.machine import device_of
 from synthreal.errors import UserError
 from synthreal.run import checkpoint
-from synthreal.run.fit import build_game
+from synthreal.run.build import build_game
 from synthreal.transform import read_config
 
 
