@@ -48,8 +48,9 @@ def claim(
                 f"{run_dir}: was trained in runtime.precision={state['precision']}; resume with that, not {precision}"
             )
         if (before := processes_of(state)) != processes:
+            trained = "one process" if before == 1 else f"{before} processes"
             how = "without torchrun" if before == 1 else f"with torchrun --nproc-per-node={before}"
-            raise UserError(f"{run_dir}: was trained by {before} process(es), not {processes}; resume {how}")
+            raise UserError(f"{run_dir}: was trained by {trained}, not {processes}; resume {how}")
     made = _missing(run_dir)
     try:
         with writing(run_dir):

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
+from functools import cache
 from typing import Any
 
 import torch
@@ -45,7 +46,7 @@ def joined() -> Iterator[World]:
     if int(os.environ.get("WORLD_SIZE", 1)) == 1:
         yield ALONE
         return
-    shared, rank, size = next(iter(rendezvous("env://", timeout=STEP)))
+    shared, rank, size = _meeting_place()
     store = dist.PrefixStore(f"synthreal/{next(_meetings)}", shared)  # type: ignore[attr-defined]
     dist.init_process_group("gloo", store=store, rank=rank, world_size=size, timeout=ERRAND)
     failed = False
@@ -88,18 +89,21 @@ def placed(config: RunConfig, world: World) -> tuple[torch.device, World]:
 
 
 def _check_shares(config: RunConfig, size: int) -> None:
-    batch, history = config.schedule.batch, config.history
+    batch = config.schedule.batch
     if batch % size:
         raise UserError(f"schedule.batch={batch} cannot be shared by {size} processes; make it a multiple of {size}")
-    if history is None:
-        return
-    if batch % (2 * size):
+    if config.history is not None and batch % (2 * size):
         raise UserError(
             f"schedule.batch={batch} cannot be shared by {size} processes, each half fresh and half past; make it a "
             f"multiple of {2 * size}, or set history=none"
         )
-    if history.size < size:
-        raise UserError(f"history.size={history.size} leaves {size} processes less than one image each; raise it")
+
+
+@cache
+def _meeting_place() -> tuple[Any, int, int]:
+    """The store all share, rank and size; kept, for a process that joined again would close it to those who have."""
+    store, rank, size = next(iter(rendezvous("env://", timeout=STEP)))
+    return store, rank, size
 
 
 def _world(hosts: dist.ProcessGroup | None) -> World:
