@@ -5,15 +5,18 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from PIL import Image
 from quick import TOY, configured, fit_toy
 from toy import Tint
 
+import synthreal.data.source
 from synthreal.core.game import Game
 from synthreal.core.history import History
 from synthreal.core.world import World
@@ -67,6 +70,8 @@ def everything(folder: Path) -> None:
     the_first_to_fail_tells(folder)
     statistics_stay_alike()
     fit_toy(Catalog.of([str(TOY)]), folder / "alike", *ALIKE, "runtime.micro_batch=4")
+    patience_ends_on_all()
+    files_are_read_once(folder)
     with_a_history(folder)
     stopped_and_resumed(folder)
 
@@ -119,6 +124,38 @@ def statistics_stay_alike() -> None:
         game.average_gradients(refiner)
         assert float(discriminator.running_mean) == 0.5
         assert (float(refiner.weight.grad), float(refiner.bias.grad)) == (0.5, 0.0)
+
+
+def patience_ends_on_all() -> None:
+    """Rank 0 alone looks; where its patience ends, all end."""
+    toy = Catalog.of([str(TOY)])
+    ending = ("quality.every=1", "quality.patience=1", "schedule.steps=60", "schedule.save_every=100")
+    with tempfile.TemporaryDirectory() as folder, joined() as world:
+        last = fit_toy(toy, Path(world.told(folder)) / "run", *ending)
+        assert last is not None and last.quality is not None and last.step < 65
+        assert len(set(world.gathered((last.step, last.quality, last.loss_discriminator)))) == (1 if world.leads else 0)
+
+
+def files_are_read_once(folder: Path) -> None:
+    """Rank 0 reads a folder into a pack, the other waits and takes that."""
+    made = []
+    original = synthreal.data.source.write_pack
+    synthreal.data.source.write_pack = lambda *how, **more: made.append(how) or original(*how, **more)
+    toy = Catalog.of([str(TOY)])
+    config = configured(toy, f'data.real={{name="folder", options={{root="{folder}/photographs"}}}}', "quality=none")
+    with joined() as world:
+        if world.leads:
+            (folder / "photographs").mkdir()
+            for shade in range(30):
+                Image.new("L", (16, 12), shade).save(folder / "photographs" / f"{shade:02}.png")
+        world.wait()
+        with set_up(config, toy, folder / "read", resume=False) as run:
+            levels = 255 * run.feed.take("real")
+            shares = world.gathered(levels[:, 0, 0, 0].round().int().tolist())
+        assert len(made) == (1 if world.leads else 0)
+        if world.leads:
+            assert len(set(shares[0] + shares[1])) == 8  # every image once an epoch
+    synthreal.data.source.write_pack = original
 
 
 def with_a_history(folder: Path) -> None:

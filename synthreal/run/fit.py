@@ -37,8 +37,8 @@ def steps(
 ) -> Iterator[Report]:
     """Train, yielding a report now and then; ONE step counter runs through the phases refiner, discriminator, game.
 
-    Where ``torchrun`` started several processes, each iterates: all get the same reports at the same steps, warnings
-    about files and data excepted, which rank 0 has.
+    Where ``torchrun`` started several processes, each iterates: all get the same reports at the same steps, but for the
+    rate, which is each one's own, and for warnings about files and data, which rank 0 has.
 
     Args:
         config: the run; it is resolved against the catalog first.

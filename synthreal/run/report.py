@@ -47,7 +47,7 @@ class Report:
 class Meter:
     """Sums scalars on the device; the host waits for them only when a report is due.
 
-    Several processes report the mean over all: the same report on each.
+    Several processes report the means over all of them.
     """
 
     def __init__(self, world: World = ALONE) -> None:
