@@ -43,7 +43,7 @@ def joined() -> Iterator[World]:
     if dist.is_available() and dist.is_initialized():
         yield _world(None if dist.get_backend() == "gloo" else dist.new_group(backend="gloo"))
         return
-    if int(os.environ.get("WORLD_SIZE", 1)) == 1:
+    if "RANK" not in os.environ or int(os.environ.get("WORLD_SIZE", 1)) == 1:
         yield ALONE
         return
     shared, rank, size = _meeting_place()
@@ -102,7 +102,12 @@ def _check_shares(config: RunConfig, size: int) -> None:
 @cache
 def _meeting_place() -> tuple[Any, int, int]:
     """The store all share, rank and size; kept, for a process that joined again would close it to those who have."""
-    store, rank, size = next(iter(rendezvous("env://", timeout=STEP)))
+    try:
+        store, rank, size = next(iter(rendezvous("env://", timeout=STEP)))
+    except ValueError as error:  # a variable that is missing
+        raise UserError(
+            f"RANK and WORLD_SIZE speak of other processes, but {error}; start them with torchrun"
+        ) from None
     return store, rank, size
 
 

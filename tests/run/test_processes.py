@@ -219,9 +219,20 @@ def test_no_process_aborts_at_its_exit(tmp_path):
 def test_without_torchrun_a_process_is_alone(monkeypatch):
     with joined() as world:
         assert world is ALONE and not torch.distributed.is_initialized()
-    monkeypatch.setenv("WORLD_SIZE", "1")
-    with joined() as world:
-        assert world is ALONE
+    for size, rank in (("2", None), ("1", "0")):
+        monkeypatch.setenv("WORLD_SIZE", size)
+        if rank is not None:
+            monkeypatch.setenv("RANK", rank)
+        with joined() as world:
+            assert world is ALONE
+
+
+def test_processes_that_cannot_find_each_other_are_told_what_is_missing(monkeypatch):
+    for name, value in (("RANK", "0"), ("WORLD_SIZE", "2")):
+        monkeypatch.setenv(name, value)
+    monkeypatch.delenv("MASTER_ADDR", raising=False)
+    with pytest.raises(UserError, match=r"MASTER_ADDR expected.*; start them with torchrun"), joined():
+        pass
 
 
 @pytest.mark.parametrize(
