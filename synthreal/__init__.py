@@ -76,8 +76,8 @@ if TYPE_CHECKING:
     from synthreal.hooks.hookspecs import hookimpl as hookimpl
     from synthreal.hooks.resolve import configure as configure
     from synthreal.run.ablate import ablate as ablate
+    from synthreal.run.build import build_game as build_game
     from synthreal.run.evaluate import evaluate as evaluate
-    from synthreal.run.fit import build_game as build_game
     from synthreal.run.fit import fit as fit
     from synthreal.run.fit import steps as steps
     from synthreal.run.page.document import report as report
@@ -161,7 +161,7 @@ _HOME = {
     "UserError": "synthreal.errors",
     "ablate": "synthreal.run.ablate",
     "annotation_drift": "synthreal.run.quality.drift",
-    "build_game": "synthreal.run.fit",
+    "build_game": "synthreal.run.build",
     "configure": "synthreal.hooks.resolve",
     "evaluate": "synthreal.run.evaluate",
     "export_onnx": "synthreal.adapters.onnx",

@@ -12,3 +12,10 @@ class UserError(Exception):
 
     def __init__(self, message: str) -> None:
         super().__init__(" ".join(str(message).split()))
+
+
+class PeerError(RuntimeError):
+    """Another process of the same run is gone, so this one cannot go on.
+
+    The process that failed first tells why; the command line prints nothing of this one and exits with code 1.
+    """

@@ -145,6 +145,12 @@ def test_bench_profile(run):
     assert kernels == [pytest.approx(work, rel=1e-2) for work in (one, one, one, 3 * one)] * len(precisions)
 
 
+def test_bench_processes(run):
+    one, two = run("bench_processes", "--quick", BATCH=4, STEPS=4, WIDTH=4)["rows"]
+    assert (one["processes"], one["ratio_to_one"], two["processes"]) == (1, 1.0, 2)
+    assert two["images_per_second"] > 0 and two["cpu_ratio"] > 1  # starting two costs more than one
+
+
 def test_every_benchmark_has_a_test():
     named = {name.removeprefix("test_") + ".py" for name in globals() if name.startswith("test_bench_")}
     assert {path.name for path in BENCHMARKS.glob("bench_*.py")} == named

@@ -26,8 +26,8 @@ from synthreal.data.pack import Pack
 from synthreal.errors import UserError
 from synthreal.hooks.catalog import Catalog
 from synthreal.hooks.resolve import resolve
+from synthreal.run.build import build_game
 from synthreal.run.evaluate import evaluate
-from synthreal.run.fit import build_game
 from synthreal.run.prepare import prepare
 from synthreal.run.sources import open_role
 

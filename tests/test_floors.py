@@ -122,6 +122,11 @@ def test_every_library_has_its_home(path):
             assert node.col_offset > 0, f"{where}: inside the function that needs it"
 
 
+def test_processes_are_the_business_of_two_modules():
+    speak = {shown(path) for path in modules() for name, _ in imports(path) if name.startswith("torch.distributed")}
+    assert speak == {"synthreal/core/world.py", "synthreal/run/processes.py"}
+
+
 def test_the_command_line_and_the_face_import_their_work_when_it_is_asked_for():
     for path in (*sorted((PACKAGE / "cli").glob("*.py")), PACKAGE / "__main__.py", PACKAGE / "__init__.py"):
         tree = ast.parse(path.read_text(encoding="utf-8"))

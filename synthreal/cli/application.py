@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 import typer
 
-from synthreal.errors import UserError
+from synthreal.errors import PeerError, UserError
 
 app = typer.Typer(
     help="Make simulated images look real with unlabelled real ones, and keep every label true (S+U learning, SimGAN).",
@@ -24,12 +25,15 @@ def main() -> None:
         code = app(sys.argv[1:] or ["--help"], prog_name="synthreal", standalone_mode=False)
     except UserError as error:
         code = _complain(str(error))
+    except PeerError:
+        code = 1
     except KeyboardInterrupt:
         code = 130
     except Exception as error:  # typer's usage errors, whichever click it carries; anything else goes on
         if not hasattr(error, "format_message"):
             raise
-        code = _complain(error.format_message())
+        # torchrun gives all its processes the same words: one of them tells what is wrong with these
+        code = _complain(error.format_message()) if os.environ.get("RANK", "0") == "0" else 2
     sys.exit(code if isinstance(code, int) else 0)
 
 

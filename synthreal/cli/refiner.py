@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -21,6 +21,9 @@ from synthreal.cli.options import (
     source_of,
 )
 
+if TYPE_CHECKING:
+    from synthreal.core.world import World
+
 
 @app.command()
 def fit(
@@ -31,7 +34,24 @@ def fit(
     run: Annotated[Path | None, typer.Option("--run", help="Run directory; default runs/<recipe>.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue the run in the directory.")] = False,
 ) -> None:
-    """Train a refiner: R alone, D alone, then the game."""
+    """Train a refiner: R alone, D alone, then the game. Under torchrun, by several processes together."""
+    from synthreal.run.processes import joined
+
+    with joined() as world:  # before anything can go wrong, so that what does is told once
+        code = _fit(plugin, recipe, config, settings, run, resume=resume, world=world)
+    raise typer.Exit(code)
+
+
+def _fit(
+    plugin: list[str] | None,
+    recipe: str | None,
+    config: Path | None,
+    settings: list[str] | None,
+    run: Path | None,
+    *,
+    resume: bool,
+    world: World,
+) -> int:
     from synthreal.pretrained import read_config, weights_step
     from synthreal.run.checkpoint import checkpoints
     from synthreal.run.fit import fit as train
@@ -46,23 +66,33 @@ def fit(
         catalog = catalog_of(plugin)
         resolved = configured(catalog, recipe, config, settings)
         run_dir = run or Path("runs") / resolved.recipe
+    if not world.leads:
+        try:
+            train(resolved, catalog, run_dir, resume=resume)
+        except KeyboardInterrupt:
+            return 130
+        return 0
     try:
         with training(resolved.schedule.total) as on_report:
             last = train(resolved, catalog, run_dir, resume=resume, on_report=on_report)
     except KeyboardInterrupt:
         if not checkpoints(run_dir):
             typer.echo("stopped before anything was saved", err=True)
-            raise typer.Exit(130) from None
+            return 130
         names = " ".join(f"--plugin {shlex.quote(name)}" for name in resolved.plugins)
-        command = f"synthreal fit {names} --run {shlex.quote(str(run_dir))} --resume"
+        program = "synthreal"
+        if world.size > 1:
+            program = f"torchrun --nproc-per-node={world.local_size} -m -- synthreal"  # or torchrun would read --run
+        command = f"{program} fit {names} --run {shlex.quote(str(run_dir))} --resume"
         typer.echo(f"stopped; {checkpoints(run_dir)[-1]} is saved, continue with: {command}", err=True)
-        raise typer.Exit(130) from None
+        return 130
     done = "was complete already" if last is None else f"step {last.step}"
     if last is not None and resolved.quality is not None and last.step < resolved.schedule.total:
         done += f" of {resolved.schedule.total}, stopped after {resolved.quality.patience} looks without a better one"
     done += f", weights of step {weights_step(run_dir)} kept"
     command = f"synthreal evaluate {shlex.quote(str(run_dir))}"
     typer.echo(f"{run_dir}: {done}; sheets in {run_dir / 'sheets'}; judge it with: {command}")
+    return 0
 
 
 @app.command()

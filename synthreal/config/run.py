@@ -33,7 +33,9 @@ class RuntimeConfig(Frozen):
 
     seed: int = Field(default=0, ge=0, lt=2**31, description="Seed of weights, data order, history and noise.")
     device: str = Field(
-        default="auto", description='"auto", "cpu", "cuda" or "cuda:1"; auto takes a GPU when there is one.'
+        default="auto",
+        description='"auto", "cpu", "cuda" or "cuda:1"; auto takes a GPU when there is one, under torchrun each '
+        "process one of its own.",
     )
     precision: Literal["auto", "float32", "bfloat16"] = Field(
         default="auto", description="Arithmetic of the networks; auto is bfloat16 where the hardware has it."
@@ -60,7 +62,9 @@ class RuntimeConfig(Frozen):
         default=True,
         description="Whether the process keeps freed memory for its next step instead of handing it to the kernel.",
     )
-    threads: int | None = Field(default=None, ge=1, description="CPU threads of torch; none = torch's own choice.")
+    threads: int | None = Field(
+        default=None, ge=1, description="CPU threads of torch in each process; none = torch's own choice."
+    )
     resident_gib: float | None = Field(
         default=None,
         ge=0,

@@ -19,7 +19,7 @@ class LossConfig(Frozen):
 class HistoryConfig(Frozen):
     """The buffer of past refined images (paper 2.3)."""
 
-    size: int = Field(default=6400, ge=2, description="Images kept.")
+    size: int = Field(default=6400, ge=2, description="Images kept, by all processes together.")
     dtype: Literal["uint8", "float16", "float32"] = Field(
         default="uint8", description="How they are stored on the device."
     )
@@ -34,7 +34,10 @@ class ScheduleConfig(Frozen):
     refiner_updates: int = Field(default=2, ge=1, description="K_g: R updates a step of the game.")
     discriminator_updates: int = Field(default=1, ge=1, description="K_d: D updates a step of the game.")
     batch: int = Field(
-        default=32, ge=2, multiple_of=2, description="b: images a mini-batch, even (half fresh, half past)."
+        default=32,
+        ge=2,
+        multiple_of=2,
+        description="b: images a mini-batch of all processes, even (half fresh, half past).",
     )
     patch: int | None = Field(
         default=None,

@@ -12,6 +12,7 @@ from torch.optim.swa_utils import AveragedModel
 from synthreal.core.history import History
 from synthreal.core.losses import discriminator_real, discriminator_refined, refiner_adversarial, self_regularization
 from synthreal.core.refiner import micro_batches, noise_for, refine, refine_with
+from synthreal.core.world import ALONE, World
 
 
 @dataclass
@@ -25,11 +26,13 @@ class Game:
         weight: lambda.
         optimizer_refiner: steps R.
         optimizer_discriminator: steps D.
-        generator: the run's randomness on the device: noise maps and history.
+        generator: the run's randomness on the device: noise maps, and history's slots where this process is alone.
         history: past refined images, or None (ablation).
         average: exponential moving average of R's weights, or None.
         autocast: reduced precision of the networks' arithmetic, or None for float32.
         micro_batch: images that pass through the networks at once, gradients adding up; None for whole mini-batches.
+        world: the processes that play together; ``generator`` is in the same state on each, ``history`` is each one's.
+        slots: draws history's slots where several play, differently on each; None draws them from ``generator``.
     """
 
     refiner: nn.Module
@@ -43,6 +46,8 @@ class Game:
     average: AveragedModel | None = None
     autocast: torch.dtype | None = None
     micro_batch: int | None = None
+    world: World = ALONE
+    slots: torch.Generator | None = None
 
     def precision(self) -> torch.autocast:
         """The context in which the networks compute."""
@@ -52,6 +57,29 @@ class Game:
         """The refiner users get: the averaged one where there is one, else R itself."""
         module: nn.Module = self.refiner if self.average is None else self.average.module
         return module
+
+    def diverged(self) -> list[str]:
+        """Which of the two networks has a weight that is NaN or infinite."""
+        networks = {"weights of the refiner": self.refiner, "weights of the discriminator": self.discriminator}
+        return [
+            name
+            for name, network in networks.items()
+            if not all(bool(torch.isfinite(parameter).all()) for parameter in network.parameters())
+        ]
+
+    def average_gradients(self, player: nn.Module) -> None:
+        """Make a player's gradients their mean over all processes, and both players' running statistics with them."""
+        if self.world.size == 1:
+            return
+        learned = [parameter for parameter in player.parameters() if parameter.requires_grad]
+        for parameter in learned:
+            if parameter.grad is None:
+                parameter.grad = torch.zeros_like(parameter)
+        statistics = (*self.refiner.buffers(), *self.discriminator.buffers())
+        self.world.average(
+            [parameter.grad for parameter in learned if parameter.grad is not None]
+            + [buffer for buffer in statistics if buffer.is_floating_point()]
+        )
 
 
 @dataclass(frozen=True)
@@ -77,10 +105,10 @@ def update_refiner(game: Game, simulated: Tensor, *, adversarial: bool) -> Refin
 
     Args:
         game: the state; R, its optimizer, its average and the generator change.
-        simulated: x, ``(b, C, H, W)`` in [0, 1].
+        simulated: x, ``(b, C, H, W)`` in [0, 1]; of several processes each gives its share of the mini-batch.
         adversarial: whether D takes part.
     """
-    noise = noise_for(game.refiner, simulated, game.generator)
+    noise = noise_for(game.refiner, simulated, game.generator, game.world)
     game.optimizer_refiner.zero_grad(set_to_none=True)
     told = []
     for rows, share in _parts(len(simulated), game.micro_batch):
@@ -95,6 +123,7 @@ def update_refiner(game: Game, simulated: Tensor, *, adversarial: bool) -> Refin
         told.append(
             share * torch.stack([regularization if fooling is None else fooling, regularization, change]).detach()
         )
+    game.average_gradients(game.refiner)
     game.optimizer_refiner.step()
     if game.average is not None:
         _follow(game.average, game.refiner)
@@ -114,13 +143,15 @@ def update_discriminator(game: Game, simulated: Tensor, real: Tensor) -> Discrim
     half = simulated.shape[0] - past
     recall = game.history is not None and len(game.history) >= past
     x = simulated[:half] if recall else simulated
+    noise = noise_for(game.refiner, x, game.generator, game.world)
     with torch.no_grad(), game.precision():
-        refined = refine(game.refiner, x, game.generator, micro_batch=game.micro_batch)
+        refined = refine(game.refiner, x, game.generator, noise=noise, micro_batch=game.micro_batch)
     fresh = refined[:half]
     if game.history is not None:
+        slots = game.generator if game.slots is None else game.slots
         if recall:
-            refined = torch.cat([fresh, game.history.draw(past, game.generator)])
-        game.history.push(fresh, game.generator)
+            refined = torch.cat([fresh, game.history.draw(past, slots)])
+        game.history.push(fresh, slots)
     game.optimizer_discriminator.zero_grad(set_to_none=True)
     told = []
     pieces = (_parts(len(images), game.micro_batch) for images in (refined, real))
@@ -131,6 +162,7 @@ def update_discriminator(game: Game, simulated: Tensor, real: Tensor) -> Discrim
         loss.backward(inputs=list(game.discriminator.parameters()))
         right = share_real * (logits_real < 0).float().mean(), share * (logits_refined > 0).float().mean()
         told.append(torch.stack([loss.detach(), *right]))
+    game.average_gradients(game.discriminator)
     game.optimizer_discriminator.step()
     return DiscriminatorUpdate(*torch.stack(told).sum(dim=0))
 

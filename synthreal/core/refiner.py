@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from synthreal.core.receptive import receptive_field
+from synthreal.core.world import ALONE, World
 
 Padding = Literal["zeros", "replicate", "reflect"]
 
@@ -118,14 +119,19 @@ def refine(
     return parts[0] if len(parts) == 1 else torch.cat(parts)
 
 
-def noise_for(refiner: nn.Module, image: Tensor, generator: torch.Generator | None) -> Tensor | None:
-    """The noise maps ``(B, K, H, W)`` a refiner asks for, on the images' device; None when it asks for none."""
+def noise_for(
+    refiner: nn.Module, image: Tensor, generator: torch.Generator | None, world: World = ALONE
+) -> Tensor | None:
+    """The noise maps ``(B, K, H, W)`` a refiner asks for, on the images' device; None when it asks for none.
+
+    Of several processes each draws those of the whole mini-batch, from generators in the same state, and keeps its own.
+    """
     noise_channels = getattr(refiner, "noise_channels", 0)
     if not noise_channels:
         return None
-    shape = (image.shape[0], noise_channels, *image.shape[-2:])
+    shape = (image.shape[0] * world.size, noise_channels, *image.shape[-2:])
     device = image.device if generator is None else generator.device
-    return torch.randn(shape, generator=generator, device=device).to(image.device)
+    return torch.randn(shape, generator=generator, device=device)[world.rows(image.shape[0])].to(image.device)
 
 
 def refine_with(refiner: nn.Module, image: Tensor, noise: Tensor | None) -> Tensor:

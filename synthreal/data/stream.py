@@ -25,8 +25,9 @@ class Stream:
     """Batches of ``batch_size`` images on ``device``; None is the source's own.
 
     With ``world`` processes the global batch holds ``batch_size * world`` images and rank r takes the r-th
-    ``batch_size`` of them; a simulator draws rank r's share at position ``p * world + r``. The streams of one run need
-    different seeds, else sources of equal size are walked in step.
+    ``batch_size`` of them, so that together they see what one process sees. A source that holds images reads this
+    share alone; a simulator has to draw the whole batch, which one call makes from one generator. The streams of one
+    run need different seeds, else sources of equal size are walked in step.
 
     For a source on disk a thread reads the next two batches while the device works; what goes wrong in it is raised
     by the :meth:`batch` that needed it. Close the stream, or use it as a context manager, to end the thread.
@@ -60,7 +61,7 @@ class Stream:
             raise ValueError(f"position {position} is negative")
         source = self.source
         if isinstance(source, Drawn):
-            batch = source.draw(position * self.world + self.rank, self.batch_size)
+            batch = self._share(source.draw(position, self.batch_size * self.world))
         elif isinstance(source, OnDisk):
             batch = source.upload(self._read(source, position))
         else:
@@ -84,6 +85,10 @@ class Stream:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.close()
+
+    def _share(self, batch: Batch) -> Batch:
+        rows = slice(self.rank * self.batch_size, (self.rank + 1) * self.batch_size)
+        return Batch(batch.image[rows], {name: values[rows] for name, values in batch.labels.items()})
 
     def _read(self, source: OnDisk, position: int) -> Fetched:
         """What :meth:`batch` needs from the file; orders the batches after it, forgets those nobody asked for."""

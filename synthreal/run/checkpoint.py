@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import pickle
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import torch
 
 from synthreal.atomic import replacing, writing
 from synthreal.core.game import Game
+from synthreal.core.world import World
 from synthreal.errors import UserError
 
 KEEP = 2
@@ -19,13 +21,36 @@ NEEDED = {"step", "seen", "config", "precision", "watch", *PLAYERS, "average", "
 
 
 def state_of(game: Game) -> dict[str, Any]:
-    """Networks, both optimizers, the average, the history and the generator."""
-    return {
+    """Networks, both optimizers, the average, the history and the generator.
+
+    Several processes must call this together. Rank 0 gets what all have alike and, in ``ranks``, what each has of its
+    own.
+    """
+    state = {
         **{part: getattr(game, part).state_dict() for part in PLAYERS},
         "average": None if game.average is None else game.average.state_dict(),
         "history": None if game.history is None else game.history.state_dict(),
         "generator": game.generator.get_state(),
     }
+    if game.slots is not None:
+        state["ranks"] = game.world.gathered({"history": state["history"], "slots": game.slots.get_state()})
+        state["history"] = None
+    return state
+
+
+def processes_of(state: Mapping[str, Any]) -> int:
+    """How many processes a checkpoint is of."""
+    return len(state.get("ranks", (None,)))
+
+
+def handed_out(state: dict[str, Any] | None, world: World) -> dict[str, Any]:
+    """The checkpoint rank 0 has read, for each process: what all have alike, and its own. Others give None."""
+    if world.size == 1:
+        assert state is not None, "rank 0 reads it"
+        return state
+    state = {"ranks": []} if state is None else state
+    alike = world.told({name: value for name, value in state.items() if name != "ranks"})
+    return {**alike, **world.handed(state["ranks"])}
 
 
 def restore(game: Game, state: dict[str, Any]) -> None:
@@ -43,6 +68,8 @@ def restore(game: Game, state: dict[str, Any]) -> None:
                 "resume with the plugin it was trained with, or fit again"
             ) from error
     game.generator.set_state(state["generator"].cpu())
+    if game.slots is not None:
+        game.slots.set_state(state["slots"].cpu())
 
 
 def save(run_dir: Path, step: int, state: dict[str, Any]) -> Path:

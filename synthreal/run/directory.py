@@ -13,7 +13,7 @@ from synthreal.errors import UserError
 from synthreal.hooks.catalog import Catalog
 from synthreal.hooks.discovery import version_of
 from synthreal.pretrained import CONFIG, WEIGHTS
-from synthreal.run.checkpoint import checkpoints
+from synthreal.run.checkpoint import checkpoints, processes_of
 from synthreal.settings import read_toml
 
 FREE = (
@@ -32,7 +32,9 @@ def holds_run(run_dir: Path) -> bool:
 
 
 @contextmanager
-def claim(run_dir: Path, config: RunConfig, *, precision: str, state: Mapping[str, Any] | None) -> Iterator[None]:
+def claim(
+    run_dir: Path, config: RunConfig, *, precision: str, processes: int = 1, state: Mapping[str, Any] | None
+) -> Iterator[None]:
     """Make the folder of a new run, or check that a checkpoint's state belongs to this configuration.
 
     A new run that ends before its first checkpoint leaves no ``config.toml``, so that the folder can be used again, and
@@ -46,6 +48,10 @@ def claim(run_dir: Path, config: RunConfig, *, precision: str, state: Mapping[st
             raise UserError(
                 f"{run_dir}: was trained in runtime.precision={state['precision']}; resume with that, not {precision}"
             )
+        if (before := processes_of(state)) != processes:
+            trained = "one process" if before == 1 else f"{before} processes"
+            how = "without torchrun" if before == 1 else f"with torchrun --nproc-per-node={before}"
+            raise UserError(f"{run_dir}: was trained by {trained}, not {processes}; resume {how}")
     made = _missing(run_dir)
     try:
         with writing(run_dir):

@@ -1,52 +1,30 @@
-"""Training: ``steps`` is the loop, a generator that reads as Algorithm 1; ``fit`` drives it to its end."""
+"""Training: ``steps`` is the loop, a generator that reads as Algorithm 1; ``fit`` drives it to its end.
+
+Several processes run this same loop, each on its share of every mini-batch. They take the same steps, so they come to
+the same decisions; what only one knows, its signals and what rank 0 saw of quality, it tells the others.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
-import torch
-from torch import nn
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
-
-from synthreal.atomic import writing
-from synthreal.config import AdamConfig, RunConfig, ScheduleConfig, SGDConfig
+from synthreal.config import RunConfig, ScheduleConfig
 from synthreal.core.game import Game, update_discriminator, update_refiner
-from synthreal.core.history import History
-from synthreal.core.machine import (
-    arrange,
-    autocast_of,
-    compiles,
-    device_of,
-    eagerly,
-    generator_of,
-    micro_batch_of,
-    precision_of,
-    settle,
-)
-from synthreal.core.patch import random_patches
-from synthreal.core.refiner import refine
-from synthreal.data.encoding import to_unit
-from synthreal.data.source import Source
-from synthreal.data.stream import Stream
 from synthreal.errors import UserError
-from synthreal.hooks.catalog import Catalog, typed
+from synthreal.hooks.catalog import Catalog
 from synthreal.hooks.resolve import resolve
-from synthreal.pretrained import write_config, write_refiner
+from synthreal.pretrained import write_refiner
 from synthreal.run import checkpoint
-from synthreal.run.directory import changed_versions, claim, versions_of
+from synthreal.run.feed import Feed
 from synthreal.run.interrupt import stop_signals
-from synthreal.run.quality.realism import SIDE
-from synthreal.run.rehearse import rehearse
-from synthreal.run.report import Meter, Report, append_log, not_finite, trim_log
-from synthreal.run.sheet import save_sheet
-from synthreal.run.sources import open_stream, sample, unreadable
-from synthreal.run.watch import Watch, few
-from synthreal.spec import Batch
-
-SHEET = 10
+from synthreal.run.painting import painted, sheet
+from synthreal.run.processes import joined
+from synthreal.run.report import Meter, Report, append_log, not_finite
+from synthreal.run.setup import Setup, set_up
+from synthreal.run.watch import Look
 
 
 def steps(
@@ -59,101 +37,45 @@ def steps(
 ) -> Iterator[Report]:
     """Train, yielding a report now and then; ONE step counter runs through the phases refiner, discriminator, game.
 
+    Where ``torchrun`` started several processes, each iterates: all get the same reports at the same steps, but for the
+    rate, which is each one's own, and for warnings about files and data, which rank 0 has.
+
     Args:
         config: the run; it is resolved against the catalog first.
         catalog: where its names are looked up.
         run_dir: the run directory; made here.
         resume: continue the run it holds, bit-identically on the CPU.
-        stopped: asked after every step; True saves and ends.
+        stopped: asked after every step; True, on any process, saves and ends.
 
     Raises:
         UserError: bad input, told before step 0 wherever possible, or a loss that is not finite.
+        PeerError: another process failed.
     """
-    config, run_dir = resolve(config, catalog), Path(run_dir)
-    schedule, device = config.schedule, device_of(config.runtime.device)
-    precision = precision_of(config.runtime.precision, device)
-    settle(config.runtime)
-    state = checkpoint.load(run_dir) if resume else None
-    with ExitStack() as stack:
-        stack.enter_context(claim(run_dir, config, precision=precision, state=state))
-        game = build_game(config, catalog, device)
-        simulated, real = (
-            stack.enter_context(open_stream(config, catalog, role, device=device, run_dir=run_dir))
-            for role in ("simulated", "real")
-        )
-        if resume:
-            noted = changed_versions(run_dir, catalog)
-        else:
-            noted = unreadable("simulated", simulated.source) + unreadable("real", real.source)
-            noted += few(real.source) if config.quality is not None else []
-        if state is None:
-            rehearse(game, config, catalog, simulated.batch(0))
-        write_config(run_dir, config, versions_of(catalog))
-        step, seen = 0, {"simulated": 0, "real": 0}
-        watch = watching(config, catalog, simulated.source, real.source)
-        if state is not None:
-            checkpoint.restore(game, state)
-            step, seen = state["step"], dict(state["seen"])
-            if watch is not None and state["watch"] is not None:
-                watch.load_state_dict(state["watch"])
-        trim_log(run_dir, step)
-
-        def draw(stream: Stream, name: str) -> torch.Tensor:
-            seen[name] += 1
-            batch: Batch = stream.batch(seen[name] - 1)
-            if schedule.patch is None:
-                return batch.image
-            return random_patches(batch.image, schedule.patch, game.generator)
-
-        def save() -> None:
-            refuse(diverged(game))
-            # weights first: killed in between, a resumed run does this step again and writes both
-            if watch is None or watch.config.keep == "last" or watch.best_step in (0, step):
-                write_refiner(run_dir, game.averaged(), step=step, kind="raw" if game.average is None else "ema")
-            looked = None if watch is None else watch.state_dict()
-            kept = {"seen": seen, "precision": precision, "config": config.to_toml(), "watch": looked}
-            checkpoint.save(run_dir, step, {**checkpoint.state_of(game), **kept})
-
-        def refuse(broken: list[str]) -> None:
-            if broken:
-                raise UserError(
-                    f"{run_dir}: step {step}: {', '.join(broken)} not finite; lower optimizer.*.learning_rate "
-                    "(checkpoints saved before are whole)"
-                )
-
-        meter = Meter()
-        while step < schedule.total and not (watch is not None and watch.exhausted):
+    with set_up(resolve(config, catalog), catalog, Path(run_dir), resume=resume) as run:
+        schedule, world, step, noted = run.config.schedule, run.world, run.step, run.noted
+        view = View(None, best=False, over=world.told(run.watch is not None and run.watch.exhausted))
+        meter = Meter(world)
+        while step < schedule.total and not view.over:
             phase = phase_of(schedule, step)
-            if phase == "refiner":
-                meter.refiner(update_refiner(game, draw(simulated, "simulated"), adversarial=False), schedule.batch)
-            if phase == "game":
-                for _ in range(schedule.refiner_updates):
-                    meter.refiner(update_refiner(game, draw(simulated, "simulated"), adversarial=True), schedule.batch)
-            if phase != "refiner":
-                for _ in range(schedule.discriminator_updates if phase == "game" else 1):
-                    images = draw(simulated, "simulated"), draw(real, "real")
-                    meter.discriminator(update_discriminator(game, *images), schedule.batch)
+            play(run.game, run.feed, schedule, phase, meter)
             step += 1
-            played = step - schedule.total + schedule.steps
-            look = None
-            if watch is not None and phase == "game" and (played % watch.config.every == 0 or step == schedule.total):
-                look = watch.look(step, painted(game, watch.simulated))
-                noted = [*noted, *watch.warnings(look)]
-                watch.write(run_dir)
-            last = step == schedule.total or (watch is not None and watch.exhausted)
-            stopping = stopped()
+            view = looked(run, step, phase)
+            noted += view.warnings
+            last = step == schedule.total or view.over
+            stopping = world.any(stopped())
             turn = phase_of(schedule, step) != phase
             report = None
-            if step % schedule.report_every == 0 or turn or last or stopping or look is not None:
-                report = meter.report(step, phase, settled=phase == "game" and 4 * played >= schedule.steps)
-                report, noted = replace(report, quality=look, warnings=(*noted, *report.warnings)), []
-                refuse(not_finite(report))
-                append_log(run_dir, report)
-            if step % schedule.sheet_every == 0 or last:
-                sheet(game, simulated, real, run_dir / "sheets" / f"step-{step:08d}.png", config)
-            best = watch is not None and watch.best_step == step
-            if step % schedule.save_every == 0 or last or stopping or best:
-                save()
+            if step % schedule.report_every == 0 or turn or last or stopping or view.look is not None:
+                settled = phase == "game" and 4 * played(schedule, step) >= schedule.steps
+                report = meter.report(step, phase, settled=settled)
+                report, noted = replace(report, quality=view.look, warnings=(*noted, *report.warnings)), ()
+                _refuse(run, step, not_finite(report))
+                if world.leads:
+                    append_log(run.run_dir, report)
+            if world.leads and (step % schedule.sheet_every == 0 or last):
+                sheet(run.game, run.feed, run.run_dir / "sheets" / f"step-{step:08d}.png", run.config)
+            if step % schedule.save_every == 0 or last or stopping or view.best:
+                save(run, step)
             if report is not None:
                 yield report
             if stopping:
@@ -170,14 +92,18 @@ def fit(
 ) -> Report | None:
     """Drive :func:`steps` to its end and return the last report, None when a resumed run was already complete.
 
+    Of several processes, rank 0 tells ``on_report``.
+
     Raises:
         KeyboardInterrupt: the first Ctrl-C (or SIGTERM), after the state has been saved at a step boundary.
     """
     last = None
-    with stop_signals() as stopped:
+    with joined() as world, stop_signals(patient=world.size > 1) as stopped:
         for last in steps(config, catalog, run_dir, resume=resume, stopped=stopped.is_set):
-            on_report(last)
-    if stopped.is_set() and (last is None or last.step < config.schedule.total):
+            if world.leads:
+                on_report(last)
+        interrupted = world.any(stopped.is_set())
+    if interrupted and (last is None or last.step < config.schedule.total):
         raise KeyboardInterrupt
     return last
 
@@ -189,92 +115,63 @@ def phase_of(schedule: ScheduleConfig, step: int) -> str:
     return "discriminator" if step < schedule.refiner_steps + schedule.discriminator_steps else "game"
 
 
-def build_game(config: RunConfig, catalog: Catalog, device: torch.device) -> Game:
-    """Fresh networks (weights from ``runtime.seed``), optimizers, history and generator of a resolved configuration."""
-    image, runtime, patch = config.image, config.runtime, config.schedule.patch
-    assert image is not None, "resolve() sets the image"
-    if patch is not None:
-        image = replace(image, height=patch, width=patch)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(runtime.seed)
-        refiner = catalog.build_network("refiner", config.refiner, image).to(device)
-        discriminator = catalog.build_network("discriminator", config.discriminator, image).to(device)
-        features = [
-            (
-                catalog.feature(term.name)
-                .build(typed(term, catalog.feature(term.name).options, f"features.{term.name}"), image)
-                .to(device),
-                term.weight,
-            )
-            for term in config.features
-        ]
-    compiled = compiles(runtime.compile, device, config.schedule.total)
-    for network in (refiner, discriminator):
-        arrange(network, runtime.layout, compiled=compiled)
-    ema, history = config.optimizer.ema, config.history
-    return Game(
-        refiner=refiner,
-        discriminator=discriminator,
-        features=features,
-        weight=config.loss.weight,
-        optimizer_refiner=optimizer(refiner, config.optimizer.refiner),
-        optimizer_discriminator=optimizer(discriminator, config.optimizer.discriminator),
-        generator=generator_of(runtime.seed, device),
-        history=None if history is None else History(history.size, image.shape, dtype=history.dtype, device=device),
-        average=None if ema is None else AveragedModel(refiner, multi_avg_fn=get_ema_multi_avg_fn(ema)),
-        autocast=autocast_of(precision_of(runtime.precision, device)),
-        micro_batch=micro_batch_of(runtime.micro_batch, device, image.height, image.width),
-    )
+def played(schedule: ScheduleConfig, step: int) -> int:
+    """Steps of the game among the first ``step``; negative before it."""
+    return step - schedule.total + schedule.steps
 
 
-def diverged(game: Game) -> list[str]:
-    """Which of the two networks has a weight that is NaN or infinite."""
-    networks = {"weights of the refiner": game.refiner, "weights of the discriminator": game.discriminator}
-    return [
-        name
-        for name, network in networks.items()
-        if not all(bool(torch.isfinite(parameter).all()) for parameter in network.parameters())
-    ]
+def play(game: Game, feed: Feed, schedule: ScheduleConfig, phase: str, meter: Meter) -> None:
+    """One step of a phase: K_g updates of R, then K_d of D; one update where a player is alone."""
+    if phase == "refiner":
+        meter.refiner(update_refiner(game, feed.take("simulated"), adversarial=False), schedule.batch)
+    if phase == "game":
+        for _ in range(schedule.refiner_updates):
+            meter.refiner(update_refiner(game, feed.take("simulated"), adversarial=True), schedule.batch)
+    if phase != "refiner":
+        for _ in range(schedule.discriminator_updates if phase == "game" else 1):
+            images = feed.take("simulated"), feed.take("real")
+            meter.discriminator(update_discriminator(game, *images), schedule.batch)
 
 
-def optimizer(network: nn.Module, config: SGDConfig | AdamConfig) -> torch.optim.Optimizer:
-    """SGD or Adam over a network's parameters."""
-    if isinstance(config, SGDConfig):
-        return torch.optim.SGD(network.parameters(), lr=config.learning_rate, momentum=config.momentum)
-    return torch.optim.Adam(network.parameters(), lr=config.learning_rate, betas=(config.beta1, config.beta2))
+class View(NamedTuple):
+    """What a look at quality means for the loop: whether it was the best so far, and whether patience is at its end."""
+
+    look: Look | None
+    best: bool
+    over: bool
+    warnings: tuple[str, ...] = ()
 
 
-def watching(config: RunConfig, catalog: Catalog, simulated: Source, real: Source) -> Watch | None:
-    """What looks at quality during the game, at random images of both kinds; None where it is off."""
-    if config.quality is None:
-        return None
-    assert config.image is not None, "resolve() sets the image"
-    if min(config.image.height, config.image.width) < SIDE:
-        raise UserError(f"quality: images of {config.image} are too small to look at ({SIDE} px); set quality=none")
-    x, y = (to_unit(sample(source, config.quality.images, seed=0).image) for source in (simulated, real))
-    if min(len(x), len(y)) < 2:
-        raise UserError("quality: a single image cannot be looked at; give more, or set quality=none")
-    evaluator = config.evaluation.evaluator
-    return Watch(config.quality, x, y, None if evaluator is None else catalog.evaluator(evaluator.name).locate)
+def looked(run: Setup, step: int, phase: str) -> View:
+    """Look at quality where that is due: rank 0 does, and tells the others."""
+    schedule, quality, view = run.config.schedule, run.config.quality, View(None, best=False, over=False)
+    due = phase == "game" and quality is not None
+    if quality is None or not due or (played(schedule, step) % quality.every and step < schedule.total):
+        return view
+    if run.watch is not None:
+        look = run.watch.look(step, painted(run.game, run.watch.simulated))
+        run.watch.write(run.run_dir)
+        best = run.watch.best_step == step
+        view = View(look, best, run.watch.exhausted, tuple(run.watch.warnings(look)))
+    return run.world.told(view)
 
 
-@torch.no_grad()
-def painted(game: Game, images: torch.Tensor) -> torch.Tensor:
-    """R(x) as refine and evaluate will give it, ``(N, C, H, W)``; the game's generator is left alone."""
-    refiner = game.averaged()
-    training = refiner.training
-    refiner.eval()
-    with eagerly(refiner), game.precision():
-        refined = refine(refiner, images, generator_of(0, images.device), micro_batch=game.micro_batch)
-    refiner.train(training)
-    return refined.float()
+def save(run: Setup, step: int) -> None:
+    """Weights, then the checkpoint: killed in between, a resumed run does this step again and writes both."""
+    game, watch = run.game, run.watch
+    _refuse(run, step, game.diverged())
+    if run.world.leads and (watch is None or watch.config.keep == "last" or watch.best_step in (0, step)):
+        write_refiner(run.run_dir, game.averaged(), step=step, kind="raw" if game.average is None else "ema")
+    state = checkpoint.state_of(game)
+    if run.world.leads:
+        view = None if watch is None else watch.state_dict()
+        kept = {"seen": run.feed.seen, "precision": run.precision, "config": run.config.to_toml(), "watch": view}
+        checkpoint.save(run.run_dir, step, {**state, **kept})
 
 
-def sheet(game: Game, simulated: Stream, real: Stream, path: Path, config: RunConfig) -> None:
-    """Save simulated | refined | real for the same first images every time."""
-    assert config.image is not None, "resolve() sets the image"
-    with writing(path.parent):
-        path.parent.mkdir(exist_ok=True)
-    x = simulated.batch(0).image[:SHEET]
-    rows = [("simulated", x), ("refined", painted(game, x)), ("real", real.batch(0).image[:SHEET])]
-    save_sheet(path, rows, colormap=config.image.colormap)
+def _refuse(run: Setup, step: int, broken: list[str]) -> None:
+    if broken:
+        raise UserError(
+            f"{run.run_dir}: step {step}: {', '.join(broken)} not finite; lower optimizer.*.learning_rate "
+            "(checkpoints saved before are whole)"
+        )

@@ -9,8 +9,11 @@ from contextlib import contextmanager
 
 
 @contextmanager
-def stop_signals() -> Iterator[threading.Event]:
-    """An event set by the first SIGINT or SIGTERM; a second one acts as usual.
+def stop_signals(*, patient: bool = False) -> Iterator[threading.Event]:
+    """An event set by the first SIGINT or SIGTERM; a second one acts as usual, unless ``patient``.
+
+    torchrun sends its workers a second one as soon as Ctrl-C has reached all, and kills what is left after 30 seconds:
+    what it started must be patient.
 
     Only the main thread can listen. What whoever started the process had it ignore (as a shell does with SIGINT for a
     job in the background) stays ignored.
@@ -24,6 +27,8 @@ def stop_signals() -> Iterator[threading.Event]:
 
     def stop(number: int, frame: object) -> None:
         event.set()
+        if patient:
+            return
         for known, handler in before.items():
             signal.signal(known, handler)
 

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from synthreal.atomic import write_text, writing
 from synthreal.core.game import DiscriminatorUpdate, RefinerUpdate
+from synthreal.core.world import ALONE, World
 from synthreal.run.watch import Look
 
 LOG = "log.jsonl"
@@ -44,9 +45,13 @@ class Report:
 
 
 class Meter:
-    """Sums scalars on the device; the host waits for them only when a report is due."""
+    """Sums scalars on the device; the host waits for them only when a report is due.
 
-    def __init__(self) -> None:
+    Several processes report the means over all of them.
+    """
+
+    def __init__(self, world: World = ALONE) -> None:
+        self.world = world
         self.sums: dict[str, tuple[Tensor, int]] = {}
         self.images = 0
         self.started = time.perf_counter()
@@ -69,8 +74,10 @@ class Meter:
     def report(self, step: int, phase: str, *, settled: bool) -> Report:
         """Read the means, start counting anew. ``settled`` says the game has run long enough to be judged."""
         names = list(self.sums)
-        means = torch.stack([total / count for total, count in self.sums.values()]).tolist() if names else []
-        value = {name: mean for name, mean in zip(names, means, strict=True)}
+        means = [total / count for total, count in self.sums.values()]
+        self.world.average(means)
+        read = torch.stack(means).tolist() if names else []
+        value = {name: mean for name, mean in zip(names, read, strict=True)}
         seconds = time.perf_counter() - self.started
         images, self.sums, self.images, self.started = self.images, {}, 0, time.perf_counter()
         report = Report(

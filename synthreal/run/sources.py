@@ -7,8 +7,10 @@ from pathlib import Path
 import torch
 
 from synthreal.config import RunConfig
+from synthreal.core.world import ALONE, World
+from synthreal.data.pack import PackOptions
 from synthreal.data.seed import derive_seed, derived_generator
-from synthreal.data.source import Drawn, Resident, Source, open_source
+from synthreal.data.source import Drawn, Resident, Source, default_budget, open_source
 from synthreal.data.stream import Stream
 from synthreal.hooks.catalog import Catalog
 from synthreal.hooks.resolve import dataset_of
@@ -17,14 +19,20 @@ from synthreal.spec import Role
 CACHE = "data"
 
 
-def open_role(config: RunConfig, catalog: Catalog, role: Role, *, device: torch.device, run_dir: Path) -> Source:
+def open_role(
+    config: RunConfig, catalog: Catalog, role: Role, *, device: torch.device, run_dir: Path, world: World = ALONE
+) -> Source:
     """The source a resolved configuration names in a role; files are read once into ``run_dir/data``.
 
-    What is drawn without end depends on ``runtime.seed``; a counted data set is the same for every seed.
+    What is drawn without end depends on ``runtime.seed``; a counted data set is the same for every seed. The processes
+    of one machine share its memory.
     """
     spec, options, source = dataset_of(config, catalog, role)
     assert config.image is not None, "resolve() sets the image"
-    budget = config.runtime.resident_gib
+    asked = config.runtime.resident_gib
+    budget = None if asked is None else int(asked * 2**30)
+    if budget is None and device.type == "cpu" and world.size > 1:
+        budget = default_budget(device) // world.local_size
     return open_source(
         spec,
         options,
@@ -33,22 +41,37 @@ def open_role(config: RunConfig, catalog: Catalog, role: Role, *, device: torch.
         seed=config.runtime.seed if source.count is None else 0,
         device=device,
         cache=run_dir / CACHE,
-        budget_bytes=None if budget is None else int(budget * 2**30),
+        budget_bytes=budget,
     )
 
 
+def caches(config: RunConfig, catalog: Catalog, role: Role) -> bool:
+    """Whether opening a role may write a pack into the run directory."""
+    spec, options, _ = dataset_of(config, catalog, role)
+    return spec.render is None and not isinstance(options, PackOptions)
+
+
 def open_stream(
-    config: RunConfig, catalog: Catalog, role: Role, *, device: torch.device, run_dir: str | Path
+    config: RunConfig,
+    catalog: Catalog,
+    role: Role,
+    *,
+    device: torch.device,
+    run_dir: str | Path,
+    world: World = ALONE,
 ) -> Stream:
     """Endless mini-batches of ``schedule.batch`` images of a role, in the order ``runtime.seed`` gives.
 
-    Close it, or use it as a context manager: a pack too large for the device is read by a thread.
+    Of several processes each gets its share of every mini-batch. Close it, or use it as a context manager: a pack too
+    large for the device is read by a thread.
     """
     return Stream(
-        open_role(config, catalog, role, device=device, run_dir=Path(run_dir)),
-        batch_size=config.schedule.batch,
+        open_role(config, catalog, role, device=device, run_dir=Path(run_dir), world=world),
+        batch_size=config.schedule.batch // world.size,
         seed=derive_seed(config.runtime.seed, role),
         device=device,
+        rank=world.rank,
+        world=world.size,
     )
 
 

@@ -22,11 +22,15 @@ import torch
 from torch import Tensor
 
 from synthreal.atomic import write_text
-from synthreal.config import QualityConfig
+from synthreal.config import QualityConfig, RunConfig
+from synthreal.data.encoding import to_unit
 from synthreal.data.source import Drawn, Source
+from synthreal.errors import UserError
+from synthreal.hooks.catalog import Catalog
 from synthreal.run.preserve import distance, located
 from synthreal.run.quality.features import random_features
-from synthreal.run.quality.realism import realism
+from synthreal.run.quality.realism import SIDE, realism
+from synthreal.run.sources import sample
 
 RULE = "mean share of simulated's distances to real that is left, plus the share of the diagonal labels move / 0.015"
 FILE = "quality.json"
@@ -127,6 +131,20 @@ class Watch:
     def _drift(self, shift_px: float | None) -> float:
         height, width = self.simulated.shape[-2:]
         return 0.0 if shift_px is None else shift_px / (DRIFT * math.hypot(height, width))
+
+
+def watching(config: RunConfig, catalog: Catalog, simulated: Source, real: Source) -> Watch | None:
+    """What looks at quality during the game, at random images of both kinds; None where it is off."""
+    if config.quality is None:
+        return None
+    assert config.image is not None, "resolve() sets the image"
+    if min(config.image.height, config.image.width) < SIDE:
+        raise UserError(f"quality: images of {config.image} are too small to look at ({SIDE} px); set quality=none")
+    x, y = (to_unit(sample(source, config.quality.images, seed=0).image) for source in (simulated, real))
+    if min(len(x), len(y)) < 2:
+        raise UserError("quality: a single image cannot be looked at; give more, or set quality=none")
+    evaluator = config.evaluation.evaluator
+    return Watch(config.quality, x, y, None if evaluator is None else catalog.evaluator(evaluator.name).locate)
 
 
 def score(distances: Mapping[str, float], base: Mapping[str, float], drift: float) -> float:

@@ -15,7 +15,7 @@ from synthreal.core.machine import device_of
 from synthreal.errors import UserError
 from synthreal.pretrained import read_config
 from synthreal.run import checkpoint
-from synthreal.run.fit import build_game
+from synthreal.run.build import build_game
 
 
 def test_a_state_restored_into_a_fresh_game_is_the_state(toy, toy_run):

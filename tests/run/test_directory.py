@@ -121,3 +121,25 @@ def test_versions_name_every_distribution(toy):
     versions = versions_of(toy)
     assert set(versions) == {"synthreal", "toy.py", "torch", "numpy", "kornia"}
     assert all(versions.values())
+
+
+@pytest.mark.parametrize(
+    ("ranks", "processes", "said"),
+    [
+        (None, 2, "was trained by one process, not 2; resume without torchrun"),
+        (2, 1, "was trained by 2 processes, not 1; resume with torchrun --nproc-per-node=2"),
+        (2, 4, "was trained by 2 processes, not 4; resume with torchrun --nproc-per-node=2"),
+        (4, 4, None),
+    ],
+)
+def test_a_checkpoint_is_for_as_many_processes_as_made_it(toy, tmp_path, ranks, processes, said):
+    config = configured(toy)
+    state = {"config": config.to_toml(), "precision": "float32", **({} if ranks is None else {"ranks": [{}] * ranks})}
+    claimed = claim(tmp_path / "run", config, precision="float32", processes=processes, state=state)
+    if said is None:
+        with claimed:
+            pass
+        return
+    with pytest.raises(UserError, match=f"run: {said}"), claimed:
+        pass
+    assert not (tmp_path / "run").exists()

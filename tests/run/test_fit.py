@@ -516,7 +516,7 @@ def test_sheets_show_the_refiner_as_it_will_be_used_and_leave_it_training(tmp_pa
     (tmp_path / "dropping.py").write_text(DROPPING)
     catalog = Catalog.of([str(tmp_path / "dropping.py")])
     drawn = []
-    monkeypatch.setattr("synthreal.run.fit.save_sheet", lambda path, rows, **more: drawn.append(dict(rows)))
+    monkeypatch.setattr("synthreal.run.painting.save_sheet", lambda path, rows, **more: drawn.append(dict(rows)))
     settings = ("optimizer.ema=none", "schedule.sheet_every=5", "quality=none")
     fit_toy(catalog, tmp_path / "run", "refiner=dropping", *settings)
     assert len(drawn) == 3

@@ -14,7 +14,7 @@ from synthreal.data.resident import Resident
 from synthreal.errors import UserError
 from synthreal.run import fit as module
 from synthreal.run.quality.realism import realism
-from synthreal.run.watch import Watch, few, score
+from synthreal.run.watch import Watch, few, score, watching
 
 
 def pictures(level, noise, count=60, seed=0):
@@ -179,4 +179,4 @@ def test_images_too_small_to_look_at_are_told(toy, tmp_path):
     config = configured(toy).model_copy(update={"image": None})
     small = {"image": {"channels": 1, "height": 7, "width": 16}}
     with pytest.raises(UserError):
-        module.watching(config.changed(small), toy, None, None)
+        watching(config.changed(small), toy, None, None)

@@ -1,0 +1,84 @@
+"""What do more processes bring? ``synthreal fit`` by one and by two, on the same mini-batches.
+
+Usage: ``python benchmarks/bench_processes.py [--quick] [--device auto] [--threads 1] [--repeats 5] [--json FILE]``
+
+Both are started by torchrun and take turns; a turn fits the demonstration's gaze recipe with a float32 refiner of the
+paper's width, and images/s are those of its log without the first half. ``ratio_to_one`` is of neighbouring turns, 2
+would be perfect; ``cpu_ratio`` is CPU seconds of all processes, starting them included, against those of one. On GPUs
+each process takes one of its own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from statistics import median
+
+import torch
+from limit import limit_gflops
+from record import Row, arguments, finish, middle, rounded, spread
+
+BATCH, STEPS = 64, 20
+WIDTH = 64
+COUNTS = (1, 2)
+
+
+def turn(processes: int, folder: Path, asked: argparse.Namespace) -> tuple[float, float]:
+    """Images and CPU seconds: how many a second, and how long all processes took from start to end."""
+    run = folder / f"{processes}-{len(list(folder.iterdir()))}"
+    settings = {
+        "schedule": f"{{refiner_steps=0, discriminator_steps=0, steps={STEPS}, batch={BATCH}, report_every=1}}",
+        "refiner.options.width": WIDTH,
+        "data.simulated.count": 4 * BATCH,
+        "data.real.count": 4 * BATCH,
+        "quality": "none",
+        "runtime.precision": "float32",
+        "runtime.device": asked.device,
+        "runtime.threads": asked.threads,
+    }
+    words = [word for name, value in settings.items() for word in ("--set", f"{name}={value}")]
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    subprocess.run(
+        [*launch, "-m", "--", "synthreal", "fit", "--plugin", "gaze", "--run", str(run), *words],
+        env={**os.environ, "OMP_NUM_THREADS": str(asked.threads)},
+        check=True,
+        capture_output=True,
+    )
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    log = [json.loads(line) for line in (run / "log.jsonl").read_text(encoding="utf-8").splitlines()]
+    rates = [line["images_per_second"] for line in log[len(log) // 2 :]]
+    return median(rates), after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+
+def main() -> None:
+    """Measure, print and write."""
+    asked = arguments(__doc__)
+    counts = [count for count in COUNTS if asked.device == "cpu" or count <= torch.cuda.device_count()]
+    with tempfile.TemporaryDirectory() as folder:
+        turns = [{count: turn(count, Path(folder), asked) for count in counts} for _ in range(asked.repeats)]
+    rows: list[Row] = []
+    for count in counts:
+        against = [(one[count][0] / one[1][0], one[count][1] / one[1][1]) for one in turns]
+        rows.append(
+            {
+                "name": "fit",
+                "processes": count,
+                "batch": BATCH,
+                "images_per_second": middle(one[count][0] for one in turns),
+                "ratio_to_one": middle(rate for rate, _ in against),
+                "ratio_spread": spread(rate for rate, _ in against),
+                "cpu_ratio": rounded(median(cost for _, cost in against)),
+            }
+        )
+    finish(asked, limit_gflops(torch.device(asked.device)), rows)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,71 @@
+"""The game of a resolved configuration: networks, psi, optimizers, history and generators."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+from torch import nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from synthreal.config import AdamConfig, RunConfig, SGDConfig
+from synthreal.core.game import Game
+from synthreal.core.history import History
+from synthreal.core.machine import arrange, autocast_of, compiles, generator_of, micro_batch_of, precision_of
+from synthreal.core.world import ALONE, World
+from synthreal.data.seed import derived_generator
+from synthreal.hooks.catalog import Catalog, typed
+
+
+def build_game(config: RunConfig, catalog: Catalog, device: torch.device, world: World = ALONE) -> Game:
+    """Fresh networks (weights from ``runtime.seed``), optimizers, history and generator of a resolved configuration.
+
+    Of several processes each holds its share of the history, which so keeps images as long as one process would.
+    """
+    image, runtime, patch = config.image, config.runtime, config.schedule.patch
+    assert image is not None, "resolve() sets the image"
+    if patch is not None:
+        image = replace(image, height=patch, width=patch)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(runtime.seed)
+        refiner = catalog.build_network("refiner", config.refiner, image).to(device)
+        discriminator = catalog.build_network("discriminator", config.discriminator, image).to(device)
+        features = [
+            (
+                catalog.feature(term.name)
+                .build(typed(term, catalog.feature(term.name).options, f"features.{term.name}"), image)
+                .to(device),
+                term.weight,
+            )
+            for term in config.features
+        ]
+    world.spread((refiner, discriminator))
+    compiled = compiles(runtime.compile, device, config.schedule.total)
+    for network in (refiner, discriminator):
+        arrange(network, runtime.layout, compiled=compiled)
+    ema, past = config.optimizer.ema, config.history
+    history = None
+    if past is not None:
+        history = History(past.size // world.size, image.shape, dtype=past.dtype, device=device)
+    return Game(
+        refiner=refiner,
+        discriminator=discriminator,
+        features=features,
+        weight=config.loss.weight,
+        optimizer_refiner=optimizer(refiner, config.optimizer.refiner),
+        optimizer_discriminator=optimizer(discriminator, config.optimizer.discriminator),
+        generator=generator_of(runtime.seed, device),
+        history=history,
+        average=None if ema is None else AveragedModel(refiner, multi_avg_fn=get_ema_multi_avg_fn(ema)),
+        autocast=autocast_of(precision_of(runtime.precision, device)),
+        micro_batch=micro_batch_of(runtime.micro_batch, device, image.height, image.width),
+        world=world,
+        slots=None if world.size == 1 else derived_generator(device, world.rank, "history", runtime.seed),
+    )
+
+
+def optimizer(network: nn.Module, config: SGDConfig | AdamConfig) -> torch.optim.Optimizer:
+    """SGD or Adam over a network's parameters."""
+    if isinstance(config, SGDConfig):
+        return torch.optim.SGD(network.parameters(), lr=config.learning_rate, momentum=config.momentum)
+    return torch.optim.Adam(network.parameters(), lr=config.learning_rate, betas=(config.beta1, config.beta2))

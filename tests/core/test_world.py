@@ -1,0 +1,50 @@
+"""A process alone, and what others share of one draw; processes that communicate are in ``tests/ranks.py``."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from synthreal.core.patch import random_patches
+from synthreal.core.refiner import Refiner, noise_for
+from synthreal.core.world import ALONE, World
+from synthreal.errors import PeerError
+
+
+def test_alone_everything_is_given_back():
+    value = {"a": torch.arange(3.0)}
+    tensor = torch.arange(3.0)
+    ALONE.average([tensor])
+    ALONE.spread([torch.nn.Linear(1, 1)])
+    ALONE.wait()
+    with ALONE.leader_first():
+        pass
+    assert ALONE.leads and torch.equal(tensor, torch.arange(3.0))
+    assert ALONE.told(value) is value and ALONE.gathered(value) == [value] and ALONE.handed([value]) is value
+    assert ALONE.any(True) and not ALONE.any(False)
+
+
+@pytest.mark.parametrize("size", [2, 3])
+def test_shares_of_a_draw_are_the_draw_of_one_process_and_leave_generators_alike(size):
+    images = torch.rand(6, 1, 9, 11, generator=torch.Generator().manual_seed(1))
+    refiner = Refiner(blocks=1, width=2, noise_channels=2)
+
+    def drawn(world, mine):
+        generator = torch.Generator().manual_seed(0)
+        noise = noise_for(refiner, mine, generator, world)
+        return noise, random_patches(mine, 5, generator, world), generator.get_state()
+
+    noise, patches, state = drawn(ALONE, images)
+    shares = [drawn(world, images[world.rows(6 // size)]) for world in (World(rank, size) for rank in range(size))]
+    assert torch.equal(torch.cat([share[0] for share in shares]), noise)
+    assert torch.equal(torch.cat([share[1] for share in shares]), patches)
+    assert all(torch.equal(share[2], state) for share in shares)
+
+
+def test_what_cannot_be_reached_is_a_peer_error(monkeypatch):
+    def broken(*arguments, **more):
+        raise RuntimeError("Connection closed by peer")
+
+    monkeypatch.setattr("torch.distributed.all_reduce", broken)
+    with pytest.raises(PeerError, match="another process of this run is gone"):
+        World(0, 2).average([torch.zeros(1)])

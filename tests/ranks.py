@@ -1,0 +1,222 @@
+"""Processes that fit together, for tests, and what they do there: started processes import this module."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from PIL import Image
+from quick import TOY, configured, fit_toy
+from toy import Tint
+
+import synthreal.data.source
+from synthreal.core.game import Game
+from synthreal.core.history import History
+from synthreal.core.world import World
+from synthreal.errors import PeerError, UserError
+from synthreal.hooks.catalog import Catalog
+from synthreal.run.fit import phase_of, play, steps
+from synthreal.run.processes import joined
+from synthreal.run.report import Meter
+from synthreal.run.setup import set_up
+
+# Twenty steps of everything that is drawn: simulated images, crops, noise. A past image has no counterpart.
+ALIKE = (
+    "history=none",
+    "quality=none",
+    "data.simulated.count=none",
+    "refiner.options.noise_channels=1",
+    "schedule.patch=8",
+    "schedule.steps=15",
+    "schedule.save_every=100",
+)
+
+
+def free_port() -> int:
+    """A port nobody listens on."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
+
+
+def variables(rank: int, size: int, port: int) -> dict[str, str]:
+    """What torchrun would set."""
+    where = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+    which = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": size, "LOCAL_WORLD_SIZE": size}
+    return {name: str(value) for name, value in {**where, **which}.items()}
+
+
+def together(function: Callable[..., Any], *arguments: Any, size: int = 2) -> None:
+    """Call a function of this module in each of ``size`` processes; what one raises is raised here."""
+    torch.multiprocessing.spawn(_enter, (size, free_port(), function, arguments), nprocs=size)
+
+
+def _enter(rank: int, size: int, port: int, function: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
+    os.environ.update(variables(rank, size, port))
+    torch.set_num_threads(1)
+    function(*arguments)
+
+
+def everything(folder: Path) -> None:
+    """All that one pair of processes can show, so that starting them is paid once."""
+    what_processes_do_in_common()
+    the_first_to_fail_tells(folder)
+    statistics_stay_alike()
+    fit_toy(Catalog.of([str(TOY)]), folder / "alike", *ALIKE, "runtime.micro_batch=4")
+    patience_ends_on_all()
+    files_are_read_once(folder)
+    with_a_history(folder)
+    stopped_and_resumed(folder)
+
+
+def what_processes_do_in_common() -> None:
+    with joined() as world:
+        assert (world.size, world.leads) == (2, world.rank == 0)
+        assert list(range(8))[world.rows(4)] == [[0, 1, 2, 3], [4, 5, 6, 7]][world.rank]
+        pair = [torch.full((2, 3), float(world.rank)), torch.arange(4.0).reshape(2, 2).t() * world.rank]
+        world.average(pair)
+        assert torch.equal(pair[0], torch.full((2, 3), 0.5))
+        assert torch.equal(pair[1], torch.arange(4.0).reshape(2, 2).t() / 2)
+        assert world.told({"rank": world.rank}) == {"rank": 0}
+        assert world.gathered(world.rank) == ([0, 1] if world.leads else [])
+        assert world.handed(["first", "second"] if world.leads else []) == ["first", "second"][world.rank]
+        assert [world.any(world.rank == rank) for rank in (0, 1, 2)] == [True, True, False]
+        network = Tint()
+        network.tone.data += world.rank
+        world.spread([network])
+        assert network.tone.tolist() == [0.0, 1.0]
+        with joined() as inner:
+            assert (inner.rank, inner.size) == (world.rank, world.size)
+
+
+def the_first_to_fail_tells(folder: Path) -> None:
+    """One fails and the other learns of it; both fail, and one tells; then both go on."""
+    rank = int(os.environ["RANK"])
+    with pytest.raises(UserError if rank else PeerError), joined() as world:
+        if rank:
+            raise UserError("what rank 1 was given is bad")
+        world.wait()
+    try:
+        with joined():
+            raise UserError("what all were given is bad")
+    except UserError:
+        (folder / f"told-by-{rank}").touch()
+    except PeerError as error:
+        assert str(error) == "another process of this run failed first"
+
+
+def statistics_stay_alike() -> None:
+    """Running statistics of both players are averaged with one player's gradients, which may be absent."""
+    with joined() as world:
+        refiner, discriminator = torch.nn.BatchNorm2d(1), torch.nn.BatchNorm2d(1)
+        idle = torch.optim.SGD(refiner.parameters(), lr=1.0)
+        game = Game(refiner, discriminator, (), 1.0, idle, idle, torch.Generator(), world=world)
+        discriminator.running_mean.fill_(world.rank)
+        if world.leads:
+            refiner.weight.grad = torch.ones(1)
+        game.average_gradients(refiner)
+        assert float(discriminator.running_mean) == 0.5
+        assert (float(refiner.weight.grad), float(refiner.bias.grad)) == (0.5, 0.0)
+
+
+def patience_ends_on_all() -> None:
+    """Rank 0 alone looks; where its patience ends, all end."""
+    toy = Catalog.of([str(TOY)])
+    ending = ("quality.every=1", "quality.patience=1", "schedule.steps=60", "schedule.save_every=100")
+    with tempfile.TemporaryDirectory() as folder, joined() as world:
+        last = fit_toy(toy, Path(world.told(folder)) / "run", *ending)
+        assert last is not None and last.quality is not None and last.step < 65
+        assert len(set(world.gathered((last.step, last.quality, last.loss_discriminator)))) == (1 if world.leads else 0)
+
+
+def files_are_read_once(folder: Path) -> None:
+    """Rank 0 reads a folder into a pack, the other waits and takes that."""
+    made = []
+    original = synthreal.data.source.write_pack
+    synthreal.data.source.write_pack = lambda *how, **more: made.append(how) or original(*how, **more)
+    toy = Catalog.of([str(TOY)])
+    config = configured(toy, f'data.real={{name="folder", options={{root="{folder}/photographs"}}}}', "quality=none")
+    with joined() as world:
+        if world.leads:
+            (folder / "photographs").mkdir()
+            for shade in range(30):
+                Image.new("L", (16, 12), shade).save(folder / "photographs" / f"{shade:02}.png")
+        world.wait()
+        with set_up(config, toy, folder / "read", resume=False) as run:
+            levels = 255 * run.feed.take("real")
+            shares = world.gathered(levels[:, 0, 0, 0].round().int().tolist())
+        assert len(made) == (1 if world.leads else 0)
+        if world.leads:
+            assert len(set(shares[0] + shares[1])) == 8  # every image once an epoch
+    synthreal.data.source.write_pack = original
+
+
+def with_a_history(folder: Path) -> None:
+    """Each process draws from a history of its own, at slots of its own; the players stay the same on both."""
+    slots = []
+    original = History.draw
+
+    def draw(history: History, count: int, generator: torch.Generator) -> torch.Tensor:
+        state = generator.get_state()
+        slots.append(torch.randperm(len(history), generator=generator)[:count].tolist())
+        generator.set_state(state)
+        return original(history, count, generator)
+
+    toy = Catalog.of([str(TOY)])
+    config = configured(toy, "quality=none", "refiner.options.noise_channels=1")
+    History.draw = draw  # type: ignore[method-assign]
+    with set_up(config, toy, folder / "shared", resume=False) as run:
+        for step in range(config.schedule.total):
+            play(run.game, run.feed, config.schedule, phase_of(config.schedule, step), Meter(run.world))
+        assert run.game.history is not None
+        players = (*run.game.refiner.state_dict().values(), *run.game.discriminator.state_dict().values())
+        mine = {
+            "players": torch.cat([values.flatten() for values in players]),
+            "history": run.game.history.images,
+            "slots": slots,
+            "generator": run.game.generator.get_state(),
+        }
+        _alike(run.world, mine)
+    History.draw = original  # type: ignore[method-assign]
+
+
+def _alike(world: World, mine: dict[str, Any]) -> None:
+    all_of = world.gathered(mine)
+    if world.leads:
+        first, second = all_of
+        assert torch.equal(first["players"], second["players"])
+        assert torch.equal(first["generator"], second["generator"])
+        assert first["history"].shape == second["history"].shape == (6, 1, 12, 16)  # 12 in all
+        assert not torch.equal(first["history"], second["history"])
+        assert len(first["slots"]) == len(second["slots"]) == 7  # D's updates but the first
+        assert {len(chosen) for chosen in first["slots"] + second["slots"]} == {2}  # 8 images: 4 each, 2 of them past
+        assert first["slots"] != second["slots"]
+
+
+def stopped_and_resumed(folder: Path) -> None:
+    """Rank 1 asks to stop after step 7; what both resume is the uninterrupted run."""
+    toy = Catalog.of([str(TOY)])
+    settings = ("refiner.options.noise_channels=1", "data.real.count=none")
+    rank = os.environ["RANK"]
+    fit_toy(toy, folder / "whole", *settings)
+    done = []
+    asked = steps(configured(toy, *settings), toy, folder / "cut", stopped=lambda: rank == "1" and len(done) == 6)
+    for report in asked:
+        done.append(report.step)
+    assert done == [1, 2, 3, 4, 5, 6, 7]
+    fit_toy(toy, folder / "cut", *settings, resume=True)
+
+
+def die(folder: Path) -> None:
+    """Rank 1 is killed in the middle of the game."""
+    toy = Catalog.of([str(TOY)])
+    for report in steps(configured(toy, "quality=none"), toy, folder):
+        if report.step == 8 and os.environ["RANK"] == "1":
+            os.kill(os.getpid(), signal.SIGKILL)

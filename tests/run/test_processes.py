@@ -1,0 +1,285 @@
+"""Several processes fit as one: the same parameters, one writer, exact resuming, and an end when one of them dies."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from quick import QUICK, TOY, configured, files, fit_toy, flags, same, weights
+from ranks import ALIKE, die, everything, free_port, together
+
+from synthreal.core.world import ALONE, World
+from synthreal.errors import UserError
+from synthreal.run import checkpoint
+from synthreal.run.interrupt import stop_signals
+from synthreal.run.processes import joined, placed
+from synthreal.run.report import LOG
+
+ROOT = TOY.parent.parent
+
+
+def torchrun(*words, size=2):
+    """Start a command under torchrun."""
+    launch = [sys.executable, "-m", "torch.distributed.run", f"--nproc-per-node={size}", f"--master-port={free_port()}"]
+    return subprocess.Popen(
+        [*launch, "-m", "--", "synthreal", *map(str, words)],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def ended(process, within=300):
+    """Its output and error, when it has ended by itself."""
+    try:
+        return process.communicate(timeout=within)
+    finally:
+        process.kill()
+
+
+def ours(err):
+    """The lines of stderr that the library printed, not torchrun."""
+    return [line for line in err.splitlines() if line.startswith(("synthreal:", "warning:", "fitting", "stopped"))]
+
+
+def wait_for(condition, within=300):
+    """Look until it is so."""
+    until = time.monotonic() + within
+    while not (found := condition()):
+        assert time.monotonic() < until
+        time.sleep(0.05)
+    return found
+
+
+def lines(run):
+    """The lines of a run's log."""
+    path = run / LOG
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+
+def worker(launcher, rank):
+    """The process torchrun started for a rank."""
+    (found,) = [
+        int(child)
+        for child in Path(f"/proc/{launcher.pid}/task/{launcher.pid}/children").read_text().split()
+        if f"RANK={rank}".encode() in Path(f"/proc/{child}/environ").read_bytes().split(b"\0")
+    ]
+    return found
+
+
+@pytest.fixture(scope="module")
+def shown(tmp_path_factory):
+    """What two processes did together: see ``ranks.everything``, which asserts what can only be seen there."""
+    folder = tmp_path_factory.mktemp("together")
+    together(everything, folder)
+    return folder
+
+
+# Small steps of SGD, because rounding that turns the sign of one |R(x) - x| moves a parameter by an Adam step.
+SMALL = [f'optimizer.{player}={{name="sgd", learning_rate=0.002}}' for player in ("refiner", "discriminator")]
+
+
+def test_two_processes_come_to_the_parameters_of_one(toy, tmp_path):
+    run = tmp_path / "two"
+    fitting = torchrun("fit", "--plugin", TOY, "--run", run, *flags(*QUICK, *ALIKE, *SMALL))
+    fit_toy(toy, tmp_path / "one", *ALIKE, *SMALL)
+    out, err = ended(fitting)
+    assert fitting.returncode == 0, err
+    assert out == f"{run}: step 20; sheets in {run}/sheets; judge it with: synthreal evaluate {run}\n"
+    assert [line.split()[0] for line in ours(err)][-1] == "fitting"
+    two, one = checkpoint.load(run), checkpoint.load(tmp_path / "one")
+    for player in ("refiner", "discriminator", "average"):
+        for name, value in one[player].items():
+            torch.testing.assert_close(two[player][name], value, rtol=0, atol=1e-5)
+    assert files(run) == files(tmp_path / "one")
+    assert (run / "config.toml").read_text() == (tmp_path / "one/config.toml").read_text()
+    for mine, other in zip(lines(run), lines(tmp_path / "one"), strict=True):
+        assert list(mine) == list(other)
+        for key in ("loss_regularization", "loss_adversarial", "loss_discriminator", "accuracy_real"):
+            assert mine[key] == (None if mine[key] is None else pytest.approx(other[key], abs=1e-5))
+
+
+def test_in_micro_batches_of_a_share_they_are_the_same_to_the_bit(toy, shown, tmp_path):
+    fit_toy(toy, tmp_path / "one", *ALIKE, "runtime.micro_batch=4")
+    two, one = checkpoint.load(shown / "alike"), checkpoint.load(tmp_path / "one")
+    assert [key for key in one if not same(two[key], one[key])] == []
+    assert weights(shown / "alike") == weights(tmp_path / "one")
+
+
+def test_each_process_keeps_a_history_of_its_own(shown):
+    state = checkpoint.load(shown / "whole")
+    histories = [rank["history"]["images"] for rank in state["ranks"]]
+    assert [len(images) for images in histories] == [6, 6] and not torch.equal(*histories)
+    assert state["history"] is None
+
+
+def test_what_one_process_asks_to_stop_resumes_to_the_bit_on_both(shown):
+    whole, cut = (checkpoint.load(shown / name) for name in ("whole", "cut"))
+    assert [key for key in whole if not same(whole[key], cut[key])] == []
+    assert weights(shown / "whole") == weights(shown / "cut")
+    assert [line["step"] for line in lines(shown / "cut")] == list(range(1, 12))
+
+
+def test_of_many_that_fail_one_tells(shown):
+    assert len(list(shown.glob("told-by-*"))) == 1
+
+
+def test_resuming_takes_as_many_processes_as_before(toy, shown):
+    settings = ("refiner.options.noise_channels=1", "data.real.count=none")
+    before = {name: (shown / "whole" / name).read_bytes() for name in files(shown / "whole")}
+    with pytest.raises(
+        UserError, match="whole: was trained by 2 processes, not 1; resume with torchrun --nproc-per-node=2"
+    ):
+        fit_toy(toy, shown / "whole", *settings, resume=True)
+    assert before == {name: (shown / "whole" / name).read_bytes() for name in files(shown / "whole")}
+
+
+ENDLESS = ("quality=none", "schedule.steps=1000000", "schedule.save_every=50", "schedule.report_every=10")
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="looks into /proc")
+def test_a_killed_process_ends_the_job_with_its_error(tmp_path):
+    run = tmp_path / "run"
+    fitting = torchrun("fit", "--plugin", TOY, "--run", run, *flags(*QUICK, *ENDLESS))
+    wait_for(lambda: fitting.poll() is not None or len(checkpoint.checkpoints(run)) == 2)
+    os.kill(worker(fitting, 1), signal.SIGKILL)
+    _, err = ended(fitting)
+    assert fitting.returncode == 1
+    assert "exitcode  : -9" in err and "rank      : 1" in err
+    (said,) = [line for line in ours(err) if line.startswith("synthreal:")]
+    assert said.startswith("synthreal: another process of this run is gone") and "--resume" in said
+    assert checkpoint.load(run)["step"] % 50 == 0
+    assert not (run / ".lock").exists() and not list(run.rglob("*.partial"))
+
+
+@pytest.mark.slow
+def test_a_process_that_multiprocessing_started_and_that_is_killed_ends_the_others(tmp_path):
+    with pytest.raises(torch.multiprocessing.ProcessExitedException, match="SIGKILL"):
+        together(die, tmp_path / "run")
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="looks into /proc")
+@pytest.mark.parametrize("whom", ["all, as Ctrl-C does", "torchrun", "one"])
+def test_an_interrupt_saves_at_one_step_and_says_how_to_resume(tmp_path, whom):
+    run = tmp_path / "run"
+    fitting = torchrun("fit", "--plugin", TOY, "--run", run, *flags(*QUICK, *ENDLESS, "schedule.save_every=100000"))
+    wait_for(lambda: fitting.poll() is not None or len(lines(run)) > 3)
+    if whom == "torchrun":
+        fitting.terminate()
+    elif whom == "one":
+        os.kill(worker(fitting, 1), signal.SIGTERM)
+    else:
+        os.killpg(fitting.pid, signal.SIGINT)
+    out, err = ended(fitting)
+    assert out == ""
+    (said,) = [line for line in ours(err) if line.startswith("stopped")]
+    (kept,) = checkpoint.checkpoints(run)
+    assert kept.name in said
+    resume = shlex.split(said.partition("continue with: ")[2])
+    assert resume[:5] == ["torchrun", "--nproc-per-node=2", "-m", "--", "synthreal"]
+    # what is saved is of two processes: it gets as far as the shorter schedule
+    out, err = ended(torchrun(*resume[5:], *flags("schedule.steps=9")))
+    (said,) = [line for line in ours(err) if line.startswith("synthreal:")]
+    assert "schedule.steps (1000000 there" in said
+
+
+@pytest.mark.slow
+def test_a_users_mistake_is_told_once(tmp_path):
+    for word in ("schedule.batch=6", "loss.wait=3"):
+        fitting = torchrun("fit", "--plugin", TOY, "--run", tmp_path / "run", *flags(*QUICK, word))
+        _, err = ended(fitting)
+        (said,) = [line for line in ours(err) if line.startswith("synthreal:")]
+        assert word.partition("=")[0] in said
+        assert "exitcode  : 2" in err and err.count("Traceback") == 1  # torchrun's own
+        assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.slow
+def test_no_process_aborts_at_its_exit(tmp_path):
+    codes = []
+    for number in range(20):
+        fitting = torchrun("fit", "--plugin", TOY, "--run", tmp_path / str(number), *flags(*QUICK, "quality=none"))
+        _, err = ended(fitting)
+        codes.append(fitting.returncode)
+        assert "terminate called" not in err
+    assert codes == [0] * 20
+
+
+def test_without_torchrun_a_process_is_alone(monkeypatch):
+    with joined() as world:
+        assert world is ALONE and not torch.distributed.is_initialized()
+    for size, rank in (("2", None), ("1", "0")):
+        monkeypatch.setenv("WORLD_SIZE", size)
+        if rank is not None:
+            monkeypatch.setenv("RANK", rank)
+        with joined() as world:
+            assert world is ALONE
+
+
+def test_processes_that_cannot_find_each_other_are_told_what_is_missing(monkeypatch):
+    for name, value in (("RANK", "0"), ("WORLD_SIZE", "2")):
+        monkeypatch.setenv(name, value)
+    monkeypatch.delenv("MASTER_ADDR", raising=False)
+    with pytest.raises(UserError, match=r"MASTER_ADDR expected.*; start them with torchrun"), joined():
+        pass
+
+
+@pytest.mark.parametrize(
+    ("size", "settings", "said"),
+    [
+        (3, ("schedule.batch=8",), "schedule.batch=8 cannot be shared by 3 processes; make it a multiple of 3"),
+        (3, ("schedule.batch=8", "history=none"), "make it a multiple of 3"),
+        (2, ("schedule.batch=6",), "each half fresh and half past; make it a multiple of 4, or set history=none"),
+    ],
+)
+def test_what_cannot_be_shared_is_refused(toy, size, settings, said):
+    with pytest.raises(UserError, match=said):
+        placed(configured(toy, *settings), World(0, size))
+
+
+def test_each_process_takes_the_gpu_of_its_number(toy, monkeypatch):
+    taken = []
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
+    monkeypatch.setattr("torch.cuda.set_device", taken.append)
+    monkeypatch.setattr("torch.distributed.new_group", lambda backend, timeout: backend)
+    for asked in ("auto", "cuda"):
+        device, world = placed(configured(toy, f"runtime.device={asked}"), World(3, 4, local_rank=1, local_size=2))
+        assert (device, world.devices) == (torch.device("cuda:1"), "nccl")
+    assert taken == [torch.device("cuda:1")] * 2
+    device, world = placed(configured(toy, "runtime.device=cpu"), World(1, 2))
+    assert (device, world.devices) == (torch.device("cpu"), "gloo")
+    with pytest.raises(UserError, match=r"runtime\.device=cuda:1 is one GPU for 2 processes; use auto"):
+        placed(configured(toy, "runtime.device=cuda:1"), World(1, 2))
+    with pytest.raises(UserError, match=r"'cuda:2' is not here \(2 GPUs found\)"):
+        placed(configured(toy, "runtime.device=auto", "schedule.batch=12"), World(2, 3, local_rank=2))
+
+
+@pytest.mark.parametrize("patient", [False, True])
+def test_what_torchrun_started_bears_a_second_signal(patient):
+    before = signal.signal(signal.SIGTERM, lambda number, frame: second.append(number))
+    second = []
+    with stop_signals(patient=patient) as stopped:
+        for _ in range(2):
+            signal.raise_signal(signal.SIGTERM)
+    signal.signal(signal.SIGTERM, before)
+    assert stopped.is_set()
+    assert second == ([] if patient else [signal.SIGTERM])
+
+
+def test_of_words_that_are_wrong_for_all_one_process_tells(cli, monkeypatch):
+    assert "No such option" in cli("fit", "--nonsense").err
+    monkeypatch.setenv("RANK", "1")
+    done = cli("fit", "--nonsense")
+    assert (done.code, done.out, done.err) == (2, "", "")
