@@ -10,6 +10,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from synthreal.bulk.refine import refine_bulk as refine_bulk
     from synthreal.config import (
         AdamConfig as AdamConfig,
     )
@@ -171,6 +172,7 @@ _HOME = {
     "prepare": "synthreal.run.prepare",
     "random_features": "synthreal.run.quality.features",
     "realism": "synthreal.run.quality.realism",
+    "refine_bulk": "synthreal.bulk.refine",
     "refine_pack": "synthreal.run.refine",
     "report": "synthreal.run.page.document",
     "save_sheet": "synthreal.run.sheet",

@@ -18,7 +18,7 @@ FLOORS = {
     **dict.fromkeys(("core", "data"), 2),
     "hooks": 3,
     "transform": 4,
-    "adapters": 5,
+    **dict.fromkeys(("adapters", "bulk"), 5),
     "run": 6,
     **dict.fromkeys(("__init__", "__main__", "cli", "web"), 7),
 }
@@ -29,7 +29,9 @@ EXCEPTIONS: dict[tuple[str, str], str] = {}  # (module, imported module) -> why;
 HOMES = {
     "kornia": {"core", "adapters"},
     "h5py": {"data"},
-    "PIL": {"data", "run"},
+    "PIL": {"data", "bulk", "run"},
+    "cv2": {"data"},
+    "ray": {"adapters"},
     "pluggy": {"hooks"},
     "safetensors": {"weights"},
     "typer": {"cli"},
@@ -109,7 +111,7 @@ def test_every_library_has_its_home(path):
         assert part(path) in HOMES.get(library, {part(path)}), where
         if part(path) == "core":
             assert library not in CORE_MAY_NOT, where
-        if library in ("kornia", "albumentations", "torchvision"):
+        if library in ("kornia", "albumentations", "torchvision", "cv2", "ray"):
             assert node.col_offset > 0, f"{where}: inside the function that needs it"
 
 
