@@ -192,6 +192,10 @@ class Parts:
         """The blocks that have their part."""
         return {int(found.stem) for found in self.folder(job).glob("*.part") if found.stem.isdigit()}
 
+    def any(self) -> bool:
+        """Whether there is a part of any job."""
+        return next(self.path.glob("*/*.part"), None) is not None
+
     def discard(self) -> None:
         """Remove the folder; the plan last, so that what is left of a removal is known for what it is."""
         if not self.path.is_dir():

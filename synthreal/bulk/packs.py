@@ -24,7 +24,7 @@ from synthreal.data.writer import PackWriter
 from synthreal.errors import UserError
 
 GROUP = FULL
-PART_PX = 1 << 23  # of a part file, at least one group
+PART_PX = 1 << 22  # of a part file, at least one group
 
 
 @dataclass(frozen=True)

@@ -7,14 +7,20 @@ the image, its index, the seed and the size of the batch, to the bit, on a machi
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+import numpy as np
 import torch
 from torch import Tensor
 
+from synthreal.bulk.colour import luma, relit
 from synthreal.bulk.tiles import margin_of, tiles
 from synthreal.core.machine import micro_batch_of
 from synthreal.core.noise import indexed_noise
 from synthreal.core.refiner import micro_batches
+from synthreal.data.encoding import from_unit, stored_tensor, to_unit
 from synthreal.data.seed import derive_seed
+from synthreal.spec import StoredDtype
 from synthreal.transform import Refine
 
 Window = tuple[slice, slice]
@@ -62,6 +68,20 @@ class Painter:
             noise = self._noise(_filled(index[rows], missing), image.shape, version)
             parts.append(self.transform(part, noise)[:real])
         return parts[0] if len(parts) == 1 else torch.cat(parts)
+
+    def stored(self, pixels: np.ndarray, index: Sequence[int], *, full: int, versions: int = 1) -> list[Tensor]:
+        """Refine stored pixels ``(B, C, H, W)`` uint8 or uint16 into as many versions of the same dtype.
+
+        A refiner of one channel refines the luma of three and keeps their chroma.
+        """
+        dtype: StoredDtype = "uint16" if pixels.dtype == np.uint16 else "uint8"
+        image = to_unit(stored_tensor(pixels).to(self.device))
+        before = luma(image) if self.transform.channels == 1 and pixels.shape[1] == 3 else None
+        refined, places = [], torch.tensor(list(index))
+        for version in range(versions):
+            after = self(image if before is None else before, places, full=full, version=version)
+            refined.append(from_unit(after if before is None else relit(image, before, after), dtype))
+        return refined
 
     def _in_tiles(self, image: Tensor, index: Tensor, version: int) -> Tensor:
         assert self.tile is not None

@@ -19,22 +19,19 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-import torch
 from PIL import UnidentifiedImageError
 from torch import Tensor
 
 from synthreal.atomic import completing, writing
 from synthreal.bulk.batch import FULL
-from synthreal.bulk.colour import luma, relit
 from synthreal.bulk.job import How, Job
 from synthreal.bulk.painter import Painter
 from synthreal.bulk.pipeline import ahead
 from synthreal.bulk.source import Source
 from synthreal.bulk.tiles import margin_of
-from synthreal.data.encoding import from_unit, stored_array, stored_tensor, to_unit
+from synthreal.data.encoding import stored_array
 from synthreal.data.picture import Picture, picture_size, read_picture
 from synthreal.errors import UserError
-from synthreal.spec import StoredDtype
 
 PART_PX = 1 << 23
 _WORKERS = min(8, os.cpu_count() or 1)
@@ -43,13 +40,13 @@ _FAILED = "failed"
 
 @dataclass(frozen=True)
 class Failed:
-    """A picture that could not be refined, and why."""
+    """Pictures that could not be refined, and why."""
 
-    index: int
+    index: list[int]
     reason: str
 
     def __len__(self) -> int:
-        return 1
+        return len(self.index)
 
 
 @dataclass(frozen=True)
@@ -119,21 +116,17 @@ class Pictures(Source[Found, Found]):
         """The luma of colour where the refiner has one channel."""
         if isinstance(load, Failed):
             return load
-        stored = np.stack([picture.colour for picture in load.pictures])
-        dtype: StoredDtype = "uint16" if stored.dtype == np.uint16 else "uint8"
-        height, width = stored.shape[-2:]
-        if painter.tiled(height, width):
-            try:
+        pixels = np.stack([picture.colour for picture in load.pictures])
+        height, width = pixels.shape[-2:]
+        try:
+            if painter.tiled(height, width):
                 margin_of(painter.transform.refiner)
-            except UserError as error:
-                return Failed(load.index[0], f"{height}x{width} px are more than one tile, and {error}")
-        image = to_unit(stored_tensor(stored).to(painter.device))
-        index = torch.tensor(load.index)
-        before = luma(image) if self.channels == 1 and stored.shape[1] == 3 else None
-        for version in range(samples):
-            given = image if before is None else before
-            after = painter(given, index, full=how.batch_size, version=version)
-            load.refined.append(from_unit(after if before is None else relit(image, before, after), dtype))
+            refined = painter.stored(pixels, load.index, full=how.batch_size, versions=samples)
+        except (UserError, RuntimeError) as error:  # too small for it, say
+            if "memory" in str(error):
+                raise
+            return Failed(load.index, f"{height}x{width} px: {_line(error)}")
+        load.refined.extend(refined)
         return load
 
     @contextmanager
@@ -165,14 +158,16 @@ class Pictures(Source[Found, Found]):
         try:
             picture = read_picture(self.content(index))
         except Exception as error:  # decoders raise anything on broken bytes; the reason is listed
-            return Failed(index, _line(error))
+            return Failed([index], _line(error))
         if len(picture.colour) < self.channels:
-            return Failed(index, f"it is grey, the refiner takes {self.channels} channels")
+            return Failed([index], f"it is grey, the refiner takes {self.channels} channels")
         return picture
 
     def _store(self, tar: tarfile.TarFile, found: Found) -> None:
         if isinstance(found, Failed):
-            return _add(tar, f"{found.index}-{_FAILED}", found.reason.encode())
+            for index in found.index:
+                _add(tar, f"{index}-{_FAILED}", found.reason.encode())
+            return
         versions = [stored_array(refined) for refined in found.refined]
         for row, encoded in enumerate(
             ahead(self._pool, partial(_encoded, found.pictures, versions), range(len(found)), 2 * _WORKERS)

@@ -85,7 +85,6 @@ def refine_bulk(
         if rank.number == 0:
             parts.claim()
         with Beat(parts.path, rank):
-            job = None
             try:
                 if rank.number == 0:
                     job = _plan(parts, data, what, folder, config, asked, overwrite)
@@ -94,7 +93,7 @@ def refine_bulk(
                 painter = Painter(load(folder, config, device_of(asked.device), job.how), seed=seed, tile=job.how.tile)
                 _refine(parts, job, data, painter, rank, on_progress)
             except BaseException:
-                if rank == Rank() and not (job and parts.done(job)):
+                if rank == Rank() and not parts.any():
                     parts.discard()  # nothing to continue
                 raise
             if rank.number > 0:
@@ -174,8 +173,16 @@ def _refine(
         nonlocal done
         if read is None:
             return None
-        refined = data.refine(read, painter, job.how, job.what.samples)
-        done += data.weight(read)
+        try:
+            refined = data.refine(read, painter, job.how, job.what.samples)
+        except RuntimeError as error:
+            if "memory" not in str(error):
+                raise
+            raise UserError(
+                f"{data.path}: {len(read)} images at once do not fit into memory; begin again with --overwrite and "
+                "a smaller --batch-size or --tile"
+            ) from error
+        done += len(read)
         on_progress(done, total)
         return refined
 

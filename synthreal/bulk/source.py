@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sized
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,7 +15,7 @@ from synthreal.bulk.job import How, Job
 from synthreal.bulk.painter import Painter
 from synthreal.spec import Skipped
 
-Load = TypeVar("Load")
+Load = TypeVar("Load", bound=Sized)
 Done = TypeVar("Done")
 
 
@@ -77,10 +77,6 @@ class Source(ABC, Generic[Load, Done]):
 
     def close(self) -> None:
         """Close files and threads."""
-
-    def weight(self, load: Load) -> int:
-        """How many images a load holds, for progress."""
-        return len(load)  # type: ignore[arg-type]
 
 
 def fingerprint(files: Iterable[tuple[str, Path]]) -> str:
