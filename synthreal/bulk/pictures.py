@@ -30,7 +30,7 @@ from synthreal.bulk.pipeline import ahead
 from synthreal.bulk.source import Source
 from synthreal.bulk.tiles import margin_of
 from synthreal.data.encoding import stored_array
-from synthreal.data.picture import Picture, picture_size, read_picture
+from synthreal.data.picture import Picture, any_size, picture_size, read_picture
 from synthreal.errors import UserError
 
 PART_PX = 1 << 23
@@ -86,9 +86,10 @@ class Pictures(Source[Found, Found]):
     def sizes(self) -> list[tuple[int, int]]:
         """Of the readable ones among the first, by their headers."""
         found = []
-        for index in range(min(self.count, FULL)):
-            with suppress(Exception):  # told when it is its turn
-                found.append(picture_size(self.content(index)))
+        with any_size():
+            for index in range(min(self.count, FULL)):
+                with suppress(Exception):  # told when it is its turn
+                    found.append(picture_size(self.content(index)))
         return found
 
     def cut(self, batch: int, size: tuple[int, int]) -> tuple[int, int]:
@@ -99,17 +100,18 @@ class Pictures(Source[Found, Found]):
         """Groups as they fill, then what is left of each size."""
         waiting: dict[tuple[object, ...], Group] = {}
         indices = range(start, stop)
-        for index, found in zip(indices, ahead(self._pool, self._read, indices, 2 * _WORKERS), strict=True):
-            if isinstance(found, Failed):
-                yield found
-                continue
-            key = (found.colour.shape, found.colour.dtype)
-            group = waiting.setdefault(key, Group([], [], []))
-            group.index.append(index)
-            group.pictures.append(found)
-            px = found.colour.shape[1] * found.colour.shape[2]
-            if len(group) == how.batch_size or (how.tile is not None and px > how.tile**2):
-                yield waiting.pop(key)
+        with any_size():
+            for index, found in zip(indices, ahead(self._pool, self._read, indices, 2 * _WORKERS), strict=True):
+                if isinstance(found, Failed):
+                    yield found
+                    continue
+                key = (found.colour.shape, found.colour.dtype)
+                group = waiting.setdefault(key, Group([], [], []))
+                group.index.append(index)
+                group.pictures.append(found)
+                px = found.colour.shape[1] * found.colour.shape[2]
+                if len(group) == how.batch_size or (how.tile is not None and px > how.tile**2):
+                    yield waiting.pop(key)
         yield from waiting.values()
 
     def refine(self, load: Found, painter: Painter, how: How, samples: int) -> Found:

@@ -88,8 +88,10 @@ def refine_bulk(
             try:
                 if rank.number == 0:
                     job = _plan(parts, data, what, folder, config, asked, overwrite)
-                elif (job := _await_plan(parts, data, what, fixed, goal)) is None:
+                elif (found := _await_plan(parts, data, what, fixed, goal)) is None:
                     return RefineSummary(goal.shown, 0, done="share")
+                else:
+                    job = found
                 painter = Painter(load(folder, config, device_of(asked.device), job.how), seed=seed, tile=job.how.tile)
                 _refine(parts, job, data, painter, rank, on_progress)
             except BaseException:

@@ -9,6 +9,8 @@ pixels; such a TIFF loses its metadata.
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from io import BytesIO
 from typing import Any
@@ -108,6 +110,17 @@ def read_picture(content: bytes) -> Picture:
     colours = 1 if mode in _GREY else 3
     alpha = planes[colours] if len(planes) > colours else None
     return Picture(planes[:colours], alpha, kind, mode, options, words)
+
+
+@contextmanager
+def any_size() -> Iterator[None]:
+    """Without Pillow's limit of 179 million pixels, which is there for files of strangers."""
+    before = Image.MAX_IMAGE_PIXELS
+    Image.MAX_IMAGE_PIXELS = None
+    try:
+        yield
+    finally:
+        Image.MAX_IMAGE_PIXELS = before
 
 
 def picture_size(content: bytes) -> tuple[int, int]:

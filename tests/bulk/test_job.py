@@ -170,7 +170,11 @@ def test_another_setting_is_another_job(noisy, source, tmp_path, small_blocks, c
     before = content(tmp_path / "out")
     refine_bulk(noisy, source, tmp_path / "out", **{**asked, **change}, overwrite=True)
     assert content(tmp_path / "out").keys() == before.keys() or change.keys() & {"samples", "limit"}
-    assert content(tmp_path / "out") != before or change.keys() & {"batch_size", "threads", "tile"}  # which do not show here
+    assert content(tmp_path / "out") != before or change.keys() & {
+        "batch_size",
+        "threads",
+        "tile",
+    }  # which do not show here
 
 
 def test_another_input_or_refiner_is_another_job(noisy, pack_of, tmp_path, small_blocks):
