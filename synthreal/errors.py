@@ -12,3 +12,11 @@ class UserError(Exception):
 
     def __init__(self, message: str) -> None:
         super().__init__(" ".join(str(message).split()))
+
+
+class WriteError(UserError):
+    """A disk that does not take what is written below ``path``, for ``reason``."""
+
+    def __init__(self, path: object, reason: str) -> None:
+        super().__init__(f"{path}: cannot write ({reason}); free or choose another place and run again")
+        self.reason = reason

@@ -17,7 +17,7 @@ from synthreal.bulk.result import RefineSummary, Target
 from synthreal.bulk.source import Source
 from synthreal.config import RunConfig
 from synthreal.core.machine import device_of
-from synthreal.errors import UserError
+from synthreal.errors import UserError, WriteError
 from synthreal.transform import read_config
 
 _POLL = 0.2
@@ -94,9 +94,11 @@ def refine_bulk(
                     job = found
                 painter = Painter(load(folder, config, device_of(asked.device), job.how), seed=seed, tile=job.how.tile)
                 _refine(parts, job, data, painter, rank, on_progress)
-            except BaseException:
+            except BaseException as error:
                 if rank == Rank() and not parts.any():
                     parts.discard()  # nothing to continue
+                if isinstance(error, WriteError):
+                    raise WriteError(goal.shown, error.reason) from error
                 raise
             if rank.number > 0:
                 return RefineSummary(goal.shown, 0, done="share")

@@ -75,7 +75,7 @@ class Target:
                     return RefineSummary(self.shown, outcome.refined, outcome.copied, outcome.failed, "before")
             why = f" (made with {other})" if other else ""
         if not self.overwrite:
-            raise UserError(f"{self.shown}: already exists{why}; choose another name, or replace it with --overwrite")
+            raise UserError(f"{self.shown}: already exists{why}; delete it or choose another name, or give --overwrite")
         if self.place.is_dir() != data.folder:
             raise UserError(f"{self.shown}: is {'a folder' if self.place.is_dir() else 'a file'}; choose another name")
         return None

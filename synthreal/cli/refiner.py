@@ -66,7 +66,7 @@ def fit(
 @app.command()
 def refine(
     run: Annotated[Path, typer.Argument(help="Run directory.")],
-    source: Annotated[Path, typer.Argument(metavar="IN", help="A pack (.h5), a folder of pictures, or tar shards.")],
+    source: Annotated[Path, typer.Argument(metavar="IN.h5|FOLDER|IN.tar", help="Pack, pictures or shards.")],
     target: Annotated[Path, typer.Argument(metavar="OUT", help="What to write, of the same kind.")],
     device: Device = "auto",
     seed: Annotated[int, typer.Option(min=0, help="Seed of noise maps.")] = 0,

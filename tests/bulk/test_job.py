@@ -199,7 +199,7 @@ def test_what_else_is_there_is_replaced_only_when_told(plain, source, tmp_path):
         (target / "mine.txt").write_text("mine")
     else:
         target.write_text("mine")
-    with pytest.raises(UserError, match=r"out: already exists; choose another name, or replace it with --overwrite"):
+    with pytest.raises(UserError, match=r"out: already exists; delete it or choose another name, or give --overwrite"):
         refine_bulk(plain, source, target)
     assert [found.name for found in tmp_path.iterdir() if "parts" in found.name] == []
     refine_bulk(plain, source, target, overwrite=True)
