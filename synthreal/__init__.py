@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from synthreal.adapters.onnx import export_onnx as export_onnx
+    from synthreal.bulk.refine import refine_bulk as refine_bulk
     from synthreal.config import (
         AdamConfig as AdamConfig,
     )
@@ -173,6 +174,7 @@ _HOME = {
     "prepare": "synthreal.run.prepare",
     "random_features": "synthreal.run.quality.features",
     "realism": "synthreal.run.quality.realism",
+    "refine_bulk": "synthreal.bulk.refine",
     "refine_pack": "synthreal.run.refine",
     "report": "synthreal.run.page.document",
     "save_sheet": "synthreal.run.sheet",

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from synthreal.errors import UserError
+from synthreal.errors import WriteError
 
 
 @contextmanager
@@ -16,8 +16,7 @@ def writing(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        reason = error.strerror or str(error)
-        raise UserError(f"{path}: cannot write ({reason}); free or choose another place and run again") from error
+        raise WriteError(path, error.strerror or str(error)) from error
 
 
 @contextmanager

@@ -14,6 +14,14 @@ class UserError(Exception):
         super().__init__(" ".join(str(message).split()))
 
 
+class WriteError(UserError):
+    """A disk that does not take what is written below ``path``, for ``reason``."""
+
+    def __init__(self, path: object, reason: str) -> None:
+        super().__init__(f"{path}: cannot write ({reason}); free or choose another place and run again")
+        self.reason = reason
+
+
 class PeerError(RuntimeError):
     """Another process of the same run is gone, so this one cannot go on.
 

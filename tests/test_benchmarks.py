@@ -90,6 +90,31 @@ def test_bench_refine(run):
         if row["name"] == "refine":  # 0.5689 G multiply-adds an image
             assert row["gflops"] * row["seconds"] / 4 == pytest.approx(2 * 0.5689, rel=1e-2)
 
+    for row in rows:
+        if row["name"] == "refine_end_to_end":
+            assert row["network_images_per_second"] > 0 and 0 < row["share_of_network_cpu"]
+            assert row["share_spread"][0] <= row["share_of_network"] <= row["share_spread"][1]
+
+
+@pytest.mark.slow
+def test_bench_memory(run):
+    rows = run("bench_memory", "--quick", COUNTS=(80, 400))["rows"]
+    assert [(row["name"], row["images"]) for row in rows] == [
+        (f"memory_{kind}", images) for kind in ("pack", "folder") for images in (8, 40)
+    ]
+    assert all(row["peak_memory_mb"] > 100 for row in rows) and abs(rows[1]["growth_mb"]) < 50
+
+
+@pytest.mark.slow
+def test_killing_refine(small, monkeypatch, tmp_path):
+    target = tmp_path / "killed.json"
+    flags = ["--kills", "2", "--images", "60", "--kinds", "pack,folder,shards", "--json", str(target)]
+    monkeypatch.setattr("sys.argv", ["kill_refine.py", *flags])
+    small("kill_refine").main()
+    rows = json.loads(target.read_text())["rows"]
+    assert [(row["name"], row["kills"]) for row in rows] == [("kill_pack", 2), ("kill_folder", 2), ("kill_shards", 2)]
+    assert all(row["results"] >= 1 for row in rows)
+
 
 def test_bench_stream(run):
     share, history, drawn, *grown = run("bench_stream", COUNTS=(300,), BATCH=4, DRAWS=2)["rows"]

@@ -18,7 +18,7 @@ FLOORS = {
     **dict.fromkeys(("core", "data"), 2),
     "hooks": 3,
     **dict.fromkeys(("scale", "pretrained", "card", "transform"), 4),
-    "adapters": 5,
+    **dict.fromkeys(("adapters", "bulk"), 5),
     "run": 6,
     **dict.fromkeys(("__init__", "__main__", "cli", "web"), 7),
 }
@@ -29,7 +29,9 @@ EXCEPTIONS: dict[tuple[str, str], str] = {}  # (module, imported module) -> why;
 HOMES = {
     "kornia": {"core", "adapters"},
     "h5py": {"data"},
-    "PIL": {"data", "run", "adapters"},
+    "PIL": {"data", "bulk", "run", "adapters"},
+    "cv2": {"data"},
+    "ray": {"adapters"},
     "pluggy": {"hooks"},
     "safetensors": {"weights"},
     "typer": {"cli"},
@@ -116,9 +118,10 @@ def test_every_library_has_its_home(path):
         assert part(path) in HOMES.get(library, {part(path)}), where
         if part(path) == "core":
             assert library not in CORE_MAY_NOT, where
+        inside = library in {*ADAPTED, "cv2", "ray", "onnx", "onnxscript", "onnxruntime"}
         if part(path) == "adapters" and library in ADAPTED:
             assert library == path.stem, f"{where}: only adapters/{library}.py does"
-        elif library in ADAPTED or (name.startswith("synthreal.adapters.") and part(path) != "adapters"):
+        elif inside or (name.startswith("synthreal.adapters.") and part(path) != "adapters"):
             assert node.col_offset > 0, f"{where}: inside the function that needs it"
 
 

@@ -63,6 +63,15 @@ def source_of(config: Path | None, settings: list[str] | None) -> str:
     return " or ".join([str(config)] * bool(config) + ["--set"] * bool(settings)) or "configuration"
 
 
+def number_of(option: str, text: str | None, word: str) -> int | None:
+    """The number of at least 1 that an option takes besides a word; None as it is."""
+    if text is None:
+        return None
+    if not text.isdecimal() or int(text) < 1:
+        raise UserError(f"{option} {text}: give a number of at least 1, or {word}")
+    return int(text)
+
+
 def display(what: Any) -> None:
     """Print a table, or what should be JSON."""
     if isinstance(what, list | dict):

@@ -18,8 +18,10 @@ from synthreal.cli.options import (
     catalog_of,
     configured,
     differences,
+    number_of,
     source_of,
 )
+from synthreal.errors import UserError
 
 if TYPE_CHECKING:
     from synthreal.core.world import World
@@ -98,15 +100,56 @@ def _fit(
 @app.command()
 def refine(
     run: Annotated[Path, typer.Argument(help="Run directory.")],
-    source: Annotated[Path, typer.Argument(metavar="IN.h5", help="Pack of simulated images.")],
-    target: Annotated[Path, typer.Argument(metavar="OUT.h5", help="Pack to write; must not exist.")],
+    source: Annotated[Path, typer.Argument(metavar="IN.h5|FOLDER|IN.tar", help="Pack, pictures or shards.")],
+    target: Annotated[Path, typer.Argument(metavar="OUT", help="What to write, of the same kind.")],
     device: Device = "auto",
     seed: Annotated[int, typer.Option(min=0, help="Seed of noise maps.")] = 0,
+    samples: Annotated[int, typer.Option(min=1, help="Refined versions of each image; needs noise maps.")] = 1,
+    limit: Annotated[int | None, typer.Option(min=1, help="Images at most.")] = None,
+    batch_size: Annotated[
+        str | None, typer.Option(metavar="N|auto", help="Images through the network at once; auto finds the fastest.")
+    ] = None,
+    precision: Annotated[str | None, typer.Option(help="auto, float32 or bfloat16; default: the run's.")] = None,
+    threads: Annotated[int | None, typer.Option(min=1, help="CPU threads of torch.")] = None,
+    tile: Annotated[
+        str | None, typer.Option(metavar="PX|none", help="Side above which images are refined in tiles; default 1024.")
+    ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace OUT, or an interrupted job.")] = False,
 ) -> None:
-    """Refine every image of a pack, in order, labels untouched."""
-    from synthreal.run.progress import counting
-    from synthreal.run.refine import refine_pack
+    """Refine every image of a data set, in order, everything else untouched; run again to continue."""
+    from synthreal.bulk.ranks import Rank
+    from synthreal.bulk.refine import refine_bulk, state_of
+    from synthreal.run.progress import refining
 
-    with counting("refining") as advance:
-        summary = refine_pack(run, source, target, device=device, seed=seed, on_progress=advance)
-    typer.echo(f"{summary.path}: {summary.n} refined images")
+    if precision not in (None, "auto", "float32", "bfloat16"):
+        raise UserError(f"--precision {precision}: choose auto, float32 or bfloat16")
+    rank = Rank.here()
+    try:
+        with refining(rank.number) as advance:
+            done = refine_bulk(
+                run,
+                source,
+                target,
+                device=device,
+                seed=seed,
+                samples=samples,
+                limit=limit,
+                batch_size="auto" if batch_size == "auto" else number_of("--batch-size", batch_size, "auto"),
+                precision=precision,
+                threads=threads,
+                tile="none" if tile == "none" else number_of("--tile", tile, "none"),
+                overwrite=overwrite,
+                on_progress=advance,
+            )
+    except KeyboardInterrupt:
+        if rank.number == 0:
+            typer.echo(state_of(target), err=True)
+        raise typer.Exit(130) from None
+    if rank.number > 0:
+        return
+    for item in done.failed:
+        typer.echo(f"failed {item.path}: {item.reason}", err=True)
+    counts = f"{done.refined} refined images"
+    counts += f", {done.copied} other files copied" if done.copied else ""
+    counts += f", {len(done.failed)} failed" if done.failed else ""
+    typer.echo(f"{done.path}: {'was complete already, ' if done.done == 'before' else ''}{counts}")

@@ -19,16 +19,25 @@ _SECOND = 0x94D049BB133111EB - 2**64
 _STEPS = 1 << 24  # what float32 holds exactly
 
 
-def indexed_noise(index: Tensor, shape: tuple[int, int, int], seed: int) -> Tensor:
+def indexed_noise(
+    index: Tensor, shape: tuple[int, int, int], seed: int, *, window: tuple[slice, slice] | None = None
+) -> Tensor:
     """Standard normal ``(B, K, H, W)`` float32 for the images with these indices.
 
     Args:
         index: ``(B,)`` int64; its device is the noise's.
         shape: K, H, W.
         seed: in [0, 2**63).
+        window: the rows and columns to give, as slices with both ends; None is all of them.
     """
     start = _mix(_mix(torch.full_like(index, seed)) + index * _GAMMA)
-    place = torch.arange(1, math.prod(shape) + 1, device=index.device)
+    if window is None:
+        place = torch.arange(1, math.prod(shape) + 1, device=index.device)
+    else:
+        rows, columns = (torch.arange(part.start, part.stop, device=index.device) for part in window)
+        maps = torch.arange(shape[0], device=index.device)
+        place = ((maps[:, None, None] * shape[1] + rows[:, None]) * shape[2] + columns + 1).flatten()
+        shape = (shape[0], len(rows), len(columns))
     word = _mix(start[:, None] + place * _GAMMA)
     # in (0, 1]: never the logarithm of 0
     radius = ((_shifted(word, 40) + 1).to(torch.float32) / _STEPS).log_().mul_(-2).sqrt_()

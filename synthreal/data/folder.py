@@ -48,6 +48,11 @@ def read_folder(options: FolderOptions) -> Iterator[Sample | Skipped]:
 
 def image_files(root: Path, recursive: bool = True) -> list[Path]:
     """The image files below ``root`` by suffix in any case, sorted by relative path; each folder is visited once."""
+    return [file for file in files_below(root, recursive) if file.name.lower().endswith(SUFFIXES)]
+
+
+def files_below(root: Path, recursive: bool = True) -> list[Path]:
+    """Every file below ``root``, sorted by relative path; links are followed, each folder is visited once."""
 
     def refuse(error: OSError) -> None:
         raise UserError(f"{error.filename}: folder cannot be listed ({error.strerror}); correct its permissions")
@@ -59,7 +64,7 @@ def image_files(root: Path, recursive: bool = True) -> list[Path]:
         if real in seen or not recursive:
             below.clear()
         if real not in seen:
-            files += [Path(folder, name) for name in names if name.lower().endswith(SUFFIXES)]
+            files += [Path(folder, name) for name in names]
         seen.add(real)
     return sorted(files, key=lambda file: file.relative_to(root).as_posix())
 

@@ -106,6 +106,14 @@ class Pack:
         except (OSError, RuntimeError) as error:
             raise UserError(f"{self.path}: damaged, images cannot be read ({error}); prepare the pack again") from error
 
+    def read_labels(self, which: slice | np.ndarray) -> dict[str, np.ndarray]:
+        """All labels ``(B, *L)`` without the images; otherwise as :meth:`read`."""
+        labels = self._open().get("labels", {})
+        try:
+            return {label.name: _rows(labels[label.name], which) for label in self.labels}
+        except (OSError, RuntimeError) as error:
+            raise UserError(f"{self.path}: damaged, labels cannot be read ({error}); prepare the pack again") from error
+
     def blocks(
         self, limit: int | None = None, names: tuple[str, ...] | None = None
     ) -> Iterator[tuple[int, np.ndarray, dict[str, np.ndarray]]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -51,6 +52,26 @@ def counting(text: str) -> Iterator[Callable[[int, int | None], None]]:
     """A counter of images."""
     with _bar(text, None) as tell:
         yield lambda done, total: tell(done, total, "")
+
+
+@contextmanager
+def refining(number: int = 0) -> Iterator[Callable[[int, int], None]]:
+    """A counter of images with their rate and the time left; process 0 alone tells."""
+    if number > 0:
+        yield lambda done, total: None
+        return
+    first: list[tuple[float, int]] = []
+    with _bar("refining", None) as tell:
+
+        def advance(done: int, total: int) -> None:
+            now = time.monotonic()
+            first[:] = first or [(now, done)]
+            seconds, images = now - first[0][0], done - first[0][1]
+            rate = images / seconds if seconds else 0.0
+            left = f", {datetime.timedelta(seconds=round((total - done) / rate))} left" if rate else ""
+            tell(done, total, f"{rate:.4g} images/s{left}" if rate else "")
+
+        yield advance
 
 
 @contextmanager

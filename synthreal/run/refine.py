@@ -1,4 +1,4 @@
-"""Bulk refinement: every image of a pack or of a resident set, in order, labels untouched.
+"""Refining resident sets and packs: every image in order, labels untouched.
 
 Noise maps are a function of (seed, index), and work is cut into index-aligned blocks of 256 images of which a last
 partial one is filled up with copies of its last image: arithmetic rounds by batch size. So what becomes of an image is
@@ -9,37 +9,29 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from synthreal.core.machine import arrange, compiles, settle
-from synthreal.core.noise import indexed_noise
-from synthreal.data.encoding import from_unit, stored_array, stored_tensor, to_unit
-from synthreal.data.ondisk import refuse_bad
-from synthreal.data.pack import Pack
+from synthreal.bulk.packs import GROUP
+from synthreal.bulk.painter import Painter
+from synthreal.bulk.refine import refine_bulk
+from synthreal.data.encoding import from_unit, to_unit
 from synthreal.data.resident import Resident
-from synthreal.data.seed import derive_seed
-from synthreal.data.writer import PackSummary, PackWriter
+from synthreal.data.writer import PackSummary
 from synthreal.errors import UserError
-from synthreal.pretrained import read_config
 from synthreal.spec import StoredDtype
 from synthreal.transform import Refine
 
-BLOCK = 256
+BLOCK = GROUP
 
 
 def refine_block(transform: Refine, stored: Tensor, dtype: StoredDtype, *, start: int, seed: int) -> Tensor:
     """Refine images ``(B, C, H, W)`` in stored dtype, B <= 256, the first of which has index ``start``."""
-    device = next(transform.parameters()).device
-    filler = stored[-1:].expand(BLOCK - len(stored), *stored.shape[1:])
-    image = to_unit(torch.cat([stored, filler]).to(device))
-    noise = None
-    if channels := getattr(transform.refiner, "noise_channels", 0):
-        index = torch.arange(start, start + BLOCK, device=device)
-        noise = indexed_noise(index, (channels, *image.shape[-2:]), derive_seed(0, "refine", seed))
-    return from_unit(transform(image, noise)[: len(stored)], dtype)
+    painter = Painter(transform, seed=seed)
+    index = torch.arange(start, start + len(stored))
+    return from_unit(painter(to_unit(stored.to(painter.device)), index, full=BLOCK), dtype)
 
 
 def refine_resident(transform: Refine, images: Resident, dtype: StoredDtype, *, seed: int = 0) -> Resident:
@@ -59,8 +51,9 @@ def refine_pack(
     device: str = "auto",
     seed: int = 0,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
+    **more: Any,
 ) -> PackSummary:
-    """Refine a pack into another, atomically.
+    """Refine a pack into another, atomically: :func:`refine_bulk` for a pack.
 
     Args:
         run: run directory.
@@ -69,30 +62,12 @@ def refine_pack(
         device: "auto", "cpu", "cuda" or "cuda:N".
         seed: of noise maps.
         on_progress: told images done and in all.
+        more: what else :func:`refine_bulk` takes.
 
     Raises:
         UserError: not a run, not a pack, images of another number of channels, a target that exists.
     """
-    config = read_config(Path(run))
-    settle(config.runtime)
-    transform = Refine.load(run, device=device)
-    with Pack(source) as pack:
-        if pack.image.channels != transform.channels:
-            raise UserError(
-                f"{source}: holds images {pack.image}, the refiner of {run} takes {transform.channels} channels; "
-                "use a pack of its domain"
-            )
-        compiled = compiles(config.runtime.compile, next(transform.parameters()).device, len(pack) // BLOCK)
-        arrange(transform.refiner, config.runtime.layout, compiled=compiled)
-        options = {"refined_from": str(source), "refiner": str(run), "recipe": config.recipe, "seed": seed}
-        with PackWriter(
-            target, image=pack.image, labels=pack.labels, role=pack.role, name=f"{pack.name} refined", options=options
-        ) as writer:
-            for start in range(0, len(pack), BLOCK):
-                rows = slice(start, min(start + BLOCK, len(pack)))
-                image, labels = pack.read(rows)
-                refuse_bad(pack, np.arange(rows.start, rows.stop), image, labels)
-                refined = refine_block(transform, stored_tensor(image), pack.image.dtype, start=start, seed=seed)
-                writer.append(stored_array(refined), labels)
-                on_progress(writer.n, len(pack))
-    return writer.summary()
+    if Path(source).is_dir():
+        raise UserError(f"{source}: is a folder, not a pack; refine_bulk refines folders")
+    done = refine_bulk(run, source, target, device=device, seed=seed, on_progress=on_progress, **more)
+    return PackSummary(done.path, done.refined, ())

@@ -1,0 +1,64 @@
+"""Does the memory of ``synthreal refine`` grow with the number of images? Its peak for 2,000 and for 20,000.
+
+Usage: ``python benchmarks/bench_memory.py [--quick] [--device auto] [--threads 1] [--json FILE]``
+
+Each job runs in a process of its own, from pack to pack and from folder to folder of PNG files of 35x55 px;
+``growth_mb`` is how much more the larger needs. Of a folder the names are held, about 300 bytes each.
+"""
+
+from __future__ import annotations
+
+import argparse
+import multiprocessing
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from bench_refine import fitted
+from clock import peak_mb
+from kill_refine import data_set
+from limit import limit_gflops
+from packs import GAZE, pack_of
+from record import Row, arguments, finish, rounded
+
+import synthreal
+
+COUNTS = (2_000, 20_000)
+KINDS = ("pack", "folder")
+
+
+def peak(run: str, source: str, target: str, device: str, threads: int) -> float:
+    """Peak memory in MB of a process that refines."""
+    torch.set_num_threads(threads)
+    synthreal.refine_bulk(run, source, target, device=device, threads=threads)
+    return peak_mb(torch.device("cpu"))
+
+
+def measured(kind: str, counts: tuple[int, ...], asked: argparse.Namespace) -> list[Row]:
+    """A row for each number of images."""
+    rows: list[Row] = []
+    for images in counts:
+        with tempfile.TemporaryDirectory() as folder, multiprocessing.get_context("spawn").Pool(1) as other:
+            size: dict[str, Any] = {**GAZE, **pack_of(folder, GAZE, images=8), "history": 2, "threads": asked.threads}
+            run = other.apply(fitted, ({**size, "device": asked.device}, "fp32", folder))
+            source = data_set(kind, Path(folder), images)
+            with multiprocessing.get_context("spawn").Pool(1) as fresh:
+                target = str(Path(folder) / f"out{source.suffix}")
+                found = fresh.apply(peak, (run, str(source), target, asked.device, asked.threads))
+        rows.append({"name": f"memory_{kind}", "images": images, "precision": "fp32", "peak_memory_mb": rounded(found)})
+    rows[-1]["growth_mb"] = rounded(float(np.subtract(rows[-1]["peak_memory_mb"], rows[0]["peak_memory_mb"])))
+    return rows
+
+
+def main() -> None:
+    """Measure, print and write."""
+    asked = arguments(__doc__)
+    counts = tuple(count // 10 for count in COUNTS) if asked.quick else COUNTS
+    rows = [row for kind in KINDS for row in measured(kind, counts, asked)]
+    finish(asked, limit_gflops(torch.device(asked.device)), rows)
+
+
+if __name__ == "__main__":
+    main()

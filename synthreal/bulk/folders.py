@@ -1,0 +1,139 @@
+"""A folder of pictures refined into a folder: the same names, and everything else copied beside them."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from synthreal.atomic import writing
+from synthreal.bulk.job import Job
+from synthreal.bulk.pictures import Pictures
+from synthreal.bulk.source import Outcome, fingerprint
+from synthreal.data.folder import SUFFIXES, files_below
+from synthreal.errors import UserError
+from synthreal.spec import Skipped
+
+_OTHER = (".webp", ".gif", ".jp2", ".avif", ".heic", ".exr", ".hdr", ".ppm", ".pgm", ".tga", ".dng")
+
+
+def record_path(target: Path) -> Path:
+    """Where a finished job leaves its record beside a result that has no place for it."""
+    return target.with_name(f"{target.name}.job.json")
+
+
+def read_record(target: Path) -> dict[str, Any] | None:
+    """That record, or None."""
+    try:
+        found = json.loads(record_path(target).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return found if isinstance(found, dict) else None
+
+
+class FolderSource(Pictures):
+    """The first ``limit`` pictures below a folder, by relative path; with a limit only their own sidecars.
+
+    Files that are named like a picture up to a dot are its sidecars: of ``samples`` versions each has its own copy.
+    """
+
+    kind = "folder"
+    folder = True
+
+    def __init__(self, path: Path, limit: int | None, samples: int) -> None:
+        super().__init__()
+        files = files_below(path)
+        self.path, self._samples = path, samples
+        self._files = [file.relative_to(path) for file in files]
+        pictures = [name for name in self._files if name.name.lower().endswith(SUFFIXES)]
+        self._pictures = pictures if limit is None else pictures[:limit]
+        self._stems = {(name.parent, name.stem) for name in self._pictures}
+        chosen = set(pictures)
+        others = [name for name in self._files if name not in chosen]
+        self._others = others if limit is None else [name for name in others if self._stem(name)]
+        self.count = len(self._pictures)
+        if samples > 1:
+            self._refuse_twins()
+
+    def identity(self) -> str:
+        """Of every file."""
+        return fingerprint((name.as_posix(), self.path / name) for name in self._files)
+
+    def content(self, index: int) -> bytes:
+        """The bytes of a file."""
+        return (self.path / self._pictures[index]).read_bytes()
+
+    def assemble(self, job: Job, parts: list[Path], whole: Path) -> Outcome:
+        """Write the pictures under their names, then copy the rest."""
+        failed: list[Skipped] = []
+        refined = copied = 0
+        with writing(whole):
+            whole.mkdir()
+            for name, found in zip(self._pictures, self.pieces(job, parts), strict=True):
+                if isinstance(found, str):
+                    failed.append(Skipped(str(self.path / name), found))
+                    continue
+                refined += 1
+                for target, content in zip(self._versions(name), found, strict=True):
+                    _file(whole / target).write_bytes(content)
+        for name in self._others:
+            if name.suffix.lower() in _OTHER:
+                why = f"{name.suffix} is not refined; save it as PNG, JPEG, TIFF or BMP"
+                failed.append(Skipped(str(self.path / name), why))
+                continue
+            try:
+                (self.path / name).open("rb").close()
+            except OSError as error:
+                failed.append(Skipped(str(self.path / name), f"cannot be read ({error.strerror})"))
+                continue
+            copied += 1
+            with writing(whole):
+                for target in self._copies(name):
+                    shutil.copy2(self.path / name, _file(whole / target))
+        os.sync()
+        return Outcome(refined * self._samples, copied, tuple(failed))
+
+    def record(self, target: Path) -> dict[str, Any] | None:
+        """It lies beside the folder."""
+        return read_record(target)
+
+    def _stem(self, name: Path) -> str | None:
+        """The stem of the picture a file belongs to."""
+        place = len(name.name)
+        while (place := name.name.rfind(".", 0, place)) > 0:
+            if (name.parent, name.name[:place]) in self._stems:
+                return name.name[:place]
+        return None
+
+    def _versions(self, name: Path) -> list[Path]:
+        return self._numbered(name, name.stem)
+
+    def _copies(self, name: Path) -> list[Path]:
+        stem = self._stem(name)
+        return [name] if stem is None else self._numbered(name, stem)
+
+    def _numbered(self, name: Path, stem: str) -> list[Path]:
+        if self._samples == 1:
+            return [name]
+        return [name.with_name(f"{stem}-{version}{name.name[len(stem) :]}") for version in range(self._samples)]
+
+    def _refuse_twins(self) -> None:
+        seen: set[Path] = set()
+        for name in self._names():
+            if name in seen:
+                raise UserError(f"{self.path}: two files would be called {name} with --samples; rename one of them")
+            seen.add(name)
+
+    def _names(self) -> Iterator[Path]:
+        for name in self._pictures:
+            yield from self._versions(name)
+        for name in self._others:
+            yield from self._copies(name)
+
+
+def _file(path: Path) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return path

@@ -1,0 +1,130 @@
+"""The result of a job at its place: whole, with a record of the job that made it."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from synthreal.atomic import write_text, writing
+from synthreal.bulk.folders import record_path
+from synthreal.bulk.job import Job, Parts, What, difference
+from synthreal.bulk.source import Outcome, Source
+from synthreal.errors import UserError
+from synthreal.spec import Skipped
+
+
+@dataclass(frozen=True)
+class RefineSummary:
+    """What a job made.
+
+    Attributes:
+        path: the result.
+        refined: images in it that were refined, every version counted.
+        copied: files, or members of shards, that were copied.
+        failed: what could not be refined, which is not in the result.
+        done: "refined"; "before" when it was complete already; "share" where another process assembles.
+    """
+
+    path: Path
+    refined: int
+    copied: int = 0
+    failed: tuple[Skipped, ...] = ()
+    done: Literal["refined", "before", "share"] = "refined"
+
+
+@dataclass(frozen=True)
+class Target:
+    """Where the result goes: ``place``, which the user calls ``shown``."""
+
+    place: Path
+    shown: Path
+    overwrite: bool
+
+    @classmethod
+    def of(cls, target: str | Path, source: Path, overwrite: bool) -> Target:
+        """Refuses a place that is, holds or lies in the source, or whose folder is missing."""
+        shown, origin = Path(target), source.resolve()
+        named = shown.name not in ("", "..")
+        place = shown.parent.resolve() / shown.name if named else shown.resolve()  # a link is replaced, not followed
+        if shown.resolve() == origin:
+            raise UserError(f"{shown}: already exists, it is the input itself; choose another name")
+        if origin in place.parents or place in origin.parents:
+            raise UserError(f"{shown}: lies in {source}, or the other way round; choose another place")
+        if not place.parent.is_dir():
+            raise UserError(f"{shown}: {shown.parent} is not a folder; make it first or choose another name")
+        return cls(place, shown, overwrite)
+
+    def finished(self, data: Source[Any, Any], what: What, asked: dict[str, Any]) -> RefineSummary | None:
+        """The summary of the result when this very job has made it; ``UserError`` when something else is there."""
+        if not self._taken():
+            return None
+        record = data.record(self.place)
+        why = ""
+        if record is not None:
+            try:
+                other = difference(Job.of(record), what, asked)
+                outcome = _outcome(record["outcome"])
+            except (KeyError, TypeError, ValueError):
+                other = None
+            else:
+                if other is None and not self.overwrite:
+                    return RefineSummary(self.shown, outcome.refined, outcome.copied, outcome.failed, "before")
+            why = f" (made with {other})" if other else ""
+        if not self.overwrite:
+            raise UserError(f"{self.shown}: already exists{why}; delete it or choose another name, or give --overwrite")
+        if self.place.is_dir() != data.folder:
+            raise UserError(f"{self.shown}: is {'a folder' if self.place.is_dir() else 'a file'}; choose another name")
+        return None
+
+    def put(self, data: Source[Any, Any], job: Job, parts: Parts) -> RefineSummary:
+        """Assemble the parts, and put the result in its place.
+
+        Killed anywhere, this continues: what is assembled is known by ``outcome.json``, a folder that is replaced is
+        moved away first.
+
+        Raises:
+            UserError: not one image could be refined, or the disk does not take the result.
+        """
+        folder = parts.folder(job)
+        whole, told = folder / f"whole{'' if data.folder else self.place.suffix}", folder / "outcome.json"
+        if not told.exists():
+            with writing(folder):
+                _remove(whole)
+            outcome = data.assemble(job, [parts.part(job, block) for block in range(job.blocks)], whole)
+            if not outcome.refined:
+                first = outcome.failed[0]
+                parts.discard()
+                raise UserError(
+                    f"{data.path}: not one of {job.what.images} images could be refined; {first.path}: {first.reason}"
+                )
+            write_text(told, json.dumps(asdict(outcome)))
+        outcome = _outcome(json.loads(told.read_text(encoding="utf-8")))
+        with writing(self.place):
+            if whole.exists():
+                if data.folder and self._taken():
+                    self.place.rename(folder / f"replaced-{os.getpid()}")
+                if data.kind != "pack":
+                    record = {**job.record(), "outcome": asdict(outcome)}
+                    write_text(record_path(self.place), json.dumps(record, indent=1) + "\n")
+                whole.replace(self.place)
+        return RefineSummary(self.shown, outcome.refined, outcome.copied, outcome.failed)
+
+    def _taken(self) -> bool:
+        if self.place.is_dir():
+            return any(self.place.iterdir())
+        return os.path.lexists(self.place)
+
+
+def _outcome(found: dict[str, Any]) -> Outcome:
+    return Outcome(**{**found, "failed": tuple(Skipped(**item) for item in found["failed"])})
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)

@@ -1,0 +1,88 @@
+"""What a kind of data set does in a job: it reads, stores and assembles; the job says which images and how."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Sized
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+from synthreal.bulk.job import How, Job
+from synthreal.bulk.painter import Painter
+from synthreal.spec import Skipped
+
+Load = TypeVar("Load", bound=Sized)
+Done = TypeVar("Done")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of a job: images refined, other files copied, and what failed."""
+
+    refined: int
+    copied: int = 0
+    failed: tuple[Skipped, ...] = field(default=())
+
+
+class Source(ABC, Generic[Load, Done]):
+    """The data set IN of a job: ``count`` images in a fixed order.
+
+    ``Load`` is what is read at once and refined together, ``Done`` what becomes of it.
+    """
+
+    kind: str
+    path: Path
+    count: int
+    folder = False  # whether the result is a folder
+
+    @abstractmethod
+    def identity(self) -> str:
+        """A hash that tells whether the data set is still the same: of names, sizes and times of change of files."""
+
+    @abstractmethod
+    def agree(self, channels: int, run: Path) -> None:
+        """Refuse images that a refiner of so many channels cannot take. Raises ``UserError``."""
+
+    @abstractmethod
+    def sizes(self) -> list[tuple[int, int]]:
+        """``(H, W)`` of the first images, 256 at most."""
+
+    @abstractmethod
+    def cut(self, batch: int, size: tuple[int, int]) -> tuple[int, int]:
+        """Images refined together at most, and images of a block, for that batch size and images of that size."""
+
+    @abstractmethod
+    def loads(self, start: int, stop: int, how: How) -> Iterator[Load]:
+        """Read images ``start`` to ``stop``; called in the reading thread."""
+
+    @abstractmethod
+    def refine(self, load: Load, painter: Painter, how: How, samples: int) -> Done:
+        """Refine what was read; called in the main thread."""
+
+    @abstractmethod
+    def part(self, path: Path) -> AbstractContextManager[Callable[[Done], None]]:
+        """A part file being written, by a function that takes what was refined; used in the writing thread."""
+
+    @abstractmethod
+    def assemble(self, job: Job, parts: list[Path], whole: Path) -> Outcome:
+        """Make the result ``whole`` of all parts."""
+
+    @abstractmethod
+    def record(self, target: Path) -> dict[str, Any] | None:
+        """The record that a finished job left with its result; None where there is none."""
+
+    def close(self) -> None:
+        """Close files and threads."""
+
+
+def fingerprint(files: Iterable[tuple[str, Path]]) -> str:
+    """Hash of names, sizes and times of change."""
+    content = hashlib.sha256()
+    for name, path in files:
+        found = path.stat()
+        content.update(os.fsencode(f"{name}\0{found.st_size}\0{found.st_mtime_ns}\n"))
+    return content.hexdigest()

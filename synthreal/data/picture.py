@@ -1,0 +1,213 @@
+"""A picture file as the pixels a refiner sees, and back into a file of the same kind.
+
+What the refiner does not see is kept: format, mode, bit depth, size, alpha; quality and sampling of a JPEG; compression
+of a TIFF; colour profile, resolution, EXIF. The pixels are those of the file: a rotation that EXIF asks for is not
+applied, and still asked for afterwards. Of 16-bit *colour*, which Pillow cuts to 8 bits, OpenCV reads and writes the
+pixels; such a TIFF loses its metadata.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from io import BytesIO
+from typing import Any
+
+import numpy as np
+from PIL import Image, JpegImagePlugin, TiffImagePlugin
+
+from synthreal.data.palette import with_palette
+
+FORMATS = ("PNG", "JPEG", "TIFF", "BMP")
+_PNG = b"\x89PNG\r\n\x1a\n"
+_PNG_WORDS = {b"gAMA", b"cHRM", b"sRGB", b"iCCP", b"cICP", b"pHYs", b"eXIf", b"tEXt", b"zTXt", b"iTXt", b"tIME"}
+_TIFF_WORDS = (270, 271, 272, 274, 282, 283, 296, 305, 306, 315, 33432, 34675)  # text, orientation, resolution, profile
+_GREY = {"1", "L", "LA", "I;16", "I;16B", "I"}
+_UPRIGHT = {  # what Pillow did to a TIFF of this orientation, undone
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_90,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_270,
+}
+
+
+@dataclass(frozen=True)
+class Picture:
+    """The pixels of a file, and what it takes to write others in their place.
+
+    Attributes:
+        colour: ``(1, H, W)`` for grey or ``(3, H, W)`` for red, green, blue; uint8 or uint16.
+        alpha: ``(H, W)`` of the same dtype, or None.
+        format: one of ``FORMATS``.
+        mode: Pillow's.
+        options: what Pillow is to save it with.
+        words: chunks of a PNG that are no pixels.
+    """
+
+    colour: np.ndarray
+    alpha: np.ndarray | None
+    format: str
+    mode: str
+    options: dict[str, Any] = field(default_factory=dict)
+    words: bytes = b""
+
+    def encoded(self, colour: np.ndarray) -> bytes:
+        """The file with other pixels: ``(C, H, W)`` like :attr:`colour`."""
+        planes = colour if self.alpha is None else np.concatenate([colour, self.alpha[None]])
+        pixels = np.ascontiguousarray(planes.transpose(1, 2, 0))
+        if colour.dtype == np.uint16 and len(planes) > 1:
+            content = _deep_encoded(pixels, self.format)
+        else:
+            content = self._saved(pixels)
+        return _with_words(content, self.words) if self.words else content
+
+    def _saved(self, pixels: np.ndarray) -> bytes:
+        options = dict(self.options)
+        if self.mode == "P":
+            image, opacity = with_palette(pixels[..., :3], self.alpha)
+            if opacity is not None:
+                options["transparency"] = opacity
+        elif self.mode == "1":
+            image = Image.fromarray(pixels[..., 0] >= 128)
+        elif pixels.dtype == np.uint16:
+            image = Image.fromarray(pixels[..., 0].astype(">u2") if self.mode == "I;16B" else pixels[..., 0])
+        else:
+            image = Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels)
+        target = BytesIO()
+        image.save(target, self.format, **options)
+        return target.getvalue()
+
+
+def read_picture(content: bytes) -> Picture:
+    """The picture in the bytes of a PNG, JPEG, TIFF or BMP.
+
+    Raises:
+        ValueError: it is one that would not survive: several pages, floats, CMYK, a transparent colour.
+        Exception: whatever the decoder raises on broken bytes.
+    """
+    with Image.open(BytesIO(content), formats=FORMATS) as opened:
+        if (pages := getattr(opened, "n_frames", 1)) > 1:
+            raise ValueError(f"it holds {pages} pages; save each in a file of its own")
+        kind, mode, deep = str(opened.format), opened.mode, _deep(opened, content)
+        if mode not in {*_GREY, "P", "RGB", "RGBA"} or (mode == "I" and kind != "PNG"):
+            raise ValueError(f"its pixels are {mode}; save it as grey or RGB of 8 or 16 bits")
+        if mode != "P" and "transparency" in opened.info:
+            raise ValueError("a colour of it stands for transparency; save it with an alpha channel")
+        options = _options(opened)  # before it is loaded: Pillow forgets a TIFF's orientation then
+        words = _words(content) if kind == "PNG" else b""
+        if deep and mode in ("RGB", "RGBA", "LA"):
+            pixels = _deep_decoded(content, mode)
+        else:
+            opened.load()
+            upright = _UPRIGHT.get(options["tiffinfo"].get(274, 1)) if kind == "TIFF" else None
+            pixels = _pixels(opened if upright is None else opened.transpose(upright))
+    planes = np.ascontiguousarray(pixels.transpose(2, 0, 1))
+    colours = 1 if mode in _GREY else 3
+    alpha = planes[colours] if len(planes) > colours else None
+    return Picture(planes[:colours], alpha, kind, mode, options, words)
+
+
+@contextmanager
+def any_size() -> Iterator[None]:
+    """Without Pillow's limit of 179 million pixels, which is there for files of strangers."""
+    before = Image.MAX_IMAGE_PIXELS
+    Image.MAX_IMAGE_PIXELS = None
+    try:
+        yield
+    finally:
+        Image.MAX_IMAGE_PIXELS = before
+
+
+def picture_size(content: bytes) -> tuple[int, int]:
+    """``(H, W)`` by the header alone. Raises what :func:`read_picture` does."""
+    with Image.open(BytesIO(content), formats=FORMATS) as opened:
+        return opened.height, opened.width
+
+
+def _pixels(image: Image.Image) -> np.ndarray:
+    """``(H, W, C)`` uint8 or uint16."""
+    if image.mode == "P":
+        pixels = np.asarray(image.convert("RGBA" if "transparency" in image.info else "RGB"))
+    elif image.mode == "1":
+        pixels = np.asarray(image.convert("L"))
+    else:
+        pixels = np.asarray(image)
+    if pixels.dtype != np.uint8:
+        pixels = pixels.astype(np.uint16)
+    return pixels[..., None] if pixels.ndim == 2 else pixels
+
+
+def _deep(opened: Image.Image, content: bytes) -> bool:
+    """Whether it has 16 bits a channel; refuses depths that Pillow would change."""
+    if opened.format == "PNG":
+        depth, colour = content[24], content[25]
+        if depth in (2, 4) and colour == 0:
+            raise ValueError(f"grey of {depth} bits; save it with 8")
+        return depth == 16
+    if isinstance(opened, TiffImagePlugin.TiffImageFile):
+        return set(opened.tag_v2.get(258, (1,))) == {16}
+    return False
+
+
+def _options(opened: Image.Image) -> dict[str, Any]:
+    info, kept = opened.info, ("icc_profile", "exif", "dpi", "comment")
+    if isinstance(opened, JpegImagePlugin.JpegImageFile):
+        return {
+            "qtables": opened.quantization,
+            "subsampling": JpegImagePlugin.get_sampling(opened),
+            "progressive": bool(info.get("progressive")),
+            **{name: info[name] for name in kept if info.get(name)},
+        }
+    if isinstance(opened, TiffImagePlugin.TiffImageFile):
+        words = TiffImagePlugin.ImageFileDirectory_v2()
+        for tag in _TIFF_WORDS:
+            if tag in opened.tag_v2:
+                words[tag] = opened.tag_v2[tag]
+        compression = info.get("compression")
+        return {"tiffinfo": words, "compression": None if compression == "raw" else compression}
+    return {"dpi": info["dpi"]} if opened.format == "BMP" and "dpi" in info else {}
+
+
+def _deep_decoded(content: bytes, mode: str) -> np.ndarray:
+    """16-bit colour as ``(H, W, C)`` uint16: red, green, blue, alpha."""
+    if mode == "LA":
+        raise ValueError("16-bit grey with alpha; save it as 16-bit RGBA")
+    import cv2
+
+    pixels = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
+    if pixels is None or pixels.dtype != np.uint16 or pixels.ndim != 3 or pixels.shape[-1] != len(mode):
+        raise ValueError("16-bit colour that OpenCV does not read; save it as a plain 16-bit PNG")
+    order = cv2.COLOR_BGR2RGB if mode == "RGB" else cv2.COLOR_BGRA2RGBA
+    return np.asarray(cv2.cvtColor(pixels, order))
+
+
+def _deep_encoded(pixels: np.ndarray, form: str) -> bytes:
+    import cv2
+
+    order = cv2.COLOR_RGB2BGR if pixels.shape[-1] == 3 else cv2.COLOR_RGBA2BGRA
+    done, content = cv2.imencode(".png" if form == "PNG" else ".tif", cv2.cvtColor(pixels, order))
+    if not done:
+        raise ValueError(f"OpenCV does not write 16-bit colour as {form}")
+    return bytes(content)
+
+
+def _words(content: bytes) -> bytes:
+    """The chunks of a PNG that describe it: profile, resolution, EXIF, text."""
+    found, place = b"", len(_PNG)
+    while place + 8 <= len(content):
+        length, name = struct.unpack_from(">I4s", content, place)
+        if name in _PNG_WORDS:
+            found += content[place : place + 12 + length]
+        place += 12 + length
+    return found
+
+
+def _with_words(content: bytes, words: bytes) -> bytes:
+    """A PNG with those chunks right behind its header, where all of them may stand."""
+    header = len(_PNG) + 25
+    return content[:header] + words + content[header:]

@@ -1,0 +1,109 @@
+"""Ray Data: rows keep their other columns, and come out the same whatever batch they are in."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from quick import configured
+
+from synthreal.adapters.ray import refine_dataset
+from synthreal.bulk.painter import Painter
+from synthreal.data.encoding import stored_array
+from synthreal.errors import UserError
+from synthreal.pretrained import write_config, write_refiner
+from synthreal.spec import ImageSpec
+from synthreal.transform import Refine
+
+
+@pytest.fixture(scope="module")
+def run(toy, tmp_path_factory):
+    """A refiner with a noise map and random weights."""
+    config = configured(toy, "runtime.precision=float32", "refiner.options.noise_channels=1")
+    config = config.model_copy(update={"image": ImageSpec(channels=1, height=12, width=16)})
+    torch.manual_seed(0)
+    folder = tmp_path_factory.mktemp("run")
+    write_config(folder, config, {})
+    write_refiner(folder, toy.build_network("refiner", config.refiner, config.image), step=0, kind="raw")
+    return folder
+
+
+SCRIPT = """
+import sys
+import numpy as np
+import ray
+from synthreal.adapters.ray import refine_dataset
+from synthreal.errors import UserError
+
+run, target = sys.argv[1:]
+ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
+images = np.random.default_rng(0).integers(0, 256, (30, 12, 16), np.uint8)
+rows = [{"image": image, "row": index, "__key__": f"{index:03d}"} for index, image in enumerate(images)]
+found = {}
+for blocks in (1, 4):
+    data = ray.data.from_items(rows, override_num_blocks=blocks)
+    done = sorted(refine_dataset(data, run, index="row", batch_size=8, seed=3).take_all(), key=lambda row: row["row"])
+    found[f"image{blocks}"] = np.stack([row["image"] for row in done])
+    found[f"key{blocks}"] = np.array([row["__key__"] for row in done])
+for wrong in ({}, {"column": "picture", "index": "row"}):
+    try:
+        refine_dataset(data, run, **wrong)
+    except UserError as error:
+        print(error)
+np.savez(target, given=images, **found)
+"""
+
+
+@pytest.mark.slow
+def test_rows_keep_their_columns_and_do_not_depend_on_batches(run, tmp_path):
+    """In a process of its own: Ray leaves processes and files behind."""
+    pytest.importorskip("ray")
+    environment = {**os.environ, "RAY_USAGE_STATS_ENABLED": "0", "PYTHONPATH": ":".join(filter(None, sys.path))}
+    command = [sys.executable, "-c", SCRIPT, str(run), str(tmp_path / "found.npz")]
+    ended = subprocess.run(command, capture_output=True, text=True, env=environment)
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stdout.splitlines()[-2:] == [
+        f"the refiner of {run} takes noise maps; name a column of integers with index=",
+        "the data set has no column 'picture'; it has 'image', 'row', '__key__'",
+    ]
+    refine = Refine.load(run, device="cpu")
+    refine.micro_batch = 8
+    paint = Painter(refine, seed=3)
+    with np.load(tmp_path / "found.npz") as found:
+        for row, image in enumerate(found["given"]):
+            (expected,) = paint.stored(image[None, None], [row], full=8)
+            for blocks in (1, 4):
+                np.testing.assert_array_equal(found[f"image{blocks}"][row], stored_array(expected)[0, 0])
+                assert found[f"key{blocks}"][row] == f"{row:03d}"
+
+
+def test_without_ray_one_line_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "ray", None)
+    monkeypatch.setitem(sys.modules, "ray.data", None)
+    with pytest.raises(UserError, match=r"Ray is missing .*pip install 'synthreal\[ray\]'"):
+        refine_dataset(None, "run")
+
+
+def test_a_worker_takes_grey_colour_and_mixed_sizes(run):
+    from synthreal.adapters.ray import _Worker
+
+    worker = _Worker(str(run), "cpu", "image", "row", 4, 0, None)
+    rng = np.random.default_rng(0)
+    mixed = np.empty(3, object)
+    mixed[:] = [
+        rng.integers(0, 256, (5, 6), np.uint8),
+        rng.integers(0, 256, (7, 6, 3), np.uint8),
+        rng.integers(0, 65536, (5, 6, 1)).astype(np.uint16),
+    ]
+    done = worker({"image": mixed, "row": np.arange(3), "key": np.array(["a", "b", "c"])})
+    assert [image.shape for image in done["image"]] == [(5, 6), (7, 6, 3), (5, 6, 1)]
+    assert [image.dtype for image in done["image"]] == [np.uint8, np.uint8, np.uint16]
+    assert list(done["key"]) == ["a", "b", "c"]
+    alone = worker({"image": mixed[1][None], "row": np.array([1])})["image"]
+    np.testing.assert_array_equal(alone[0], done["image"][1])
+    with pytest.raises(UserError, match=r"an image is \(5, 6\) float64; the refiner takes \(H, W\) or \(H, W, 3\)"):
+        worker({"image": np.zeros((1, 5, 6)), "row": np.array([0])})

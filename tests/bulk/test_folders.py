@@ -1,0 +1,200 @@
+"""A folder of pictures: every name, every file, and no picture that depends on its neighbours."""
+
+from __future__ import annotations
+
+import json
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+from quick import files
+
+from synthreal.bulk.refine import refine_bulk
+from synthreal.data.pack import Pack
+from synthreal.data.picture import read_picture
+from synthreal.errors import UserError
+
+RNG = np.random.default_rng(0)
+
+
+def grey(*size):
+    return Image.fromarray(RNG.integers(0, 256, size or (12, 16), np.uint8))
+
+
+def colour(*size):
+    return Image.fromarray(RNG.integers(60, 190, (*size, 3), np.uint8))
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Sixteen pictures of many kinds, two that are none, and other files."""
+    root = tmp_path / "in"
+    (root / "sub" / "deep").mkdir(parents=True)
+    for index in range(6):
+        grey().save(root / f"{index}.png")
+        (root / f"{index}.json").write_text(f"[{index}]")
+    for index in range(3):
+        grey(9, 9 + index).save(root / "sub" / f"{index}.tif")
+    colour(14, 11).save(root / "sub" / "colour.JPG", "JPEG", quality=95, subsampling=0)
+    colour(14, 11).save(root / "sub" / "colour.png")
+    colour(14, 11).quantize(200).save(root / "sub" / "palette.png")
+    colour(14, 11).convert("RGBA").save(root / "sub" / "deep" / "alpha.png")
+    Image.fromarray(RNG.integers(0, 65536, (12, 16)).astype(np.uint16)).save(root / "sub" / "deep" / "16.png")
+    cv2.imwrite(str(root / "sub" / "deep" / "colour16.png"), RNG.integers(9999, 50000, (12, 16, 3)).astype(np.uint16))
+    grey(12, 16).save(root / "sub" / "deep" / "last.bmp")
+    (root / "sub" / "0.xml").write_text("<x/>")
+    (root / "notes.txt").write_text("hello")
+    (root / "broken.png").write_bytes((root / "0.png").read_bytes()[:50])
+    (root / "moving.gif").write_bytes(b"GIF89a")
+    return root
+
+
+def pixels(path):
+    return read_picture(path.read_bytes()).colour
+
+
+def test_every_name_is_there_and_every_other_file_is_copied(plain, folder, tmp_path, small_blocks):
+    told = []
+    done = refine_bulk(plain, folder, tmp_path / "out", on_progress=lambda *counts: told.append(counts))
+    failed = {item.path.removeprefix(str(folder)): item.reason for item in done.failed}
+    assert failed.keys() == {"/broken.png", "/moving.gif"} and "GIF" not in failed["/broken.png"]
+    assert failed["/moving.gif"] == ".gif is not refined; save it as PNG, JPEG, TIFF or BMP"
+    assert (done.refined, done.copied, done.done) == (16, 8, "refined")
+    assert told[-1] == (17, 17)
+    assert files(tmp_path / "out") == [name for name in files(folder) if name not in ("broken.png", "moving.gif")]
+    for name in files(tmp_path / "out"):
+        before, after = folder / name, tmp_path / "out" / name
+        if name.endswith((".json", ".xml", ".txt")):
+            assert after.read_bytes() == before.read_bytes()
+            continue
+        with Image.open(before) as one, Image.open(after) as other:
+            assert (other.format, other.mode, other.size) == (one.format, one.mode, one.size)
+        assert pixels(after).dtype == pixels(before).dtype
+        assert np.abs(pixels(after).astype(float) - pixels(before)).mean() > 1
+    assert sorted(found.name for found in tmp_path.iterdir()) == ["in", "out", "out.job.json"]
+    record = json.loads((tmp_path / "out.job.json").read_text())
+    assert record["outcome"]["refined"] == 16 and len(record["outcome"]["failed"]) == 2
+
+
+def test_grey_pictures_are_refined_as_a_pack_is(noisy, pack_of, tmp_path):
+    image = Pack(pack_of(11)).read(slice(None))[0]
+    (tmp_path / "in").mkdir()
+    for index, planes in enumerate(image):
+        Image.fromarray(planes[0]).save(tmp_path / "in" / f"{index:02d}.png")
+    refine_bulk(noisy, tmp_path / "in.h5", tmp_path / "out.h5", seed=2, batch_size=4)
+    refine_bulk(noisy, tmp_path / "in", tmp_path / "out", seed=2, batch_size=4)
+    expected = Pack(tmp_path / "out.h5").read(slice(None))[0]
+    for index, planes in enumerate(expected):
+        np.testing.assert_array_equal(pixels(tmp_path / "out" / f"{index:02d}.png"), planes)
+
+
+@pytest.mark.parametrize("batch_size", [1, 4])
+def test_a_picture_does_not_depend_on_its_neighbours(noisy, folder, tmp_path, batch_size):
+    refine_bulk(noisy, folder, tmp_path / "all", batch_size=batch_size)
+    refine_bulk(noisy, folder, tmp_path / "first", batch_size=batch_size, limit=4)
+    assert files(tmp_path / "first") == [f"{index}.{suffix}" for index in range(4) for suffix in ("json", "png")]
+    for index in range(4):
+        name = f"{index}.png"
+        assert (tmp_path / "first" / name).read_bytes() == (tmp_path / "all" / name).read_bytes()
+
+
+def test_a_colour_picture_keeps_its_chroma(plain, folder, tmp_path):
+    refine_bulk(plain, folder, tmp_path / "out")
+    for name, most in (("sub/colour.png", 1.01), ("sub/deep/alpha.png", 1.01), ("sub/deep/colour16.png", 1.01)):
+        before, after = (pixels(root / name).astype(float) for root in (folder, tmp_path / "out"))
+        for first, second in ((0, 1), (1, 2)):  # differences of channels are chroma
+            assert np.abs((after[first] - after[second]) - (before[first] - before[second])).max() <= most
+        assert np.abs(after - before).mean() > 3
+
+
+def test_versions_differ_and_have_names_of_their_own(noisy, folder, tmp_path):
+    done = refine_bulk(noisy, folder, tmp_path / "out", samples=2)
+    assert done.refined == 32
+    names = files(tmp_path / "out")
+    assert {"0-0.png", "0-1.png", "0-0.json", "0-1.json", "notes.txt", "sub/0-1.xml"} <= set(names)
+    assert "0.png" not in names and "0.json" not in names
+    one, other = (pixels(tmp_path / "out" / f"0-{version}.png").astype(int) for version in (0, 1))
+    assert np.abs(one - other).max() > 0
+    refine_bulk(noisy, folder, tmp_path / "once")
+    np.testing.assert_array_equal(pixels(tmp_path / "once" / "0.png"), one)
+    grey().save(folder / "3-1.png")
+    (folder / "3-1.json").unlink(missing_ok=True)
+    (folder / "3-1-0.json").write_text("0")
+    (folder / "3-1.json").write_text("0")
+    with pytest.raises(UserError, match=r"in: two files would be called 3-1-0\.json with --samples"):
+        refine_bulk(noisy, folder, tmp_path / "more", samples=2)
+
+
+def test_versions_need_noise(plain, folder, tmp_path):
+    with pytest.raises(UserError, match=r"--samples 2: the refiner of .* takes no noise maps"):
+        refine_bulk(plain, folder, tmp_path / "out", samples=2)
+    assert sorted(found.name for found in tmp_path.iterdir()) == ["in"]
+
+
+def test_a_refiner_of_three_channels_lists_grey_pictures_as_failed(run_of, folder, tmp_path):
+    done = refine_bulk(run_of(channels=3), folder, tmp_path / "out")
+    assert done.refined == 5
+    reasons = {item.reason for item in done.failed}
+    assert "it is grey, the refiner takes 3 channels" in reasons and len(done.failed) == 13
+    assert not (tmp_path / "out" / "0.png").exists() and (tmp_path / "out" / "0.json").exists()
+
+
+def test_a_large_picture_is_refined_in_tiles(noisy, tmp_path):
+    (tmp_path / "in").mkdir()
+    grey(70, 90).save(tmp_path / "in" / "large.png")
+    whole = refine_bulk(noisy, tmp_path / "in", tmp_path / "whole", tile="none", precision="float32")
+    tiled = refine_bulk(noisy, tmp_path / "in", tmp_path / "tiled", tile=32, precision="float32")
+    one, other = (pixels(tmp_path / name / "large.png").astype(int) for name in ("whole", "tiled"))
+    assert np.abs(one - other).max() <= 1 and (one != other).mean() < 0.01
+    assert whole.refined == tiled.refined == 1
+
+
+def test_pillow_s_limit_for_files_of_strangers_does_not_hold(plain, folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 50)
+    assert refine_bulk(plain, folder, tmp_path / "out").refined == 16
+    assert Image.MAX_IMAGE_PIXELS == 50
+
+
+def test_a_plugin_s_network_without_a_receptive_field_fails_on_large_pictures_alone(run_of, folder, tmp_path):
+    run = run_of("refiner={name='tint'}")
+    grey(40, 41).save(folder / "large.png")
+    done = refine_bulk(run, folder, tmp_path / "out", tile=32)
+    (large,) = [item for item in done.failed if item.path.endswith("large.png")]
+    assert "has no attribute `receptive_field`" in large.reason and "40x41 px" in large.reason
+    assert done.refined == 16
+
+
+def test_when_nothing_can_be_refined_nothing_is_written(plain, tmp_path):
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "a.png").write_bytes(b"no")
+    with pytest.raises(UserError, match=r"in: not one of 1 images could be refined; .*a\.png: not a whole PNG"):
+        refine_bulk(plain, tmp_path / "in", tmp_path / "out")
+    assert sorted(found.name for found in tmp_path.iterdir()) == ["in"]
+
+
+def test_the_command_tells_what_was_refined_copied_and_failed(plain, folder, tmp_path, cli):
+    done = cli("refine", plain, folder, tmp_path / "out").ok()
+    assert done.out == f"{tmp_path / 'out'}: 16 refined images, 8 other files copied, 2 failed\n"
+    assert f"failed {folder / 'broken.png'}: " in done.err
+    again = cli("refine", plain, folder, tmp_path / "out").ok()
+    assert again.out == f"{tmp_path / 'out'}: was complete already, 16 refined images, 8 other files copied, 2 failed\n"
+
+
+@pytest.mark.parametrize(
+    ("arrange", "says"),
+    [
+        (lambda root: None, r"in: no picture \(.*\) and no \.tar shard in it"),
+        (lambda root: (grey().save(root / "a.png"), (root / "a.tar").touch()), "holds pictures and .tar shards"),
+    ],
+)
+def test_a_folder_without_pictures_or_with_shards_too(plain, tmp_path, arrange, says):
+    (tmp_path / "in").mkdir()
+    arrange(tmp_path / "in")
+    with pytest.raises(UserError, match=says):
+        refine_bulk(plain, tmp_path / "in", tmp_path / "out")
+
+
+def test_a_picture_alone_is_no_data_set(plain, folder, tmp_path):
+    with pytest.raises(UserError, match=r"0\.png: no pack .*; give its folder"):
+        refine_bulk(plain, folder / "0.png", tmp_path / "out")

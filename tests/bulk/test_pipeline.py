@@ -1,0 +1,82 @@
+"""Three stages at once: order, errors of any of them, and no thread left."""
+
+from __future__ import annotations
+
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from synthreal.bulk.pipeline import AHEAD, ahead, pipeline
+
+
+def test_everything_comes_in_order_and_stages_overlap():
+    found, under_way = [], []
+    read = threading.Event()
+
+    def loads():
+        for item in range(20):
+            under_way.append(item)
+            if item == 1:
+                read.set()
+            yield item
+
+    def compute(item):
+        assert read.wait(10)  # item 1 is read while item 0 is computed
+        return item * item
+
+    pipeline(loads(), compute, found.extend)
+    assert found == [item * item for item in range(20)]
+
+
+def test_reading_goes_only_a_little_ahead():
+    count = 0
+
+    def loads():
+        nonlocal count
+        for item in range(100):
+            count += 1
+            yield item
+
+    def compute(item):
+        time.sleep(0.002)
+        assert count <= item + AHEAD + 2
+        return item
+
+    pipeline(loads(), compute, lambda done: [None for _ in done])
+
+
+@pytest.mark.parametrize("stage", ["read", "compute", "write"])
+def test_an_error_of_any_stage_ends_all(stage):
+    before, cleaned = threading.active_count(), []
+
+    def fail(where, item):
+        if where == stage and item == 5:
+            raise KeyError(stage)
+        return item
+
+    def write(done):
+        try:
+            for item in done:
+                fail("write", item)
+        except BaseException:
+            cleaned.append(True)
+            raise
+
+    with pytest.raises(KeyError, match=stage):
+        pipeline((fail("read", item) for item in range(1000)), lambda item: fail("compute", item), write)
+    assert threading.active_count() == before and cleaned == [True]
+
+
+def test_ahead_keeps_the_order_and_its_depth():
+    taken = []
+
+    def items():
+        for item in range(30):
+            taken.append(item)
+            yield item
+
+    with ThreadPoolExecutor(4) as pool:
+        for place, found in enumerate(ahead(pool, lambda item: -item, items(), 6)):
+            assert found == -place and len(taken) <= place + 6

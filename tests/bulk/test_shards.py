@@ -1,0 +1,145 @@
+"""Tar shards: keys, order and all other members as they were."""
+
+from __future__ import annotations
+
+import io
+import tarfile
+import warnings
+
+import numpy as np
+import pytest
+from PIL import Image
+from quick import files
+
+from synthreal.bulk.refine import refine_bulk
+from synthreal.data.picture import read_picture
+from synthreal.errors import UserError
+
+RNG = np.random.default_rng(0)
+
+
+def picture(form="PNG"):
+    target = io.BytesIO()
+    Image.fromarray(RNG.integers(0, 256, (12, 16), np.uint8)).save(target, form)
+    return target.getvalue()
+
+
+def write(path, members):
+    path.parent.mkdir(exist_ok=True)
+    with tarfile.open(path, "w") as tar:
+        for name, content in members:
+            member = tarfile.TarInfo(name)
+            member.size, member.mtime, member.mode = len(content), 1234567, 0o640
+            tar.addfile(member, io.BytesIO(content))
+    return path
+
+
+def read(path):
+    with tarfile.open(path) as tar:
+        return [(member, tar.extractfile(member).read()) for member in tar]
+
+
+def sample(key, **more):
+    return [
+        (f"{key}.json", f'"{key}"'.encode()),
+        (f"{key}.png", picture()),
+        (f"{key}.seg.png", picture()),
+        *more.items(),
+    ]
+
+
+@pytest.fixture
+def shards(tmp_path):
+    """Three shards with 5, 0 and 7 samples, and a file beside them."""
+    root = tmp_path / "in"
+    for number, count in enumerate((5, 0, 7)):
+        members = [part for index in range(count) for part in sample(f"some/{number}/{index:03d}")]
+        write(root / f"{number}.tar", members)
+    (root / "README").write_text("read me")
+    return root
+
+
+def test_only_pictures_change(noisy, shards, tmp_path, small_blocks):
+    done = refine_bulk(noisy, shards, tmp_path / "out")
+    assert (done.refined, done.copied) == (12, 25)
+    assert files(tmp_path / "out") == files(shards)
+    for name in ("0.tar", "1.tar", "2.tar"):
+        before, after = read(shards / name), read(tmp_path / "out" / name)
+        assert [(m.name, m.mtime, m.mode) for m, _ in after] == [(m.name, m.mtime, m.mode) for m, _ in before]
+        for (member, old), (_, new) in zip(before, after, strict=True):
+            if member.name.endswith("seg.png") or not member.name.endswith(".png"):
+                assert new == old
+            else:
+                assert np.abs(read_picture(new).colour.astype(int) - read_picture(old).colour).mean() > 1
+    refine_bulk(noisy, shards, tmp_path / "again")
+    for name in ("0.tar", "2.tar"):
+        assert (tmp_path / "again" / name).read_bytes() == (tmp_path / "out" / name).read_bytes()
+
+
+def test_a_shard_alone_is_refined_as_a_folder_of_pictures(noisy, shards, tmp_path):
+    refine_bulk(noisy, shards / "2.tar", tmp_path / "out.tar", batch_size=4)
+    (tmp_path / "pictures").mkdir()
+    for member, content in read(shards / "2.tar"):
+        if member.name.endswith(".png") and "seg" not in member.name:
+            (tmp_path / "pictures" / member.name.rpartition("/")[2]).write_bytes(content)
+    refine_bulk(noisy, tmp_path / "pictures", tmp_path / "refined", batch_size=4)
+    found = {m.name.rpartition("/")[2]: content for m, content in read(tmp_path / "out.tar")}
+    for name in files(tmp_path / "refined"):
+        assert found[name] == (tmp_path / "refined" / name).read_bytes()
+
+
+def test_versions_are_samples_of_their_own(noisy, shards, tmp_path):
+    done = refine_bulk(noisy, shards / "0.tar", tmp_path / "out.tar", samples=2)
+    assert done.refined == 10
+    members = read(tmp_path / "out.tar")
+    assert [member.name for member, _ in members[:6]] == [
+        f"some/0/000-{version}.{extension}" for version in (0, 1) for extension in ("json", "png", "seg.png")
+    ]
+    assert members[0][1] == members[3][1] and members[1][1] != members[4][1] and members[2][1] == members[5][1]
+
+
+def test_a_limit_takes_whole_samples(noisy, shards, tmp_path):
+    refine_bulk(noisy, shards, tmp_path / "out", limit=6)
+    assert [len(read(tmp_path / "out" / f"{number}.tar")) for number in range(3)] == [15, 0, 3]
+
+
+def test_a_sample_with_a_picture_that_fails_is_left_out(plain, tmp_path):
+    source = write(tmp_path / "in" / "a.tar", [*sample("0"), ("1.json", b"1"), ("1.png", b"no"), *sample("2")])
+    done = refine_bulk(plain, source, tmp_path / "out.tar")
+    assert [(item.path, item.reason) for item in done.failed] == [
+        (f"{source}/1.png", "not a whole PNG, JPEG, TIFF or BMP")
+    ]
+    assert [member.name.partition(".")[0] for member, _ in read(tmp_path / "out.tar")] == ["0"] * 3 + ["2"] * 3
+
+
+def test_long_names_and_words_of_a_header_are_kept(plain, tmp_path):
+    name = "a" * 90 + "/" + "ü" * 90 + ".png"
+    source = write(tmp_path / "in" / "a.tar", [(name, picture())])
+    refine_bulk(plain, source, tmp_path / "out.tar")
+    ((member, content),) = read(tmp_path / "out.tar")
+    assert member.name == name and read_picture(content).colour.shape == (1, 12, 16)
+
+
+def test_webdataset_reads_what_comes_out(plain, shards, tmp_path):
+    webdataset = pytest.importorskip("webdataset")
+    refine_bulk(plain, shards, tmp_path / "out")
+    data = webdataset.WebDataset(str(tmp_path / "out" / "2.tar"), shardshuffle=False, empty_check=False)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)  # it leaves its files open
+        found = list(data.decode("l8"))
+    assert [row["__key__"] for row in found] == [f"some/2/{index:03d}" for index in range(7)]
+    assert all(row["png"].shape == (12, 16) and row["json"] == row["__key__"] for row in found)
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [(b"no tar", "not a readable tar"), (None, r"no member with the extension png, .* alone; nothing to refine")],
+)
+def test_what_is_no_shard(plain, tmp_path, content, says):
+    source = write(tmp_path / "in" / "a.tar", [("a.seg.png", picture())])
+    if content is not None:
+        source.write_bytes(content)
+    with pytest.raises(UserError, match=says):
+        refine_bulk(plain, source, tmp_path / "out.tar")
+    with pytest.raises(UserError, match=r"a\.tar\.gz: no pack .*; give the unpacked \.tar"):
+        refine_bulk(plain, source.with_name("a.tar.gz"), tmp_path / "out.tar")

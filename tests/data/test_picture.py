@@ -1,0 +1,135 @@
+"""Picture files: what goes in comes out, of the same kind, and what would not survive is refused."""
+
+from __future__ import annotations
+
+from io import BytesIO
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
+from scipy.ndimage import gaussian_filter
+
+from synthreal.data.palette import with_palette
+from synthreal.data.picture import read_picture
+
+RNG = np.random.default_rng(0)
+GREY = RNG.integers(0, 256, (9, 14), np.uint8)
+COLOUR = RNG.integers(0, 256, (9, 14, 4), np.uint8)
+DEEP = RNG.integers(0, 65536, (9, 14, 4)).astype(np.uint16)
+EXIF = Image.Exif()
+EXIF[274] = 6
+
+
+def saved(image, form, **options):
+    target = BytesIO()
+    image.save(target, form, **options)
+    return target.getvalue()
+
+
+FILES = {
+    **{f"{form} grey": saved(Image.fromarray(GREY), form) for form in ("PNG", "TIFF", "BMP")},
+    **{f"{form} RGB": saved(Image.fromarray(COLOUR[..., :3]), form) for form in ("PNG", "TIFF", "BMP")},
+    **{f"{form} RGBA": saved(Image.fromarray(COLOUR), form) for form in ("PNG", "TIFF")},
+    **{f"{form} grey, alpha": saved(Image.fromarray(COLOUR[..., :2]), form) for form in ("PNG", "TIFF")},
+    **{f"{form} 1 bit": saved(Image.fromarray(GREY > 90), form) for form in ("PNG", "TIFF", "BMP")},
+    **{
+        f"{form} palette": saved(Image.fromarray(COLOUR[..., :3]).quantize(60), form) for form in ("PNG", "TIFF", "BMP")
+    },
+    "PNG palette, alpha": saved(Image.fromarray(GREY).quantize(16), "PNG", transparency=bytes(range(0, 160, 10))),
+    **{f"{form} 16 bits": saved(Image.fromarray(DEEP[..., 0]), form) for form in ("PNG", "TIFF")},
+    "TIFF 16 bits, the other way round": saved(Image.fromarray(DEEP[..., 0].astype(">u2")), "TIFF"),
+    **{f"{form} 16-bit RGB": bytes(cv2.imencode(f".{form.lower()}", DEEP[..., :3])[1]) for form in ("PNG", "TIFF")},
+    "PNG 16-bit RGBA": bytes(cv2.imencode(".png", DEEP)[1]),
+    "TIFF compressed": saved(Image.fromarray(GREY), "TIFF", compression="tiff_lzw", dpi=(300, 300), description="eye"),
+    "PNG with words": saved(
+        Image.fromarray(GREY), "PNG", exif=EXIF.tobytes(), icc_profile=b"profile", dpi=(72, 72), pnginfo=PngInfo()
+    ),
+}
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_the_same_pixels_give_the_same_picture(name):
+    before = read_picture(FILES[name])
+    content = before.encoded(before.colour)
+    after = read_picture(content)
+    np.testing.assert_array_equal(after.colour, before.colour)
+    assert after.colour.dtype == before.colour.dtype == (np.uint16 if "16" in name else np.uint8)
+    assert (after.alpha is None) == (before.alpha is None) == ("alpha" not in name and "RGBA" not in name)
+    if before.alpha is not None:
+        np.testing.assert_array_equal(after.alpha, before.alpha)
+    given, found = (Image.open(BytesIO(file)) for file in (FILES[name], content))
+    assert (found.format, found.mode, found.size) == (given.format, given.mode, given.size)
+    for key in ("icc_profile", "dpi", "compression", "exif"):
+        assert found.info.get(key) == given.info.get(key), key
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_other_pixels_are_written_and_alpha_stays(name):
+    before = read_picture(FILES[name])
+    colour = before.colour[:, ::-1].copy()
+    if before.mode == "1":
+        colour = colour // 255 * 200  # what a refiner leaves of white
+    after = read_picture(before.encoded(colour))
+    expected = before.colour[:, ::-1]
+    if name != "PNG palette, alpha":  # entries are shared out among the opacities
+        np.testing.assert_array_equal(after.colour, expected)
+    if before.alpha is not None:
+        np.testing.assert_array_equal(after.alpha, before.alpha)
+
+
+def test_a_jpeg_keeps_quality_sampling_and_words():
+    smooth = gaussian_filter(RNG.random((40, 60, 3)), (4, 4, 0))
+    pixels = (255 * (smooth - smooth.min()) / np.ptp(smooth)).astype(np.uint8)
+    for options in ({"quality": 61}, {"quality": 95, "subsampling": 0, "progressive": True}):
+        given = saved(Image.fromarray(pixels), "JPEG", exif=EXIF.tobytes(), icc_profile=b"profile", **options)
+        before = read_picture(given)
+        content = before.encoded(before.colour)
+        one, other = Image.open(BytesIO(given)), Image.open(BytesIO(content))
+        assert other.quantization == one.quantization and other.layer == one.layer
+        for key in ("progressive", "exif", "icc_profile"):
+            assert other.info.get(key) == one.info.get(key)
+        assert np.abs(read_picture(content).colour.astype(int) - before.colour).mean() < 2
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("form", ["TIFF", "JPEG", "PNG"])
+def test_a_rotation_is_not_applied_and_still_asked_for(form, orientation):
+    exif = Image.Exif()
+    exif[274] = orientation
+    options = {"tiffinfo": {274: orientation}} if form == "TIFF" else {"exif": exif.tobytes()}
+    given = saved(Image.fromarray(np.repeat(np.repeat(GREY // 64 * 64, 8, 0), 8, 1)), form, **options)
+    picture = read_picture(given)
+    assert picture.colour.shape == (1, 72, 112)
+    again = read_picture(picture.encoded(picture.colour))
+    assert np.abs(again.colour.astype(int) - picture.colour).max() <= (9 if form == "JPEG" else 0)
+    assert Image.open(BytesIO(picture.encoded(picture.colour))).getexif().get(274, 1) == orientation
+
+
+def test_what_would_not_survive_is_refused():
+    frames = [Image.fromarray(GREY), Image.fromarray(GREY)]
+    for content, why in [
+        (saved(frames[0], "TIFF", save_all=True, append_images=frames[1:]), "holds 2 pages"),
+        (saved(Image.fromarray(GREY.astype(np.float32)), "TIFF"), "pixels are F"),
+        (saved(Image.fromarray(GREY.astype(np.int32)), "TIFF"), "pixels are I"),
+        (saved(Image.fromarray(COLOUR[..., :3]).convert("CMYK"), "JPEG"), "pixels are CMYK"),
+        (saved(Image.fromarray(GREY), "PNG", transparency=3), "stands for transparency"),
+    ]:
+        with pytest.raises(ValueError, match=why):
+            read_picture(content)
+    with pytest.raises(OSError):
+        read_picture(FILES["PNG grey"][:60])
+    with pytest.raises(OSError):
+        read_picture(saved(Image.fromarray(GREY), "GIF"))
+
+
+def test_more_colours_than_entries_become_near_ones_and_opacity_stays():
+    levels = np.linspace(0, 255, 60)
+    colour = np.stack(np.broadcast_arrays(levels[:, None], levels[None], 100.0), axis=-1).astype(np.uint8)
+    for alpha in (None, RNG.choice(np.array([0, 128, 255], np.uint8), (60, 60))):
+        image, opacity = with_palette(colour, alpha)
+        found = np.asarray(image.convert("RGB")).astype(int)
+        assert np.abs(found - colour).mean() < 6
+        if alpha is not None:
+            np.testing.assert_array_equal(np.frombuffer(opacity, np.uint8)[np.asarray(image)], alpha)
