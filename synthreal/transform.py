@@ -38,7 +38,8 @@ class Refine(nn.Module):
             The same state gives the same images; each DataLoader worker's copy is seeded anew, from the loader's seed.
         autocast: reduced precision of R, or None.
         micro_batch: images that pass through R at once; "auto" suits the device, None is all of them.
-        compile: whether torch.compile compiles R, on its first batch.
+        compile: whether torch.compile compiles R, on its first batch. A whole Refine compiles, too; with
+            ``fullgraph=True`` where nothing is drawn from ``generator``.
         about: where R comes from; needed to save it.
 
     Raises:
@@ -223,7 +224,7 @@ class Refine(nn.Module):
 
     def _source(self) -> torch.Generator | None:
         """The generator; a DataLoader worker's copy starts anew, or all workers would draw the same."""
-        worker = None if self.generator is None else get_worker_info()
+        worker = None if self.generator is None or torch.compiler.is_compiling() else get_worker_info()
         if self.generator is not None and worker is not None and worker.seed != self._worker_seed:
             self._worker_seed = worker.seed
             self.generator.manual_seed(derive_seed(worker.seed & 0xFFFFFFFF, "worker", self.generator.initial_seed()))

