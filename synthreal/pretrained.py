@@ -12,6 +12,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import tomli_w
+import torch
 from torch import nn
 
 from synthreal.atomic import write_text, writing
@@ -47,7 +48,11 @@ class Pretrained:
 
 
 def read_pretrained(folder: Path) -> tuple[nn.Module, Pretrained]:
-    """Build the refiner of a folder, on the CPU. Raises ``UserError``: a file is missing, damaged or of another."""
+    """Build the refiner of a folder, on the CPU; torch's global generator is left alone.
+
+    Raises:
+        UserError: a file is missing, damaged or of another network.
+    """
     config = read_config(folder)
     assert config.image is not None, "read_config() sees to it"
     builtin, name = Catalog.of(()), config.refiner.name
@@ -56,7 +61,8 @@ def read_pretrained(folder: Path) -> tuple[nn.Module, Pretrained]:
         catalog = builtin if own else Catalog.of(config.plugins)
     except UserError as error:
         raise UserError(f"{folder}: its refiner {name!r} is a plugin's ({CONFIG}, plugins): {error}") from error
-    refiner = catalog.build_network("refiner", config.refiner, config.image)
+    with torch.random.fork_rng(devices=[]):  # weights are drawn, to be overwritten
+        refiner = catalog.build_network("refiner", config.refiner, config.image)
     words = read_refiner(folder, refiner)
     versions = read_toml(folder / CONFIG).get("versions", {})
     return refiner, Pretrained(folder.absolute(), config, versions, words.get("step", ""), words.get("kind", ""))
@@ -115,10 +121,15 @@ def write_refiner(folder: Path, refiner: nn.Module, *, step: int | str, kind: st
 
 def read_refiner(folder: Path, refiner: nn.Module) -> Mapping[str, str]:
     """Load refiner.safetensors into a network and return its metadata. Raises ``UserError`` when they do not fit."""
+    return read_weights(weights_of(folder), refiner, described=CONFIG, again=AGAIN)
+
+
+def weights_of(folder: Path) -> Path:
+    """The path of refiner.safetensors. Raises ``UserError`` when there is none."""
     path = folder / WEIGHTS
     if not path.is_file():
         raise UserError(f"{path}: missing; finish the run with synthreal fit --resume, or restore the file")
-    return read_weights(path, refiner, described=CONFIG, again=AGAIN)
+    return path
 
 
 def weights_step(folder: Path) -> str:

@@ -1,4 +1,4 @@
-"""What the values of an image mean: from a declared range, or from uint8, to [0, 1] and back."""
+"""What numbers mean: the values of an image, from a declared range or uint8 to [0, 1] and back; a probability."""
 
 from __future__ import annotations
 
@@ -55,9 +55,16 @@ class Scale:
         if not (least >= -SLACK and most <= 1 + SLACK):
             least, most = (self.low + value * (self.high - self.low) for value in (least, most))
             raise UserError(
-                f"values from {least:.4g} to {most:.4g} are no image in {self}; declare what they are with "
-                "range=(least, greatest), or give uint8"
+                f"values from {least:.4g} to {most:.4g} are no image in {self}; scale them, give uint8, or declare "
+                "what they are with range=(least, greatest) of synthreal.Refine"
             )
 
     def __str__(self) -> str:
         return f"[{self.low:g}, {self.high:g}]"
+
+
+def probability(p: float) -> float:
+    """``p`` itself. Raises ``UserError`` when it is not in [0, 1]."""
+    if not 0 <= p <= 1:
+        raise UserError(f"p={p}: a probability is in [0, 1]")
+    return p

@@ -13,11 +13,13 @@ from torch.utils.data import get_worker_info
 
 from synthreal.card import kept_card, model_card
 from synthreal.core.machine import arrange, autocast_of, device_of, micro_batch_of, precision_of
+from synthreal.core.noise import indexed_noise
 from synthreal.core.refiner import refine
 from synthreal.data.seed import derive_seed
 from synthreal.errors import UserError
 from synthreal.pretrained import Pretrained, read_pretrained, write_pretrained
-from synthreal.scale import Scale
+from synthreal.scale import Scale, probability
+from synthreal.worker import refuse_forked_cuda
 
 
 class Refine(nn.Module):
@@ -61,10 +63,8 @@ class Refine(nn.Module):
         about: Pretrained | None = None,
     ) -> None:
         super().__init__()
-        if not 0 <= p <= 1:
-            raise UserError(f"Refine: p is {p}; it is a probability, 0 to 1")
         self.refiner = refiner.requires_grad_(False)
-        self.channels, self.p, self.scale, self.grad = channels, p, Scale(*range), grad
+        self.channels, self.p, self.scale, self.grad = channels, probability(p), Scale(*range), grad
         self.generator, self.autocast, self.micro_batch = generator, autocast, micro_batch
         self.compiled, self.about = compile, about
         self._looked = False  # whether this process has looked at a batch's range,
@@ -88,7 +88,8 @@ class Refine(nn.Module):
     ) -> Refine:
         """The refiner of a run directory, or of a folder that :meth:`save_pretrained` wrote.
 
-        Nothing is unpickled, and no plugin is needed when the refiner is the core's own.
+        Nothing is unpickled, torch's global generator is left alone, and no plugin is needed when the refiner is the
+        core's own.
 
         Args:
             run: the folder.
@@ -101,14 +102,11 @@ class Refine(nn.Module):
             compile: with torch.compile.
 
         Raises:
-            UserError: a file is missing, damaged or of another network; the plugin of its own refiner is missing.
+            UserError: a file is missing, damaged or of another network; the plugin of its own refiner is missing;
+                CUDA in a forked process.
         """
         place = device_of(str(device))
-        if place.type == "cuda" and torch.cuda._is_in_bad_fork():
-            raise UserError(
-                "Refine: a forked process, such as a DataLoader worker, has no GPU; refine the loader's batches in the "
-                "main process, load with device='cpu', or start workers with multiprocessing_context='spawn'"
-            )
+        refuse_forked_cuda(place)
         refiner, about = read_pretrained(Path(run))
         image, runtime = about.config.image, about.config.runtime
         assert image is not None, "read_config() sees to it"
@@ -175,6 +173,35 @@ class Refine(nn.Module):
                 if len(rows):
                     out[rows] = self._refined(batch[rows], None if noise is None else noise[rows])
         return out if image.ndim == 4 else out[0]
+
+    @property
+    def noise_channels(self) -> int:
+        """How many noise maps R takes; 0 means that it has one answer to an image."""
+        return int(getattr(self.refiner, "noise_channels", 0))
+
+    def noise_of(
+        self,
+        index: Tensor,
+        size: tuple[int, int],
+        *,
+        seed: int,
+        version: int = 0,
+        window: tuple[slice, slice] | None = None,
+    ) -> Tensor | None:
+        """Noise maps ``(B, K, H, W)`` that are a function of the seed, each image's index, the version and the pixel.
+
+        Those of ``synthreal refine``, whatever is refined together; None where R takes none.
+
+        Args:
+            index: ``(B,)`` int64; its device is the noise's.
+            size: H, W.
+            seed: as ``refine --seed``.
+            version: which of the refined versions of an image.
+            window: the rows and columns to give; None is all of them.
+        """
+        if not self.noise_channels:
+            return None
+        return indexed_noise(index, (self.noise_channels, *size), derive_seed(version, "refine", seed), window=window)
 
     def train(self, mode: bool = True) -> Refine:
         """Stay in eval mode, also when a parent module is told to train."""

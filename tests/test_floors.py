@@ -17,7 +17,7 @@ FLOORS = {
     **dict.fromkeys(("spec", "config", "settings", "errors", "atomic", "weights", "evaluation"), 1),
     **dict.fromkeys(("core", "data"), 2),
     "hooks": 3,
-    **dict.fromkeys(("scale", "pretrained", "card", "transform"), 4),
+    **dict.fromkeys(("scale", "worker", "pretrained", "card", "transform"), 4),
     **dict.fromkeys(("adapters", "bulk"), 5),
     "run": 6,
     **dict.fromkeys(("__init__", "__main__", "cli", "web"), 7),

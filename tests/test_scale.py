@@ -7,7 +7,7 @@ import torch
 
 from synthreal.data.encoding import to_unit
 from synthreal.errors import UserError
-from synthreal.scale import Scale
+from synthreal.scale import Scale, probability
 
 
 def test_uint8_is_0_to_255_in_every_range():
@@ -39,7 +39,7 @@ def test_what_is_far_outside_is_refused_and_overshoot_is_not():
     Scale(-1, 1).refuse(Scale(-1, 1).unit(torch.tensor([-1.9, 1.9])))
     Scale().refuse(torch.empty(0))
     for values in ([0.0, 1.6], [-0.6, 1.0], [0.5, torch.nan], [0.5, torch.inf]):
-        with pytest.raises(UserError, match=r"are no image in \[0, 1\]; declare what they are with range=\(least"):
+        with pytest.raises(UserError, match=r"are no image in \[0, 1\]; .*with range=\(least"):
             Scale().refuse(torch.tensor(values))
     with pytest.raises(UserError, match=r"values from -1 to 3 are no image in \[-1, 1\]"):
         Scale(-1, 1).refuse(Scale(-1, 1).unit(torch.tensor([-1.0, 3.0])))
@@ -49,3 +49,10 @@ def test_what_is_far_outside_is_refused_and_overshoot_is_not():
 def test_a_range_is_two_finite_numbers_in_order(low, high):
     with pytest.raises(UserError, match="give the least and the greatest value"):
         Scale(low, high)
+
+
+@pytest.mark.parametrize("p", [-0.1, 1.1, float("nan")])
+def test_a_probability_is_one(p):
+    with pytest.raises(UserError, match=r"a probability is in \[0, 1\]"):
+        probability(p)
+    assert probability(0.0) == 0 and probability(1.0) == 1

@@ -160,7 +160,7 @@ def test_values_far_outside_the_range_are_refused(toy_run):
     refine, signed = Refine.load(toy_run), Refine.load(toy_run, range=(-1, 1))
     x = images(2, 1, 12, 16)
     for _ in range(2):  # on the CPU in every batch
-        with pytest.raises(UserError, match=r"values from \S+ to 25[45]\S* are no image in \[0, 1\]; declare"):
+        with pytest.raises(UserError, match=r"values from \S+ to 25[45]\S* are no image in \[0, 1\]; scale them"):
             refine(255 * x)
         with pytest.raises(UserError, match=r"values from -\d\S* to \S+ are no image in \[-1, 1\]"):
             signed(6 * x - 3)
@@ -187,7 +187,11 @@ def test_a_gpu_is_waited_for_in_the_first_batch_alone(toy_run):
 
 @pytest.mark.parametrize(
     "options, said",
-    [({"p": 1.5}, "p is 1.5"), ({"p": float("nan")}, "p is nan"), ({"range": (1, 0)}, r"range is \(1, 0\)")],
+    [
+        ({"p": 1.5}, "p=1.5: a prob"),
+        ({"p": float("nan")}, "p=nan: "),
+        ({"range": (1, 0)}, r"range is \(1, 0\)"),
+    ],
 )
 def test_options_that_make_no_sense(toy_run, options, said):
     with pytest.raises(UserError, match=said):
@@ -387,7 +391,7 @@ def test_a_worker_is_told_that_it_has_no_gpu(toy_run, monkeypatch):
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     monkeypatch.setattr(torch.cuda, "_is_in_bad_fork", lambda: True)
     for device in ("auto", "cuda:0"):
-        with pytest.raises(UserError, match="a forked process, such as a DataLoader worker, has no GPU; refine the l"):
+        with pytest.raises(UserError, match=r"a refiner on cuda\S* cannot work in a forked process \(a Data"):
             Refine.load(toy_run, device=device)
     assert Refine.load(toy_run, device="cpu").p == 1
 
@@ -449,3 +453,24 @@ def test_what_is_compiled_computes_the_same_at_every_size(toy_run):
     for shape in ((3, 1, 12, 16), (5, 1, 20, 16), (7, 1, 9, 30), (2, 1, 11, 11)):
         torch.testing.assert_close(refine(images(*shape)), plain(images(*shape)), atol=1e-5, rtol=0)
     assert 0 < counters["unique_graphs"] - before <= 3  # sizes become symbols, not programs
+
+
+def test_loading_draws_nothing_from_the_global_generator(toy_run):
+    torch.manual_seed(0)
+    wanted = torch.rand(3)
+    torch.manual_seed(0)
+    Refine.load(toy_run, device="cpu")
+    assert torch.equal(torch.rand(3), wanted)
+
+
+def test_noise_of_an_image_is_a_function_of_seed_version_index_and_pixel():
+    refine = Refine(Refiner(1, blocks=1, width=4, noise_channels=2), channels=1)
+    assert refine.noise_channels == 2
+    maps = refine.noise_of(torch.tensor([5, 2]), (12, 16), seed=7)
+    assert maps.shape == (2, 2, 12, 16)
+    assert torch.equal(refine.noise_of(torch.tensor([2]), (12, 16), seed=7), maps[1:])
+    window = (slice(3, 8), slice(2, 9))
+    assert torch.equal(refine.noise_of(torch.tensor([5, 2]), (12, 16), seed=7, window=window), maps[:, :, 3:8, 2:9])
+    for change in ({"seed": 8}, {"seed": 7, "version": 1}):
+        assert not torch.equal(refine.noise_of(torch.tensor([5, 2]), (12, 16), **change), maps)
+    assert Refine(Refiner(1, blocks=1, width=4), channels=1).noise_of(torch.tensor([5]), (12, 16), seed=7) is None

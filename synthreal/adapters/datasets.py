@@ -14,9 +14,10 @@ import torch
 from torch import Tensor
 
 from synthreal.adapters.images import refine_images
-from synthreal.adapters.lazy import LazyRefine, fresh_seed, picked, probability
+from synthreal.adapters.lazy import LazyRefine, fresh_seed, picked
 from synthreal.errors import UserError
 from synthreal.pretrained import CONFIG, WEIGHTS
+from synthreal.scale import probability
 
 
 class Refine:

@@ -18,7 +18,9 @@ from torch import Tensor
 from synthreal.adapters.lazy import LazyRefine
 from synthreal.data.encoding import STORED_DTYPES, from_unit, stored_array, to_unit
 from synthreal.errors import UserError
+from synthreal.scale import Scale
 
+_UNIT = Scale()
 _MODES = ("L", "LA", "RGB", "RGBA", "I;16")
 
 
@@ -71,8 +73,7 @@ def refine_tensor(refine: LazyRefine, images: Tensor, *, keys: Tensor, seed: int
     """Refine tensors ``(B, C, H, W)``, uint8 or float in [0, 1], in one pass; errors as in :func:`refine_images`."""
     if images.ndim != 4 or images.shape[1] != refine.channels:
         raise _wrong(f"tensor {tuple(images.shape[1:])}", refine.channels, "({c}, H, W)")
-    refined = refine(_unit_tensor(images), keys=keys, seed=seed)
-    return from_unit(refined, "uint8") if images.dtype == torch.uint8 else refined.to(images.dtype)
+    return refine(images, keys=keys, seed=seed)
 
 
 def _planes(image: Any, channels: int) -> Tensor:
@@ -84,7 +85,9 @@ def _planes(image: Any, channels: int) -> Tensor:
     elif isinstance(image, np.ndarray):
         found, last = _unit_array(image), image.ndim == 3 and image.shape[-1] == channels
     elif isinstance(image, Tensor):
-        found, last = _unit_tensor(image).float(), False
+        if not (image.is_floating_point() or image.dtype == torch.uint8):
+            raise UserError(f"images are uint8 or float in [0, 1], given {image.dtype}; convert them first")
+        found, last = _UNIT.unit(image), False
     else:
         raise UserError(f"{type(image).__name__} is no image; give PIL images, numpy arrays or tensors")
     shape = tuple(found.shape)
@@ -100,8 +103,7 @@ def _planes(image: Any, channels: int) -> Tensor:
 def _like(refined: Tensor, image: Any) -> Any:
     """A refined ``(C, H, W)`` as the image it was."""
     if isinstance(image, Tensor):
-        refined = refined.reshape(image.shape)
-        return from_unit(refined, "uint8") if image.dtype == torch.uint8 else refined.to(image.dtype)
+        return _UNIT.restore(refined.reshape(image.shape), image.dtype)
     pixels = np.asarray(image)
     if pixels.ndim == 2:
         refined = refined[0]
@@ -113,20 +115,12 @@ def _like(refined: Tensor, image: Any) -> Any:
 
 def _unit_array(array: np.ndarray) -> Tensor:
     if array.dtype.kind == "f":
-        if array.size and not (-0.5 <= array.min() and array.max() <= 1.5):  # interpolation overshoots a little
-            raise UserError(f"float images are in [0, 1], given [{array.min():g}, {array.max():g}]; scale them first")
-        return torch.from_numpy(array.astype(np.float32))
+        unit = torch.from_numpy(array.astype(np.float32))
+        _UNIT.refuse(unit)  # here, where the image at fault can be named
+        return unit
     if array.dtype.name not in STORED_DTYPES:
         raise UserError(f"images are uint8, uint16 or float in [0, 1], given {array.dtype}; convert them first")
     return torch.from_numpy(to_unit(array))
-
-
-def _unit_tensor(tensor: Tensor) -> Tensor:
-    if tensor.is_floating_point():
-        return tensor
-    if tensor.dtype != torch.uint8:
-        raise UserError(f"images are uint8 or float in [0, 1], given {tensor.dtype}; convert them first")
-    return to_unit(tensor)
 
 
 def _array(refined: Tensor, dtype: np.dtype[Any]) -> np.ndarray:

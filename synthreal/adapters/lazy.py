@@ -13,16 +13,14 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils.data import get_worker_info
 
 from synthreal.core.machine import device_of
 from synthreal.core.noise import indexed_noise
 from synthreal.data.seed import derive_seed
 from synthreal.errors import UserError
-from synthreal.pretrained import WEIGHTS, read_config
+from synthreal.pretrained import read_config, weights_of
 from synthreal.transform import Refine
-
-_IMPORTED_IN = os.getpid()  # a forked process still reads its parent's here; a spawned one imports anew
+from synthreal.worker import forked, in_worker, refuse_forked_cuda
 
 
 class LazyRefine:
@@ -42,16 +40,13 @@ class LazyRefine:
         image = read_config(Path(run)).image
         assert image is not None, "read_config() sees to it"
         self.channels = image.channels
-        if not (Path(run) / WEIGHTS).is_file():
-            raise UserError(
-                f"{Path(run) / WEIGHTS}: missing; finish the run with synthreal fit --resume, or restore the file"
-            )
+        weights_of(Path(run))
         if device is not None and not device.startswith("cuda"):
             device_of(device)
         self._loaded: dict[tuple[int, str], Refine] = {}
 
     def __call__(self, images: Tensor, *, keys: Tensor, seed: int) -> Tensor:
-        """Refine ``(B, C, H, W)`` float in [0, 1]; the result is where the images are.
+        """Refine ``(B, C, H, W)``, float in [0, 1] or uint8; the result is where the images are.
 
         Noise maps are a function of ``(seed, key)`` of each image, the same as those of ``synthreal refine`` for that
         seed and index. ``keys`` is ``(B,)`` int64. A compiled pipeline calls the network uncompiled.
@@ -64,19 +59,17 @@ class LazyRefine:
     def _call(self, images: Tensor, keys: Tensor, seed: int) -> Tensor:
         place = self._place(images)
         refine = self._refine(place)
-        noise = None
-        if maps := getattr(refine.refiner, "noise_channels", 0):
-            noise = indexed_noise(keys.to(place), (maps, *images.shape[-2:]), derive_seed(0, "refine", seed))
+        noise = refine.noise_of(keys.to(place), (images.shape[-2], images.shape[-1]), seed=seed)
         refined: Tensor = refine(images.to(place), noise)
         return refined.to(images.device)
 
     @property
     def noise_channels(self) -> int:
         """How many noise maps the refiner takes; 0 means that it has one answer to an image."""
-        return getattr(self._refine(self._place(torch.empty(0))).refiner, "noise_channels", 0)
+        return self._refine(self._place(torch.empty(0))).noise_channels
 
     def _place(self, images: Tensor) -> torch.device:
-        if self.device == "auto" and (get_worker_info() is not None or forked()):
+        if self.device == "auto" and in_worker():
             return torch.device("cpu")
         if self.device is not None and not self.device.startswith("cuda"):
             return device_of(self.device)
@@ -88,27 +81,11 @@ class LazyRefine:
         if mine not in self._loaded:
             if forked():
                 torch.set_num_threads(1)  # as DataLoader does: a forked process that waits for OpenMP's threads hangs
-            with torch.random.fork_rng(devices=[]):  # building a network draws weights that are then overwritten
-                self._loaded[mine] = Refine.load(self.run, device=str(place))
+            self._loaded[mine] = Refine.load(self.run, device=str(place))
         return self._loaded[mine]
 
     def __getstate__(self) -> dict[str, Any]:
         return {**vars(self), "_loaded": {}}
-
-
-def forked() -> bool:
-    """Whether this process was forked from one that had imported this module."""
-    return os.getpid() != _IMPORTED_IN
-
-
-def refuse_forked_cuda(device: str) -> None:
-    """Raise ``UserError`` for CUDA in a forked DataLoader worker, or wherever torch would refuse it after a fork."""
-    if device.startswith("cuda") and (torch.cuda._is_in_bad_fork() or (get_worker_info() is not None and forked())):
-        raise UserError(
-            f"a refiner on {device} cannot work in a forked process (a DataLoader worker, map(num_proc=...)): refine "
-            "whole batches in the main process with synthreal.Refine, or give the adapter device='cpu', or start "
-            "workers with multiprocessing_context='spawn'"
-        )
 
 
 def picked(p: float, keys: Tensor, seed: int) -> Tensor:
@@ -120,13 +97,6 @@ def picked(p: float, keys: Tensor, seed: int) -> Tensor:
 def fresh_seed() -> int:
     """A seed from torch's global generator, which DataLoader seeds anew for every worker and epoch."""
     return int(torch.randint(2**63 - 1, ()))
-
-
-def probability(p: float) -> float:
-    """``p`` itself. Raises ``UserError`` when it is not in [0, 1]."""
-    if not 0 <= p <= 1:
-        raise UserError(f"p={p}: a probability is in [0, 1]")
-    return p
 
 
 def missing(library: str, install: str, error: Exception) -> UserError:

@@ -63,7 +63,7 @@ def export_onnx(run: str | Path, target: str | Path, *, overwrite: bool = False)
         raise UserError(f"{target}: exists already; name another file, or give --overwrite")
     transform = Refine.load(run, device="cpu", precision="float32")
     assert transform.about is not None and transform.about.config.image is not None, "load() sees to it"
-    image, noise_channels = transform.about.config.image, getattr(transform.refiner, "noise_channels", 0)
+    image, noise_channels = transform.about.config.image, transform.noise_channels
     least = max(2, getattr(transform.refiner, "smallest", 1))  # torch.export takes a size of 1 for a constant
     size = max(image.height, least), max(image.width, least)
     examples = [

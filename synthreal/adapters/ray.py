@@ -54,7 +54,7 @@ def refine_dataset(
     from synthreal.transform import Refine
 
     refine = Refine.load(run, device="cpu")
-    if getattr(refine.refiner, "noise_channels", 0) and index is None:
+    if refine.noise_channels and index is None:
         raise UserError(f"the refiner of {run} takes noise maps; name a column of integers with index=")
     known = ds.columns() or []
     for name in filter(None, (column, index)):

@@ -10,7 +10,8 @@ from PIL import Image
 from torch import Tensor
 
 from synthreal.adapters.images import refine_images, refine_tensor
-from synthreal.adapters.lazy import LazyRefine, fresh_seed, missing, probability
+from synthreal.adapters.lazy import LazyRefine, fresh_seed, missing
+from synthreal.scale import probability
 
 try:
     from torchvision import tv_tensors

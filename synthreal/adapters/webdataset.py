@@ -14,8 +14,9 @@ from typing import Any
 import torch
 
 from synthreal.adapters.images import refine_images
-from synthreal.adapters.lazy import LazyRefine, fresh_seed, picked, probability
+from synthreal.adapters.lazy import LazyRefine, fresh_seed, picked
 from synthreal.errors import UserError
+from synthreal.scale import probability
 
 Sample = dict[str, Any]
 

@@ -77,7 +77,7 @@ def _seconds(transform: Refine, batch: int, size: tuple[int, int]) -> float:
     """The faster of two calls after a first one."""
     device = next(transform.parameters()).device
     image = torch.full((batch, transform.channels, *size), 0.5, device=device)
-    maps = getattr(transform.refiner, "noise_channels", 0)
+    maps = transform.noise_channels
     noise = torch.zeros((batch, maps, *size), device=device) if maps else None
     took = []
     transform.micro_batch = batch

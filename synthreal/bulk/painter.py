@@ -16,10 +16,8 @@ from torch import Tensor
 from synthreal.bulk.colour import luma, relit
 from synthreal.bulk.tiles import margin_of, tiles
 from synthreal.core.machine import micro_batch_of
-from synthreal.core.noise import indexed_noise
 from synthreal.core.refiner import micro_batches
 from synthreal.data.encoding import from_unit, stored_tensor, to_unit
-from synthreal.data.seed import derive_seed
 from synthreal.spec import StoredDtype
 from synthreal.transform import Refine
 
@@ -39,7 +37,6 @@ class Painter:
     def __init__(self, transform: Refine, *, seed: int, tile: int | None = None) -> None:
         self.transform = transform
         self.tile = tile
-        self.noise_channels: int = getattr(transform.refiner, "noise_channels", 0)
         self.device = next((parameter.device for parameter in transform.parameters()), torch.device("cpu"))
         self._seed = seed
 
@@ -94,11 +91,8 @@ class Painter:
         return refined
 
     def _noise(self, index: Tensor, shape: torch.Size, version: int, window: Window | None = None) -> Tensor | None:
-        if not self.noise_channels:
-            return None
-        seed = derive_seed(version, "refine", self._seed)
-        maps = (self.noise_channels, shape[-2], shape[-1])
-        return indexed_noise(index.to(self.device), maps, seed, window=window)
+        size = (shape[-2], shape[-1])
+        return self.transform.noise_of(index.to(self.device), size, seed=self._seed, version=version, window=window)
 
 
 def _filled(values: Tensor, missing: int) -> Tensor:

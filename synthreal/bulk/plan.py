@@ -123,7 +123,7 @@ def planned(
         torch=torch.__version__,
     )
     transform = load(run, config, device, how)
-    if what.samples > 1 and not getattr(transform.refiner, "noise_channels", 0):
+    if what.samples > 1 and not transform.noise_channels:
         raise UserError(
             f"--samples {what.samples}: the refiner of {run} takes no noise maps, so all versions would be the same; "
             "fit one with refiner.options.noise_channels=1"

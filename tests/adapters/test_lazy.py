@@ -12,15 +12,15 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
-from synthreal.adapters import lazy
-from synthreal.adapters.lazy import LazyRefine, fresh_seed, picked, probability, refuse_forked_cuda
+from synthreal import worker
+from synthreal.adapters.lazy import LazyRefine, fresh_seed, picked
 from synthreal.core.noise import indexed_noise
 from synthreal.data.seed import derive_seed
 from synthreal.errors import UserError
 from synthreal.transform import Refine
 
 KEYS = torch.tensor([5, 2])
-INSTEAD = "in the main process with synthreal.Refine, or give the adapter device='cpu'"
+INSTEAD = "in the main process with synthreal.Refine, or give device='cpu'"
 
 
 def images():
@@ -41,14 +41,6 @@ def test_the_network_is_read_at_the_first_image_and_once(folder, loads, expected
     found = [refine(images(), keys=KEYS, seed=0) for _ in range(3)]
     assert len(loads) == 1
     assert torch.equal(found[0], expected(folder(), images())) and torch.equal(found[0], found[2])
-
-
-def test_reading_the_network_draws_nothing_from_the_global_generator(folder):
-    torch.manual_seed(0)
-    wanted = torch.rand(3)
-    torch.manual_seed(0)
-    LazyRefine(folder(noise=2))(images(), keys=KEYS, seed=0)
-    assert torch.equal(torch.rand(3), wanted)
 
 
 def test_copies_and_pickles_are_the_path_alone(folder, loads):
@@ -132,22 +124,14 @@ def test_cuda_in_a_forked_worker_is_an_error_that_says_what_to_do(folder, device
         next(iter(loader))
 
 
-def test_a_process_torch_calls_badly_forked_is_refused_whoever_forked_it(monkeypatch):
-    refuse_forked_cuda("cuda")
-    monkeypatch.setattr(torch.cuda, "_is_in_bad_fork", lambda: True)
-    refuse_forked_cuda("cpu")
-    with pytest.raises(UserError, match=INSTEAD):
-        refuse_forked_cuda("cuda")
-
-
 def test_auto_is_the_gpu_in_the_main_process_and_the_cpu_in_workers(folder, monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     refine = LazyRefine(folder())
     assert refine._place(images()).type == "cuda"
     with monkeypatch.context() as patch:
-        patch.setattr(lazy, "get_worker_info", lambda: SimpleNamespace(id=0))
+        patch.setattr(worker, "get_worker_info", lambda: SimpleNamespace(id=0))
         assert refine._place(images()).type == "cpu"
-    monkeypatch.setattr(lazy, "_IMPORTED_IN", 0)
+    monkeypatch.setattr(worker, "_IMPORTED_IN", 0)
     assert refine._place(images()).type == "cpu"
 
 
@@ -181,9 +165,3 @@ def test_fresh_seeds_come_from_the_global_generator():
     first, second = fresh_seed(), fresh_seed()
     torch.manual_seed(1)
     assert first == fresh_seed() != second
-
-
-@pytest.mark.parametrize("p", [-0.1, 1.1, float("nan")])
-def test_a_probability_is_one(p):
-    with pytest.raises(UserError, match=r"a probability is in \[0, 1\]"):
-        probability(p)
