@@ -2,8 +2,9 @@
 
 A Python block runs in a folder of its own. One that starts with ``# needs a run`` finds a trained run as ``runs/gaze``
 there (a toy run, so it must not rely on the size of the images); ``# needs a run and LIBRARY`` is skipped where that is
-not installed. One that defines hooks is also fitted for two steps.
-Every ``synthreal ...`` line of a bash block must parse; ``fit`` and ``show`` lines must also resolve.
+not installed, and Ray's, which leaves processes behind, runs in a process of its own. One that defines hooks is also
+fitted for two steps. Every ``synthreal ...`` line of a bash block must parse, behind ``torchrun`` too; ``fit`` and
+``show`` lines must also resolve.
 """
 
 from __future__ import annotations
@@ -11,9 +12,12 @@ from __future__ import annotations
 import dataclasses
 import gc
 import importlib.util
+import os
 import re
 import shlex
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -69,7 +73,11 @@ def workplace(tmp_path, toy_run, monkeypatch):
     gc.collect()  # what a block leaves open is closed here, not in the middle of another test
 
 
-@pytest.mark.parametrize("text", [text for _, text in PYTHON], ids=[where for where, _ in PYTHON])
+def block(where, text):
+    return pytest.param(text, id=where, marks=[pytest.mark.slow] if "needs a run and ray" in text else [])
+
+
+@pytest.mark.parametrize("text", [block(*found) for found in PYTHON])
 @pytest.mark.filterwarnings("ignore::ResourceWarning")  # webdataset leaves shards open
 def test_python_blocks_run(workplace, cli, monkeypatch, text):
     needs = re.match(r"# needs a run(?: and (\w+))?$", text, re.MULTILINE)
@@ -79,6 +87,11 @@ def test_python_blocks_run(workplace, cli, monkeypatch, text):
         torchvision_or_skip()
     elif needs[1]:
         pytest.importorskip(needs[1])
+    if needs and needs[1] == "ray":
+        environment = {**os.environ, "RAY_USAGE_STATS_ENABLED": "0", "PYTHONPATH": ":".join(filter(None, sys.path))}
+        ended = subprocess.run([sys.executable, "-c", text], capture_output=True, text=True, env=environment)
+        assert ended.returncode == 0, ended.stderr
+        return
     names = {"__name__": "block"}
     exec(compile(text, "block", "exec"), names)
     monkeypatch.chdir(ROOT)
@@ -108,6 +121,8 @@ def parsed(words: list[str]) -> None:
 def test_command_lines_work(command, cli, monkeypatch):
     monkeypatch.chdir(ROOT)
     words = shlex.split(command)
+    if words[0] == "torchrun":
+        words = words[words.index("synthreal") :]
     if words[0] == "synthreal":
         parsed(words[1:])
         if words[1] in ("fit", "show"):
