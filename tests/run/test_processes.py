@@ -18,6 +18,7 @@ from ranks import ALIKE, die, everything, free_port, together
 
 from synthreal.core.world import ALONE, World
 from synthreal.errors import UserError
+from synthreal.pretrained import weights_step
 from synthreal.run import checkpoint
 from synthreal.run.interrupt import stop_signals
 from synthreal.run.processes import joined, placed
@@ -95,7 +96,8 @@ def test_two_processes_come_to_the_parameters_of_one(toy, tmp_path):
     fit_toy(toy, tmp_path / "one", *ALIKE, *SMALL)
     out, err = ended(fitting)
     assert fitting.returncode == 0, err
-    assert out == f"{run}: step 20; sheets in {run}/sheets; judge it with: synthreal evaluate {run}\n"
+    kept = f"weights of step {weights_step(run)} kept"
+    assert out == f"{run}: step 20, {kept}; sheets in {run}/sheets; judge it with: synthreal evaluate {run}\n"
     assert [line.split()[0] for line in ours(err)][-1] == "fitting"
     two, one = checkpoint.load(run), checkpoint.load(tmp_path / "one")
     for player in ("refiner", "discriminator", "average"):
