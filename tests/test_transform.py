@@ -343,6 +343,7 @@ def test_copies_compute_the_same_from_where_the_generator_stood(noisy_run, copie
     first = refine(x)
     assert torch.equal(other(x), first)
     assert not torch.equal(other(x), first) and other.generator is not refine.generator
+    assert other.generator.initial_seed() == 7
     assert other.about == refine.about and not other.training
 
 
