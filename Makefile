@@ -17,7 +17,7 @@ install: $(VENV)/.stamp
 
 $(VENV)/.stamp: pyproject.toml $(PLUGINS:%=%/pyproject.toml) constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(PY) -m pip install -q -c constraints.txt -e ".[albumentations,dev]" $(PLUGINS:%=-e %)
+	$(PY) -m pip install -q -c constraints.txt -e ".[report,tensorboard,web,dev]" $(PLUGINS:%=-e %)
 	touch $@
 
 demo: PLUGIN = gaze
@@ -26,7 +26,7 @@ demo demo-hands: RUN ?= runs/$(PLUGIN)
 demo demo-hands: install
 	$(PY) -m synthreal fit --plugin $(PLUGIN) --run $(RUN) $(if $(wildcard $(RUN)/config.toml),--resume)
 	$(PY) -m synthreal evaluate $(RUN)
-	@echo "pictures (simulated | refined | real): $(RUN)/sheets"
+	$(PY) -m synthreal report $(RUN)
 
 test: install
 	$(PY) -m pytest -q -m "not slow and not gpu"
@@ -72,7 +72,8 @@ TARGET := --only-binary=:all: --implementation cp --python-version 3.12 --platfo
 wheels:
 	$(if $(WHEELS),,$(error name a folder for them, make wheels WHEELS=DIR))
 	$(PYTHON) -m pip download -q $(TARGET) -d $(WHEELS) pydantic tomli-w
-	$(PYTHON) -m pip download -q $(TARGET) -d $(WHEELS) --no-deps kornia kornia_rs
+	$(PYTHON) -m pip download -q $(TARGET) -d $(WHEELS) --no-deps kornia kornia_rs albumentations albucore simsimd \
+	stringzilla
 
 clean:
 	rm -rf $(VENV) $(GPU_SITE) build dist *.egg-info plugins/*/*.egg-info

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
         AdamConfig as AdamConfig,
     )
     from synthreal.config import (
+        AugmentConfig as AugmentConfig,
+    )
+    from synthreal.config import (
         ComponentConfig as ComponentConfig,
     )
     from synthreal.config import (
@@ -23,7 +26,13 @@ if TYPE_CHECKING:
         EvaluationConfig as EvaluationConfig,
     )
     from synthreal.config import (
+        FDAConfig as FDAConfig,
+    )
+    from synthreal.config import (
         FeatureConfig as FeatureConfig,
+    )
+    from synthreal.config import (
+        HistogramConfig as HistogramConfig,
     )
     from synthreal.config import (
         HistoryConfig as HistoryConfig,
@@ -33,6 +42,12 @@ if TYPE_CHECKING:
     )
     from synthreal.config import (
         OptimizerConfig as OptimizerConfig,
+    )
+    from synthreal.config import (
+        PixelDistributionConfig as PixelDistributionConfig,
+    )
+    from synthreal.config import (
+        QualityConfig as QualityConfig,
     )
     from synthreal.config import (
         RunConfig as RunConfig,
@@ -59,12 +74,20 @@ if TYPE_CHECKING:
     from synthreal.hooks.discovery import plugin_manager as plugin_manager
     from synthreal.hooks.hookspecs import hookimpl as hookimpl
     from synthreal.hooks.resolve import configure as configure
+    from synthreal.run.ablate import ablate as ablate
     from synthreal.run.evaluate import evaluate as evaluate
     from synthreal.run.fit import build_game as build_game
     from synthreal.run.fit import fit as fit
     from synthreal.run.fit import steps as steps
+    from synthreal.run.page.document import report as report
     from synthreal.run.prepare import prepare as prepare
-    from synthreal.run.quality import sliced_wasserstein as sliced_wasserstein
+    from synthreal.run.quality.drift import annotation_drift as annotation_drift
+    from synthreal.run.quality.features import random_features as random_features
+    from synthreal.run.quality.kernel import kid as kid
+    from synthreal.run.quality.realism import realism as realism
+    from synthreal.run.quality.spectrum import spectrum_distance as spectrum_distance
+    from synthreal.run.quality.twosample import two_sample_test as two_sample_test
+    from synthreal.run.quality.wasserstein import sliced_wasserstein as sliced_wasserstein
     from synthreal.run.refine import refine_pack as refine_pack
     from synthreal.run.report import Report as Report
     from synthreal.run.sheet import save_sheet as save_sheet
@@ -103,6 +126,7 @@ if TYPE_CHECKING:
 
 _HOME = {
     "AdamConfig": "synthreal.config",
+    "AugmentConfig": "synthreal.config",
     "Batch": "synthreal.spec",
     "Catalog": "synthreal.hooks.catalog",
     "ComponentConfig": "synthreal.config",
@@ -110,8 +134,10 @@ _HOME = {
     "DatasetSpec": "synthreal.spec",
     "EvaluationConfig": "synthreal.config",
     "EvaluatorSpec": "synthreal.spec",
+    "FDAConfig": "synthreal.config",
     "FeatureConfig": "synthreal.config",
     "FeatureSpec": "synthreal.spec",
+    "HistogramConfig": "synthreal.config",
     "HistoryConfig": "synthreal.config",
     "ImageSpec": "synthreal.spec",
     "LabelSpec": "synthreal.spec",
@@ -120,6 +146,8 @@ _HOME = {
     "OptimizerConfig": "synthreal.config",
     "Options": "synthreal.spec",
     "Pack": "synthreal.data.pack",
+    "PixelDistributionConfig": "synthreal.config",
+    "QualityConfig": "synthreal.config",
     "Refine": "synthreal.transform",
     "Report": "synthreal.run.report",
     "RunConfig": "synthreal.config",
@@ -130,19 +158,27 @@ _HOME = {
     "Skipped": "synthreal.spec",
     "SourceConfig": "synthreal.config",
     "UserError": "synthreal.errors",
+    "ablate": "synthreal.run.ablate",
+    "annotation_drift": "synthreal.run.quality.drift",
     "build_game": "synthreal.run.fit",
     "configure": "synthreal.hooks.resolve",
     "evaluate": "synthreal.run.evaluate",
     "fit": "synthreal.run.fit",
     "hookimpl": "synthreal.hooks.hookspecs",
+    "kid": "synthreal.run.quality.kernel",
     "open_stream": "synthreal.run.sources",
     "plugin_manager": "synthreal.hooks.discovery",
     "prepare": "synthreal.run.prepare",
+    "random_features": "synthreal.run.quality.features",
+    "realism": "synthreal.run.quality.realism",
     "refine_pack": "synthreal.run.refine",
+    "report": "synthreal.run.page.document",
     "save_sheet": "synthreal.run.sheet",
     "settle": "synthreal.core.machine",
-    "sliced_wasserstein": "synthreal.run.quality",
+    "sliced_wasserstein": "synthreal.run.quality.wasserstein",
+    "spectrum_distance": "synthreal.run.quality.spectrum",
     "steps": "synthreal.run.fit",
+    "two_sample_test": "synthreal.run.quality.twosample",
     "update_discriminator": "synthreal.core.game",
     "update_refiner": "synthreal.core.game",
     "write_pack": "synthreal.data.writer",

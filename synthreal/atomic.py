@@ -27,9 +27,9 @@ def completing(path: Path) -> Iterator[Path]:
     try:
         yield partial
         with writing(path):
-            _sync(partial)
+            sync(partial)
             partial.replace(path)
-            _sync(path.parent)
+            sync(path.parent)
     finally:
         with writing(path):
             partial.unlink(missing_ok=True)
@@ -48,7 +48,7 @@ def write_text(path: Path, text: str) -> None:
         partial.write_text(text, encoding="utf-8")
 
 
-def _sync(path: Path) -> None:
+def sync(path: Path) -> None:
     """Wait until a file, or a folder's list of files, is on the disk."""
     handle = os.open(path, os.O_RDONLY)
     try:

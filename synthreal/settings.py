@@ -41,19 +41,22 @@ def read_toml(path: Path) -> dict[str, Any]:
     return parse_toml(text, source=str(path))
 
 
-def parse_settings(settings: Iterable[str]) -> list[dict[str, Any]]:
-    """``dotted.key=value`` strings to nested differences. A value is TOML, and where that fails a string."""
+def parse_settings(settings: Iterable[str], *, option: str = "--set") -> list[dict[str, Any]]:
+    """``dotted.key=value`` strings to nested differences. A value is TOML, and where that fails a string.
+
+    ``option`` is what they were given with, for messages.
+    """
     parsed = []
     for setting in settings:
         key, equals, text = setting.partition("=")
         parts = [part.strip() for part in key.split(".")]
         if not equals or not all(parts):
-            raise UserError(f"--set {setting}: write it as dotted.key=value, for example schedule.steps=100")
+            raise UserError(f"{option} {setting}: write it as dotted.key=value, for example schedule.steps=100")
         try:
             value = tomllib.loads(f"value = {text}")["value"]
         except tomllib.TOMLDecodeError:
             if text.lstrip()[:1] in ("{", "["):
-                raise UserError(f"--set {key}: {text} is not a TOML value; quote its strings") from None
+                raise UserError(f"{option} {key}: {text} is not a TOML value; quote its strings") from None
             value = text.strip()
         for part in reversed(parts):
             value = {part: value}

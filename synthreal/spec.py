@@ -240,6 +240,8 @@ class EvaluatorSpec:
         locate: ``(image (B, C, H, W)) -> (B, K, 2)`` px (x, y): the domain's own detector, or None.
         landmarks: the label ``(K, 2)`` px that says exactly where ``locate`` should point on simulated images.
         constant: ``(labels) -> pred (1, ...)``, the constant answer; None: the mean of the first required label.
+        answer: ``(pred, labels) -> {name: (B, *shape)}``: the labels by which ``pred`` would be right, those left out
+            being the image's own; None: ``pred`` is the first required label.
     """
 
     name: str
@@ -254,6 +256,7 @@ class EvaluatorSpec:
     locate: Callable[[Tensor], Tensor] | None = None
     landmarks: str | None = None
     constant: Callable[[Mapping[str, Tensor]], Any] | None = None
+    answer: Callable[[Any, Mapping[str, Tensor]], Mapping[str, Tensor]] | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "requires", _labels(self.requires, f"evaluator {self.name!r}: requires"))

@@ -9,19 +9,18 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import safetensors
-import safetensors.torch
 import tomli_w
 import torch
 from torch import Tensor, nn
 
-from synthreal.atomic import replacing, write_text
+from synthreal.atomic import write_text
 from synthreal.config import RunConfig
 from synthreal.core.machine import arrange, autocast_of, device_of, micro_batch_of, precision_of
 from synthreal.core.refiner import refine
 from synthreal.errors import UserError
 from synthreal.hooks.catalog import Catalog
 from synthreal.settings import read_toml
+from synthreal.weights import read_weights, read_words, write_weights
 
 CONFIG = "config.toml"
 WEIGHTS = "refiner.safetensors"
@@ -79,7 +78,7 @@ class Refine(nn.Module):
         builtin = Catalog.of(())
         catalog = builtin if ("refiner", config.refiner.name) in builtin.networks else Catalog.of(config.plugins)
         refiner = catalog.build_network("refiner", config.refiner, config.image)
-        read_weights(folder, refiner)
+        read_refiner(folder, refiner)
         arrange(refiner.to(place), config.runtime.layout)
         return cls(
             refiner,
@@ -94,8 +93,12 @@ class Refine(nn.Module):
         return super().train(False)
 
     @torch.no_grad()
-    def forward(self, image: Tensor) -> Tensor:
+    def forward(self, image: Tensor, noise: Tensor | None = None) -> Tensor:
         """Refine ``(B, C, H, W)`` or ``(C, H, W)`` in [0, 1], any H and W (reflect padding: above half the kernel).
+
+        Args:
+            image: what to refine.
+            noise: ``(B, K, H, W)`` standard normal for a refiner with noise maps, instead of drawn ones.
 
         Raises:
             UserError: other shapes or integers.
@@ -108,8 +111,8 @@ class Refine(nn.Module):
         batch = image[None] if image.ndim == 3 else image
         parts = micro_batch_of(self.micro_batch, image.device, image.shape[-2], image.shape[-1])
         with torch.autocast(image.device.type, dtype=self.autocast, enabled=self.autocast is not None):
-            refined = refine(self.refiner, batch.float(), self.generator, micro_batch=parts).to(image.dtype)
-        return refined[0] if image.ndim == 3 else refined
+            refined = refine(self.refiner, batch.float(), self.generator, noise=noise, micro_batch=parts)
+        return (refined[0] if image.ndim == 3 else refined).to(image.dtype)
 
 
 def write_config(folder: Path, config: RunConfig, versions: Mapping[str, str]) -> None:
@@ -135,27 +138,19 @@ def read_tree(path: Path) -> dict[str, Any]:
     return tree
 
 
-def write_weights(folder: Path, refiner: nn.Module, *, step: int, kind: str) -> None:
+def write_refiner(folder: Path, refiner: nn.Module, *, step: int, kind: str) -> None:
     """Write refiner.safetensors; its metadata names the step and the kind of weights ("ema" or "raw")."""
-    weights = {name: tensor.detach().cpu().contiguous() for name, tensor in refiner.state_dict().items()}
-    content = safetensors.torch.save(weights, metadata={"step": str(step), "kind": kind, "format": "pt"})
-    with replacing(folder / WEIGHTS) as partial:
-        partial.write_bytes(content)
+    write_weights(folder / WEIGHTS, refiner, {"step": str(step), "kind": kind})
 
 
-def read_weights(folder: Path, refiner: nn.Module) -> Mapping[str, str]:
+def read_refiner(folder: Path, refiner: nn.Module) -> Mapping[str, str]:
     """Load refiner.safetensors into a network and return its metadata. Raises ``UserError`` when they do not fit."""
     path = folder / WEIGHTS
     if not path.is_file():
-        raise UserError(f"{path}: missing; the run has not saved yet, finish it with synthreal fit --resume")
-    try:
-        with safetensors.safe_open(path, framework="pt") as file:
-            weights = {name: file.get_tensor(name) for name in file.keys()}
-            metadata = dict(file.metadata() or {})
-        refiner.load_state_dict(weights)
-    except (safetensors.SafetensorError, OSError) as error:
-        raise UserError(f"{path}: not a whole safetensors file ({error}); restore it or fit again") from error
-    except RuntimeError as error:
-        reason = str(error).splitlines()[-1].strip()
-        raise UserError(f"{path}: weights of another network than {CONFIG} describes ({reason})") from error
-    return metadata
+        raise UserError(f"{path}: missing; finish the run with synthreal fit --resume, or restore the file")
+    return read_weights(path, refiner, described=CONFIG, again="restore it or fit again")
+
+
+def weights_step(folder: Path) -> str:
+    """The step of the weights in refiner.safetensors. Raises ``UserError`` when there are none."""
+    return read_words(folder / WEIGHTS, again="restore it or fit again")["step"]

@@ -57,14 +57,14 @@ def test_the_kernel_refusing_to_write_is_told_in_one_line(tmp_path):
 
     from synthreal.run import checkpoint
     from synthreal.run.sheet import save_sheet
-    from synthreal.transform import write_weights
+    from synthreal.transform import write_refiner
 
     network = nn.Linear(300, 300)
     before, handler = resource.getrlimit(resource.RLIMIT_FSIZE), signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, before[1]))
     try:
         with pytest.raises(UserError, match=r"refiner\.safetensors: cannot write \(File too large\)"):
-            write_weights(tmp_path, network, step=1, kind="raw")
+            write_refiner(tmp_path, network, step=1, kind="raw")
         with pytest.raises(UserError, match=r"step-00000001\.pt: cannot write \(File too large\)"):
             checkpoint.save(tmp_path, 1, {"refiner": network.state_dict()})
         with pytest.raises(UserError, match=r"a\.png: cannot write \(File too large\)"):

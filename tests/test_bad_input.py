@@ -69,6 +69,9 @@ def folder(tmp_path, toy_run, monkeypatch):
             re.sub(r"\[image\]\n(.+\n)+", "", (run / "config.toml").read_text())
         ),
         "othernetwork": lambda run: reshape(run / "checkpoints/step-00000011.pt"),
+        "nolog": lambda run: (run / "log.jsonl").unlink(),
+        "cutlog": lambda run: (run / "log.jsonl").write_text('{"step": 1,\n'),
+        "badevaluation": lambda run: (run / "evaluation.json").write_text("{}"),
         "gone": lambda run: (run / "config.toml").write_text(
             (run / "config.toml").read_text().replace(str(TOY), "/nowhere/domain.py")
         ),
@@ -205,6 +208,15 @@ CASES = {
     ("evaluate", "gone"): ["/nowhere/domain.py: no such file"],
     ("evaluate", "run", "run"): ["runtime.seed", "another seed"],
     ("evaluate", "run", "--device", "tpu"): ["'tpu'", "use auto, cpu"],
+    ("evaluate", "run", "--arms", "refined,reel"): ["--arms: there is no arm 'reel'", "choose of simulated, refined"],
+    ("evaluate", "run", "--arms", ","): ["--arms: names no arm", "choose of simulated, refined"],
+    ("ablate", *PLUGIN, "--run", "new"): ["name what to vary: --over dotted.key=value,value"],
+    ("ablate", "--over", "history=on,off"): ["name a domain with --plugin"],
+    ("ablate", *PLUGIN, "--run", "new", "--over", "histroy=off,on"): [
+        "histroy: no such setting; did you mean history?"
+    ],
+    ("ablate", *PLUGIN, "--run", "new", "--over", "loss.weight=1,heavy"): ["--over loss.weight=heavy", "valid number"],
+    ("ablate", *PLUGIN, "--run", "file", "--over", "history=on,off"): ["file/history=on/seed-0: cannot write"],
     ("refine", "norun", "good.h5", "out.h5"): ["norun: holds no run"],
     ("refine", "badconfig", "good.h5", "out.h5"): ["badconfig/config.toml: not TOML"],
     ("refine", "cutweights", "good.h5", "out.h5"): ["cutweights/refiner.safetensors: not a whole"],
@@ -226,6 +238,40 @@ CASES = {
     ],
     ("prepare", "pack", "out.h5", *PLUGIN, "--set", "path=cut.h5"): ["cut.h5: not a readable pack"],
     ("prepare", "discs", "out.h5"): ["name a domain with --plugin"],
+    # the visual Turing test
+    ("turing", "nowhere", "--port", 0): ["nowhere: holds no run", "give the folder"],
+    ("turing", "norun", "--port", 0): ["norun: holds no run"],
+    ("turing", "badconfig", "--port", 0): ["badconfig/config.toml: not TOML"],
+    ("turing", "cutweights", "--port", 0): ["cutweights/refiner.safetensors: not a whole"],
+    ("turing", "noweights", "--port", 0): ["noweights/refiner.safetensors: missing"],
+    ("turing", "gone", "--port", 0): ["/nowhere/domain.py: no such file"],
+    ("turing", "run", "--port", 0): ["data.real has 30 images", "--images 50 needs 60", "lower --images to 20"],
+    ("turing", "run", "--port", 0, "--device", "tpu"): ["'tpu'", "use auto, cpu"],
+    ("turing", "run", "--port", 0, "--host", "192.0.2.1"): ["192.0.2.1", "choose another --port", "--host"],
+    ("turing", "run", "--port", 70000): ["--port"],
+    ("turing", "run", "--images", 0): ["--images"],
+    ("turing", "run", "--images", 1001): ["--images", "1000"],  # a simulator that draws without end would fill memory
+    ("turing", "run", "--seed", -1): ["--seed"],
+    ("turing", "run", "--against", "real"): ["--against", "simulated"],
+    ("turing", "run", "--json"): ["--json prints the summary", "--summary"],
+    ("turing", "run", "--summary"): ["run/turing.jsonl: no answers yet", "synthreal turing run"],
+    ("turing", "nowhere", "--summary"): ["nowhere: no such folder", "run directory"],
+    ("turing", "file", "--summary"): ["file/turing.jsonl: cannot read (Not a directory)", "run directory"],
+    # the page of a run
+    ("report", "nowhere"): ["nowhere: holds no run", "give the folder"],
+    ("report", "norun"): ["norun: holds no run"],
+    ("report", "badconfig"): ["badconfig/config.toml: not TOML", "correct it"],
+    ("report", "nolog"): ["nolog/log.jsonl: missing", "synthreal fit --run nolog --resume"],
+    ("report", "cutlog"): ["cutlog/log.jsonl: line 1 is damaged", "delete that line"],
+    ("report", "badevaluation"): ["badevaluation/evaluation.json: damaged", "synthreal evaluate badevaluation"],
+    ("report", "run", "--out", "nowhere/a.html"): ["nowhere/a.html: nowhere is not a folder", "--out"],
+    ("report", "run", "--out", "file/a.html"): ["file/a.html: file is not a folder", "--out"],
+    ("report", "run", "--out", "crops"): ["crops: is a folder", "--out"],
+    ("report", "run", "--out", "file"): ["file: exists and is no HTML page", "--out"],
+    ("report", "run", "--device", "tpu"): ["'tpu'", "use auto, cpu"],
+    ("report", "run", "--tensorboard", "file"): ["file: cannot write", "choose another place"],
+    ("report", "run", "--tensorboard", "file/below"): ["file/below: cannot write", "choose another place"],
+    ("report",): ["run"],
     # the command line itself
     ("fti",): ["fti"],
     ("fit", "--plugn", "toy"): ["--plugn", "--plugin"],
@@ -294,7 +340,7 @@ def test_a_full_disk_while_fitting(folder, cli, monkeypatch, moment):
                 full()
 
         monkeypatch.setattr(loop, "append_log", append)
-    line = cli(*fit()).complaint()
+    line = cli(*fit(), "--set", "quality=none").complaint()
     assert "No space left on device" in line and "new" in line and "free" in line
     left = files(folder / "new") if Path("new").exists() else []
     assert left in ([], ["log.jsonl"])
@@ -327,7 +373,13 @@ def test_a_file_size_limit_of_the_kernel_ends_a_real_run_in_one_line(folder):
         "import resource, signal, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN);"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (24000, 24000)); from synthreal.cli import main; main()"
     )
-    command = [sys.executable, "-B", "-c", script, *map(str, fit("--set", "refiner.options.width=32"))]
+    command = [
+        sys.executable,
+        "-B",
+        "-c",
+        script,
+        *map(str, fit("--set", "refiner.options.width=32", "--set", "quality=none")),
+    ]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 2, done.stderr
     assert "Traceback" not in done.stderr
@@ -337,9 +389,9 @@ def test_a_file_size_limit_of_the_kernel_ends_a_real_run_in_one_line(folder):
 
 
 def test_a_bug_keeps_its_traceback(folder, monkeypatch):
-    from synthreal import cli
+    from synthreal.cli import domain, main
 
     monkeypatch.setattr(sys, "argv", ["synthreal", "show", "--plugin", str(TOY)])
-    monkeypatch.setattr(cli, "_configured", lambda *arguments: 1 / 0)
+    monkeypatch.setattr(domain, "configured", lambda *arguments: 1 / 0)
     with pytest.raises(ZeroDivisionError):
-        cli.main()
+        main()

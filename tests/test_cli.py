@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -14,7 +15,7 @@ from synthreal.config import RunConfig
 from synthreal.data.pack import Pack
 from synthreal.transform import write_config
 
-COMMANDS = ("plugins", "show", "prepare", "fit", "refine", "evaluate")
+COMMANDS = ("plugins", "show", "prepare", "fit", "refine", "evaluate", "ablate", "turing")
 
 
 def python(*arguments, cwd=None):
@@ -110,8 +111,13 @@ def test_fit_refine_evaluate_from_a_pack_end_to_end(cli, toy_run, tmp_path, monk
     monkeypatch.chdir(tmp_path)
     cli("prepare", "discs", "discs.h5", "--plugin", TOY, "--limit", 40, "--seed", 0).ok()
     done = cli("fit", "--plugin", TOY, *flags(*QUICK)).ok()
-    assert done.out == ("runs/toy: step 11; sheets in runs/toy/sheets; judge it with: synthreal evaluate runs/toy\n")
-    assert "fitting 11/11 game" in done.err and "warning" not in done.err
+    assert done.out == (
+        "runs/toy: step 11, weights of step 11 kept; sheets in runs/toy/sheets; judge it with: "
+        "synthreal evaluate runs/toy\n"
+    )
+    assert "fitting 11/11 game" in done.err and "score" in done.err.splitlines()[-1]
+    kinds = [line.split(": ")[2] for line in done.err.splitlines() if line.startswith("warning")]
+    assert kinds == ["few real images", "collapse", "drifting labels"]  # after eleven steps on 30 images, rightly
     assert weights(tmp_path / "runs/toy") == weights(toy_run)
     cli("refine", "runs/toy", "discs.h5", "refined.h5").ok()
     result = json.loads(cli("evaluate", "runs/toy", "--json").ok().out)
@@ -142,11 +148,45 @@ def test_seeds_and_roles_reach_the_commands(cli, tmp_path, monkeypatch):
     assert [(one["refiner_seed"], one["estimator_seed"]) for one in found] == [(0, 0), (0, 1)]
 
 
+def test_a_fit_that_stops_early_says_so(cli, tmp_path):
+    wavering = ("optimizer.refiner.learning_rate=0.05", "quality={every=1, patience=1}", "schedule.steps=300")
+    done = cli("fit", "--plugin", TOY, "--run", tmp_path / "run", *flags(*QUICK, *wavering)).ok()
+    assert " of 305, stopped after 1 looks without a better one, weights of step " in done.out
+    assert "was complete already" in cli("fit", "--run", tmp_path / "run", "--resume").ok().out
+
+
+@pytest.mark.parametrize("command", ["evaluate", "ablate"])
+def test_an_interruption_says_that_the_same_command_goes_on(cli, tmp_path, toy_run, monkeypatch, command):
+    from synthreal.run import trained
+
+    def stop(*arguments, **options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(trained, "train", stop)
+    shutil.copytree(toy_run, tmp_path / "run")
+    words = [tmp_path / "run"] if command == "evaluate" else ["--plugin", TOY, "--run", tmp_path, *flags(*QUICK)]
+    done = cli(command, *words, *(["--over", "history=on,off"] if command == "ablate" else []))
+    assert done.code == 130 and done.out == "" and "Traceback" not in done.err
+    assert done.err.splitlines()[-1] == "stopped; what is trained is kept, the same command goes on"
+
+
+def test_a_table_in_a_pipe_is_as_wide_as_it_needs_and_cuts_no_word_where_it_may_not(cli, tmp_path, monkeypatch):
+    over = ("history=on,off", "loss.weight=0.5", "optimizer.discriminator.learning_rate=0.002")
+    words = ["ablate", "--plugin", TOY, "--run", tmp_path / "out", *flags(*QUICK)]
+    words += [word for axis in over for word in ("--over", axis)]
+    monkeypatch.delenv("COLUMNS", raising=False)
+    wide = cli(*words).ok().out
+    assert "optimizer.discriminator.learning_rate" in wide and "\u2026" not in wide
+    monkeypatch.setenv("COLUMNS", "80")
+    narrow = cli(*words).ok().out
+    assert max(map(len, narrow.splitlines()[:-1])) <= 80 and "\u2026" not in narrow
+
+
 def test_a_run_resumes_by_its_folder_alone_with_its_own_settings(cli, tmp_path):
-    run = tmp_path / "run"
+    run = tmp_path / "a run"
     cli("fit", "--plugin", TOY, "--run", run, *flags(*QUICK, "loss.weight=3.0")).ok()
     done = cli("fit", "--run", run, "--resume").ok()
-    assert "was complete already" in done.out
+    assert "was complete already" in done.out and done.out.endswith(f"synthreal evaluate '{run}'\n")
     cli("fit", "--run", run, "--resume", "--set", "schedule.steps=8").ok()
     shown = tomllib.loads((run / "config.toml").read_text())
     assert (shown["loss"]["weight"], shown["schedule"]["steps"]) == (3.0, 8)
@@ -166,7 +206,7 @@ def test_a_warning_is_said_once_on_stderr(cli, tmp_path):
     players = ("optimizer.discriminator.learning_rate=0.05", "optimizer.refiner.learning_rate=1e-9")
     settings = ("schedule.steps=100", *players)
     done = cli("fit", "--plugin", TOY, "--run", tmp_path / "run", *flags(*QUICK, "history.size=64", *settings)).ok()
-    assert done.err.count("warning: step") == done.err.count("saturated discriminator") == 1
+    assert [done.err.count(f": {kind}:") for kind in ("saturated discriminator", "few real images")] == [1, 1]
 
 
 def test_a_package_in_the_working_directory_is_a_plugin(cli, tmp_path, monkeypatch):

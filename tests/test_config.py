@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import safetensors
 import torch
 from PIL import Image
 from pydantic import BaseModel, ValidationError
@@ -51,6 +52,8 @@ def leaves(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
 
 LEAVES = sorted(leaves(RunConfig))
 SGD = 'optimizer.{}={{name="sgd", learning_rate=0.05}}'.format
+
+WAVERING = ("quality.every=1", "optimizer.refiner.learning_rate=0.05", "optimizer.ema=none")
 
 # What shows that a leaf matters: (settings of the base run, the change, what is compared). A leaf without a case fails.
 CASES: dict[str, tuple[tuple[str, ...], str, str]] = {
@@ -121,6 +124,18 @@ CASES: dict[str, tuple[tuple[str, ...], str, str]] = {
     "evaluation.epochs": ((), "evaluation.epochs=3", "evaluated"),
     "evaluation.batch": ((), "evaluation.batch=7", "evaluated"),
     "evaluation.learning_rate": ((), "evaluation.learning_rate=0.1", "evaluated"),
+    "evaluation.fda.beta": ((), "evaluation.fda.beta=0.3", "compared"),
+    "evaluation.histogram.blend": ((), "evaluation.histogram.blend=0.5", "compared"),
+    "evaluation.pixel_distribution.transform": ((), "evaluation.pixel_distribution.transform=minmax", "compared"),
+    "evaluation.pixel_distribution.blend": ((), "evaluation.pixel_distribution.blend=0.5", "compared"),
+    "evaluation.augment.blur_px": ((), "evaluation.augment.blur_px=3.0", "compared"),
+    "evaluation.augment.noise": ((), "evaluation.augment.noise=0.3", "compared"),
+    "evaluation.augment.brightness": ((), "evaluation.augment.brightness=0.6", "compared"),
+    "evaluation.augment.contrast": ((), "evaluation.augment.contrast=0.9", "compared"),
+    "quality.every": ((), "quality.every=2", "looked"),
+    "quality.images": ((), "quality.images=20", "looked"),
+    "quality.keep": (WAVERING, "quality.keep=last", "kept"),
+    "quality.patience": (WAVERING, "quality.patience=1", "looked"),
     "runtime.seed": ((), "runtime.seed=1", "trained"),
     "runtime.device": ((), "runtime.device=cuda:63", "refused"),
     "runtime.precision": ((), "runtime.precision=bfloat16", "trained"),
@@ -176,9 +191,20 @@ class Bench:
         run = self.run(*settings)
         return files(run), [json.loads(line)["step"] for line in (run / "log.jsonl").read_text().splitlines()]
 
+    def looked(self, *settings: str) -> Any:
+        lines = map(json.loads, (self.run(*settings) / "log.jsonl").read_text().splitlines())
+        return [(line["step"], line["quality"]["score"]) for line in lines if "quality" in line]
+
+    def kept(self, *settings: str) -> Any:
+        with safetensors.safe_open(self.run(*settings) / "refiner.safetensors", framework="pt") as file:
+            return file.metadata()["step"]
+
     def evaluated(self, *settings: str) -> Any:
         result = evaluate([self.run(*settings)])
         return result["arms"], result["test"]["sha256"]
+
+    def compared(self, *settings: str) -> Any:
+        return evaluate([self.run(*settings)], arms=["fda", "histogram", "pixel-distribution", "augment"])["arms"]
 
     def validated(self, *settings: str) -> Any:
         return evaluate([self.run(*settings)], split="validation")["test"]["sha256"]

@@ -12,11 +12,13 @@ import pytest
 import synthreal
 
 NAMES = """
-AdamConfig Batch Catalog ComponentConfig DataConfig DatasetSpec EvaluationConfig EvaluatorSpec FeatureConfig
-FeatureSpec HistoryConfig ImageSpec LabelSpec LossConfig NetworkSpec OptimizerConfig Options Pack Refine Report
-RunConfig RuntimeConfig SGDConfig Sample ScheduleConfig Skipped SourceConfig UserError build_game configure evaluate
-fit hookimpl open_stream plugin_manager prepare refine_pack save_sheet settle sliced_wasserstein steps
-update_discriminator update_refiner write_pack
+AdamConfig AugmentConfig Batch Catalog ComponentConfig DataConfig DatasetSpec EvaluationConfig EvaluatorSpec
+FDAConfig FeatureConfig FeatureSpec HistogramConfig HistoryConfig ImageSpec LabelSpec LossConfig NetworkSpec
+OptimizerConfig Options Pack PixelDistributionConfig QualityConfig Refine Report RunConfig RuntimeConfig
+SGDConfig Sample ScheduleConfig Skipped SourceConfig UserError ablate annotation_drift build_game configure
+evaluate fit hookimpl kid open_stream plugin_manager prepare random_features realism refine_pack report
+save_sheet settle sliced_wasserstein spectrum_distance steps two_sample_test update_discriminator update_refiner
+write_pack
 """.split()
 
 

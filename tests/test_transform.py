@@ -14,7 +14,7 @@ from torch import nn
 
 import synthreal
 from synthreal.errors import UserError
-from synthreal.transform import Refine, read_config, read_weights
+from synthreal.transform import Refine, read_config, read_refiner
 
 
 @pytest.fixture(scope="module")
@@ -170,7 +170,7 @@ assert not [name for name in sys.modules if name.startswith("synthreal_") or "al
 
 def test_metadata(toy_run):
     refiner = Refine.load(toy_run).refiner
-    metadata = read_weights(toy_run, refiner)
+    metadata = read_refiner(toy_run, refiner)
     assert (metadata["step"], metadata["kind"]) == ("11", "ema")
 
 

@@ -91,14 +91,19 @@ class Refiner(nn.Module):
 
 
 def refine(
-    refiner: nn.Module, image: Tensor, generator: torch.Generator | None, *, micro_batch: int | None = None
+    refiner: nn.Module,
+    image: Tensor,
+    generator: torch.Generator | None,
+    *,
+    noise: Tensor | None = None,
+    micro_batch: int | None = None,
 ) -> Tensor:
-    """R(x) with fresh noise maps where the refiner asks for them: ``(B, C, H, W) -> (B, C, H, W)``.
+    """R(x) with fresh noise maps where the refiner asks for them and none are given: ``(B, C, H, W) -> same``.
 
     Noise is drawn on the generator's device (the image's when None), so the same generator state gives the same
     result. At most ``micro_batch`` images pass through R at once; None for all.
     """
-    noise = noise_for(refiner, image, generator)
+    noise = noise_for(refiner, image, generator) if noise is None else noise
     parts = [
         refine_with(refiner, image[rows], None if noise is None else noise[rows])
         for rows in micro_batches(len(image), micro_batch)

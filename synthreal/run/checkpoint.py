@@ -15,7 +15,7 @@ from synthreal.errors import UserError
 
 KEEP = 2
 PLAYERS = ("refiner", "discriminator", "optimizer_refiner", "optimizer_discriminator")
-NEEDED = {"step", "seen", "config", "precision", *PLAYERS, "average", "history", "generator"}
+NEEDED = {"step", "seen", "config", "precision", "watch", *PLAYERS, "average", "history", "generator"}
 
 
 def state_of(game: Game) -> dict[str, Any]:
@@ -70,7 +70,7 @@ def load(run_dir: Path) -> dict[str, Any]:
     """The newest checkpoint, read with ``weights_only=True``. Raises ``UserError`` when none is whole."""
     found = checkpoints(run_dir)
     if not found:
-        raise UserError(f"{run_dir}: nothing to resume (no checkpoints); fit without --resume")
+        raise UserError(f"{run_dir}: nothing to resume (no checkpoints); fit without --resume, into an empty folder")
     try:
         state: dict[str, Any] = torch.load(found[-1], map_location="cpu", weights_only=True)
         if not isinstance(state, dict) or not NEEDED <= state.keys():

@@ -19,6 +19,7 @@ from synthreal.transform import CONFIG, WEIGHTS
 FREE = (
     *(f"data.{role}" for role in ("real_labelled", "validation", "test")),
     *(f"schedule.{what}_every" for what in ("report", "save", "sheet")),
+    "quality.patience",
     *("evaluation", "runtime", "recipe"),
 )
 FIXED = ("runtime.seed",)
@@ -26,8 +27,8 @@ LOCK = ".lock"
 
 
 def holds_run(run_dir: Path) -> bool:
-    """Whether a folder holds a run, or what one left."""
-    return (run_dir / CONFIG).exists() or bool(checkpoints(run_dir))
+    """Whether a folder holds a run that saved; ``config.toml`` alone is left by one that was killed before."""
+    return (run_dir / WEIGHTS).exists() or bool(checkpoints(run_dir))
 
 
 @contextmanager
@@ -88,7 +89,7 @@ def _remove_empty(*folders: Path) -> None:
 
 
 def check_resumable(run_dir: Path, before: RunConfig, now: RunConfig) -> None:
-    """Refuse differences that would change the mathematics; a longer schedule, evaluation and runtime may differ."""
+    """Refuse differences that would change the mathematics: not a longer game, patience, evaluation and runtime."""
     old, new = dict(leaves(before.tree())), dict(leaves(now.tree()))
     longer = now.schedule.steps >= before.schedule.steps
     refused = [

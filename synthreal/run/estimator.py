@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from synthreal.config import EvaluationConfig
+from synthreal.config import AugmentConfig, EvaluationConfig
+from synthreal.core.augment import augmented
 from synthreal.data.resident import Resident
 from synthreal.data.seed import derived_generator
 from synthreal.errors import UserError
-from synthreal.spec import EvaluatorSpec, ImageSpec
+from synthreal.spec import Batch, EvaluatorSpec, ImageSpec
 
 PREDICT = 512
 PREDICT_PX = 1 << 20
@@ -34,6 +35,7 @@ def train(
     *,
     seed: int,
     autocast: torch.dtype | None,
+    augment: AugmentConfig | None = None,
 ) -> nn.Module:
     """A fresh estimator trained on ``data``; the epoch with the lowest primary metric on its held-out tenth is kept.
 
@@ -45,6 +47,7 @@ def train(
         config: the budget.
         seed: of weights, of the held-out tenth, of the order and of augmentation: equal for equal seeds in every arm.
         autocast: reduced precision, or None.
+        augment: ordinary augmentation after the task's own, or None.
     """
     device = data.device
     with torch.random.fork_rng(devices=[]):
@@ -63,6 +66,8 @@ def train(
         batch = data.select(next(walk))
         if spec.augment is not None:
             batch = spec.augment(batch, augmentation)
+        if augment is not None:
+            batch = Batch(augmented(batch.image, augmentation, **augment.model_dump()), batch.labels)
         with torch.autocast(device.type, dtype=autocast, enabled=autocast is not None):
             loss = spec.loss(model(batch.image), batch.labels)
         optimizer.zero_grad(set_to_none=True)
@@ -94,14 +99,20 @@ def measure(
     In float32 always: rounding the predictions to bfloat16 alone would cost a tenth of a degree.
     """
     model.eval()
-    rows = torch.arange(len(data)) if indices is None else indices
     found: dict[str, list[Tensor]] = {}
-    height, width = data.image.shape[-2:]
-    for chosen in rows.split(max(1, min(PREDICT, PREDICT_PX // (height * width)))):
+    for chosen in portions(data, indices):
         batch = data.select(chosen)
         for name, values in spec.metrics(model(batch.image), batch.labels).items():
             found.setdefault(name, []).append(values.float().cpu())
     return {name: torch.cat(values) for name, values in found.items()}
+
+
+def portions(data: Resident, indices: Tensor | None = None) -> Sequence[Tensor]:
+    """Row numbers, in order, in portions that an estimator answers at once."""
+    rows = torch.arange(len(data)) if indices is None else indices
+    height, width = data.image.shape[-2:]
+    cut: Sequence[Tensor] = rows.split(max(1, min(PREDICT, PREDICT_PX // (height * width))))
+    return cut
 
 
 def constant(spec: EvaluatorSpec, train_labels: Mapping[str, Tensor], test: Resident) -> dict[str, float]:

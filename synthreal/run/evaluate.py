@@ -1,85 +1,82 @@
-"""The proof: one estimator a training set and seed, the same budget, tested on the same real images.
-
-Arms: ``simulated`` images as they are, ``refined`` ones, ``histogram`` (simulated with the grey levels of real
-images), and ``real`` labelled images as the upper bound where there are any.
-"""
+"""The proof: one estimator a training set and seed, the same budget, tested on the same real images."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from torch import Tensor
+from torch import nn
 
 from synthreal.atomic import write_text
 from synthreal.config import RunConfig
 from synthreal.core.machine import autocast_of, device_of, precision_of, settle
-from synthreal.data.encoding import from_unit, to_unit
+from synthreal.data.encoding import to_unit
 from synthreal.data.resident import Resident
-from synthreal.data.seed import derived_generator
 from synthreal.data.source import Drawn, Source
 from synthreal.errors import UserError
 from synthreal.hooks.catalog import Catalog, typed
 from synthreal.hooks.resolve import resolve
-from synthreal.run.directory import differences
-from synthreal.run.estimator import constant, measure, train
+from synthreal.run.arms import BASE, MADE, UPPER, Arms, chosen
+from synthreal.run.directory import differences, versions_of
+from synthreal.run.estimator import constant, measure
+from synthreal.run.outcome import Outcome, summary
 from synthreal.run.preserve import preservation
-from synthreal.run.refine import refine_resident
+from synthreal.run.quality.appraisal import COUNT, appraise
 from synthreal.run.sources import open_role, take, unreadable
-from synthreal.spec import EvaluatorSpec, StoredDtype
-from synthreal.transform import Refine, read_config
+from synthreal.run.trained import FOLDER, trained
+from synthreal.spec import EvaluatorSpec
+from synthreal.transform import read_config
 
 Split = Literal["test", "validation"]
 FILES: dict[Split, str] = {"test": "evaluation.json", "validation": "validation.json"}
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """One trained estimator's metrics on every test image: name -> ``(N,)`` or ``(N, K)``, and the seeds behind it."""
-
-    arm: str
-    refiner_seed: int
-    estimator_seed: int
-    metrics: dict[str, Tensor]
-
-
 def evaluate(
     runs: Sequence[str | Path],
     *,
+    arms: Iterable[str] | None = None,
     seeds: int = 1,
     split: Split = "test",
     device: str = "auto",
+    estimators: str | Path | None = None,
     on_arm: Callable[[str, int, int], None] = lambda arm, done, total: None,
 ) -> dict[str, Any]:
     """Train and test every arm for every run and seed; the result is also written into each run directory.
 
+    Trained estimators are kept: what is asked again, or was interrupted, trains what is missing.
+
     Args:
         runs: run directories of one configuration, fitted with different ``runtime.seed``.
+        arms: names of :data:`synthreal.run.arms.ARMS`, or "all"; None: simulated, refined, histogram and real.
         seeds: estimators an arm and run; no two runs share one (run seed x seeds, and the following).
         split: "test", or "validation" to choose settings (written to validation.json).
         device: where to train.
+        estimators: a folder for the trained estimators; None: one in each run directory.
         on_arm: told before each training: arm, number done, number in all.
 
     Raises:
-        UserError: a folder without a run, no evaluator or no labelled real images in its configuration.
+        UserError: a folder without a run, no evaluator or no labelled real images in its configuration, an unknown
+            arm, a kept estimator that is damaged.
     """
     configs = [read_config(Path(run)) for run in runs]
     _comparable(runs, configs)
     catalog = Catalog.of(configs[0].plugins)
     configs = [resolve(config, catalog) for config in configs]
     spec, options = _task(configs, catalog, split)
-    place = device_of(device)
+    names = chosen(arms, configs[0])
+    place, versions = device_of(device), versions_of(catalog)
     outcomes: list[Outcome] = []
     pairs: list[tuple[Resident, Resident]] = []
     test: Resident | None = None
     baseline: dict[str, float] = {}
     noted: list[str] = []
-    total = 0
+    quality: dict[str, Any] = {}
+    reader: nn.Module | None = None
+    total = len(names) * len(configs) * seeds
     for run, config in zip((Path(run) for run in runs), configs, strict=True):
         assert config.image is not None, "read_config() sees to it"
         precision = autocast_of(precision_of(config.runtime.precision, place))
@@ -91,20 +88,36 @@ def evaluate(
                 f"{run}: its {split} images are not those of {runs[0]}; evaluate runs of one data set together"
             )
         test = tested
-        arms = _arms(run, config, opened, place)
-        pairs.append((arms["simulated"], arms["refined"]))
-        baseline = baseline or constant(spec, arms["simulated"].labels, test)
-        total = total or len(arms) * len(configs) * seeds
-        for estimator_seed in range(config.runtime.seed * seeds, (config.runtime.seed + 1) * seeds):
-            for arm, images in arms.items():
+        sets = Arms(run, config, opened, place)
+        pairs.append((sets.simulated, sets.refined))
+        baseline = baseline or constant(spec, sets.simulated.labels, test)
+        for arm in names:
+            data = sets[arm]
+            if len(data.images) < 2:
+                raise UserError(f"{run}: the arm {arm!r} has one image; give at least 2, one is held out")
+            for seed in range(config.runtime.seed * seeds, (config.runtime.seed + 1) * seeds):
                 on_arm(arm, len(outcomes), total)
-                model = train(
-                    spec, options, config.image, images, config.evaluation, seed=estimator_seed, autocast=precision
+                model = trained(
+                    run / FOLDER if estimators is None else Path(estimators),
+                    arm,
+                    spec,
+                    options,
+                    config.image,
+                    data,
+                    config.evaluation,
+                    seed=seed,
+                    autocast=precision,
+                    versions=versions,
                 )
-                metrics = dict(measure(spec, model, test))
-                outcomes.append(Outcome(arm, config.runtime.seed, estimator_seed, metrics))
+                outcomes.append(Outcome(arm, config.runtime.seed, seed, dict(measure(spec, model, test))))
+                reader = reader or model  # the first arm is that of simulated images
+            if run == Path(runs[0]) and arm in (*MADE, UPPER):
+                assert reader is not None, "it was trained above"
+                real = to_unit(take(opened("real"), COUNT).image)
+                quality[arm] = appraise(spec, reader, data.images, real, sets.simulated if arm in MADE else None)
     assert test is not None, "there is at least one run"
     source = getattr(configs[0].data, split)
+    found = {arm: [outcome for outcome in outcomes if outcome.arm == arm] for arm in names}
     result = {
         "runs": [str(run) for run in runs],
         "split": split,
@@ -112,7 +125,8 @@ def evaluate(
         "preservation": preservation(spec, pairs),
         "constant": baseline,
         "primary": spec.primary,
-        "arms": {arm: _summary(spec, found) for arm, found in _by_arm(outcomes)},
+        "arms": {arm: summary(spec, mine, None if arm == BASE else found[BASE]) for arm, mine in found.items()},
+        "quality": quality,
         "warnings": noted,
     }
     for folder in runs:
@@ -123,7 +137,11 @@ def evaluate(
 def _comparable(runs: Sequence[str | Path], configs: list[RunConfig]) -> None:
     """Several runs must be one configuration fitted with different seeds, or their spread means nothing."""
     for i, (run, config) in enumerate(zip(runs, configs, strict=True)):
-        different = [key for key in differences(configs[0], config) if not key.startswith(("runtime.", "recipe"))]
+        different = [
+            key
+            for key in differences(configs[0], config)
+            if key == "runtime.precision" or not key.startswith(("runtime.", "recipe"))
+        ]
         if different:
             raise UserError(
                 f"{run}: differs from {runs[0]} in {', '.join(different[:4])}; "
@@ -162,67 +180,3 @@ def _whole(opened: Source) -> Resident:
     """All images of a labelled real role."""
     assert not isinstance(opened, Drawn), "resolve() sees to it"
     return take(opened, len(opened))
-
-
-def _arms(run: Path, config: RunConfig, opened: Callable[[Any], Source], device: torch.device) -> dict[str, Resident]:
-    """The training images of every arm, from the same simulated images in the same order."""
-    assert config.image is not None, "read_config() sees to it"
-    count, dtype = config.evaluation.images, config.image.dtype
-    simulated, real = take(opened("simulated"), count), take(opened("real"), count)
-    arms = {
-        "simulated": simulated,
-        "refined": refine_resident(Refine.load(run, device=str(device)), simulated, dtype),
-        "histogram": matched(simulated, real, dtype),
-    }
-    if config.data.real_labelled is not None:
-        arms["real"] = take(opened("real_labelled"), count)
-    for arm, images in arms.items():
-        if len(images) < 2:
-            raise UserError(f"{run}: the arm {arm!r} has one image; give at least 2, one is held out")
-    return arms
-
-
-def matched(simulated: Resident, real: Resident, dtype: StoredDtype) -> Resident:
-    """Each simulated image with the grey levels of a random real one, channel by channel (exact histogram matching).
-
-    The k-th darkest pixel of x takes the value of the k-th darkest pixel of y.
-    """
-    generator = derived_generator("cpu", 0, "histogram")
-    partner = torch.randint(len(real), (len(simulated),), generator=generator).to(real.device)
-    out = torch.empty_like(simulated.image)
-    for rows in torch.arange(len(simulated)).split(1024):
-        x = to_unit(simulated.image[rows]).flatten(2)
-        levels = to_unit(real.image[partner[rows]]).flatten(2).sort(dim=-1).values
-        new = torch.empty_like(x).scatter_(-1, x.argsort(dim=-1, stable=True), levels)
-        out[rows] = from_unit(new.view(len(rows), *simulated.image.shape[1:]), dtype)
-    return Resident(out, simulated.labels)
-
-
-def _by_arm(outcomes: list[Outcome]) -> Iterator[tuple[str, list[Outcome]]]:
-    for arm in dict.fromkeys(outcome.arm for outcome in outcomes):
-        yield arm, [outcome for outcome in outcomes if outcome.arm == arm]
-
-
-def _summary(spec: EvaluatorSpec, found: list[Outcome]) -> dict[str, Any]:
-    """Mean and deviation over seeds of each metric's mean over images and answers, and the cumulative error curve."""
-    summary: dict[str, Any] = {}
-    for name in found[0].metrics:
-        values = torch.tensor([float(outcome.metrics[name].mean()) for outcome in found], dtype=torch.float64)
-        summary[name] = {
-            "mean": float(values.mean()),
-            "std": float(values.std()) if len(values) > 1 else None,
-            "seeds": [
-                {"refiner_seed": outcome.refiner_seed, "estimator_seed": outcome.estimator_seed, "value": float(value)}
-                for outcome, value in zip(found, values, strict=True)
-            ],
-        }
-    if spec.curve is not None:
-        name, thresholds = spec.curve
-        errors = torch.cat([outcome.metrics[name] for outcome in found])
-        summary["curve"] = {
-            "metric": name,
-            "threshold": list(thresholds),
-            "percent": [100 * float((errors <= threshold).float().mean()) for threshold in thresholds],
-            "unit": name.rpartition("_")[2],
-        }
-    return summary

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import signal
-import threading
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
@@ -30,18 +28,23 @@ from synthreal.core.machine import (
 )
 from synthreal.core.patch import random_patches
 from synthreal.core.refiner import refine
+from synthreal.data.encoding import to_unit
+from synthreal.data.source import Source
 from synthreal.data.stream import Stream
 from synthreal.errors import UserError
 from synthreal.hooks.catalog import Catalog, typed
 from synthreal.hooks.resolve import resolve
 from synthreal.run import checkpoint
 from synthreal.run.directory import changed_versions, claim, versions_of
+from synthreal.run.interrupt import stop_signals
+from synthreal.run.quality.realism import SIDE
 from synthreal.run.rehearse import rehearse
 from synthreal.run.report import Meter, Report, append_log, not_finite, trim_log
 from synthreal.run.sheet import save_sheet
-from synthreal.run.sources import open_stream, unreadable
+from synthreal.run.sources import open_stream, sample, unreadable
+from synthreal.run.watch import Watch, few
 from synthreal.spec import Batch
-from synthreal.transform import write_config, write_weights
+from synthreal.transform import write_config, write_refiner
 
 SHEET = 10
 
@@ -82,13 +85,17 @@ def steps(
             noted = changed_versions(run_dir, catalog)
         else:
             noted = unreadable("simulated", simulated.source) + unreadable("real", real.source)
+            noted += few(real.source) if config.quality is not None else []
         if state is None:
             rehearse(game, config, catalog, simulated.batch(0))
         write_config(run_dir, config, versions_of(catalog))
         step, seen = 0, {"simulated": 0, "real": 0}
+        watch = watching(config, catalog, simulated.source, real.source)
         if state is not None:
             checkpoint.restore(game, state)
             step, seen = state["step"], dict(state["seen"])
+            if watch is not None and state["watch"] is not None:
+                watch.load_state_dict(state["watch"])
         trim_log(run_dir, step)
 
         def draw(stream: Stream, name: str) -> torch.Tensor:
@@ -101,12 +108,11 @@ def steps(
         def save() -> None:
             refuse(diverged(game))
             # weights first: killed in between, a resumed run does this step again and writes both
-            write_weights(run_dir, game.averaged(), step=step, kind="raw" if game.average is None else "ema")
-            checkpoint.save(
-                run_dir,
-                step,
-                {**checkpoint.state_of(game), "seen": seen, "precision": precision, "config": config.to_toml()},
-            )
+            if watch is None or watch.config.keep == "last" or watch.best_step in (0, step):
+                write_refiner(run_dir, game.averaged(), step=step, kind="raw" if game.average is None else "ema")
+            looked = None if watch is None else watch.state_dict()
+            kept = {"seen": seen, "precision": precision, "config": config.to_toml(), "watch": looked}
+            checkpoint.save(run_dir, step, {**checkpoint.state_of(game), **kept})
 
         def refuse(broken: list[str]) -> None:
             if broken:
@@ -116,7 +122,7 @@ def steps(
                 )
 
         meter = Meter()
-        while step < schedule.total:
+        while step < schedule.total and not (watch is not None and watch.exhausted):
             phase = phase_of(schedule, step)
             if phase == "refiner":
                 meter.refiner(update_refiner(game, draw(simulated, "simulated"), adversarial=False), schedule.batch)
@@ -128,18 +134,25 @@ def steps(
                     images = draw(simulated, "simulated"), draw(real, "real")
                     meter.discriminator(update_discriminator(game, *images), schedule.batch)
             step += 1
-            last, stopping = step == schedule.total, stopped()
+            played = step - schedule.total + schedule.steps
+            look = None
+            if watch is not None and phase == "game" and (played % watch.config.every == 0 or step == schedule.total):
+                look = watch.look(step, painted(game, watch.simulated))
+                noted = [*noted, *watch.warnings(look)]
+                watch.write(run_dir)
+            last = step == schedule.total or (watch is not None and watch.exhausted)
+            stopping = stopped()
             turn = phase_of(schedule, step) != phase
             report = None
-            if step % schedule.report_every == 0 or turn or last or stopping:
-                settled = phase == "game" and 4 * (step - schedule.total + schedule.steps) >= schedule.steps
-                report = meter.report(step, phase, settled=settled)
-                report, noted = replace(report, warnings=(*noted, *report.warnings)), []
+            if step % schedule.report_every == 0 or turn or last or stopping or look is not None:
+                report = meter.report(step, phase, settled=phase == "game" and 4 * played >= schedule.steps)
+                report, noted = replace(report, quality=look, warnings=(*noted, *report.warnings)), []
                 refuse(not_finite(report))
                 append_log(run_dir, report)
             if step % schedule.sheet_every == 0 or last:
                 sheet(game, simulated, real, run_dir / "sheets" / f"step-{step:08d}.png", config)
-            if step % schedule.save_every == 0 or last or stopping:
+            best = watch is not None and watch.best_step == step
+            if step % schedule.save_every == 0 or last or stopping or best:
                 save()
             if report is not None:
                 yield report
@@ -161,7 +174,7 @@ def fit(
         KeyboardInterrupt: the first Ctrl-C (or SIGTERM), after the state has been saved at a step boundary.
     """
     last = None
-    with _stop_signals() as stopped:
+    with stop_signals() as stopped:
         for last in steps(config, catalog, run_dir, resume=resume, stopped=stopped.is_set):
             on_report(last)
     if stopped.is_set() and (last is None or last.step < config.schedule.total):
@@ -231,46 +244,37 @@ def optimizer(network: nn.Module, config: SGDConfig | AdamConfig) -> torch.optim
     return torch.optim.Adam(network.parameters(), lr=config.learning_rate, betas=(config.beta1, config.beta2))
 
 
+def watching(config: RunConfig, catalog: Catalog, simulated: Source, real: Source) -> Watch | None:
+    """What looks at quality during the game, at random images of both kinds; None where it is off."""
+    if config.quality is None:
+        return None
+    assert config.image is not None, "resolve() sets the image"
+    if min(config.image.height, config.image.width) < SIDE:
+        raise UserError(f"quality: images of {config.image} are too small to look at ({SIDE} px); set quality=none")
+    x, y = (to_unit(sample(source, config.quality.images, seed=0).image) for source in (simulated, real))
+    if min(len(x), len(y)) < 2:
+        raise UserError("quality: a single image cannot be looked at; give more, or set quality=none")
+    evaluator = config.evaluation.evaluator
+    return Watch(config.quality, x, y, None if evaluator is None else catalog.evaluator(evaluator.name).locate)
+
+
 @torch.no_grad()
+def painted(game: Game, images: torch.Tensor) -> torch.Tensor:
+    """R(x) as refine and evaluate will give it, ``(N, C, H, W)``; the game's generator is left alone."""
+    refiner = game.averaged()
+    training = refiner.training
+    refiner.eval()
+    with eagerly(refiner), game.precision():
+        refined = refine(refiner, images, generator_of(0, images.device), micro_batch=game.micro_batch)
+    refiner.train(training)
+    return refined.float()
+
+
 def sheet(game: Game, simulated: Stream, real: Stream, path: Path, config: RunConfig) -> None:
-    """Save simulated | refined | real for the same first images every time; the game's generator is left alone."""
+    """Save simulated | refined | real for the same first images every time."""
     assert config.image is not None, "resolve() sets the image"
     with writing(path.parent):
         path.parent.mkdir(exist_ok=True)
     x = simulated.batch(0).image[:SHEET]
-    refiner = game.averaged()
-    training = refiner.training
-    refiner.eval()  # as refine and evaluate will use it
-    with eagerly(refiner), game.precision():
-        refined = refine(refiner, x, generator_of(0, x.device))
-    refiner.train(training)
-    rows = [("simulated", x), ("refined", refined), ("real", real.batch(0).image[:SHEET])]
+    rows = [("simulated", x), ("refined", painted(game, x)), ("real", real.batch(0).image[:SHEET])]
     save_sheet(path, rows, colormap=config.image.colormap)
-
-
-@contextmanager
-def _stop_signals() -> Iterator[threading.Event]:
-    """An event set by the first SIGINT or SIGTERM; a second one acts as usual.
-
-    Only the main thread can listen. What whoever started the process had it ignore (as a shell does with SIGINT for a
-    job in the background) stays ignored.
-    """
-    event = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield event
-        return
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    before = {number: handler for number, handler in before.items() if handler != signal.SIG_IGN}
-
-    def stop(number: int, frame: object) -> None:
-        event.set()
-        for known, handler in before.items():
-            signal.signal(known, handler)
-
-    for number in before:
-        signal.signal(number, stop)
-    try:
-        yield event
-    finally:
-        for known, handler in before.items():
-            signal.signal(known, handler)

@@ -38,27 +38,34 @@ def preservation(spec: EvaluatorSpec, pairs: list[tuple[Resident, Resident]]) ->
     shift, error, control, change = [], [], [], []
     for simulated, refined in pairs:
         x, y = to_unit(simulated.image[:COUNT]), to_unit(refined.image[:COUNT])
-        found = _located(spec.locate, x)
-        shift.append(_distance(found, _located(spec.locate, y)))
-        control.append(_distance(found, _located(spec.locate, _shifted(x))))
+        found = located(spec.locate, x)
+        shift.append(distance(found, located(spec.locate, y)))
+        control.append(distance(found, located(spec.locate, _shifted(x))))
         change.append((y - x).abs().mean())
         if spec.landmarks is not None and spec.landmarks in simulated.labels:
-            error.append(_distance(found, simulated.labels[spec.landmarks][:COUNT]))
-    moved = torch.cat(shift)
+            error.append(distance(found, simulated.labels[spec.landmarks][:COUNT]))
+    moved_px = torch.cat(shift)
     return {
-        "shift_px": {"mean": float(moved.mean()), "std": float(moved.std())},
+        "shift_px": {"mean": float(moved_px.mean()), "std": float(moved_px.std())},
         "detector_error_px": float(torch.cat(error).mean()) if error else None,
         "control_px": float(torch.cat(control).mean()),
         "change": float(torch.stack(change).mean()),
-        "n": len(moved),
+        "n": len(moved_px),
     }
 
 
-def _located(locate: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
+@torch.no_grad()
+def moved(locate: Callable[[Tensor], Tensor], x: Tensor, y: Tensor) -> Tensor:
+    """How far what the detector finds on ``y`` lies from what it finds on ``x``, each ``(N, C, H, W)``: ``(N,)`` px."""
+    return distance(located(locate, x), located(locate, y))
+
+
+def located(locate: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
+    """What a detector finds on images ``(N, C, H, W)``, part by part: ``(N, K, 2)`` px."""
     return torch.cat([locate(part) for part in images.split(256)])
 
 
-def _distance(a: Tensor, b: Tensor) -> Tensor:
+def distance(a: Tensor, b: Tensor) -> Tensor:
     """Mean over the K points of their distance: ``(N, K, 2) -> (N,)``."""
     distance: Tensor = torch.linalg.vector_norm(a - b, dim=-1)
     return distance.mean(dim=-1)

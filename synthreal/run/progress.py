@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -13,6 +14,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from synthreal.run.report import Report
 
 QUIET_SECONDS = 15.0
+
+OnReport = Callable[[Report], None]
 
 
 @contextmanager
@@ -51,7 +54,7 @@ def counting(text: str) -> Iterator[Callable[[int, int | None], None]]:
 
 
 @contextmanager
-def arms() -> Iterator[Callable[[str, int, int], None]]:
+def evaluating() -> Iterator[Callable[[str, int, int], None]]:
     """A counter of trainings, naming the arm."""
     with _bar("evaluating", None) as tell:
         yield lambda arm, done, total: tell(done, total, arm)
@@ -64,13 +67,42 @@ def training(total: int) -> Iterator[Callable[[Report], None]]:
     with _bar("fitting", total) as tell:
 
         def on_report(report: Report) -> None:
-            for warning in report.warnings:
-                if (kind := warning.partition(":")[0]) not in warned:
-                    warned.add(kind)
-                    print(f"warning: step {report.step}: {warning}", file=sys.stderr, flush=True)
+            _warn(report, warned)
             tell(report.step, total, _note(report))
 
         yield on_report
+
+
+@contextmanager
+def ablating(steps: int) -> Iterator[tuple[Callable[[str, int, int], OnReport], Callable[[str, int, int], None]]]:
+    """Steps of all runs together, ``steps`` each: what to tell of a fit that begins, and of an estimator."""
+    now: dict[str, Any] = {}
+    with _bar("ablating", None) as tell:
+
+        def on_fit(name: str, done: int, total: int) -> OnReport:
+            warned: set[str] = set()
+            now.update(name=name, done=done * steps, total=total * steps)
+            tell(now["done"], now["total"], name)
+
+            def on_report(report: Report) -> None:
+                _warn(report, warned, f"{name}: ")
+                now.update(done=done * steps + report.step)
+                tell(now["done"], now["total"], f"{name}: {_note(report)}")
+
+            return on_report
+
+        def on_arm(arm: str, done: int, total: int) -> None:
+            tell(now["done"], now["total"], f"{now['name']}: estimator {done + 1}/{total}, {arm}")
+
+        yield on_fit, on_arm
+
+
+def _warn(report: Report, warned: set[str], of: str = "") -> None:
+    """Each kind of warning once."""
+    for warning in report.warnings:
+        if (kind := warning.partition(":")[0]) not in warned:
+            warned.add(kind)
+            print(f"warning: {of}step {report.step}: {warning}", file=sys.stderr, flush=True)
 
 
 def _note(report: Report) -> str:
@@ -83,4 +115,6 @@ def _note(report: Report) -> str:
         parts.append(
             f"D {report.loss_discriminator:.3f} real {report.accuracy_real:.2f} refined {report.accuracy_refined:.2f}"
         )
+    if report.quality is not None:
+        parts.append(f"score {report.quality.score:.2f}")
     return "  ".join(parts)

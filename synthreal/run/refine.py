@@ -1,8 +1,8 @@
 """Bulk refinement: every image of a pack or of a resident set, in order, labels untouched.
 
-Work is cut into index-aligned blocks of 256 images. A refiner with noise maps draws those of a block from
-(seed, block), and a last partial block is filled up with copies of its last image, so what becomes of an image is a
-function of that image, its index and the seed alone, however many follow.
+Noise maps are a function of (seed, index), and work is cut into index-aligned blocks of 256 images of which a last
+partial one is filled up with copies of its last image: arithmetic rounds by batch size. So what becomes of an image is
+a function of that image, its index and the seed alone, however many follow.
 """
 
 from __future__ import annotations
@@ -15,11 +15,12 @@ import torch
 from torch import Tensor
 
 from synthreal.core.machine import arrange, compiles, settle
+from synthreal.core.noise import indexed_noise
 from synthreal.data.encoding import from_unit, stored_array, stored_tensor, to_unit
 from synthreal.data.ondisk import refuse_bad
 from synthreal.data.pack import Pack
 from synthreal.data.resident import Resident
-from synthreal.data.seed import derived_generator
+from synthreal.data.seed import derive_seed
 from synthreal.data.writer import PackSummary, PackWriter
 from synthreal.errors import UserError
 from synthreal.spec import StoredDtype
@@ -28,13 +29,16 @@ from synthreal.transform import Refine, read_config
 BLOCK = 256
 
 
-def refine_block(transform: Refine, stored: Tensor, dtype: StoredDtype, *, block: int, seed: int) -> Tensor:
-    """Refine images ``(B, C, H, W)`` in stored dtype, B <= 256, as block number ``block`` of a data set."""
+def refine_block(transform: Refine, stored: Tensor, dtype: StoredDtype, *, start: int, seed: int) -> Tensor:
+    """Refine images ``(B, C, H, W)`` in stored dtype, B <= 256, the first of which has index ``start``."""
     device = next(transform.parameters()).device
-    transform.generator = derived_generator(device, block, "refine", seed)
     filler = stored[-1:].expand(BLOCK - len(stored), *stored.shape[1:])
-    refined = transform(to_unit(torch.cat([stored, filler]).to(device)))
-    return from_unit(refined[: len(stored)], dtype)
+    image = to_unit(torch.cat([stored, filler]).to(device))
+    noise = None
+    if channels := getattr(transform.refiner, "noise_channels", 0):
+        index = torch.arange(start, start + BLOCK, device=device)
+        noise = indexed_noise(index, (channels, *image.shape[-2:]), derive_seed(0, "refine", seed))
+    return from_unit(transform(image, noise)[: len(stored)], dtype)
 
 
 def refine_resident(transform: Refine, images: Resident, dtype: StoredDtype, *, seed: int = 0) -> Resident:
@@ -42,7 +46,7 @@ def refine_resident(transform: Refine, images: Resident, dtype: StoredDtype, *, 
     refined = torch.empty_like(images.image)
     for start in range(0, len(images), BLOCK):
         rows = slice(start, start + BLOCK)
-        refined[rows] = refine_block(transform, images.image[rows], dtype, block=start // BLOCK, seed=seed)
+        refined[rows] = refine_block(transform, images.image[rows], dtype, start=start, seed=seed)
     return Resident(refined, images.labels)
 
 
@@ -87,9 +91,7 @@ def refine_pack(
                 rows = slice(start, min(start + BLOCK, len(pack)))
                 image, labels = pack.read(rows)
                 refuse_bad(pack, np.arange(rows.start, rows.stop), image, labels)
-                refined = refine_block(
-                    transform, stored_tensor(image), pack.image.dtype, block=start // BLOCK, seed=seed
-                )
+                refined = refine_block(transform, stored_tensor(image), pack.image.dtype, start=start, seed=seed)
                 writer.append(stored_array(refined), labels)
                 on_progress(writer.n, len(pack))
     return writer.summary()

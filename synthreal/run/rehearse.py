@@ -105,6 +105,11 @@ def _evaluator(spec: EvaluatorSpec, options: Any, config: RunConfig, catalog: Ca
     if spec.constant is not None:
         with _blaming(who + "constant"), torch.no_grad():
             spec.metrics(spec.constant(pair.labels), pair.labels)
+    if spec.answer is not None:
+        with _blaming(who + "answer"), torch.no_grad():
+            read = spec.answer(pred, pair.labels)
+            _answer(read, pair.labels)
+            spec.metrics(pred, {**pair.labels, **read})
     if spec.locate is not None:
         with _blaming(who + "locate"), torch.no_grad():
             places = spec.locate(pair.image)
@@ -125,6 +130,14 @@ def _metrics(found: Mapping[str, Tensor], single: Mapping[str, Tensor]) -> None:
             f"gives {name!r} as {_shape(values)} for 2 images and {_shape(alone)} for one; return (B,), or (B, K) for "
             "K answers an image",
         )
+
+
+def _answer(read: Mapping[str, Tensor], labels: Mapping[str, Tensor]) -> None:
+    _expect(isinstance(read, Mapping) and len(read) > 0, "returns no labels; return {name: (B, *shape)}")
+    for name, values in read.items():
+        _expect(name in labels, f"gives {name!r}, but the images have {', '.join(labels)}; name one of them")
+        alike = values.shape == labels[name].shape
+        _expect(alike, f"gives {name!r} as {_shape(values)}, the label is {_shape(labels[name])}; make them alike")
 
 
 def _landmarks(spec: EvaluatorSpec, catalog: Catalog, pair: Batch, places: Tensor) -> None:

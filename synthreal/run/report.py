@@ -7,12 +7,14 @@ import math
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from synthreal.atomic import write_text, writing
 from synthreal.core.game import DiscriminatorUpdate, RefinerUpdate
+from synthreal.run.watch import Look
 
 LOG = "log.jsonl"
 IDENTITY = 0.01
@@ -24,7 +26,8 @@ class Report:
     """Means over the steps since the last report; None where a phase has no such thing.
 
     ``loss_regularization`` is the unweighted sum over psi; ``loss_discriminator`` the sum of both cross-entropies;
-    accuracies are shares of patches in [0, 1]; ``change`` is mean |R(x) - x| of [0, 1] images.
+    accuracies are shares of patches in [0, 1]; ``change`` is mean |R(x) - x| of [0, 1] images; ``quality`` is
+    the look at this step, where one was taken.
     """
 
     step: int
@@ -36,6 +39,7 @@ class Report:
     accuracy_refined: float | None
     change: float | None
     images_per_second: float
+    quality: Look | None = None
     warnings: tuple[str, ...] = ()
 
 
@@ -116,11 +120,19 @@ def not_finite(report: Report) -> list[str]:
 
 
 def append_log(run_dir: Path, report: Report) -> None:
-    """One line of log.jsonl: the report without ``change``, which only its warning needs."""
+    """One line of log.jsonl: the report without ``change``, which its warning needs; ``quality`` where there is one."""
     path = run_dir / LOG
-    line = {name: value for name, value in asdict(report).items() if name != "change"}
+    left_out = {"change"} if report.quality is not None else {"change", "quality"}
+    line = {name: value for name, value in asdict(report).items() if name not in left_out}
     with writing(path), path.open("a", encoding="utf-8") as file:
         file.write(json.dumps(line) + "\n")
+
+
+def looks(run_dir: Path) -> dict[int, dict[str, Any]]:
+    """The looks at quality in log.jsonl, by step."""
+    path = run_dir / LOG
+    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+    return {line["step"]: line["quality"] for line in map(json.loads, lines) if "quality" in line}
 
 
 def trim_log(run_dir: Path, step: int) -> None:

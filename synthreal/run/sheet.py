@@ -1,8 +1,9 @@
-"""Contact sheets: rows of images with captions, enlarged so that a person can read them without zooming."""
+"""Images for people: what they look like, alone as PNG or in contact sheets, enlarged rows with captions."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from torch import Tensor
 from synthreal.atomic import replacing
 
 _GAP = 3
-_CAPTION = 92
+_CAPTION = 92  # narrowest column of captions, px
 _TARGET = 112  # shortest side an image should have on the sheet, px
 
 
@@ -30,14 +31,15 @@ def contact_sheet(rows: Sequence[tuple[str, Tensor]], *, colormap: str | None = 
     scale = max(1, round(_TARGET / max(height, width)))
     columns = max(images.shape[0] for _, images in rows)
     cell_h, cell_w = height * scale + _GAP, width * scale + _GAP
-    sheet = Image.new("RGB", (_CAPTION + columns * cell_w, len(rows) * cell_h + _GAP), "white")
-    pen = ImageDraw.Draw(sheet)
     font = ImageFont.load_default(size=14)
+    left = max(_CAPTION, *(round(font.getlength(caption)) + 14 for caption, _ in rows))
+    sheet = Image.new("RGB", (left + columns * cell_w, len(rows) * cell_h + _GAP), "white")
+    pen = ImageDraw.Draw(sheet)
     for row, (caption, images) in enumerate(rows):
         pen.text((6, _GAP + row * cell_h + cell_h // 2 - 10), caption, fill="black", font=font)
-        for column, pixels in enumerate(_pixels(images, colormap)):
+        for column, pixels in enumerate(pixels_of(images, colormap=colormap)):
             picture = Image.fromarray(pixels).resize((width * scale, height * scale), Image.Resampling.NEAREST)
-            sheet.paste(picture, (_CAPTION + column * cell_w, _GAP + row * cell_h))
+            sheet.paste(picture, (left + column * cell_w, _GAP + row * cell_h))
     return sheet
 
 
@@ -47,7 +49,27 @@ def save_sheet(path: Path, rows: Sequence[tuple[str, Tensor]], *, colormap: str 
         contact_sheet(rows, colormap=colormap).save(partial, format="PNG")
 
 
-def _pixels(images: Tensor, colormap: str | None) -> np.ndarray:
+def png(image: Tensor, *, colormap: str | None = None) -> bytes:
+    """One image as an RGB PNG of its own size, without metadata and uncompressed.
+
+    Images of one shape have files of one size, so that nothing but the picture tells them apart.
+
+    Args:
+        image: ``(C, H, W)`` in [0, 1].
+        colormap: as for :func:`pixels_of`.
+    """
+    file = BytesIO()
+    Image.fromarray(pixels_of(image[None], colormap=colormap)[0]).save(file, format="PNG", compress_level=0)
+    return file.getvalue()
+
+
+def pixels_of(images: Tensor, *, colormap: str | None = None) -> np.ndarray:
+    """What people see of images ``(N, C, H, W)`` in [0, 1]: RGB ``(N, H, W, 3)`` uint8.
+
+    Args:
+        images: one channel is shown grey, of two the first, of three and four the first three as RGB.
+        colormap: "viridis" shows one channel in false colour on the [0, 1] scale.
+    """
     levels = (images.detach().float().clamp(0, 1) * 255).round().byte().cpu().permute(0, 2, 3, 1).numpy()
     channels = levels.shape[-1]
     if channels == 1 and colormap is not None:

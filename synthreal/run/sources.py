@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 
 from synthreal.config import RunConfig
-from synthreal.data.seed import derive_seed
+from synthreal.data.seed import derive_seed, derived_generator
 from synthreal.data.source import Drawn, Resident, Source, open_source
 from synthreal.data.stream import Stream
 from synthreal.hooks.catalog import Catalog
@@ -64,3 +64,17 @@ def unreadable(role: Role, source: Source) -> list[str]:
 def take(source: Source, count: int) -> Resident:
     """The first ``count`` images of a source, on the device; all of them when it holds fewer."""
     return source.to_resident(count) if isinstance(source, Drawn) else source.first(count)
+
+
+def sample(source: Source, count: int, *, seed: int) -> Resident:
+    """``count`` random images of a source without their labels, on the device; all of them when it holds fewer.
+
+    They come in random order from the whole source: a reader may give one person after another. A simulator that
+    draws without end gives its first, which are random already.
+    """
+    if isinstance(source, Drawn):
+        return Resident(source.to_resident(count).image)
+    rows = torch.randperm(len(source), generator=derived_generator("cpu", 0, "sample", seed))[:count]
+    if isinstance(source, Resident):
+        return Resident(source.image[rows.to(source.device)])
+    return Resident(source.fetch(rows).image.to(source.device))

@@ -88,6 +88,15 @@ def test_what_was_put_into_the_folder_stays(toy, tmp_path):
     assert not holds_run(tmp_path / "run")
 
 
+def test_what_a_run_left_that_was_killed_before_it_saved_is_no_run(toy, tmp_path):
+    (tmp_path / CONFIG).touch()
+    assert not holds_run(tmp_path)
+    with new(tmp_path, toy):
+        pass
+    (tmp_path / WEIGHTS).touch()
+    assert holds_run(tmp_path)
+
+
 @pytest.mark.parametrize("below", ["", "run"])
 def test_a_file_in_the_way_is_named_and_left_alone(toy, tmp_path, below):
     (tmp_path / "file").write_text("mine")

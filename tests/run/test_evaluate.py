@@ -6,6 +6,7 @@ import io
 import json
 import shutil
 import statistics
+from functools import partial
 
 import numpy as np
 import pytest
@@ -14,11 +15,17 @@ from quick import configured, fit_toy
 from rich.console import Console
 from toy import CENTRE, IMAGE, synthreal_evaluators
 
-from synthreal.data.resident import Resident
+from synthreal.data.encoding import to_unit
 from synthreal.errors import UserError
-from synthreal.run.evaluate import Outcome, _summary, evaluate, matched
-from synthreal.run.sources import open_role
-from synthreal.run.table import arms_table
+from synthreal.run import outcome
+from synthreal.run.arms import ARMS as ALL
+from synthreal.run.arms import Arms
+from synthreal.run.evaluate import evaluate
+from synthreal.run.outcome import Outcome
+from synthreal.run.quality.realism import realism
+from synthreal.run.sources import open_role, take
+from synthreal.run.table import arms_table, quality_table
+from synthreal.transform import read_config
 
 ARMS = ["simulated", "refined", "histogram", "real"]
 
@@ -40,7 +47,8 @@ def single(runs):
 
 def test_one_run_and_one_seed(toy, runs, single, tmp_path):
     assert json.loads((runs[0] / "evaluation.json").read_text()) == single
-    assert set(single) == {"runs", "split", "test", "preservation", "constant", "primary", "arms", "warnings"}
+    about = {"runs", "split", "test", "preservation", "constant", "primary"}
+    assert set(single) == about | {"arms", "quality", "warnings"}
     assert single["warnings"] == []
     test = open_role(configured(toy), toy, "test", device=torch.device("cpu"), run_dir=tmp_path)
     assert single["test"] == {"name": "photographs", "n": 15, "sha256": test.sha256()}
@@ -51,7 +59,7 @@ def test_one_run_and_one_seed(toy, runs, single, tmp_path):
     assert set(single["constant"]) == {"error_px", "within_1px"}
     assert list(single["arms"]) == ARMS
     for summary in single["arms"].values():
-        assert set(summary) == {"error_px", "within_1px", "curve"}
+        assert set(summary) == {"error_px", "within_1px", "curve", "against_simulated"}
         for name in ("error_px", "within_1px"):
             metric = summary[name]
             assert set(metric) == {"mean", "std", "seeds"}
@@ -78,13 +86,34 @@ def test_test_images_that_could_not_be_read_are_told(toy, tmp_path):
     assert "warning: data.test: 1 unreadable files skipped" in table(result)
 
 
+def test_every_training_set_is_appraised_without_labels_of_real_images(toy, runs, single):
+    quality = single["quality"]
+    assert list(quality) == ARMS
+    for arm, found in quality.items():
+        distances = {"kid", "kid_estimator", "sliced_wasserstein", "spectrum", "two_sample"}
+        assert set(found) == distances | ({"drift"} if arm != "real" else set())
+    assert quality["simulated"]["drift"]["error_px"] == 0 < quality["refined"]["drift"]["error_px"]
+    assert quality["real"]["kid"] < quality["simulated"]["kid"]
+    run = runs[0]
+    config = read_config(run)
+    opened = partial(open_role, config, toy, device=torch.device("cpu"), run_dir=run)
+    sets = Arms(run, config, opened, torch.device("cpu"))
+    real = to_unit(take(opened("real"), 500).image)
+    assert {**quality["refined"], **realism(to_unit(sets.refined.image), real, seed=0)} == quality["refined"]
+    arms = evaluate(runs[:1], arms=["augment", "mixed", "fda"])["quality"]
+    assert list(arms) == ["simulated", "fda"]  # the others are made of these, or differ every time
+    assert arms["simulated"] == quality["simulated"]
+    evaluate(runs[:1])
+
+
 def test_several_answers_an_image_count_alike():
     """Two answers an image: 1 and 3 px, then 5 and 7 px."""
     spec = synthreal_evaluators()[0]
     errors = torch.tensor([[1.0, 3.0], [5.0, 7.0]])
-    summary = _summary(spec, [Outcome("simulated", 0, 0, {"error_px": errors})])
-    assert summary["error_px"]["mean"] == 4
-    assert summary["curve"]["percent"] == [0, 25, 25, 50]
+    found = outcome.summary(spec, [Outcome("simulated", 0, 0, {"error_px": errors})], None)
+    assert found["error_px"]["mean"] == 4
+    assert found["curve"]["percent"] == [0, 25, 25, 50]
+    assert found["against_simulated"] is None
 
 
 def test_the_same_again_is_the_same(runs, single):
@@ -94,7 +123,8 @@ def test_the_same_again_is_the_same(runs, single):
 def test_several_runs_and_seeds_give_the_spread(runs, single):
     told = []
     result = evaluate(runs, seeds=2, on_arm=lambda *what: told.append(what))
-    assert told == [(arm, i, 16) for i, arm in enumerate(ARMS * 4)]
+    order = [arm for _ in runs for arm in ARMS for _ in range(2)]
+    assert told == [(arm, i, 16) for i, arm in enumerate(order)]
     for arm, summary in result["arms"].items():
         entries = summary["error_px"]["seeds"]
         named = [(entry["refiner_seed"], entry["estimator_seed"]) for entry in entries]
@@ -112,6 +142,51 @@ def test_several_runs_and_seeds_give_the_spread(runs, single):
     evaluate(runs[:1])  # as the other tests expect it
 
 
+def test_every_arm_is_compared_with_simulated_on_the_same_images(single):
+    for arm, summary in single["arms"].items():
+        against = summary["against_simulated"]
+        if arm == "simulated":
+            assert against is None
+            continue
+        difference = summary["error_px"]["mean"] - single["arms"]["simulated"]["error_px"]["mean"]
+        assert against["difference"] == pytest.approx(difference, rel=1e-4)
+        assert against["interval"][0] < against["difference"] < against["interval"][1]
+        assert 0 < against["p"] <= 1
+
+
+def test_the_arms_that_are_asked_for_in_the_order_of_the_table(runs, single, cli):
+    result = evaluate(runs[:1], arms=["mixed", "refined"], split="validation")
+    assert list(result["arms"]) == ["simulated", "refined", "mixed"]
+    done = cli("evaluate", runs[0], "--arms", "real, mixed", "--split", "validation", "--json").ok()
+    assert list(json.loads(done.out)["arms"]) == ["simulated", "mixed", "real"]
+    everything = evaluate(runs[:1], arms=["all"], split="validation")["arms"]
+    assert tuple(everything) == ALL
+    assert len({summary["error_px"]["mean"] for summary in everything.values()}) == len(ALL)  # none is another's twin
+    evaluate(runs[:1], split="validation")  # as the other tests expect it
+
+
+def test_an_interrupted_evaluation_goes_on_where_it_was(toy, tmp_path, monkeypatch):
+    from synthreal.run import trained
+
+    fit_toy(toy, tmp_path / "run")
+    train, calls = trained.train, []
+
+    def third_fails(*arguments, **options):
+        calls.append(1)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return train(*arguments, **options)
+
+    monkeypatch.setattr(trained, "train", third_fails)
+    with pytest.raises(KeyboardInterrupt):
+        evaluate([tmp_path / "run"])
+    assert not (tmp_path / "run/evaluation.json").exists()
+    result = evaluate([tmp_path / "run"])
+    assert len(calls) == 5  # two kept, the third again, and the fourth
+    shutil.rmtree(tmp_path / "run/estimators")
+    assert evaluate([tmp_path / "run"]) == result and len(calls) == 9
+
+
 def test_validation_images_are_others_and_have_their_own_file(runs, single):
     result = evaluate(runs[:1], split="validation")
     assert (result["split"], result["test"]["n"]) == ("validation", 14)
@@ -125,40 +200,11 @@ def test_without_labelled_real_images_there_is_no_upper_bound(toy, tmp_path):
     assert list(evaluate([tmp_path / "run"])["arms"]) == ARMS[:-1]
 
 
-def oracle(simulated, real, partner):
-    """Exact histogram matching, pixel by pixel."""
-    out = np.empty_like(simulated)
-    for i, image in enumerate(simulated):
-        for channel, pixels in enumerate(image):
-            darkest_first = sorted(range(pixels.size), key=lambda place, pixels=pixels: pixels.flat[place])
-            levels = sorted(real[partner[i], channel].flat)
-            for rank, place in enumerate(darkest_first):
-                out[i, channel].flat[place] = levels[rank]
-    return out
-
-
-@pytest.mark.parametrize("channels", [1, 3])
-def test_histogram_matching_is_the_slow_oracle(channels):
-    rng = np.random.default_rng(0)
-    simulated = rng.integers(0, 9, (7, channels, 5, 6)).astype(np.uint8)  # many ties
-    real = rng.integers(0, 256, (4, channels, 5, 6)).astype(np.uint8)
-    labels = {"centre": torch.zeros(7, 1, 2)}
-    found = matched(Resident(torch.from_numpy(simulated), labels), Resident(torch.from_numpy(real)), "uint8")
-    assert found.labels is labels
-    partners = []
-    for image in found.image.numpy():
-        same = [j for j in range(4) if np.array_equal(np.sort(image[0], axis=None), np.sort(real[j, 0], axis=None))]
-        partners.append(same[0])
-    assert len(set(partners)) > 1
-    np.testing.assert_array_equal(found.image.numpy(), oracle(simulated, real, partners))
-    again = matched(Resident(torch.from_numpy(simulated), labels), Resident(torch.from_numpy(real)), "uint8")
-    assert torch.equal(found.image, again.image)
-
-
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
         (("loss.weight=2.0", "runtime.seed=5"), r"differs from .* in loss\.weight; evaluate runs of one"),
+        (("runtime.precision=bfloat16", "runtime.seed=5"), r"differs from .* in runtime\.precision"),
         (("evaluation.epochs=1", "runtime.seed=5"), r"differs from .* in evaluation\.epochs"),
         ((), r"has the runtime\.seed of .*seed0 \(0\), .*; fit it with another seed"),
     ],
@@ -175,7 +221,7 @@ def test_runs_that_cannot_be_compared(toy, runs, tmp_path, settings, message):
     [
         (("data.test=none",), r"data\.test is none in this run; set it"),
         (("evaluation.evaluator=none",), r"evaluation\.evaluator is none in this run"),
-        (("data.simulated.count=1",), r"the arm 'simulated' has one image"),
+        (("data.simulated.count=1", "quality=none"), r"the arm 'simulated' has one image"),
     ],
 )
 def test_runs_that_cannot_be_evaluated(toy, tmp_path, settings, message):
@@ -188,7 +234,7 @@ def test_runs_that_cannot_be_evaluated(toy, tmp_path, settings, message):
 def test_a_run_that_has_not_saved_says_so(runs, tmp_path):
     shutil.copytree(runs[0], tmp_path / "run")
     (tmp_path / "run/refiner.safetensors").unlink()
-    with pytest.raises(UserError, match=r"refiner\.safetensors: missing; the run has not saved yet"):
+    with pytest.raises(UserError, match=r"refiner\.safetensors: missing; finish the run with .* or restore"):
         evaluate([tmp_path / "run"])
     with pytest.raises(UserError, match="holds no run"):
         evaluate([tmp_path])
@@ -202,13 +248,42 @@ def table(result):
 
 def test_the_table_says_what_is_useless(single):
     text = table({**single, "constant": {"error_px": 0.0, "within_1px": 100.0}})
-    assert text.count("useless: > constant") == 4
+    assert "is better: simulated, refined, histogram, real" in text
+    interval = single["arms"]["refined"]["against_simulated"]["interval"]
+    assert (
+        f"{100 * interval[0] / single['arms']['simulated']['error_px']['mean']:+.0f} to" in text
+    )  # shown all the same
     text = table({**single, "constant": {"error_px": 99.0, "within_1px": 0.0}})
     assert "useless" not in text
     simulated, refined = (single["arms"][arm]["error_px"]["mean"] for arm in ("simulated", "refined"))
     assert f"{100 * (refined / simulated - 1):+.0f} %" in text
-    for words in ("constant", "simulated", "refined", "histogram", "real", "15 real images", "for a shift of 2 px"):
+    for words in (
+        "constant",
+        "simulated",
+        "refined",
+        "histogram",
+        "real",
+        "15 real images",
+        "for a shift of 2 px",
+        "can disagree",
+    ):
         assert words in text
+
+
+def test_the_table_without_labels_is_there_when_something_is_known_and_fits_80_columns(single):
+    older = {name: value for name, value in single.items() if name != "quality"}
+    assert "Without labels" not in table(older)
+    told = {
+        "kid": 0.123, "kid_estimator": 0.2, "sliced_wasserstein": 0.3, "spectrum": 12.3, "drift": {"error_px": 1.25},
+        "two_sample": {"accuracy": 0.954, "correct": 477, "total": 500, "p": 1e-110},
+    }  # fmt: skip
+    quality = {"quality": {"pixel-distribution": told, "real": {"kid": 0.001}}}
+    assert "50 % is guessing" in table({**older, **quality})
+    console = Console(width=80, record=True, file=io.StringIO())
+    console.print(quality_table({**older, **quality}))
+    text = console.export_text()
+    words = ("pixel-distribution", "0.123", "12.300", "told apart", "95.4 %", "1.0e-110", "1.25", "KID est", "error_px")
+    assert all(word in text for word in words)
 
 
 def test_the_command_prints_a_table_or_json(runs, single, cli):

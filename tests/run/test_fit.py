@@ -75,11 +75,13 @@ def test_a_run_directory_holds_what_the_readme_says(toy_run):
         "checkpoints/step-00000011.pt",
         "config.toml",
         "log.jsonl",
+        "quality.json",
         "refiner.safetensors",
         "sheets/step-00000011.png",
     ]
     lines = log(toy_run)
-    assert [list(line) for line in lines] == [KEYS] * STEPS
+    assert [list(line) for line in lines[:-1]] == [KEYS] * (STEPS - 1)
+    assert list(lines[-1]) == [*KEYS[:-1], "quality", KEYS[-1]]  # the last step is looked at
     assert [line["step"] for line in lines] == list(range(1, STEPS + 1))
     assert [line["phase"] for line in lines] == ["refiner"] * 3 + ["discriminator"] * 2 + ["game"] * 6
     absent = {
@@ -89,8 +91,10 @@ def test_a_run_directory_holds_what_the_readme_says(toy_run):
     }
     for line in lines:
         assert {key for key, value in line.items() if value is None} == absent[line["phase"]]
-        assert line["warnings"] == [] and line["images_per_second"] > 0
+        assert line["images_per_second"] > 0
         assert all(0 <= line[key] <= 1 for key in ("accuracy_real", "accuracy_refined") if line[key] is not None)
+    kinds = [[said.partition(":")[0] for said in line["warnings"]] for line in lines]
+    assert kinds == [["few real images"], *[[]] * (STEPS - 2), ["collapse", "drifting labels"]]
 
 
 def test_reports_come_at_intervals_at_turns_and_at_the_end(toy, tmp_path):
@@ -338,7 +342,7 @@ def synthreal_datasets():
 @pytest.mark.parametrize("name", ["SIGINT", pytest.param("SIGTERM", marks=pytest.mark.slow)])
 def test_an_interrupt_saves_exits_130_and_says_how_to_resume(tmp_path, cli, name):
     (tmp_path / "my domain.py").write_text(INTERRUPTING)
-    settings = flags(*QUICK, "data.real.count=none")
+    settings = flags(*QUICK, "data.real.count=none", "quality=none")
     command = ["fit", "--plugin", str(tmp_path / "my domain.py"), *settings, "--run"]
     done = subprocess.run(
         [sys.executable, "-m", "synthreal", *command, tmp_path / "a run"],
@@ -439,7 +443,7 @@ def test_no_warning_on_a_healthy_run_and_both_when_they_are_due(toy, tmp_path):
     assert kinds == {
         "healthy": set(),
         "identity": {"identity refiner"},
-        "saturated": {"saturated discriminator"},
+        "saturated": {"saturated discriminator", "drifting labels"},  # R is what it was drawn as
     }
 
 
@@ -513,7 +517,8 @@ def test_sheets_show_the_refiner_as_it_will_be_used_and_leave_it_training(tmp_pa
     catalog = Catalog.of([str(tmp_path / "dropping.py")])
     drawn = []
     monkeypatch.setattr("synthreal.run.fit.save_sheet", lambda path, rows, **more: drawn.append(dict(rows)))
-    fit_toy(catalog, tmp_path / "run", "refiner=dropping", "optimizer.ema=none", "schedule.sheet_every=5")
+    settings = ("optimizer.ema=none", "schedule.sheet_every=5", "quality=none")
+    fit_toy(catalog, tmp_path / "run", "refiner=dropping", *settings)
     assert len(drawn) == 3
     torch.testing.assert_close(drawn[-1]["refined"], Refine.load(tmp_path / "run")(drawn[-1]["simulated"]))
     modes = catalog.networks["refiner", "dropping"].spec.build.__globals__["modes"]

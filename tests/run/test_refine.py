@@ -11,9 +11,11 @@ import torch
 from quick import fit_toy
 
 import synthreal
+from synthreal.core.noise import indexed_noise
 from synthreal.data.encoding import from_unit, stored_array, stored_tensor, to_unit
 from synthreal.data.pack import Pack, PackWriter
 from synthreal.data.resident import Resident
+from synthreal.data.seed import derive_seed
 from synthreal.errors import UserError
 from synthreal.run.refine import BLOCK, refine_pack, refine_resident
 from synthreal.spec import ImageSpec, LabelSpec
@@ -97,6 +99,17 @@ def test_noise_is_a_function_of_the_seed_and_differs_between_images(noisy, tmp_p
     refined = Pack(tmp_path / "a.h5").read(slice(None))[0]
     assert len({pixels.tobytes() for pixels in refined}) == N  # also across blocks
     assert dict(Pack(tmp_path / "a.h5").options)["seed"] == 3
+
+
+def test_noise_is_that_of_the_image_s_own_index(noisy, tmp_path):
+    path = write(tmp_path / "in.h5")
+    refine_pack(noisy, path, tmp_path / "out.h5", seed=3)
+    image = to_unit(stored_tensor(Pack(path).read(slice(260, 261))[0]))
+    refined = to_unit(stored_tensor(Pack(tmp_path / "out.h5").read(slice(260, 261))[0]))
+    refine = Refine.load(noisy)
+    for index, same in ((260, True), (259, False)):
+        noise = indexed_noise(torch.tensor([index]), (1, 12, 16), derive_seed(0, "refine", 3))
+        assert ((refine(image, noise) - refined).abs().max() <= 0.51 / 255) == same
 
 
 def test_resident_images_are_refined_as_packs_are(noisy, tmp_path):

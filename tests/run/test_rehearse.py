@@ -65,6 +65,16 @@ EVALUATORS = {
     "augment gives a tensor": ({"augment": lambda batch, generator: batch.image}, "augment returns a Tensor; return a"),
     "build fails": ({"build": fails}, "evaluator 'pointer': build fails: KeyError"),
     "constant of another shape": ({"constant": lambda labels: torch.zeros(3, 7, 2)}, "constant fails: RuntimeError"),
+    "answer misspelt": (
+        {"answer": lambda pred, labels: {"center": pred}},
+        "evaluator 'pointer': answer gives 'center', but the images have centre; name one of them",
+    ),
+    "answer of another shape": (
+        {"answer": lambda pred, labels: {"centre": pred[:, 0]}},
+        "answer gives 'centre' as (2, 2), the label is (2, 1, 2); make them alike",
+    ),
+    "answer is no mapping": ({"answer": lambda pred, labels: pred}, "answer returns no labels; return {name:"),
+    "answer fails": ({"answer": fails}, "evaluator 'pointer': answer fails: KeyError"),
     "locate without K": ({"locate": lambda image: image.flatten(1)[:, :2]}, "locate returns (2, 2) for 2 images"),
     "landmarks misspelt": ({"landmarks": "center"}, "landmarks is 'center', which no data set carries"),
     "landmarks of another K": (

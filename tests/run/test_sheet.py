@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from io import BytesIO
+
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
-from synthreal.run.sheet import _CAPTION, _GAP, contact_sheet, save_sheet
+from synthreal.run.sheet import _CAPTION, _GAP, contact_sheet, png, save_sheet
 
 
 def rows(n=3, channels=1, height=12, width=16):
@@ -51,3 +53,22 @@ def test_a_sheet_is_a_png_that_opens(tmp_path):
         opened.load()
         assert (opened.format, opened.mode) == ("PNG", "RGB")
     assert [path.name for path in tmp_path.iterdir()] == ["a.png"]
+
+
+@pytest.mark.parametrize("colormap", [None, "viridis"])
+@pytest.mark.parametrize("channels", [1, 2, 3, 4])
+def test_an_image_alone_looks_as_on_a_sheet(channels, colormap):
+    (_, images), *_ = rows(2, channels, 55, 35)
+    sheet = contact_sheet([("", images)], colormap=colormap)
+    scale = max(1, round(112 / 55))
+    for column, image in enumerate(images):
+        with Image.open(BytesIO(png(image, colormap=colormap))) as alone:
+            assert (alone.mode, alone.size, alone.info) == ("RGB", (35, 55), {})
+            left = _CAPTION + column * (35 * scale + _GAP)
+            cell = np.asarray(sheet)[_GAP : _GAP + 55 * scale : scale, left : left + 35 * scale : scale]
+            np.testing.assert_array_equal(np.asarray(alone), cell)
+
+
+def test_all_images_of_one_shape_are_png_files_of_one_size():
+    flat, noise = torch.zeros(1, 224, 224), torch.rand(1, 224, 224)
+    assert len(png(flat)) == len(png(noise)) == len(png(flat, colormap="viridis"))

@@ -15,7 +15,7 @@ from synthreal.data.pack import Pack
 from synthreal.data.resident import Resident
 from synthreal.data.source import Drawn
 from synthreal.errors import UserError
-from synthreal.run.sources import open_role, take
+from synthreal.run.sources import open_role, sample, take
 
 CPU = torch.device("cpu")
 
@@ -87,6 +87,22 @@ def test_take_is_the_first_so_many_of_every_kind_of_source(toy, tmp_path, cli):
         np.testing.assert_array_equal(taken.labels["centre"].numpy(), labels["centre"][:7])
         if kind is not Drawn:
             assert len(take(source, 99)) == 20
+
+
+def test_a_sample_is_random_from_the_whole_of_every_kind_of_source_and_has_no_labels(toy, tmp_path, cli):
+    cli("prepare", "discs", tmp_path / "a.h5", "--plugin", configured(toy).plugins[0], "--limit", 20).ok()
+    pack = f'data.simulated={{name="pack", options={{path="{tmp_path / "a.h5"}"}}}}'
+    held = opened(toy, tmp_path, "simulated", pack)
+    sampled = sample(held, 7, seed=0)
+    assert isinstance(held, Resident) and sampled.labels == {}
+    rows = [int((held.image == image).all((1, 2, 3)).nonzero()[0]) for image in sampled.image]
+    assert len(set(rows)) == 7 and max(rows) > 7 and rows != sorted(rows)
+    left = opened(toy, tmp_path, "simulated", pack, "runtime.resident_gib=0")
+    assert isinstance(left, OnDisk) and torch.equal(sample(left, 7, seed=0).image, sampled.image)
+    assert not torch.equal(sample(held, 7, seed=1).image, sampled.image)
+    assert len(sample(held, 99, seed=0)) == 20
+    drawn = opened(toy, tmp_path, "simulated", "data.simulated.count=none")
+    assert torch.equal(sample(drawn, 7, seed=0).image, take(drawn, 7).image)
 
 
 def test_a_role_without_a_data_set_says_so(toy, tmp_path):

@@ -99,7 +99,7 @@ def test_the_gaze_recipe_end_to_end_in_short(gaze: synthreal.Catalog, tmp_path: 
     result = synthreal.evaluate([run])
     assert json.loads((run / "evaluation.json").read_text()) == result
     assert set(result["arms"]) == {"simulated", "refined", "histogram", "real"}
-    assert {"error_deg", "within_7deg", "within_13deg", "curve"} == set(result["arms"]["refined"])
+    assert {"error_deg", "within_7deg", "within_13deg", "curve", "against_simulated"} == set(result["arms"]["refined"])
     assert result["test"]["n"] == 48
     assert result["preservation"]["detector_error_px"] < 0.9  # exact labels reach the detector
 

@@ -84,6 +84,13 @@ def metrics(pred: Tensor, labels: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {"error_px": error, "error_mm": space, "pck_5px": 100.0 * (error <= 5.0).to(error.dtype)}
 
 
+def answer(pred: Tensor, labels: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The joints that maps ``(B, S, 28, h, h)`` show, as labels: ``joints`` and ``xyz``, each ``(B, 14, 3)``."""
+    crop = Crop.of(labels[CROP.name])
+    joints = joints_of(pred, crop)
+    return {JOINTS.name: joints, XYZ.name: unproject(crop.to_frame(joints))}
+
+
 def augment(batch: Batch, generator: torch.Generator) -> Batch:
     """Random rotation within +/-20 degrees and a random crop (shifted by 8 %, scaled by 0.9 to 1.1), joints with it.
 
@@ -119,4 +126,5 @@ EVALUATOR = EvaluatorSpec(
     augment=augment,
     locate=locate_corners,
     landmarks=OUTLINE.name,
+    answer=answer,
 )

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from synthreal import Batch, UserError
 from synthreal_hands.cube import CUBE_MM, Crop, hand_image, project, unproject
-from synthreal_hands.estimator import EVALUATOR, augment, joints_of, loss, metrics
+from synthreal_hands.estimator import EVALUATOR, answer, augment, joints_of, loss, metrics
 from synthreal_hands.hourglass import Grid, HandNet, HourglassOptions, peak
 
 SMALL = HourglassOptions(features=8, stacks=1, maps=32)
@@ -137,6 +137,16 @@ def test_the_grid_of_a_number_is_that_of_a_tensor(maps):
     for side in range(2, 8 * maps + 1, 2):
         over = Grid.over(torch.tensor(float(side)), maps)
         assert (Grid.of(side, maps).stride, Grid.of(side, maps).margin) == (int(over.stride), float(over.margin))
+
+
+def test_maps_are_right_by_the_labels_they_are_read_as():
+    labels = labelled(5, 64)
+    maps = torch.randn(5, 2, 28, 32, 32, generator=torch.Generator().manual_seed(0))
+    read = answer(maps, labels)
+    assert {name: values.shape for name, values in read.items()} == {"joints": (5, 14, 3), "xyz": (5, 14, 3)}
+    found = metrics(maps, {**labels, **read})
+    assert (found["error_px"] == 0).all() and (found["error_mm"] == 0).all() and (found["pck_5px"] == 100).all()
+    assert EVALUATOR.answer is answer
 
 
 def test_the_constant_answer_is_a_set_of_joints():

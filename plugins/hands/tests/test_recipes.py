@@ -104,7 +104,7 @@ def test_hands_fits_and_is_judged_like_gaze(hands, tmp_path):
     result = json.loads((tmp_path / "run/evaluation.json").read_text())
     assert list(result["arms"]) == ["simulated", "refined", "histogram", "real"]
     for summary in result["arms"].values():
-        assert set(summary) == {"error_px", "error_mm", "pck_5px", "curve"}
+        assert set(summary) == {"error_px", "error_mm", "pck_5px", "curve", "against_simulated"}
         curve = summary["curve"]
         assert curve["threshold"] == list(range(1, 21)) and curve["unit"] == "px"
         assert curve["percent"] == sorted(curve["percent"])

@@ -1,8 +1,4 @@
-"""The configuration of a run: one tree of frozen pydantic models, complete before step 0, never written to afterwards.
-
-Precedence: recipe < ``--config file.toml`` < ``--set dotted.key=value``. Off is None; TOML has no null, so None is
-written and read as the string ``"none"``. Every error names the dotted path and, for a wrong key, the near miss.
-"""
+"""The whole tree: data, networks, game, proof and machine."""
 
 from __future__ import annotations
 
@@ -10,54 +6,17 @@ from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 import tomli_w
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BeforeValidator, Field, ValidationError, model_validator
 
+from synthreal.config.component import Component, ComponentConfig, Feature, FeatureConfig, Frozen, Source, listed
+from synthreal.config.evaluation import EvaluationConfig
+from synthreal.config.training import HistoryConfig, LossConfig, OptimizerConfig, QualityConfig, ScheduleConfig
 from synthreal.errors import UserError
 from synthreal.settings import explain, from_none, overlay, parse_toml, to_none
 from synthreal.spec import ImageSpec
 
 
-def _named(value: Any) -> Any:
-    return {"name": value} if isinstance(value, str) else value
-
-
-def _listed(value: Any) -> Any:
-    return [value] if isinstance(value, str | Mapping | BaseModel) else value
-
-
-class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-class ComponentConfig(_Frozen):
-    """A component chosen by name; a bare name stands for its default options."""
-
-    name: str = Field(description="Name under which a plugin registered the component.")
-    options: dict[str, Any] = Field(default={}, description="Its own options; checked against the component's model.")
-
-
-class SourceConfig(ComponentConfig):
-    """A data set in one role."""
-
-    count: int | None = Field(
-        default=None,
-        ge=1,
-        description="Images to draw once, or the first N to read; none = all there are, or endless drawing.",
-    )
-
-
-class FeatureConfig(ComponentConfig):
-    """One psi and its share of the self-regularization loss."""
-
-    weight: float = Field(default=1.0, gt=0, description="Factor of this psi's mean absolute difference in the sum.")
-
-
-Component = Annotated[ComponentConfig, BeforeValidator(_named)]
-Source = Annotated[SourceConfig, BeforeValidator(_named)]
-Feature = Annotated[FeatureConfig, BeforeValidator(_named)]
-
-
-class DataConfig(_Frozen):
+class DataConfig(Frozen):
     """Where images come from, by role."""
 
     simulated: Source = Field(description="Labelled simulated images, to be refined.")
@@ -69,95 +28,7 @@ class DataConfig(_Frozen):
     test: Source | None = Field(default=None, description="Labelled real images, touched once per evaluation.")
 
 
-class LossConfig(_Frozen):
-    """The refiner's objective: adversarial + weight x self-regularization, both means (paper Eq. 1, 4)."""
-
-    weight: float = Field(default=1.0, ge=0, description="lambda on mean |psi(R(x)) - psi(x)| of [0, 1] images.")
-
-
-class HistoryConfig(_Frozen):
-    """The buffer of past refined images (paper 2.3)."""
-
-    size: int = Field(default=6400, ge=2, description="Images kept.")
-    dtype: Literal["uint8", "float16", "float32"] = Field(
-        default="uint8", description="How they are stored on the device."
-    )
-
-
-class ScheduleConfig(_Frozen):
-    """Algorithm 1 in steps; one counter runs through the three phases."""
-
-    refiner_steps: int = Field(default=1000, ge=0, description="Steps of R alone on self-regularization.")
-    discriminator_steps: int = Field(default=200, ge=0, description="Steps of D alone.")
-    steps: int = Field(default=2000, ge=0, description="Steps of the game.")
-    refiner_updates: int = Field(default=2, ge=1, description="K_g: R updates a step of the game.")
-    discriminator_updates: int = Field(default=1, ge=1, description="K_d: D updates a step of the game.")
-    batch: int = Field(
-        default=32, ge=2, multiple_of=2, description="b: images a mini-batch, even (half fresh, half past)."
-    )
-    patch: int | None = Field(
-        default=None,
-        ge=1,
-        description="Side in px of the random square crops R and D train on; none = whole images. "
-        "Refining takes whole images always.",
-    )
-    report_every: int = Field(default=50, ge=1, description="Steps between two lines of log.jsonl.")
-    save_every: int = Field(default=500, ge=1, description="Steps between two checkpoints.")
-    sheet_every: int = Field(default=500, ge=1, description="Steps between two contact sheets.")
-
-    @property
-    def total(self) -> int:
-        """Steps of all three phases."""
-        return self.refiner_steps + self.discriminator_steps + self.steps
-
-
-class SGDConfig(_Frozen):
-    """Stochastic gradient descent, as Algorithm 1 prints it."""
-
-    name: Literal["sgd"] = Field(default="sgd", description="The kind of optimizer.")
-    learning_rate: float = Field(gt=0, description="Step length on mean losses (paper's x patches a map).")
-    momentum: float = Field(default=0.0, ge=0, lt=1, description="Heavy-ball momentum; the paper gives none.")
-
-
-class AdamConfig(_Frozen):
-    """Adam."""
-
-    name: Literal["adam"] = Field(default="adam", description="The kind of optimizer.")
-    learning_rate: float = Field(default=2e-4, gt=0, description="Step length.")
-    beta1: float = Field(default=0.5, ge=0, lt=1, description="Decay of the first moment.")
-    beta2: float = Field(default=0.999, ge=0, lt=1, description="Decay of the second moment.")
-
-
-def _optimizer(value: Any) -> Any:
-    return {"name": "adam", **value} if isinstance(value, Mapping) else _named(value)
-
-
-Optimizer = Annotated[Annotated[SGDConfig | AdamConfig, Field(discriminator="name")], BeforeValidator(_optimizer)]
-
-
-class OptimizerConfig(_Frozen):
-    """How the two players learn."""
-
-    refiner: Optimizer = Field(default=AdamConfig(), description="Optimizer of R.")
-    discriminator: Optimizer = Field(default=AdamConfig(), description="Optimizer of D.")
-    ema: float | None = Field(
-        default=0.99, gt=0, lt=1, description="Decay a R update of R's averaged weights; none = off."
-    )
-
-
-class EvaluationConfig(_Frozen):
-    """The downstream proof: the same budget for every arm."""
-
-    evaluator: Component | None = Field(default=None, description="The domain's estimator; none = no evaluation.")
-    images: int = Field(default=5000, ge=20, description="Training images of every arm, a tenth of them held out.")
-    epochs: int = Field(default=10, ge=1, description="Passes over them; the best on the held-out tenth is kept.")
-    batch: int = Field(default=64, ge=1, description="Images a mini-batch of the estimator.")
-    learning_rate: float = Field(
-        default=1e-3, gt=0, description="Adam's step length for the estimator, cosine to zero."
-    )
-
-
-class RuntimeConfig(_Frozen):
+class RuntimeConfig(Frozen):
     """The machine, and the seed."""
 
     seed: int = Field(default=0, ge=0, lt=2**31, description="Seed of weights, data order, history and noise.")
@@ -198,7 +69,7 @@ class RuntimeConfig(_Frozen):
     )
 
 
-class RunConfig(_Frozen):
+class RunConfig(Frozen):
     """A complete run."""
 
     recipe: str = Field(default="", description="The recipe this configuration started from; chosen with --recipe.")
@@ -211,13 +82,16 @@ class RunConfig(_Frozen):
     data: DataConfig = Field(description="Data sets by role.")
     refiner: Component = Field(default=ComponentConfig(name="resnet"), description="R.")
     discriminator: Component = Field(default=ComponentConfig(name="local"), description="D.")
-    features: Annotated[tuple[Feature, ...], BeforeValidator(_listed)] = Field(
+    features: Annotated[tuple[Feature, ...], BeforeValidator(listed)] = Field(
         default=(FeatureConfig(name="identity"),), min_length=1, description="psi: one or several, summed by weight."
     )
     loss: LossConfig = Field(default=LossConfig(), description="The objective of R.")
     history: HistoryConfig | None = Field(default=HistoryConfig(), description="The history buffer; none = off.")
     schedule: ScheduleConfig = Field(default=ScheduleConfig(), description="How long and in what order.")
     optimizer: OptimizerConfig = Field(default=OptimizerConfig(), description="How the players learn.")
+    quality: QualityConfig | None = Field(
+        default=QualityConfig(), description="Looks without labels while training; none = off, the last weights stay."
+    )
     evaluation: EvaluationConfig = Field(default=EvaluationConfig(), description="How refined images are judged.")
     runtime: RuntimeConfig = Field(default=RuntimeConfig(), description="Where and with what seed it runs.")
 

@@ -96,6 +96,13 @@ def test_more_patches_and_projections_steady_the_estimate():
     assert spread(projections=64, patches=500) < spread(projections=1, patches=500)
 
 
+def test_parts_of_large_sets_give_the_same_patches(monkeypatch):
+    a, b = images(20, 0), images(13, 1) ** 2
+    whole = distance(a, b)
+    monkeypatch.setattr("synthreal.run.quality.sets.PART_VALUES", 16 * 32 * 36 * 3)
+    torch.testing.assert_close(distance(a, b), whole)
+
+
 @pytest.mark.parametrize(
     ("a", "b", "levels", "named"),
     [

@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 
 from synthreal.errors import UserError
+from synthreal.run.quality.sets import parts
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -68,12 +69,15 @@ def sliced_wasserstein(
         raise UserError(
             f"sliced_wasserstein: levels is {levels}; the coarsest must keep {PATCH} px of {min(a.shape[2:])}"
         )
-    distances = []
-    for one, other in zip(_laplacian(a, levels), _laplacian(b, levels), strict=True):
+    draws = []
+    for _ in range(levels):
         place = torch.rand(patches, 3, generator=generator, device=generator.device)
-        axes = torch.randn(one.shape[1] * PATCH**2, projections, generator=generator, device=generator.device)
-        axes = axes / axes.norm(dim=0)
-        first, second = ((axes.T @ _patches(image, place).T).sort(1).values for image in (one, other))
+        axes = torch.randn(a.shape[1] * PATCH**2, projections, generator=generator, device=generator.device)
+        draws.append((place, axes / axes.norm(dim=0)))
+    places = [place for place, _ in draws]
+    distances = []
+    for (_, axes), one, other in zip(draws, _patches(a, places), _patches(b, places), strict=True):
+        first, second = ((axes.T @ _normalised(patch).T).sort(1).values for patch in (one, other))
         distances.append((first - second).abs().mean())
     return Distance(torch.stack(distances))
 
@@ -98,12 +102,22 @@ def _laplacian(image: Tensor, levels: int) -> list[Tensor]:
     return [*pyramid, image]
 
 
-def _patches(image: Tensor, place: Tensor) -> Tensor:
-    """Patches ``(P, C * 49)`` at fractional places ``(P, 3)``, each channel of mean 0 and deviation 1 over the set."""
-    n, channels, height, width = image.shape
-    size = torch.tensor((n, height - PATCH + 1, width - PATCH + 1), device=place.device)
-    index, row, column = torch.minimum((place * size).long(), size - 1).unbind(1)
-    windows = image.unfold(2, PATCH, 1).unfold(3, PATCH, 1)
-    patch = windows[index, :, row, column]
+def _patches(images: Tensor, places: list[Tensor]) -> list[Tensor]:
+    """Patches ``(P, C, 7, 7)`` of each pyramid level at its fractional places ``(P, 3)``."""
+    taken = [images.new_empty(len(place), images.shape[1], PATCH, PATCH) for place in places]
+    start = 0
+    for part in parts(images):
+        for patch, band, place in zip(taken, _laplacian(part, len(places)), places, strict=True):
+            size = torch.tensor((len(images), *(side - PATCH + 1 for side in band.shape[2:])), device=place.device)
+            index, row, column = torch.minimum((place * size).long(), size - 1).unbind(1)
+            here = (index >= start) & (index < start + len(part))
+            windows = band.unfold(2, PATCH, 1).unfold(3, PATCH, 1)
+            patch[here] = windows[index[here] - start, :, row[here], column[here]]
+        start += len(part)
+    return taken
+
+
+def _normalised(patch: Tensor) -> Tensor:
+    """Patches as rows ``(P, C * 49)``, each channel of mean 0 and deviation 1 over the set."""
     centred = patch - patch.mean((0, 2, 3), keepdim=True)
-    return (centred / patch.std((0, 2, 3), keepdim=True).clamp_min(1e-8)).reshape(len(patch), channels * PATCH**2)
+    return (centred / patch.std((0, 2, 3), keepdim=True).clamp_min(1e-8)).flatten(1)

@@ -1,0 +1,38 @@
+"""The application that commands join, and what the console script runs."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from synthreal.errors import UserError
+
+app = typer.Typer(
+    help="Make simulated images look real with unlabelled real ones, and keep every label true (S+U learning, SimGAN).",
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+
+
+def main() -> None:
+    """The console script: run the app, turn a user's mistake into one line and exit code 2."""
+    if "" not in sys.path:
+        sys.path.append("")  # --plugin package.module may lie in the working directory; what is installed comes first
+    try:
+        code = app(sys.argv[1:] or ["--help"], prog_name="synthreal", standalone_mode=False)
+    except UserError as error:
+        code = _complain(str(error))
+    except KeyboardInterrupt:
+        code = 130
+    except Exception as error:  # typer's usage errors, whichever click it carries; anything else goes on
+        if not hasattr(error, "format_message"):
+            raise
+        code = _complain(error.format_message())
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _complain(message: str) -> int:
+    print(f"synthreal: {' '.join(message.split())}", file=sys.stderr)
+    return 2

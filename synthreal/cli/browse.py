@@ -1,0 +1,116 @@
+"""Commands whose pages a person looks at in a browser."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from synthreal.cli.application import app
+from synthreal.cli.options import (
+    Device,
+    display,
+)
+from synthreal.errors import UserError
+
+if TYPE_CHECKING:
+    from synthreal.web.answers import Answer, Answers
+
+Against = Literal["refined", "simulated"]
+
+
+@app.command()
+def report(
+    run: Annotated[Path, typer.Argument(help="Run directory.")],
+    out: Annotated[Path | None, typer.Option(metavar="FILE.html", help="The file; default RUN/report.html.")] = None,
+    device: Device = "auto",
+    tensorboard: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Write log and sheets for TensorBoard into a folder, too.")
+    ] = None,
+) -> None:
+    """Write one HTML page about a run: pictures, curves, the table of arms, how to make it again."""
+    from synthreal.run.page.document import report as write
+
+    page = write(
+        run,
+        out=out,
+        device=device,
+        tensorboard=tensorboard,
+        on_refine=lambda count: typer.echo(f"refining {count} images", err=True),
+    )
+    typer.echo(f"{page}: open it in a browser")
+    if tensorboard is not None:
+        typer.echo(f"{tensorboard}: for tensorboard --logdir {shlex.quote(str(tensorboard))}")
+
+
+@app.command()
+def turing(
+    run: Annotated[Path, typer.Argument(help="Run directory.")],
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to serve at; 0 takes a free one.")] = 8765,
+    images: Annotated[int, typer.Option(min=1, max=1000, help="Images of either kind each rater judges.")] = 50,
+    against: Annotated[Against, typer.Option(help="refined, or simulated as a control.")] = "refined",
+    host: Annotated[str, typer.Option(help="Address to bind; at another one other machines may answer too.")] = (
+        "127.0.0.1"
+    ),
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the choice and order of images.")] = 0,
+    device: Device = "auto",
+    summary: Annotated[bool, typer.Option("--summary", help="Print what raters answered so far; serve nothing.")] = (
+        False
+    ),
+    as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
+) -> None:
+    """Let people tell refined images from real ones, in a browser."""
+    from synthreal.run.table import turing_table
+    from synthreal.web.answers import FILE, Answers
+    from synthreal.web.summary import in_a_line, summarise
+
+    answers = Answers(run / FILE)
+    if summary:
+        if not run.exists():
+            raise UserError(f"{run}: no such folder; give a run directory")
+        result = summarise(_judged(answers))
+        if not result["raters"]:
+            command = f"synthreal turing {shlex.quote(str(run))}"
+            raise UserError(f"{answers.path}: no answers yet; serve the study with: {command}")
+        display(result if as_json else turing_table(result))
+        return
+    if as_json:
+        raise UserError("--json prints the summary; give --summary with it")
+    _web()
+    from synthreal.web.server import serve
+
+    def ready(url: str, reachable: bool) -> None:
+        if reachable:
+            typer.echo("notice: other machines can reach this server, and whoever does can answer", err=True)
+        typer.echo(f"open {url} in a browser; Ctrl-C ends")
+
+    serve(
+        run,
+        answers,
+        port=port,
+        images=images,
+        against=against,
+        host=host,
+        seed=seed,
+        device=device,
+        on_refine=lambda count: typer.echo(f"refining {count} images", err=True),
+        on_ready=ready,
+    )
+    typer.echo(f"{in_a_line(summarise(_judged(answers)))}; in {answers.path}")
+
+
+def _judged(answers: Answers) -> list[Answer]:
+    found = answers.all()
+    if answers.damaged:
+        typer.echo(f"{answers.path}: {answers.damaged} damaged lines skipped", err=True)
+    return found
+
+
+def _web() -> None:
+    """Say what to install where the extra ``web`` is missing."""
+    from importlib.util import find_spec
+
+    if not all(map(find_spec, ("starlette", "uvicorn", "jinja2"))):
+        raise UserError("the visual Turing test needs starlette and uvicorn; pip install 'synthreal[web]'")

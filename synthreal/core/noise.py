@@ -1,0 +1,47 @@
+"""Gaussian noise as a pure function of a seed, an image's index and a pixel: no generator, no state, no order.
+
+A generator's numbers depend on how many were drawn before, hence on batch size and on who refined which image. Here
+every number is a hash of where it stands, so an image gets the same noise in any batch, block, process or restart.
+The hash is SplitMix64 (Steele, Lea, Flood: Fast Splittable Pseudorandom Number Generators, 2014): an image's stream
+starts at a hash of (seed, index), and the two halves of each word become one normal number (Box and Muller, 1958).
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+_GAMMA = 0x9E3779B97F4A7C15 - 2**64  # as int64, whose products wrap
+_FIRST = 0xBF58476D1CE4E5B9 - 2**64
+_SECOND = 0x94D049BB133111EB - 2**64
+_STEPS = 1 << 24  # what float32 holds exactly
+
+
+def indexed_noise(index: Tensor, shape: tuple[int, int, int], seed: int) -> Tensor:
+    """Standard normal ``(B, K, H, W)`` float32 for the images with these indices.
+
+    Args:
+        index: ``(B,)`` int64; its device is the noise's.
+        shape: K, H, W.
+        seed: in [0, 2**63).
+    """
+    start = _mix(_mix(torch.full_like(index, seed)) + index * _GAMMA)
+    place = torch.arange(1, math.prod(shape) + 1, device=index.device)
+    word = _mix(start[:, None] + place * _GAMMA)
+    # in (0, 1]: never the logarithm of 0
+    radius = ((_shifted(word, 40) + 1).to(torch.float32) / _STEPS).log_().mul_(-2).sqrt_()
+    angle = (word & (_STEPS - 1)).to(torch.float32).mul_(2 * math.pi / _STEPS)
+    return radius.mul_(angle.cos_()).view(len(index), *shape)
+
+
+def _mix(word: Tensor) -> Tensor:
+    word = (word ^ _shifted(word, 30)) * _FIRST
+    word = (word ^ _shifted(word, 27)) * _SECOND
+    return word ^ _shifted(word, 31)
+
+
+def _shifted(word: Tensor, bits: int) -> Tensor:
+    """Logical shift to the right: int64's own repeats the sign."""
+    return (word >> bits) & ((1 << (64 - bits)) - 1)

@@ -1,0 +1,117 @@
+"""The arms: what a user could train on instead, all from the same simulated images in the same order.
+
+``refined`` is ours. ``fda``, ``histogram`` and ``pixel-distribution`` give every simulated image the style of a random
+unlabelled real one (albumentations); ``augment`` is the simulated images under ordinary augmentation, other strengths
+every time; ``mixed`` refines every other image; ``real`` is labelled real images, the upper bound.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from synthreal.adapters import albumentations
+from synthreal.config import AugmentConfig, EvaluationConfig, RunConfig
+from synthreal.data.encoding import from_unit, to_unit
+from synthreal.data.resident import Resident
+from synthreal.data.seed import derived_generator
+from synthreal.errors import UserError
+from synthreal.run.refine import refine_resident
+from synthreal.run.sources import take
+from synthreal.spec import Role, StoredDtype
+from synthreal.transform import Refine
+
+BASE = "simulated"
+UPPER = "real"
+ARMS = (BASE, "refined", "fda", "histogram", "pixel-distribution", "augment", "refined+augment", "mixed", UPPER)
+MADE = (BASE, "refined", "fda", "histogram", "pixel-distribution")  # of every simulated image, once and for all
+DEFAULT = (BASE, "refined", "histogram", UPPER)
+PART = 256
+
+Adapt = Callable[[Tensor, Tensor], Tensor]
+
+
+def chosen(names: Iterable[str] | None, config: RunConfig) -> tuple[str, ...]:
+    """The arms to train, in the order of the table; ``simulated``, which the others are compared with, always.
+
+    Args:
+        names: names, or ``all``; None is the default. Both leave ``real`` out where there are no labelled real images.
+        config: the run's.
+
+    Raises:
+        UserError: no name or an unknown one; ``real`` without labelled real images.
+    """
+    labelled = config.data.real_labelled is not None
+    asked = list(DEFAULT if names is None else names)
+    if not asked:
+        raise UserError(f"--arms: names no arm; choose of {', '.join(ARMS)}, or all")
+    if unknown := [name for name in asked if name not in (*ARMS, "all")]:
+        raise UserError(f"--arms: there is no arm {unknown[0]!r}; choose of {', '.join(ARMS)}, or all")
+    if UPPER in asked and names is not None and not labelled:
+        raise UserError(f"--arms: {UPPER} needs data.real_labelled, which is none in this run; leave it out")
+    wanted = {*(ARMS if "all" in asked else asked), BASE} - (set() if labelled else {UPPER})
+    return tuple(name for name in ARMS if name in wanted)
+
+
+@dataclass(frozen=True)
+class TrainingSet:
+    """What an estimator is trained on: images with labels, and how they are augmented as they are drawn."""
+
+    images: Resident
+    augment: AugmentConfig | None = None
+
+
+class Arms:
+    """The training sets of a run, made as they are asked for; simulated and refined images are kept.
+
+    Args:
+        run: the run directory.
+        config: its resolved configuration.
+        opened: the data of a role.
+        device: where the images live.
+    """
+
+    def __init__(self, run: Any, config: RunConfig, opened: Callable[[Role], Any], device: torch.device) -> None:
+        assert config.image is not None, "read_config() sees to it"
+        self.config, self.opened = config.evaluation, opened
+        self.dtype: StoredDtype = config.image.dtype
+        self.simulated = take(opened("simulated"), self.config.images)
+        self.refined = refine_resident(Refine.load(run, device=str(device)), self.simulated, self.dtype)
+
+    def __getitem__(self, arm: str) -> TrainingSet:
+        """The training set of an arm."""
+        config = self.config
+        if arm in ("augment", "refined+augment"):
+            return TrainingSet(self.simulated if arm == "augment" else self.refined, config.augment)
+        if arm == UPPER:
+            return TrainingSet(take(self.opened("real_labelled"), config.images))
+        if arm == "mixed":
+            image = self.simulated.image.clone()
+            image[1::2] = self.refined.image[1::2]
+            return TrainingSet(Resident(image, self.simulated.labels))
+        if arm in (adapters := _adapters(config)):
+            real = take(self.opened("real"), config.images)
+            return TrainingSet(adapted(arm, adapters[arm], self.simulated, real, self.dtype))
+        return TrainingSet(self.simulated if arm == BASE else self.refined)
+
+
+def _adapters(config: EvaluationConfig) -> dict[str, Adapt]:
+    return {
+        "fda": partial(albumentations.fda, **config.fda.model_dump()),
+        "histogram": partial(albumentations.histogram, **config.histogram.model_dump()),
+        "pixel-distribution": partial(albumentations.pixel_distribution, **config.pixel_distribution.model_dump()),
+    }
+
+
+def adapted(arm: str, adapt: Adapt, simulated: Resident, real: Resident, dtype: StoredDtype) -> Resident:
+    """Each simulated image in the style of a random real one, the labels untouched."""
+    partner = torch.randint(len(real), (len(simulated),), generator=derived_generator("cpu", 0, arm)).to(real.device)
+    out = torch.empty_like(simulated.image)
+    for rows in torch.arange(len(simulated)).split(PART):
+        out[rows] = from_unit(adapt(to_unit(simulated.image[rows]), to_unit(real.image[partner[rows]])), dtype)
+    return Resident(out, simulated.labels)

@@ -1,0 +1,181 @@
+"""What ``synthreal evaluate`` wrote, read back: evaluation.json and validation.json as frozen models."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+
+from synthreal.errors import UserError
+from synthreal.run.arms import BASE
+from synthreal.run.evaluate import FILES
+
+
+class Part(BaseModel):
+    """Frozen; what a newer version wrote besides is not read."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class Seed(Part):
+    """The seeds behind one estimator, and its metric."""
+
+    refiner_seed: int
+    estimator_seed: int
+    value: float
+
+
+class Metric(Part):
+    """Mean over estimators, and their deviation (None of one)."""
+
+    mean: float
+    std: float | None = None
+    seeds: tuple[Seed, ...] = ()
+
+
+class Against(Part):
+    """The primary metric against ``simulated``: below 0 is better."""
+
+    difference: float
+    interval: tuple[float, float]
+    p: float
+
+
+class Curve(Part):
+    """Per cent of images whose error is at most each threshold."""
+
+    metric: str
+    threshold: tuple[float, ...]
+    percent: tuple[float, ...]
+    unit: str
+
+    @model_validator(mode="after")
+    def _paired(self) -> Curve:
+        if len(self.threshold) != len(self.percent):
+            raise ValueError("as many percentages as thresholds are needed")
+        return self
+
+
+class Arm(Part):
+    """What came of one training set."""
+
+    metrics: dict[str, Metric]
+    curve: Curve | None = None
+    against: Against | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _sorted(cls, given: Any) -> Any:
+        """In the file the metrics stand beside the rest."""
+        if not isinstance(given, Mapping):
+            return given
+        rest = dict(given)
+        return {"curve": rest.pop("curve", None), "against": rest.pop("against_simulated", None), "metrics": rest}
+
+
+class Shift(Part):
+    """Over images, px."""
+
+    mean: float
+    std: float
+
+
+class Preservation(Part):
+    """See :func:`synthreal.run.preserve.preservation`."""
+
+    shift_px: Shift
+    detector_error_px: float | None
+    control_px: float
+    change: float
+    n: int
+
+
+class Tested(Part):
+    """The real images of the test."""
+
+    name: str
+    n: int
+
+
+class TwoSample(Part):
+    """See :class:`synthreal.run.quality.twosample.TwoSample`."""
+
+    accuracy: float
+    correct: int
+    total: int
+    p: float
+
+
+class Quality(Part):
+    """See :func:`synthreal.run.quality.appraisal.appraise`; each may be absent."""
+
+    kid: float | None = None
+    kid_estimator: float | None = None
+    sliced_wasserstein: float | None = None
+    spectrum: float | None = None
+    two_sample: TwoSample | None = None
+    drift: dict[str, float] | None = None
+
+
+class Evaluation(Part):
+    """One table of arms x metrics."""
+
+    runs: tuple[str, ...]
+    split: Literal["test", "validation"]
+    test: Tested
+    preservation: Preservation | None
+    constant: dict[str, float]
+    primary: str
+    arms: dict[str, Arm]
+    warnings: tuple[str, ...] = ()
+    quality: dict[str, Quality] = {}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _nothing(cls, given: Any) -> Any:
+        """A task without a detector writes an empty table; older files say nothing of quality."""
+        if not isinstance(given, Mapping):
+            return given
+        return {**given, "preservation": given.get("preservation") or None, "quality": given.get("quality") or {}}
+
+    @model_validator(mode="after")
+    def _whole(self) -> Evaluation:
+        if BASE not in self.arms:
+            raise ValueError(f"arms: {BASE} is missing")
+        names = set(self.arms[BASE].metrics)
+        if self.primary not in names or any(set(arm.metrics) != names for arm in self.arms.values()):
+            raise ValueError(f"arms: not all have {self.primary} and the same metrics")
+        return self
+
+
+def read_evaluations(run: Path) -> tuple[Evaluation, ...]:
+    """What a run directory holds, of the test split first.
+
+    Raises:
+        UserError: a file is damaged.
+    """
+    found = []
+    for split, name in FILES.items():
+        path = run / name
+        if not path.exists():
+            continue
+        command = f"synthreal evaluate {shlex.quote(str(run))}" + " --split validation" * (split != "test")
+        try:
+            found.append(Evaluation.model_validate(json.loads(path.read_text(encoding="utf-8"))))
+        except (OSError, ValueError, RecursionError) as error:
+            raise UserError(f"{path}: damaged ({reason(error)}); delete it, or judge anew with: {command}") from None
+    return tuple(found)
+
+
+def reason(error: Exception) -> str:
+    """What is wrong with a file, in a phrase."""
+    if isinstance(error, ValidationError):
+        first = error.errors(include_url=False)[0]
+        return f"{'.'.join(map(str, first['loc'])) or 'content'}: {first['msg']}"
+    if isinstance(error, OSError):
+        return error.strerror or str(error)
+    return str(error)

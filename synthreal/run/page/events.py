@@ -1,0 +1,52 @@
+"""The log and the sheets as TensorBoard events."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from synthreal.atomic import writing
+from synthreal.run.page.record import Record, is_number
+
+SUFFIX = ".synthreal"
+
+
+def write_events(record: Record, folder: Path) -> None:
+    """Write every number of the log by step, and the sheets as images.
+
+    Args:
+        record: the run.
+        folder: is made; events that were written here before are replaced, others are left alone.
+
+    Raises:
+        UserError: the folder cannot be written.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of the library's own making
+        from torch.utils.tensorboard import SummaryWriter
+
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        for old in folder.glob(f"events.out.tfevents.*{SUFFIX}"):
+            old.unlink()
+        with SummaryWriter(str(folder), filename_suffix=SUFFIX) as writer:
+            for line in record.log:
+                for tag, value in numbers(line):
+                    writer.add_scalar(tag, value, line["step"])
+            for step, path in record.sheets:
+                with Image.open(path) as picture:
+                    writer.add_image("sheet", np.asarray(picture.convert("RGB")), step, dataformats="HWC")
+
+
+def numbers(line: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, float]]:
+    """Tags and values of every finite number of a line of the log but its step: ``quality/kid``."""
+    for name, value in line.items():
+        if isinstance(value, Mapping):
+            yield from numbers(value, f"{prefix}{name}/")
+        elif is_number(value) and (prefix or name != "step"):
+            yield f"{prefix}{name}", float(value)

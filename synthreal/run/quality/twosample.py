@@ -1,0 +1,103 @@
+"""Can a fresh classifier tell two sets of images apart? Where it cannot, they look alike.
+
+Source: Lopez-Paz and Oquab, "Revisiting classifier two-sample tests", ICLR 2017.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from synthreal.data.seed import derived_generator
+from synthreal.run.quality.sets import expect, parts
+from synthreal.run.significance import binomial_p
+
+LEAST = 20
+BATCH = 32
+WIDTHS = (16, 32, 64, 64)
+LEARNING_RATE = 3e-3
+
+
+@dataclass(frozen=True)
+class TwoSample:
+    """How well held-out images were told apart.
+
+    Attributes:
+        accuracy: share in [0, 1] assigned to the right set; 0.5 is guessing, 1 is no doubt.
+        correct: how many were.
+        total: held-out images, as many of one set as of the other.
+        p: probability of as many by guessing (exact binomial, one-sided).
+    """
+
+    accuracy: float
+    correct: int
+    total: int
+    p: float
+
+
+def two_sample_test(a: Tensor, b: Tensor, *, seed: int, steps: int = 300) -> TwoSample:
+    """Train a small CNN to tell one half of ``a`` from one half of ``b``, and test it on the other halves.
+
+    The network is four 3x3 convolutions of stride 2 and a mean over places, for images of any size. The larger set is
+    cut to the size of the smaller, so guessing is right half of the time. Training takes five seconds for crops of
+    35x55 px on one core, four minutes at 224x224.
+
+    A high p says that this classifier saw no difference in so many images, not that there is none; and where it sees
+    one, accuracy is soon near 1, so compare refiners by the distances beside it. Images of different sets are taken
+    to be independent; sets of equal length are halved at the same rows, so that x and R(x) are never on both sides.
+
+    Args:
+        a: images ``(N, C, H, W)`` in [0, 1]; at least 20.
+        b: images ``(M, C, H, W)`` in [0, 1]; at least 20.
+        seed: of the halves, the weights and the mini-batches; on the CPU the result is a function of it.
+        steps: mini-batches of 32 + 32 images to train on; too few see less.
+
+    Raises:
+        UserError: the sets are too small or not images of one size.
+    """
+    expect("two_sample_test", a, b, least=LEAST)
+    size = min(len(a), len(b))
+    order = torch.randperm(max(len(a), len(b)), generator=derived_generator("cpu", 0, "two sample", "halves", seed))
+    rows = [order[order < len(images)][:size].to(images.device) for images in (a, b)]
+    half = size // 2
+    model = _trained(a, b, rows[0][:half], rows[1][:half], seed=seed, steps=steps)
+    correct = 0
+    with torch.no_grad():
+        for images, held, of_b in ((a, rows[0][half:], False), (b, rows[1][half:], True)):
+            for chosen in held.split(len(parts(images)[0])):
+                correct += int(((model(images[chosen]) > 0) == of_b).sum())
+    total = 2 * (size - half)
+    return TwoSample(correct / total, correct, total, binomial_p(correct, total))
+
+
+def _trained(a: Tensor, b: Tensor, rows_a: Tensor, rows_b: Tensor, *, seed: int, steps: int) -> nn.Module:
+    """The classifier, logit > 0 for ``b``, trained on the given rows of both."""
+    order = derived_generator("cpu", 0, "two sample", "batches", seed)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = _classifier(a.shape[1]).to(a.device)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=LEARNING_RATE, weight_decay=1e-2)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, max(1, steps))
+    target = torch.arange(2, device=a.device).repeat_interleave(BATCH).float()
+    with torch.enable_grad():
+        for _ in range(steps):
+            drawn = torch.randint(len(rows_a), (2, BATCH), generator=order).to(a.device)
+            image = torch.cat([a[rows_a[drawn[0]]], b[rows_b[drawn[1]]]])
+            loss = F.binary_cross_entropy_with_logits(model(image), target)
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            optimizer.step()
+            schedule.step()
+    return model.eval()
+
+
+def _classifier(channels: int) -> nn.Sequential:
+    """``(B, C, H, W)`` of any size to logits ``(B,)``."""
+    layers: list[nn.Module] = [nn.BatchNorm2d(channels, affine=False)]
+    for width in WIDTHS:
+        layers += [nn.Conv2d(channels, width, 3, stride=2, padding=1, bias=False), nn.BatchNorm2d(width), nn.ReLU()]
+        channels = width
+    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(channels, 1), nn.Flatten(0))

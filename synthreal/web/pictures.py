@@ -1,0 +1,99 @@
+"""The images a study draws from: real ones, and refined or simulated ones, shown alike.
+
+A set of each is chosen at random from the whole of the run's data when the study starts, twice what a rater sees or
+more, and refined then, so that nobody waits for a refiner. Both kinds are in the stored dtype of the domain and become
+PNG files of the same number of bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from torch import Tensor
+
+from synthreal.core.machine import device_of, settle
+from synthreal.data.encoding import to_unit
+from synthreal.data.resident import Resident
+from synthreal.errors import UserError
+from synthreal.hooks.catalog import Catalog
+from synthreal.hooks.resolve import resolve
+from synthreal.run.refine import BLOCK, refine_resident
+from synthreal.run.sheet import png
+from synthreal.run.sources import open_role, sample
+from synthreal.spec import ImageSpec, Role
+from synthreal.transform import Refine, read_config
+from synthreal.web.answers import Against
+
+EXAMPLES = 10
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """Images in stored dtype, in random order, on the host.
+
+    Attributes:
+        real: ``(N, C, H, W)``.
+        synthetic: ``(M, C, H, W)``.
+        image: what one image is.
+    """
+
+    real: Tensor
+    synthetic: Tensor
+    image: ImageSpec
+
+    def png(self, real: bool, row: int) -> bytes:
+        """Image ``row`` of either kind as a PNG file."""
+        stored = (self.real if real else self.synthetic)[row]
+        return png(to_unit(stored), colormap=self.image.colormap)
+
+
+def choose(
+    run: Path,
+    *,
+    against: Against,
+    images: int,
+    seed: int,
+    device: str = "auto",
+    on_refine: Callable[[int], None] = lambda count: None,
+) -> Pictures:
+    """Choose the images of a study from a run's data.
+
+    Args:
+        run: run directory.
+        against: "refined", or "simulated" for the images as the simulator made them.
+        images: how many of either kind a rater judges; 10 more are examples.
+        seed: of the choice.
+        device: where to refine, "auto", "cpu", "cuda" or "cuda:N".
+        on_refine: told how many images are about to be refined, which may take a minute.
+
+    Raises:
+        UserError: not a run, data that cannot be read, too few images.
+    """
+    config = read_config(run)
+    catalog = Catalog.of(config.plugins)
+    config = resolve(config, catalog)
+    assert config.image is not None, "read_config() sees to it"
+    place = device_of(device)
+    settle(config.runtime)
+    transform = Refine.load(run, device=device) if against == "refined" else None
+    count = BLOCK * -(-2 * (images + EXAMPLES) // BLOCK)
+    found: dict[Role, Resident] = {}
+    for role in ("real", "simulated"):
+        found[role] = sample(open_role(config, catalog, role, device=place, run_dir=run), count, seed=seed)
+        _enough(run, role, len(found[role]), images)
+    synthetic = found["simulated"]
+    if transform is not None:
+        on_refine(len(synthetic))
+        synthetic = refine_resident(transform, synthetic, config.image.dtype, seed=seed)
+    return Pictures(found["real"].image.cpu(), synthetic.image.cpu(), config.image)
+
+
+def _enough(run: Path, role: Role, count: int, images: int) -> None:
+    if count < images + EXAMPLES:
+        remedy = f"lower --images to {count - EXAMPLES}, or " if count > EXAMPLES else ""
+        raise UserError(
+            f"{run}: data.{role} has {count} images, --images {images} needs {images + EXAMPLES} of them "
+            f"({EXAMPLES} are examples); {remedy}fit a run with more"
+        )

@@ -1,0 +1,83 @@
+"""The commands that make a run again are taken by the command line, and resolve to the run's own configuration."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import shutil
+from pathlib import Path
+
+import pytest
+import typer
+from quick import fit_toy, weights
+
+from synthreal.cli import app
+from synthreal.config import RunConfig
+from synthreal.run.page.commands import judging, reproduction
+from synthreal.run.page.record import read_record
+from synthreal.transform import read_config
+
+COMMANDS = typer.main.get_command(app).commands
+
+
+def parsed(command):
+    name, *words = shlex.split(command)[1:]
+    return name, COMMANDS[name].make_context(name, words).params
+
+
+@pytest.mark.parametrize("folder", ["run", "a run's"])
+def test_the_printed_fit_is_the_run(run, toy, cli, folder):
+    shutil.rmtree(run)
+    fit_toy(toy, Path(folder), "history=none", "loss.weight=0.7", "runtime.seed=3")
+    fit, report = reproduction(read_record(Path(folder)))
+    name, given = parsed(fit)
+    assert name == "fit" and given["run"] == Path(f"{folder}-again") and given["recipe"] == "toy"
+    words = shlex.split(fit)[2:]
+    del words[words.index("--run") : words.index("--run") + 2]
+    assert RunConfig.from_toml(cli("show", *words).ok().out) == read_config(Path(folder))
+    assert parsed(report) == (
+        "report",
+        {"run": Path(f"{folder}-again"), "out": None, "device": "auto", "tensorboard": None},
+    )
+
+
+@pytest.mark.slow
+def test_it_gives_the_same_page(full, cli):
+    for command in reproduction(read_record(full)):
+        cli(*shlex.split(command)[1:]).ok()
+    again = Path("run-again")
+    assert weights(again) == weights(full)
+    assert (
+        json.loads((again / "evaluation.json").read_text())["arms"]
+        == json.loads((full / "evaluation.json").read_text())["arms"]
+    )
+    assert (again / "report.html").is_file()
+
+
+def test_what_was_judged_is_judged_alike(full):
+    _, evaluate, _ = reproduction(read_record(full))
+    name, given = parsed(evaluate)
+    assert (name, given["runs"]) == ("evaluate", [Path("run-again")])
+    assert given["arms"] == "simulated,refined" and given["seeds"] == 1 and given["split"] == "test"
+
+
+def test_several_runs_and_seeds_and_the_other_split(full):
+    path = full / "evaluation.json"
+    tree = json.loads(path.read_text())
+    seeds = [{"refiner_seed": r, "estimator_seed": 2 * r + e, "value": 1.0} for r in (0, 4) for e in (0, 1)]
+    tree["arms"]["simulated"]["error_px"]["seeds"] = seeds
+    (full / "validation.json").write_text(json.dumps({**tree, "split": "validation", "runs": ["run", "run-4"]}))
+    path.unlink()
+    record = read_record(full)
+    first, second, evaluate, _ = reproduction(record)
+    assert "runtime.seed" not in first and parsed(second)[1]["settings"] == ["runtime.seed=4"]
+    _, given = parsed(evaluate)
+    assert given["runs"] == [Path("run-again"), Path("run-again-4")]
+    assert given["seeds"] == 2 and given["split"] == "validation"
+    assert judging(record) == "synthreal evaluate run run-4"
+
+
+def test_a_run_that_no_command_line_made(run):
+    text = (run / "config.toml").read_text()
+    (run / "config.toml").write_text(text.replace('recipe = "toy"', 'recipe = ""'))
+    assert reproduction(read_record(run)) == []

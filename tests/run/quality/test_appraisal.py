@@ -1,0 +1,83 @@
+"""A training set measured without labels of real images: every number is that of the function it comes from."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+from blobs import SPEC, Pointing, blobs
+from toy import Pointer
+
+from synthreal.data.encoding import to_unit
+from synthreal.data.resident import Resident
+from synthreal.run.quality.appraisal import COUNT, SEED, appraise
+from synthreal.run.quality.drift import annotation_drift
+from synthreal.run.quality.features import estimator_features
+from synthreal.run.quality.kernel import kid
+from synthreal.run.quality.realism import realism
+from synthreal.run.quality.twosample import two_sample_test
+
+REAL = to_unit(blobs(60, 3).image)
+
+
+def test_numbers_are_those_of_the_measures():
+    torch.manual_seed(0)
+    model, x, y = Pointer(6).eval(), blobs(60), blobs(60, 2)
+    found = appraise(SPEC, model, y, REAL, x)
+    distances = realism(to_unit(y.image), REAL, seed=SEED)
+    told = two_sample_test(to_unit(y.image), REAL, seed=SEED)
+    assert found == {
+        **distances,
+        "kid_estimator": float(kid(estimator_features(model, to_unit(y.image)), estimator_features(model, REAL))),
+        "two_sample": {"accuracy": told.accuracy, "correct": told.correct, "total": told.total, "p": told.p},
+        "drift": {k: float(v.mean()) for k, v in annotation_drift(SPEC, model, x, y).moved.items()},
+    }
+
+
+def test_real_images_are_like_themselves_and_shifted_ones_are_not():
+    torch.manual_seed(0)
+    model = Pointer(6).eval()
+    same, other = (appraise(SPEC, model, blobs(60, dx), REAL, blobs(60)) for dx in (3, 0))
+    for name in ("kid", "kid_estimator", "sliced_wasserstein", "spectrum"):
+        assert same[name] < other[name]
+    assert same["two_sample"]["p"] > 0.01 > other["two_sample"]["p"]
+    assert (other["drift"]["error_px"], other["drift"]["within_1px"]) == (0, 100)
+    assert same["drift"]["error_px"] > 0
+
+
+def test_only_the_first_images_count():
+    torch.manual_seed(0)
+    model, many = Pointer(6).eval(), blobs(COUNT + 40)
+    changed = Resident(many.image.clone(), many.labels)
+    changed.image[COUNT:] = 0
+    real = to_unit(blobs(COUNT + 40, 1).image)
+    assert appraise(SPEC, model, changed, real, many) == appraise(SPEC, model, many, real[:COUNT], many)
+
+
+@pytest.mark.parametrize(
+    ("n", "m", "absent"),
+    [(60, 19, {"two_sample"}), (60, 1, {"two_sample", "kid", "kid_estimator", "sliced_wasserstein", "spectrum"})],
+)
+def test_what_too_few_images_cannot_tell_is_left_out(n, m, absent):
+    everything = {"kid", "kid_estimator", "sliced_wasserstein", "spectrum", "two_sample", "drift"}
+    assert set(appraise(SPEC, Pointer(6), blobs(n), REAL[:m], blobs(n))) == everything - absent
+
+
+def test_no_drift_where_nothing_was_made_of_simulated_images_or_no_label_can_be_read():
+    class Twice(Pointing):
+        def __init__(self):
+            super().__init__()
+            self.last = torch.nn.Linear(2, 2)
+
+        def forward(self, image):
+            return {"doubled": self.last(super().forward(image))}
+
+    assert "drift" not in appraise(SPEC, Pointer(6), blobs(30), REAL, None)
+    assert "drift" not in appraise(SPEC, Twice(), blobs(30), REAL, blobs(30))
+    read = replace(
+        SPEC,
+        answer=lambda pred, labels: {"centre": pred["doubled"]},
+        metrics=lambda pred, labels: SPEC.metrics(pred["doubled"], labels),
+    )
+    assert "drift" in appraise(read, Twice(), blobs(30), REAL, blobs(30))

@@ -1,0 +1,65 @@
+"""What each arm's estimator is trained on: the same simulated images, the same labels, in the same order."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import pytest
+import torch
+from quick import configured
+
+from synthreal.data.resident import Resident
+from synthreal.errors import UserError
+from synthreal.hooks.resolve import resolve
+from synthreal.run.arms import ARMS, DEFAULT, Arms, adapted, chosen
+from synthreal.run.sources import open_role
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def sets(toy, toy_run, tmp_path):
+    config = resolve(configured(toy), toy)
+    return Arms(toy_run, config, partial(open_role, config, toy, device=CPU, run_dir=tmp_path), CPU)
+
+
+def test_every_arm_has_the_labels_and_the_order_of_the_simulated_images(sets):
+    images = {arm: sets[arm].images for arm in ARMS}
+    base = images["simulated"]
+    for arm, mine in images.items():
+        assert (mine.image.shape, mine.image.dtype) == (base.image.shape, base.image.dtype)
+        if arm != "real":
+            assert all(torch.equal(mine.labels[name], base.labels[name]) for name in base.labels)
+    distinct = {arm: mine.sha256() for arm, mine in images.items() if "augment" not in arm}
+    assert len(set(distinct.values())) == len(distinct)
+    assert images["augment"] is images["simulated"] and images["refined+augment"] is images["refined"]
+    assert torch.equal(images["mixed"].image[::2], base.image[::2])
+    assert torch.equal(images["mixed"].image[1::2], images["refined"].image[1::2])
+
+
+def test_only_the_augmented_arms_are_augmented(sets):
+    assert [arm for arm in ARMS if sets[arm].augment is not None] == ["augment", "refined+augment"]
+
+
+def test_an_adaptation_pairs_every_image_with_a_random_real_one():
+    labels = {"centre": torch.zeros(600, 1, 2)}
+    simulated = Resident(torch.zeros(600, 1, 4, 5, dtype=torch.uint8), labels)
+    real = Resident(torch.arange(7, dtype=torch.uint8).view(7, 1, 1, 1).expand(7, 1, 4, 5))
+    found = adapted("fda", lambda x, y: y, simulated, real, "uint8")
+    assert found.labels is labels
+    assert set(found.image.flatten().tolist()) == set(range(7))
+    assert torch.equal(found.image, adapted("fda", lambda x, y: y, simulated, real, "uint8").image)
+    assert not torch.equal(found.image, adapted("histogram", lambda x, y: y, simulated, real, "uint8").image)
+
+
+def test_arms_are_chosen_by_name(toy):
+    config, unlabelled = configured(toy), configured(toy, "data.real_labelled=none")
+    assert chosen(None, config) == DEFAULT and chosen(["all"], config) == ARMS
+    assert chosen(None, unlabelled) == DEFAULT[:-1] and chosen(["all"], unlabelled) == ARMS[:-1]
+    assert chosen(["mixed", "fda", "mixed"], config) == ("simulated", "fda", "mixed")
+    with pytest.raises(UserError, match="there is no arm 'reel'; choose of simulated, refined, fda"):
+        chosen(["reel"], config)
+    with pytest.raises(UserError, match="names no arm; choose of simulated, refined, fda"):
+        chosen([], config)
+    with pytest.raises(UserError, match=r"real needs data\.real_labelled, which is none in this run"):
+        chosen(["real"], unlabelled)

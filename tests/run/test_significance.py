@@ -1,0 +1,69 @@
+"""More than chance? Exact binomials, intervals and paired tests against slow oracles and known answers."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from synthreal.run.significance import binomial_p, compared, rank_correlation
+
+
+@pytest.mark.parametrize(("correct", "total", "p"), [(517, 1000, 0.148), (162, 200, 9.9e-20), (0, 7, 1.0)])
+def test_the_papers_p_values(correct, total, p):
+    found = binomial_p(correct, total)
+    assert found == pytest.approx(p, rel=5e-3)
+    exact = sum(math.comb(total, k) for k in range(correct, total + 1)) / 2**total
+    assert found == pytest.approx(exact, rel=1e-9)
+
+
+def errors(shift=0.0, trainings=3, images=400, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    hardness = torch.rand(images, generator=torch.Generator().manual_seed(99))
+    return 5 + 4 * hardness + shift + 0.5 * torch.randn(trainings, images, generator=generator)
+
+
+def test_a_better_model_is_below_zero_with_its_interval_and_a_small_p():
+    found = compared(errors(-1.0), errors(seed=1))
+    assert found.difference == pytest.approx(float((errors(-1.0) - errors(seed=1)).mean()), abs=1e-5)
+    assert found.interval[0] < found.difference < found.interval[1] < 0 and found.p < 1e-6
+    assert compared(errors(1.0), errors(seed=1)).interval[0] > 0
+
+
+def test_equal_models_are_not_told_apart():
+    shares = [compared(errors(seed=i), errors(seed=i + 50)) for i in range(20)]
+    assert sum(found.interval[0] < 0 < found.interval[1] for found in shares) >= 17
+    assert sum(found.p < 0.05 for found in shares) <= 4
+    same = compared(errors(), errors())
+    assert (same.difference, same.p) == (0.0, 1.0)
+
+
+def test_trainings_that_differ_widen_the_interval():
+    """Three trainings of which one failed: by images alone the difference would look certain."""
+    steady, torn = errors(), errors()
+    torn[0] += 3.0
+    width = lambda found: found.interval[1] - found.interval[0]  # noqa: E731
+    assert width(compared(torn, errors(seed=1))) > 3 * width(compared(steady, errors(seed=1)))
+
+
+def test_trainings_of_one_run_count_as_that_run():
+    """Three refiners that differ, three estimators of each: nine trainings are not nine draws of a refiner."""
+    generator = torch.Generator().manual_seed(0)
+    refiner = torch.tensor([-0.8, 0.1, 0.7]).repeat_interleave(3)[:, None]
+    mine, theirs = (5 + torch.randn(9, 300, generator=generator) / 4 for _ in range(2))
+    width = lambda found: found.interval[1] - found.interval[0]  # noqa: E731
+    apart, together = (compared(mine + refiner, theirs, runs=runs) for runs in ([0, 0, 0, 1, 1, 1, 2, 2, 2], None))
+    assert width(apart) > 1.4 * width(together) and apart.p == together.p
+    assert (apart.difference, compared(mine, theirs, runs=[0] * 9)) == (together.difference, compared(mine, theirs))
+
+
+def test_the_interval_repeats_and_depends_on_its_seed():
+    assert compared(errors(), errors(seed=1)) == compared(errors(), errors(seed=1))
+    assert compared(errors(), errors(seed=1)).interval != compared(errors(), errors(seed=1), seed=3).interval
+
+
+def test_rank_correlation_sees_order_alone():
+    assert rank_correlation([1, 2, 30], [0.1, 5.0, 5.1]) == pytest.approx(1.0)
+    assert rank_correlation([1, 2, 3], [3, 2, 1]) == pytest.approx(-1.0)
+    assert rank_correlation([1, 1, 1], [3, 2, 1]) == 0.0
