@@ -30,7 +30,7 @@ demo demo-hands: install
 	$(PY) -m synthreal report $(RUN)
 
 test: install
-	$(PY) -m pytest -q -m "not slow and not gpu"
+	$(PY) -m pytest -q -m "not slow and not gpu" -n auto --maxprocesses 8 --dist loadfile
 
 test-all: install
 	$(PY) -m pytest -q
