@@ -33,6 +33,7 @@ test: install
 	$(PY) -m pytest -q -m "not slow and not gpu" -n auto --maxprocesses 8 --dist loadfile
 
 test-all: install
+	$(PY) -m pip install -q -c constraints.txt -e ".[ray]"  # 500 MB that only slow tests want
 	$(PY) -m pytest -q
 
 check: install
