@@ -33,6 +33,15 @@ class Scale:
         if not (math.isfinite(self.low) and math.isfinite(self.high) and self.low < self.high):
             raise UserError(f"range is {(self.low, self.high)}; give the least and the greatest value, such as (-1, 1)")
 
+    @classmethod
+    def of(cls, range: tuple[float, float]) -> Scale:
+        """The scale of a declared range. Raises ``UserError`` when it is not two finite numbers in order."""
+        try:
+            low, high = range
+            return cls(low, high)
+        except (TypeError, ValueError):
+            raise UserError(f"range is {range!r}; give the least and the greatest value, such as (-1, 1)") from None
+
     def unit(self, image: Tensor) -> Tensor:
         """An image of any shape, float in the range or uint8, as float32 in [0, 1]."""
         if image.dtype == torch.uint8:

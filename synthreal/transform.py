@@ -41,7 +41,8 @@ class Refine(nn.Module):
         autocast: reduced precision of R, or None.
         micro_batch: images that pass through R at once; "auto" suits the device, None is all of them.
         compile: whether torch.compile compiles R, on its first batch. A whole Refine compiles, too; with
-            ``fullgraph=True`` where nothing is drawn from ``generator``.
+            ``fullgraph=True`` where ``p`` is 1 and no noise is drawn from ``generator``. Whole, it gives inference
+            tensors in ``torch.inference_mode()``, as all that torch compiles does.
         about: where R comes from; needed to save it.
 
     Raises:
@@ -64,7 +65,7 @@ class Refine(nn.Module):
     ) -> None:
         super().__init__()
         self.refiner = refiner.requires_grad_(False)
-        self.channels, self.p, self.scale, self.grad = channels, probability(p), Scale(*range), grad
+        self.channels, self.p, self.scale, self.grad = channels, probability(p), Scale.of(range), grad
         self.generator, self.autocast, self.micro_batch = generator, autocast, micro_batch
         self.compiled, self.about = compile, about
         self._looked = False  # whether this process has looked at a batch's range,
@@ -153,18 +154,20 @@ class Refine(nn.Module):
                 drawn ones.
 
         Raises:
-            UserError: another shape, dtype, range or device.
+            UserError: no tensor, or another shape, dtype, range or device.
         """
-        self._check(image)
+        self._check(image, noise)
         batch = image if image.ndim == 4 else image[None]
         if noise is not None and noise.ndim == 3:
             noise = noise[None]
-        grad = self.grad and torch.is_grad_enabled()
-        if grad and not torch.compiler.is_compiling():
+        grad, compiling = self.grad and torch.is_grad_enabled(), torch.compiler.is_compiling()
+        if grad and not compiling:
             self.refiner.requires_grad_(False)  # whatever a parent's requires_grad_(True) has done since
-        inference = not torch.compiler.is_compiling() and torch.is_inference_mode_enabled()
-        ordinary = torch.inference_mode(False) if inference else nullcontext()
-        with ordinary, torch.set_grad_enabled(grad):
+        ordinary = torch.inference_mode(False) if not compiling and torch.is_inference_mode_enabled() else nullcontext()
+        exporting = compiling and not torch.compiler.is_dynamo_compiling()
+        if exporting and not grad:
+            batch = batch.detach()  # instead of the switch, with which torch.export.save fails
+        with ordinary, nullcontext() if exporting else torch.set_grad_enabled(grad):
             if self.p == 1:
                 out = self._refined(batch, noise)
             else:
@@ -211,8 +214,10 @@ class Refine(nn.Module):
         """What ``print`` says of it."""
         return f"channels={self.channels}, p={self.p}, range={self.scale}, grad={self.grad}, autocast={self.autocast}"
 
-    def _check(self, image: Tensor) -> None:
+    def _check(self, image: Tensor, noise: Tensor | None) -> None:
         c, smallest = self.channels, getattr(self.refiner, "smallest", 1)
+        if not isinstance(image, Tensor):
+            raise UserError(f"a refiner takes tensors, given {type(image).__name__}; torch.as_tensor(image) makes one")
         known = image.is_floating_point() or image.dtype == torch.uint8
         if image.ndim not in (3, 4) or image.shape[-3] != c or not known:
             raise UserError(
@@ -221,6 +226,9 @@ class Refine(nn.Module):
             )
         if not torch.compiler.is_compiling() and min(image.shape[-2:]) < smallest:
             raise UserError(f"this refiner takes images of {smallest} px and more, given {tuple(image.shape)}")
+        wanted = (*image.shape[:-3], self.noise_channels, *image.shape[-2:])
+        if noise is not None and not torch.compiler.is_compiling() and noise.shape != wanted:
+            raise UserError(f"this refiner takes noise {wanted} with these images, given {tuple(noise.shape)}")
         weight = next(self.parameters(), image)
         if weight.device != image.device:
             worker = "; a DataLoader worker has no GPU: refine the batches it gives" if get_worker_info() else ""
@@ -246,7 +254,10 @@ class Refine(nn.Module):
         if torch.compiler.is_compiling() and not torch.compiler.is_dynamo_compiling():
             raise UserError(f"Refine: p is {self.p}, and a program that is exported has no chance; export with p=1")
         source = self._source()
-        drawn = torch.rand(count, generator=source, device="cpu" if source is None else source.device)
+        if source is None:  # and not named, as in noise_for()
+            drawn = torch.rand(count, device="cpu")
+        else:
+            drawn = torch.rand(count, generator=source, device=source.device)
         return (drawn < self.p).nonzero()[:, 0]
 
     def _source(self) -> torch.Generator | None:

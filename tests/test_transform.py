@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import io
 import pickle
 import shutil
 import warnings
@@ -85,6 +86,11 @@ def test_what_is_no_image_of_the_domain_is_told_what_is(toy_run, image):
         UserError, match=r"takes images \(1, H, W\) or \(B, 1, H, W\), float in \[0, 1\] or uint8, given"
     ):
         Refine.load(toy_run)(image)
+
+
+def test_what_is_no_tensor_is_told_how_to_become_one(toy_run):
+    with pytest.raises(UserError, match=r"takes tensors, given ndarray; torch\.as_tensor\(image\) makes one"):
+        Refine.load(toy_run)(images(1, 12, 16).numpy())
 
 
 def test_it_stays_in_eval_and_builds_no_graph(toy_run):
@@ -191,6 +197,10 @@ def test_a_gpu_is_waited_for_in_the_first_batch_alone(toy_run):
         ({"p": 1.5}, "p=1.5: a prob"),
         ({"p": float("nan")}, "p=nan: "),
         ({"range": (1, 0)}, r"range is \(1, 0\)"),
+        ({"range": 255}, "range is 255; give the least and the greatest"),
+        ({"range": (-1, 0, 1)}, r"range is \(-1, 0, 1\); give"),
+        ({"range": ("0", 1)}, r"range is \('0', 1\); give"),
+        ({"precision": "fp16"}, "precision 'fp16' is none; use auto, float32 or bfloat16"),
     ],
 )
 def test_options_that_make_no_sense(toy_run, options, said):
@@ -397,6 +407,15 @@ def test_a_worker_is_told_that_it_has_no_gpu(toy_run, monkeypatch):
     assert Refine.load(toy_run, device="cpu").p == 1
 
 
+def test_noise_of_another_shape_is_told_which_it_must_be(noisy_run, toy_run):
+    refine = Refine.load(noisy_run)
+    for noise in (torch.zeros(3, 1, 12, 16), torch.zeros(2, 2, 12, 16), torch.zeros(3, 2, 12, 15), torch.zeros(12, 16)):
+        with pytest.raises(UserError, match=r"takes noise \(3, 2, 12, 16\) with these images, given \("):
+            refine(images(3, 1, 12, 16), noise)
+    with pytest.raises(UserError, match=r"takes noise \(0, 12, 16\) "):
+        Refine.load(toy_run)(images(1, 12, 16), torch.zeros(1, 12, 16))
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.uint8])
 def test_torch_export_for_any_size(noisy_run, dtype):
     refine = Refine.load(noisy_run, range=(-1, 1))
@@ -414,6 +433,38 @@ def test_torch_export_for_any_size(noisy_run, dtype):
         torch.testing.assert_close(program(x, noise), refine(x, noise), atol=1, rtol=0) if dtype == torch.uint8 else (
             torch.testing.assert_close(program(x, noise), refine(x, noise), atol=1e-6, rtol=0)
         )
+
+
+@pytest.mark.parametrize("grad", [False, True])
+@pytest.mark.filterwarnings("ignore")  # torch about itself
+def test_an_exported_program_is_saved_draws_its_noise_and_keeps_to_grad(noisy_run, grad):
+    refine, sizes = Refine.load(noisy_run, grad=grad), {axis: torch.export.Dim.DYNAMIC for axis in (0, 2, 3)}
+    program = torch.export.export(refine, (images(3, 1, 12, 16),), dynamic_shapes=(sizes,))
+    x, file = images(2, 1, 17, 9).requires_grad_(), io.BytesIO()
+    assert program.module()(x).requires_grad is grad
+    torch.export.save(program, file)
+    file.seek(0)
+    loaded, found = torch.export.load(file).module(), []
+    for one in (loaded, refine, loaded):
+        torch.manual_seed(0)
+        found.append(one(x).detach())
+    assert torch.equal(found[0], found[2]) and not torch.equal(loaded(x), found[0])
+    torch.testing.assert_close(found[0], found[1], atol=1e-6, rtol=0)
+
+
+@pytest.mark.filterwarnings("ignore")  # torch's compiler about itself
+def test_what_is_compiled_draws_from_the_global_generator_at_any_size():
+    for options in ({}, {"p": 0.5}):
+        torch._dynamo.reset()
+        plain = fresh(network={"noise_channels": 1}, **options)
+        whole = torch.compile(copy.deepcopy(plain), backend="eager", fullgraph=plain.p == 1)
+        for count, height, width in ((3, 12, 16), (40, 20, 9), (50, 7, 7)):  # from the second on sizes are symbols
+            x, found = images(count, 3, height, width), []
+            for one in (whole, plain):
+                torch.manual_seed(0)
+                found.append(one(x))
+            torch.testing.assert_close(*found, atol=1e-6, rtol=0)
+            assert not torch.equal(whole(x), found[0])
 
 
 def test_chance_is_not_exported(toy_run):

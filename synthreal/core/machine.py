@@ -36,7 +36,12 @@ def device_of(name: str) -> torch.device:
 
 
 def precision_of(name: str, device: torch.device) -> str:
-    """The precision "auto" stands for: "bfloat16" on GPUs from Ampere on and CPUs with AVX512-BF16, else "float32"."""
+    """The precision "auto" stands for: "bfloat16" on GPUs from Ampere on and CPUs with AVX512-BF16, else "float32".
+
+    Raises ``UserError`` when it is none of the three.
+    """
+    if name not in ("auto", "float32", "bfloat16"):
+        raise UserError(f"precision {name!r} is none; use auto, float32 or bfloat16")
     if name != "auto":
         return name
     if device.type == "cuda":

@@ -130,8 +130,11 @@ def noise_for(
     if not noise_channels:
         return None
     shape = (image.shape[0] * world.size, noise_channels, *image.shape[-2:])
-    device = image.device if generator is None else generator.device
-    return torch.randn(shape, generator=generator, device=device)[world.rows(image.shape[0])].to(image.device)
+    if generator is None:  # and not named: with open sizes, torch.compile and torch.export take no generator at all
+        noise = torch.randn(shape, device=image.device)
+    else:
+        noise = torch.randn(shape, generator=generator, device=generator.device)
+    return noise[world.rows(image.shape[0])].to(image.device)
 
 
 def refine_with(refiner: nn.Module, image: Tensor, noise: Tensor | None) -> Tensor:
