@@ -12,7 +12,7 @@ from typing import Any
 from synthreal.atomic import writing
 from synthreal.bulk.job import Job
 from synthreal.bulk.pictures import Pictures
-from synthreal.bulk.source import Outcome, fingerprint
+from synthreal.bulk.source import Outcome, fingerprint, unreadable
 from synthreal.data.folder import SUFFIXES, files_below
 from synthreal.errors import UserError
 from synthreal.spec import Skipped
@@ -84,10 +84,8 @@ class FolderSource(Pictures):
                 why = f"{name.suffix} is not refined; save it as PNG, JPEG, TIFF or BMP"
                 failed.append(Skipped(str(self.path / name), why))
                 continue
-            try:
-                (self.path / name).open("rb").close()
-            except OSError as error:
-                failed.append(Skipped(str(self.path / name), f"cannot be read ({error.strerror})"))
+            if (bad := unreadable(self.path / name)) is not None:
+                failed.append(bad)
                 continue
             copied += 1
             with writing(whole):

@@ -73,7 +73,7 @@ def refine_bulk(
     assert config.image is not None, "read_config() sees to it"
     asked = Asked(rank.device(device), batch_size, precision, threads, tile)
     fixed = asked.fixed()
-    goal = Target.of(target, origin, overwrite)
+    goal = Target.of(target, origin, folder, overwrite)
     words = {"refined_from": str(source), "refiner": str(run), "recipe": config.recipe}
     with closing(opened(origin, limit, samples, words)) as data, Parts(goal.place) as parts:
         data.agree(config.image.channels, folder)
@@ -95,8 +95,8 @@ def refine_bulk(
                 painter = Painter(load(folder, config, device_of(asked.device), job.how), seed=seed, tile=job.how.tile)
                 _refine(parts, job, data, painter, rank, on_progress)
             except BaseException as error:
-                if rank == Rank() and not parts.any():
-                    parts.discard()  # nothing to continue
+                if rank.number == 0 and not parts.any() and (rank.world == 1 or parts.read() is None):
+                    parts.discard()  # nothing to continue; with a plan others may be at it
                 if isinstance(error, WriteError):
                     raise WriteError(goal.shown, error.reason) from error
                 raise

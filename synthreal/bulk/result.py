@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from synthreal.atomic import write_text, writing
+from synthreal.atomic import sync, write_text, writing
 from synthreal.bulk.folders import record_path
 from synthreal.bulk.job import Job, Parts, What, difference
 from synthreal.bulk.source import Outcome, Source
@@ -45,8 +45,8 @@ class Target:
     overwrite: bool
 
     @classmethod
-    def of(cls, target: str | Path, source: Path, overwrite: bool) -> Target:
-        """Refuses a place that is, holds or lies in the source, or whose folder is missing."""
+    def of(cls, target: str | Path, source: Path, run: Path, overwrite: bool) -> Target:
+        """Refuses a place that is, holds or lies in the source, that holds the run, or whose folder is missing."""
         shown, origin = Path(target), source.resolve()
         named = shown.name not in ("", "..")
         place = shown.parent.resolve() / shown.name if named else shown.resolve()  # a link is replaced, not followed
@@ -54,6 +54,8 @@ class Target:
             raise UserError(f"{shown}: already exists, it is the input itself; choose another name")
         if origin in place.parents or place in origin.parents:
             raise UserError(f"{shown}: lies in {source}, or the other way round; choose another place")
+        if place in (run.resolve(), *run.resolve().parents):
+            raise UserError(f"{shown}: the refiner {run} is there; choose another place")
         if not place.parent.is_dir():
             raise UserError(f"{shown}: {shown.parent} is not a folder; make it first or choose another name")
         return cls(place, shown, overwrite)
@@ -83,8 +85,8 @@ class Target:
     def put(self, data: Source[Any, Any], job: Job, parts: Parts) -> RefineSummary:
         """Assemble the parts, and put the result in its place.
 
-        Killed anywhere, this continues: what is assembled is known by ``outcome.json``, a folder that is replaced is
-        moved away first.
+        Killed anywhere, this continues: what is assembled is known by ``outcome.json``; what is replaced is moved away
+        before the new record lies beside it, or it would pass for the new result.
 
         Raises:
             UserError: not one image could be refined, or the disk does not take the result.
@@ -105,12 +107,14 @@ class Target:
         outcome = _outcome(json.loads(told.read_text(encoding="utf-8")))
         with writing(self.place):
             if whole.exists():
-                if data.folder and self._taken():
-                    self.place.rename(folder / f"replaced-{os.getpid()}")
                 if data.kind != "pack":
+                    if self._taken():
+                        self.place.rename(folder / f"replaced-{os.getpid()}")
                     record = {**job.record(), "outcome": asdict(outcome)}
-                    write_text(record_path(self.place), json.dumps(record, indent=1) + "\n")
+                    write_text(folder / "record.json", json.dumps(record, indent=1) + "\n")
+                    (folder / "record.json").replace(record_path(self.place))
                 whole.replace(self.place)
+                sync(self.place.parent)
         return RefineSummary(self.shown, outcome.refined, outcome.copied, outcome.failed)
 
     def _taken(self) -> bool:

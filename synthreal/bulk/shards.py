@@ -23,7 +23,7 @@ from synthreal.atomic import completing, writing
 from synthreal.bulk.folders import read_record
 from synthreal.bulk.job import Job
 from synthreal.bulk.pictures import Pictures
-from synthreal.bulk.source import Outcome, fingerprint
+from synthreal.bulk.source import Outcome, fingerprint, unreadable
 from synthreal.data.folder import SUFFIXES, files_below
 from synthreal.errors import UserError
 from synthreal.spec import Skipped
@@ -70,7 +70,7 @@ class ShardSource(Pictures):
     def assemble(self, job: Job, parts: list[Path], whole: Path) -> Outcome:
         """Write every shard again with other pictures; other files of a folder are copied."""
         failed: list[Skipped] = []
-        refined, copied = 0, len(self._others)
+        refined = copied = 0
         pieces = itertools.islice(self.pieces(job, parts), self.count)
         for shard in self._shards:
             target = whole if self._single else whole / self._name(shard)
@@ -96,6 +96,10 @@ class ShardSource(Pictures):
                             data = piece[version] if isinstance(piece, list) else content
                             _add(written, member, data, None if versions == 1 else version)
         for file in self._others:
+            if (broken := unreadable(file)) is not None:
+                failed.append(broken)
+                continue
+            copied += 1
             with writing(whole):
                 (whole / self._name(file)).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy2(file, whole / self._name(file))

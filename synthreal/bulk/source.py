@@ -79,10 +79,23 @@ class Source(ABC, Generic[Load, Done]):
         """Close files and threads."""
 
 
+def unreadable(path: Path) -> Skipped | None:
+    """A file that cannot be copied, and why; None when it can."""
+    try:
+        path.open("rb").close()
+    except OSError as error:
+        return Skipped(str(path), f"cannot be read ({error.strerror})")
+    return None
+
+
 def fingerprint(files: Iterable[tuple[str, Path]]) -> str:
-    """Hash of names, sizes and times of change."""
+    """Hash of names, sizes and times of change; a link to nothing has neither."""
     content = hashlib.sha256()
     for name, path in files:
-        found = path.stat()
-        content.update(os.fsencode(f"{name}\0{found.st_size}\0{found.st_mtime_ns}\n"))
+        try:
+            found = path.stat()
+            state = f"{found.st_size}\0{found.st_mtime_ns}"
+        except OSError:  # told when it is its turn
+            state = ""
+        content.update(os.fsencode(f"{name}\0{state}\n"))
     return content.hexdigest()

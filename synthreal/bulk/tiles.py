@@ -40,7 +40,9 @@ def tiles(height: int, width: int, *, side: int, margin: int) -> Iterator[Tile]:
 
 
 def margin_of(refiner: nn.Module) -> int:
-    """Px around a pixel that can change what it is refined to: half of ``refiner.receptive_field``.
+    """Px around a pixel that can change what it is refined to: half of ``refiner.receptive_field``, rounded up.
+
+    So neighbouring tiles overlap by at least the receptive field.
 
     A network that has this attribute promises also that shifting an image shifts the result (no strides).
 
@@ -53,7 +55,7 @@ def margin_of(refiner: nn.Module) -> int:
             f"the refiner {type(refiner).__name__} has no attribute `receptive_field`, so its tiles would show seams; "
             "give it one, or refine whole images with --tile none"
         )
-    return field // 2
+    return (field + 1) // 2
 
 
 def _cuts(length: int, side: int, margin: int) -> Iterator[tuple[slice, slice, slice]]:

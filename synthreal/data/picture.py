@@ -9,7 +9,8 @@ pixels; such a TIFF loses its metadata.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
+import zlib
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from io import BytesIO
@@ -25,14 +26,14 @@ _PNG = b"\x89PNG\r\n\x1a\n"
 _PNG_WORDS = {b"gAMA", b"cHRM", b"sRGB", b"iCCP", b"cICP", b"pHYs", b"eXIf", b"tEXt", b"zTXt", b"iTXt", b"tIME"}
 _TIFF_WORDS = (270, 271, 272, 274, 282, 283, 296, 305, 306, 315, 33432, 34675)  # text, orientation, resolution, profile
 _GREY = {"1", "L", "LA", "I;16", "I;16B", "I"}
-_UPRIGHT = {  # what Pillow did to a TIFF of this orientation, undone
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_90,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_270,
+_UPRIGHT: dict[int, Callable[[np.ndarray], np.ndarray]] = {  # what a decoder did to a TIFF of this orientation, undone
+    2: lambda pixels: pixels[:, ::-1],
+    3: lambda pixels: pixels[::-1, ::-1],
+    4: lambda pixels: pixels[::-1],
+    5: lambda pixels: pixels.swapaxes(0, 1),
+    6: np.rot90,
+    7: lambda pixels: pixels[::-1, ::-1].swapaxes(0, 1),
+    8: lambda pixels: np.rot90(pixels, 3),
 }
 
 
@@ -61,7 +62,7 @@ class Picture:
         planes = colour if self.alpha is None else np.concatenate([colour, self.alpha[None]])
         pixels = np.ascontiguousarray(planes.transpose(1, 2, 0))
         if colour.dtype == np.uint16 and len(planes) > 1:
-            content = _deep_encoded(pixels, self.format)
+            content = _deep_png(pixels) if self.format == "PNG" else _deep_tiff(pixels, **self.options)
         else:
             content = self._saved(pixels)
         return _with_words(content, self.words) if self.words else content
@@ -104,8 +105,9 @@ def read_picture(content: bytes) -> Picture:
             pixels = _deep_decoded(content, mode)
         else:
             opened.load()
-            upright = _UPRIGHT.get(options["tiffinfo"].get(274, 1)) if kind == "TIFF" else None
-            pixels = _pixels(opened if upright is None else opened.transpose(upright))
+            pixels = _pixels(opened)
+        if kind == "TIFF" and (upright := _UPRIGHT.get(options["tiffinfo"].get(274, 1))) is not None:
+            pixels = upright(pixels)
     planes = np.ascontiguousarray(pixels.transpose(2, 0, 1))
     colours = 1 if mode in _GREY else 3
     alpha = planes[colours] if len(planes) > colours else None
@@ -186,14 +188,38 @@ def _deep_decoded(content: bytes, mode: str) -> np.ndarray:
     return np.asarray(cv2.cvtColor(pixels, order))
 
 
-def _deep_encoded(pixels: np.ndarray, form: str) -> bytes:
+def _deep_png(pixels: np.ndarray) -> bytes:
     import cv2
 
     order = cv2.COLOR_RGB2BGR if pixels.shape[-1] == 3 else cv2.COLOR_RGBA2BGRA
-    done, content = cv2.imencode(".png" if form == "PNG" else ".tif", cv2.cvtColor(pixels, order))
+    done, content = cv2.imencode(".png", cv2.cvtColor(pixels, order))
     if not done:
-        raise ValueError(f"OpenCV does not write 16-bit colour as {form}")
+        raise ValueError("OpenCV does not write 16-bit colour as PNG")
     return bytes(content)
+
+
+def _deep_tiff(pixels: np.ndarray, tiffinfo: TiffImagePlugin.ImageFileDirectory_v2, compression: str | None) -> bytes:
+    """One strip behind the tags, deflated where the file was compressed: OpenCV writes neither profile nor rotation."""
+    height, width, channels = pixels.shape
+    strip = pixels.astype("<u2").tobytes()
+    if compression is not None:
+        strip = zlib.compress(strip)
+    tags = TiffImagePlugin.ImageFileDirectory_v2()
+    for tag, value in tiffinfo.items():
+        tags[tag] = value
+    tags[TiffImagePlugin.IMAGEWIDTH], tags[TiffImagePlugin.IMAGELENGTH] = width, height
+    tags[TiffImagePlugin.BITSPERSAMPLE] = (16,) * channels
+    tags[TiffImagePlugin.COMPRESSION] = 1 if compression is None else 8
+    tags[TiffImagePlugin.PHOTOMETRIC_INTERPRETATION] = 2
+    tags[TiffImagePlugin.SAMPLESPERPIXEL] = channels
+    if channels == 4:
+        tags[TiffImagePlugin.EXTRASAMPLES] = 2  # alpha that colours are not multiplied with
+    tags[TiffImagePlugin.ROWSPERSTRIP] = height
+    tags[TiffImagePlugin.STRIPOFFSETS] = 0  # of what follows the tags
+    tags[TiffImagePlugin.STRIPBYTECOUNTS] = len(strip)
+    target = BytesIO()
+    tags.save(target)
+    return target.getvalue() + strip
 
 
 def _words(content: bytes) -> bytes:

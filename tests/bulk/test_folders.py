@@ -165,6 +165,15 @@ def test_a_plugin_s_network_without_a_receptive_field_fails_on_large_pictures_al
     assert done.refined == 16
 
 
+def test_links_to_nothing_are_listed(plain, folder, tmp_path):
+    for name in ("gone.png", "gone.json"):
+        (folder / name).symlink_to("nowhere")
+    done = refine_bulk(plain, folder, tmp_path / "out")
+    failed = {item.path.removeprefix(f"{folder}/"): item.reason for item in done.failed}
+    assert {"gone.png", "gone.json"} <= failed.keys() and "No such file" in failed["gone.json"]
+    assert (done.refined, done.copied) == (16, 8)
+
+
 def test_when_nothing_can_be_refined_nothing_is_written(plain, tmp_path):
     (tmp_path / "in").mkdir()
     (tmp_path / "in" / "a.png").write_bytes(b"no")

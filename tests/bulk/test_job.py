@@ -227,6 +227,17 @@ def test_places_that_cannot_be(plain, source, tmp_path):
     assert (tmp_path / "out.parts" / "thesis.txt").exists()
 
 
+def test_a_run_is_never_replaced(plain, folder_of, tmp_path):
+    source = folder_of(3)
+    (tmp_path / "runs").mkdir()
+    run = shutil.copytree(plain, tmp_path / "runs" / "a")
+    for target in (run, run.parent):
+        with pytest.raises(UserError, match="the refiner .* is there; choose another place"):
+            refine_bulk(run, source, target, overwrite=True)
+    assert (run / "refiner.safetensors").exists()
+    refine_bulk(run, source, run / "out")
+
+
 def test_an_empty_folder_is_a_place(plain, folder_of, tmp_path):
     (tmp_path / "out").mkdir()
     refine_bulk(plain, folder_of(3), tmp_path / "out")

@@ -111,6 +111,14 @@ def test_without_a_plan_of_process_0_nobody_waits_for_ever(noisy, pack_of, tmp_p
         refine_bulk(noisy, pack_of(5), tmp_path / "out.h5")
 
 
+def test_a_plan_that_cannot_be_made_leaves_nothing(plain, pack_of, tmp_path, monkeypatch):
+    source = pack_of(5)
+    monkeypatch.setattr(Rank, "here", classmethod(lambda cls: cls(0, 2, 0)))
+    with pytest.raises(UserError, match="takes no noise maps"):
+        refine_bulk(plain, source, tmp_path / "out.h5", samples=2)
+    assert list(tmp_path.iterdir()) == [source]
+
+
 @pytest.mark.slow
 def test_torchrun(noisy, tmp_path):
     (tmp_path / "in").mkdir()

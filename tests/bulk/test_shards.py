@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import tarfile
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -96,6 +97,31 @@ def test_versions_are_samples_of_their_own(noisy, shards, tmp_path):
         f"some/0/000-{version}.{extension}" for version in (0, 1) for extension in ("json", "png", "seg.png")
     ]
     assert members[0][1] == members[3][1] and members[1][1] != members[4][1] and members[2][1] == members[5][1]
+
+
+def test_stopped_while_it_replaces_a_shard_the_old_one_does_not_pass_for_the_new(noisy, shards, tmp_path, monkeypatch):
+    source, target = shards / "0.tar", tmp_path / "out.tar"
+    refine_bulk(noisy, source, target, seed=0)
+    refine_bulk(noisy, source, tmp_path / "new.tar", seed=1)
+    replace = Path.replace
+
+    def stop(self, to):
+        if to == target:
+            raise KeyboardInterrupt
+        return replace(self, to)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(Path, "replace", stop)
+        refine_bulk(noisy, source, target, seed=1, overwrite=True)
+    assert refine_bulk(noisy, source, target, seed=1).done == "refined"
+    assert target.read_bytes() == (tmp_path / "new.tar").read_bytes()
+    assert not (tmp_path / "out.tar.parts").exists()
+
+
+def test_a_link_to_nothing_beside_shards_is_listed(plain, shards, tmp_path):
+    (shards / "gone.txt").symlink_to("nowhere")
+    done = refine_bulk(plain, shards, tmp_path / "out")
+    assert [item.path for item in done.failed] == [str(shards / "gone.txt")] and done.copied == 25
 
 
 def test_a_limit_takes_whole_samples(noisy, shards, tmp_path):

@@ -59,4 +59,9 @@ def test_a_margin_below_half_the_receptive_field_shows():
 def test_a_network_that_does_not_say_its_receptive_field_is_not_tiled():
     with pytest.raises(UserError, match=r"Conv2d has no attribute `receptive_field`.*--tile none"):
         margin_of(nn.Conv2d(1, 1, 3))
-    assert margin_of(Refiner(1)) == 9
+
+
+def test_neighbours_overlap_by_the_receptive_field():
+    refiner = Refiner(1)
+    first, second = tiles(10, 100, side=50, margin=margin_of(refiner))
+    assert first.window[1].stop - second.window[1].start >= refiner.receptive_field == 19
