@@ -24,6 +24,7 @@ FORMATS = ("PNG", "JPEG", "TIFF", "BMP")
 _PNG = b"\x89PNG\r\n\x1a\n"
 _PNG_WORDS = {b"gAMA", b"cHRM", b"sRGB", b"iCCP", b"cICP", b"pHYs", b"eXIf", b"tEXt", b"zTXt", b"iTXt", b"tIME"}
 _TIFF_WORDS = (270, 271, 272, 274, 282, 283, 296, 305, 306, 315, 33432, 34675)  # text, orientation, resolution, profile
+_ORIENTATION = 274
 _GREY = {"1", "L", "LA", "I;16", "I;16B", "I"}
 _UPRIGHT = {  # what Pillow did to a TIFF of this orientation, undone
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -103,13 +104,22 @@ def read_picture(content: bytes) -> Picture:
         if deep and mode in ("RGB", "RGBA", "LA"):
             pixels = _deep_decoded(content, mode)
         else:
-            opened.load()
-            upright = _UPRIGHT.get(options["tiffinfo"].get(274, 1)) if kind == "TIFF" else None
-            pixels = _pixels(opened if upright is None else opened.transpose(upright))
+            pixels = _pixels(unturned(opened))
     planes = np.ascontiguousarray(pixels.transpose(2, 0, 1))
     colours = 1 if mode in _GREY else 3
     alpha = planes[colours] if len(planes) > colours else None
     return Picture(planes[:colours], alpha, kind, mode, options, words)
+
+
+def unturned(opened: Image.Image) -> Image.Image:
+    """A file that was opened, with its pixels as they lie in it: Pillow turns a TIFF while loading it."""
+    if not isinstance(opened, TiffImagePlugin.TiffImageFile):
+        opened.load()
+        return opened
+    asked = opened.getexif().get(_ORIENTATION)
+    opened.load()
+    done = asked if asked != opened.getexif().get(_ORIENTATION) else None
+    return opened if done not in _UPRIGHT else opened.transpose(_UPRIGHT[done])
 
 
 @contextmanager
