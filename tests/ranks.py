@@ -22,6 +22,7 @@ from synthreal.core.history import History
 from synthreal.core.world import World
 from synthreal.errors import PeerError, UserError
 from synthreal.hooks.catalog import Catalog
+from synthreal.run import processes
 from synthreal.run.fit import phase_of, play, steps
 from synthreal.run.processes import joined
 from synthreal.run.report import Meter
@@ -66,6 +67,7 @@ def _enter(rank: int, size: int, port: int, function: Callable[..., Any], argume
 
 def everything(folder: Path) -> None:
     """All that one pair of processes can show, so that starting them is paid once."""
+    processes.LATER = 0.1
     what_processes_do_in_common()
     the_first_to_fail_tells(folder)
     statistics_stay_alike()

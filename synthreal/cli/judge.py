@@ -73,7 +73,7 @@ def ablate(
     catalog = catalog_of(plugin)
     resolved = configured(catalog, recipe, config, settings)
     folder = run or Path("runs") / f"{resolved.recipe}-ablation"
-    with _going_on(), ablating(resolved.schedule.total) as (on_fit, on_arm):
+    with _going_on(), ablating() as (on_fit, on_arm):
         result = compare(resolved, catalog, over or (), folder, seeds=seeds, split=split, on_fit=on_fit, on_arm=on_arm)
     display(result if as_json else ablation_table(result))
     if not as_json:

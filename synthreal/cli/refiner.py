@@ -33,7 +33,10 @@ def fit(
     recipe: Recipe = None,
     config: ConfigFile = None,
     settings: Settings = None,
-    run: Annotated[Path | None, typer.Option("--run", help="Run directory; default runs/<recipe>.")] = None,
+    run: Annotated[
+        Path | None,
+        typer.Option("--run", "--run-dir", help="Run directory; default runs/<recipe>; torchrun takes --run-dir only."),
+    ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue the run in the directory.")] = False,
 ) -> None:
     """Train a refiner: R alone, D alone, then the game. Under torchrun, by several processes together."""
@@ -82,10 +85,10 @@ def _fit(
             typer.echo("stopped before anything was saved", err=True)
             return 130
         names = " ".join(f"--plugin {shlex.quote(name)}" for name in resolved.plugins)
-        program = "synthreal"
-        if world.size > 1:
-            program = f"torchrun --nproc-per-node={world.local_size} -m -- synthreal"  # or torchrun would read --run
-        command = f"{program} fit {names} --run {shlex.quote(str(run_dir))} --resume"
+        program, option = "synthreal", "--run"
+        if world.size > 1:  # torchrun takes --run for its own
+            program, option = f"torchrun --nproc-per-node={world.local_size} -m synthreal", "--run-dir"
+        command = f"{program} fit {names} {option} {shlex.quote(str(run_dir))} --resume"
         typer.echo(f"stopped; {checkpoints(run_dir)[-1]} is saved, continue with: {command}", err=True)
         return 130
     done = "was complete already" if last is None else f"step {last.step}"

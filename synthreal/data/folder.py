@@ -15,6 +15,7 @@ import numpy as np
 from PIL import Image
 from pydantic import Field
 
+from synthreal.data.picture import load_turned
 from synthreal.errors import UserError
 from synthreal.spec import Options, Sample, Skipped
 
@@ -71,8 +72,9 @@ def files_below(root: Path, recursive: bool = True) -> list[Path]:
 
 def read_image(file: Path) -> np.ndarray:
     """One image file as ``(C, H, W)`` uint8, or uint16 for 16-bit grey; raises what the decoder raises."""
-    with Image.open(file) as opened:
-        opened.load()
+    # not by its name: Pillow scrambles a mapped TIFF that asks to be turned
+    with file.open("rb") as stream, Image.open(stream) as opened:
+        upright = load_turned(opened)
         mode = opened.mode
         if mode == "F":
             raise ValueError("32-bit float pixels; save it with 8 or 16 bits")
@@ -80,13 +82,14 @@ def read_image(file: Path) -> np.ndarray:
             pixels = np.asarray(opened)
             if pixels.min() < 0 or pixels.max() > 65535:
                 raise ValueError("32-bit integer pixels; save it with 8 or 16 bits")
-            return np.ascontiguousarray(pixels.astype(np.uint16)[None])
-        if mode == "1":
+            pixels = pixels.astype(np.uint16)
+        elif mode == "1":
             pixels = np.asarray(opened.convert("L"))
         elif mode in _NATIVE:
             pixels = np.asarray(opened)
         else:
             pixels = np.asarray(opened.convert("RGB"))
+    pixels = upright(pixels)
     return np.ascontiguousarray(pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1))
 
 

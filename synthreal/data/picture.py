@@ -25,6 +25,7 @@ FORMATS = ("PNG", "JPEG", "TIFF", "BMP")
 _PNG = b"\x89PNG\r\n\x1a\n"
 _PNG_WORDS = {b"gAMA", b"cHRM", b"sRGB", b"iCCP", b"cICP", b"pHYs", b"eXIf", b"tEXt", b"zTXt", b"iTXt", b"tIME"}
 _TIFF_WORDS = (270, 271, 272, 274, 282, 283, 296, 305, 306, 315, 33432, 34675)  # text, orientation, resolution, profile
+_ORIENTATION = 274
 _GREY = {"1", "L", "LA", "I;16", "I;16B", "I"}
 _UPRIGHT: dict[int, Callable[[np.ndarray], np.ndarray]] = {  # what a decoder did to a TIFF of this orientation, undone
     2: lambda pixels: pixels[:, ::-1],
@@ -102,16 +103,24 @@ def read_picture(content: bytes) -> Picture:
         options = _options(opened)  # before it is loaded: Pillow forgets a TIFF's orientation then
         words = _words(content) if kind == "PNG" else b""
         if deep and mode in ("RGB", "RGBA", "LA"):
-            pixels = _deep_decoded(content, mode)
+            pixels = _upright(options.get("tiffinfo", {}).get(_ORIENTATION))(_deep_decoded(content, mode))
         else:
-            opened.load()
-            pixels = _pixels(opened)
-        if kind == "TIFF" and (upright := _UPRIGHT.get(options["tiffinfo"].get(274, 1))) is not None:
-            pixels = upright(pixels)
+            upright = load_turned(opened)
+            pixels = upright(_pixels(opened))
     planes = np.ascontiguousarray(pixels.transpose(2, 0, 1))
     colours = 1 if mode in _GREY else 3
     alpha = planes[colours] if len(planes) > colours else None
     return Picture(planes[:colours], alpha, kind, mode, options, words)
+
+
+def load_turned(opened: Image.Image) -> Callable[[np.ndarray], np.ndarray]:
+    """Load a file that was opened; gives what puts ``(H, W, ...)`` as it lies in the file, for Pillow turns a TIFF."""
+    if not isinstance(opened, TiffImagePlugin.TiffImageFile):
+        opened.load()
+        return _upright(None)
+    asked = opened.getexif().get(_ORIENTATION)
+    opened.load()
+    return _upright(None if opened.getexif().get(_ORIENTATION) == asked else asked)
 
 
 @contextmanager
@@ -129,6 +138,11 @@ def picture_size(content: bytes) -> tuple[int, int]:
     """``(H, W)`` by the header alone. Raises what :func:`read_picture` does."""
     with Image.open(BytesIO(content), formats=FORMATS) as opened:
         return opened.height, opened.width
+
+
+def _upright(orientation: int | None) -> Callable[[np.ndarray], np.ndarray]:
+    """What undoes the turn that a TIFF's orientation asks for."""
+    return _UPRIGHT.get(orientation or 1, lambda pixels: pixels)
 
 
 def _pixels(image: Image.Image) -> np.ndarray:

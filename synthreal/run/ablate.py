@@ -62,7 +62,8 @@ def ablate(
         folder: where the runs go; an interrupted ablation continues in it.
         seeds: runs of each combination, with ``runtime.seed`` and the following.
         split: "validation" to choose settings, or "test" for a claim about chosen ones.
-        on_fit: told before each fit: combination, number done, number in all; gives what its reports are told to.
+        on_fit: told before each fit: combination, steps of the fits before it, steps of all; gives what its reports are
+            told to.
         on_arm: told before each estimator, see :func:`synthreal.run.evaluate.evaluate`.
 
     Raises:
@@ -79,14 +80,15 @@ def ablate(
         }
         if missing := [key for key, wanted in judged.items() if wanted is None]:
             raise UserError(f"{missing[0]} is none; an ablation is judged on it, set it")
-    rows, total = [], len(found) * seeds
-    for number, cell in enumerate(found):
+    rows, done, total = [], 0, seeds * sum(cell.config.schedule.total for cell in found)
+    for cell in found:
         runs = []
         for i in range(seeds):
             seed = cell.config.runtime.seed + i
             run = folder / slug(cell.name) / f"seed-{seed}"
             chosen = cell.config.changed({"runtime": {"seed": seed}})
-            fit(chosen, catalog, run, resume=holds_run(run), on_report=on_fit(cell.name, number * seeds + i, total))
+            fit(chosen, catalog, run, resume=holds_run(run), on_report=on_fit(cell.name, done, total))
+            done += chosen.schedule.total
             runs.append(run)
         result = evaluate(
             runs,

@@ -32,9 +32,7 @@ def holds_run(run_dir: Path) -> bool:
 
 
 @contextmanager
-def claim(
-    run_dir: Path, config: RunConfig, *, precision: str, processes: int = 1, state: Mapping[str, Any] | None
-) -> Iterator[None]:
+def claim(run_dir: Path, config: RunConfig, *, precision: str, state: Mapping[str, Any] | None) -> Iterator[None]:
     """Make the folder of a new run, or check that a checkpoint's state belongs to this configuration.
 
     A new run that ends before its first checkpoint leaves no ``config.toml``, so that the folder can be used again, and
@@ -48,10 +46,6 @@ def claim(
             raise UserError(
                 f"{run_dir}: was trained in runtime.precision={state['precision']}; resume with that, not {precision}"
             )
-        if (before := processes_of(state)) != processes:
-            trained = "one process" if before == 1 else f"{before} processes"
-            how = "without torchrun" if before == 1 else f"with torchrun --nproc-per-node={before}"
-            raise UserError(f"{run_dir}: was trained by {trained}, not {processes}; resume {how}")
     made = _missing(run_dir)
     try:
         with writing(run_dir):
@@ -92,6 +86,14 @@ def _remove_empty(*folders: Path) -> None:
     for folder in folders:
         if folder.is_dir() and not any(folder.iterdir()):
             folder.rmdir()
+
+
+def check_processes(run_dir: Path, state: Mapping[str, Any], processes: int) -> None:
+    """Refuse a checkpoint of another number of processes: each has a history of its own."""
+    if (before := processes_of(state)) != processes:
+        trained = "one process" if before == 1 else f"{before} processes"
+        how = "without torchrun" if before == 1 else f"with torchrun --nproc-per-node={before}"
+        raise UserError(f"{run_dir}: was trained by {trained}, not {processes}; resume {how}")
 
 
 def check_resumable(run_dir: Path, before: RunConfig, now: RunConfig) -> None:

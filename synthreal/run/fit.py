@@ -19,7 +19,7 @@ from synthreal.hooks.resolve import resolve
 from synthreal.pretrained import write_refiner
 from synthreal.run import checkpoint
 from synthreal.run.feed import Feed
-from synthreal.run.interrupt import stop_signals
+from synthreal.run.interrupt import orphaned, stop_signals
 from synthreal.run.painting import painted, sheet
 from synthreal.run.processes import joined
 from synthreal.run.report import Meter, Report, append_log, not_finite
@@ -95,14 +95,19 @@ def fit(
     Of several processes, rank 0 tells ``on_report``.
 
     Raises:
-        KeyboardInterrupt: the first Ctrl-C (or SIGTERM), after the state has been saved at a step boundary.
+        KeyboardInterrupt: the first Ctrl-C (or SIGTERM, or torchrun killed), after the state has been saved at a step
+            boundary.
     """
-    last = None
-    with joined() as world, stop_signals(patient=world.size > 1) as stopped:
-        for last in steps(config, catalog, run_dir, resume=resume, stopped=stopped.is_set):
+    last, alone = None, orphaned()
+    with joined() as world, stop_signals(patient=world.size > 1) as signalled:
+
+        def stopped() -> bool:
+            return signalled.is_set() or alone()
+
+        for last in steps(config, catalog, run_dir, resume=resume, stopped=stopped):
             if world.leads:
                 on_report(last)
-        interrupted = world.any(stopped.is_set())
+        interrupted = world.any(stopped())
     if interrupted and (last is None or last.step < config.schedule.total):
         raise KeyboardInterrupt
     return last

@@ -1,10 +1,11 @@
-"""Ctrl-C and SIGTERM as an event that a loop may heed between two steps."""
+"""Ctrl-C, SIGTERM and the end of torchrun, as what a loop may heed between two steps."""
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 
@@ -39,3 +40,11 @@ def stop_signals(*, patient: bool = False) -> Iterator[threading.Event]:
     finally:
         for known, handler in before.items():
             signal.signal(known, handler)
+
+
+def orphaned() -> Callable[[], bool]:
+    """Asks whether the torchrun that started this process is gone: killed, it tells nobody to stop."""
+    if "TORCHELASTIC_RUN_ID" not in os.environ:
+        return lambda: False
+    parent = os.getppid()
+    return lambda: os.getppid() != parent

@@ -1,14 +1,16 @@
 """Joining the processes that ``torchrun`` (or whoever sets its variables) started for one run, and leaving them.
 
 What one process fails with is told once: the first to fail notes so in the store all share, and goes its way with its
-error; the others find their connection cut, see the note and end with ``PeerError``, of which nothing is printed. A
-process that was killed leaves no note: then the first that misses it says so.
+error; the others find their connection cut, see the note and end with ``PeerError``, of which nothing is printed, and
+a little later: torchrun ends all when it sees one fail, and takes that one for the cause. A process that was killed
+leaves no note: then the first that misses it says so.
 """
 
 from __future__ import annotations
 
 import itertools
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -30,6 +32,7 @@ from synthreal.errors import PeerError, UserError
 STEP = timedelta(minutes=30)
 ERRAND = timedelta(days=1)
 FAILED = "failed"
+LATER = 3.0  # seconds
 
 _meetings = itertools.count()
 
@@ -82,6 +85,11 @@ def placed(config: RunConfig, world: World) -> tuple[torch.device, World]:
                 f"runtime.device={config.runtime.device} is one GPU for {world.size} processes; use auto, which gives "
                 "each its own"
             )
+        if world.local_rank >= (gpus := torch.cuda.device_count()):
+            raise UserError(
+                f"process {world.local_rank} of this machine has no GPU ({gpus} found); start as many processes as "
+                "there are GPUs, or set runtime.device=cpu"
+            )
         device = device_of(f"cuda:{world.local_rank}")
         torch.cuda.set_device(device)
     backend = "nccl" if device.type == "cuda" else "gloo"
@@ -124,6 +132,7 @@ def _first_to_fail(store: Any, error: Exception) -> Exception:
     except RuntimeError:  # the process that held the store is gone
         return PeerError("another process of this run failed first")
     if not first:
+        time.sleep(LATER)
         return error if isinstance(error, PeerError) else PeerError("another process of this run failed first")
     if isinstance(error, PeerError):
         return UserError(f"{error}: killed, or its machine failed; fit with --resume goes on from the last checkpoint")

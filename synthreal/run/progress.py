@@ -95,20 +95,20 @@ def training(total: int) -> Iterator[Callable[[Report], None]]:
 
 
 @contextmanager
-def ablating(steps: int) -> Iterator[tuple[Callable[[str, int, int], OnReport], Callable[[str, int, int], None]]]:
-    """Steps of all runs together, ``steps`` each: what to tell of a fit that begins, and of an estimator."""
+def ablating() -> Iterator[tuple[Callable[[str, int, int], OnReport], Callable[[str, int, int], None]]]:
+    """Steps of all runs together: what to tell of a fit that begins, and of an estimator."""
     now: dict[str, Any] = {}
     with _bar("ablating", None) as tell:
 
         def on_fit(name: str, done: int, total: int) -> OnReport:
             warned: set[str] = set()
-            now.update(name=name, done=done * steps, total=total * steps)
-            tell(now["done"], now["total"], name)
+            now.update(name=name, done=done, total=total)
+            tell(done, total, name)
 
             def on_report(report: Report) -> None:
                 _warn(report, warned, f"{name}: ")
-                now.update(done=done * steps + report.step)
-                tell(now["done"], now["total"], f"{name}: {_note(report)}")
+                now.update(done=done + report.step)
+                tell(now["done"], total, f"{name}: {_note(report)}")
 
             return on_report
 

@@ -15,13 +15,13 @@ from synthreal.hooks.catalog import Catalog
 from synthreal.pretrained import write_config
 from synthreal.run import checkpoint
 from synthreal.run.build import build_game
-from synthreal.run.directory import changed_versions, claim, versions_of
+from synthreal.run.directory import changed_versions, check_processes, claim, versions_of
 from synthreal.run.feed import Feed, open_feed
 from synthreal.run.processes import joined, placed
 from synthreal.run.rehearse import rehearse
 from synthreal.run.report import trim_log
-from synthreal.run.sources import unreadable
-from synthreal.run.watch import Watch, few, watching
+from synthreal.run.sources import few, unreadable
+from synthreal.run.watch import Watch, watching
 
 
 @dataclass(frozen=True)
@@ -66,22 +66,26 @@ def set_up(config: RunConfig, catalog: Catalog, run_dir: Path, *, resume: bool) 
     """
     with ExitStack() as stack:
         world = stack.enter_context(joined())
+        state = None
+        with world.leader_first():  # so that another number of processes is told before what that number cannot share
+            if world.leads and resume:
+                state = checkpoint.load(run_dir)
+                check_processes(run_dir, state, world.size)
         device, world = placed(config, world)
         precision = precision_of(config.runtime.precision, device)
         settle(config.runtime)
-        state = None
         if world.leads:
-            state = checkpoint.load(run_dir) if resume else None
-            stack.enter_context(claim(run_dir, config, precision=precision, processes=world.size, state=state))
+            stack.enter_context(claim(run_dir, config, precision=precision, state=state))
         game = build_game(config, catalog, device, world)
         feed = stack.enter_context(open_feed(config, catalog, game, run_dir))
         watch, noted = None, []
         if world.leads:
-            noted = changed_versions(run_dir, catalog) if resume else _doubts(config, feed)
+            noted = changed_versions(run_dir, catalog) if resume else _doubts(feed)
             if not resume:
                 rehearse(game, config, catalog, feed.streams["simulated"].batch(0))
             write_config(run_dir, config, versions_of(catalog))
             watch = watching(config, catalog, *(feed.streams[kind].source for kind in ("simulated", "real")))
+            noted += [] if resume or watch is None else watch.doubts()
         step = 0
         if resume:
             state = checkpoint.handed_out(state, world)
@@ -95,8 +99,7 @@ def set_up(config: RunConfig, catalog: Catalog, run_dir: Path, *, resume: bool) 
         yield Setup(config, run_dir, world, precision, game, feed, watch, step, tuple(noted))
 
 
-def _doubts(config: RunConfig, feed: Feed) -> list[str]:
+def _doubts(feed: Feed) -> list[str]:
     """Warnings about the data of a new run."""
     simulated, real = (feed.streams[kind].source for kind in ("simulated", "real"))
-    found = unreadable("simulated", simulated) + unreadable("real", real)
-    return found if config.quality is None else found + few(real)
+    return unreadable("simulated", simulated) + unreadable("real", real) + few(real)

@@ -17,6 +17,7 @@ from synthreal.hooks.resolve import dataset_of
 from synthreal.spec import Role
 
 CACHE = "data"
+FEW = 200
 
 
 def open_role(
@@ -82,6 +83,13 @@ def unreadable(role: Role, source: Source) -> list[str]:
         return []
     shown = "; ".join(f"{item.path}: {item.reason}" for item in skipped[:3])
     return [f"data.{role}: {len(skipped)} unreadable files skipped: {shown}{'; ...' if len(skipped) > 3 else ''}"]
+
+
+def few(real: Source) -> list[str]:
+    """A warning when there are too few real images to learn from."""
+    if isinstance(real, Drawn) or len(real) >= FEW:
+        return []
+    return [f"few real images: {len(real)}; D will know them by heart, give {FEW} or more"]
 
 
 def take(source: Source, count: int) -> Resident:

@@ -19,6 +19,8 @@ from torch import nn
 
 from synthreal.atomic import writing
 from synthreal.config import EvaluationConfig
+from synthreal.core import augment
+from synthreal.run import estimator
 from synthreal.run.arms import TrainingSet
 from synthreal.run.estimator import train
 from synthreal.spec import EvaluatorSpec, ImageSpec
@@ -121,6 +123,7 @@ def _content(
         "precision": str(autocast),
         "versions": dict(sorted(versions.items())),
         "code": _code(spec),
+        "training": [_digest(Path(str(module.__file__))) for module in (estimator, augment)],
     }
 
 
@@ -152,7 +155,11 @@ def _code(spec: EvaluatorSpec) -> list[str]:
         files[name] = Path(file)
         taken, package = map(_module, vars(sys.modules[name]).values()), name.partition(".")[0]
         waiting |= {other for other in taken if other.partition(".")[0] == package}
-    return [sha256(file.read_bytes()).hexdigest() for _, file in sorted(files.items()) if file.is_file()]
+    return [_digest(file) for _, file in sorted(files.items()) if file.is_file()]
+
+
+def _digest(file: Path) -> str:
+    return sha256(file.read_bytes()).hexdigest()
 
 
 def _module(value: Any) -> str:

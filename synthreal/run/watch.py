@@ -6,7 +6,7 @@ about that error (rank correlation 0.1), since the weakest lambda looks best and
 weight of 1 / 0.03 say little (0.2). 1 / 0.015, which makes 1 px of an eye of 35x55 as bad as all of the simulator's
 distance, was chosen on the first seed (0.74 over its 8 runs, best run found); on the second, which had no part in the
 choice, it is 0.33, and again the best of 8 is found (6.8 deg, of 6.8 to 9.5); over all 16 it is 0.59 (p = 0.02). So it
-tells good runs from bad ones and not two good ones. Without a detector drift counts as 0: read the labels yourself.
+tells good runs from bad ones and not two good ones. Without a detector drift counts as 0, and fit says so.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from torch import Tensor
 from synthreal.atomic import write_text
 from synthreal.config import QualityConfig, RunConfig
 from synthreal.data.encoding import to_unit
-from synthreal.data.source import Drawn, Source
+from synthreal.data.source import Source
 from synthreal.errors import UserError
 from synthreal.hooks.catalog import Catalog
 from synthreal.run.preserve import distance, located
@@ -37,7 +37,6 @@ FILE = "quality.json"
 SEED = 0
 DRIFT = 0.015
 ALIKE = 0.2
-FEW = 200
 
 Locate = Callable[[Tensor], Tensor]
 
@@ -95,6 +94,15 @@ class Watch:
         if look.score < self.best_score:
             self.best_step, self.best_score, self.since = step, look.score, 0
         return look
+
+    def doubts(self) -> list[str]:
+        """What these looks cannot see, told before the first."""
+        if self.locate is not None:
+            return []
+        return [
+            "no detector: nobody sees labels move, and the score that chooses weights is realism alone; look at the "
+            "sheets, or give the domain's evaluator a `locate`"
+        ]
 
     @property
     def exhausted(self) -> bool:
@@ -154,13 +162,6 @@ def score(distances: Mapping[str, float], base: Mapping[str, float], drift: floa
     """
     shares = [max(0.0, distances[name]) / base[name] for name in base if base[name] > 0]
     return (sum(shares) / len(shares) if shares else 0.0) + drift
-
-
-def few(real: Source) -> list[str]:
-    """A warning when there are too few real images to learn from."""
-    if isinstance(real, Drawn) or len(real) >= FEW:
-        return []
-    return [f"few real images: {len(real)}; D will know them by heart, give {FEW} or more"]
 
 
 @torch.no_grad()

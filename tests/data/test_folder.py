@@ -45,6 +45,28 @@ def test_lossless_files_come_as_they_are(tmp_path, name, array):
     assert sample.labels == {}
 
 
+@pytest.mark.parametrize("orientation", range(2, 9))
+@pytest.mark.parametrize(
+    ("suffix", "options"), [("png", {}), ("jpeg", {}), ("tif", {}), ("tif", {"compression": "tiff_lzw"})], ids=str
+)
+def test_a_rotation_that_exif_asks_for_is_not_applied(tmp_path, suffix, options, orientation):
+    exif = Image.Exif()
+    exif[274] = orientation
+    for name, array in (("grey", GREY), ("deep", DEEP), ("rgb", RGB)):
+        if suffix == "jpeg" and name == "deep":
+            continue
+        image = np.repeat(np.repeat(array, 8, 0), 8, 1)
+        Image.fromarray(image).save(tmp_path / f"{name}.{suffix}", exif=exif, **options)
+        with Image.open(tmp_path / f"{name}.{suffix}") as file:
+            assert file.getexif()[274] == orientation
+        expected = image[None] if image.ndim == 2 else image.transpose(2, 0, 1)
+        found = read(tmp_path)[-1].image
+        assert found.shape == expected.shape
+        if suffix != "jpeg":
+            np.testing.assert_array_equal(found, expected)
+        (tmp_path / f"{name}.{suffix}").unlink()
+
+
 def test_modes_that_are_converted(tmp_path):
     Image.fromarray(GREY > 127).save(tmp_path / "a_bits.png")
     palette = Image.fromarray(RGB).quantize(16)

@@ -106,6 +106,17 @@ def test_again_does_nothing_twice(toy, finished, monkeypatch):
     assert reports == []
 
 
+def test_progress_counts_the_steps_of_every_combination(toy, tmp_path):
+    told = []
+
+    def on_fit(name, done, total):
+        told.append((name, done, total))
+        return lambda report: None
+
+    ablate(base(toy), toy, ["schedule.steps=2,6"], tmp_path, on_fit=on_fit)
+    assert told == [("schedule.steps=2", 0, 7 + 11), ("schedule.steps=6", 7, 7 + 11)]
+
+
 def test_an_interrupted_ablation_goes_on(toy, tmp_path, monkeypatch):
     fit, calls = module.fit, []
 

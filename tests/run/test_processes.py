@@ -9,13 +9,16 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 import torch
+import typer
 from quick import QUICK, TOY, configured, files, fit_toy, flags, same, weights
 from ranks import ALIKE, die, everything, free_port, together
 
+from synthreal.cli import app
 from synthreal.core.world import ALONE, World
 from synthreal.errors import UserError
 from synthreal.pretrained import weights_step
@@ -23,6 +26,7 @@ from synthreal.run import checkpoint
 from synthreal.run.interrupt import stop_signals
 from synthreal.run.processes import joined, placed
 from synthreal.run.report import LOG
+from synthreal.run.setup import set_up
 
 ROOT = TOY.parent.parent
 
@@ -31,7 +35,7 @@ def torchrun(*words, size=2):
     """Start a command under torchrun."""
     launch = [sys.executable, "-m", "torch.distributed.run", f"--nproc-per-node={size}", f"--master-port={free_port()}"]
     return subprocess.Popen(
-        [*launch, "-m", "--", "synthreal", *map(str, words)],
+        [*launch, "-m", "synthreal", *map(str, words)],
         env={**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -92,7 +96,7 @@ SMALL = [f'optimizer.{player}={{name="sgd", learning_rate=0.002}}' for player in
 
 def test_two_processes_come_to_the_parameters_of_one(toy, tmp_path):
     run = tmp_path / "two"
-    fitting = torchrun("fit", "--plugin", TOY, "--run", run, *flags(*QUICK, *ALIKE, *SMALL))
+    fitting = torchrun("fit", "--plugin", TOY, "--run-dir", run, *flags(*QUICK, *ALIKE, *SMALL))
     fit_toy(toy, tmp_path / "one", *ALIKE, *SMALL)
     out, err = ended(fitting)
     assert fitting.returncode == 0, err
@@ -146,13 +150,36 @@ def test_resuming_takes_as_many_processes_as_before(toy, shown):
     assert before == {name: (shown / "whole" / name).read_bytes() for name in files(shown / "whole")}
 
 
+def test_another_number_of_processes_is_told_before_what_it_cannot_share(toy, shown, monkeypatch):
+    monkeypatch.setattr("synthreal.run.setup.joined", lambda: nullcontext(World(0, 3)))
+    with pytest.raises(UserError, match="whole: was trained by 2 processes, not 3"):
+        with set_up(configured(toy), toy, shown / "whole", resume=True):
+            raise AssertionError
+
+
+@pytest.mark.parametrize("command", ["fit", "refine"])
+def test_torchrun_takes_no_option_of_ours_for_its_own(command):
+    """It reads abbreviations of its own options anywhere in the line: --run is one of --run-path."""
+    from torch.distributed.run import get_args_parser
+
+    options = [name for option in typer.main.get_command(app).commands[command].params for name in option.opts]
+    assert len(options) > 6
+    for name in options:
+        words = [name, "value"] if name.startswith("--") else ["value"]
+        if name == "--run":
+            assert "--run-dir" in options
+            continue
+        read = get_args_parser().parse_args(["--nproc-per-node=2", "-m", "synthreal", command, *words])
+        assert read.training_script_args == [command, *words]
+
+
 ENDLESS = ("quality=none", "schedule.steps=1000000", "schedule.save_every=50", "schedule.report_every=10")
 
 
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="looks into /proc")
 def test_a_killed_process_ends_the_job_with_its_error(tmp_path):
     run = tmp_path / "run"
-    fitting = torchrun("fit", "--plugin", TOY, "--run", run, *flags(*QUICK, *ENDLESS))
+    fitting = torchrun("fit", "--plugin", TOY, "--run-dir", run, *flags(*QUICK, *ENDLESS))
     wait_for(lambda: fitting.poll() is not None or len(checkpoint.checkpoints(run)) == 2)
     os.kill(worker(fitting, 1), signal.SIGKILL)
     _, err = ended(fitting)
@@ -172,13 +199,15 @@ def test_a_process_that_multiprocessing_started_and_that_is_killed_ends_the_othe
 
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="looks into /proc")
-@pytest.mark.parametrize("whom", ["all, as Ctrl-C does", "torchrun", "one"])
+@pytest.mark.parametrize("whom", ["all, as Ctrl-C does", "torchrun", "torchrun, killed", "one"])
 def test_an_interrupt_saves_at_one_step_and_says_how_to_resume(tmp_path, whom):
     run = tmp_path / "run"
-    fitting = torchrun("fit", "--plugin", TOY, "--run", run, *flags(*QUICK, *ENDLESS, "schedule.save_every=100000"))
+    fitting = torchrun("fit", "--plugin", TOY, "--run-dir", run, *flags(*QUICK, *ENDLESS, "schedule.save_every=100000"))
     wait_for(lambda: fitting.poll() is not None or len(lines(run)) > 3)
     if whom == "torchrun":
         fitting.terminate()
+    elif whom == "torchrun, killed":
+        fitting.kill()
     elif whom == "one":
         os.kill(worker(fitting, 1), signal.SIGTERM)
     else:
@@ -189,9 +218,9 @@ def test_an_interrupt_saves_at_one_step_and_says_how_to_resume(tmp_path, whom):
     (kept,) = checkpoint.checkpoints(run)
     assert kept.name in said
     resume = shlex.split(said.partition("continue with: ")[2])
-    assert resume[:5] == ["torchrun", "--nproc-per-node=2", "-m", "--", "synthreal"]
+    assert resume[:4] == ["torchrun", "--nproc-per-node=2", "-m", "synthreal"]
     # what is saved is of two processes: it gets as far as the shorter schedule
-    out, err = ended(torchrun(*resume[5:], *flags("schedule.steps=9")))
+    out, err = ended(torchrun(*resume[4:], *flags("schedule.steps=9")))
     (said,) = [line for line in ours(err) if line.startswith("synthreal:")]
     assert "schedule.steps (1000000 there" in said
 
@@ -199,7 +228,7 @@ def test_an_interrupt_saves_at_one_step_and_says_how_to_resume(tmp_path, whom):
 @pytest.mark.slow
 def test_a_users_mistake_is_told_once(tmp_path):
     for word in ("schedule.batch=6", "loss.wait=3"):
-        fitting = torchrun("fit", "--plugin", TOY, "--run", tmp_path / "run", *flags(*QUICK, word))
+        fitting = torchrun("fit", "--plugin", TOY, "--run-dir", tmp_path / "run", *flags(*QUICK, word))
         _, err = ended(fitting)
         (said,) = [line for line in ours(err) if line.startswith("synthreal:")]
         assert word.partition("=")[0] in said
@@ -211,7 +240,7 @@ def test_a_users_mistake_is_told_once(tmp_path):
 def test_no_process_aborts_at_its_exit(tmp_path):
     codes = []
     for number in range(20):
-        fitting = torchrun("fit", "--plugin", TOY, "--run", tmp_path / str(number), *flags(*QUICK, "quality=none"))
+        fitting = torchrun("fit", "--plugin", TOY, "--run-dir", tmp_path / str(number), *flags(*QUICK, "quality=none"))
         _, err = ended(fitting)
         codes.append(fitting.returncode)
         assert "terminate called" not in err
@@ -264,7 +293,7 @@ def test_each_process_takes_the_gpu_of_its_number(toy, monkeypatch):
     assert (device, world.devices) == (torch.device("cpu"), "gloo")
     with pytest.raises(UserError, match=r"runtime\.device=cuda:1 is one GPU for 2 processes; use auto"):
         placed(configured(toy, "runtime.device=cuda:1"), World(1, 2))
-    with pytest.raises(UserError, match=r"'cuda:2' is not here \(2 GPUs found\)"):
+    with pytest.raises(UserError, match=r"process 2 of this machine has no GPU \(2 found\); start as many"):
         placed(configured(toy, "runtime.device=auto", "schedule.batch=12"), World(2, 3, local_rank=2))
 
 

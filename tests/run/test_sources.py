@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from quick import QUICK, TOY, configured, flags
+from quick import QUICK, TOY, configured, fit_toy, flags
 
 from synthreal.data.ondisk import OnDisk
 from synthreal.data.pack import Pack
 from synthreal.data.resident import Resident
 from synthreal.data.source import Drawn
 from synthreal.errors import UserError
-from synthreal.run.sources import open_role, sample, take
+from synthreal.run.sources import few, open_role, sample, take
 
 CPU = torch.device("cpu")
 
@@ -69,6 +69,17 @@ def test_files_that_could_not_be_read_are_told_once(toy, tmp_path, cli):
     told = [line["step"] for line in lines if any(warning.startswith("data.real") for warning in line["warnings"])]
     assert told == [1]
     assert len(Pack(tmp_path / "run/data/real.h5").skipped) == 5
+
+
+@pytest.mark.parametrize("quality", ["quality.every=250", "quality=none"])
+def test_few_real_images_are_told_whether_quality_is_looked_at_or_not(toy, tmp_path, quality):
+    told = []
+    fit_toy(toy, tmp_path / "run", quality, on_report=lambda report: told.extend(report.warnings))
+    assert [said for said in told if said.startswith("few real images")] == [
+        "few real images: 30; D will know them by heart, give 200 or more"
+    ]
+    assert few(Resident(torch.zeros(200, 1, 8, 8))) == [] != few(Resident(torch.zeros(199, 1, 8, 8)))
+    assert few(opened(toy, tmp_path, "real", "data.real.count=none")) == []
 
 
 def test_take_is_the_first_so_many_of_every_kind_of_source(toy, tmp_path, cli):

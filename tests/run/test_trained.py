@@ -5,14 +5,17 @@ from __future__ import annotations
 import importlib
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
 from toy import IMAGE, synthreal_evaluators
 
 from synthreal.config import AugmentConfig, EvaluationConfig
+from synthreal.core import augment
 from synthreal.data.resident import Resident
 from synthreal.errors import UserError
+from synthreal.run import estimator
 from synthreal.run import trained as module
 from synthreal.run.arms import TrainingSet
 from synthreal.run.trained import trained
@@ -110,6 +113,16 @@ def test_a_change_of_what_the_task_takes_from_its_package_is_another_estimator(
         for name in [name for name in sys.modules if name.startswith("domain_of_test")]:
             del sys.modules[name]
     assert len(count) == trainings
+
+
+@pytest.mark.parametrize("training", [estimator, augment], ids=lambda module: module.__name__)
+def test_a_change_of_how_estimators_are_trained_is_another_estimator(tmp_path, count, monkeypatch, training):
+    kept(tmp_path / "kept")
+    changed = tmp_path / "changed.py"
+    changed.write_bytes(Path(training.__file__).read_bytes() + b"# changed\n")
+    monkeypatch.setattr(training, "__file__", str(changed))
+    kept(tmp_path / "kept")
+    assert len(count) == 2
 
 
 def test_settings_of_other_arms_do_not_count(tmp_path, count):

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 
 import pytest
 import torch
 from quick import configured, fit_toy, weights
 
 from synthreal.config import QualityConfig
-from synthreal.data.resident import Resident
 from synthreal.errors import UserError
 from synthreal.run import fit as module
 from synthreal.run.quality.realism import realism
-from synthreal.run.watch import Watch, few, score, watching
+from synthreal.run.watch import Watch, score, watching
 
 
 def pictures(level, noise, count=60, seed=0):
@@ -100,9 +100,16 @@ def test_warnings_name_collapse_and_drifting_labels():
     assert mine.warnings(same) == [] and same.shift_px == 0 and same.diversity == pytest.approx(1)
 
 
-def test_few_real_images_are_told():
-    assert few(Resident(torch.zeros(200, 1, 8, 8))) == []
-    assert few(Resident(torch.zeros(199, 1, 8, 8)))[0].startswith("few real images: 199; ")
+def test_without_a_detector_that_is_told_once(toy, tmp_path, monkeypatch):
+    told = []
+    fit_toy(toy, tmp_path / "with", on_report=lambda report: told.extend(report.warnings))
+    evaluators = {name: replace(known, spec=replace(known.spec, locate=None)) for name, known in toy.evaluators.items()}
+    blind = replace(toy, evaluators=evaluators)
+    for folder, setting in (("without", "quality.every=1"), ("off", "quality=none")):
+        fit_toy(blind, tmp_path / folder, setting, on_report=lambda report: told.extend(report.warnings))
+    assert [said.partition(";")[0] for said in told if said.startswith("no detector")] == [
+        "no detector: nobody sees labels move, and the score that chooses weights is realism alone"
+    ]
 
 
 def test_fit_keeps_the_weights_of_the_best_look(toy, tmp_path, monkeypatch):
