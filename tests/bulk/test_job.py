@@ -232,7 +232,7 @@ def test_a_run_is_never_replaced(plain, folder_of, tmp_path):
     (tmp_path / "runs").mkdir()
     run = shutil.copytree(plain, tmp_path / "runs" / "a")
     for target in (run, run.parent):
-        with pytest.raises(UserError, match="the refiner .* is there; choose another place"):
+        with pytest.raises(UserError, match=r"the refiner .* is there; choose another place"):
             refine_bulk(run, source, target, overwrite=True)
     assert (run / "refiner.safetensors").exists()
     refine_bulk(run, source, run / "out")
