@@ -43,7 +43,7 @@ class RuntimeConfig(Frozen):
     micro_batch: Annotated[int, Field(ge=1)] | Literal["auto"] | None = Field(
         default="auto",
         description="Images that pass through the networks at once, gradients adding up over the mini-batch; auto is "
-        "as many as hold 131,072 px on a CPU, none = the whole mini-batch.",
+        "as many as hold 131,072 px on a CPU, half a mini-batch at most; none = the whole mini-batch.",
     )
     layout: Literal["channels_last", "channels_first"] = Field(
         default="channels_last",

@@ -52,15 +52,21 @@ def precision_of(name: str, device: torch.device) -> str:
     return "bfloat16" if capabilities.get("avx512_bf16", False) else "float32"
 
 
-def micro_batch_of(setting: int | str | None, device: torch.device, height: int, width: int) -> int | None:
+def micro_batch_of(
+    setting: int | str | None, device: torch.device, height: int, width: int, *, batch: int | None = None
+) -> int | None:
     """Images of ``height`` x ``width`` px that pass through the networks at once; None for whole mini-batches.
 
     "auto" is as many as hold 131,072 px on the CPU, where larger ones cost memory and gain nothing, and whole
-    mini-batches on a GPU.
+    mini-batches on a GPU. In training it is at most half a mini-batch of ``batch`` images: then one process adds up the
+    same numbers as two.
     """
     if setting != "auto":
         return None if setting is None else int(setting)
-    return max(1, MICRO_PX // (height * width)) if device.type == "cpu" else None
+    if device.type != "cpu":
+        return None
+    fitting = max(1, MICRO_PX // (height * width))
+    return fitting if batch is None else min(fitting, max(1, batch // 2))
 
 
 def compiles(setting: bool | str, device: torch.device, steps: int) -> bool:

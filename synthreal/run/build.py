@@ -58,7 +58,7 @@ def build_game(config: RunConfig, catalog: Catalog, device: torch.device, world:
         history=history,
         average=None if ema is None else AveragedModel(refiner, multi_avg_fn=get_ema_multi_avg_fn(ema)),
         autocast=autocast_of(precision_of(runtime.precision, device)),
-        micro_batch=micro_batch_of(runtime.micro_batch, device, image.height, image.width),
+        micro_batch=micro_batch_of(runtime.micro_batch, device, image.height, image.width, batch=config.schedule.batch),
         world=world,
         slots=None if world.size == 1 else derived_generator(device, world.rank, "history", runtime.seed),
     )

@@ -97,7 +97,8 @@ def test_micro_batches_suit_the_images_on_a_cpu_and_are_whole_on_a_gpu():
         2,
         1,
     ]
-    assert micro_batch_of("auto", gpu, 35, 55) is None
+    assert [micro_batch_of("auto", cpu, 35, 55, batch=batch) for batch in (1, 16, 136, 512)] == [1, 8, 68, 68]
+    assert micro_batch_of("auto", gpu, 35, 55, batch=16) is None
     assert micro_batch_of(None, cpu, 35, 55) is None
     assert micro_batch_of(7, gpu, 35, 55) == 7
 

@@ -18,7 +18,7 @@ from synthreal.run.evaluate import evaluate
 def unseen(toy: Catalog, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A finished run that nobody looked at; read it, write nothing into it."""
     folder = tmp_path_factory.mktemp("unseen") / "run"
-    fit_toy(toy, folder, "quality=none")
+    fit_toy(toy, folder, "quality=none", "data.real.count=200")
     return folder
 
 

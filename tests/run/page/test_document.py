@@ -260,7 +260,7 @@ def test_images_that_were_read_are_counted(full):
     rows = {row.role: row.images for row in facts.data(read_record(full))}
     assert rows["real"] == "7, 1 unreadable skipped" and rows["simulated"] == "40"
     (full / "data/real.h5").write_text("damaged")
-    assert facts.data(read_record(full))[1].images == "30"
+    assert facts.data(read_record(full))[1].images == "200"
 
 
 EVIL = "<script>alert(1)</script>\"'&{{ 7 * 7 }}"
