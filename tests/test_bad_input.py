@@ -340,7 +340,7 @@ def test_a_full_disk_while_fitting(folder, cli, monkeypatch, moment):
                 full()
 
         monkeypatch.setattr(loop, "append_log", append)
-    line = cli(*fit(), "--set", "quality=none").complaint()
+    line = cli(*fit(), *flags("quality=none", "data.real.count=200")).complaint()
     assert "No space left on device" in line and "new" in line and "free" in line
     left = files(folder / "new") if Path("new").exists() else []
     assert left in ([], ["log.jsonl"])
