@@ -307,7 +307,7 @@ def test_the_suite_ends_what_runs_over_its_budget_with_all_its_children(small, m
 
 def test_a_suite_that_is_terminated_leaves_nothing_running(tmp_path):
     folder, told = shutil.copytree(BENCHMARKS, tmp_path / "benchmarks"), tmp_path / "pid"
-    sleeper = f"import os, pathlib, time; pathlib.Path({str(told)!r}).write_text(str(os.getpid())); time.sleep(60)"
+    sleeper = f"import os, pathlib, time; pathlib.Path({str(told)!r}).write_text(str(os.getpid())); time.sleep(600)"
     (folder / "bench_step.py").write_text(sleeper)
     suite = subprocess.Popen([sys.executable, str(folder / "suite.py"), "--json", str(tmp_path / "all.json")])
     wait_for(lambda: told.is_file() and told.read_text())
