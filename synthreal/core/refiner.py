@@ -10,15 +10,13 @@ that are kept: the constant background of depth or of cut-out objects, and missi
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
+from synthreal.core.convolution import Convolution, Padding
 from synthreal.core.receptive import receptive_field
 from synthreal.core.world import ALONE, World
-
-Padding = Literal["zeros", "replicate", "reflect"]
 
 
 class ResidualBlock(nn.Module):
@@ -26,8 +24,8 @@ class ResidualBlock(nn.Module):
 
     def __init__(self, width: int, kernel: int, padding: Padding) -> None:
         super().__init__()
-        self.first = nn.Conv2d(width, width, kernel, padding=kernel // 2, padding_mode=padding)
-        self.second = nn.Conv2d(width, width, kernel, padding=kernel // 2, padding_mode=padding)
+        self.first = Convolution(width, width, kernel, padding)
+        self.second = Convolution(width, width, kernel, padding)
 
     def forward(self, maps: Tensor) -> Tensor:
         """``(B, width, H, W) -> (B, width, H, W)``."""
@@ -68,7 +66,7 @@ class Refiner(nn.Module):
         self.noise_channels = noise_channels
         self.kept = kept
         self.smallest = kernel // 2 + 1 if padding == "reflect" else 1
-        self.stem = nn.Conv2d(channels + noise_channels, width, kernel, padding=kernel // 2, padding_mode=padding)
+        self.stem = Convolution(channels + noise_channels, width, kernel, padding)
         self.blocks = nn.Sequential(*(ResidualBlock(width, kernel, padding) for _ in range(blocks)))
         self.head = nn.Conv2d(width, channels, 1)
         self.receptive_field = receptive_field([(kernel, 1)] * (1 + 2 * blocks) + [(1, 1)])

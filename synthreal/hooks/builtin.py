@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 import torch
 from pydantic import Field
 
+from synthreal.core.convolution import Padding
 from synthreal.core.discriminator import GlobalDiscriminator, Layer, LocalDiscriminator, conv, pool
 from synthreal.core.features import Blur, ChannelMean, Gradients, Laplacian, Learned
-from synthreal.core.refiner import Padding, Refiner
+from synthreal.core.refiner import Refiner
 from synthreal.data.encoding import from_unit, to_unit
 from synthreal.data.folder import FolderOptions, read_folder
 from synthreal.data.pack import PackOptions, read_pack

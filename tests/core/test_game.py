@@ -382,6 +382,7 @@ def test_updates_never_wait_for_the_device(make_game, images, device, compiled):
 
 
 @pytest.mark.filterwarnings("ignore")  # the compiler's own
+@pytest.mark.parametrize("padding", ["zeros", "replicate", "reflect"])
 @pytest.mark.parametrize(
     ("layout", "compiled"),
     [
@@ -390,8 +391,10 @@ def test_updates_never_wait_for_the_device(make_game, images, device, compiled):
         pytest.param("channels_last", True, marks=pytest.mark.slow),
     ],
 )
-def test_arranged_networks_play_the_same_game(make_game, images, layout, compiled):
-    plain, arranged = (make_game(noise=1, history=8) for _ in range(2))
+def test_arranged_networks_play_the_same_game(make_game, images, layout, compiled, padding):
+    torch._dynamo.reset()
+    refiner = Refiner(1, blocks=1, width=6, noise_channels=1, padding=padding)
+    plain, arranged = (make_game(refiner=copy.deepcopy(refiner), history=8) for _ in range(2))
     for network in (arranged.refiner, arranged.discriminator):
         arrange(network, layout, compiled=compiled)
         assert (network._compiled_call_impl is not None) is compiled
