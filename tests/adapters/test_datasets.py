@@ -127,14 +127,15 @@ def test_arrays_keep_their_feature(folder, name):
         dataset.with_format(None).map(Refine(folder(), column="depth"), batched=True)
 
 
-def test_the_fingerprint_is_stable_and_follows_weights_and_options(folder, dataset, tmp_path):
+def test_the_fingerprint_is_stable_and_follows_weights_and_options(folder, dataset, tmp_path, monkeypatch):
     def print_of(refine):
         return dataset.map(refine, batched=True, with_indices=True)._fingerprint
 
     run = shutil.copytree(folder(), tmp_path / "run")
     refine = Refine(run)
     first = print_of(refine)
-    assert first == print_of(refine) == print_of(Refine(run)) == print_of(Refine(str(run)))
+    monkeypatch.chdir(tmp_path)
+    assert first == print_of(refine) == print_of(Refine(run)) == print_of(Refine(str(run))) == print_of(Refine("run"))
     others = {
         print_of(Refine(run, **option)) for option in ({"p": 0.5}, {"seed": 1}, {"seed": None}, {"device": "cpu"})
     }
