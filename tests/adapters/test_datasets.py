@@ -176,6 +176,10 @@ def test_bad_arguments_and_examples(folder, dataset, tmp_path):
         Refine(folder(), p=2)
     with pytest.raises(UserError, match="column 'photo' is not there; choose of image, label, boxes with column="):
         dataset.map(Refine(folder(), "photo"), batched=True)
+    with pytest.raises(UserError, match="come as list instead of columns by name; call map without input_columns"):
+        dataset.map(Refine(folder()), batched=True, input_columns=["image"])
+    with pytest.raises(UserError, match="come as Table .* with_format None, 'numpy' or 'torch'"):
+        dataset.with_format("arrow").map(Refine(folder()), batched=True)
     with pytest.raises(UserError, match=r"call map\(..., batched=True\)"):
         dataset.map(Refine(folder()))
     with pytest.raises(UserError, match=r"image of row 0: this refiner takes .*, given PngImageFile \(9, 16\)"):
