@@ -178,7 +178,7 @@ def test_bad_arguments_and_examples(folder, dataset, tmp_path):
         dataset.map(Refine(folder(), "photo"), batched=True)
     with pytest.raises(UserError, match="come as list instead of columns by name; call map without input_columns"):
         dataset.map(Refine(folder()), batched=True, input_columns=["image"])
-    with pytest.raises(UserError, match="come as Table .* with_format None, 'numpy' or 'torch'"):
+    with pytest.raises(UserError, match=r"come as Table .* with_format None, 'numpy' or 'torch'"):
         dataset.with_format("arrow").map(Refine(folder()), batched=True)
     with pytest.raises(UserError, match=r"call map\(..., batched=True\)"):
         dataset.map(Refine(folder()))

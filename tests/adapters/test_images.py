@@ -134,7 +134,7 @@ def test_what_it_does_not_take_is_told_in_one_line(folder, image, says):
 
 @pytest.mark.parametrize("wrong", [np.full((12, 16), 200.0), torch.full((12, 16), 200.0)], ids=["array", "tensor"])
 def test_of_images_refined_together_the_one_at_fault_is_named(folder, wrong):
-    with pytest.raises(UserError, match="^row 1: values from 200 to 200 are no image"):
+    with pytest.raises(UserError, match=r"^row 1: values from 200 to 200 are no image"):
         refined(folder(), wrong / 200, wrong, names=["row 0", "row 1"])
 
 
