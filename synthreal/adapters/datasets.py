@@ -85,4 +85,4 @@ class Refine:
         painted = refine_images(self._refine, [found[row] for row in rows], keys=keys[picks], seed=seed, names=names)
         for row, image in zip(rows, painted, strict=True):
             found[row] = image
-        return examples | {self.column: found}  # type: ignore[operator]  # as dict and the LazyBatch of datasets have it
+        return examples | {self.column: found}  # type: ignore[operator]  # dict and LazyBatch have it
