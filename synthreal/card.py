@@ -68,13 +68,17 @@ def _domain(config: RunConfig) -> Iterator[str]:
     )
     roles = [(role, getattr(config.data, role)) for role in type(config.data).model_fields]
     rows = [
-        (role, _text(source.name), "all" if source.count is None else f"{source.count}")
+        (role, _text(source.name), "all, or endless" if source.count is None else f"{source.count}")
         for role, source in roles
         if source is not None
     ]
     yield "## Data"
     yield _table(("role", "data set", "images"), rows)
-    yield "The labels of real images were not used to train it; their options are in `config.toml`."
+    yield (
+        "It was trained on `simulated` and `real`, without the labels of real images; the other roles serve to judge "
+        f"it. Real images are here those of the data set `{_text(config.data.real.name)}`. The data sets' options are "
+        "in `config.toml`."
+    )
 
 
 def _recipe(about: Pretrained, refiner: nn.Module) -> Iterator[str]:
@@ -108,9 +112,10 @@ def _use(config: RunConfig) -> Iterator[str]:
     assert config.image is not None, "read_config() sees to it"
     yield "## Use"
     yield (
-        "```python\nimport synthreal\n\n"
-        'refine = synthreal.Refine.from_pretrained("path/to/this/folder")\n'
-        f"refined = refine(images)  # (B, {config.image.channels}, H, W), float in [0, 1] or uint8; labels stay\n```"
+        "```python\nimport torch\n\nimport synthreal\n\n"
+        'refine = synthreal.Refine.from_pretrained("path/to/this/folder", device="cpu")\n'
+        f"images = torch.rand{(8, *config.image.shape)}  # yours: (B, C, H, W), float in [0, 1] or uint8\n"
+        "refined = refine(images)  # the same shape and dtype; labels stay\n```"
     )
 
 
@@ -122,6 +127,8 @@ def _results(evaluation: Evaluation, config: RunConfig) -> Iterator[str]:
     yield (
         f"{task}, trained on each set of images with the same budget, tested on {test.n} {split} ({_text(test.name)})"
         + (f"; mean ± standard deviation over {runs} fitted runs, of which this is one." if runs > 1 else ".")
+        + f" Less {_text(evaluation.primary)} is better."
+        + " `real` is trained on labelled real images, the upper bound." * ("real" in evaluation.arms)
     )
     base, primary = evaluation.arms[BASE], evaluation.primary
     names = (primary, *(name for name in base.metrics if name != primary))

@@ -74,7 +74,7 @@ def write_pretrained(folder: Path, refiner: nn.Module, about: Pretrained, card: 
     Raises:
         UserError: the folder holds one of them (without ``overwrite``) or a run (always), or cannot be written.
     """
-    if (folder / "checkpoints").exists():
+    if any((folder / name).exists() for name in ("checkpoints", "log.jsonl")):  # a run may have lost its checkpoints
         raise UserError(f"{folder}: holds a run; choose another folder")
     names = (WEIGHTS, CARD, CONFIG)
     if there := [name for name in names if (folder / name).exists() and not overwrite]:

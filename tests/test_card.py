@@ -54,6 +54,7 @@ def test_it_says_what_the_run_says(judged, tmp_path):
     card = saved(judged, tmp_path / "saved")
     assert "a disc on grey, 1 channel, trained at 12 x 16 px (height x width), stored as uint8" in card
     assert rows(card, "Data")[1:3] == [["simulated", "discs", "40"], ["real", "photographs", "30"]]
+    assert "Real images are here those of the data set `photographs`." in card  # "real" is a role's name
     recipe = dict(rows(card, "Recipe")[1:])
     assert recipe["plugins"] == "toy.py"  # no path of the machine
     assert recipe["steps"] == "3 of R alone, 2 of D alone, 6 of the game, batch 8"
@@ -61,6 +62,21 @@ def test_it_says_what_the_run_says(judged, tmp_path):
     assert int(recipe["parameters"].replace(",", "")) == sum(w.numel() for w in Refine.load(judged).parameters())
     assert dict(rows(card, "Versions")[1:])["torch"] == torch.__version__
     assert str(judged) not in card and str(judged.parent) not in card
+
+
+def test_its_code_runs(judged, tmp_path):
+    (code,) = re.findall(r"```python\n(.*?)```", saved(judged, tmp_path / "saved"), re.DOTALL)
+    found = {}
+    exec(code.replace("path/to/this/folder", str(tmp_path / "saved")), found)
+    assert found["refined"].shape == found["images"].shape == (8, 1, 12, 16)
+    assert not torch.equal(found["refined"], found["images"])
+
+
+def test_a_data_set_without_a_count_is_not_said_to_be_finite(judged, tmp_path):
+    run = shutil.copytree(judged, tmp_path / "run")
+    config = (run / "config.toml").read_text()
+    (run / "config.toml").write_text(config.replace("count = 40", 'count = "none"'))
+    assert rows(saved(run, tmp_path / "saved"), "Data")[1] == ["simulated", "discs", "all, or endless"]
 
 
 def test_the_table_is_that_of_the_evaluation(judged, tmp_path):
@@ -81,6 +97,7 @@ def test_the_table_is_that_of_the_evaluation(judged, tmp_path):
     assert f"by {kept['shift_px']['mean']:.2f} ± {kept['shift_px']['std']:.2f} px" in card
     assert f"Mean |R(x) - x| is {kept['change']:.3f}. Over {kept['n']} images." in card
     assert "fitted runs" not in card
+    assert "Less error_px is better. `real` is trained on labelled real images, the upper bound." in card
 
 
 def test_every_number_of_several_runs_has_its_deviation(judged, tmp_path):

@@ -163,6 +163,9 @@ def test_a_run_is_never_written_into(toy_run, copy):
     with pytest.raises(UserError, match=r"copy: holds a run; choose another folder$"):
         Refine.load(toy_run).save_pretrained(copy, overwrite=True)
     assert files(copy) == before
+    shutil.rmtree(copy / "checkpoints")  # what nobody needs who does not resume
+    with pytest.raises(UserError, match=r"copy: holds a run; choose another folder$"):
+        Refine.load(toy_run).save_pretrained(copy, overwrite=True)
 
 
 def test_a_folder_that_cannot_be_written_keeps_what_it_had(toy_run, noisy_run, tmp_path, monkeypatch):

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from synthreal.adapters.images import refine_array
 from synthreal.adapters.lazy import LazyRefine, missing
+from synthreal.errors import UserError
 
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # or importing it asks the network for its version
 try:
@@ -65,6 +66,8 @@ class Refine(A.ImageOnlyTransform):  # type: ignore[misc]
 
     def apply_to_images(self, images: np.ndarray, *args: Any, noise_seed: int, **params: Any) -> np.ndarray:
         """Refine ``(N, H, W)`` or ``(N, H, W, C)`` in one pass, each with noise of its own."""
+        if len({np.shape(image) for image in images}) > 1:
+            raise UserError("images of several sizes; albumentations takes those of one size in a call")
         return refine_array(self._refine, np.asarray(images), keys=torch.arange(len(images)), seed=noise_seed)
 
 

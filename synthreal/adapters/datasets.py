@@ -6,7 +6,7 @@ The library asks for no base class, so nothing of it is imported.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +59,11 @@ class Refine:
 
     def __call__(self, examples: Any, indices: Sequence[int] | None = None) -> Any:
         """Examples as a mapping of columns to lists; the same with refined images."""
+        if not isinstance(examples, Mapping):
+            raise UserError(
+                f"examples come as {type(examples).__name__} instead of columns by name; call map without "
+                "input_columns, of a data set with_format None, 'numpy' or 'torch'"
+            )
         if self.column not in examples:
             raise UserError(f"column {self.column!r} is not there; choose of {', '.join(examples)} with column=...")
         images = examples[self.column]
@@ -80,4 +85,4 @@ class Refine:
         painted = refine_images(self._refine, [found[row] for row in rows], keys=keys[picks], seed=seed, names=names)
         for row, image in zip(rows, painted, strict=True):
             found[row] = image
-        return examples | {self.column: found}
+        return examples | {self.column: found}  # type: ignore[operator]  # dict and LazyBatch have it

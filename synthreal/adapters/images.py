@@ -88,6 +88,7 @@ def _planes(image: Any, channels: int) -> Tensor:
         if not (image.is_floating_point() or image.dtype == torch.uint8):
             raise UserError(f"images are uint8 or float in [0, 1], given {image.dtype}; convert them first")
         found, last = _UNIT.unit(image), False
+        _UNIT.refuse(found)
     else:
         raise UserError(f"{type(image).__name__} is no image; give PIL images, numpy arrays or tensors")
     shape = tuple(found.shape)

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from synthreal.adapters.images import refine_tensor
 from synthreal.adapters.lazy import LazyRefine, missing
+from synthreal.scale import probability
 
 try:
     from kornia.augmentation import IntensityAugmentationBase2D
@@ -31,11 +32,12 @@ class Refine(IntensityAugmentationBase2D):
         keepdim: give ``(C, H, W)`` for ``(C, H, W)``; kornia adds the batch otherwise.
 
     Raises:
-        UserError: the folder holds no refiner; later, images it does not take, or CUDA in a forked worker.
+        UserError: the folder holds no refiner, or ``p`` is no probability; later, images it does not take, or CUDA in
+            a forked worker.
     """
 
     def __init__(self, run: str | Path, p: float = 1.0, same_on_batch: bool = False, keepdim: bool = False) -> None:
-        super().__init__(p=p, same_on_batch=same_on_batch, keepdim=keepdim)
+        super().__init__(p=probability(p), same_on_batch=same_on_batch, keepdim=keepdim)
         self.flags = {"run": str(run)}
         self._refine = LazyRefine(run, device=None)
 

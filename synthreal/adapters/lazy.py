@@ -36,7 +36,7 @@ class LazyRefine:
     """
 
     def __init__(self, run: str | Path, device: str | None = "auto") -> None:
-        self.run, self.device = str(run), device
+        self.run, self.device = str(Path(run).absolute()), device  # read later, perhaps from another folder
         image = read_config(Path(run)).image
         assert image is not None, "read_config() sees to it"
         self.channels = image.channels

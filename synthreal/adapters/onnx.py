@@ -18,6 +18,7 @@ from torch import Tensor
 from synthreal.atomic import completing, writing
 from synthreal.core.machine import generator_of
 from synthreal.errors import UserError
+from synthreal.pretrained import CONFIG, WEIGHTS
 from synthreal.transform import Refine
 
 OPSET = 18
@@ -53,14 +54,16 @@ def export_onnx(run: str | Path, target: str | Path, *, overwrite: bool = False)
         overwrite: whether to replace one that exists.
 
     Raises:
-        UserError: no refiner; the file exists or cannot be written; a library is missing; a refiner that cannot be
-            exported, or computes otherwise there by more than 1e-4.
+        UserError: no refiner; the file exists, cannot be written or is the refiner's own; a library is missing; a
+            refiner that cannot be exported, or computes otherwise there by more than 1e-4.
     """
     target = Path(target)
     if missing := [name for name in LIBRARIES if find_spec(name) is None]:
         raise UserError(f"exporting needs {' and '.join(missing)}; pip install 'synthreal[onnx]'")
     if target.exists() and not overwrite:
         raise UserError(f"{target}: exists already; name another file, or give --overwrite")
+    if target.resolve() in [(Path(run) / name).resolve() for name in (CONFIG, WEIGHTS)]:
+        raise UserError(f"{target}: is what the refiner is read from; name another file")
     transform = Refine.load(run, device="cpu", precision="float32")
     assert transform.about is not None and transform.about.config.image is not None, "load() sees to it"
     image, noise_channels = transform.about.config.image, transform.noise_channels

@@ -60,6 +60,8 @@ class Refine:
         """Samples as they come, their images refined."""
         samples = iter(source)
         while block := list(islice(samples, self.batch)):
+            if not all(isinstance(sample, dict) and "__key__" in sample for sample in block):
+                raise UserError("a sample is no dictionary with a __key__; refine before to_tuple and batched")
             members = [self._member(sample) for sample in block]
             keys = torch.tensor([_key(sample) for sample in block])
             seed = fresh_seed() if self.seed is None else self.seed

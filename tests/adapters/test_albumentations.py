@@ -227,5 +227,7 @@ def test_bad_arguments_and_images(folder, tmp_path):
         Refine(folder())(image=image(12, 16, 3))
     with pytest.raises(UserError, match=r"takes images \(H, W, 3\), given array \(3, 12, 16\)"):
         Refine(folder(3))(image=image(3, 12, 16))
+    with pytest.raises(UserError, match="images of several sizes; albumentations takes those of one size in a call"):
+        Refine(folder())(images=[image(12, 16), image(9, 16)])
     with pytest.raises(UserError, match=r"are no image in \[0, 1\]; scale them"):
         Refine(folder())(image=image(12, 16, dtype="float32") * 255)

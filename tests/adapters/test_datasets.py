@@ -127,14 +127,15 @@ def test_arrays_keep_their_feature(folder, name):
         dataset.with_format(None).map(Refine(folder(), column="depth"), batched=True)
 
 
-def test_the_fingerprint_is_stable_and_follows_weights_and_options(folder, dataset, tmp_path):
+def test_the_fingerprint_is_stable_and_follows_weights_and_options(folder, dataset, tmp_path, monkeypatch):
     def print_of(refine):
         return dataset.map(refine, batched=True, with_indices=True)._fingerprint
 
     run = shutil.copytree(folder(), tmp_path / "run")
     refine = Refine(run)
     first = print_of(refine)
-    assert first == print_of(refine) == print_of(Refine(run)) == print_of(Refine(str(run)))
+    monkeypatch.chdir(tmp_path)
+    assert first == print_of(refine) == print_of(Refine(run)) == print_of(Refine(str(run))) == print_of(Refine("run"))
     others = {
         print_of(Refine(run, **option)) for option in ({"p": 0.5}, {"seed": 1}, {"seed": None}, {"device": "cpu"})
     }
@@ -175,6 +176,10 @@ def test_bad_arguments_and_examples(folder, dataset, tmp_path):
         Refine(folder(), p=2)
     with pytest.raises(UserError, match="column 'photo' is not there; choose of image, label, boxes with column="):
         dataset.map(Refine(folder(), "photo"), batched=True)
+    with pytest.raises(UserError, match="come as list instead of columns by name; call map without input_columns"):
+        dataset.map(Refine(folder()), batched=True, input_columns=["image"])
+    with pytest.raises(UserError, match=r"come as Table .* with_format None, 'numpy' or 'torch'"):
+        dataset.with_format("arrow").map(Refine(folder()), batched=True)
     with pytest.raises(UserError, match=r"call map\(..., batched=True\)"):
         dataset.map(Refine(folder()))
     with pytest.raises(UserError, match=r"image of row 0: this refiner takes .*, given PngImageFile \(9, 16\)"):

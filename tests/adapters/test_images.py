@@ -132,6 +132,12 @@ def test_what_it_does_not_take_is_told_in_one_line(folder, image, says):
         refined(folder(), image)
 
 
+@pytest.mark.parametrize("wrong", [np.full((12, 16), 200.0), torch.full((12, 16), 200.0)], ids=["array", "tensor"])
+def test_of_images_refined_together_the_one_at_fault_is_named(folder, wrong):
+    with pytest.raises(UserError, match=r"^row 1: values from 200 to 200 are no image"):
+        refined(folder(), wrong / 200, wrong, names=["row 0", "row 1"])
+
+
 def test_batches_it_does_not_take(folder):
     grey, colour = LazyRefine(folder()), LazyRefine(folder(3))
     with pytest.raises(UserError, match=r"takes images \(H, W, 1\) or \(H, W\), given array \(1, 12, 16\)"):

@@ -53,6 +53,13 @@ def test_copies_and_pickles_are_the_path_alone(folder, loads):
     assert len(loads) == 3
 
 
+def test_a_relative_path_outlives_its_working_directory(folder, expected, monkeypatch, tmp_path):
+    monkeypatch.chdir(folder().parent)
+    refine = LazyRefine(folder().name)
+    monkeypatch.chdir(tmp_path)
+    assert torch.equal(refine(images(), keys=KEYS, seed=0), expected(folder(), images()))
+
+
 def test_noise_is_a_function_of_seed_and_key_and_that_of_bulk_refinement(folder):
     refine = LazyRefine(folder(noise=2))
     x = images()

@@ -99,6 +99,15 @@ def test_the_command_refuses_to_overwrite(cli, toy_run, tmp_path):
     assert done.err == ""
 
 
+@pytest.mark.parametrize("name", ["refiner.safetensors", "config.toml"])
+def test_the_refiner_itself_is_never_replaced(toy_run, tmp_path, name):
+    run = shutil.copytree(toy_run, tmp_path / "run")
+    before = (run / name).read_bytes()
+    with pytest.raises(UserError, match="is what the refiner is read from; name another file"):
+        export_onnx(run, run / ".." / "run" / name, overwrite=True)
+    assert (run / name).read_bytes() == before
+
+
 def test_what_is_not_a_number_is_not_written(toy_run, tmp_path, monkeypatch):
     monkeypatch.setattr("synthreal.adapters.onnx._differences", lambda *given: iter([0.0, float("nan")]))
     with pytest.raises(UserError, match=r"differ by nan from torch's \(more than 0\.0001\), so .*out\.onnx is not"):

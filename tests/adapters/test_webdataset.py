@@ -169,6 +169,12 @@ def test_bad_arguments_and_samples(folder, tmp_path, shards):
         next(iter(opened(shards).decode("rgb8").compose(Refine(folder()))))
 
 
+def test_samples_that_were_taken_apart_or_batched_are_told_in_one_line(folder, shards):
+    for late in (opened(shards).to_tuple("png", "json"), opened(shards).batched(2, collation_fn=None)):
+        with pytest.raises(UserError, match="refine before to_tuple and batched"):
+            next(iter(late.compose(Refine(folder()))))
+
+
 def test_another_member_by_name(folder, shards):
     before, after = (
         next(iter(pipeline))
