@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from io import BytesIO
 
 import cv2
@@ -147,6 +148,46 @@ def test_what_would_not_survive_is_refused():
         read_picture(FILES["PNG grey"][:60])
     with pytest.raises(OSError):
         read_picture(saved(Image.fromarray(GREY), "GIF"))
+
+
+def tiff(pixels, **tags):
+    """A TIFF of one strip with other tags, which Pillow does not write."""
+    words = TiffImagePlugin.ImageFileDirectory_v2()
+    depth, channels = pixels.dtype.itemsize * 8, pixels.shape[-1]
+    words[256], words[257], words[258], words[259] = pixels.shape[1], pixels.shape[0], (depth,) * channels, 1
+    words[262], words[277], words[278], words[273] = 2 if channels > 1 else 1, channels, pixels.shape[0], 0
+    for name, value in tags.items():
+        words[{"depth": 258, "zero": 262, "extra": 338}[name]] = value
+    content = pixels.tobytes()
+    words[279] = len(content)
+    target = BytesIO()
+    words.save(target)
+    return target.getvalue() + content
+
+
+def test_a_tiff_that_would_come_out_as_another_is_refused():
+    """Pillow, or OpenCV, decodes them all; what is written would be inverted, another depth or without a channel."""
+    assert read_picture(tiff(DEEP[..., :1])).colour.dtype == np.uint16
+    np.testing.assert_array_equal(read_picture(tiff(COLOUR[..., :1], zero=0)).colour[0], 255 - COLOUR[..., 0])
+    for content, why in [
+        (tiff(DEEP[..., :1], zero=0), "0 is white"),
+        (tiff(DEEP[..., :1], depth=12), "are of 12 bits"),
+        (tiff(COLOUR[..., :1], depth=4), "are of 4 bits"),
+        (tiff(DEEP, extra=1), "multiplied with its alpha"),
+        (tiff(COLOUR, extra=0), "channels beside colour"),
+    ]:
+        with pytest.raises(ValueError, match=why):
+            read_picture(content)
+    for pixels in (DEEP, COLOUR):
+        np.testing.assert_array_equal(read_picture(tiff(pixels, extra=2)).alpha, pixels[..., 3])
+
+
+def test_a_bmp_with_alpha_is_refused():
+    header = struct.pack("<IiiHHIIiiII", 56, 14, -9, 1, 32, 3, COLOUR.nbytes, 0, 0, 0, 0)
+    header += struct.pack("<IIII", 255, 255 << 8, 255 << 16, 255 << 24)
+    content = b"BM" + struct.pack("<IHHI", 70 + COLOUR.nbytes, 0, 0, 70) + header + COLOUR.tobytes()
+    with pytest.raises(ValueError, match="BMP with alpha; save it as PNG"):
+        read_picture(content)
 
 
 def test_more_colours_than_entries_become_near_ones_and_opacity_stays():
