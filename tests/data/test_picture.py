@@ -199,3 +199,26 @@ def test_more_colours_than_entries_become_near_ones_and_opacity_stays():
         assert np.abs(found - colour).mean() < 6
         if alpha is not None:
             np.testing.assert_array_equal(np.frombuffer(opacity, np.uint8)[np.asarray(image)], alpha)
+
+
+def test_the_smooth_edge_of_a_cut_out_does_not_take_the_entries_of_its_inside():
+    levels = np.linspace(0, 255, 60)
+    colour = np.stack(np.broadcast_arrays(levels[:, None], levels[None], 100.0), axis=-1).astype(np.uint8)
+    alpha = np.full((60, 60), 255, np.uint8)
+    alpha[0] = np.arange(60)
+    image, opacity = with_palette(colour, alpha)
+    assert np.abs(np.asarray(image.convert("RGB")).astype(int) - colour)[1:].mean() < 6
+    np.testing.assert_array_equal(np.frombuffer(opacity, np.uint8)[np.asarray(image)], alpha)
+    image, opacity = with_palette(colour[:16, :16], np.arange(256, dtype=np.uint8).reshape(16, 16))
+    np.testing.assert_array_equal(np.asarray(image.convert("RGB")), colour[:16, :16])
+
+
+def test_few_enough_colours_stay_exactly_however_opacity_is_spread():
+    colour = np.zeros((60, 60, 3), np.uint8)
+    alpha = np.full((60, 60), 255, np.uint8)
+    colour[0, :, 0], colour[1, :, 1] = np.arange(60), np.arange(60)
+    alpha[:2] = 0
+    colour[5:7, :, 2] = 100 + np.arange(120).reshape(2, 60)
+    image, opacity = with_palette(colour, alpha)
+    np.testing.assert_array_equal(np.asarray(image.convert("RGB")), colour)
+    np.testing.assert_array_equal(np.frombuffer(opacity, np.uint8)[np.asarray(image)], alpha)
