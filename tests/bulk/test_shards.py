@@ -169,3 +169,20 @@ def test_what_is_no_shard(plain, tmp_path, content, says):
         refine_bulk(plain, source, tmp_path / "out.tar")
     with pytest.raises(UserError, match=r"a\.tar\.gz: no pack .*; give the unpacked \.tar"):
         refine_bulk(plain, source.with_name("a.tar.gz"), tmp_path / "out.tar")
+
+
+def test_a_shard_that_is_cut_off_or_damaged_is_not_taken_for_a_shorter_one(plain, tmp_path):
+    source = write(tmp_path / "in" / "a.tar", [(f"{index}.png", picture()) for index in range(3)])
+    whole = source.read_bytes()
+    with tarfile.open(source) as tar:
+        places = [member.offset for member in tar]
+    for content in (
+        whole[: places[1]],
+        whole[: places[1] + 99],
+        whole[: places[1] + 600],
+        whole[: places[1]] + b"?" * 512 + whole[places[1] + 512 :],
+    ):
+        source.write_bytes(content)
+        with pytest.raises(UserError, match=r"a\.tar: not a readable tar \(.*; make it again"):
+            refine_bulk(plain, source, tmp_path / "out.tar")
+    assert list(tmp_path.iterdir()) == [source.parent]
