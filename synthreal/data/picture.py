@@ -189,7 +189,7 @@ def _deep_in_tiff(tags: TiffImagePlugin.ImageFileDirectory_v2, mode: str) -> boo
 
 
 def _options(opened: Image.Image) -> dict[str, Any]:
-    info, kept = opened.info, ("icc_profile", "exif", "dpi", "comment")
+    info, kept = opened.info, ("icc_profile", "exif", "xmp", "dpi", "comment")
     if isinstance(opened, JpegImagePlugin.JpegImageFile):
         return {
             "qtables": opened.quantization,

@@ -85,12 +85,12 @@ def test_a_jpeg_keeps_quality_sampling_and_words():
     smooth = gaussian_filter(RNG.random((40, 60, 3)), (4, 4, 0))
     pixels = (255 * (smooth - smooth.min()) / np.ptp(smooth)).astype(np.uint8)
     for options in ({"quality": 61}, {"quality": 95, "subsampling": 0, "progressive": True}):
-        given = saved(Image.fromarray(pixels), "JPEG", exif=EXIF.tobytes(), icc_profile=b"profile", **options)
+        given = saved(Image.fromarray(pixels), "JPEG", exif=EXIF.tobytes(), xmp=b"<x/>", icc_profile=b"profile", **options)
         before = read_picture(given)
         content = before.encoded(before.colour)
         one, other = Image.open(BytesIO(given)), Image.open(BytesIO(content))
         assert other.quantization == one.quantization and other.layer == one.layer
-        for key in ("progressive", "exif", "icc_profile"):
+        for key in ("progressive", "exif", "xmp", "icc_profile"):
             assert other.info.get(key) == one.info.get(key)
         assert np.abs(read_picture(content).colour.astype(int) - before.colour).mean() < 2
 
