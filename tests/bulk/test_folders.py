@@ -10,10 +10,12 @@ import pytest
 from PIL import Image
 from quick import files
 
+from synthreal.bulk import pictures
 from synthreal.bulk.refine import refine_bulk
 from synthreal.data.pack import Pack
 from synthreal.data.picture import read_picture
 from synthreal.errors import UserError
+from synthreal.transform import Refine
 
 RNG = np.random.default_rng(0)
 
@@ -148,6 +150,19 @@ def test_a_large_picture_is_refined_in_tiles(noisy, tmp_path):
     one, other = (pixels(tmp_path / name / "large.png").astype(int) for name in ("whole", "tiled"))
     assert np.abs(one - other).max() <= 1 and (one != other).mean() < 0.01
     assert whole.refined == tiled.refined == 1
+
+
+def test_large_pictures_behind_small_ones_do_not_fill_batches_of_small_ones(noisy, tmp_path, monkeypatch):
+    root, rng = tmp_path / "in", np.random.default_rng(0)
+    root.mkdir()
+    for index in range(8):
+        size = (12, 16) if index < 4 else (60, 64)
+        Image.fromarray(rng.integers(0, 256, size, np.uint8)).save(root / f"{index}.png")
+    monkeypatch.setattr(pictures, "FULL", 4)
+    seen, refine = set(), Refine.forward
+    monkeypatch.setattr(Refine, "forward", lambda self, *given: seen.add(given[0].shape) or refine(self, *given))
+    refine_bulk(noisy, root, tmp_path / "out", batch_size=40)
+    assert {shape for shape in seen if shape[-1] > 1} == {(40, 1, 12, 16), (2, 1, 60, 64)}
 
 
 def test_pillow_s_limit_for_files_of_strangers_does_not_hold(plain, folder, tmp_path, monkeypatch):
