@@ -101,6 +101,18 @@ def test_a_picture_does_not_depend_on_its_neighbours(noisy, folder, tmp_path, ba
         assert (tmp_path / "first" / name).read_bytes() == (tmp_path / "all" / name).read_bytes()
 
 
+def test_depths_do_not_share_a_batch(plain, tmp_path):
+    root = tmp_path / "in"
+    root.mkdir()
+    given = RNG.integers(0, 256, (12, 16), np.uint8)
+    Image.fromarray(given).save(root / "8.png")
+    Image.fromarray(given.astype(np.uint16) * 257).save(root / "16.png")
+    refine_bulk(plain, root, tmp_path / "out", batch_size=4)
+    shallow, deep = pixels(tmp_path / "out" / "8.png"), pixels(tmp_path / "out" / "16.png")
+    assert (shallow.dtype, deep.dtype) == (np.uint8, np.uint16)
+    np.testing.assert_allclose(shallow, deep / 257, atol=0.51)
+
+
 def test_a_colour_picture_keeps_its_chroma(plain, folder, tmp_path):
     refine_bulk(plain, folder, tmp_path / "out")
     for name, most in (("sub/colour.png", 1.01), ("sub/deep/alpha.png", 1.01), ("sub/deep/colour16.png", 1.01)):
