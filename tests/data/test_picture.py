@@ -85,7 +85,8 @@ def test_a_jpeg_keeps_quality_sampling_and_words():
     smooth = gaussian_filter(RNG.random((40, 60, 3)), (4, 4, 0))
     pixels = (255 * (smooth - smooth.min()) / np.ptp(smooth)).astype(np.uint8)
     for options in ({"quality": 61}, {"quality": 95, "subsampling": 0, "progressive": True}):
-        given = saved(Image.fromarray(pixels), "JPEG", exif=EXIF.tobytes(), xmp=b"<x/>", icc_profile=b"profile", **options)
+        words = {"exif": EXIF.tobytes(), "xmp": b"<x/>", "icc_profile": b"profile"}
+        given = saved(Image.fromarray(pixels), "JPEG", **words, **options)
         before = read_picture(given)
         content = before.encoded(before.colour)
         one, other = Image.open(BytesIO(given)), Image.open(BytesIO(content))
