@@ -146,6 +146,13 @@ def test_long_names_and_words_of_a_header_are_kept(plain, tmp_path):
     assert member.name == name and read_picture(content).colour.shape == (1, 12, 16)
 
 
+def test_versions_of_long_names_have_names_of_their_own(noisy, tmp_path):
+    key = "a" * 90 + "/" + "ü" * 90
+    source = write(tmp_path / "in" / "a.tar", [(f"{key}.png", picture())])
+    refine_bulk(noisy, source, tmp_path / "out.tar", samples=2)
+    assert [member.name for member, _ in read(tmp_path / "out.tar")] == [f"{key}-0.png", f"{key}-1.png"]
+
+
 def test_webdataset_reads_what_comes_out(plain, shards, tmp_path):
     webdataset = pytest.importorskip("webdataset")
     refine_bulk(plain, shards, tmp_path / "out")
