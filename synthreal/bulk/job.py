@@ -36,9 +36,23 @@ class What:
 
 @dataclass(frozen=True)
 class How:
-    """How: settings that round differently, or cut the work differently."""
+    """How: settings that round differently, or cut the work differently.
+
+    Attributes:
+        batch_size: images through the network at once.
+        px: their px at most: of pictures larger than the first ones fewer go at once.
+        group: images refined together at most.
+        block: images of a part file.
+        precision: "float32" or "bfloat16".
+        threads: of torch.
+        tile: the side above which images are refined in tiles.
+        compiled: whether the network is.
+        device: its type.
+        torch: version.
+    """
 
     batch_size: int
+    px: int
     group: int
     block: int
     precision: str
@@ -47,6 +61,10 @@ class How:
     compiled: bool
     device: str
     torch: str
+
+    def full(self, height: int, width: int) -> int:
+        """Pictures of that size that go through the network at once."""
+        return max(1, min(self.batch_size, self.px // (height * width)))
 
 
 @dataclass(frozen=True)

@@ -109,8 +109,8 @@ class Pictures(Source[Found, Found]):
                 group = waiting.setdefault(key, Group([], [], []))
                 group.index.append(index)
                 group.pictures.append(found)
-                px = found.colour.shape[1] * found.colour.shape[2]
-                if len(group) == how.batch_size or (how.tile is not None and px > how.tile**2):
+                height, width = found.colour.shape[1:]
+                if len(group) == how.full(height, width) or (how.tile is not None and height * width > how.tile**2):
                     yield waiting.pop(key)
         yield from waiting.values()
 
@@ -123,7 +123,7 @@ class Pictures(Source[Found, Found]):
         try:
             if painter.tiled(height, width):
                 margin_of(painter.transform.refiner)
-            refined = painter.stored(pixels, load.index, full=how.batch_size, versions=samples)
+            refined = painter.stored(pixels, load.index, full=how.full(height, width), versions=samples)
         except (UserError, RuntimeError) as error:  # too small for it, say
             if "memory" in str(error):
                 raise

@@ -113,6 +113,7 @@ def planned(
     tile = TILE if asked.tile is None else None if asked.tile == "none" else asked.tile
     how = How(
         batch_size=1,
+        px=1,
         group=1,
         block=1,
         precision=precision,
@@ -136,10 +137,11 @@ def planned(
         batch = found_batch(transform, whole)
     else:
         batch = asked.batch_size or usual_batch(config.runtime.micro_batch, device, whole)
+    px = batch * max((height * width for height, width in whole), default=1)
     size = max(sizes, key=lambda size: size[0] * size[1], default=(1, 1))
     group, block = data.cut(batch, size)
     compiled = bool(whole) and data.kind == "pack" and compiles(config.runtime.compile, device, data.count // group)
     return Job(
         what,
-        How(batch, group, block, precision, threads, tile, compiled, device.type, torch.__version__),
+        How(batch, px, group, block, precision, threads, tile, compiled, device.type, torch.__version__),
     )

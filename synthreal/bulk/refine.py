@@ -57,7 +57,8 @@ def refine_bulk(
             are versions of image i; files are called ``name-k.png``.
         limit: images at most; None is all.
         batch_size: images through the network at once, "auto" tries what is fastest; None is what suits the device
-            (1 for pictures of mixed sizes), or what the job began with, as for the next three.
+            (1 for pictures of mixed sizes), or what the job began with, as for the next three. Of pictures larger than
+            the first 256 as many fewer.
         precision: "auto", "float32" or "bfloat16"; None is the run's.
         threads: of torch on the CPU; None is the run's, or torch's own choice.
         tile: images of more than tile * tile px are refined in tiles; None is 1024, "none" refines them whole.

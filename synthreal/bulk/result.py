@@ -85,36 +85,32 @@ class Target:
     def put(self, data: Source[Any, Any], job: Job, parts: Parts) -> RefineSummary:
         """Assemble the parts, and put the result in its place.
 
-        Killed anywhere, this continues: what is assembled is known by ``outcome.json``; what is replaced is moved away
-        before the new record lies beside it, or it would pass for the new result.
+        Killed anywhere, it is done again: what is replaced is moved away before the new record lies beside it, or it
+        would pass for the new result.
 
         Raises:
             UserError: not one image could be refined, or the disk does not take the result.
         """
         folder = parts.folder(job)
-        whole, told = folder / f"whole{'' if data.folder else self.place.suffix}", folder / "outcome.json"
-        if not told.exists():
-            with writing(folder):
-                _remove(whole)
-            outcome = data.assemble(job, [parts.part(job, block) for block in range(job.blocks)], whole)
-            if not outcome.refined:
-                first = outcome.failed[0]
-                parts.discard()
-                raise UserError(
-                    f"{data.path}: not one of {job.what.images} images could be refined; {first.path}: {first.reason}"
-                )
-            write_text(told, json.dumps(asdict(outcome)))
-        outcome = _outcome(json.loads(told.read_text(encoding="utf-8")))
+        whole = folder / f"whole{'' if data.folder else self.place.suffix}"
+        with writing(folder):
+            _remove(whole)
+        outcome = data.assemble(job, [parts.part(job, block) for block in range(job.blocks)], whole)
+        if not outcome.refined:
+            first = outcome.failed[0]
+            parts.discard()
+            raise UserError(
+                f"{data.path}: not one of {job.what.images} images could be refined; {first.path}: {first.reason}"
+            )
         with writing(self.place):
-            if whole.exists():
-                if data.kind != "pack":
-                    if self._taken():
-                        self.place.rename(folder / f"replaced-{os.getpid()}")
-                    record = {**job.record(), "outcome": asdict(outcome)}
-                    write_text(folder / "record.json", json.dumps(record, indent=1) + "\n")
-                    (folder / "record.json").replace(record_path(self.place))
-                whole.replace(self.place)
-                sync(self.place.parent)
+            if data.kind != "pack":
+                if self._taken():
+                    self.place.rename(folder / f"replaced-{os.getpid()}")
+                record = {**job.record(), "outcome": asdict(outcome)}
+                write_text(folder / "record.json", json.dumps(record, indent=1) + "\n")
+                (folder / "record.json").replace(record_path(self.place))
+            whole.replace(self.place)
+            sync(self.place.parent)
         return RefineSummary(self.shown, outcome.refined, outcome.copied, outcome.failed)
 
     def _taken(self) -> bool:

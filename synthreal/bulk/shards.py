@@ -119,10 +119,19 @@ def _is_picture(member: tarfile.TarInfo) -> bool:
 
 
 def _places(shard: Path) -> list[tuple[int, int]]:
-    """Offset and size of every picture in a shard, found from header to header."""
+    """Offset and size of every picture in a shard, found from header to header.
+
+    ``tarfile`` takes a broken header, or a file that is cut off at one, for the end; a whole tar ends in zeros.
+    """
     try:
         with tarfile.open(shard, "r:") as tar:
-            return [(member.offset_data, member.size) for member in tar if _is_picture(member)]
+            places = [(member.offset_data, member.size) for member in tar if _is_picture(member)]
+            end = tar.offset
+        with shard.open("rb") as file:
+            file.seek(end)
+            if file.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
+                raise tarfile.ReadError(f"cut off or damaged at byte {end}")
+        return places
     except (OSError, tarfile.TarError) as error:
         raise UserError(f"{shard}: not a readable tar ({error}); make it again, without compression") from error
 

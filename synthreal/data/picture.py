@@ -2,8 +2,7 @@
 
 What the refiner does not see is kept: format, mode, bit depth, size, alpha; quality and sampling of a JPEG; compression
 of a TIFF; colour profile, resolution, EXIF. The pixels are those of the file: a rotation that EXIF asks for is not
-applied, and still asked for afterwards. Of 16-bit *colour*, which Pillow cuts to 8 bits, OpenCV reads and writes the
-pixels; such a TIFF loses its metadata.
+applied, and still asked for afterwards. Of 16-bit *colour*, which Pillow cuts to 8 bits, OpenCV reads the pixels.
 """
 
 from __future__ import annotations
@@ -26,6 +25,7 @@ _PNG = b"\x89PNG\r\n\x1a\n"
 _PNG_WORDS = {b"gAMA", b"cHRM", b"sRGB", b"iCCP", b"cICP", b"pHYs", b"eXIf", b"tEXt", b"zTXt", b"iTXt", b"tIME"}
 _TIFF_WORDS = (270, 271, 272, 274, 282, 283, 296, 305, 306, 315, 33432, 34675)  # text, orientation, resolution, profile
 _ORIENTATION = 274
+_CHANNELS = {"P": 1, "LA": 2, "RGB": 3, "RGBA": 4}
 _GREY = {"1", "L", "LA", "I;16", "I;16B", "I"}
 _UPRIGHT: dict[int, Callable[[np.ndarray], np.ndarray]] = {  # what a decoder did to a TIFF of this orientation, undone
     2: lambda pixels: pixels[:, ::-1],
@@ -95,11 +95,12 @@ def read_picture(content: bytes) -> Picture:
     with Image.open(BytesIO(content), formats=FORMATS) as opened:
         if (pages := getattr(opened, "n_frames", 1)) > 1:
             raise ValueError(f"it holds {pages} pages; save each in a file of its own")
-        kind, mode, deep = str(opened.format), opened.mode, _deep(opened, content)
+        kind, mode = str(opened.format), opened.mode
         if mode not in {*_GREY, "P", "RGB", "RGBA"} or (mode == "I" and kind != "PNG"):
             raise ValueError(f"its pixels are {mode}; save it as grey or RGB of 8 or 16 bits")
         if mode != "P" and "transparency" in opened.info:
             raise ValueError("a colour of it stands for transparency; save it with an alpha channel")
+        deep = _deep(opened, content)
         options = _options(opened)  # before it is loaded: Pillow forgets a TIFF's orientation then
         words = _words(content) if kind == "PNG" else b""
         if deep and mode in ("RGB", "RGBA", "LA"):
@@ -166,12 +167,29 @@ def _deep(opened: Image.Image, content: bytes) -> bool:
             raise ValueError(f"grey of {depth} bits; save it with 8")
         return depth == 16
     if isinstance(opened, TiffImagePlugin.TiffImageFile):
-        return set(opened.tag_v2.get(258, (1,))) == {16}
+        return _deep_in_tiff(opened.tag_v2, opened.mode)
+    if opened.format == "BMP" and opened.mode == "RGBA":
+        raise ValueError("a BMP with alpha; save it as PNG")
     return False
 
 
+def _deep_in_tiff(tags: TiffImagePlugin.ImageFileDirectory_v2, mode: str) -> bool:
+    depths = set(tags.get(TiffImagePlugin.BITSPERSAMPLE, (1,)))
+    if mode != "P" and not (depths in ({8}, {16}) or mode == "1"):
+        raise ValueError(f"its channels are of {', '.join(map(str, sorted(depths)))} bits; save it with 8 or 16")
+    if tags.get(TiffImagePlugin.SAMPLESPERPIXEL, 1) != _CHANNELS.get(mode, 1):
+        raise ValueError("it has channels beside colour and alpha; save it as grey or RGB")
+    if depths != {16}:
+        return False
+    if mode in ("I;16", "I;16B") and tags.get(TiffImagePlugin.PHOTOMETRIC_INTERPRETATION) == 0:
+        raise ValueError("16-bit grey whose 0 is white; save it with 0 for black")
+    if mode == "RGBA" and tags.get(TiffImagePlugin.EXTRASAMPLES) == (1,):
+        raise ValueError("16-bit colour that is multiplied with its alpha; save it unmultiplied")
+    return True
+
+
 def _options(opened: Image.Image) -> dict[str, Any]:
-    info, kept = opened.info, ("icc_profile", "exif", "dpi", "comment")
+    info, kept = opened.info, ("icc_profile", "exif", "xmp", "dpi", "comment")
     if isinstance(opened, JpegImagePlugin.JpegImageFile):
         return {
             "qtables": opened.quantization,

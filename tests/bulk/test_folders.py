@@ -10,10 +10,12 @@ import pytest
 from PIL import Image
 from quick import files
 
+from synthreal.bulk import pictures
 from synthreal.bulk.refine import refine_bulk
 from synthreal.data.pack import Pack
 from synthreal.data.picture import read_picture
 from synthreal.errors import UserError
+from synthreal.transform import Refine
 
 RNG = np.random.default_rng(0)
 
@@ -99,6 +101,18 @@ def test_a_picture_does_not_depend_on_its_neighbours(noisy, folder, tmp_path, ba
         assert (tmp_path / "first" / name).read_bytes() == (tmp_path / "all" / name).read_bytes()
 
 
+def test_depths_do_not_share_a_batch(plain, tmp_path):
+    root = tmp_path / "in"
+    root.mkdir()
+    given = RNG.integers(0, 256, (12, 16), np.uint8)
+    Image.fromarray(given).save(root / "8.png")
+    Image.fromarray(given.astype(np.uint16) * 257).save(root / "16.png")
+    refine_bulk(plain, root, tmp_path / "out", batch_size=4)
+    shallow, deep = pixels(tmp_path / "out" / "8.png"), pixels(tmp_path / "out" / "16.png")
+    assert (shallow.dtype, deep.dtype) == (np.uint8, np.uint16)
+    np.testing.assert_allclose(shallow, deep / 257, atol=0.51)
+
+
 def test_a_colour_picture_keeps_its_chroma(plain, folder, tmp_path):
     refine_bulk(plain, folder, tmp_path / "out")
     for name, most in (("sub/colour.png", 1.01), ("sub/deep/alpha.png", 1.01), ("sub/deep/colour16.png", 1.01)):
@@ -148,6 +162,19 @@ def test_a_large_picture_is_refined_in_tiles(noisy, tmp_path):
     one, other = (pixels(tmp_path / name / "large.png").astype(int) for name in ("whole", "tiled"))
     assert np.abs(one - other).max() <= 1 and (one != other).mean() < 0.01
     assert whole.refined == tiled.refined == 1
+
+
+def test_large_pictures_behind_small_ones_do_not_fill_batches_of_small_ones(noisy, tmp_path, monkeypatch):
+    root, rng = tmp_path / "in", np.random.default_rng(0)
+    root.mkdir()
+    for index in range(8):
+        size = (12, 16) if index < 4 else (60, 64)
+        Image.fromarray(rng.integers(0, 256, size, np.uint8)).save(root / f"{index}.png")
+    monkeypatch.setattr(pictures, "FULL", 4)
+    seen, refine = set(), Refine.forward
+    monkeypatch.setattr(Refine, "forward", lambda self, *given: seen.add(given[0].shape) or refine(self, *given))
+    refine_bulk(noisy, root, tmp_path / "out", batch_size=40)
+    assert {shape for shape in seen if shape[-1] > 1} == {(40, 1, 12, 16), (2, 1, 60, 64)}
 
 
 def test_pillow_s_limit_for_files_of_strangers_does_not_hold(plain, folder, tmp_path, monkeypatch):

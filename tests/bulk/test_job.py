@@ -10,6 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 import torch
@@ -355,3 +356,28 @@ def test_the_command_with_every_option(noisy, pack_of, tmp_path, cli):
     assert "was complete already, 10 refined images" in cli("refine", noisy, source, out, *flags, "--seed", 1).ok().out
     cli("refine", noisy, source, out, "--overwrite").ok()
     assert len(Pack(out)) == N
+
+
+def test_a_label_that_is_no_number_ends_the_job_before_it_is_copied(noisy, pack_of, tmp_path):
+    source = pack_of(5)
+    with h5py.File(source, "r+") as file:
+        del file["labels/count"]
+        file["labels/count"] = np.array([0, 1, 2, np.nan, 4], np.float32)
+    with pytest.raises(UserError, match="label 'count' of image 3 is NaN or infinite"):
+        refine_bulk(noisy, source, tmp_path / "out.h5")
+    assert list(tmp_path.iterdir()) == [source]
+
+
+def test_threads_of_the_job_are_torch_s(noisy, pack_of, tmp_path):
+    before, told = torch.get_num_threads(), []
+    try:
+        refine_bulk(
+            noisy,
+            pack_of(5),
+            tmp_path / "out.h5",
+            threads=before + 1,
+            on_progress=lambda *_: told.append(torch.get_num_threads()),
+        )
+    finally:
+        torch.set_num_threads(before)
+    assert set(told) == {before + 1}

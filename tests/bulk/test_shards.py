@@ -146,6 +146,13 @@ def test_long_names_and_words_of_a_header_are_kept(plain, tmp_path):
     assert member.name == name and read_picture(content).colour.shape == (1, 12, 16)
 
 
+def test_versions_of_long_names_have_names_of_their_own(noisy, tmp_path):
+    key = "a" * 90 + "/" + "ü" * 90
+    source = write(tmp_path / "in" / "a.tar", [(f"{key}.png", picture())])
+    refine_bulk(noisy, source, tmp_path / "out.tar", samples=2)
+    assert [member.name for member, _ in read(tmp_path / "out.tar")] == [f"{key}-0.png", f"{key}-1.png"]
+
+
 def test_webdataset_reads_what_comes_out(plain, shards, tmp_path):
     webdataset = pytest.importorskip("webdataset")
     refine_bulk(plain, shards, tmp_path / "out")
@@ -169,3 +176,20 @@ def test_what_is_no_shard(plain, tmp_path, content, says):
         refine_bulk(plain, source, tmp_path / "out.tar")
     with pytest.raises(UserError, match=r"a\.tar\.gz: no pack .*; give the unpacked \.tar"):
         refine_bulk(plain, source.with_name("a.tar.gz"), tmp_path / "out.tar")
+
+
+def test_a_shard_that_is_cut_off_or_damaged_is_not_taken_for_a_shorter_one(plain, tmp_path):
+    source = write(tmp_path / "in" / "a.tar", [(f"{index}.png", picture()) for index in range(3)])
+    whole = source.read_bytes()
+    with tarfile.open(source) as tar:
+        places = [member.offset for member in tar]
+    for content in (
+        whole[: places[1]],
+        whole[: places[1] + 99],
+        whole[: places[1] + 600],
+        whole[: places[1]] + b"?" * 512 + whole[places[1] + 512 :],
+    ):
+        source.write_bytes(content)
+        with pytest.raises(UserError, match=r"a\.tar: not a readable tar \(.*; make it again"):
+            refine_bulk(plain, source, tmp_path / "out.tar")
+    assert list(tmp_path.iterdir()) == [source.parent]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from io import BytesIO
 
 import cv2
@@ -84,12 +85,13 @@ def test_a_jpeg_keeps_quality_sampling_and_words():
     smooth = gaussian_filter(RNG.random((40, 60, 3)), (4, 4, 0))
     pixels = (255 * (smooth - smooth.min()) / np.ptp(smooth)).astype(np.uint8)
     for options in ({"quality": 61}, {"quality": 95, "subsampling": 0, "progressive": True}):
-        given = saved(Image.fromarray(pixels), "JPEG", exif=EXIF.tobytes(), icc_profile=b"profile", **options)
+        words = {"exif": EXIF.tobytes(), "xmp": b"<x/>", "icc_profile": b"profile"}
+        given = saved(Image.fromarray(pixels), "JPEG", **words, **options)
         before = read_picture(given)
         content = before.encoded(before.colour)
         one, other = Image.open(BytesIO(given)), Image.open(BytesIO(content))
         assert other.quantization == one.quantization and other.layer == one.layer
-        for key in ("progressive", "exif", "icc_profile"):
+        for key in ("progressive", "exif", "xmp", "icc_profile"):
             assert other.info.get(key) == one.info.get(key)
         assert np.abs(read_picture(content).colour.astype(int) - before.colour).mean() < 2
 
@@ -149,6 +151,46 @@ def test_what_would_not_survive_is_refused():
         read_picture(saved(Image.fromarray(GREY), "GIF"))
 
 
+def tiff(pixels, **tags):
+    """A TIFF of one strip with other tags, which Pillow does not write."""
+    words = TiffImagePlugin.ImageFileDirectory_v2()
+    depth, channels = pixels.dtype.itemsize * 8, pixels.shape[-1]
+    words[256], words[257], words[258], words[259] = pixels.shape[1], pixels.shape[0], (depth,) * channels, 1
+    words[262], words[277], words[278], words[273] = 2 if channels > 1 else 1, channels, pixels.shape[0], 0
+    for name, value in tags.items():
+        words[{"depth": 258, "zero": 262, "extra": 338}[name]] = value
+    content = pixels.tobytes()
+    words[279] = len(content)
+    target = BytesIO()
+    words.save(target)
+    return target.getvalue() + content
+
+
+def test_a_tiff_that_would_come_out_as_another_is_refused():
+    """Pillow, or OpenCV, decodes them all; what is written would be inverted, another depth or without a channel."""
+    assert read_picture(tiff(DEEP[..., :1])).colour.dtype == np.uint16
+    np.testing.assert_array_equal(read_picture(tiff(COLOUR[..., :1], zero=0)).colour[0], 255 - COLOUR[..., 0])
+    for content, why in [
+        (tiff(DEEP[..., :1], zero=0), "0 is white"),
+        (tiff(DEEP[..., :1], depth=12), "are of 12 bits"),
+        (tiff(COLOUR[..., :1], depth=4), "are of 4 bits"),
+        (tiff(DEEP, extra=1), "multiplied with its alpha"),
+        (tiff(COLOUR, extra=0), "channels beside colour"),
+    ]:
+        with pytest.raises(ValueError, match=why):
+            read_picture(content)
+    for pixels in (DEEP, COLOUR):
+        np.testing.assert_array_equal(read_picture(tiff(pixels, extra=2)).alpha, pixels[..., 3])
+
+
+def test_a_bmp_with_alpha_is_refused():
+    header = struct.pack("<IiiHHIIiiII", 56, 14, -9, 1, 32, 3, COLOUR.nbytes, 0, 0, 0, 0)
+    header += struct.pack("<IIII", 255, 255 << 8, 255 << 16, 255 << 24)
+    content = b"BM" + struct.pack("<IHHI", 70 + COLOUR.nbytes, 0, 0, 70) + header + COLOUR.tobytes()
+    with pytest.raises(ValueError, match="BMP with alpha; save it as PNG"):
+        read_picture(content)
+
+
 def test_more_colours_than_entries_become_near_ones_and_opacity_stays():
     levels = np.linspace(0, 255, 60)
     colour = np.stack(np.broadcast_arrays(levels[:, None], levels[None], 100.0), axis=-1).astype(np.uint8)
@@ -158,3 +200,26 @@ def test_more_colours_than_entries_become_near_ones_and_opacity_stays():
         assert np.abs(found - colour).mean() < 6
         if alpha is not None:
             np.testing.assert_array_equal(np.frombuffer(opacity, np.uint8)[np.asarray(image)], alpha)
+
+
+def test_the_smooth_edge_of_a_cut_out_does_not_take_the_entries_of_its_inside():
+    levels = np.linspace(0, 255, 60)
+    colour = np.stack(np.broadcast_arrays(levels[:, None], levels[None], 100.0), axis=-1).astype(np.uint8)
+    alpha = np.full((60, 60), 255, np.uint8)
+    alpha[0] = np.arange(60)
+    image, opacity = with_palette(colour, alpha)
+    assert np.abs(np.asarray(image.convert("RGB")).astype(int) - colour)[1:].mean() < 6
+    np.testing.assert_array_equal(np.frombuffer(opacity, np.uint8)[np.asarray(image)], alpha)
+    image, opacity = with_palette(colour[:16, :16], np.arange(256, dtype=np.uint8).reshape(16, 16))
+    np.testing.assert_array_equal(np.asarray(image.convert("RGB")), colour[:16, :16])
+
+
+def test_few_enough_colours_stay_exactly_however_opacity_is_spread():
+    colour = np.zeros((60, 60, 3), np.uint8)
+    alpha = np.full((60, 60), 255, np.uint8)
+    colour[0, :, 0], colour[1, :, 1] = np.arange(60), np.arange(60)
+    alpha[:2] = 0
+    colour[5:7, :, 2] = 100 + np.arange(120).reshape(2, 60)
+    image, opacity = with_palette(colour, alpha)
+    np.testing.assert_array_equal(np.asarray(image.convert("RGB")), colour)
+    np.testing.assert_array_equal(np.frombuffer(opacity, np.uint8)[np.asarray(image)], alpha)
