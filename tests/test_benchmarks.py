@@ -100,7 +100,7 @@ def test_bench_refine(run):
 def test_bench_memory(run):
     rows = run("bench_memory", "--quick", COUNTS=(120, 400))["rows"]
     assert [(row["name"], row["images"]) for row in rows] == [
-        (f"memory_{kind}", images) for kind in ("pack", "folder") for images in (12, 40)
+        (f"memory_{kind}", images) for kind in ("pack", "folder", "shards") for images in (12, 40)
     ]
     assert all(row["peak_memory_mb"] > 100 for row in rows) and abs(rows[1]["growth_mb"]) < 50
 

@@ -125,7 +125,7 @@ def _places(shard: Path) -> list[tuple[int, int]]:
     """
     try:
         with tarfile.open(shard, "r:") as tar:
-            places = [(member.offset_data, member.size) for member in tar if _is_picture(member)]
+            places = [(member.offset_data, member.size) for member in _members(tar) if _is_picture(member)]
             end = tar.offset
         with shard.open("rb") as file:
             file.seek(end)
@@ -136,12 +136,19 @@ def _places(shard: Path) -> list[tuple[int, int]]:
         raise UserError(f"{shard}: not a readable tar ({error}); make it again, without compression") from error
 
 
+def _members(tar: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
+    """Headers one after another; ``tarfile`` would keep them all."""
+    while (member := tar.next()) is not None:
+        tar.members.clear()  # type: ignore[attr-defined]
+        yield member
+
+
 def _samples(shard: Path) -> Iterator[list[tuple[tarfile.TarInfo, bytes]]]:
     """Samples in order, each with its members and their bytes; what has no key stands alone."""
     with tarfile.open(shard, "r:") as tar:
         sample: list[tuple[tarfile.TarInfo, bytes]] = []
         last: object = None
-        for member in tar:
+        for member in _members(tar):
             found = _NAME.match(member.name)
             key = found[1] if found and member.isfile() else member
             if sample and key != last:
@@ -163,3 +170,4 @@ def _add(tar: tarfile.TarFile, member: tarfile.TarInfo, content: bytes, version:
     if version is not None and found is not None:
         changed.name = f"{found[1]}-{version}.{found[2]}"
     tar.addfile(changed, io.BytesIO(content) if member.isfile() else None)
+    tar.members.clear()  # type: ignore[attr-defined]
