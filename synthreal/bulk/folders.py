@@ -7,13 +7,14 @@ import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from posixpath import splitext
 from typing import Any
 
 from synthreal.atomic import writing
 from synthreal.bulk.job import Job
 from synthreal.bulk.pictures import Pictures
 from synthreal.bulk.source import Outcome, fingerprint, unreadable
-from synthreal.data.folder import SUFFIXES, files_below
+from synthreal.data.folder import SUFFIXES, names_below
 from synthreal.errors import UserError
 from synthreal.spec import Skipped
 
@@ -45,22 +46,19 @@ class FolderSource(Pictures):
 
     def __init__(self, path: Path, limit: int | None, samples: int) -> None:
         super().__init__()
-        files = files_below(path)
         self.path, self._samples = path, samples
-        self._files = [file.relative_to(path) for file in files]
-        pictures = [name for name in self._files if name.name.lower().endswith(SUFFIXES)]
-        self._pictures = pictures if limit is None else pictures[:limit]
-        self._stems = {(name.parent, name.stem) for name in self._pictures}
-        chosen = set(pictures)
-        others = [name for name in self._files if name not in chosen]
-        self._others = others if limit is None else [name for name in others if self._stem(name)]
+        self._files = names_below(path)  # as text: a million Paths would be a gigabyte
+        self._pictures = [name for name in self._files if _is_picture(name)][:limit]
+        self._stems = {splitext(name)[0] for name in self._pictures} if limit is not None or samples > 1 else set()
+        others = (name for name in self._files if not _is_picture(name))
+        self._others = [name for name in others if limit is None or self._stem(name)]
         self.count = len(self._pictures)
         if samples > 1:
             self._refuse_twins()
 
     def identity(self) -> str:
         """Of every file."""
-        return fingerprint((name.as_posix(), self.path / name) for name in self._files)
+        return fingerprint((name, self.path / name) for name in self._files)
 
     def content(self, index: int) -> bytes:
         """The bytes of a file."""
@@ -80,8 +78,9 @@ class FolderSource(Pictures):
                 for target, content in zip(self._versions(name), found, strict=True):
                     _file(whole / target).write_bytes(content)
         for name in self._others:
-            if name.suffix.lower() in _OTHER:
-                why = f"{name.suffix} is not refined; save it as PNG, JPEG, TIFF or BMP"
+            suffix = splitext(name)[1]
+            if suffix.lower() in _OTHER:
+                why = f"{suffix} is not refined; save it as PNG, JPEG, TIFF or BMP"
                 failed.append(Skipped(str(self.path / name), why))
                 continue
             if (bad := unreadable(self.path / name)) is not None:
@@ -98,38 +97,42 @@ class FolderSource(Pictures):
         """It lies beside the folder."""
         return read_record(target)
 
-    def _stem(self, name: Path) -> str | None:
-        """The stem of the picture a file belongs to."""
-        place = len(name.name)
-        while (place := name.name.rfind(".", 0, place)) > 0:
-            if (name.parent, name.name[:place]) in self._stems:
-                return name.name[:place]
+    def _stem(self, name: str) -> str | None:
+        """The picture a file belongs to, without its suffix; not looked for where nothing depends on it."""
+        start, place = name.rfind("/") + 1, len(name)
+        while (place := name.rfind(".", start, place)) > start:
+            if name[:place] in self._stems:
+                return name[:place]
         return None
 
-    def _versions(self, name: Path) -> list[Path]:
-        return self._numbered(name, name.stem)
+    def _versions(self, name: str) -> list[str]:
+        return self._numbered(name, splitext(name)[0])
 
-    def _copies(self, name: Path) -> list[Path]:
+    def _copies(self, name: str) -> list[str]:
         stem = self._stem(name)
         return [name] if stem is None else self._numbered(name, stem)
 
-    def _numbered(self, name: Path, stem: str) -> list[Path]:
+    def _numbered(self, name: str, stem: str) -> list[str]:
         if self._samples == 1:
             return [name]
-        return [name.with_name(f"{stem}-{version}{name.name[len(stem) :]}") for version in range(self._samples)]
+        return [f"{stem}-{version}{name[len(stem) :]}" for version in range(self._samples)]
 
     def _refuse_twins(self) -> None:
-        seen: set[Path] = set()
+        seen: set[str] = set()
         for name in self._names():
             if name in seen:
                 raise UserError(f"{self.path}: two files would be called {name} with --samples; rename one of them")
             seen.add(name)
 
-    def _names(self) -> Iterator[Path]:
+    def _names(self) -> Iterator[str]:
         for name in self._pictures:
             yield from self._versions(name)
         for name in self._others:
             yield from self._copies(name)
+
+
+def _is_picture(name: str) -> bool:
+    return name.lower().endswith(SUFFIXES)
 
 
 def _file(path: Path) -> Path:

@@ -19,7 +19,7 @@ from synthreal.bulk.source import Source
 from synthreal.bulk.tiles import margin_of
 from synthreal.config import RunConfig
 from synthreal.core.machine import arrange, compiles, device_of, precision_of, settle
-from synthreal.data.folder import SUFFIXES, files_below
+from synthreal.data.folder import SUFFIXES, names_below
 from synthreal.errors import UserError
 from synthreal.pretrained import WEIGHTS
 from synthreal.transform import Refine
@@ -55,7 +55,7 @@ class Asked:
 def opened(path: Path, limit: int | None, samples: int, origin: dict[str, Any]) -> Source[Any, Any]:
     """The data set at ``path``. Raises ``UserError`` when it is none."""
     if path.is_dir():
-        names = [file.name.lower() for file in files_below(path)]
+        names = [name.lower() for name in names_below(path)]
         pictures, shards = (any(name.endswith(suffix) for name in names) for suffix in (SUFFIXES, SUFFIX))
         if pictures and shards:
             raise UserError(f"{path}: holds pictures and {SUFFIX} shards; refine them from folders of their own")

@@ -53,21 +53,27 @@ def image_files(root: Path, recursive: bool = True) -> list[Path]:
 
 
 def files_below(root: Path, recursive: bool = True) -> list[Path]:
-    """Every file below ``root``, sorted by relative path; links are followed, each folder is visited once."""
+    """Every file below ``root``, see :func:`names_below`."""
+    return [root / name for name in names_below(root, recursive)]
+
+
+def names_below(root: Path, recursive: bool = True) -> list[str]:
+    """Every file below ``root`` by its path from there, sorted; links are followed, each folder is visited once."""
 
     def refuse(error: OSError) -> None:
         raise UserError(f"{error.filename}: folder cannot be listed ({error.strerror}); correct its permissions")
 
-    files: list[Path] = []
+    names: list[str] = []
     seen: set[str] = set()
-    for folder, below, names in os.walk(root, onerror=refuse, followlinks=True):
+    for folder, below, found in os.walk(root, onerror=refuse, followlinks=True):
         real = os.path.realpath(folder)
         if real in seen or not recursive:
             below.clear()
         if real not in seen:
-            files += [Path(folder, name) for name in names]
+            place = Path(folder).relative_to(root)
+            names += found if place == Path() else [f"{place.as_posix()}/{name}" for name in found]
         seen.add(real)
-    return sorted(files, key=lambda file: file.relative_to(root).as_posix())
+    return sorted(names)
 
 
 def read_image(file: Path) -> np.ndarray:
