@@ -46,7 +46,7 @@ def turn(processes: int, folder: Path, asked: argparse.Namespace) -> tuple[float
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     subprocess.run(
-        [*launch, "-m", "--", "synthreal", "fit", "--plugin", "gaze", "--run", str(run), *words],
+        [*launch, "-m", "synthreal", "fit", "--plugin", "gaze", "--run-dir", str(run), *words],
         env={**os.environ, "OMP_NUM_THREADS": str(asked.threads)},
         check=True,
         capture_output=True,
