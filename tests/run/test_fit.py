@@ -517,7 +517,7 @@ def test_sheets_show_the_refiner_as_it_will_be_used_and_leave_it_training(tmp_pa
     catalog = Catalog.of([str(tmp_path / "dropping.py")])
     drawn = []
     monkeypatch.setattr("synthreal.run.painting.save_sheet", lambda path, rows, **more: drawn.append(dict(rows)))
-    settings = ("optimizer.ema=none", "schedule.sheet_every=5", "quality=none")
+    settings = ("optimizer.ema=none", "schedule.sheet_every=5", "quality=none", "runtime.micro_batch=none")
     fit_toy(catalog, tmp_path / "run", "refiner=dropping", *settings)
     assert len(drawn) == 3
     torch.testing.assert_close(drawn[-1]["refined"], Refine.load(tmp_path / "run")(drawn[-1]["simulated"]))
