@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import runpy
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -64,6 +65,17 @@ def test_a_new_domain_is_one_file_that_fits_is_judged_and_refines(tmp_path, cli,
     assert all(0 < summary["error_deg"]["mean"] < 180 for summary in arms.values())
     cli("prepare", "drawn", "dials.h5", "--plugin", DOMAIN, "--limit", 20).ok()
     cli("refine", "runs/dials", "dials.h5", "refined.h5").ok()
+
+
+@pytest.mark.parametrize("plugin", ["gaze", "hands"])
+def test_a_file_of_differences_fits_the_recipe_it_names(cli, plugin):
+    path = EXAMPLES / f"{plugin}.toml"
+    recipe = tomllib.loads(cli("show", "--plugin", plugin).ok().out)
+    changed = tomllib.loads(cli("show", "--plugin", plugin, "--config", path).ok().out)
+    for table, settings in tomllib.loads(path.read_text(encoding="utf-8")).items():
+        for name in settings:
+            assert changed[table][name] != recipe[table][name], f"{table}.{name} changes nothing"
+    assert f"fit --plugin {plugin} --config examples/{plugin}.toml" in path.read_text(encoding="utf-8")
 
 
 @pytest.mark.slow
