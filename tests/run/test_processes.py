@@ -22,7 +22,8 @@ from synthreal.cli import app
 from synthreal.core.world import ALONE, World
 from synthreal.errors import UserError
 from synthreal.pretrained import weights_step
-from synthreal.run import checkpoint
+from synthreal.run import checkpoint, processes
+from synthreal.run.fit import steps
 from synthreal.run.interrupt import stop_signals
 from synthreal.run.processes import joined, placed
 from synthreal.run.report import LOG
@@ -254,6 +255,17 @@ def test_no_process_aborts_at_its_exit(tmp_path):
 def test_without_torchrun_a_process_is_alone(monkeypatch):
     with joined() as world:
         assert world is ALONE and not torch.distributed.is_initialized()
+def test_a_loop_of_ones_own_ends_saved_when_torchrun_is_gone(toy, tmp_path, monkeypatch):
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "none")
+    done = []
+    for report in steps(configured(toy, "quality=none"), toy, tmp_path / "run"):
+        done.append(report.step)
+        if report.step == 5:
+            monkeypatch.setattr("os.getppid", lambda: 1)
+    assert done == [1, 2, 3, 4, 5, 6]
+    assert checkpoint.load(tmp_path / "run")["step"] == 6
+
+
     for size, rank in (("2", None), ("1", "0")):
         monkeypatch.setenv("WORLD_SIZE", size)
         if rank is not None:
