@@ -17,6 +17,7 @@ from types import TracebackType
 from synthreal.errors import UserError
 
 PATIENCE = 120.0  # seconds without a sign of life
+LATER = 3.0  # seconds
 _BEAT = 2.0
 
 
@@ -30,11 +31,13 @@ class Rank:
 
     @classmethod
     def here(cls) -> Rank:
-        """From RANK, WORLD_SIZE and LOCAL_RANK; without them the only process.
+        """From RANK, WORLD_SIZE and LOCAL_RANK; without RANK the only process.
 
         Raises:
             UserError: they are no numbers, or do not fit together.
         """
+        if "RANK" not in os.environ:
+            return cls()
         words = {name: os.environ.get(name, default) for name, default in _VARIABLES}
         try:
             number, world, local = (int(word) for word in words.values())

@@ -22,17 +22,18 @@ import torch
 import torch.distributed as dist
 from torch.distributed.rendezvous import rendezvous
 
+from synthreal.bulk.ranks import LATER, Rank
 from synthreal.config import RunConfig
 from synthreal.core.machine import device_of
 from synthreal.core.world import ALONE, World
 from synthreal.errors import PeerError, UserError
 
-# How long one process waits for the others: in a step, and where one reads a data set or looks at quality. A process
-# that dies is noticed at once; these are for one that hangs.
+# How long one process waits for the others: to begin with, in a step, and where one reads a data set or looks at
+# quality. A process that dies is noticed at once; these are for one that hangs, or was never started.
+MEETING = timedelta(minutes=10)
 STEP = timedelta(minutes=30)
 ERRAND = timedelta(days=1)
 FAILED = "failed"
-LATER = 3.0  # seconds
 
 _meetings = itertools.count()
 
@@ -46,7 +47,7 @@ def joined() -> Iterator[World]:
     if dist.is_available() and dist.is_initialized():
         yield _world(None if dist.get_backend() == "gloo" else dist.new_group(backend="gloo"))
         return
-    if "RANK" not in os.environ or int(os.environ.get("WORLD_SIZE", 1)) == 1:
+    if Rank.here().world == 1:
         yield ALONE
         return
     shared, rank, size = _meeting_place()
@@ -111,10 +112,12 @@ def _check_shares(config: RunConfig, size: int) -> None:
 def _meeting_place() -> tuple[Any, int, int]:
     """The store all share, rank and size; kept, for a process that joined again would close it to those who have."""
     try:
-        store, rank, size = next(iter(rendezvous("env://", timeout=STEP)))
-    except ValueError as error:  # a variable that is missing
+        store, rank, size = next(iter(rendezvous("env://", timeout=MEETING)))
+    except (ValueError, RuntimeError) as error:  # a variable that is missing, a port that is taken, nobody who answers
+        reason = str(error).splitlines()[0]
         raise UserError(
-            f"RANK and WORLD_SIZE speak of other processes, but {error}; start them with torchrun"
+            f"RANK and WORLD_SIZE speak of other processes, but {reason}; start them with torchrun, or unset RANK and "
+            "WORLD_SIZE to fit alone"
         ) from None
     return store, rank, size
 

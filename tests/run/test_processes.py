@@ -6,17 +6,19 @@ import json
 import os
 import shlex
 import signal
+import socket
 import subprocess
 import sys
 import time
 from contextlib import nullcontext
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 import torch
 import typer
 from quick import QUICK, TOY, configured, files, fit_toy, flags, same, weights
-from ranks import ALIKE, ROUNDED, die, everything, free_port, together
+from ranks import ALIKE, ROUNDED, die, everything, free_port, together, variables
 
 from synthreal.cli import app
 from synthreal.core.world import ALONE, World
@@ -253,8 +255,6 @@ def test_no_process_aborts_at_its_exit(tmp_path):
 
 
 def test_without_torchrun_a_process_is_alone(monkeypatch):
-    with joined() as world:
-        assert world is ALONE and not torch.distributed.is_initialized()
 def test_a_loop_of_ones_own_ends_saved_when_torchrun_is_gone(toy, tmp_path, monkeypatch):
     monkeypatch.setenv("TORCHELASTIC_RUN_ID", "none")
     done = []
@@ -266,6 +266,8 @@ def test_a_loop_of_ones_own_ends_saved_when_torchrun_is_gone(toy, tmp_path, monk
     assert checkpoint.load(tmp_path / "run")["step"] == 6
 
 
+    with joined() as world:
+        assert world is ALONE and not torch.distributed.is_initialized()
     for size, rank in (("2", None), ("1", "0")):
         monkeypatch.setenv("WORLD_SIZE", size)
         if rank is not None:
@@ -278,9 +280,30 @@ def test_processes_that_cannot_find_each_other_are_told_what_is_missing(monkeypa
     for name, value in (("RANK", "0"), ("WORLD_SIZE", "2")):
         monkeypatch.setenv(name, value)
     monkeypatch.delenv("MASTER_ADDR", raising=False)
-    with pytest.raises(UserError, match=r"MASTER_ADDR expected.*; start them with torchrun"), joined():
+    with pytest.raises(UserError, match=r"MASTER_ADDR expected.*; start them with torchrun, or unset RANK"), joined():
         pass
 
+
+@pytest.mark.parametrize("given", [{"RANK": "0", "WORLD_SIZE": "two"}, {"RANK": "2", "WORLD_SIZE": "2"}, {"RANK": "1"}])
+def test_variables_that_number_no_process_are_one_line(cli, monkeypatch, given):
+    monkeypatch.delenv("WORLD_SIZE", raising=False)
+    for name, value in given.items():
+        monkeypatch.setenv(name, value)
+    message = cli("fit", "--plugin", TOY).complaint()
+    assert f"RANK={given['RANK']}" in message and "start with torchrun, or unset them" in message
+
+
+def test_nobody_who_answers_and_a_port_that_is_taken_are_told(monkeypatch):
+    monkeypatch.setattr(processes, "MEETING", timedelta(seconds=1))
+    for name, value in variables(0, 2, free_port()).items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(UserError, match=r"1/2 clients joined.*unset RANK and WORLD_SIZE to fit alone"), joined():
+        pass
+
+    with socket.create_server(("", 0)) as taken:
+        monkeypatch.setenv("MASTER_PORT", str(taken.getsockname()[1]))
+        with pytest.raises(UserError, match=r"EADDRINUSE.*start them with torchrun"), joined():
+            pass
 
 @pytest.mark.parametrize(
     ("size", "settings", "said"),
