@@ -58,6 +58,12 @@ class Rank:
 _VARIABLES = (("RANK", "0"), ("WORLD_SIZE", "1"), ("LOCAL_RANK", "0"))
 
 
+def let_the_first_tell() -> None:
+    """Wait before telling what may be wrong for all: process 0 does not wait, and torchrun ends all once one failed."""
+    if os.environ.get("RANK", "0") != "0":
+        time.sleep(LATER)
+
+
 def sign(folder: Path, number: int) -> Path:
     """The file by which process ``number`` shows that it lives."""
     return folder / f"process-{number}.alive"

@@ -20,6 +20,7 @@ import typer
 from quick import QUICK, TOY, configured, files, fit_toy, flags, same, weights
 from ranks import ALIKE, ROUNDED, die, everything, free_port, together, variables
 
+from synthreal.bulk.ranks import LATER
 from synthreal.cli import app
 from synthreal.core.world import ALONE, World
 from synthreal.errors import UserError
@@ -254,7 +255,6 @@ def test_no_process_aborts_at_its_exit(tmp_path):
     assert codes == [0] * 20
 
 
-def test_without_torchrun_a_process_is_alone(monkeypatch):
 def test_a_loop_of_ones_own_ends_saved_when_torchrun_is_gone(toy, tmp_path, monkeypatch):
     monkeypatch.setenv("TORCHELASTIC_RUN_ID", "none")
     done = []
@@ -266,6 +266,7 @@ def test_a_loop_of_ones_own_ends_saved_when_torchrun_is_gone(toy, tmp_path, monk
     assert checkpoint.load(tmp_path / "run")["step"] == 6
 
 
+def test_without_torchrun_a_process_is_alone(monkeypatch):
     with joined() as world:
         assert world is ALONE and not torch.distributed.is_initialized()
     for size, rank in (("2", None), ("1", "0")):
@@ -299,11 +300,11 @@ def test_nobody_who_answers_and_a_port_that_is_taken_are_told(monkeypatch):
         monkeypatch.setenv(name, value)
     with pytest.raises(UserError, match=r"1/2 clients joined.*unset RANK and WORLD_SIZE to fit alone"), joined():
         pass
-
     with socket.create_server(("", 0)) as taken:
         monkeypatch.setenv("MASTER_PORT", str(taken.getsockname()[1]))
         with pytest.raises(UserError, match=r"EADDRINUSE.*start them with torchrun"), joined():
             pass
+
 
 @pytest.mark.parametrize(
     ("size", "settings", "said"),
@@ -348,8 +349,27 @@ def test_what_torchrun_started_bears_a_second_signal(patient):
     assert second == ([] if patient else [signal.SIGTERM])
 
 
-def test_of_words_that_are_wrong_for_all_one_process_tells(cli, monkeypatch):
-    assert "No such option" in cli("fit", "--nonsense").err
-    monkeypatch.setenv("RANK", "1")
-    done = cli("fit", "--nonsense")
-    assert (done.code, done.out, done.err) == (2, "", "")
+def test_of_words_that_are_wrong_for_all_process_0_tells_at_once_and_others_later(cli, monkeypatch, tmp_path):
+    waited = []
+    monkeypatch.setattr("synthreal.bulk.ranks.time.sleep", waited.append)
+    nowhere = ("refine", tmp_path / "run", tmp_path / "in.h5", tmp_path / "out.h5")
+    for rank, told in (("0", []), ("1", [LATER] * 3)):
+        monkeypatch.setenv("RANK", rank)
+        monkeypatch.setenv("WORLD_SIZE", "2")
+        assert "No such option" in cli("fit", "--nonsense").complaint()
+        assert "holds no run" in cli(*nowhere).complaint()
+        assert "--precision half" in cli(*nowhere, "--precision", "half").complaint()
+        assert waited == told
+
+
+def test_what_one_process_does_is_refused_to_several(cli, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("RANK", "0")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    for command in typer.main.get_command(app).commands.keys() - {"fit", "refine"}:
+        message = cli(command).complaint()
+        assert (
+            f"{command} is the work of one process; start it without torchrun, which is for fit and refine" in message
+        )
+    monkeypatch.setenv("WORLD_SIZE", "1")
+    cli("show", "--plugin", TOY).ok()
