@@ -138,5 +138,8 @@ def _first_to_fail(store: Any, error: Exception) -> Exception:
         time.sleep(LATER)
         return error if isinstance(error, PeerError) else PeerError("another process of this run failed first")
     if isinstance(error, PeerError):
-        return UserError(f"{error}: killed, or its machine failed; fit with --resume goes on from the last checkpoint")
+        return UserError(
+            f"{error}: it was killed, left its loop before the others, or its machine failed; fit with --resume goes "
+            "on from the last checkpoint"
+        )
     return error
