@@ -86,10 +86,11 @@ def placed(config: RunConfig, world: World) -> tuple[torch.device, World]:
                 f"runtime.device={config.runtime.device} is one GPU for {world.size} processes; use auto, which gives "
                 "each its own"
             )
-        if world.local_rank >= (gpus := torch.cuda.device_count()):
+        gpus = torch.cuda.device_count()
+        if world.any(world.local_rank >= gpus):  # told to all, or who has one would wait for who has not
             raise UserError(
-                f"process {world.local_rank} of this machine has no GPU ({gpus} found); start as many processes as "
-                "there are GPUs, or set runtime.device=cpu"
+                f"there are more processes than GPUs ({gpus} on the machine of process {world.rank}); start as many "
+                "processes as there are GPUs, or set runtime.device=cpu"
             )
         device = device_of(f"cuda:{world.local_rank}")
         torch.cuda.set_device(device)

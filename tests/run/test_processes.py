@@ -325,6 +325,7 @@ def test_each_process_takes_the_gpu_of_its_number(toy, monkeypatch):
     monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
     monkeypatch.setattr("torch.cuda.set_device", taken.append)
     monkeypatch.setattr("torch.distributed.new_group", lambda backend, timeout: backend)
+    monkeypatch.setattr(World, "any", lambda world, flag: flag)
     for asked in ("auto", "cuda"):
         device, world = placed(configured(toy, f"runtime.device={asked}"), World(3, 4, local_rank=1, local_size=2))
         assert (device, world.devices) == (torch.device("cuda:1"), "nccl")
@@ -333,8 +334,12 @@ def test_each_process_takes_the_gpu_of_its_number(toy, monkeypatch):
     assert (device, world.devices) == (torch.device("cpu"), "gloo")
     with pytest.raises(UserError, match=r"runtime\.device=cuda:1 is one GPU for 2 processes; use auto"):
         placed(configured(toy, "runtime.device=cuda:1"), World(1, 2))
-    with pytest.raises(UserError, match=r"process 2 of this machine has no GPU \(2 found\); start as many"):
-        placed(configured(toy, "runtime.device=auto", "schedule.batch=12"), World(2, 3, local_rank=2))
+    alike = configured(toy, "runtime.device=auto", "schedule.batch=12")
+    with pytest.raises(UserError, match=r"more processes than GPUs \(2 on the machine of process 2\); start as many"):
+        placed(alike, World(2, 3, local_rank=2))
+    monkeypatch.setattr(World, "any", lambda world, flag: True)
+    with pytest.raises(UserError, match=r"more processes than GPUs \(2 on the machine of process 0\)"):
+        placed(alike, World(0, 3))
 
 
 @pytest.mark.parametrize("patient", [False, True])
