@@ -3,7 +3,8 @@
 What one process fails with is told once: the first to fail notes so in the store all share, and goes its way with its
 error; the others find their connection cut, see the note and end with ``PeerError``, of which nothing is printed, and
 a little later: torchrun ends all when it sees one fail, and takes that one for the cause. A process that was killed
-leaves no note: then the first that misses it says so.
+leaves no note: then the first that misses it says so, and when it took the store with it (which without torchrun is
+process 0's) all that miss it.
 """
 
 from __future__ import annotations
@@ -133,8 +134,8 @@ def _first_to_fail(store: Any, error: Exception) -> Exception:
     """The error itself when this process is the first that fails, else ``PeerError``."""
     try:
         first = store.add(FAILED, 1) == 1
-    except RuntimeError:  # the process that held the store is gone
-        return PeerError("another process of this run failed first")
+    except RuntimeError:  # the process that held the store is gone, and may have been killed
+        first = True
     if not first:
         time.sleep(LATER)
         return error if isinstance(error, PeerError) else PeerError("another process of this run failed first")

@@ -206,6 +206,24 @@ def test_a_process_that_multiprocessing_started_and_that_is_killed_ends_the_othe
 
 
 @pytest.mark.slow
+def test_without_torchrun_the_death_of_process_0_which_held_the_store_is_told(tmp_path):
+    both, port = [], free_port()
+    for rank in (0, 1):
+        command = [sys.executable, "-m", "synthreal", "fit", "--plugin", TOY, "--run", tmp_path / "run"]
+        environment = {**os.environ, **variables(rank, 2, port), "PYTHONPATH": str(ROOT)}
+        both.append(
+            subprocess.Popen([*command, *flags(*QUICK, *ENDLESS)], env=environment, stderr=subprocess.PIPE, text=True)
+        )
+    wait_for(lambda: len(lines(tmp_path / "run")) > 3)
+    both[0].kill()
+    ended(both[0])
+    _, err = ended(both[1])
+    assert both[1].returncode == 2
+    (said,) = ours(err)
+    assert said.startswith("synthreal: another process of this run is gone")
+
+
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="looks into /proc")
 @pytest.mark.parametrize("whom", ["all, as Ctrl-C does", "torchrun", "torchrun, killed", "one"])
 def test_an_interrupt_saves_at_one_step_and_says_how_to_resume(tmp_path, whom):
@@ -286,12 +304,12 @@ def test_processes_that_cannot_find_each_other_are_told_what_is_missing(monkeypa
 
 
 @pytest.mark.parametrize("given", [{"RANK": "0", "WORLD_SIZE": "two"}, {"RANK": "2", "WORLD_SIZE": "2"}, {"RANK": "1"}])
-def test_variables_that_number_no_process_are_one_line(cli, monkeypatch, given):
+def test_variables_that_number_no_process_are_one_line(monkeypatch, given):
     monkeypatch.delenv("WORLD_SIZE", raising=False)
     for name, value in given.items():
         monkeypatch.setenv(name, value)
-    message = cli("fit", "--plugin", TOY).complaint()
-    assert f"RANK={given['RANK']}" in message and "start with torchrun, or unset them" in message
+    with pytest.raises(UserError, match=rf"RANK={given['RANK']}, .*start with torchrun, or unset them"), joined():
+        pass
 
 
 def test_nobody_who_answers_and_a_port_that_is_taken_are_told(monkeypatch):
