@@ -52,7 +52,8 @@ def joined() -> Iterator[World]:
         yield ALONE
         return
     shared, rank, size = _meeting_place()
-    store = dist.PrefixStore(f"synthreal/{next(_meetings)}", shared)  # type: ignore[attr-defined]
+    attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")  # torchrun starts anew with what it had in its store
+    store = dist.PrefixStore(f"synthreal/{attempt}/{next(_meetings)}", shared)  # type: ignore[attr-defined]
     dist.init_process_group("gloo", store=store, rank=rank, world_size=size, timeout=ERRAND)
     failed = False
     try:

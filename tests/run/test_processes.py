@@ -35,11 +35,11 @@ from synthreal.run.setup import set_up
 ROOT = TOY.parent.parent
 
 
-def torchrun(*words, size=2):
+def torchrun(*words, size=2, restarts=0, program=("-m", "synthreal")):
     """Start a command under torchrun."""
     launch = [sys.executable, "-m", "torch.distributed.run", f"--nproc-per-node={size}", f"--master-port={free_port()}"]
     return subprocess.Popen(
-        [*launch, "-m", "synthreal", *map(str, words)],
+        [*launch, f"--max-restarts={restarts}", *map(str, (*program, *words))],
         env={**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -203,6 +203,36 @@ def test_a_killed_process_ends_the_job_with_its_error(tmp_path):
 def test_a_process_that_multiprocessing_started_and_that_is_killed_ends_the_others(tmp_path):
     with pytest.raises(torch.multiprocessing.ProcessExitedException, match="SIGKILL"):
         together(die, tmp_path / "run")
+
+
+DYING = """    import os
+    if os.environ.get("RANK") == "1" and os.environ.get("TORCHELASTIC_RESTART_COUNT") == "0":
+        os._exit(9)
+"""
+
+
+@pytest.mark.slow
+def test_torchrun_may_start_them_again(tmp_path):
+    run, plugin = tmp_path / "run", tmp_path / "dying.py"
+    drawn = flags(*QUICK, "quality=none", "data.simulated.count=none")
+    head, name, rest = TOY.read_text().partition("def simulator")
+    plugin.write_text(head + name + rest)
+    out, err = ended(torchrun("fit", "--plugin", plugin, "--run-dir", run, *drawn))
+    assert "step 11" in out, err
+    line, end, body = rest.partition("-> Batch:\n")
+    plugin.write_text(head + name + line + end + DYING + body)
+    fitting = torchrun("fit", "--run-dir", run, "--resume", "--plugin", plugin, *flags("schedule.steps=9"), restarts=1)
+    out, err = ended(fitting)
+    assert fitting.returncode == 0 and "exitcode: 9" in err and "step 14" in out, err
+
+
+@pytest.mark.slow
+def test_a_loop_of_ones_own_is_the_same_program_under_torchrun(tmp_path):
+    example = ROOT / "examples/03_own_loop.py"
+    out, err = ended(torchrun(tmp_path / "own", "--kid", 1000, "--seconds", 1e6, program=(example,)))
+    both = sorted(line for line in out.splitlines() if "no detector" not in line)  # warnings of data are rank 0's
+    assert both.count("step 111: stopped") == 2 and both[::2] == both[1::2], err
+    assert "refining changes dials by 0." in both[0]
 
 
 @pytest.mark.slow
