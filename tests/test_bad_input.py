@@ -187,7 +187,7 @@ CASES = {
     # run directories
     ("fit", *PLUGIN, "--run", "file"): ["file: cannot write (File exists)", "choose another place"],
     ("fit", *PLUGIN, "--run", "file/below"): ["file/below: cannot write (Not a directory)", "choose another place"],
-    ("fit", *PLUGIN, "--run", "run"): ["run: already holds a run", "--resume or choose another --run folder"],
+    ("fit", *PLUGIN, "--run", "run"): ["run: already holds a run", "--resume or choose another --run-dir"],
     ("fit", "--run", "nowhere", "--resume"): ["nowhere: holds no run", "give the folder"],
     ("fit", "--run", "run", "--resume", "--set", "loss.weight=9.0"): [
         "another configuration: loss.weight (0.5 there, 9.0"

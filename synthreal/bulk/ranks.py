@@ -17,6 +17,7 @@ from types import TracebackType
 from synthreal.errors import UserError
 
 PATIENCE = 120.0  # seconds without a sign of life
+LATER = 3.0  # seconds
 _BEAT = 2.0
 
 
@@ -30,11 +31,13 @@ class Rank:
 
     @classmethod
     def here(cls) -> Rank:
-        """From RANK, WORLD_SIZE and LOCAL_RANK; without them the only process.
+        """From RANK, WORLD_SIZE and LOCAL_RANK; without RANK the only process.
 
         Raises:
             UserError: they are no numbers, or do not fit together.
         """
+        if "RANK" not in os.environ:
+            return cls()
         words = {name: os.environ.get(name, default) for name, default in _VARIABLES}
         try:
             number, world, local = (int(word) for word in words.values())
@@ -53,6 +56,12 @@ class Rank:
 
 
 _VARIABLES = (("RANK", "0"), ("WORLD_SIZE", "1"), ("LOCAL_RANK", "0"))
+
+
+def let_the_first_tell() -> None:
+    """Wait before telling what may be wrong for all: process 0 does not wait, and torchrun ends all once one failed."""
+    if os.environ.get("RANK", "0") != "0":
+        time.sleep(LATER)
 
 
 def sign(folder: Path, number: int) -> Path:

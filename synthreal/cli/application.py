@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import sys
 
 import typer
 
 from synthreal.errors import PeerError, UserError
+
+SHARED = ("fit", "refine")  # what several processes do together
 
 app = typer.Typer(
     help="Make simulated images look real with unlabelled real ones, and keep every label true (S+U learning, SimGAN).",
@@ -17,8 +18,21 @@ app = typer.Typer(
 )
 
 
+@app.callback()
+def check(context: typer.Context) -> None:
+    """Refuse what each of torchrun's processes would do anew, all writing the same files."""
+    from synthreal.bulk.ranks import Rank
+
+    command = context.invoked_subcommand
+    if Rank.here().world > 1 and command not in SHARED:
+        several = " and ".join(SHARED)
+        context.fail(f"{command} is the work of one process; start it without torchrun, which is for {several}")
+
+
 def main() -> None:
     """The console script: run the app, turn a user's mistake into one line and exit code 2."""
+    from synthreal.bulk.ranks import let_the_first_tell
+
     if "" not in sys.path:
         sys.path.append("")  # --plugin package.module may lie in the working directory; what is installed comes first
     try:
@@ -32,8 +46,8 @@ def main() -> None:
     except Exception as error:  # typer's usage errors, whichever click it carries; anything else goes on
         if not hasattr(error, "format_message"):
             raise
-        # torchrun gives all its processes the same words: one of them tells what is wrong with these
-        code = _complain(error.format_message()) if os.environ.get("RANK", "0") == "0" else 2
+        let_the_first_tell()  # torchrun gives all its processes the same words
+        code = _complain(error.format_message())
     sys.exit(code if isinstance(code, int) else 0)
 
 

@@ -120,14 +120,14 @@ def refine(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace OUT, or an interrupted job.")] = False,
 ) -> None:
     """Refine every image of a data set, in order, everything else untouched; run again to continue."""
-    from synthreal.bulk.ranks import Rank
+    from synthreal.bulk.ranks import Rank, let_the_first_tell
     from synthreal.bulk.refine import refine_bulk, state_of
     from synthreal.run.progress import refining
 
-    if precision not in (None, "auto", "float32", "bfloat16"):
-        raise UserError(f"--precision {precision}: choose auto, float32 or bfloat16")
     rank = Rank.here()
     try:
+        if precision not in (None, "auto", "float32", "bfloat16"):
+            raise UserError(f"--precision {precision}: choose auto, float32 or bfloat16")
         with refining(rank.number) as advance:
             done = refine_bulk(
                 run,
@@ -144,6 +144,9 @@ def refine(
                 overwrite=overwrite,
                 on_progress=advance,
             )
+    except UserError:
+        let_the_first_tell()
+        raise
     except KeyboardInterrupt:
         if rank.number == 0:
             typer.echo(state_of(target), err=True)

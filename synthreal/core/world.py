@@ -141,8 +141,11 @@ ALONE = World()
 
 @contextmanager
 def _reaching() -> Iterator[None]:
-    """What torch says when another process cannot be reached, as ``PeerError``."""
+    """What torch says when another process cannot be reached, as ``PeerError``; what a device fails with goes on."""
     try:
         yield
-    except RuntimeError as error:  # gloo raises no class of its own
-        raise PeerError("another process of this run is gone, or has not answered for too long") from error
+    except RuntimeError as error:
+        if type(error) is not RuntimeError and not isinstance(error, dist.DistError):  # gloo has no class of its own
+            raise
+        reason = " ".join(str(error).split())[:300]
+        raise PeerError(f"another process of this run is gone, or has not answered for too long ({reason})") from error

@@ -39,7 +39,7 @@ def claim(run_dir: Path, config: RunConfig, *, precision: str, state: Mapping[st
     a folder made here vanishes when nothing was put into it.
     """
     if state is None and holds_run(run_dir):
-        raise UserError(f"{run_dir}: already holds a run; continue it with --resume or choose another --run folder")
+        raise UserError(f"{run_dir}: already holds a run; continue it with --resume or choose another --run-dir")
     if state is not None:
         check_resumable(run_dir, RunConfig.from_toml(state["config"], source="checkpoint"), config)
         if state["precision"] != precision:
@@ -75,7 +75,7 @@ def _locked(run_dir: Path) -> Iterator[None]:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise UserError(f"{run_dir}: another fit is running in it; wait, or choose another --run folder") from None
+            raise UserError(f"{run_dir}: another fit is running in it; wait, or choose another --run-dir") from None
         try:
             yield
         finally:

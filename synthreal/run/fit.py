@@ -45,7 +45,7 @@ def steps(
         catalog: where its names are looked up.
         run_dir: the run directory; made here.
         resume: continue the run it holds, bit-identically on the CPU.
-        stopped: asked after every step; True, on any process, saves and ends.
+        stopped: asked after every step; True, on any process, saves and ends, as torchrun's death does.
 
     Raises:
         UserError: bad input, told before step 0 wherever possible, or a loss that is not finite.
@@ -53,6 +53,7 @@ def steps(
     """
     with set_up(resolve(config, catalog), catalog, Path(run_dir), resume=resume) as run:
         schedule, world, step, noted = run.config.schedule, run.world, run.step, run.noted
+        alone = orphaned()
         view = View(None, best=False, over=world.told(run.watch is not None and run.watch.exhausted))
         meter = Meter(world)
         while step < schedule.total and not view.over:
@@ -62,7 +63,7 @@ def steps(
             view = looked(run, step, phase)
             noted += view.warnings
             last = step == schedule.total or view.over
-            stopping = world.any(stopped())
+            stopping = world.any(stopped() or alone())
             turn = phase_of(schedule, step) != phase
             report = None
             if step % schedule.report_every == 0 or turn or last or stopping or view.look is not None:
@@ -100,14 +101,10 @@ def fit(
     """
     last, alone = None, orphaned()
     with joined() as world, stop_signals(patient=world.size > 1) as signalled:
-
-        def stopped() -> bool:
-            return signalled.is_set() or alone()
-
-        for last in steps(config, catalog, run_dir, resume=resume, stopped=stopped):
+        for last in steps(config, catalog, run_dir, resume=resume, stopped=signalled.is_set):
             if world.leads:
                 on_report(last)
-        interrupted = world.any(stopped())
+        interrupted = world.any(signalled.is_set() or alone())
     if interrupted and (last is None or last.step < config.schedule.total):
         raise KeyboardInterrupt
     return last

@@ -3,7 +3,8 @@
 What one process fails with is told once: the first to fail notes so in the store all share, and goes its way with its
 error; the others find their connection cut, see the note and end with ``PeerError``, of which nothing is printed, and
 a little later: torchrun ends all when it sees one fail, and takes that one for the cause. A process that was killed
-leaves no note: then the first that misses it says so.
+leaves no note: then the first that misses it says so, and when it took the store with it (which without torchrun is
+process 0's) all that miss it.
 """
 
 from __future__ import annotations
@@ -22,17 +23,18 @@ import torch
 import torch.distributed as dist
 from torch.distributed.rendezvous import rendezvous
 
+from synthreal.bulk.ranks import LATER, Rank
 from synthreal.config import RunConfig
 from synthreal.core.machine import device_of
 from synthreal.core.world import ALONE, World
 from synthreal.errors import PeerError, UserError
 
-# How long one process waits for the others: in a step, and where one reads a data set or looks at quality. A process
-# that dies is noticed at once; these are for one that hangs.
+# How long one process waits for the others: to begin with, in a step, and where one reads a data set or looks at
+# quality. A process that dies is noticed at once; these are for one that hangs, or was never started.
+MEETING = timedelta(minutes=10)
 STEP = timedelta(minutes=30)
 ERRAND = timedelta(days=1)
 FAILED = "failed"
-LATER = 3.0  # seconds
 
 _meetings = itertools.count()
 
@@ -46,11 +48,12 @@ def joined() -> Iterator[World]:
     if dist.is_available() and dist.is_initialized():
         yield _world(None if dist.get_backend() == "gloo" else dist.new_group(backend="gloo"))
         return
-    if "RANK" not in os.environ or int(os.environ.get("WORLD_SIZE", 1)) == 1:
+    if Rank.here().world == 1:
         yield ALONE
         return
     shared, rank, size = _meeting_place()
-    store = dist.PrefixStore(f"synthreal/{next(_meetings)}", shared)  # type: ignore[attr-defined]
+    attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")  # torchrun starts anew with what it had in its store
+    store = dist.PrefixStore(f"synthreal/{attempt}/{next(_meetings)}", shared)  # type: ignore[attr-defined]
     dist.init_process_group("gloo", store=store, rank=rank, world_size=size, timeout=ERRAND)
     failed = False
     try:
@@ -85,10 +88,11 @@ def placed(config: RunConfig, world: World) -> tuple[torch.device, World]:
                 f"runtime.device={config.runtime.device} is one GPU for {world.size} processes; use auto, which gives "
                 "each its own"
             )
-        if world.local_rank >= (gpus := torch.cuda.device_count()):
+        gpus = torch.cuda.device_count()
+        if world.any(world.local_rank >= gpus):  # told to all, or who has one would wait for who has not
             raise UserError(
-                f"process {world.local_rank} of this machine has no GPU ({gpus} found); start as many processes as "
-                "there are GPUs, or set runtime.device=cpu"
+                f"there are more processes than GPUs ({gpus} on the machine of process {world.rank}); start as many "
+                "processes as there are GPUs, or set runtime.device=cpu"
             )
         device = device_of(f"cuda:{world.local_rank}")
         torch.cuda.set_device(device)
@@ -111,10 +115,12 @@ def _check_shares(config: RunConfig, size: int) -> None:
 def _meeting_place() -> tuple[Any, int, int]:
     """The store all share, rank and size; kept, for a process that joined again would close it to those who have."""
     try:
-        store, rank, size = next(iter(rendezvous("env://", timeout=STEP)))
-    except ValueError as error:  # a variable that is missing
+        store, rank, size = next(iter(rendezvous("env://", timeout=MEETING)))
+    except (ValueError, RuntimeError) as error:  # a variable that is missing, a port that is taken, nobody who answers
+        reason = str(error).splitlines()[0]
         raise UserError(
-            f"RANK and WORLD_SIZE speak of other processes, but {error}; start them with torchrun"
+            f"RANK and WORLD_SIZE speak of other processes, but {reason}; start them with torchrun, or unset RANK and "
+            "WORLD_SIZE to fit alone"
         ) from None
     return store, rank, size
 
@@ -129,11 +135,14 @@ def _first_to_fail(store: Any, error: Exception) -> Exception:
     """The error itself when this process is the first that fails, else ``PeerError``."""
     try:
         first = store.add(FAILED, 1) == 1
-    except RuntimeError:  # the process that held the store is gone
-        return PeerError("another process of this run failed first")
+    except RuntimeError:  # the process that held the store is gone, and may have been killed
+        first = True
     if not first:
         time.sleep(LATER)
         return error if isinstance(error, PeerError) else PeerError("another process of this run failed first")
     if isinstance(error, PeerError):
-        return UserError(f"{error}: killed, or its machine failed; fit with --resume goes on from the last checkpoint")
+        return UserError(
+            f"{error}: it was killed, left its loop before the others, or its machine failed; fit with --resume goes "
+            "on from the last checkpoint"
+        )
     return error

@@ -24,6 +24,8 @@ def test_the_environment_says_who_this_is(monkeypatch):
     for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK"):
         monkeypatch.delenv(name, raising=False)
     assert Rank.here() == Rank(0, 1, 0)
+    monkeypatch.setenv("WORLD_SIZE", "4")  # somebody's, for something else
+    assert Rank.here() == Rank(0, 1, 0)
     for name, word in (("RANK", "3"), ("WORLD_SIZE", "4"), ("LOCAL_RANK", "1")):
         monkeypatch.setenv(name, word)
     assert Rank.here() == Rank(3, 4, 1)

@@ -42,9 +42,21 @@ def test_shares_of_a_draw_are_the_draw_of_one_process_and_leave_generators_alike
 
 
 def test_what_cannot_be_reached_is_a_peer_error(monkeypatch):
+    errors = [RuntimeError("Connection closed\nby peer"), torch.distributed.DistBackendError("Duplicate GPU")]
+
     def broken(*arguments, **more):
-        raise RuntimeError("Connection closed by peer")
+        raise errors.pop()
 
     monkeypatch.setattr("torch.distributed.all_reduce", broken)
-    with pytest.raises(PeerError, match="another process of this run is gone"):
+    for reason in ("Duplicate GPU", "Connection closed by peer"):
+        with pytest.raises(PeerError, match=rf"another process of this run is gone, .* \({reason}\)"):
+            World(0, 2).average([torch.zeros(1)])
+
+
+def test_what_a_device_fails_with_is_no_peer_error(monkeypatch):
+    def full(*arguments, **more):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr("torch.distributed.all_reduce", full)
+    with pytest.raises(torch.OutOfMemoryError):
         World(0, 2).average([torch.zeros(1)])

@@ -6,23 +6,27 @@ import json
 import os
 import shlex
 import signal
+import socket
 import subprocess
 import sys
 import time
 from contextlib import nullcontext
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 import torch
 import typer
 from quick import QUICK, TOY, configured, files, fit_toy, flags, same, weights
-from ranks import ALIKE, ROUNDED, die, everything, free_port, together
+from ranks import ALIKE, ROUNDED, die, everything, free_port, together, variables
 
+from synthreal.bulk.ranks import LATER
 from synthreal.cli import app
 from synthreal.core.world import ALONE, World
 from synthreal.errors import UserError
 from synthreal.pretrained import weights_step
-from synthreal.run import checkpoint
+from synthreal.run import checkpoint, processes
+from synthreal.run.fit import steps
 from synthreal.run.interrupt import stop_signals
 from synthreal.run.processes import joined, placed
 from synthreal.run.report import LOG
@@ -31,11 +35,11 @@ from synthreal.run.setup import set_up
 ROOT = TOY.parent.parent
 
 
-def torchrun(*words, size=2):
+def torchrun(*words, size=2, restarts=0, program=("-m", "synthreal")):
     """Start a command under torchrun."""
     launch = [sys.executable, "-m", "torch.distributed.run", f"--nproc-per-node={size}", f"--master-port={free_port()}"]
     return subprocess.Popen(
-        [*launch, "-m", "synthreal", *map(str, words)],
+        [*launch, f"--max-restarts={restarts}", *map(str, (*program, *words))],
         env={**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -201,6 +205,54 @@ def test_a_process_that_multiprocessing_started_and_that_is_killed_ends_the_othe
         together(die, tmp_path / "run")
 
 
+DYING = """    import os
+    if os.environ.get("RANK") == "1" and os.environ.get("TORCHELASTIC_RESTART_COUNT") == "0":
+        os._exit(9)
+"""
+
+
+@pytest.mark.slow
+def test_torchrun_may_start_them_again(tmp_path):
+    run, plugin = tmp_path / "run", tmp_path / "dying.py"
+    drawn = flags(*QUICK, "quality=none", "data.simulated.count=none")
+    head, name, rest = TOY.read_text().partition("def simulator")
+    plugin.write_text(head + name + rest)
+    out, err = ended(torchrun("fit", "--plugin", plugin, "--run-dir", run, *drawn))
+    assert "step 11" in out, err
+    line, end, body = rest.partition("-> Batch:\n")
+    plugin.write_text(head + name + line + end + DYING + body)
+    fitting = torchrun("fit", "--run-dir", run, "--resume", "--plugin", plugin, *flags("schedule.steps=9"), restarts=1)
+    out, err = ended(fitting)
+    assert fitting.returncode == 0 and "exitcode: 9" in err and "step 14" in out, err
+
+
+@pytest.mark.slow
+def test_a_loop_of_ones_own_is_the_same_program_under_torchrun(tmp_path):
+    example = ROOT / "examples/03_own_loop.py"
+    out, err = ended(torchrun(tmp_path / "own", "--kid", 1000, "--seconds", 1e6, program=(example,)))
+    both = sorted(line for line in out.splitlines() if "no detector" not in line)  # warnings of data are rank 0's
+    assert both.count("step 111: stopped") == 2 and both[::2] == both[1::2], err
+    assert "refining changes dials by 0." in both[0]
+
+
+@pytest.mark.slow
+def test_without_torchrun_the_death_of_process_0_which_held_the_store_is_told(tmp_path):
+    both, port = [], free_port()
+    for rank in (0, 1):
+        command = [sys.executable, "-m", "synthreal", "fit", "--plugin", TOY, "--run", tmp_path / "run"]
+        environment = {**os.environ, **variables(rank, 2, port), "PYTHONPATH": str(ROOT)}
+        both.append(
+            subprocess.Popen([*command, *flags(*QUICK, *ENDLESS)], env=environment, stderr=subprocess.PIPE, text=True)
+        )
+    wait_for(lambda: len(lines(tmp_path / "run")) > 3)
+    both[0].kill()
+    ended(both[0])
+    _, err = ended(both[1])
+    assert both[1].returncode == 2
+    (said,) = ours(err)
+    assert said.startswith("synthreal: another process of this run is gone")
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="looks into /proc")
 @pytest.mark.parametrize("whom", ["all, as Ctrl-C does", "torchrun", "torchrun, killed", "one"])
@@ -251,6 +303,17 @@ def test_no_process_aborts_at_its_exit(tmp_path):
     assert codes == [0] * 20
 
 
+def test_a_loop_of_ones_own_ends_saved_when_torchrun_is_gone(toy, tmp_path, monkeypatch):
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "none")
+    done = []
+    for report in steps(configured(toy, "quality=none"), toy, tmp_path / "run"):
+        done.append(report.step)
+        if report.step == 5:
+            monkeypatch.setattr("os.getppid", lambda: 1)
+    assert done == [1, 2, 3, 4, 5, 6]
+    assert checkpoint.load(tmp_path / "run")["step"] == 6
+
+
 def test_without_torchrun_a_process_is_alone(monkeypatch):
     with joined() as world:
         assert world is ALONE and not torch.distributed.is_initialized()
@@ -266,8 +329,29 @@ def test_processes_that_cannot_find_each_other_are_told_what_is_missing(monkeypa
     for name, value in (("RANK", "0"), ("WORLD_SIZE", "2")):
         monkeypatch.setenv(name, value)
     monkeypatch.delenv("MASTER_ADDR", raising=False)
-    with pytest.raises(UserError, match=r"MASTER_ADDR expected.*; start them with torchrun"), joined():
+    with pytest.raises(UserError, match=r"MASTER_ADDR expected.*; start them with torchrun, or unset RANK"), joined():
         pass
+
+
+@pytest.mark.parametrize("given", [{"RANK": "0", "WORLD_SIZE": "two"}, {"RANK": "2", "WORLD_SIZE": "2"}, {"RANK": "1"}])
+def test_variables_that_number_no_process_are_one_line(monkeypatch, given):
+    monkeypatch.delenv("WORLD_SIZE", raising=False)
+    for name, value in given.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(UserError, match=rf"RANK={given['RANK']}, .*start with torchrun, or unset them"), joined():
+        pass
+
+
+def test_nobody_who_answers_and_a_port_that_is_taken_are_told(monkeypatch):
+    monkeypatch.setattr(processes, "MEETING", timedelta(seconds=1))
+    for name, value in variables(0, 2, free_port()).items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(UserError, match=r"1/2 clients joined.*unset RANK and WORLD_SIZE to fit alone"), joined():
+        pass
+    with socket.create_server(("", 0)) as taken:
+        monkeypatch.setenv("MASTER_PORT", str(taken.getsockname()[1]))
+        with pytest.raises(UserError, match=r"EADDRINUSE.*start them with torchrun"), joined():
+            pass
 
 
 @pytest.mark.parametrize(
@@ -289,6 +373,7 @@ def test_each_process_takes_the_gpu_of_its_number(toy, monkeypatch):
     monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
     monkeypatch.setattr("torch.cuda.set_device", taken.append)
     monkeypatch.setattr("torch.distributed.new_group", lambda backend, timeout: backend)
+    monkeypatch.setattr(World, "any", lambda world, flag: flag)
     for asked in ("auto", "cuda"):
         device, world = placed(configured(toy, f"runtime.device={asked}"), World(3, 4, local_rank=1, local_size=2))
         assert (device, world.devices) == (torch.device("cuda:1"), "nccl")
@@ -297,8 +382,12 @@ def test_each_process_takes_the_gpu_of_its_number(toy, monkeypatch):
     assert (device, world.devices) == (torch.device("cpu"), "gloo")
     with pytest.raises(UserError, match=r"runtime\.device=cuda:1 is one GPU for 2 processes; use auto"):
         placed(configured(toy, "runtime.device=cuda:1"), World(1, 2))
-    with pytest.raises(UserError, match=r"process 2 of this machine has no GPU \(2 found\); start as many"):
-        placed(configured(toy, "runtime.device=auto", "schedule.batch=12"), World(2, 3, local_rank=2))
+    alike = configured(toy, "runtime.device=auto", "schedule.batch=12")
+    with pytest.raises(UserError, match=r"more processes than GPUs \(2 on the machine of process 2\); start as many"):
+        placed(alike, World(2, 3, local_rank=2))
+    monkeypatch.setattr(World, "any", lambda world, flag: True)
+    with pytest.raises(UserError, match=r"more processes than GPUs \(2 on the machine of process 0\)"):
+        placed(alike, World(0, 3))
 
 
 @pytest.mark.parametrize("patient", [False, True])
@@ -313,8 +402,27 @@ def test_what_torchrun_started_bears_a_second_signal(patient):
     assert second == ([] if patient else [signal.SIGTERM])
 
 
-def test_of_words_that_are_wrong_for_all_one_process_tells(cli, monkeypatch):
-    assert "No such option" in cli("fit", "--nonsense").err
-    monkeypatch.setenv("RANK", "1")
-    done = cli("fit", "--nonsense")
-    assert (done.code, done.out, done.err) == (2, "", "")
+def test_of_words_that_are_wrong_for_all_process_0_tells_at_once_and_others_later(cli, monkeypatch, tmp_path):
+    waited = []
+    monkeypatch.setattr("synthreal.bulk.ranks.time.sleep", waited.append)
+    nowhere = ("refine", tmp_path / "run", tmp_path / "in.h5", tmp_path / "out.h5")
+    for rank, told in (("0", []), ("1", [LATER] * 3)):
+        monkeypatch.setenv("RANK", rank)
+        monkeypatch.setenv("WORLD_SIZE", "2")
+        assert "No such option" in cli("fit", "--nonsense").complaint()
+        assert "holds no run" in cli(*nowhere).complaint()
+        assert "--precision half" in cli(*nowhere, "--precision", "half").complaint()
+        assert waited == told
+
+
+def test_what_one_process_does_is_refused_to_several(cli, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("RANK", "0")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    for command in typer.main.get_command(app).commands.keys() - {"fit", "refine"}:
+        message = cli(command).complaint()
+        assert (
+            f"{command} is the work of one process; start it without torchrun, which is for fit and refine" in message
+        )
+    monkeypatch.setenv("WORLD_SIZE", "1")
+    cli("show", "--plugin", TOY).ok()
