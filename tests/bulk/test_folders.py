@@ -11,6 +11,7 @@ from PIL import Image
 from quick import files
 
 from synthreal.bulk import pictures
+from synthreal.bulk.folders import FolderSource
 from synthreal.bulk.refine import refine_bulk
 from synthreal.data.pack import Pack
 from synthreal.data.picture import read_picture
@@ -234,3 +235,21 @@ def test_a_folder_without_pictures_or_with_shards_too(plain, tmp_path, arrange, 
 def test_a_picture_alone_is_no_data_set(plain, folder, tmp_path):
     with pytest.raises(UserError, match=r"0\.png: no pack .*; give its folder"):
         refine_bulk(plain, folder / "0.png", tmp_path / "out")
+
+
+@pytest.mark.parametrize(("batch", "block"), [(1, 256), (100, 200), (256, 256), (1000, 1000)])
+def test_blocks_hold_whole_batches(plain, folder, batch, block):
+    source = FolderSource(folder, None, 1)
+    assert source.cut(batch, (12, 16)) == (batch, block)
+    assert source.cut(batch, (2000, 2000)) == (batch, max(batch, 2 // batch * batch))
+
+
+def test_a_batch_is_not_half_copies(plain, tmp_path, monkeypatch):
+    (tmp_path / "in").mkdir()
+    for index in range(12):
+        grey().save(tmp_path / "in" / f"{index:02d}.png")
+    monkeypatch.setattr(pictures, "FULL", 5)
+    seen, refine = [], Refine.forward
+    monkeypatch.setattr(Refine, "forward", lambda self, *given: seen.append(len(given[0])) or refine(self, *given))
+    refine_bulk(plain, tmp_path / "in", tmp_path / "out", batch_size=4)
+    assert seen == [4, 4, 4]
