@@ -3,6 +3,9 @@
 What the refiner does not see is kept: format, mode, bit depth, size, alpha; quality and sampling of a JPEG; compression
 of a TIFF; colour profile, resolution, EXIF. The pixels are those of the file: a rotation that EXIF asks for is not
 applied, and still asked for afterwards. Of 16-bit *colour*, which Pillow cuts to 8 bits, OpenCV reads the pixels.
+
+A phone's JPEG may hold further pictures behind its own, a preview or a gain map, which Pillow calls MPO. They belong to
+the pixels that were; the first picture is refined and becomes an ordinary JPEG.
 """
 
 from __future__ import annotations
@@ -93,9 +96,9 @@ def read_picture(content: bytes) -> Picture:
         Exception: whatever the decoder raises on broken bytes.
     """
     with Image.open(BytesIO(content), formats=FORMATS) as opened:
-        if (pages := getattr(opened, "n_frames", 1)) > 1:
+        kind, mode = "JPEG" if opened.format == "MPO" else str(opened.format), opened.mode
+        if kind != "JPEG" and (pages := getattr(opened, "n_frames", 1)) > 1:
             raise ValueError(f"it holds {pages} pages; save each in a file of its own")
-        kind, mode = str(opened.format), opened.mode
         if mode not in {*_GREY, "P", "RGB", "RGBA"} or (mode == "I" and kind != "PNG"):
             raise ValueError(f"its pixels are {mode}; save it as grey or RGB of 8 or 16 bits")
         if mode != "P" and "transparency" in opened.info:

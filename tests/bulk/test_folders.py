@@ -237,6 +237,13 @@ def test_a_picture_alone_is_no_data_set(plain, folder, tmp_path):
         refine_bulk(plain, folder / "0.png", tmp_path / "out")
 
 
+def test_a_phone_s_jpeg_is_refined(plain, folder, tmp_path):
+    colour(24, 32).save(folder / "phone.jpg", "MPO", save_all=True, append_images=[colour(6, 8)])
+    assert refine_bulk(plain, folder, tmp_path / "out").refined == 17
+    with Image.open(tmp_path / "out" / "phone.jpg") as found:
+        assert (found.format, found.size) == ("JPEG", (32, 24))
+
+
 @pytest.mark.parametrize(("batch", "block"), [(1, 256), (100, 200), (256, 256), (1000, 1000)])
 def test_blocks_hold_whole_batches(plain, folder, batch, block):
     source = FolderSource(folder, None, 1)

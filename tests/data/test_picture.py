@@ -223,3 +223,23 @@ def test_few_enough_colours_stay_exactly_however_opacity_is_spread():
     image, opacity = with_palette(colour, alpha)
     np.testing.assert_array_equal(np.asarray(image.convert("RGB")), colour)
     np.testing.assert_array_equal(np.frombuffer(opacity, np.uint8)[np.asarray(image)], alpha)
+
+
+@pytest.mark.parametrize("colour", [False, True])
+def test_of_a_phone_s_jpeg_the_first_picture_is_taken_and_becomes_an_ordinary_one(colour):
+    large = Image.fromarray(np.repeat(np.repeat(COLOUR[..., :3] if colour else GREY, 8, 0), 8, 1))
+    words = {"exif": EXIF.tobytes(), "icc_profile": b"profile", "xmp": b"<x/>"}
+    behind = [large.resize((20, 10)), large.resize((7, 9))]
+    given = saved(large, "MPO", save_all=True, append_images=behind, quality=90, subsampling=0, **words)
+    one = Image.open(BytesIO(given))
+    assert (one.format, one.n_frames) == ("MPO", 3)
+    before = read_picture(given)
+    assert before.colour.shape == (3 if colour else 1, 72, 112)
+    content = before.encoded(before.colour)
+    other = Image.open(BytesIO(content))
+    assert (other.format, other.mode, other.size) == ("JPEG", one.mode, one.size)
+    assert content.count(b"\xff\xd8\xff") == 1 and b"MPF\0" not in content
+    assert other.quantization == one.quantization and other.layer == one.layer
+    for key in words:
+        assert other.info[key] == one.info[key]
+    assert np.abs(read_picture(content).colour.astype(int) - before.colour).mean() < 3
