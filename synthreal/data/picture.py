@@ -258,13 +258,17 @@ def _deep_tiff(pixels: np.ndarray, tiffinfo: TiffImagePlugin.ImageFileDirectory_
 
 
 def _words(content: bytes) -> bytes:
-    """The chunks of a PNG that describe it: profile, resolution, EXIF, text."""
+    """The chunks of a PNG that describe it: profile, resolution, EXIF, text.
+
+    Pillow overlooks a damaged one behind the pixels; before them it would spoil the file.
+    """
     found, place = b"", len(_PNG)
-    while place + 8 <= len(content):
+    while place + 12 <= len(content):
         length, name = struct.unpack_from(">I4s", content, place)
-        if name in _PNG_WORDS:
-            found += content[place : place + 12 + length]
-        place += 12 + length
+        end = place + 12 + length
+        if name in _PNG_WORDS and content[end - 4 : end] == struct.pack(">I", zlib.crc32(content[place + 4 : end - 4])):
+            found += content[place:end]
+        place = end
     return found
 
 

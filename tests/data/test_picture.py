@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+import zlib
 from io import BytesIO
 
 import cv2
@@ -243,3 +244,14 @@ def test_of_a_phone_s_jpeg_the_first_picture_is_taken_and_becomes_an_ordinary_on
     for key in words:
         assert other.info[key] == one.info[key]
     assert np.abs(read_picture(content).colour.astype(int) - before.colour).mean() < 3
+
+
+def test_a_damaged_word_behind_the_pixels_of_a_png_does_not_spoil_what_is_written():
+    """Pillow reads the file; before the pixels the same bytes would make it refuse the whole."""
+    given, end = FILES["PNG grey"][:-12], FILES["PNG grey"][-12:]
+    body = b"tEXt" + b"key\0value"
+    good = struct.pack(">I", 9) + body + struct.pack(">I", zlib.crc32(body))
+    content = read_picture(given + good[:-4] + b"????" + good + end)
+    found = Image.open(BytesIO(content.encoded(content.colour)))
+    found.load()
+    assert found.text == {"key": "value"}
