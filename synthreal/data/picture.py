@@ -27,6 +27,7 @@ FORMATS = ("PNG", "JPEG", "TIFF", "BMP")
 _PNG = b"\x89PNG\r\n\x1a\n"
 _PNG_WORDS = {b"gAMA", b"cHRM", b"sRGB", b"iCCP", b"cICP", b"pHYs", b"eXIf", b"tEXt", b"zTXt", b"iTXt", b"tIME"}
 _TIFF_WORDS = (270, 271, 272, 274, 282, 283, 296, 305, 306, 315, 33432, 34675)  # text, orientation, resolution, profile
+_TIFF_BYTES = (700, 33723, 34377)  # XMP, IPTC, Photoshop's
 _ORIENTATION = 274
 _CHANNELS = {"P": 1, "LA": 2, "RGB": 3, "RGBA": 4}
 _GREY = {"1", "L", "LA", "I;16", "I;16B", "I"}
@@ -204,7 +205,11 @@ def _options(opened: Image.Image) -> dict[str, Any]:
         words = TiffImagePlugin.ImageFileDirectory_v2()
         for tag in _TIFF_WORDS:
             if tag in opened.tag_v2:
-                words[tag] = opened.tag_v2[tag]
+                value = opened.tag_v2[tag]  # text as the bytes it was: Pillow would write other letters as "?"
+                words[tag] = value.encode("latin-1") if isinstance(value, str) else value
+        for tag in _TIFF_BYTES:
+            if isinstance(value := opened.tag_v2.get(tag), bytes):
+                words[tag], words.tagtype[tag] = value, opened.tag_v2.tagtype[tag]
         compression = info.get("compression")
         return {"tiffinfo": words, "compression": None if compression == "raw" else compression}
     return {"dpi": info["dpi"]} if opened.format == "BMP" and "dpi" in info else {}

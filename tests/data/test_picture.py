@@ -255,3 +255,23 @@ def test_a_damaged_word_behind_the_pixels_of_a_png_does_not_spoil_what_is_writte
     found = Image.open(BytesIO(content.encoded(content.colour)))
     found.load()
     assert found.text == {"key": "value"}
+
+
+@pytest.mark.parametrize("compression", [None, "tiff_lzw"])
+@pytest.mark.parametrize(
+    "pixels", [GREY, DEEP[..., 0], COLOUR[..., :3], DEEP[..., :3]], ids=["8", "16", "8 RGB", "16 RGB"]
+)
+def test_the_words_of_a_tiff_are_kept_to_the_byte(compression, pixels):
+    words = TiffImagePlugin.ImageFileDirectory_v2()
+    words[270], words[315], words[33432] = "0.5 µm".encode(), "Ä".encode("latin-1"), b"me"
+    for tag, kind in ((700, 1), (33723, 7), (34377, 1)):
+        words[tag], words.tagtype[tag] = b"<x/>\0\xc3", kind
+    planes = pixels.reshape(*pixels.shape[:2], -1).transpose(2, 0, 1)
+    options = {"tiffinfo": words, "compression": compression}
+    mode = "RGB" if len(planes) == 3 else "L" if pixels.dtype == np.uint8 else "I;16"
+    given = Picture(planes, None, "TIFF", mode, options).encoded(planes)
+    before = read_picture(given)
+    one, other = (Image.open(BytesIO(file)).tag_v2 for file in (given, before.encoded(before.colour)))
+    assert one[270].encode("latin-1") == "0.5 µm".encode()
+    for tag in words:
+        assert (other[tag], other.tagtype[tag]) == (one[tag], one.tagtype[tag])
