@@ -237,6 +237,15 @@ def test_a_picture_alone_is_no_data_set(plain, folder, tmp_path):
         refine_bulk(plain, folder / "0.png", tmp_path / "out")
 
 
+def test_a_linked_folder_has_its_pictures_under_both_names(plain, tmp_path):
+    (tmp_path / "in" / "first").mkdir(parents=True)
+    grey().save(tmp_path / "in" / "first" / "a.png")
+    (tmp_path / "in" / "again").symlink_to("first")
+    refine_bulk(plain, tmp_path / "in", tmp_path / "out")
+    assert files(tmp_path / "out") == ["again/a.png", "first/a.png"]
+    np.testing.assert_array_equal(*(pixels(tmp_path / "out" / name / "a.png") for name in ("again", "first")))
+
+
 def test_a_phone_s_jpeg_is_refined(plain, folder, tmp_path):
     colour(24, 32).save(folder / "phone.jpg", "MPO", save_all=True, append_images=[colour(6, 8)])
     assert refine_bulk(plain, folder, tmp_path / "out").refined == 17
