@@ -13,7 +13,7 @@ from typing import Any
 from synthreal.atomic import writing
 from synthreal.bulk.job import Job
 from synthreal.bulk.pictures import Pictures
-from synthreal.bulk.source import Outcome, fingerprint, unreadable
+from synthreal.bulk.source import Outcome, fingerprint, ordinary, unreadable
 from synthreal.data.folder import SUFFIXES, names_below
 from synthreal.errors import UserError
 from synthreal.spec import Skipped
@@ -62,7 +62,7 @@ class FolderSource(Pictures):
 
     def content(self, index: int) -> bytes:
         """The bytes of a file."""
-        return (self.path / self._pictures[index]).read_bytes()
+        return ordinary(self.path / self._pictures[index]).read_bytes()
 
     def assemble(self, job: Job, parts: list[Path], whole: Path) -> Outcome:
         """Write the pictures under their names, then copy the rest."""

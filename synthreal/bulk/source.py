@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
+import stat
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sized
 from contextlib import AbstractContextManager
@@ -79,10 +81,17 @@ class Source(ABC, Generic[Load, Done]):
         """Close files and threads."""
 
 
+def ordinary(path: Path) -> Path:
+    """The path of a file; of a pipe or a device ``OSError``: reading one may never end."""
+    if not stat.S_ISREG(path.stat().st_mode):
+        raise OSError(errno.EINVAL, "no ordinary file", str(path))
+    return path
+
+
 def unreadable(path: Path) -> Skipped | None:
     """A file that cannot be copied, and why; None when it can."""
     try:
-        path.open("rb").close()
+        ordinary(path).open("rb").close()
     except OSError as error:
         return Skipped(str(path), f"cannot be read ({error.strerror})")
     return None

@@ -246,6 +246,17 @@ def test_a_linked_folder_has_its_pictures_under_both_names(plain, tmp_path):
     np.testing.assert_array_equal(*(pixels(tmp_path / "out" / name / "a.png") for name in ("again", "first")))
 
 
+def test_what_is_no_file_is_listed_and_not_waited_for(plain, folder, tmp_path):
+    for name in ("device.png", "device.txt"):  # a pipe too, but reading one would hang the test that fails
+        (folder / name).symlink_to("/dev/null")
+    done = refine_bulk(plain, folder, tmp_path / "out")
+    assert [item.reason for item in done.failed if "device" in item.path] == [
+        f"[Errno 22] no ordinary file: '{folder / 'device.png'}'",
+        "cannot be read (no ordinary file)",
+    ]
+    assert (done.refined, done.copied) == (16, 8)
+
+
 def test_a_phone_s_jpeg_is_refined(plain, folder, tmp_path):
     colour(24, 32).save(folder / "phone.jpg", "MPO", save_all=True, append_images=[colour(6, 8)])
     assert refine_bulk(plain, folder, tmp_path / "out").refined == 17
