@@ -16,7 +16,7 @@ from synthreal.atomic import completing, writing
 from synthreal.bulk.batch import CUDA_PX, FULL
 from synthreal.bulk.job import How, Job
 from synthreal.bulk.painter import Painter
-from synthreal.bulk.source import Outcome, Source, fingerprint
+from synthreal.bulk.source import OnProgress, Outcome, Source, fingerprint
 from synthreal.data.encoding import from_unit, stored_array, stored_tensor, to_unit
 from synthreal.data.ondisk import refuse_bad
 from synthreal.data.pack import Pack
@@ -102,7 +102,7 @@ class PackSource(Source[Rows, Tensor]):
             yield lambda refined: _write(file, refined)
             file.flush()
 
-    def assemble(self, job: Job, parts: list[Path], whole: Path) -> Outcome:
+    def assemble(self, job: Job, parts: list[Path], whole: Path, on_progress: OnProgress) -> Outcome:
         """Parts one after the other, with the labels of their rows."""
         pack, samples = self.pack, job.what.samples
         options = {**self._origin, "seed": job.what.seed, "samples": samples, "job": job.record()}
@@ -125,6 +125,7 @@ class PackSource(Source[Rows, Tensor]):
                     raise UserError(f"{part}: damaged; delete it and run the same command again")
                 labels = {name: np.repeat(values, samples, axis=0) for name, values in self._labels(rows).items()}
                 writer.append(pixels.reshape(shape), labels)
+                on_progress(rows.stop, self.count)
         return Outcome(refined=writer.n)
 
     def record(self, target: Path) -> dict[str, Any] | None:

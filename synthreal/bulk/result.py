@@ -12,7 +12,7 @@ from typing import Any, Literal
 from synthreal.atomic import sync, write_text, writing
 from synthreal.bulk.folders import record_path
 from synthreal.bulk.job import Job, Parts, What, difference
-from synthreal.bulk.source import Outcome, Source
+from synthreal.bulk.source import OnProgress, Outcome, Source
 from synthreal.errors import UserError
 from synthreal.spec import Skipped
 
@@ -82,7 +82,7 @@ class Target:
             raise UserError(f"{self.shown}: is {'a folder' if self.place.is_dir() else 'a file'}; choose another name")
         return None
 
-    def put(self, data: Source[Any, Any], job: Job, parts: Parts) -> RefineSummary:
+    def put(self, data: Source[Any, Any], job: Job, parts: Parts, on_assembly: OnProgress) -> RefineSummary:
         """Assemble the parts, and put the result in its place.
 
         Killed anywhere, it is done again: what is replaced is moved away before the new record lies beside it, or it
@@ -95,7 +95,7 @@ class Target:
         whole = folder / f"whole{'' if data.folder else self.place.suffix}"
         with writing(folder):
             _remove(whole)
-        outcome = data.assemble(job, [parts.part(job, block) for block in range(job.blocks)], whole)
+        outcome = data.assemble(job, [parts.part(job, block) for block in range(job.blocks)], whole, on_assembly)
         if not outcome.refined:
             first = outcome.failed[0]
             parts.discard()

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import copy
 import io
-import itertools
 import re
 import shutil
 import tarfile
@@ -23,7 +22,7 @@ from synthreal.atomic import completing, writing
 from synthreal.bulk.folders import read_record
 from synthreal.bulk.job import Job
 from synthreal.bulk.pictures import Pictures
-from synthreal.bulk.source import Outcome, fingerprint, unreadable
+from synthreal.bulk.source import OnProgress, Outcome, fingerprint, unreadable
 from synthreal.data.folder import SUFFIXES, files_below
 from synthreal.errors import UserError
 from synthreal.spec import Skipped
@@ -67,11 +66,11 @@ class ShardSource(Pictures):
             file.seek(offset)
             return file.read(size)
 
-    def assemble(self, job: Job, parts: list[Path], whole: Path) -> Outcome:
+    def assemble(self, job: Job, parts: list[Path], whole: Path, on_progress: OnProgress) -> Outcome:
         """Write every shard again with other pictures; other files of a folder are copied."""
         failed: list[Skipped] = []
         refined = copied = 0
-        pieces = itertools.islice(self.pieces(job, parts), self.count)
+        pieces = self._told(job, parts, on_progress)
         for shard in self._shards:
             target = whole if self._single else whole / self._name(shard)
             with writing(whole):
@@ -108,6 +107,11 @@ class ShardSource(Pictures):
     def record(self, target: Path) -> dict[str, Any] | None:
         """It lies beside the shards."""
         return read_record(target)
+
+    def _told(self, job: Job, parts: list[Path], on_progress: OnProgress) -> Iterator[list[bytes] | str]:
+        for done, piece in enumerate(self.pieces(job, parts), 1):
+            on_progress(done, self.count)
+            yield piece
 
     def _name(self, file: Path) -> Path:
         return Path(file.name) if self._single else file.relative_to(self.path)

@@ -20,6 +20,8 @@ from synthreal.spec import Skipped
 Load = TypeVar("Load", bound=Sized)
 Done = TypeVar("Done")
 
+OnProgress = Callable[[int, int], None]  # told how much is done, and of how much
+
 
 @dataclass(frozen=True)
 class Outcome:
@@ -70,8 +72,8 @@ class Source(ABC, Generic[Load, Done]):
         """A part file being written, by a function that takes what was refined; used in the writing thread."""
 
     @abstractmethod
-    def assemble(self, job: Job, parts: list[Path], whole: Path) -> Outcome:
-        """Make the result ``whole`` of all parts."""
+    def assemble(self, job: Job, parts: list[Path], whole: Path, on_progress: OnProgress) -> Outcome:
+        """Make the result ``whole`` of all parts; tells images done and in all, of a folder files."""
 
     @abstractmethod
     def record(self, target: Path) -> dict[str, Any] | None:

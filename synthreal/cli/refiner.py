@@ -128,7 +128,7 @@ def refine(
         raise UserError(f"--precision {precision}: choose auto, float32 or bfloat16")
     rank = Rank.here()
     try:
-        with refining(rank.number) as advance:
+        with refining(rank.number) as (advance, assemble):
             done = refine_bulk(
                 run,
                 source,
@@ -143,6 +143,7 @@ def refine(
                 tile="none" if tile == "none" else number_of("--tile", tile, "none"),
                 overwrite=overwrite,
                 on_progress=advance,
+                on_assembly=assemble,
             )
     except KeyboardInterrupt:
         if rank.number == 0:

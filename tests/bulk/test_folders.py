@@ -280,3 +280,9 @@ def test_a_batch_is_not_half_copies(plain, tmp_path, monkeypatch):
     monkeypatch.setattr(Refine, "forward", lambda self, *given: seen.append(len(given[0])) or refine(self, *given))
     refine_bulk(plain, tmp_path / "in", tmp_path / "out", batch_size=4)
     assert seen == [4, 4, 4]
+
+
+def test_assembling_is_told_file_by_file(plain, folder, tmp_path):
+    told = []
+    refine_bulk(plain, folder, tmp_path / "out", on_assembly=lambda *counts: told.append(counts))
+    assert told == [(done, 26) for done in range(1, 27)]  # 17 pictures, 8 other files, a GIF

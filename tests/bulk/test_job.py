@@ -316,7 +316,7 @@ def test_ctrl_c_ends_in_one_line_that_says_how_to_continue(plain, pack_of, tmp_p
                 if done >= images:
                     raise KeyboardInterrupt
 
-            yield told
+            yield told, lambda done, total: None
 
         monkeypatch.setattr(progress, "refining", refining)
 
@@ -381,3 +381,9 @@ def test_threads_of_the_job_are_torch_s(noisy, pack_of, tmp_path):
     finally:
         torch.set_num_threads(before)
     assert set(told) == {before + 1}
+
+
+def test_assembling_a_pack_is_told_block_by_block(plain, pack_of, tmp_path, small_blocks):
+    told = []
+    refine_bulk(plain, pack_of(N), tmp_path / "out.h5", on_assembly=lambda *counts: told.append(counts))
+    assert told == [(done, N) for done in (8, 16, 24, 32, 40, 43)]

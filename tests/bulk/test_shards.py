@@ -193,3 +193,9 @@ def test_a_shard_that_is_cut_off_or_damaged_is_not_taken_for_a_shorter_one(plain
         with pytest.raises(UserError, match=r"a\.tar: not a readable tar \(.*; make it again"):
             refine_bulk(plain, source, tmp_path / "out.tar")
     assert list(tmp_path.iterdir()) == [source.parent]
+
+
+def test_assembling_shards_is_told_picture_by_picture(noisy, shards, tmp_path):
+    told = []
+    refine_bulk(noisy, shards, tmp_path / "out", on_assembly=lambda *counts: told.append(counts))
+    assert told == [(done, 12) for done in range(1, 13)]
