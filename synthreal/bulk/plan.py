@@ -52,6 +52,13 @@ class Asked:
         return found
 
 
+def refuse_below_one(**numbers: object) -> None:
+    """Raise ``UserError`` for a number below 1, by the name of its option."""
+    for name, number in numbers.items():
+        if isinstance(number, int) and number < 1:
+            raise UserError(f"--{name.replace('_', '-')} {number}: give a number of at least 1")
+
+
 def opened(path: Path, limit: int | None, samples: int, origin: dict[str, Any]) -> Source[Any, Any]:
     """The data set at ``path``. Raises ``UserError`` when it is none."""
     if path.is_dir():

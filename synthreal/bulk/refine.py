@@ -11,7 +11,7 @@ from typing import Any, Literal
 from synthreal.bulk.job import Job, Parts, What, difference
 from synthreal.bulk.painter import Painter
 from synthreal.bulk.pipeline import pipeline
-from synthreal.bulk.plan import Asked, digest, load, opened, planned
+from synthreal.bulk.plan import Asked, digest, load, opened, planned, refuse_below_one
 from synthreal.bulk.ranks import Beat, Rank, Watch
 from synthreal.bulk.result import RefineSummary, Target
 from synthreal.bulk.source import OnProgress, Source
@@ -66,9 +66,10 @@ def refine_bulk(
         on_assembly: told the same while the result is made of the parts; of a folder it counts every file.
 
     Raises:
-        UserError: no such run or data set, channels that do not fit, a target that exists, a job that was begun
-            with other inputs or settings, another process at the same job, a disk that is full.
+        UserError: no such run or data set, channels that do not fit, a target that exists, a number below 1, a job that
+            was begun with other inputs or settings, another process at the same job, a disk that is full.
     """
+    refuse_below_one(samples=samples, limit=limit, batch_size=batch_size, threads=threads, tile=tile)
     rank, folder, origin = Rank.here(), Path(run), Path(source)
     config = read_config(folder)
     assert config.image is not None, "read_config() sees to it"

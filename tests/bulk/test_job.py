@@ -265,9 +265,10 @@ def test_the_plan_is_stored_and_a_damaged_one_is_told(plain, pack_of, tmp_path, 
     path.write_text(json.dumps(record))
     with pytest.raises(UserError, match=rf"interrupted job with PyTorch 1\.0, not {torch.__version__[:3]}"):
         refine_bulk(plain, source, tmp_path / "out")
-    path.write_text("{")
-    with pytest.raises(UserError, match=r"job\.json: no plan of this version"):
-        refine_bulk(plain, source, tmp_path / "out")
+    for damaged in (b"{", b"\xff"):
+        path.write_bytes(damaged)
+        with pytest.raises(UserError, match=r"job\.json: no plan of this version"):
+            refine_bulk(plain, source, tmp_path / "out")
 
 
 def test_a_damaged_part_is_told(plain, source, tmp_path, small_blocks):
@@ -387,3 +388,12 @@ def test_assembling_a_pack_is_told_block_by_block(plain, pack_of, tmp_path, smal
     told = []
     refine_bulk(plain, pack_of(N), tmp_path / "out.h5", on_assembly=lambda *counts: told.append(counts))
     assert told == [(done, N) for done in (8, 16, 24, 32, 40, 43)]
+
+
+@pytest.mark.parametrize("name", ["samples", "limit", "batch_size", "threads", "tile"])
+@pytest.mark.parametrize("number", [0, -1])
+def test_numbers_below_one_are_refused_from_python_too(noisy, pack_of, tmp_path, name, number):
+    source = pack_of(3)
+    with pytest.raises(UserError, match=rf"--{name.replace('_', '-')} {number}: give a number of at least 1"):
+        refine_bulk(noisy, source, tmp_path / "out.h5", **{name: number})
+    assert list(tmp_path.iterdir()) == [source]
