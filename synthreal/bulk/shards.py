@@ -28,6 +28,7 @@ from synthreal.errors import UserError
 from synthreal.spec import Skipped
 
 SUFFIX = ".tar"
+COMPRESSED = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst")
 _NAME = re.compile(r"^((?:.*/|)[^./]+)[.]([^/]*)$")
 _EXTENSIONS = tuple(suffix[1:] for suffix in SUFFIXES)
 
@@ -71,7 +72,9 @@ class ShardSource(Pictures):
         failed: list[Skipped] = []
         refined = copied = 0
         pieces = self._told(job, parts, on_progress)
-        for shard in self._shards:
+        for shard, start in zip(self._shards, self._starts, strict=False):
+            if self._limit is not None and start >= self.count:
+                break
             target = whole if self._single else whole / self._name(shard)
             with writing(whole):
                 target.parent.mkdir(parents=True, exist_ok=True)
@@ -95,6 +98,9 @@ class ShardSource(Pictures):
                             data = piece[version] if isinstance(piece, list) else content
                             _add(written, member, data, None if versions == 1 else version)
         for file in self._others:
+            if file.name.lower().endswith(COMPRESSED):
+                failed.append(Skipped(str(file), f"a compressed shard is not refined; give the unpacked {SUFFIX}"))
+                continue
             if (broken := unreadable(file)) is not None:
                 failed.append(broken)
                 continue
