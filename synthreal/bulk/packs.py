@@ -113,10 +113,13 @@ class PackSource(Source[Rows, Tensor]):
             role=pack.role,
             name=f"{pack.name} refined",
             options=options,
+            versions=pack.header.versions,
             limit=self._limit,
             overwrite=True,
         )
         with writer:
+            for item in pack.skipped:
+                writer.skip(item)
             for block, part in enumerate(parts):
                 rows = job.rows(block)
                 pixels = np.fromfile(part, pack.image.dtype)
@@ -133,7 +136,7 @@ class PackSource(Source[Rows, Tensor]):
         try:
             with Pack(target) as pack:
                 found = pack.options.get("job")
-                return None if found is None else {**found, "outcome": asdict(Outcome(len(pack)))}
+                return {**found, "outcome": asdict(Outcome(len(pack)))} if isinstance(found, dict) else None
         except UserError:
             return None
 

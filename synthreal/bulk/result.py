@@ -16,6 +16,8 @@ from synthreal.bulk.source import OnProgress, Outcome, Source
 from synthreal.errors import UserError
 from synthreal.spec import Skipped
 
+_SUFFIXES = {"pack": ".h5", "shards": ".tar"}
+
 
 @dataclass(frozen=True)
 class RefineSummary:
@@ -61,7 +63,17 @@ class Target:
         return cls(place, shown, overwrite)
 
     def finished(self, data: Source[Any, Any], what: What, asked: dict[str, Any]) -> RefineSummary | None:
-        """The summary of the result when this very job has made it; ``UserError`` when something else is there."""
+        """The summary of the result when this very job has made it.
+
+        Raises:
+            UserError: something else is there, or the name is that of another kind of data set.
+        """
+        own = "" if data.folder else _SUFFIXES[data.kind]
+        if (suffix := self.shown.suffix.lower()) in _SUFFIXES.values() and suffix != own:
+            raise UserError(
+                f"{self.shown}: {data.path} becomes {'a folder' if data.folder else f'a {own} file'} as it is; "
+                f"choose a name without {suffix}"
+            )
         if not self._taken():
             return None
         record = data.record(self.place)
@@ -114,7 +126,7 @@ class Target:
         return RefineSummary(self.shown, outcome.refined, outcome.copied, outcome.failed)
 
     def _taken(self) -> bool:
-        if self.place.is_dir():
+        if self.place.is_dir() and not self.place.is_symlink():
             return any(self.place.iterdir())
         return os.path.lexists(self.place)
 
