@@ -105,6 +105,8 @@ class _Worker:
         from synthreal.data.encoding import stored_array
 
         given = batch[self._column]
+        if not len(given):
+            return batch
         images = [np.asarray(image) for image in given]
         places = batch[self._index].tolist() if self._index else list(range(len(images)))
         refined: list[np.ndarray] = list(images)

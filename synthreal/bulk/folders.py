@@ -13,7 +13,7 @@ from typing import Any
 from synthreal.atomic import writing
 from synthreal.bulk.job import Job
 from synthreal.bulk.pictures import Pictures
-from synthreal.bulk.source import Outcome, fingerprint, unreadable
+from synthreal.bulk.source import OnProgress, Outcome, fingerprint, ordinary, unreadable
 from synthreal.data.folder import SUFFIXES, names_below
 from synthreal.errors import UserError
 from synthreal.spec import Skipped
@@ -62,22 +62,25 @@ class FolderSource(Pictures):
 
     def content(self, index: int) -> bytes:
         """The bytes of a file."""
-        return (self.path / self._pictures[index]).read_bytes()
+        return ordinary(self.path / self._pictures[index]).read_bytes()
 
-    def assemble(self, job: Job, parts: list[Path], whole: Path) -> Outcome:
+    def assemble(self, job: Job, parts: list[Path], whole: Path, on_progress: OnProgress) -> Outcome:
         """Write the pictures under their names, then copy the rest."""
         failed: list[Skipped] = []
         refined = copied = 0
+        total = self.count + len(self._others)
         with writing(whole):
             whole.mkdir()
-            for name, found in zip(self._pictures, self.pieces(job, parts), strict=True):
+            for done, (name, found) in enumerate(zip(self._pictures, self.pieces(job, parts), strict=True), 1):
+                on_progress(done, total)
                 if isinstance(found, str):
                     failed.append(Skipped(str(self.path / name), found))
                     continue
                 refined += 1
                 for target, content in zip(self._versions(name), found, strict=True):
                     _file(whole / target).write_bytes(content)
-        for name in self._others:
+        for done, name in enumerate(self._others, self.count + 1):
+            on_progress(done, total)
             suffix = splitext(name)[1]
             if suffix.lower() in _OTHER:
                 why = f"{suffix} is not refined; save it as PNG, JPEG, TIFF or BMP"

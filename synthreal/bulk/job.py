@@ -179,11 +179,9 @@ class Parts:
         """
         path = self.path / "job.json"
         try:
-            text = path.read_text(encoding="utf-8")
+            return Job.of(json.loads(path.read_text(encoding="utf-8")))
         except (FileNotFoundError, NotADirectoryError):
             return None
-        try:
-            return Job.of(json.loads(text))
         except (ValueError, KeyError, TypeError):
             raise UserError(f"{path}: no plan of this version of synthreal; delete {self.path}") from None
 

@@ -16,7 +16,7 @@ from synthreal.atomic import completing, writing
 from synthreal.bulk.batch import CUDA_PX, FULL
 from synthreal.bulk.job import How, Job
 from synthreal.bulk.painter import Painter
-from synthreal.bulk.source import Outcome, Source, fingerprint
+from synthreal.bulk.source import OnProgress, Outcome, Source, fingerprint
 from synthreal.data.encoding import from_unit, stored_array, stored_tensor, to_unit
 from synthreal.data.ondisk import refuse_bad
 from synthreal.data.pack import Pack
@@ -102,7 +102,7 @@ class PackSource(Source[Rows, Tensor]):
             yield lambda refined: _write(file, refined)
             file.flush()
 
-    def assemble(self, job: Job, parts: list[Path], whole: Path) -> Outcome:
+    def assemble(self, job: Job, parts: list[Path], whole: Path, on_progress: OnProgress) -> Outcome:
         """Parts one after the other, with the labels of their rows."""
         pack, samples = self.pack, job.what.samples
         options = {**self._origin, "seed": job.what.seed, "samples": samples, "job": job.record()}
@@ -113,10 +113,13 @@ class PackSource(Source[Rows, Tensor]):
             role=pack.role,
             name=f"{pack.name} refined",
             options=options,
+            versions=pack.header.versions,
             limit=self._limit,
             overwrite=True,
         )
         with writer:
+            for item in pack.skipped:
+                writer.skip(item)
             for block, part in enumerate(parts):
                 rows = job.rows(block)
                 pixels = np.fromfile(part, pack.image.dtype)
@@ -125,6 +128,7 @@ class PackSource(Source[Rows, Tensor]):
                     raise UserError(f"{part}: damaged; delete it and run the same command again")
                 labels = {name: np.repeat(values, samples, axis=0) for name, values in self._labels(rows).items()}
                 writer.append(pixels.reshape(shape), labels)
+                on_progress(rows.stop, self.count)
         return Outcome(refined=writer.n)
 
     def record(self, target: Path) -> dict[str, Any] | None:
@@ -132,7 +136,7 @@ class PackSource(Source[Rows, Tensor]):
         try:
             with Pack(target) as pack:
                 found = pack.options.get("job")
-                return None if found is None else {**found, "outcome": asdict(Outcome(len(pack)))}
+                return {**found, "outcome": asdict(Outcome(len(pack)))} if isinstance(found, dict) else None
         except UserError:
             return None
 

@@ -93,8 +93,8 @@ class Pictures(Source[Found, Found]):
         return found
 
     def cut(self, batch: int, size: tuple[int, int]) -> tuple[int, int]:
-        """A batch is a group; blocks of at most 256 pictures."""
-        return batch, max(1, min(FULL, PART_PX // (size[0] * size[1])))
+        """A batch is a group; blocks of 256 pictures at most, but of whole batches: copies would fill up the last."""
+        return batch, max(batch, min(FULL, PART_PX // (size[0] * size[1])) // batch * batch)
 
     def loads(self, start: int, stop: int, how: How) -> Iterator[Found]:
         """Groups as they fill, then what is left of each size."""

@@ -14,7 +14,7 @@ from synthreal.bulk.batch import found_batch, usual_batch
 from synthreal.bulk.folders import FolderSource
 from synthreal.bulk.job import How, Job, What
 from synthreal.bulk.packs import PackSource
-from synthreal.bulk.shards import SUFFIX, ShardSource
+from synthreal.bulk.shards import COMPRESSED, SUFFIX, ShardSource
 from synthreal.bulk.source import Source
 from synthreal.bulk.tiles import margin_of
 from synthreal.config import RunConfig
@@ -52,6 +52,13 @@ class Asked:
         return found
 
 
+def refuse_below_one(**numbers: object) -> None:
+    """Raise ``UserError`` for a number below 1, by the name of its option."""
+    for name, number in numbers.items():
+        if isinstance(number, int) and number < 1:
+            raise UserError(f"--{name.replace('_', '-')} {number}: give a number of at least 1")
+
+
 def opened(path: Path, limit: int | None, samples: int, origin: dict[str, Any]) -> Source[Any, Any]:
     """The data set at ``path``. Raises ``UserError`` when it is none."""
     if path.is_dir():
@@ -67,7 +74,7 @@ def opened(path: Path, limit: int | None, samples: int, origin: dict[str, Any]) 
     name = path.name.lower()
     if name.endswith(SUFFIX):
         return _filled(ShardSource(path, limit))
-    if name.endswith((*SUFFIXES, ".tar.gz", ".tgz")):
+    if name.endswith((*SUFFIXES, *COMPRESSED)):
         wanted = "its folder" if name.endswith(SUFFIXES) else "the unpacked .tar"
         raise UserError(f"{path}: no pack (.h5), shard (.tar) or folder; give {wanted}")
     return PackSource(path, limit, origin)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any, Literal
@@ -11,10 +11,10 @@ from typing import Any, Literal
 from synthreal.bulk.job import Job, Parts, What, difference
 from synthreal.bulk.painter import Painter
 from synthreal.bulk.pipeline import pipeline
-from synthreal.bulk.plan import Asked, digest, load, opened, planned
+from synthreal.bulk.plan import Asked, digest, load, opened, planned, refuse_below_one
 from synthreal.bulk.ranks import Beat, Rank, Watch
 from synthreal.bulk.result import RefineSummary, Target
-from synthreal.bulk.source import Source
+from synthreal.bulk.source import OnProgress, Source
 from synthreal.config import RunConfig
 from synthreal.core.machine import device_of
 from synthreal.errors import UserError, WriteError
@@ -22,8 +22,6 @@ from synthreal.pretrained import read_config
 
 _POLL = 0.2
 _BORN = time.time()
-
-OnProgress = Callable[[int, int], None]
 
 
 def refine_bulk(
@@ -41,6 +39,7 @@ def refine_bulk(
     tile: int | Literal["none"] | None = None,
     overwrite: bool = False,
     on_progress: OnProgress = lambda done, total: None,
+    on_assembly: OnProgress = lambda done, total: None,
 ) -> RefineSummary:
     """Refine a pack, a folder of pictures or tar shards into another; an interrupted job continues where it was.
 
@@ -64,11 +63,13 @@ def refine_bulk(
         tile: images of more than tile * tile px are refined in tiles; None is 1024, "none" refines them whole.
         overwrite: replace a target that is something else, and an interrupted job of another plan.
         on_progress: told images done and in all; under torchrun those of this process.
+        on_assembly: told the same while the result is made of the parts; of a folder it counts every file.
 
     Raises:
-        UserError: no such run or data set, channels that do not fit, a target that exists, a job that was begun
-            with other inputs or settings, another process at the same job, a disk that is full.
+        UserError: no such run or data set, channels that do not fit, a target that exists, a number below 1, a job that
+            was begun with other inputs or settings, another process at the same job, a disk that is full.
     """
+    refuse_below_one(samples=samples, limit=limit, batch_size=batch_size, threads=threads, tile=tile)
     rank, folder, origin = Rank.here(), Path(run), Path(source)
     config = read_config(folder)
     assert config.image is not None, "read_config() sees to it"
@@ -104,7 +105,7 @@ def refine_bulk(
             if rank.number > 0:
                 return RefineSummary(goal.shown, 0, done="share")
             _await_parts(parts, job, rank)
-            summary = goal.put(data, job, parts)
+            summary = goal.put(data, job, parts, on_assembly)
             _await_end(parts, rank)
             parts.discard()
             return summary

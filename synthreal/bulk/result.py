@@ -12,9 +12,11 @@ from typing import Any, Literal
 from synthreal.atomic import sync, write_text, writing
 from synthreal.bulk.folders import record_path
 from synthreal.bulk.job import Job, Parts, What, difference
-from synthreal.bulk.source import Outcome, Source
+from synthreal.bulk.source import OnProgress, Outcome, Source
 from synthreal.errors import UserError
 from synthreal.spec import Skipped
+
+_SUFFIXES = {"pack": ".h5", "shards": ".tar"}
 
 
 @dataclass(frozen=True)
@@ -61,7 +63,17 @@ class Target:
         return cls(place, shown, overwrite)
 
     def finished(self, data: Source[Any, Any], what: What, asked: dict[str, Any]) -> RefineSummary | None:
-        """The summary of the result when this very job has made it; ``UserError`` when something else is there."""
+        """The summary of the result when this very job has made it.
+
+        Raises:
+            UserError: something else is there, or the name is that of another kind of data set.
+        """
+        own = "" if data.folder else _SUFFIXES[data.kind]
+        if (suffix := self.shown.suffix.lower()) in _SUFFIXES.values() and suffix != own:
+            raise UserError(
+                f"{self.shown}: {data.path} becomes {'a folder' if data.folder else f'a {own} file'} as it is; "
+                f"choose a name without {suffix}"
+            )
         if not self._taken():
             return None
         record = data.record(self.place)
@@ -82,7 +94,7 @@ class Target:
             raise UserError(f"{self.shown}: is {'a folder' if self.place.is_dir() else 'a file'}; choose another name")
         return None
 
-    def put(self, data: Source[Any, Any], job: Job, parts: Parts) -> RefineSummary:
+    def put(self, data: Source[Any, Any], job: Job, parts: Parts, on_assembly: OnProgress) -> RefineSummary:
         """Assemble the parts, and put the result in its place.
 
         Killed anywhere, it is done again: what is replaced is moved away before the new record lies beside it, or it
@@ -95,7 +107,7 @@ class Target:
         whole = folder / f"whole{'' if data.folder else self.place.suffix}"
         with writing(folder):
             _remove(whole)
-        outcome = data.assemble(job, [parts.part(job, block) for block in range(job.blocks)], whole)
+        outcome = data.assemble(job, [parts.part(job, block) for block in range(job.blocks)], whole, on_assembly)
         if not outcome.refined:
             first = outcome.failed[0]
             parts.discard()
@@ -114,7 +126,7 @@ class Target:
         return RefineSummary(self.shown, outcome.refined, outcome.copied, outcome.failed)
 
     def _taken(self) -> bool:
-        if self.place.is_dir():
+        if self.place.is_dir() and not self.place.is_symlink():
             return any(self.place.iterdir())
         return os.path.lexists(self.place)
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import copy
 import io
-import itertools
 import re
 import shutil
 import tarfile
@@ -23,12 +22,13 @@ from synthreal.atomic import completing, writing
 from synthreal.bulk.folders import read_record
 from synthreal.bulk.job import Job
 from synthreal.bulk.pictures import Pictures
-from synthreal.bulk.source import Outcome, fingerprint, unreadable
+from synthreal.bulk.source import OnProgress, Outcome, fingerprint, unreadable
 from synthreal.data.folder import SUFFIXES, files_below
 from synthreal.errors import UserError
 from synthreal.spec import Skipped
 
 SUFFIX = ".tar"
+COMPRESSED = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst")
 _NAME = re.compile(r"^((?:.*/|)[^./]+)[.]([^/]*)$")
 _EXTENSIONS = tuple(suffix[1:] for suffix in SUFFIXES)
 
@@ -67,12 +67,14 @@ class ShardSource(Pictures):
             file.seek(offset)
             return file.read(size)
 
-    def assemble(self, job: Job, parts: list[Path], whole: Path) -> Outcome:
+    def assemble(self, job: Job, parts: list[Path], whole: Path, on_progress: OnProgress) -> Outcome:
         """Write every shard again with other pictures; other files of a folder are copied."""
         failed: list[Skipped] = []
         refined = copied = 0
-        pieces = itertools.islice(self.pieces(job, parts), self.count)
-        for shard in self._shards:
+        pieces = self._told(job, parts, on_progress)
+        for shard, start in zip(self._shards, self._starts, strict=False):
+            if self._limit is not None and start >= self.count:
+                break
             target = whole if self._single else whole / self._name(shard)
             with writing(whole):
                 target.parent.mkdir(parents=True, exist_ok=True)
@@ -96,6 +98,9 @@ class ShardSource(Pictures):
                             data = piece[version] if isinstance(piece, list) else content
                             _add(written, member, data, None if versions == 1 else version)
         for file in self._others:
+            if file.name.lower().endswith(COMPRESSED):
+                failed.append(Skipped(str(file), f"a compressed shard is not refined; give the unpacked {SUFFIX}"))
+                continue
             if (broken := unreadable(file)) is not None:
                 failed.append(broken)
                 continue
@@ -108,6 +113,11 @@ class ShardSource(Pictures):
     def record(self, target: Path) -> dict[str, Any] | None:
         """It lies beside the shards."""
         return read_record(target)
+
+    def _told(self, job: Job, parts: list[Path], on_progress: OnProgress) -> Iterator[list[bytes] | str]:
+        for done, piece in enumerate(self.pieces(job, parts), 1):
+            on_progress(done, self.count)
+            yield piece
 
     def _name(self, file: Path) -> Path:
         return Path(file.name) if self._single else file.relative_to(self.path)

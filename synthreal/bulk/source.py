@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
+import stat
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sized
 from contextlib import AbstractContextManager
@@ -17,6 +19,8 @@ from synthreal.spec import Skipped
 
 Load = TypeVar("Load", bound=Sized)
 Done = TypeVar("Done")
+
+OnProgress = Callable[[int, int], None]  # told how much is done, and of how much
 
 
 @dataclass(frozen=True)
@@ -68,8 +72,8 @@ class Source(ABC, Generic[Load, Done]):
         """A part file being written, by a function that takes what was refined; used in the writing thread."""
 
     @abstractmethod
-    def assemble(self, job: Job, parts: list[Path], whole: Path) -> Outcome:
-        """Make the result ``whole`` of all parts."""
+    def assemble(self, job: Job, parts: list[Path], whole: Path, on_progress: OnProgress) -> Outcome:
+        """Make the result ``whole`` of all parts; tells images done and in all, of a folder files."""
 
     @abstractmethod
     def record(self, target: Path) -> dict[str, Any] | None:
@@ -79,10 +83,17 @@ class Source(ABC, Generic[Load, Done]):
         """Close files and threads."""
 
 
+def ordinary(path: Path) -> Path:
+    """The path of a file; of a pipe or a device ``OSError``: reading one may never end."""
+    if not stat.S_ISREG(path.stat().st_mode):
+        raise OSError(errno.EINVAL, "no ordinary file", str(path))
+    return path
+
+
 def unreadable(path: Path) -> Skipped | None:
     """A file that cannot be copied, and why; None when it can."""
     try:
-        path.open("rb").close()
+        ordinary(path).open("rb").close()
     except OSError as error:
         return Skipped(str(path), f"cannot be read ({error.strerror})")
     return None

@@ -128,7 +128,7 @@ def refine(
     try:
         if precision not in (None, "auto", "float32", "bfloat16"):
             raise UserError(f"--precision {precision}: choose auto, float32 or bfloat16")
-        with refining(rank.number) as advance:
+        with refining(rank.number) as (advance, assemble):
             done = refine_bulk(
                 run,
                 source,
@@ -143,6 +143,7 @@ def refine(
                 tile="none" if tile == "none" else number_of("--tile", tile, "none"),
                 overwrite=overwrite,
                 on_progress=advance,
+                on_assembly=assemble,
             )
     except UserError:
         let_the_first_tell()

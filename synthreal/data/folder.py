@@ -48,7 +48,7 @@ def read_folder(options: FolderOptions) -> Iterator[Sample | Skipped]:
 
 
 def image_files(root: Path, recursive: bool = True) -> list[Path]:
-    """The image files below ``root`` by suffix in any case, sorted by relative path; each folder is visited once."""
+    """The image files below ``root`` by suffix in any case, sorted by relative path."""
     return [file for file in files_below(root, recursive) if file.name.lower().endswith(SUFFIXES)]
 
 
@@ -58,21 +58,21 @@ def files_below(root: Path, recursive: bool = True) -> list[Path]:
 
 
 def names_below(root: Path, recursive: bool = True) -> list[str]:
-    """Every file below ``root`` by its path from there, sorted; links are followed, each folder is visited once."""
+    """Every file below ``root`` by its path from there, sorted; links are followed, but not back to where they are."""
 
     def refuse(error: OSError) -> None:
         raise UserError(f"{error.filename}: folder cannot be listed ({error.strerror}); correct its permissions")
 
     names: list[str] = []
-    seen: set[str] = set()
+    above: dict[Path, frozenset[str]] = {}  # the real folders on the way to one
     for folder, below, found in os.walk(root, onerror=refuse, followlinks=True):
-        real = os.path.realpath(folder)
-        if real in seen or not recursive:
+        here, real = Path(folder), os.path.realpath(folder)
+        if real in (way := above.pop(here, frozenset())) or not recursive:
             below.clear()
-        if real not in seen:
-            place = Path(folder).relative_to(root)
+        if real not in way:
+            place = here.relative_to(root)
             names += found if place == Path() else [f"{place.as_posix()}/{name}" for name in found]
-        seen.add(real)
+            above |= dict.fromkeys((here / name for name in below), way | {real})
     return sorted(names)
 
 

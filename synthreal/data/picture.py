@@ -3,6 +3,9 @@
 What the refiner does not see is kept: format, mode, bit depth, size, alpha; quality and sampling of a JPEG; compression
 of a TIFF; colour profile, resolution, EXIF. The pixels are those of the file: a rotation that EXIF asks for is not
 applied, and still asked for afterwards. Of 16-bit *colour*, which Pillow cuts to 8 bits, OpenCV reads the pixels.
+
+A phone's JPEG may hold further pictures behind its own, a preview or a gain map, which Pillow calls MPO. They belong to
+the pixels that were; the first picture is refined and becomes an ordinary JPEG.
 """
 
 from __future__ import annotations
@@ -24,6 +27,7 @@ FORMATS = ("PNG", "JPEG", "TIFF", "BMP")
 _PNG = b"\x89PNG\r\n\x1a\n"
 _PNG_WORDS = {b"gAMA", b"cHRM", b"sRGB", b"iCCP", b"cICP", b"pHYs", b"eXIf", b"tEXt", b"zTXt", b"iTXt", b"tIME"}
 _TIFF_WORDS = (270, 271, 272, 274, 282, 283, 296, 305, 306, 315, 33432, 34675)  # text, orientation, resolution, profile
+_TIFF_BYTES = (700, 33723, 34377)  # XMP, IPTC, Photoshop's
 _ORIENTATION = 274
 _CHANNELS = {"P": 1, "LA": 2, "RGB": 3, "RGBA": 4}
 _GREY = {"1", "L", "LA", "I;16", "I;16B", "I"}
@@ -93,9 +97,9 @@ def read_picture(content: bytes) -> Picture:
         Exception: whatever the decoder raises on broken bytes.
     """
     with Image.open(BytesIO(content), formats=FORMATS) as opened:
-        if (pages := getattr(opened, "n_frames", 1)) > 1:
+        kind, mode = "JPEG" if opened.format == "MPO" else str(opened.format), opened.mode
+        if kind != "JPEG" and (pages := getattr(opened, "n_frames", 1)) > 1:
             raise ValueError(f"it holds {pages} pages; save each in a file of its own")
-        kind, mode = str(opened.format), opened.mode
         if mode not in {*_GREY, "P", "RGB", "RGBA"} or (mode == "I" and kind != "PNG"):
             raise ValueError(f"its pixels are {mode}; save it as grey or RGB of 8 or 16 bits")
         if mode != "P" and "transparency" in opened.info:
@@ -201,7 +205,11 @@ def _options(opened: Image.Image) -> dict[str, Any]:
         words = TiffImagePlugin.ImageFileDirectory_v2()
         for tag in _TIFF_WORDS:
             if tag in opened.tag_v2:
-                words[tag] = opened.tag_v2[tag]
+                value = opened.tag_v2[tag]  # text as the bytes it was: Pillow would write other letters as "?"
+                words[tag] = value.encode("latin-1") if isinstance(value, str) else value
+        for tag in _TIFF_BYTES:
+            if isinstance(value := opened.tag_v2.get(tag), bytes):
+                words[tag], words.tagtype[tag] = value, opened.tag_v2.tagtype[tag]
         compression = info.get("compression")
         return {"tiffinfo": words, "compression": None if compression == "raw" else compression}
     return {"dpi": info["dpi"]} if opened.format == "BMP" and "dpi" in info else {}
@@ -255,13 +263,17 @@ def _deep_tiff(pixels: np.ndarray, tiffinfo: TiffImagePlugin.ImageFileDirectory_
 
 
 def _words(content: bytes) -> bytes:
-    """The chunks of a PNG that describe it: profile, resolution, EXIF, text."""
+    """The chunks of a PNG that describe it: profile, resolution, EXIF, text.
+
+    Pillow overlooks a damaged one behind the pixels; before them it would spoil the file.
+    """
     found, place = b"", len(_PNG)
-    while place + 8 <= len(content):
+    while place + 12 <= len(content):
         length, name = struct.unpack_from(">I4s", content, place)
-        if name in _PNG_WORDS:
-            found += content[place : place + 12 + length]
-        place += 12 + length
+        end = place + 12 + length
+        if name in _PNG_WORDS and content[end - 4 : end] == struct.pack(">I", zlib.crc32(content[place + 4 : end - 4])):
+            found += content[place:end]
+        place = end
     return found
 
 

@@ -6,7 +6,7 @@ import datetime
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 from rich.console import Console
@@ -15,12 +15,15 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from synthreal.run.report import Report
 
 QUIET_SECONDS = 15.0
+_OFTEN = 0.1  # seconds
 
 OnReport = Callable[[Report], None]
+Counter = Callable[[int, int], None]
+Tell = Callable[[int, int | None, str], None]
 
 
 @contextmanager
-def _bar(text: str, total: int | None) -> Iterator[Callable[[int, int | None, str], None]]:
+def _bar(text: str, total: int | None) -> Iterator[Tell]:
     console = Console(stderr=True)
     if not console.is_terminal:
         said = [time.monotonic()]
@@ -55,23 +58,46 @@ def counting(text: str) -> Iterator[Callable[[int, int | None], None]]:
 
 
 @contextmanager
-def refining(number: int = 0) -> Iterator[Callable[[int, int], None]]:
-    """A counter of images with their rate and the time left; process 0 alone tells."""
+def refining(number: int = 0) -> Iterator[tuple[Counter, Counter]]:
+    """A counter of images, and one of what is assembled in the end on a line of its own; process 0 alone tells."""
     if number > 0:
-        yield lambda done, total: None
+        yield (lambda done, total: None), (lambda done, total: None)
         return
+    with ExitStack() as line:
+        yield _rated(line.enter_context(_bar("refining", None)), " images"), _rated(_next(line, "assembling"), "")
+
+
+def _next(line: ExitStack, text: str) -> Tell:
+    """A bar that begins when it is first told something, below the one in ``line``, which ends."""
+    bar: list[Tell] = []
+
+    def tell(done: int, total: int | None, note: str) -> None:
+        if not bar:
+            line.close()
+            bar.append(line.enter_context(_bar(text, None)))
+        bar[0](done, total, note)
+
+    return tell
+
+
+def _rated(tell: Tell, unit: str) -> Counter:
+    """Tells the rate and the time left too, ten times a second at most."""
     first: list[tuple[float, int]] = []
-    with _bar("refining", None) as tell:
+    told = -_OFTEN
 
-        def advance(done: int, total: int) -> None:
-            now = time.monotonic()
-            first[:] = first or [(now, done)]
-            seconds, images = now - first[0][0], done - first[0][1]
-            rate = images / seconds if seconds else 0.0
-            left = f", {datetime.timedelta(seconds=round((total - done) / rate))} left" if rate else ""
-            tell(done, total, f"{rate:.4g} images/s{left}" if rate else "")
+    def count(done: int, total: int) -> None:
+        nonlocal told
+        now = time.monotonic()
+        first[:] = first or [(now, done)]
+        if now - told < _OFTEN and done < total:
+            return
+        told = now
+        seconds, items = now - first[0][0], done - first[0][1]
+        rate = items / seconds if seconds else 0.0
+        left = f", {datetime.timedelta(seconds=round((total - done) / rate))} left" if rate else ""
+        tell(done, total, f"{rate:.4g}{unit}/s{left}" if rate else "")
 
-        yield advance
+    return count
 
 
 @contextmanager

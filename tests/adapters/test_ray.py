@@ -107,3 +107,11 @@ def test_a_worker_takes_grey_colour_and_mixed_sizes(run):
     np.testing.assert_array_equal(alone[0], done["image"][1])
     with pytest.raises(UserError, match=r"an image is \(5, 6\) float64; the refiner takes \(H, W\) or \(H, W, 3\)"):
         worker({"image": np.zeros((1, 5, 6)), "row": np.array([0])})
+
+
+def test_a_worker_takes_an_empty_batch(run):
+    from synthreal.adapters.ray import _Worker
+
+    empty = {"image": np.empty((0, 5, 6), np.uint8), "row": np.arange(0)}
+    done = _Worker(str(run), "cpu", "image", "row", 4, 0, None)(empty)
+    assert done["image"].shape == (0, 5, 6)

@@ -11,6 +11,7 @@ from PIL import Image
 from quick import files
 
 from synthreal.bulk import pictures
+from synthreal.bulk.folders import FolderSource
 from synthreal.bulk.refine import refine_bulk
 from synthreal.data.pack import Pack
 from synthreal.data.picture import read_picture
@@ -234,3 +235,54 @@ def test_a_folder_without_pictures_or_with_shards_too(plain, tmp_path, arrange, 
 def test_a_picture_alone_is_no_data_set(plain, folder, tmp_path):
     with pytest.raises(UserError, match=r"0\.png: no pack .*; give its folder"):
         refine_bulk(plain, folder / "0.png", tmp_path / "out")
+
+
+def test_a_linked_folder_has_its_pictures_under_both_names(plain, tmp_path):
+    (tmp_path / "in" / "first").mkdir(parents=True)
+    grey().save(tmp_path / "in" / "first" / "a.png")
+    (tmp_path / "in" / "again").symlink_to("first")
+    refine_bulk(plain, tmp_path / "in", tmp_path / "out")
+    assert files(tmp_path / "out") == ["again/a.png", "first/a.png"]
+    np.testing.assert_array_equal(*(pixels(tmp_path / "out" / name / "a.png") for name in ("again", "first")))
+
+
+def test_what_is_no_file_is_listed_and_not_waited_for(plain, folder, tmp_path):
+    for name in ("device.png", "device.txt"):  # a pipe too, but reading one would hang the test that fails
+        (folder / name).symlink_to("/dev/null")
+    done = refine_bulk(plain, folder, tmp_path / "out")
+    assert [item.reason for item in done.failed if "device" in item.path] == [
+        f"[Errno 22] no ordinary file: '{folder / 'device.png'}'",
+        "cannot be read (no ordinary file)",
+    ]
+    assert (done.refined, done.copied) == (16, 8)
+
+
+def test_a_phone_s_jpeg_is_refined(plain, folder, tmp_path):
+    colour(24, 32).save(folder / "phone.jpg", "MPO", save_all=True, append_images=[colour(6, 8)])
+    assert refine_bulk(plain, folder, tmp_path / "out").refined == 17
+    with Image.open(tmp_path / "out" / "phone.jpg") as found:
+        assert (found.format, found.size) == ("JPEG", (32, 24))
+
+
+@pytest.mark.parametrize(("batch", "block"), [(1, 256), (100, 200), (256, 256), (1000, 1000)])
+def test_blocks_hold_whole_batches(plain, folder, batch, block):
+    source = FolderSource(folder, None, 1)
+    assert source.cut(batch, (12, 16)) == (batch, block)
+    assert source.cut(batch, (2000, 2000)) == (batch, max(batch, 2 // batch * batch))
+
+
+def test_a_batch_is_not_half_copies(plain, tmp_path, monkeypatch):
+    (tmp_path / "in").mkdir()
+    for index in range(12):
+        grey().save(tmp_path / "in" / f"{index:02d}.png")
+    monkeypatch.setattr(pictures, "FULL", 5)
+    seen, refine = [], Refine.forward
+    monkeypatch.setattr(Refine, "forward", lambda self, *given: seen.append(len(given[0])) or refine(self, *given))
+    refine_bulk(plain, tmp_path / "in", tmp_path / "out", batch_size=4)
+    assert seen == [4, 4, 4]
+
+
+def test_assembling_is_told_file_by_file(plain, folder, tmp_path):
+    told = []
+    refine_bulk(plain, folder, tmp_path / "out", on_assembly=lambda *counts: told.append(counts))
+    assert told == [(done, 26) for done in range(1, 27)]  # 17 pictures, 8 other files, a GIF

@@ -20,8 +20,9 @@ from quick import files
 from synthreal.bulk import packs, plan
 from synthreal.bulk.job import Job, Parts
 from synthreal.bulk.refine import refine_bulk
-from synthreal.data.pack import Pack
+from synthreal.data.pack import Pack, PackWriter
 from synthreal.errors import UserError
+from synthreal.spec import Skipped
 
 N = 43  # five blocks of eight and a part of one
 
@@ -265,9 +266,10 @@ def test_the_plan_is_stored_and_a_damaged_one_is_told(plain, pack_of, tmp_path, 
     path.write_text(json.dumps(record))
     with pytest.raises(UserError, match=rf"interrupted job with PyTorch 1\.0, not {torch.__version__[:3]}"):
         refine_bulk(plain, source, tmp_path / "out")
-    path.write_text("{")
-    with pytest.raises(UserError, match=r"job\.json: no plan of this version"):
-        refine_bulk(plain, source, tmp_path / "out")
+    for damaged in (b"{", b"\xff"):
+        path.write_bytes(damaged)
+        with pytest.raises(UserError, match=r"job\.json: no plan of this version"):
+            refine_bulk(plain, source, tmp_path / "out")
 
 
 def test_a_damaged_part_is_told(plain, source, tmp_path, small_blocks):
@@ -316,7 +318,7 @@ def test_ctrl_c_ends_in_one_line_that_says_how_to_continue(plain, pack_of, tmp_p
                 if done >= images:
                     raise KeyboardInterrupt
 
-            yield told
+            yield told, lambda done, total: None
 
         monkeypatch.setattr(progress, "refining", refining)
 
@@ -381,3 +383,52 @@ def test_threads_of_the_job_are_torch_s(noisy, pack_of, tmp_path):
     finally:
         torch.set_num_threads(before)
     assert set(told) == {before + 1}
+
+
+@pytest.mark.parametrize("name", ["samples", "limit", "batch_size", "threads", "tile"])
+@pytest.mark.parametrize("number", [0, -1])
+def test_numbers_below_one_are_refused_from_python_too(noisy, pack_of, tmp_path, name, number):
+    source = pack_of(3)
+    with pytest.raises(UserError, match=rf"--{name.replace('_', '-')} {number}: give a number of at least 1"):
+        refine_bulk(noisy, source, tmp_path / "out.h5", **{name: number})
+    assert list(tmp_path.iterdir()) == [source]
+
+
+def test_a_link_is_a_place_that_is_taken(plain, folder_of, tmp_path):
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "out").symlink_to("elsewhere")
+    source = folder_of(3)
+    with pytest.raises(UserError, match=r"out: already exists; delete it or choose another name, or give --overwrite"):
+        refine_bulk(plain, source, tmp_path / "out")
+    refine_bulk(plain, source, tmp_path / "out", overwrite=True)
+    assert not (tmp_path / "out").is_symlink() and len(files(tmp_path / "out")) == 6
+    assert list((tmp_path / "elsewhere").iterdir()) == []
+
+
+def test_a_name_of_another_kind_is_refused(plain, source, tmp_path):
+    beside = set(tmp_path.iterdir())
+    for name in ("out.tar", "out.h5")[: 1 + source.is_dir()]:
+        with pytest.raises(
+            UserError, match=rf"{name}: .*in.* becomes a .* as it is; choose a name without \.{name[4:]}"
+        ):
+            refine_bulk(plain, source, tmp_path / name)
+    assert set(tmp_path.iterdir()) == beside
+
+
+def test_a_refined_pack_says_what_its_source_says(plain, pack_of, tmp_path):
+    source, item = tmp_path / "in.h5", Skipped("lost.png", "broken")
+    given = Pack(pack_of(3, "raw.h5"))
+    image, labels = given.read(slice(None))
+    about = {"image": given.image, "labels": given.labels, "role": "simulated", "name": "toy"}
+    with PackWriter(source, **about, versions={"toy": "1.2"}) as writer:
+        writer.append(image, labels)
+        writer.skip(item)
+    refine_bulk(plain, source, tmp_path / "out.h5")
+    header = Pack(tmp_path / "out.h5").header
+    assert (header.versions, header.skipped) == ({"toy": "1.2"}, (item,))
+
+
+def test_assembling_a_pack_is_told_block_by_block(plain, pack_of, tmp_path, small_blocks):
+    told = []
+    refine_bulk(plain, pack_of(N), tmp_path / "out.h5", on_assembly=lambda *counts: told.append(counts))
+    assert told == [(done, N) for done in (8, 16, 24, 32, 40, 43)]

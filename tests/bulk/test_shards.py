@@ -193,3 +193,25 @@ def test_a_shard_that_is_cut_off_or_damaged_is_not_taken_for_a_shorter_one(plain
         with pytest.raises(UserError, match=r"a\.tar: not a readable tar \(.*; make it again"):
             refine_bulk(plain, source, tmp_path / "out.tar")
     assert list(tmp_path.iterdir()) == [source.parent]
+
+
+def test_a_limit_leaves_later_shards_out(noisy, shards, tmp_path):
+    done = refine_bulk(noisy, shards, tmp_path / "out", limit=4)
+    assert done.refined == 4 and files(tmp_path / "out") == ["0.tar", "README"]
+    assert len(read(tmp_path / "out" / "0.tar")) == 12
+
+
+@pytest.mark.parametrize("name", ["3.tar.gz", "3.TGZ"])
+def test_a_compressed_shard_is_listed_and_not_copied(noisy, shards, tmp_path, name):
+    (shards / name).write_bytes(b"x")
+    done = refine_bulk(noisy, shards, tmp_path / "out")
+    assert [(item.path, item.reason) for item in done.failed] == [
+        (str(shards / name), "a compressed shard is not refined; give the unpacked .tar")
+    ]
+    assert name not in files(tmp_path / "out") and done.copied == 25
+
+
+def test_assembling_shards_is_told_picture_by_picture(noisy, shards, tmp_path):
+    told = []
+    refine_bulk(noisy, shards, tmp_path / "out", on_assembly=lambda *counts: told.append(counts))
+    assert told == [(done, 12) for done in range(1, 13)]

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from synthreal.data.conform import conform
-from synthreal.data.folder import FolderOptions, read_folder
+from synthreal.data.folder import FolderOptions, names_below, read_folder
 from synthreal.errors import UserError
 from synthreal.spec import ImageSpec, Sample, Skipped
 
@@ -209,3 +209,19 @@ def test_an_image_with_nan_is_refused_before_it_becomes_a_number():
     image = np.full((1, 4, 4), np.nan, dtype=np.float16)
     with pytest.raises(UserError, match="NaN"):
         conform(image, ImageSpec(channels=1, height=2, width=2))
+
+
+def test_links_are_followed_wherever_they_lead_but_in_circles(tmp_path):
+    for name in ("a/1.png", "b/2.png", "b/c/3.png"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    for link, to in (("a/other", "b"), ("b/back", "a"), ("b/c/up", "b"), ("self", ".")):
+        (tmp_path / link).symlink_to(tmp_path / to, target_is_directory=True)
+    assert names_below(tmp_path) == [
+        "a/1.png",
+        "a/other/2.png",
+        "a/other/c/3.png",
+        "b/2.png",
+        "b/back/1.png",
+        "b/c/3.png",
+    ]

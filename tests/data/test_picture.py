@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+import zlib
 from io import BytesIO
 
 import cv2
@@ -223,3 +224,54 @@ def test_few_enough_colours_stay_exactly_however_opacity_is_spread():
     image, opacity = with_palette(colour, alpha)
     np.testing.assert_array_equal(np.asarray(image.convert("RGB")), colour)
     np.testing.assert_array_equal(np.frombuffer(opacity, np.uint8)[np.asarray(image)], alpha)
+
+
+@pytest.mark.parametrize("colour", [False, True])
+def test_of_a_phone_s_jpeg_the_first_picture_is_taken_and_becomes_an_ordinary_one(colour):
+    large = Image.fromarray(np.repeat(np.repeat(COLOUR[..., :3] if colour else GREY, 8, 0), 8, 1))
+    words = {"exif": EXIF.tobytes(), "icc_profile": b"profile", "xmp": b"<x/>"}
+    behind = [large.resize((20, 10)), large.resize((7, 9))]
+    given = saved(large, "MPO", save_all=True, append_images=behind, quality=90, subsampling=0, **words)
+    one = Image.open(BytesIO(given))
+    assert (one.format, one.n_frames) == ("MPO", 3)
+    before = read_picture(given)
+    assert before.colour.shape == (3 if colour else 1, 72, 112)
+    content = before.encoded(before.colour)
+    other = Image.open(BytesIO(content))
+    assert (other.format, other.mode, other.size) == ("JPEG", one.mode, one.size)
+    assert content.count(b"\xff\xd8\xff") == 1 and b"MPF\0" not in content
+    assert other.quantization == one.quantization and other.layer == one.layer
+    for key in words:
+        assert other.info[key] == one.info[key]
+    assert np.abs(read_picture(content).colour.astype(int) - before.colour).mean() < 3
+
+
+def test_a_damaged_word_behind_the_pixels_of_a_png_does_not_spoil_what_is_written():
+    """Pillow reads the file; before the pixels the same bytes would make it refuse the whole."""
+    given, end = FILES["PNG grey"][:-12], FILES["PNG grey"][-12:]
+    body = b"tEXt" + b"key\0value"
+    good = struct.pack(">I", 9) + body + struct.pack(">I", zlib.crc32(body))
+    content = read_picture(given + good[:-4] + b"????" + good + end)
+    found = Image.open(BytesIO(content.encoded(content.colour)))
+    found.load()
+    assert found.text == {"key": "value"}
+
+
+@pytest.mark.parametrize("compression", [None, "tiff_lzw"])
+@pytest.mark.parametrize(
+    "pixels", [GREY, DEEP[..., 0], COLOUR[..., :3], DEEP[..., :3]], ids=["8", "16", "8 RGB", "16 RGB"]
+)
+def test_the_words_of_a_tiff_are_kept_to_the_byte(compression, pixels):
+    words = TiffImagePlugin.ImageFileDirectory_v2()
+    words[270], words[315], words[33432] = "0.5 µm".encode(), "Ä".encode("latin-1"), b"me"
+    for tag, kind in ((700, 1), (33723, 7), (34377, 1)):
+        words[tag], words.tagtype[tag] = b"<x/>\0\xc3", kind
+    planes = pixels.reshape(*pixels.shape[:2], -1).transpose(2, 0, 1)
+    options = {"tiffinfo": words, "compression": compression}
+    mode = "RGB" if len(planes) == 3 else "L" if pixels.dtype == np.uint8 else "I;16"
+    given = Picture(planes, None, "TIFF", mode, options).encoded(planes)
+    before = read_picture(given)
+    one, other = (Image.open(BytesIO(file)).tag_v2 for file in (given, before.encoded(before.colour)))
+    assert one[270].encode("latin-1") == "0.5 µm".encode()
+    for tag in words:
+        assert (other[tag], other.tagtype[tag]) == (one[tag], one.tagtype[tag])
