@@ -18,6 +18,8 @@ from synthreal.data.encoding import from_unit, to_unit
 from synthreal.errors import UserError
 from synthreal.transform import Refine
 
+OPEN = torch.export.Dim.DYNAMIC
+
 
 def images(*shape):
     return torch.rand(shape, generator=torch.Generator().manual_seed(0))
@@ -419,7 +421,7 @@ def test_noise_of_another_shape_is_told_which_it_must_be(noisy_run, toy_run):
 @pytest.mark.parametrize("dtype", [torch.float32, torch.uint8])
 def test_torch_export_for_any_size(noisy_run, dtype):
     refine = Refine.load(noisy_run, range=(-1, 1))
-    open_sizes = {0: torch.export.Dim.DYNAMIC, 2: torch.export.Dim.DYNAMIC, 3: torch.export.Dim.DYNAMIC}
+    open_sizes = {0: OPEN, 2: OPEN, 3: OPEN}
 
     def given(*shape):
         x = images(shape[0], 1, *shape[1:])
@@ -436,15 +438,16 @@ def test_torch_export_for_any_size(noisy_run, dtype):
 
 
 @pytest.mark.parametrize("grad", [False, True])
+@pytest.mark.parametrize("strict, precision", [(False, "float32"), (True, "float32"), (True, "bfloat16")])
 @pytest.mark.filterwarnings("ignore")  # torch about itself
-def test_an_exported_program_is_saved_draws_its_noise_and_keeps_to_grad(noisy_run, grad):
-    refine, sizes = Refine.load(noisy_run, grad=grad), {axis: torch.export.Dim.DYNAMIC for axis in (0, 2, 3)}
-    program = torch.export.export(refine, (images(3, 1, 12, 16),), dynamic_shapes=(sizes,))
+def test_an_exported_program_is_saved_draws_its_noise_and_keeps_to_grad(noisy_run, grad, strict, precision):
+    refine, sizes = Refine.load(noisy_run, grad=grad, precision=precision), {0: OPEN, 2: OPEN, 3: OPEN}
+    program = torch.export.export(refine, (images(3, 1, 12, 16),), dynamic_shapes=(sizes,), strict=strict)
     x, file = images(2, 1, 17, 9).requires_grad_(), io.BytesIO()
-    assert program.module()(x).requires_grad is grad
     torch.export.save(program, file)
     file.seek(0)
     loaded, found = torch.export.load(file).module(), []
+    assert program.module()(x).requires_grad is loaded(x).requires_grad is grad
     for one in (loaded, refine, loaded):
         torch.manual_seed(0)
         found.append(one(x).detach())
