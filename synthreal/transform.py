@@ -25,12 +25,13 @@ from synthreal.worker import refuse_forked_cuda
 class Refine(nn.Module):
     """R as a transform: ``(B, C, H, W)`` or ``(C, H, W)`` to the same, any H and W; labels need no change.
 
-    What comes out has the dtype, range, device and memory format of what went in. It computes in eval mode with frozen
-    weights, whatever a parent module is told: ``train()`` and ``half()`` of the parent pass it by, ``to(device)`` moves
-    it. Its precision is its own as well, also under the parent's autocast.
+    What comes out has the dtype, range, device and memory format of what went in. It computes in eval mode, whatever a
+    parent module is told: ``train()`` and ``half()`` of the parent pass it by, ``to(device)`` moves it. Its precision
+    is its own as well, also under the parent's autocast. Its weights are buffers: in ``state_dict()``, but no
+    parameters, so that nothing trains them, not even a parent's ``requires_grad_(True)``.
 
     Args:
-        refiner: R; its weights are frozen.
+        refiner: R, whose parameters become buffers; of a network that is still trained, give a copy.
         channels: C.
         p: share of the images of a batch that is refined, each by chance; the others come back as they are, unspent.
         range: what the least and the greatest value of float images mean. uint8 images are 0 to 255 always. Values far
@@ -64,7 +65,7 @@ class Refine(nn.Module):
         about: Pretrained | None = None,
     ) -> None:
         super().__init__()
-        self.refiner = refiner.requires_grad_(False)
+        self.refiner = _held(refiner)
         self.channels, self.p, self.scale, self.grad = channels, probability(p), Scale.of(range), grad
         self.generator, self.autocast, self.micro_batch = generator, autocast, micro_batch
         self.compiled, self.about = compile, about
@@ -160,14 +161,10 @@ class Refine(nn.Module):
         batch = image if image.ndim == 4 else image[None]
         if noise is not None and noise.ndim == 3:
             noise = noise[None]
-        grad, compiling = self.grad and torch.is_grad_enabled(), torch.compiler.is_compiling()
-        if grad and not compiling:
-            self.refiner.requires_grad_(False)  # whatever a parent's requires_grad_(True) has done since
-        ordinary = torch.inference_mode(False) if not compiling and torch.is_inference_mode_enabled() else nullcontext()
-        exporting = compiling and not torch.compiler.is_dynamo_compiling()
-        if exporting and not grad:
-            batch = batch.detach()  # instead of the switch, with which torch.export.save fails
-        with ordinary, nullcontext() if exporting else torch.set_grad_enabled(grad):
+        if not (self.grad and torch.is_grad_enabled()):  # weights have no gradient either, so no graph is built
+            batch, noise = batch.detach(), None if noise is None else noise.detach()
+        compiling = torch.compiler.is_compiling()
+        with torch.inference_mode(False) if not compiling and torch.is_inference_mode_enabled() else nullcontext():
             if self.p == 1:
                 out = self._refined(batch, noise)
             else:
@@ -229,7 +226,7 @@ class Refine(nn.Module):
         wanted = (*image.shape[:-3], self.noise_channels, *image.shape[-2:])
         if noise is not None and not torch.compiler.is_compiling() and noise.shape != wanted:
             raise UserError(f"this refiner takes noise {wanted} with these images, given {tuple(noise.shape)}")
-        weight = next(self.parameters(), image)
+        weight = next(self.buffers(), image)
         if weight.device != image.device:
             worker = "; a DataLoader worker has no GPU: refine the batches it gives" if get_worker_info() else ""
             raise UserError(
@@ -294,3 +291,13 @@ class Refine(nn.Module):
             self.generator.set_state(torch.frombuffer(bytearray(content), dtype=torch.uint8))
         if self.compiled:
             self.refiner.compile()
+
+
+def _held(network: nn.Module) -> nn.Module:
+    """The network itself, its parameters buffers of the same names and memory."""
+    held: dict[nn.Parameter, Tensor] = {}  # shared ones stay shared
+    for module in network.modules():
+        for name, weight in list(module.named_parameters(recurse=False, remove_duplicate=False)):
+            delattr(module, name)
+            module.register_buffer(name, held.setdefault(weight, weight.detach()))
+    return network
