@@ -109,10 +109,11 @@ class Refine(nn.Module):
         """
         place = device_of(str(device))
         refuse_forked_cuda(place)
-        refiner, about = read_pretrained(Path(run))
-        image, runtime = about.config.image, about.config.runtime
-        assert image is not None, "read_config() sees to it"
-        arrange(refiner.to(place), runtime.layout)
+        with torch.inference_mode(False):  # or no gradient would ever pass through these weights
+            refiner, about = read_pretrained(Path(run))
+            image, runtime = about.config.image, about.config.runtime
+            assert image is not None, "read_config() sees to it"
+            arrange(refiner.to(place), runtime.layout)
         return cls(
             refiner,
             channels=image.channels,

@@ -540,6 +540,29 @@ def test_loading_draws_nothing_from_the_global_generator(toy_run):
     assert torch.equal(torch.rand(3), wanted)
 
 
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+def test_loading_and_refining_do_not_heed_torchs_default_dtype(noisy_run, dtype):
+    x, noise = images(3, 1, 12, 16), torch.randn(3, 2, 12, 16)
+    expected = Refine.load(noisy_run)(x, noise)
+    torch.set_default_dtype(dtype)
+    try:
+        refine = Refine.load(noisy_run, p=0.5)
+        assert refine(x).dtype == torch.float32
+        refine.p = 1
+        found = refine(x, noise)
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert torch.equal(found, expected)
+
+
+def test_loading_does_not_heed_where_it_happens(toy_run):
+    with torch.inference_mode(), torch.device("meta"):
+        refine = Refine.load(toy_run, device="cpu", grad=True)
+    x = images(2, 1, 12, 16).requires_grad_()
+    refine(x).sum().backward()  # "Inference tensors cannot be saved for backward" otherwise
+    assert x.grad.abs().sum() > 0
+
+
 def test_noise_of_an_image_is_a_function_of_seed_version_index_and_pixel():
     refine = Refine(Refiner(1, blocks=1, width=4, noise_channels=2), channels=1)
     assert refine.noise_channels == 2
