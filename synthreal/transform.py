@@ -19,6 +19,7 @@ from synthreal.data.seed import derive_seed
 from synthreal.errors import UserError
 from synthreal.pretrained import Pretrained, read_pretrained, write_pretrained
 from synthreal.scale import Scale, probability
+from synthreal.weights import as_buffers
 from synthreal.worker import refuse_forked_cuda
 
 
@@ -47,7 +48,7 @@ class Refine(nn.Module):
         about: where R comes from; needed to save it.
 
     Raises:
-        UserError: ``p`` outside [0, 1], ``range`` not two finite numbers in order.
+        UserError: ``p`` outside [0, 1], ``range`` not two finite numbers in order, ``generator`` no generator.
     """
 
     def __init__(
@@ -65,7 +66,9 @@ class Refine(nn.Module):
         about: Pretrained | None = None,
     ) -> None:
         super().__init__()
-        self.refiner = _held(refiner)
+        if not isinstance(generator, torch.Generator | None):
+            raise UserError(f"generator is {generator!r}; give torch.Generator().manual_seed(...), or None")
+        self.refiner = as_buffers(refiner)
         self.channels, self.p, self.scale, self.grad = channels, probability(p), Scale.of(range), grad
         self.generator, self.autocast, self.micro_batch = generator, autocast, micro_batch
         self.compiled, self.about = compile, about
@@ -224,15 +227,17 @@ class Refine(nn.Module):
             )
         if not torch.compiler.is_compiling() and min(image.shape[-2:]) < smallest:
             raise UserError(f"this refiner takes images of {smallest} px and more, given {tuple(image.shape)}")
-        wanted = (*image.shape[:-3], self.noise_channels, *image.shape[-2:])
-        if noise is not None and not torch.compiler.is_compiling() and noise.shape != wanted:
-            raise UserError(f"this refiner takes noise {wanted} with these images, given {tuple(noise.shape)}")
         weight = next(self.buffers(), image)
         if weight.device != image.device:
             worker = "; a DataLoader worker has no GPU: refine the batches it gives" if get_worker_info() else ""
             raise UserError(
                 f"images on {image.device}, the refiner on {weight.device}: move one with .to(device){worker}"
             )
+        if noise is not None and not torch.compiler.is_compiling():
+            wanted = f"{(*image.shape[:-3], self.noise_channels, *image.shape[-2:])} on {image.device}"
+            given = f"{tuple(noise.shape)} on {noise.device}" if isinstance(noise, Tensor) else type(noise).__name__
+            if given != wanted:
+                raise UserError(f"this refiner takes noise {wanted} with these images, given {given}")
 
     def _refined(self, batch: Tensor, noise: Tensor | None) -> Tensor:
         unit, parts = self.scale.unit(batch), None
@@ -292,13 +297,3 @@ class Refine(nn.Module):
             self.generator.set_state(torch.frombuffer(bytearray(content), dtype=torch.uint8))
         if self.compiled:
             self.refiner.compile()
-
-
-def _held(network: nn.Module) -> nn.Module:
-    """The network itself, its parameters buffers of the same names and memory."""
-    held: dict[nn.Parameter, Tensor] = {}  # shared ones stay shared
-    for module in network.modules():
-        for name, weight in list(module.named_parameters(recurse=False, remove_duplicate=False)):
-            delattr(module, name)
-            module.register_buffer(name, held.setdefault(weight, weight.detach()))
-    return network

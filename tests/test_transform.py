@@ -8,6 +8,7 @@ import pickle
 import shutil
 import warnings
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -200,6 +201,8 @@ def test_a_gpu_is_waited_for_in_the_first_batch_alone(toy_run):
         ({"p": 1.5}, "p=1.5: a prob"),
         ({"p": float("nan")}, "p=nan: "),
         ({"range": (1, 0)}, r"range is \(1, 0\)"),
+        ({"p": "0.5"}, "p='0.5': a prob"),
+        ({"generator": 0}, r"generator is 0; give torch\.Generator\(\)\.manual_seed\(\.\.\.\), or None"),
         ({"range": 255}, "range is 255; give the least and the greatest"),
         ({"range": (-1, 0, 1)}, r"range is \(-1, 0, 1\); give"),
         ({"range": ("0", 1)}, r"range is \('0', 1\); give"),
@@ -434,9 +437,12 @@ def test_a_worker_is_told_that_it_has_no_gpu(toy_run, monkeypatch):
 def test_noise_of_another_shape_is_told_which_it_must_be(noisy_run, toy_run):
     refine = Refine.load(noisy_run)
     for noise in (torch.zeros(3, 1, 12, 16), torch.zeros(2, 2, 12, 16), torch.zeros(3, 2, 12, 15), torch.zeros(12, 16)):
-        with pytest.raises(UserError, match=r"takes noise \(3, 2, 12, 16\) with these images, given \("):
+        with pytest.raises(UserError, match=r"takes noise \(3, 2, 12, 16\) on cpu with these images, given \("):
             refine(images(3, 1, 12, 16), noise)
-    with pytest.raises(UserError, match=r"takes noise \(0, 12, 16\) "):
+    for noise in (np.zeros((3, 2, 12, 16)), torch.zeros(3, 2, 12, 16, device="meta")):
+        with pytest.raises(UserError, match=r"images, given (ndarray|\(3, 2, 12, 16\) on meta)$"):
+            refine(images(3, 1, 12, 16), noise)
+    with pytest.raises(UserError, match=r"takes noise \(0, 12, 16\) on cpu"):
         Refine.load(toy_run)(images(1, 12, 16), torch.zeros(1, 12, 16))
 
 
