@@ -27,9 +27,9 @@ class Refine(nn.Module):
     """R as a transform: ``(B, C, H, W)`` or ``(C, H, W)`` to the same, any H and W; labels need no change.
 
     What comes out has the dtype, range, device and memory format of what went in. It computes in eval mode, whatever a
-    parent module is told: ``train()`` and ``half()`` of the parent pass it by, ``to(device)`` moves it. Its precision
-    is its own as well, also under the parent's autocast. Its weights are buffers: in ``state_dict()``, but no
-    parameters, so that nothing trains them, not even a parent's ``requires_grad_(True)``.
+    parent module is told: ``train()``, ``half()`` and ``apply()`` of the parent pass it by, ``to(device)`` moves it.
+    Its precision is its own as well, also under the parent's autocast. Its weights are buffers: in ``state_dict()``,
+    but no parameters, so that nothing trains them, not even a parent's ``requires_grad_(True)``.
 
     Args:
         refiner: R, whose parameters become buffers; of a network that is still trained, give a copy.
@@ -163,8 +163,7 @@ class Refine(nn.Module):
         """
         self._check(image, noise)
         batch = image if image.ndim == 4 else image[None]
-        if noise is not None and noise.ndim == 3:
-            noise = noise[None]
+        noise = noise[None] if noise is not None and noise.ndim == 3 else noise
         if not (self.grad and torch.is_grad_enabled()):  # weights have no gradient either, so no graph is built
             batch, noise = batch.detach(), None if noise is None else noise.detach()
         compiling = torch.compiler.is_compiling()
@@ -210,6 +209,11 @@ class Refine(nn.Module):
     def train(self, mode: bool = True) -> Refine:
         """Stay in eval mode, also when a parent module is told to train."""
         return super().train(False)
+
+    def apply(self, fn: Callable[[nn.Module], None]) -> Refine:
+        """Keep a parent's ``apply(fn)`` from R, whose weights an ``fn`` that initializes layers would draw anew."""
+        fn(self)
+        return self
 
     def extra_repr(self) -> str:
         """What ``print`` says of it."""

@@ -325,6 +325,18 @@ def test_a_parent_trains_its_own_weights_only(toy_run, grad):
     assert all(torch.equal(before[name], value) for name, value in model[0].state_dict().items())
 
 
+def test_a_parent_that_initializes_its_layers_leaves_it_alone(toy_run):
+    def initialize(module):
+        seen.append(module)
+        if isinstance(module, nn.Conv2d):
+            nn.init.zeros_(module.weight)
+
+    model, x, seen = nn.Sequential(Refine.load(toy_run), nn.Conv2d(1, 2, 3)), images(2, 1, 12, 16), []
+    expected = model[0](x)
+    assert model.apply(initialize) is model and seen == [model[0], model[1], model]
+    assert torch.equal(model[0](x), expected) and not model[1].weight.any()
+
+
 def test_its_weights_are_in_the_state_of_a_parent(toy_run):
     model, stored = nn.Sequential(Refine.load(toy_run)), load_file(toy_run / "refiner.safetensors")
     assert {f"0.refiner.{name}" for name in stored} == set(model.state_dict())
