@@ -48,7 +48,7 @@ class Pretrained:
 
 
 def read_pretrained(folder: Path) -> tuple[nn.Module, Pretrained]:
-    """Build the refiner of a folder, on the CPU; torch's global generator is left alone.
+    """Build the refiner of a folder in float32 on the CPU, whatever torch's defaults are; its global generator stays.
 
     Raises:
         UserError: a file is missing, damaged or of another network.
@@ -61,8 +61,8 @@ def read_pretrained(folder: Path) -> tuple[nn.Module, Pretrained]:
         catalog = builtin if own else Catalog.of(config.plugins)
     except UserError as error:
         raise UserError(f"{folder}: its refiner {name!r} is a plugin's ({CONFIG}, plugins): {error}") from error
-    with torch.random.fork_rng(devices=[]):  # weights are drawn, to be overwritten
-        refiner = catalog.build_network("refiner", config.refiner, config.image)
+    with torch.random.fork_rng(devices=[]), torch.device("cpu"):  # weights are drawn, to be overwritten
+        refiner = catalog.build_network("refiner", config.refiner, config.image).float()
     words = read_refiner(folder, refiner)
     versions = read_toml(folder / CONFIG).get("versions", {})
     return refiner, Pretrained(folder.absolute(), config, versions, words.get("step", ""), words.get("kind", ""))

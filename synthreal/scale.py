@@ -73,7 +73,10 @@ class Scale:
 
 
 def probability(p: float) -> float:
-    """``p`` itself. Raises ``UserError`` when it is not in [0, 1]."""
-    if not 0 <= p <= 1:
-        raise UserError(f"p={p}: a probability is in [0, 1]")
-    return p
+    """``p`` itself. Raises ``UserError`` when it is no number in [0, 1]."""
+    try:
+        if 0 <= p <= 1:
+            return p
+    except TypeError:
+        pass
+    raise UserError(f"p={p!r}: a probability is in [0, 1]")

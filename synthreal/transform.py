@@ -19,18 +19,20 @@ from synthreal.data.seed import derive_seed
 from synthreal.errors import UserError
 from synthreal.pretrained import Pretrained, read_pretrained, write_pretrained
 from synthreal.scale import Scale, probability
+from synthreal.weights import as_buffers
 from synthreal.worker import refuse_forked_cuda
 
 
 class Refine(nn.Module):
     """R as a transform: ``(B, C, H, W)`` or ``(C, H, W)`` to the same, any H and W; labels need no change.
 
-    What comes out has the dtype, range, device and memory format of what went in. It computes in eval mode with frozen
-    weights, whatever a parent module is told: ``train()`` and ``half()`` of the parent pass it by, ``to(device)`` moves
-    it. Its precision is its own as well, also under the parent's autocast.
+    What comes out has the dtype, range, device and memory format of what went in. It computes in eval mode, whatever a
+    parent module is told: ``train()``, ``half()`` and ``apply()`` of the parent pass it by, ``to(device)`` moves it.
+    Its precision is its own as well, also under the parent's autocast. Its weights are buffers: in ``state_dict()``,
+    but no parameters, so that nothing trains them, not even a parent's ``requires_grad_(True)``.
 
     Args:
-        refiner: R; its weights are frozen.
+        refiner: R, whose parameters become buffers; of a network that is still trained, give a copy.
         channels: C.
         p: share of the images of a batch that is refined, each by chance; the others come back as they are, unspent.
         range: what the least and the greatest value of float images mean. uint8 images are 0 to 255 always. Values far
@@ -46,7 +48,7 @@ class Refine(nn.Module):
         about: where R comes from; needed to save it.
 
     Raises:
-        UserError: ``p`` outside [0, 1], ``range`` not two finite numbers in order.
+        UserError: ``p`` outside [0, 1], ``range`` not two finite numbers in order, ``generator`` no generator.
     """
 
     def __init__(
@@ -64,7 +66,9 @@ class Refine(nn.Module):
         about: Pretrained | None = None,
     ) -> None:
         super().__init__()
-        self.refiner = refiner.requires_grad_(False)
+        if not isinstance(generator, torch.Generator | None):
+            raise UserError(f"generator is {generator!r}; give torch.Generator().manual_seed(...), or None")
+        self.refiner = as_buffers(refiner)
         self.channels, self.p, self.scale, self.grad = channels, probability(p), Scale.of(range), grad
         self.generator, self.autocast, self.micro_batch = generator, autocast, micro_batch
         self.compiled, self.about = compile, about
@@ -108,10 +112,11 @@ class Refine(nn.Module):
         """
         place = device_of(str(device))
         refuse_forked_cuda(place)
-        refiner, about = read_pretrained(Path(run))
-        image, runtime = about.config.image, about.config.runtime
-        assert image is not None, "read_config() sees to it"
-        arrange(refiner.to(place), runtime.layout)
+        with torch.inference_mode(False):  # or no gradient would ever pass through these weights
+            refiner, about = read_pretrained(Path(run))
+            image, runtime = about.config.image, about.config.runtime
+            assert image is not None, "read_config() sees to it"
+            arrange(refiner.to(place), runtime.layout)
         return cls(
             refiner,
             channels=image.channels,
@@ -158,16 +163,11 @@ class Refine(nn.Module):
         """
         self._check(image, noise)
         batch = image if image.ndim == 4 else image[None]
-        if noise is not None and noise.ndim == 3:
-            noise = noise[None]
-        grad, compiling = self.grad and torch.is_grad_enabled(), torch.compiler.is_compiling()
-        if grad and not compiling:
-            self.refiner.requires_grad_(False)  # whatever a parent's requires_grad_(True) has done since
-        ordinary = torch.inference_mode(False) if not compiling and torch.is_inference_mode_enabled() else nullcontext()
-        exporting = compiling and not torch.compiler.is_dynamo_compiling()
-        if exporting and not grad:
-            batch = batch.detach()  # instead of the switch, with which torch.export.save fails
-        with ordinary, nullcontext() if exporting else torch.set_grad_enabled(grad):
+        noise = noise[None] if noise is not None and noise.ndim == 3 else noise
+        if not (self.grad and torch.is_grad_enabled()):  # weights have no gradient either, so no graph is built
+            batch, noise = batch.detach(), None if noise is None else noise.detach()
+        compiling = torch.compiler.is_compiling()
+        with torch.inference_mode(False) if not compiling and torch.is_inference_mode_enabled() else nullcontext():
             if self.p == 1:
                 out = self._refined(batch, noise)
             else:
@@ -210,6 +210,11 @@ class Refine(nn.Module):
         """Stay in eval mode, also when a parent module is told to train."""
         return super().train(False)
 
+    def apply(self, fn: Callable[[nn.Module], None]) -> Refine:
+        """Keep a parent's ``apply(fn)`` from R, whose weights an ``fn`` that initializes layers would draw anew."""
+        fn(self)
+        return self
+
     def extra_repr(self) -> str:
         """What ``print`` says of it."""
         return f"channels={self.channels}, p={self.p}, range={self.scale}, grad={self.grad}, autocast={self.autocast}"
@@ -226,15 +231,17 @@ class Refine(nn.Module):
             )
         if not torch.compiler.is_compiling() and min(image.shape[-2:]) < smallest:
             raise UserError(f"this refiner takes images of {smallest} px and more, given {tuple(image.shape)}")
-        wanted = (*image.shape[:-3], self.noise_channels, *image.shape[-2:])
-        if noise is not None and not torch.compiler.is_compiling() and noise.shape != wanted:
-            raise UserError(f"this refiner takes noise {wanted} with these images, given {tuple(noise.shape)}")
-        weight = next(self.parameters(), image)
+        weight = next(self.buffers(), image)
         if weight.device != image.device:
             worker = "; a DataLoader worker has no GPU: refine the batches it gives" if get_worker_info() else ""
             raise UserError(
                 f"images on {image.device}, the refiner on {weight.device}: move one with .to(device){worker}"
             )
+        if noise is not None and not torch.compiler.is_compiling():
+            wanted = f"{(*image.shape[:-3], self.noise_channels, *image.shape[-2:])} on {image.device}"
+            given = f"{tuple(noise.shape)} on {noise.device}" if isinstance(noise, Tensor) else type(noise).__name__
+            if given != wanted:
+                raise UserError(f"this refiner takes noise {wanted} with these images, given {given}")
 
     def _refined(self, batch: Tensor, noise: Tensor | None) -> Tensor:
         unit, parts = self.scale.unit(batch), None

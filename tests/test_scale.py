@@ -51,7 +51,7 @@ def test_a_range_is_two_finite_numbers_in_order(low, high):
         Scale(low, high)
 
 
-@pytest.mark.parametrize("p", [-0.1, 1.1, float("nan")])
+@pytest.mark.parametrize("p", [-0.1, 1.1, float("nan"), "0.5", None])
 def test_a_probability_is_one(p):
     with pytest.raises(UserError, match=r"a probability is in \[0, 1\]"):
         probability(p)

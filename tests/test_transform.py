@@ -8,8 +8,10 @@ import pickle
 import shutil
 import warnings
 
+import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 from torch import nn
 
 import synthreal
@@ -17,6 +19,8 @@ from synthreal.core.refiner import Refiner
 from synthreal.data.encoding import from_unit, to_unit
 from synthreal.errors import UserError
 from synthreal.transform import Refine
+
+OPEN = torch.export.Dim.DYNAMIC
 
 
 def images(*shape):
@@ -103,7 +107,7 @@ def test_it_stays_in_eval_and_builds_no_graph(toy_run):
     assert not refine.training
     x = images(2, 1, 12, 16).requires_grad_()
     assert not refine(x).requires_grad
-    assert not any(parameter.requires_grad for parameter in refine.parameters())
+    assert not list(refine.parameters())
     before = {name: value.clone() for name, value in refine.state_dict().items()}
     model(x).sum().backward()
     assert all(torch.equal(before[name], value) for name, value in refine.state_dict().items())
@@ -197,6 +201,8 @@ def test_a_gpu_is_waited_for_in_the_first_batch_alone(toy_run):
         ({"p": 1.5}, "p=1.5: a prob"),
         ({"p": float("nan")}, "p=nan: "),
         ({"range": (1, 0)}, r"range is \(1, 0\)"),
+        ({"p": "0.5"}, "p='0.5': a prob"),
+        ({"generator": 0}, r"generator is 0; give torch\.Generator\(\)\.manual_seed\(\.\.\.\), or None"),
         ({"range": 255}, "range is 255; give the least and the greatest"),
         ({"range": (-1, 0, 1)}, r"range is \(-1, 0, 1\); give"),
         ({"range": ("0", 1)}, r"range is \('0', 1\); give"),
@@ -271,7 +277,7 @@ def test_the_gradient_of_the_image_on_request(toy_run):
             image[place] += sign * step / 2
         ends = [((2 * network(image) - 1) * toward).sum() for image in moved]
         assert float(found[place]) == pytest.approx(float((ends[0] - ends[1]) / (2 * step)), rel=1e-3, abs=1e-5)
-    assert all(weight.grad is None and not weight.requires_grad for weight in refine.parameters())
+    assert not any(weight.requires_grad for weight in refine.state_dict(keep_vars=True).values())
     some = Refine.load(toy_run, grad=True, p=0.5, generator=torch.Generator().manual_seed(0))
     x = images(8, 1, 12, 16).requires_grad_()
     y = some(x)
@@ -306,13 +312,46 @@ def test_the_memory_format_is_that_of_the_image():
     assert refine(x[:, :, ::2]).is_contiguous()
 
 
-def test_a_parent_trains_its_own_weights_only(toy_run):
-    model = nn.Sequential(Refine.load(toy_run), nn.Conv2d(1, 2, 3))
-    trainable = [name for name, weight in model.named_parameters() if weight.requires_grad]
-    assert trainable == ["1.weight", "1.bias"]
-    model = nn.Sequential(Refine.load(toy_run, grad=True), nn.Conv2d(1, 2, 3)).requires_grad_(True)
-    model(images(2, 1, 12, 16).requires_grad_()).sum().backward()
-    assert [name for name, weight in model.named_parameters() if weight.grad is not None] == ["1.weight", "1.bias"]
+@pytest.mark.parametrize("grad", [False, True])
+def test_a_parent_trains_its_own_weights_only(toy_run, grad):
+    model = nn.Sequential(Refine.load(toy_run, grad=grad), nn.Conv2d(1, 2, 3)).requires_grad_(True)
+    assert [name for name, _ in model.named_parameters()] == ["1.weight", "1.bias"]
+    before = {name: value.clone() for name, value in model[0].state_dict().items()}
+    optimizer, x = torch.optim.SGD(model.parameters(), 0.1), images(2, 1, 12, 16).requires_grad_()
+    assert model[0](x).requires_grad is grad
+    model(x).sum().backward()
+    optimizer.step()
+    assert (x.grad is not None) is grad and all(weight.grad is not None for weight in model.parameters())
+    assert all(torch.equal(before[name], value) for name, value in model[0].state_dict().items())
+
+
+def test_a_parent_that_initializes_its_layers_leaves_it_alone(toy_run):
+    def initialize(module):
+        seen.append(module)
+        if isinstance(module, nn.Conv2d):
+            nn.init.zeros_(module.weight)
+
+    model, x, seen = nn.Sequential(Refine.load(toy_run), nn.Conv2d(1, 2, 3)), images(2, 1, 12, 16), []
+    expected = model[0](x)
+    assert model.apply(initialize) is model and seen == [model[0], model[1], model]
+    assert torch.equal(model[0](x), expected) and not model[1].weight.any()
+
+
+def test_its_weights_are_in_the_state_of_a_parent(toy_run):
+    model, stored = nn.Sequential(Refine.load(toy_run)), load_file(toy_run / "refiner.safetensors")
+    assert {f"0.refiner.{name}" for name in stored} == set(model.state_dict())
+    model.load_state_dict({name: torch.zeros_like(value) for name, value in model.state_dict().items()})
+    torch.testing.assert_close(model(images(2, 1, 12, 16)), torch.full((2, 1, 12, 16), 0.5))
+
+
+def test_weights_that_a_network_shares_stay_shared_and_where_they_are():
+    network = nn.Sequential(nn.Conv2d(1, 1, 3, padding=1), nn.Conv2d(1, 1, 3, padding=1, bias=False))
+    network[1].weight = network[0].weight
+    place, x = network[0].weight.data_ptr(), images(2, 1, 12, 16)
+    expected = network(x).detach()
+    refine = Refine(network, channels=1)
+    assert network[1].weight is network[0].weight and network[0].weight.data_ptr() == place
+    torch.testing.assert_close(refine(x), expected)
 
 
 @pytest.mark.parametrize("change", ["half", "double", "bfloat16", "float"])
@@ -410,16 +449,19 @@ def test_a_worker_is_told_that_it_has_no_gpu(toy_run, monkeypatch):
 def test_noise_of_another_shape_is_told_which_it_must_be(noisy_run, toy_run):
     refine = Refine.load(noisy_run)
     for noise in (torch.zeros(3, 1, 12, 16), torch.zeros(2, 2, 12, 16), torch.zeros(3, 2, 12, 15), torch.zeros(12, 16)):
-        with pytest.raises(UserError, match=r"takes noise \(3, 2, 12, 16\) with these images, given \("):
+        with pytest.raises(UserError, match=r"takes noise \(3, 2, 12, 16\) on cpu with these images, given \("):
             refine(images(3, 1, 12, 16), noise)
-    with pytest.raises(UserError, match=r"takes noise \(0, 12, 16\) "):
+    for noise in (np.zeros((3, 2, 12, 16)), torch.zeros(3, 2, 12, 16, device="meta")):
+        with pytest.raises(UserError, match=r"images, given (ndarray|\(3, 2, 12, 16\) on meta)$"):
+            refine(images(3, 1, 12, 16), noise)
+    with pytest.raises(UserError, match=r"takes noise \(0, 12, 16\) on cpu"):
         Refine.load(toy_run)(images(1, 12, 16), torch.zeros(1, 12, 16))
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.uint8])
 def test_torch_export_for_any_size(noisy_run, dtype):
     refine = Refine.load(noisy_run, range=(-1, 1))
-    open_sizes = {0: torch.export.Dim.DYNAMIC, 2: torch.export.Dim.DYNAMIC, 3: torch.export.Dim.DYNAMIC}
+    open_sizes = {0: OPEN, 2: OPEN, 3: OPEN}
 
     def given(*shape):
         x = images(shape[0], 1, *shape[1:])
@@ -436,15 +478,16 @@ def test_torch_export_for_any_size(noisy_run, dtype):
 
 
 @pytest.mark.parametrize("grad", [False, True])
+@pytest.mark.parametrize("strict, precision", [(False, "float32"), (True, "float32"), (True, "bfloat16")])
 @pytest.mark.filterwarnings("ignore")  # torch about itself
-def test_an_exported_program_is_saved_draws_its_noise_and_keeps_to_grad(noisy_run, grad):
-    refine, sizes = Refine.load(noisy_run, grad=grad), {axis: torch.export.Dim.DYNAMIC for axis in (0, 2, 3)}
-    program = torch.export.export(refine, (images(3, 1, 12, 16),), dynamic_shapes=(sizes,))
+def test_an_exported_program_is_saved_draws_its_noise_and_keeps_to_grad(noisy_run, grad, strict, precision):
+    refine, sizes = Refine.load(noisy_run, grad=grad, precision=precision), {0: OPEN, 2: OPEN, 3: OPEN}
+    program = torch.export.export(refine, (images(3, 1, 12, 16),), dynamic_shapes=(sizes,), strict=strict)
     x, file = images(2, 1, 17, 9).requires_grad_(), io.BytesIO()
-    assert program.module()(x).requires_grad is grad
     torch.export.save(program, file)
     file.seek(0)
     loaded, found = torch.export.load(file).module(), []
+    assert program.module()(x).requires_grad is loaded(x).requires_grad is grad
     for one in (loaded, refine, loaded):
         torch.manual_seed(0)
         found.append(one(x).detach())
@@ -513,6 +556,29 @@ def test_loading_draws_nothing_from_the_global_generator(toy_run):
     torch.manual_seed(0)
     Refine.load(toy_run, device="cpu")
     assert torch.equal(torch.rand(3), wanted)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+def test_loading_and_refining_do_not_heed_torchs_default_dtype(noisy_run, dtype):
+    x, noise = images(3, 1, 12, 16), torch.randn(3, 2, 12, 16)
+    expected = Refine.load(noisy_run)(x, noise)
+    torch.set_default_dtype(dtype)
+    try:
+        refine = Refine.load(noisy_run, p=0.5)
+        assert refine(x).dtype == torch.float32
+        refine.p = 1
+        found = refine(x, noise)
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert torch.equal(found, expected)
+
+
+def test_loading_does_not_heed_where_it_happens(toy_run):
+    with torch.inference_mode(), torch.device("meta"):
+        refine = Refine.load(toy_run, device="cpu", grad=True)
+    x = images(2, 1, 12, 16).requires_grad_()
+    refine(x).sum().backward()  # "Inference tensors cannot be saved for backward" otherwise
+    assert x.grad.abs().sum() > 0
 
 
 def test_noise_of_an_image_is_a_function_of_seed_version_index_and_pixel():

@@ -50,7 +50,7 @@ class Refine:
         *,
         p: float = 1.0,
         seed: int | None = 0,
-        device: str = "auto",
+        device: str | torch.device = "auto",
     ) -> None:
         self.column, self.p, self.seed = column, probability(p), seed
         self._refine = LazyRefine(run, device)
@@ -80,7 +80,7 @@ class Refine:
         seed = fresh_seed() if self.seed is None else self.seed
         picks = picked(self.p, keys, seed)
         rows: list[int] = picks.nonzero().flatten().tolist()
-        found = [image.numpy() if isinstance(image, Tensor) else image for image in images]
+        found = [image.numpy(force=True) if isinstance(image, Tensor) else image for image in images]
         names = [f"{self.column} of row {key}" for key in keys[picks].tolist()]
         painted = refine_images(self._refine, [found[row] for row in rows], keys=keys[picks], seed=seed, names=names)
         for row, image in zip(rows, painted, strict=True):

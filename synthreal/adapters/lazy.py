@@ -7,6 +7,7 @@ serialise by path, and keep their weights out of the parameters and the state of
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -35,14 +36,15 @@ class LazyRefine:
         UserError: the folder holds no refiner, or there is no such device.
     """
 
-    def __init__(self, run: str | Path, device: str | None = "auto") -> None:
-        self.run, self.device = str(Path(run).absolute()), device  # read later, perhaps from another folder
+    def __init__(self, run: str | Path, device: str | torch.device | None = "auto") -> None:
+        self.run = str(Path(run).absolute())  # read later, perhaps from another folder
+        self.device = None if device is None else str(device)
         image = read_config(Path(run)).image
         assert image is not None, "read_config() sees to it"
         self.channels = image.channels
         weights_of(Path(run))
-        if device is not None and not device.startswith("cuda"):
-            device_of(device)
+        if self.device is not None and re.fullmatch(r"cuda(:\d+)?", self.device) is None:
+            device_of(self.device)
         self._loaded: dict[tuple[int, str], Refine] = {}
 
     def __call__(self, images: Tensor, *, keys: Tensor, seed: int) -> Tensor:

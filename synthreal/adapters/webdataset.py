@@ -49,7 +49,7 @@ class Refine:
         p: float = 1.0,
         seed: int | None = None,
         batch: int = 32,
-        device: str = "auto",
+        device: str | torch.device = "auto",
     ) -> None:
         if batch < 1:
             raise UserError(f"batch={batch}: at least one image is refined at once")
@@ -58,6 +58,11 @@ class Refine:
 
     def __call__(self, source: Iterable[Sample]) -> Iterator[Sample]:
         """Samples as they come, their images refined."""
+        if isinstance(source, dict):
+            raise UserError("one sample instead of all; put the refiner into the pipeline with compose, not with map")
+        return self._refined(source)
+
+    def _refined(self, source: Iterable[Sample]) -> Iterator[Sample]:
         samples = iter(source)
         while block := list(islice(samples, self.batch)):
             if not all(isinstance(sample, dict) and "__key__" in sample for sample in block):

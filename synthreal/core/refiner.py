@@ -88,7 +88,10 @@ class Refiner(nn.Module):
         if noise is not None:
             maps = torch.cat([maps, noise.to(maps.dtype)], dim=1)
         maps = self.blocks(torch.relu_(self.stem(maps)))
-        refined = (torch.tanh(self.head(maps).to(image.dtype)) + 1) / 2
+        maps = self.head(maps)
+        if maps.dtype != image.dtype:  # autocast; a strict torch.export of to() checks for the dtype without autocast
+            maps = torch.empty_like(maps, dtype=image.dtype).copy_(maps)
+        refined = (torch.tanh(maps) + 1) / 2
         for value in self.kept:
             refined = torch.where((image == value).all(dim=1, keepdim=True), image, refined)
         return refined

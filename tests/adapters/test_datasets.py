@@ -127,6 +127,14 @@ def test_arrays_keep_their_feature(folder, name):
         dataset.with_format(None).map(Refine(folder(), column="depth"), batched=True)
 
 
+def test_tensors_come_back_as_arrays_wherever_they_are(folder, expected, device):
+    """With with_format("torch", device="cuda") the library gives them on the GPU."""
+    rows = torch.rand(2, 1, 12, 16, generator=torch.Generator().manual_seed(0))
+    found = Refine(folder())({"image": rows.to(device).requires_grad_(), "label": [0, 1]})["image"]
+    assert all(isinstance(image, np.ndarray) for image in found)
+    torch.testing.assert_close(torch.from_numpy(np.stack(found)), expected(folder(), rows), atol=1e-4, rtol=0)
+
+
 def test_the_fingerprint_is_stable_and_follows_weights_and_options(folder, dataset, tmp_path, monkeypatch):
     def print_of(refine):
         return dataset.map(refine, batched=True, with_indices=True)._fingerprint

@@ -84,10 +84,15 @@ def test_nothing_it_returns_is_an_inference_tensor_or_asks_for_gradients(folder)
     assert weight.grad is not None
 
 
-@pytest.mark.parametrize("device", ["gpu", "mps", "tpu:0"])
+@pytest.mark.parametrize("device", ["gpu", "mps", "tpu:0", "cudaa", "cuda:x", torch.device("meta")])
 def test_a_device_there_is_none_of_is_refused_at_once(folder, device):
     with pytest.raises(UserError, match="use auto, cpu, cuda or cuda:N"):
         LazyRefine(folder(), device)
+
+
+def test_a_device_may_be_torchs_own(folder):
+    for device in ("cpu", "cuda:3"):
+        assert LazyRefine(folder(), torch.device(device)).device == device
 
 
 def test_a_folder_without_a_refiner_is_refused_at_once(folder, tmp_path):
@@ -111,7 +116,7 @@ class Set(torch.utils.data.Dataset):
     def __getitem__(self, index):
         refined = self.refine(images()[:1], keys=torch.tensor([index]), seed=0)[0]
         (network,) = [found for (pid, _), found in self.refine._loaded.items() if pid == os.getpid()]
-        return refined, next(network.parameters()).device.type
+        return refined, next(network.buffers()).device.type
 
 
 @pytest.mark.parametrize("context", ["fork", "spawn"])

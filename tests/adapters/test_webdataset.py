@@ -175,6 +175,11 @@ def test_samples_that_were_taken_apart_or_batched_are_told_in_one_line(folder, s
             next(iter(late.compose(Refine(folder()))))
 
 
+def test_a_stage_is_no_function_of_a_sample(folder, shards):
+    with pytest.raises(UserError, match="one sample instead of all; put the refiner into the pipeline with compose"):
+        next(iter(opened(shards).decode("pill").map(Refine(folder()))))
+
+
 def test_another_member_by_name(folder, shards):
     before, after = (
         next(iter(pipeline))
