@@ -85,7 +85,6 @@ def _recipe(about: Pretrained, refiner: nn.Module) -> Iterator[str]:
     config, schedule = about.config, about.config.schedule
     options = ", ".join(f"{name} {value}" for name, value in config.refiner.options.items())
     psi = ", ".join(f"{term.name} x {term.weight:g}" for term in config.features)
-    numbers = f"{sum(weight.numel() for weight in refiner.state_dict().values()):,} numbers"
     yield "## Recipe"
     yield _table(
         ("setting", "value"),
@@ -93,6 +92,7 @@ def _recipe(about: Pretrained, refiner: nn.Module) -> Iterator[str]:
             ("recipe", _text(config.recipe) or "none"),
             ("plugins", ", ".join(_text(Path(name).name) for name in config.plugins) or "none"),
             ("refiner", f"{config.refiner.name}: {_text(options) or 'no options'}"),
+            ("parameters", f"{sum(weight.numel() for weight in refiner.parameters()):,}"),
             ("discriminator", config.discriminator.name),
             ("self-regularization", f"{config.loss.weight:g} on {_text(psi)}"),
             ("history", "none" if config.history is None else f"{config.history.size} images"),
@@ -102,7 +102,7 @@ def _recipe(about: Pretrained, refiner: nn.Module) -> Iterator[str]:
                 f"{schedule.steps} of the game, batch {schedule.batch}",
             ),
             ("seed", f"{config.runtime.seed}"),
-            ("weights", f"{numbers}, {'averaged, ' * (about.kind == 'ema')}of step {about.step or 'unknown'}"),
+            ("weights", f"{'averaged, ' * (about.kind == 'ema')}of step {about.step or 'unknown'}"),
         ],
     )
     yield "`config.toml` holds every setting."

@@ -19,20 +19,18 @@ from synthreal.data.seed import derive_seed
 from synthreal.errors import UserError
 from synthreal.pretrained import Pretrained, read_pretrained, write_pretrained
 from synthreal.scale import Scale, probability
-from synthreal.weights import as_buffers
 from synthreal.worker import refuse_forked_cuda
 
 
 class Refine(nn.Module):
     """R as a transform: ``(B, C, H, W)`` or ``(C, H, W)`` to the same, any H and W; labels need no change.
 
-    What comes out has the dtype, range, device and memory format of what went in. It computes in eval mode, whatever a
-    parent module is told: ``train()``, ``half()`` and ``apply()`` of the parent pass it by, ``to(device)`` moves it.
-    Its precision is its own as well, also under the parent's autocast. Its weights are buffers: in ``state_dict()``,
-    but no parameters, so that nothing trains them, not even a parent's ``requires_grad_(True)``.
+    What comes out has the dtype, range, device and memory format of what went in. It computes in eval mode with frozen
+    weights, whatever a parent module is told: ``train()``, ``half()`` and ``apply()`` of the parent pass it by,
+    ``to(device)`` moves it. Its precision is its own as well, also under the parent's autocast.
 
     Args:
-        refiner: R, whose parameters become buffers; of a network that is still trained, give a copy.
+        refiner: R; its weights are frozen.
         channels: C.
         p: share of the images of a batch that is refined, each by chance; the others come back as they are, unspent.
         range: what the least and the greatest value of float images mean. uint8 images are 0 to 255 always. Values far
@@ -68,7 +66,7 @@ class Refine(nn.Module):
         super().__init__()
         if not isinstance(generator, torch.Generator | None):
             raise UserError(f"generator is {generator!r}; give torch.Generator().manual_seed(...), or None")
-        self.refiner = as_buffers(refiner)
+        self.refiner = refiner.requires_grad_(False)
         self.channels, self.p, self.scale, self.grad = channels, probability(p), Scale.of(range), grad
         self.generator, self.autocast, self.micro_batch = generator, autocast, micro_batch
         self.compiled, self.about = compile, about
@@ -164,10 +162,14 @@ class Refine(nn.Module):
         self._check(image, noise)
         batch = image if image.ndim == 4 else image[None]
         noise = noise[None] if noise is not None and noise.ndim == 3 else noise
-        if not (self.grad and torch.is_grad_enabled()):  # weights have no gradient either, so no graph is built
-            batch, noise = batch.detach(), None if noise is None else noise.detach()
-        compiling = torch.compiler.is_compiling()
-        with torch.inference_mode(False) if not compiling and torch.is_inference_mode_enabled() else nullcontext():
+        grad, compiling = self.grad and torch.is_grad_enabled(), torch.compiler.is_compiling()
+        if grad and not compiling:
+            self.refiner.requires_grad_(False)  # whatever a parent's requires_grad_(True) has done since
+        ordinary = torch.inference_mode(False) if not compiling and torch.is_inference_mode_enabled() else nullcontext()
+        exporting = compiling and not torch.compiler.is_dynamo_compiling()
+        if exporting and not grad:
+            batch = batch.detach()  # instead of the switch, with which torch.export.save fails
+        with ordinary, nullcontext() if exporting else torch.set_grad_enabled(grad):
             if self.p == 1:
                 out = self._refined(batch, noise)
             else:
@@ -231,7 +233,7 @@ class Refine(nn.Module):
             )
         if not torch.compiler.is_compiling() and min(image.shape[-2:]) < smallest:
             raise UserError(f"this refiner takes images of {smallest} px and more, given {tuple(image.shape)}")
-        weight = next(self.buffers(), image)
+        weight = next(self.parameters(), image)
         if weight.device != image.device:
             worker = "; a DataLoader worker has no GPU: refine the batches it gives" if get_worker_info() else ""
             raise UserError(

@@ -1,4 +1,4 @@
-"""Weights of a network: in a file, safetensors, whole or absent, never unpickled; and as buffers."""
+"""Weights of a network in a file: safetensors, whole or absent, never unpickled."""
 
 from __future__ import annotations
 
@@ -49,16 +49,6 @@ def read_weights(path: Path, network: nn.Module, *, described: str, again: str) 
         reason = str(error).splitlines()[-1].strip()
         raise UserError(f"{path}: weights of another network than {described} describes ({reason}); {again}") from error
     return metadata
-
-
-def as_buffers(network: nn.Module) -> nn.Module:
-    """The network itself, its parameters buffers of the same names and memory; shared ones stay shared."""
-    held: dict[nn.Parameter, torch.Tensor] = {}
-    for module in network.modules():
-        for name, weight in list(module.named_parameters(recurse=False, remove_duplicate=False)):
-            delattr(module, name)
-            module.register_buffer(name, held.setdefault(weight, weight.detach()))
-    return network
 
 
 def digest(network: nn.Module) -> str:

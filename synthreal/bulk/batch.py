@@ -75,7 +75,7 @@ def found_batch(transform: Refine, sizes: Sequence[tuple[int, int]]) -> int:
 
 def _seconds(transform: Refine, batch: int, size: tuple[int, int]) -> float:
     """The faster of two calls after a first one."""
-    device = next(transform.buffers()).device
+    device = next(transform.parameters()).device
     image = torch.full((batch, transform.channels, *size), 0.5, device=device)
     maps = transform.noise_channels
     noise = torch.zeros((batch, maps, *size), device=device) if maps else None

@@ -37,7 +37,7 @@ class Painter:
     def __init__(self, transform: Refine, *, seed: int, tile: int | None = None) -> None:
         self.transform = transform
         self.tile = tile
-        self.device = next((weight.device for weight in transform.buffers()), torch.device("cpu"))
+        self.device = next((parameter.device for parameter in transform.parameters()), torch.device("cpu"))
         self._seed = seed
 
     def tiled(self, height: int, width: int) -> bool:

@@ -116,7 +116,7 @@ class Set(torch.utils.data.Dataset):
     def __getitem__(self, index):
         refined = self.refine(images()[:1], keys=torch.tensor([index]), seed=0)[0]
         (network,) = [found for (pid, _), found in self.refine._loaded.items() if pid == os.getpid()]
-        return refined, next(network.buffers()).device.type
+        return refined, next(network.parameters()).device.type
 
 
 @pytest.mark.parametrize("context", ["fork", "spawn"])
