@@ -19,7 +19,7 @@ from synthreal.data.seed import derive_seed
 from synthreal.errors import UserError
 from synthreal.pretrained import Pretrained, read_pretrained, write_pretrained
 from synthreal.scale import Scale, probability
-from synthreal.worker import refuse_forked_cuda
+from synthreal.worker import packed, refuse_forked_cuda, unpacked
 
 
 class Refine(nn.Module):
@@ -289,17 +289,9 @@ class Refine(nn.Module):
 
     def __getstate__(self) -> dict[str, Any]:
         state: dict[str, Any] = super().__getstate__()  # type: ignore[no-untyped-call]
-        source = self.generator
-        if source is not None:  # in plain bytes: torch's own way loses the state on its way to a spawned worker
-            content = source.get_state().cpu().numpy().tobytes()
-            state = {**state, "generator": (str(source.device), source.initial_seed(), content)}
-        return {**state, "_looked": False, "_worker_seed": None}
+        return {**state, "generator": packed(self.generator), "_looked": False, "_worker_seed": None}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        super().__setstate__(state)  # type: ignore[no-untyped-call]
-        if state["generator"] is not None:
-            device, seed, content = state["generator"]
-            self.generator = torch.Generator(device).manual_seed(seed)
-            self.generator.set_state(torch.frombuffer(bytearray(content), dtype=torch.uint8))
+        super().__setstate__({**state, "generator": unpacked(state["generator"])})  # type: ignore[no-untyped-call]
         if self.compiled:
             self.refiner.compile()

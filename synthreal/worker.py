@@ -1,4 +1,4 @@
-"""What a refiner must know of the process it is in: DataLoader workers, and processes that were forked."""
+"""What a refiner must know of the process it is in: a DataLoader worker, a forked one; and how chance gets there."""
 
 from __future__ import annotations
 
@@ -31,3 +31,23 @@ def refuse_forked_cuda(device: torch.device | str) -> None:
             "whole batches in the main process with synthreal.Refine, or give device='cpu', or start workers with "
             "multiprocessing_context='spawn'"
         )
+
+
+Packed = tuple[str, int, bytes]
+
+
+def packed(generator: torch.Generator | None) -> Packed | None:
+    """A generator in plain words, for pickling: torch's own way loses the state on its way to a spawned worker."""
+    if generator is None:
+        return None
+    return str(generator.device), generator.initial_seed(), generator.get_state().cpu().numpy().tobytes()
+
+
+def unpacked(words: Packed | None) -> torch.Generator | None:
+    """The generator of :func:`packed`, where it was and as far as it was."""
+    if words is None:
+        return None
+    device, seed, state = words
+    generator = torch.Generator(device).manual_seed(seed)
+    generator.set_state(torch.frombuffer(bytearray(state), dtype=torch.uint8))
+    return generator

@@ -113,7 +113,6 @@ def test_it_works_where_the_pipeline_is_compiled(folder):
 
 
 @pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
 def test_it_goes_where_the_batch_is(folder, expected):
     aug = K.AugmentationSequential(Refine(folder(noise=2), p=0.5), data_keys=["input"])
     x = images().cuda()

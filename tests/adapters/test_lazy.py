@@ -154,7 +154,6 @@ def test_without_a_device_it_goes_where_the_images_are(folder):
 
 
 @pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
 def test_the_network_follows_the_images_to_the_gpu(folder):
     refine = LazyRefine(folder(noise=2), device=None)
     here = refine(images(), keys=KEYS, seed=0)

@@ -108,7 +108,6 @@ def test_gaze_is_spread_as_mpiigaze_people_spread_it(samples):
 
 
 @pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_the_camera_draws_the_same_people_on_a_gpu():
     generator = torch.Generator("cuda").manual_seed(0)
     batch = camera(CameraOptions(), 64, generator, "test")

@@ -96,6 +96,5 @@ def test_three_channels_and_constant_images(eyes: Batch, located: torch.Tensor) 
 
 
 @pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 def test_cuda_agrees(eyes: Batch, located: torch.Tensor) -> None:
     torch.testing.assert_close(locate_pupil(eyes.image.cuda()).cpu(), located, atol=0.05, rtol=0)

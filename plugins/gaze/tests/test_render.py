@@ -59,7 +59,6 @@ def test_head_deg_and_jitter_px_move_head_and_crop():
 
 
 @pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_the_simulator_draws_on_the_generators_device():
     generator = torch.Generator("cuda").manual_seed(0)
     batch = simulator(SimulatorOptions(), 32, generator)

@@ -169,7 +169,6 @@ def test_the_camera_of_every_role_and_size_is_registered():
 
 
 @pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 @both
 def test_hands_are_drawn_and_judged_on_the_generators_device_without_waiting_for_it(draw):
     generator = torch.Generator("cuda").manual_seed(0)
