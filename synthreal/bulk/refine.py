@@ -15,6 +15,7 @@ from synthreal.bulk.plan import Asked, digest, load, opened, planned, refuse_bel
 from synthreal.bulk.ranks import Beat, Rank, Watch
 from synthreal.bulk.result import RefineSummary, Target
 from synthreal.bulk.source import OnProgress, Source
+from synthreal.bulk.tally import Tally
 from synthreal.config import RunConfig
 from synthreal.core.machine import device_of
 from synthreal.errors import UserError, WriteError
@@ -62,7 +63,7 @@ def refine_bulk(
         threads: of torch on the CPU; None is the run's, or torch's own choice.
         tile: images of more than tile * tile px are refined in tiles; None is 1024, "none" refines them whole.
         overwrite: replace a target that is something else, and an interrupted job of another plan.
-        on_progress: told images done and in all; under torchrun those of this process.
+        on_progress: told images done and in all, of all processes under torchrun.
         on_assembly: told the same while the result is made of the parts; of a folder it counts every file.
 
     Raises:
@@ -95,7 +96,8 @@ def refine_bulk(
                 else:
                     job = found
                 painter = Painter(load(folder, config, device_of(asked.device), job.how), seed=seed, tile=job.how.tile)
-                _refine(parts, job, data, painter, rank, on_progress)
+                tally = Tally(parts, job, rank, on_progress)
+                _refine(parts, job, data, painter, rank, tally)
             except BaseException as error:
                 if rank.number == 0 and not parts.any() and (rank.world == 1 or parts.read() is None):
                     parts.discard()  # nothing to continue; with a plan others may be at it
@@ -104,7 +106,7 @@ def refine_bulk(
                 raise
             if rank.number > 0:
                 return RefineSummary(goal.shown, 0, done="share")
-            _await_parts(parts, job, rank)
+            _await_parts(parts, job, rank, tally)
             summary = goal.put(data, job, parts, on_assembly)
             _await_end(parts, rank)
             parts.discard()
@@ -159,15 +161,10 @@ def _await_plan(parts: Parts, data: Source[Any, Any], what: What, fixed: dict[st
         time.sleep(_POLL)
 
 
-def _refine(
-    parts: Parts, job: Job, data: Source[Any, Any], painter: Painter, rank: Rank, on_progress: OnProgress
-) -> None:
+def _refine(parts: Parts, job: Job, data: Source[Any, Any], painter: Painter, rank: Rank, tally: Tally) -> None:
     """Make the parts of this process's blocks that are missing."""
-    mine = range(rank.number, job.blocks, rank.world)
     finished = parts.done(job)
-    todo = [block for block in mine if block not in finished]
-    total = sum(len(job.rows(block)) for block in mine)
-    done = total - sum(len(job.rows(block)) for block in todo)
+    todo = [block for block in range(rank.number, job.blocks, rank.world) if block not in finished]
 
     def loads() -> Iterator[Any]:
         for block in todo:
@@ -176,7 +173,6 @@ def _refine(
             yield None  # the block ends
 
     def compute(read: Any) -> Any:
-        nonlocal done
         if read is None:
             return None
         try:
@@ -188,8 +184,7 @@ def _refine(
                 f"{data.path}: {len(read)} images at once do not fit into memory; begin again with --overwrite and "
                 "a smaller --batch-size or --tile"
             ) from error
-        done += len(read)
-        on_progress(done, total)
+        tally.add(len(read))
         return refined
 
     def write(refined: Iterator[Any]) -> None:
@@ -200,15 +195,17 @@ def _refine(
                         break
                     store(item)
 
-    if done:
-        on_progress(done, total)
     pipeline(loads(), compute, write)
 
 
-def _await_parts(parts: Parts, job: Job, rank: Rank) -> None:
+def _await_parts(parts: Parts, job: Job, rank: Rank, tally: Tally) -> None:
     """Wait for the parts of the other processes, as long as they live."""
     watches = [Watch(parts.path, number) for number in range(rank.world)]
-    while missing := set(range(job.blocks)) - parts.done(job):
+    while True:
+        made = parts.done(job)
+        tally.look(made)
+        if not (missing := set(range(job.blocks)) - made):
+            return
         for number in sorted({block % rank.world for block in missing}):
             if number == rank.number:
                 raise UserError(f"{parts.path}: parts have vanished; run the same command again to continue")

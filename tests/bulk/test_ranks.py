@@ -13,9 +13,10 @@ import pytest
 from PIL import Image
 
 from synthreal.bulk import ranks
-from synthreal.bulk.job import Parts
+from synthreal.bulk.job import How, Job, Parts, What
 from synthreal.bulk.ranks import Beat, Rank, Watch, sign
 from synthreal.bulk.refine import refine_bulk
+from synthreal.bulk.tally import Tally
 from synthreal.data.pack import Pack
 from synthreal.errors import UserError
 
@@ -61,13 +62,14 @@ def test_a_process_alone_leaves_no_sign(tmp_path):
 def test_two_processes_make_what_one_makes(noisy, pack_of, tmp_path, small_blocks, monkeypatch, order):
     source = pack_of(43)
     refine_bulk(noisy, source, tmp_path / "one.h5", seed=1)
-    here, done, errors = threading.local(), {}, []
+    here, done, errors, told = threading.local(), {}, [], {0: [], 1: []}
     monkeypatch.setattr(Rank, "here", classmethod(lambda cls: cls(here.number, 2, here.number)))
 
     def process(number):
         here.number = number
         try:
-            done[number] = refine_bulk(noisy, source, tmp_path / "two.h5", seed=1)
+            tell = lambda *counts: told[number].append(counts)  # noqa: E731
+            done[number] = refine_bulk(noisy, source, tmp_path / "two.h5", seed=1, on_progress=tell)
         except BaseException as error:
             errors.append(error)
 
@@ -82,6 +84,25 @@ def test_two_processes_make_what_one_makes(noisy, pack_of, tmp_path, small_block
     assert (done[0].refined, done[0].done, done[1].done) == (43, "refined", "share")
     assert (tmp_path / "two.h5").read_bytes() == (tmp_path / "one.h5").read_bytes()
     assert not (tmp_path / "two.h5.parts").exists()
+    assert told[0][-1] == (43, 43)  # of all, not of its own share
+    assert all(counts == sorted(set(counts)) and counts[-1][1] == 43 for counts in told.values())
+
+
+def test_a_tally_counts_own_images_and_others_parts(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys.modules["synthreal.bulk.tally"], "_LOOK", 0.0)
+    how = How(1, 1, 1, 4, "float32", 1, None, False, "cpu", "2")
+    job, told = Job(What("pack", 10, "", "", 0, 1, None), how), []
+    with Parts(tmp_path / "out") as parts:
+        parts.claim()
+        parts.begin(job)
+        parts.part(job, 0).touch()  # of an earlier run, this process's
+        tally = Tally(parts, job, Rank(0, 2), lambda *counts: told.append(counts))
+        tally.add(1)
+        parts.part(job, 1).touch()
+        tally.add(1)
+        tally.look({0, 1, 2})
+        tally.look({0, 1, 2})
+    assert told == [(4, 10), (5, 10), (10, 10)]
 
 
 def test_waiting_for_a_process_that_died_ends_and_its_work_is_done_next_time(
