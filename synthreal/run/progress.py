@@ -93,9 +93,11 @@ def _rated(tell: Tell, unit: str) -> Counter:
             return
         told = now
         seconds, items = now - first[0][0], done - first[0][1]
-        rate = items / seconds if seconds else 0.0
-        left = f", {datetime.timedelta(seconds=round((total - done) / rate))} left" if rate else ""
-        tell(done, total, f"{rate:.4g}{unit}/s{left}" if rate else "")
+        if not (rate := items / seconds if seconds else 0.0):
+            tell(done, total, "")
+            return
+        left = datetime.timedelta(seconds=round((total - done) / rate))
+        tell(done, total, f"{rate:,.0f}{unit}/s, {left} left" if rate >= 100 else f"{rate:.3g}{unit}/s, {left} left")
 
     return count
 

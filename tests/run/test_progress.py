@@ -38,6 +38,22 @@ def test_it_is_told_ten_times_a_second_at_most_and_at_the_end(monkeypatch):
     assert told == [*range(1, 100, 7), 100]
 
 
+def test_the_rate_and_the_time_left_are_readable_at_any_size(monkeypatch):
+    notes = []
+    for seconds in (0.2, 4, 400):
+        count = progress._rated(lambda done, total, note: notes.append(note), " images")
+        for now, done in ((0.0, 0), (seconds, 300)):
+            monkeypatch.setattr(progress.time, "monotonic", lambda now=now: now)
+            count(done, 900)
+    monkeypatch.undo()
+    assert notes[::2] == [""] * 3
+    assert notes[1::2] == [
+        "1,500 images/s, 0:00:00 left",
+        "75 images/s, 0:00:08 left",
+        "0.75 images/s, 0:13:20 left",
+    ]
+
+
 def test_processes_but_the_first_are_silent(capsys):
     with progress.refining(1) as (refined, assembled):
         refined(1, 1)
