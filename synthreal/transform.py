@@ -173,7 +173,7 @@ class Refine(nn.Module):
             if self.p == 1:
                 out = self._refined(batch, noise)
             else:
-                rows = self._chosen(batch.shape[0]).to(batch.device)
+                rows = self._chosen(batch.shape[0]).to(batch.device, non_blocking=True)
                 out = batch.clone()
                 if len(rows):
                     out[rows] = self._refined(batch[rows], None if noise is None else noise[rows])

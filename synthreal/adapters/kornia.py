@@ -51,11 +51,12 @@ class Refine(IntensityAugmentationBase2D):
         self, input: Tensor, params: dict[str, Tensor], flags: dict[str, Any], transform: Tensor | None = None
     ) -> Tensor:
         """Refine the images that were picked."""
-        picks = (params["batch_prob"] > 0.5).to(input.device)
-        keys = params["noise_key"].to(input.device)
+        picks = params["batch_prob"] > 0.5  # looked at where they were drawn, or a GPU would be waited for
+        keys = params["noise_key"].to(input.device, non_blocking=True)
         if picks.all():
             return refine_tensor(self._refine, input, keys=keys, seed=0)
         out = input.clone()
-        if picks.any():
-            out[picks] = refine_tensor(self._refine, input[picks], keys=keys[picks], seed=0)
+        rows = picks.nonzero()[:, 0].to(input.device, non_blocking=True)
+        if len(rows):
+            out[rows] = refine_tensor(self._refine, input[rows], keys=keys[rows], seed=0)
         return out
