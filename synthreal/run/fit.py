@@ -96,7 +96,7 @@ def fit(
     Of several processes, rank 0 tells ``on_report``.
 
     Raises:
-        KeyboardInterrupt: the first Ctrl-C (or SIGTERM, or torchrun killed), after the state has been saved at a step
+        KeyboardInterrupt: the first Ctrl-C (SIGTERM, SIGHUP, torchrun killed), after the state has been saved at a step
             boundary.
     """
     last, alone = None, orphaned()

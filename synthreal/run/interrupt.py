@@ -1,4 +1,4 @@
-"""Ctrl-C, SIGTERM and the end of torchrun, as what a loop may heed between two steps."""
+"""Ctrl-C, SIGTERM, a terminal that closes and the end of torchrun, as what a loop may heed between two steps."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from contextlib import contextmanager
 
 @contextmanager
 def stop_signals(*, patient: bool = False) -> Iterator[threading.Event]:
-    """An event set by the first SIGINT or SIGTERM; a second one acts as usual, unless ``patient``.
+    """An event set by the first SIGINT, SIGTERM or SIGHUP; a second one acts as usual, unless ``patient``.
 
     torchrun sends its workers a second one as soon as Ctrl-C has reached all, and kills what is left after 30 seconds:
     what it started must be patient.
 
     Only the main thread can listen. What whoever started the process had it ignore (as a shell does with SIGINT for a
-    job in the background) stays ignored.
+    job in the background, and nohup with SIGHUP) stays ignored.
     """
     event = threading.Event()
     if threading.current_thread() is not threading.main_thread():
         yield event
         return
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
     before = {number: handler for number, handler in before.items() if handler != signal.SIG_IGN}
 
     def stop(number: int, frame: object) -> None:

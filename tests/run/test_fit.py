@@ -339,7 +339,9 @@ def synthreal_datasets():
 """
 
 
-@pytest.mark.parametrize("name", ["SIGINT", pytest.param("SIGTERM", marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "name", ["SIGINT", *(pytest.param(name, marks=pytest.mark.slow) for name in ("SIGTERM", "SIGHUP"))]
+)
 def test_an_interrupt_saves_exits_130_and_says_how_to_resume(tmp_path, cli, name):
     (tmp_path / "my domain.py").write_text(INTERRUPTING)
     settings = flags(*QUICK, "data.real.count=none", "quality=none")
