@@ -5,7 +5,8 @@ Nothing is unpickled on reading, and no plugin is needed when the refiner is the
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -48,7 +49,7 @@ class Pretrained:
 
 
 def read_pretrained(folder: Path) -> tuple[nn.Module, Pretrained]:
-    """Build the refiner of a folder in float32 on the CPU, whatever torch's defaults are; its global generator stays.
+    """Build the refiner of a folder on the CPU, whatever torch's defaults are; its global generator stays.
 
     Raises:
         UserError: a file is missing, damaged or of another network.
@@ -61,11 +62,23 @@ def read_pretrained(folder: Path) -> tuple[nn.Module, Pretrained]:
         catalog = builtin if own else Catalog.of(config.plugins)
     except UserError as error:
         raise UserError(f"{folder}: its refiner {name!r} is a plugin's ({CONFIG}, plugins): {error}") from error
-    with torch.random.fork_rng(devices=[]), torch.device("cpu"):  # weights are drawn, to be overwritten
-        refiner = catalog.build_network("refiner", config.refiner, config.image).float()
+    with _alike(), torch.random.fork_rng(devices=[]):  # weights are drawn, to be overwritten
+        refiner = catalog.build_network("refiner", config.refiner, config.image)
     words = read_refiner(folder, refiner)
     versions = read_toml(folder / CONFIG).get("versions", {})
     return refiner, Pretrained(folder.absolute(), config, versions, words.get("step", ""), words.get("kind", ""))
+
+
+@contextmanager
+def _alike() -> Iterator[None]:
+    """Networks are built on the CPU, in float32 where they do not say otherwise, whatever torch's defaults are."""
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float32)
+    try:
+        with torch.device("cpu"):
+            yield
+    finally:
+        torch.set_default_dtype(before)
 
 
 def write_pretrained(folder: Path, refiner: nn.Module, about: Pretrained, card: str, *, overwrite: bool) -> None:

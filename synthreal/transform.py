@@ -173,7 +173,7 @@ class Refine(nn.Module):
             if self.p == 1:
                 out = self._refined(batch, noise)
             else:
-                rows = self._chosen(batch.shape[0]).to(batch.device, non_blocking=True)
+                rows = self._chosen(batch.shape[0]).to(batch.device, non_blocking=batch.is_cuda)
                 out = batch.clone()
                 if len(rows):
                     out[rows] = self._refined(batch[rows], None if noise is None else noise[rows])
@@ -240,10 +240,10 @@ class Refine(nn.Module):
                 f"images on {image.device}, the refiner on {weight.device}: move one with .to(device){worker}"
             )
         if noise is not None and not torch.compiler.is_compiling():
-            wanted = f"{(*image.shape[:-3], self.noise_channels, *image.shape[-2:])} on {image.device}"
-            given = f"{tuple(noise.shape)} on {noise.device}" if isinstance(noise, Tensor) else type(noise).__name__
-            if given != wanted:
-                raise UserError(f"this refiner takes noise {wanted} with these images, given {given}")
+            wanted, known = (*image.shape[:-3], self.noise_channels, *image.shape[-2:]), isinstance(noise, Tensor)
+            if not known or noise.shape != wanted or noise.device != image.device:
+                given = f"{tuple(noise.shape)} on {noise.device}" if known else type(noise).__name__
+                raise UserError(f"this refiner takes noise {wanted} on {image.device} with these images, given {given}")
 
     def _refined(self, batch: Tensor, noise: Tensor | None) -> Tensor:
         unit, parts = self.scale.unit(batch), None

@@ -52,11 +52,11 @@ class Refine(IntensityAugmentationBase2D):
     ) -> Tensor:
         """Refine the images that were picked."""
         picks = params["batch_prob"] > 0.5  # looked at where they were drawn, or a GPU would be waited for
-        keys = params["noise_key"].to(input.device, non_blocking=True)
+        keys = params["noise_key"].to(input.device, non_blocking=input.is_cuda)
         if picks.all():
             return refine_tensor(self._refine, input, keys=keys, seed=0)
         out = input.clone()
-        rows = picks.nonzero()[:, 0].to(input.device, non_blocking=True)
+        rows = picks.nonzero()[:, 0].to(input.device, non_blocking=input.is_cuda)
         if len(rows):
             out[rows] = refine_tensor(self._refine, input[rows], keys=keys[rows], seed=0)
         return out

@@ -13,8 +13,8 @@ from typing import Any
 from synthreal.atomic import writing
 from synthreal.bulk.job import Job
 from synthreal.bulk.pictures import Pictures
-from synthreal.bulk.source import OnProgress, Outcome, fingerprint, ordinary, unreadable
-from synthreal.data.folder import SUFFIXES, names_below
+from synthreal.bulk.source import OnProgress, Outcome, fingerprint, unreadable
+from synthreal.data.folder import SUFFIXES, names_below, ordinary
 from synthreal.errors import UserError
 from synthreal.spec import Skipped
 

@@ -52,10 +52,10 @@ class Asked:
         return found
 
 
-def refuse_below_one(**numbers: object) -> None:
+def refuse_below_one(**numbers: int | str | None) -> None:
     """Raise ``UserError`` for a number below 1, by the name of its option."""
     for name, number in numbers.items():
-        if isinstance(number, int) and number < 1:
+        if number is not None and not isinstance(number, str) and number < 1:
             raise UserError(f"--{name.replace('_', '-')} {number}: give a number of at least 1")
 
 

@@ -63,7 +63,7 @@ def refine_bulk(
         threads: of torch on the CPU; None is the run's, or torch's own choice.
         tile: images of more than tile * tile px are refined in tiles; None is 1024, "none" refines them whole.
         overwrite: replace a target that is something else, and an interrupted job of another plan.
-        on_progress: told images done and in all, of all processes under torchrun.
+        on_progress: told images done and in all, those of all processes; under torchrun process 0 tells.
         on_assembly: told the same while the result is made of the parts; of a folder it counts every file.
 
     Raises:

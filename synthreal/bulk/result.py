@@ -68,13 +68,8 @@ class Target:
         Raises:
             UserError: something else is there, or the name is that of another kind of data set.
         """
-        own = "" if data.folder else _SUFFIXES[data.kind]
-        if (suffix := self.shown.suffix.lower()) in _SUFFIXES.values() and suffix != own:
-            raise UserError(
-                f"{self.shown}: {data.path} becomes {'a folder' if data.folder else f'a {own} file'} as it is; "
-                f"choose a name without {suffix}"
-            )
         if not self._taken():
+            self._refuse_misnomer(data)
             return None
         record = data.record(self.place)
         why = ""
@@ -93,6 +88,12 @@ class Target:
         if self.place.is_dir() != data.folder:
             raise UserError(f"{self.shown}: is {'a folder' if self.place.is_dir() else 'a file'}; choose another name")
         return None
+
+    def _refuse_misnomer(self, data: Source[Any, Any]) -> None:
+        own = "" if data.folder else _SUFFIXES[data.kind]
+        if (suffix := self.shown.suffix.lower()) in _SUFFIXES.values() and suffix != own:
+            kind = "a folder" if data.folder else f"a {own} file"
+            raise UserError(f"{self.shown}: {data.path} is refined into {kind}; choose a name without {suffix}")
 
     def put(self, data: Source[Any, Any], job: Job, parts: Parts, on_assembly: OnProgress) -> RefineSummary:
         """Assemble the parts, and put the result in its place.

@@ -23,7 +23,7 @@ from synthreal.bulk.folders import read_record
 from synthreal.bulk.job import Job
 from synthreal.bulk.pictures import Pictures
 from synthreal.bulk.source import OnProgress, Outcome, fingerprint, unreadable
-from synthreal.data.folder import SUFFIXES, files_below
+from synthreal.data.folder import SUFFIXES, files_below, ordinary
 from synthreal.errors import UserError
 from synthreal.spec import Skipped
 
@@ -134,7 +134,7 @@ def _places(shard: Path) -> list[tuple[int, int]]:
     ``tarfile`` takes a broken header, or a file that is cut off at one, for the end; a whole tar ends in zeros.
     """
     try:
-        with tarfile.open(shard, "r:") as tar:
+        with tarfile.open(ordinary(shard), "r:") as tar:
             places = [(member.offset_data, member.size) for member in _members(tar) if _is_picture(member)]
             end = tar.offset
         with shard.open("rb") as file:

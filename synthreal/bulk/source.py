@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import os
-import stat
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sized
 from contextlib import AbstractContextManager
@@ -15,6 +13,7 @@ from typing import Any, Generic, TypeVar
 
 from synthreal.bulk.job import How, Job
 from synthreal.bulk.painter import Painter
+from synthreal.data.folder import ordinary
 from synthreal.spec import Skipped
 
 Load = TypeVar("Load", bound=Sized)
@@ -81,13 +80,6 @@ class Source(ABC, Generic[Load, Done]):
 
     def close(self) -> None:
         """Close files and threads."""
-
-
-def ordinary(path: Path) -> Path:
-    """The path of a file; of a pipe or a device ``OSError``: reading one may never end."""
-    if not stat.S_ISREG(path.stat().st_mode):
-        raise OSError(errno.EINVAL, "no ordinary file", str(path))
-    return path
 
 
 def unreadable(path: Path) -> Skipped | None:

@@ -13,7 +13,7 @@ _LOOK = 1.0  # seconds between two looks at the parts of others
 
 
 class Tally:
-    """Counts the images of a whole job, all processes', and tells when there are more.
+    """Counts the images of a whole job, all processes'; process 0 tells when there are more.
 
     Args:
         parts: where others' parts appear.
@@ -31,7 +31,7 @@ class Tally:
     def add(self, images: int) -> None:
         """This process has refined so many more."""
         self._mine += images
-        if self._rank.world > 1 and time.monotonic() - self._looked > _LOOK:
+        if self._rank.number == 0 < self._rank.world - 1 and time.monotonic() - self._looked > _LOOK:
             self.look(self._parts.done(self._job))
         else:
             self._say()
@@ -42,7 +42,7 @@ class Tally:
         self._say()
 
     def _say(self) -> None:
-        if (done := self._mine + self._others) > self._told:
+        if self._rank.number == 0 and (done := self._mine + self._others) > self._told:
             self._told = done
             self._tell(done, self._job.what.images)
 

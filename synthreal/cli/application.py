@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 import typer
@@ -21,10 +22,8 @@ app = typer.Typer(
 @app.callback()
 def check(context: typer.Context) -> None:
     """Refuse what each of torchrun's processes would do anew, all writing the same files."""
-    from synthreal.bulk.ranks import Rank
-
-    command = context.invoked_subcommand
-    if Rank.here().world > 1 and command not in SHARED:
+    command, torchrun = context.invoked_subcommand, "TORCHELASTIC_RUN_ID" in os.environ
+    if torchrun and os.environ.get("WORLD_SIZE", "1") != "1" and command not in SHARED:
         several = " and ".join(SHARED)
         context.fail(f"{command} is the work of one process; start it without torchrun, which is for {several}")
 

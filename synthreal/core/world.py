@@ -141,7 +141,10 @@ ALONE = World()
 
 @contextmanager
 def _reaching() -> Iterator[None]:
-    """What torch says when another process cannot be reached, as ``PeerError``; what a device fails with goes on."""
+    """What torch says when another process cannot be reached, as ``PeerError``.
+
+    It stands in brackets, for NCCL says in the same class of error what a device fails with; torch's own go on.
+    """
     try:
         yield
     except RuntimeError as error:

@@ -7,8 +7,11 @@ channel and the first page of a multi-page TIFF; EXIF rotation is not applied, b
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -48,8 +51,15 @@ def read_folder(options: FolderOptions) -> Iterator[Sample | Skipped]:
 
 
 def image_files(root: Path, recursive: bool = True) -> list[Path]:
-    """The image files below ``root`` by suffix in any case, sorted by relative path."""
-    return [file for file in files_below(root, recursive) if file.name.lower().endswith(SUFFIXES)]
+    """The image files below ``root`` by suffix in any case, sorted by relative path.
+
+    Those of a folder that links lead to as well count once.
+    """
+    real, found = cache(Path.resolve), dict[tuple[Path, str], Path]()
+    for file in files_below(root, recursive):
+        if file.name.lower().endswith(SUFFIXES):
+            found.setdefault((real(file.parent), file.name), file)
+    return list(found.values())
 
 
 def files_below(root: Path, recursive: bool = True) -> list[Path]:
@@ -58,28 +68,48 @@ def files_below(root: Path, recursive: bool = True) -> list[Path]:
 
 
 def names_below(root: Path, recursive: bool = True) -> list[str]:
-    """Every file below ``root`` by its path from there, sorted; links are followed, but not back to where they are."""
+    """Every file below ``root`` by its path from there, sorted.
+
+    Folders that are linked to have their files under both names. Links are not followed back to where they are, and in
+    a folder that is itself linked to only where no link has led before: folders that all link to one another would be
+    listed for ever.
+    """
 
     def refuse(error: OSError) -> None:
         raise UserError(f"{error.filename}: folder cannot be listed ({error.strerror}); correct its permissions")
 
+    def follow(folder: Path, way: frozenset[Path], linked: bool) -> bool:
+        """Whether to go into a folder, noting the way there."""
+        real, link = folder.resolve(), folder.is_symlink()
+        if link and (real in way or (linked and real in led)):
+            return False
+        led.update({real} if link else ())
+        ways[folder] = way | {real}, linked or link
+        return True
+
     names: list[str] = []
-    above: dict[Path, frozenset[str]] = {}  # the real folders on the way to one
-    for folder, below, found in os.walk(root, onerror=refuse, followlinks=True):
-        here, real = Path(folder), os.path.realpath(folder)
-        if real in (way := above.pop(here, frozenset())) or not recursive:
-            below.clear()
-        if real not in way:
-            place = here.relative_to(root)
-            names += found if place == Path() else [f"{place.as_posix()}/{name}" for name in found]
-            above |= dict.fromkeys((here / name for name in below), way | {real})
+    led: set[Path] = set()  # where links have led
+    ways = {root: (frozenset({root.resolve()}), False)}  # to a folder: the real ones on it, and whether by a link
+    for here, below, found in os.walk(root, onerror=refuse, followlinks=True):
+        folder = Path(here)
+        way, linked = ways.pop(folder)
+        below[:] = [name for name in sorted(below) if recursive and follow(folder / name, way, linked)]
+        place = folder.relative_to(root)
+        names += found if place == Path() else [f"{place.as_posix()}/{name}" for name in found]
     return sorted(names)
+
+
+def ordinary(path: Path) -> Path:
+    """The path of a file; of a pipe or a device ``OSError``: reading one may never end."""
+    if not stat.S_ISREG(path.stat().st_mode):
+        raise OSError(errno.EINVAL, "no ordinary file", str(path))
+    return path
 
 
 def read_image(file: Path) -> np.ndarray:
     """One image file as ``(C, H, W)`` uint8, or uint16 for 16-bit grey; raises what the decoder raises."""
     # not by its name: Pillow scrambles a mapped TIFF that asks to be turned
-    with file.open("rb") as stream, Image.open(stream) as opened:
+    with ordinary(file).open("rb") as stream, Image.open(stream) as opened:
         upright = load_turned(opened)
         mode = opened.mode
         if mode == "F":

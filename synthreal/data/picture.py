@@ -27,7 +27,7 @@ FORMATS = ("PNG", "JPEG", "TIFF", "BMP")
 _PNG = b"\x89PNG\r\n\x1a\n"
 _PNG_WORDS = {b"gAMA", b"cHRM", b"sRGB", b"iCCP", b"cICP", b"pHYs", b"eXIf", b"tEXt", b"zTXt", b"iTXt", b"tIME"}
 _TIFF_WORDS = (270, 271, 272, 274, 282, 283, 296, 305, 306, 315, 33432, 34675)  # text, orientation, resolution, profile
-_TIFF_BYTES = (700, 33723, 34377)  # XMP, IPTC, Photoshop's
+_TIFF_BYTES = {700: 1, 33723: 7, 34377: 1}  # XMP, IPTC, Photoshop's, and the types libtiff writes them in
 _ORIENTATION = 274
 _CHANNELS = {"P": 1, "LA": 2, "RGB": 3, "RGBA": 4}
 _GREY = {"1", "L", "LA", "I;16", "I;16B", "I"}
@@ -207,9 +207,9 @@ def _options(opened: Image.Image) -> dict[str, Any]:
             if tag in opened.tag_v2:
                 value = opened.tag_v2[tag]  # text as the bytes it was: Pillow would write other letters as "?"
                 words[tag] = value.encode("latin-1") if isinstance(value, str) else value
-        for tag in _TIFF_BYTES:
-            if isinstance(value := opened.tag_v2.get(tag), bytes):
-                words[tag], words.tagtype[tag] = value, opened.tag_v2.tagtype[tag]
+        for tag, kind in _TIFF_BYTES.items():
+            if tag in opened.tag_v2:
+                words[tag], words.tagtype[tag] = _bytes(opened.tag_v2, tag), kind
         compression = info.get("compression")
         return {"tiffinfo": words, "compression": None if compression == "raw" else compression}
     return {"dpi": info["dpi"]} if opened.format == "BMP" and "dpi" in info else {}
@@ -260,6 +260,15 @@ def _deep_tiff(pixels: np.ndarray, tiffinfo: TiffImagePlugin.ImageFileDirectory_
     target = BytesIO()
     tags.save(target)
     return target.getvalue() + strip
+
+
+def _bytes(words: TiffImagePlugin.ImageFileDirectory_v2, tag: int) -> bytes:
+    """What a tag holds, whether a program wrote it as bytes, as text or, IPTC often, as 32-bit numbers."""
+    value = words[tag]
+    values = value if isinstance(value, tuple) else (value,)
+    if isinstance(values[0], int):
+        return struct.pack(f"{'>' if words.prefix == b'MM' else '<'}{len(values)}L", *values)
+    return b"".join(part.encode("latin-1") if isinstance(part, str) else part for part in values)
 
 
 def _words(content: bytes) -> bytes:

@@ -51,9 +51,9 @@ def steps(
         UserError: bad input, told before step 0 wherever possible, or a loss that is not finite.
         PeerError: another process failed.
     """
+    alone = orphaned()  # asked before set-up, which may take minutes
     with set_up(resolve(config, catalog), catalog, Path(run_dir), resume=resume) as run:
         schedule, world, step, noted = run.config.schedule, run.world, run.step, run.noted
-        alone = orphaned()
         view = View(None, best=False, over=world.told(run.watch is not None and run.watch.exhausted))
         meter = Meter(world)
         while step < schedule.total and not view.over:

@@ -14,7 +14,7 @@ def stop_signals(*, patient: bool = False) -> Iterator[threading.Event]:
     """An event set by the first SIGINT, SIGTERM or SIGHUP; a second one acts as usual, unless ``patient``.
 
     torchrun sends its workers a second one as soon as Ctrl-C has reached all, and kills what is left after 30 seconds:
-    what it started must be patient.
+    what it started must be patient. SIGHUP is nobody's second press: a terminal that closes may send several.
 
     Only the main thread can listen. What whoever started the process had it ignore (as a shell does with SIGINT for a
     job in the background, and nohup with SIGHUP) stays ignored.
@@ -28,10 +28,10 @@ def stop_signals(*, patient: bool = False) -> Iterator[threading.Event]:
 
     def stop(number: int, frame: object) -> None:
         event.set()
-        if patient:
+        if patient or number == signal.SIGHUP:
             return
-        for known, handler in before.items():
-            signal.signal(known, handler)
+        for known in before.keys() - {signal.SIGHUP}:
+            signal.signal(known, before[known])
 
     for number in before:
         signal.signal(number, stop)

@@ -52,7 +52,7 @@ def joined() -> Iterator[World]:
         yield ALONE
         return
     shared, rank, size = _meeting_place()
-    attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")  # torchrun starts anew with what it had in its store
+    attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")  # torchrun of one machine starts anew with what it had
     store = dist.PrefixStore(f"synthreal/{attempt}/{next(_meetings)}", shared)  # type: ignore[attr-defined]
     dist.init_process_group("gloo", store=store, rank=rank, world_size=size, timeout=ERRAND)
     failed = False
@@ -122,6 +122,7 @@ def _meeting_place() -> tuple[Any, int, int]:
             f"RANK and WORLD_SIZE speak of other processes, but {reason}; start them with torchrun, or unset RANK and "
             "WORLD_SIZE to fit alone"
         ) from None
+    store.set_timeout(STEP)  # from now on they know each other
     return store, rank, size
 
 

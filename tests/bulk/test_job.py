@@ -409,7 +409,7 @@ def test_a_name_of_another_kind_is_refused(plain, source, tmp_path):
     beside = set(tmp_path.iterdir())
     for name in ("out.tar", "out.h5")[: 1 + source.is_dir()]:
         with pytest.raises(
-            UserError, match=rf"{name}: .*in.* becomes a .* as it is; choose a name without \.{name[4:]}"
+            UserError, match=rf"{name}: .*in.* is refined into a .*; choose a name without \.{name[4:]}"
         ):
             refine_bulk(plain, source, tmp_path / name)
     assert set(tmp_path.iterdir()) == beside

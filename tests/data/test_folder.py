@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
+import os
+
 import numpy as np
 import pytest
 from PIL import Image
 
 from synthreal.data.conform import conform
-from synthreal.data.folder import FolderOptions, names_below, read_folder
+from synthreal.data.folder import FolderOptions, image_files, names_below, read_folder
 from synthreal.errors import UserError
 from synthreal.spec import ImageSpec, Sample, Skipped
 
@@ -225,3 +228,29 @@ def test_links_are_followed_wherever_they_lead_but_in_circles(tmp_path):
         "b/back/1.png",
         "b/c/3.png",
     ]
+    assert [path.relative_to(tmp_path).as_posix() for path in image_files(tmp_path)] == [
+        "a/1.png",
+        "a/other/2.png",
+        "a/other/c/3.png",
+    ]  # a data set holds each picture once
+
+
+def test_folders_that_link_to_one_another_are_listed_in_no_time(tmp_path):
+    places = [tmp_path / "all" / f"{number:02}" for number in range(12)]
+    for place in places:
+        place.mkdir(parents=True)
+        (place / "1.png").touch()
+    for place, other in itertools.permutations(places, 2):
+        (place / other.name).symlink_to(other, target_is_directory=True)
+    assert len(image_files(tmp_path)) == 12
+    names = names_below(tmp_path)
+    assert {f"all/{place.name}/1.png" for place in places} <= set(names)
+    assert 12 * 12 <= len(set(names)) == len(names) < 12 * 12 + 12
+
+
+def test_a_pipe_is_unreadable_and_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "pipe.png")
+    Image.new("L", (4, 3)).save(tmp_path / "real.png")
+    found = list(read_folder(FolderOptions(root=str(tmp_path))))
+    assert [type(item).__name__ for item in found] == ["Skipped", "Sample"]
+    assert "no ordinary file" in found[0].reason

@@ -275,3 +275,20 @@ def test_the_words_of_a_tiff_are_kept_to_the_byte(compression, pixels):
     assert one[270].encode("latin-1") == "0.5 µm".encode()
     for tag in words:
         assert (other[tag], other.tagtype[tag]) == (one[tag], one.tagtype[tag])
+
+
+@pytest.mark.parametrize("compression", [None, "tiff_lzw"])
+@pytest.mark.parametrize("tag, kind", [(33723, 4), (33723, 1), (33723, 2), (700, 7), (34377, 7), (34377, 2)])
+def test_words_of_a_tiff_in_other_types_are_kept_too(compression, tag, kind):
+    """Many programs write IPTC as 32-bit numbers."""
+    content = b"\x1c\x02\x05\0"
+    words = TiffImagePlugin.ImageFileDirectory_v2()
+    words[tag] = struct.unpack("<L", content) if kind == 4 else content.decode("latin-1") if kind == 2 else content
+    words.tagtype[tag] = kind
+    file = BytesIO()
+    Image.fromarray(GREY).save(file, "TIFF", tiffinfo=words)
+    before = read_picture(file.getvalue())
+    before.options["compression"] = compression
+    found = Image.open(BytesIO(before.encoded(before.colour))).tag_v2
+    assert found[tag].rstrip(b"\0") == content.rstrip(b"\0")
+    assert found.tagtype[tag] == (7 if tag == 33723 else 1)

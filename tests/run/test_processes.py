@@ -25,7 +25,7 @@ from synthreal.cli import app
 from synthreal.core.world import ALONE, World
 from synthreal.errors import UserError
 from synthreal.pretrained import weights_step
-from synthreal.run import checkpoint, processes
+from synthreal.run import checkpoint, processes, setup
 from synthreal.run.fit import steps
 from synthreal.run.interrupt import stop_signals
 from synthreal.run.processes import joined, placed
@@ -303,15 +303,24 @@ def test_no_process_aborts_at_its_exit(tmp_path):
     assert codes == [0] * 20
 
 
-def test_a_loop_of_ones_own_ends_saved_when_torchrun_is_gone(toy, tmp_path, monkeypatch):
+@pytest.mark.parametrize("gone", [0, 5])
+def test_a_loop_of_ones_own_ends_saved_when_torchrun_is_gone(toy, tmp_path, monkeypatch, gone):
+    """Also when it went while the loop was being set up."""
+
+    def set_up(*arguments, **more):
+        if gone == 0:
+            monkeypatch.setattr("os.getppid", lambda: 1)
+        return setup.set_up(*arguments, **more)
+
+    monkeypatch.setattr(sys.modules["synthreal.run.fit"], "set_up", set_up)
     monkeypatch.setenv("TORCHELASTIC_RUN_ID", "none")
     done = []
     for report in steps(configured(toy, "quality=none"), toy, tmp_path / "run"):
         done.append(report.step)
-        if report.step == 5:
+        if report.step == gone:
             monkeypatch.setattr("os.getppid", lambda: 1)
-    assert done == [1, 2, 3, 4, 5, 6]
-    assert checkpoint.load(tmp_path / "run")["step"] == 6
+    assert done == list(range(1, gone + 2))
+    assert checkpoint.load(tmp_path / "run")["step"] == gone + 1
 
 
 def test_without_torchrun_a_process_is_alone(monkeypatch):
@@ -402,6 +411,21 @@ def test_what_torchrun_started_bears_a_second_signal(patient):
     assert second == ([] if patient else [signal.SIGTERM])
 
 
+def test_a_terminal_that_closes_may_say_so_twice():
+    before, second = {}, []
+    for number in (signal.SIGHUP, signal.SIGTERM):
+        before[number] = signal.signal(number, lambda number, frame: second.append(number))
+    with stop_signals() as stopped:
+        for number in (signal.SIGHUP, signal.SIGHUP, signal.SIGTERM, signal.SIGHUP):
+            signal.raise_signal(number)
+        assert stopped.is_set() and second == []
+        signal.raise_signal(signal.SIGTERM)
+    assert second == [signal.SIGTERM]
+    assert signal.getsignal(signal.SIGHUP) is not signal.SIG_DFL
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
 def test_of_words_that_are_wrong_for_all_process_0_tells_at_once_and_others_later(cli, monkeypatch, tmp_path):
     waited = []
     monkeypatch.setattr("synthreal.bulk.ranks.time.sleep", waited.append)
@@ -417,12 +441,15 @@ def test_of_words_that_are_wrong_for_all_process_0_tells_at_once_and_others_late
 
 def test_what_one_process_does_is_refused_to_several(cli, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("RANK", "0")
-    monkeypatch.setenv("WORLD_SIZE", "2")
+    for name, word in (("RANK", "0"), ("WORLD_SIZE", "2"), ("TORCHELASTIC_RUN_ID", "none")):
+        monkeypatch.setenv(name, word)
     for command in typer.main.get_command(app).commands.keys() - {"fit", "refine"}:
         message = cli(command).complaint()
         assert (
             f"{command} is the work of one process; start it without torchrun, which is for fit and refine" in message
         )
     monkeypatch.setenv("WORLD_SIZE", "1")
+    cli("show", "--plugin", TOY).ok()
+    monkeypatch.delenv("TORCHELASTIC_RUN_ID")
+    monkeypatch.setenv("RANK", "3")  # somebody's, for something else
     cli("show", "--plugin", TOY).ok()
