@@ -62,6 +62,8 @@ class Scale:
         """Raise ``UserError`` when values lie far outside, or are NaN. Waits for the device."""
         least, most = torch.stack(unit.detach().aminmax()).tolist() if unit.numel() else (0.0, 1.0)
         if not (least >= -SLACK and most <= 1 + SLACK):
+            if math.isnan(least):
+                raise UserError("there are NaN among the values of the images; find where they come from")
             least, most = (self.low + value * (self.high - self.low) for value in (least, most))
             raise UserError(
                 f"values from {least:.4g} to {most:.4g} are no image in {self}; scale them, give uint8, or declare "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import shutil
@@ -29,6 +30,7 @@ class RefineSummary:
         copied: files, or members of shards, that were copied.
         failed: what could not be refined, which is not in the result.
         done: "refined"; "before" when it was complete already; "share" where another process assembles.
+        aside: where a folder is now that was overwritten and no result of refine.
     """
 
     path: Path
@@ -36,6 +38,7 @@ class RefineSummary:
     copied: int = 0
     failed: tuple[Skipped, ...] = ()
     done: Literal["refined", "before", "share"] = "refined"
+    aside: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -99,7 +102,7 @@ class Target:
         """Assemble the parts, and put the result in its place.
 
         Killed anywhere, it is done again: what is replaced is moved away before the new record lies beside it, or it
-        would pass for the new result.
+        would pass for the new result. A folder that nobody's refine has made may be somebody's work, and is kept.
 
         Raises:
             UserError: not one image could be refined, or the disk does not take the result.
@@ -115,16 +118,21 @@ class Target:
             raise UserError(
                 f"{data.path}: not one of {job.what.images} images could be refined; {first.path}: {first.reason}"
             )
+        aside = self._free_name() if self._taken() and data.folder and data.record(self.place) is None else None
         with writing(self.place):
             if data.kind != "pack":
                 if self._taken():
-                    self.place.rename(folder / f"replaced-{os.getpid()}")
+                    self.place.rename(aside or folder / f"replaced-{os.getpid()}")
                 record = {**job.record(), "outcome": asdict(outcome)}
                 write_text(folder / "record.json", json.dumps(record, indent=1) + "\n")
                 (folder / "record.json").replace(record_path(self.place))
             whole.replace(self.place)
             sync(self.place.parent)
-        return RefineSummary(self.shown, outcome.refined, outcome.copied, outcome.failed)
+        return RefineSummary(self.shown, outcome.refined, outcome.copied, outcome.failed, aside=aside)
+
+    def _free_name(self) -> Path:
+        names = (f"{self.place.name}.replaced{f'-{n}' if n else ''}" for n in itertools.count())
+        return next(path for name in names if not os.path.lexists(path := self.place.with_name(name)))
 
     def _taken(self) -> bool:
         if self.place.is_dir() and not self.place.is_symlink():

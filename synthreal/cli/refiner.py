@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -71,6 +72,8 @@ def _fit(
         catalog = catalog_of(plugin)
         resolved = configured(catalog, recipe, config, settings)
         run_dir = run or Path("runs") / resolved.recipe
+        # started anew by torchrun, since one had died, they go on from what they had saved
+        resume = resume or (os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") != "0" and bool(checkpoints(run_dir)))
     if not world.leads:
         try:
             train(resolved, catalog, run_dir, resume=resume)
@@ -156,6 +159,8 @@ def refine(
         return
     for item in done.failed:
         typer.echo(f"failed {item.path}: {item.reason}", err=True)
+    if done.aside is not None:
+        typer.echo(f"{done.path} was no result of refine; what it held is in {done.aside}", err=True)
     counts = f"{done.refined} refined images"
     counts += f", {done.copied} other files copied" if done.copied else ""
     counts += f", {len(done.failed)} failed" if done.failed else ""

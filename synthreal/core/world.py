@@ -150,5 +150,5 @@ def _reaching() -> Iterator[None]:
     except RuntimeError as error:
         if type(error) is not RuntimeError and not isinstance(error, dist.DistError):  # gloo has no class of its own
             raise
-        reason = " ".join(str(error).split())[:300]
+        reason = " ".join(str(error).split()).partition(". ")[0][:300]  # gloo goes on with advice to itself
         raise PeerError(f"another process of this run is gone, or has not answered for too long ({reason})") from error

@@ -117,7 +117,7 @@ BAD = [
     (np.zeros((12, 16), bool), "given bool"),
     (np.full((12, 16), 200.0), r"values from 200 to 200 are no image in \[0, 1\]; scale them, give uint8"),
     (np.full((12, 16), -1.0), r"values from -1 to -1 are"),
-    (np.full((12, 16), np.nan), r"values from nan to nan are"),
+    (np.full((12, 16), np.nan), r"there are NaN among the values"),
     (torch.zeros(1, 12, 16, dtype=torch.int32), "given torch.int32"),
     (Image.new("P", (16, 12)), "a PIL image of mode P is none to refine; convert it, to L or RGB"),
     (Image.new("F", (16, 12)), "of mode F"),

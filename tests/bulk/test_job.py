@@ -405,6 +405,23 @@ def test_a_link_is_a_place_that_is_taken(plain, folder_of, tmp_path):
     assert list((tmp_path / "elsewhere").iterdir()) == []
 
 
+def test_a_folder_that_refine_has_not_made_is_kept_when_it_is_overwritten(plain, folder_of, tmp_path, cli):
+    source, out = folder_of(3), tmp_path / "out"
+    for number in ("", "-1"):
+        shutil.rmtree(out, ignore_errors=True)
+        (tmp_path / "out.job.json").unlink(missing_ok=True)
+        out.mkdir()
+        (out / "thesis.txt").write_text("precious")
+        done = refine_bulk(plain, source, out, overwrite=True)
+        assert done.aside == tmp_path / f"out.replaced{number}"
+        assert (done.aside / "thesis.txt").read_text() == "precious" and not (out / "thesis.txt").exists()
+    told = cli("refine", plain, source, out, "--overwrite", "--seed", 1).ok()  # its own is replaced
+    assert told.err.count("out.replaced") == 0 and len(list(tmp_path.glob("out.replaced*"))) == 2
+    (tmp_path / "out.job.json").unlink()
+    told = cli("refine", plain, source, out, "--overwrite").ok()
+    assert f"was no result of refine; what it held is in {tmp_path / 'out.replaced-2'}" in told.err
+
+
 def test_a_name_of_another_kind_is_refused(plain, source, tmp_path):
     beside = set(tmp_path.iterdir())
     for name in ("out.tar", "out.h5")[: 1 + source.is_dir()]:

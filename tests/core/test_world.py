@@ -42,7 +42,10 @@ def test_shares_of_a_draw_are_the_draw_of_one_process_and_leave_generators_alike
 
 
 def test_what_cannot_be_reached_is_a_peer_error(monkeypatch):
-    errors = [RuntimeError("Connection closed\nby peer"), torch.distributed.DistBackendError("Duplicate GPU")]
+    errors = [
+        RuntimeError("Connection closed\nby peer. This means GLHF"),
+        torch.distributed.DistBackendError("Duplicate GPU"),
+    ]
 
     def broken(*arguments, **more):
         raise errors.pop()

@@ -206,24 +206,32 @@ def test_a_process_that_multiprocessing_started_and_that_is_killed_ends_the_othe
 
 
 DYING = """    import os
-    if os.environ.get("RANK") == "1" and os.environ.get("TORCHELASTIC_RESTART_COUNT") == "0":
+    from pathlib import Path
+    saved = list(Path(os.environ["DYING_RUN"]).glob("checkpoints/step-*.pt"))
+    if os.environ.get("RANK") == "1" and os.environ.get("TORCHELASTIC_RESTART_COUNT") == "0" and saved:
         os._exit(9)
 """
 
 
 @pytest.mark.slow
-def test_torchrun_may_start_them_again(tmp_path):
+@pytest.mark.parametrize("resumed", [False, True])
+def test_torchrun_may_start_them_again(tmp_path, monkeypatch, resumed):
+    """They go on from what was saved, also where the fit was not itself a resumed one."""
     run, plugin = tmp_path / "run", tmp_path / "dying.py"
-    drawn = flags(*QUICK, "quality=none", "data.simulated.count=none")
-    head, name, rest = TOY.read_text().partition("def simulator")
-    plugin.write_text(head + name + rest)
-    out, err = ended(torchrun("fit", "--plugin", plugin, "--run-dir", run, *drawn))
-    assert "step 11" in out, err
-    line, end, body = rest.partition("-> Batch:\n")
-    plugin.write_text(head + name + line + end + DYING + body)
-    fitting = torchrun("fit", "--run-dir", run, "--resume", "--plugin", plugin, *flags("schedule.steps=9"), restarts=1)
+    monkeypatch.setenv("DYING_RUN", str(run))
+    head, end, body = TOY.read_text().partition("def simulator")
+    line, arrow, body = body.partition("-> Batch:\n")
+    plugin.write_text(head + end + line + arrow + DYING + body)
+    drawn = ("fit", "--plugin", plugin, "--run-dir", run, *flags(*QUICK, "quality=none", "data.simulated.count=none"))
+    if resumed:
+        short = flags("schedule.steps=2", "schedule.save_every=100")
+        out, err = ended(torchrun(*drawn, *short))
+        assert "step 7" in out, err
+    fitting = torchrun(*drawn, *flags("schedule.save_every=3"), *(["--resume"] if resumed else []), restarts=1)
     out, err = ended(fitting)
-    assert fitting.returncode == 0 and "exitcode: 9" in err and "step 14" in out, err
+    assert fitting.returncode == 0 and "exitcode: 9" in err and "step 11" in out, err
+    seen = [line["step"] for line in lines(run)]
+    assert seen == sorted(seen) and seen[-1] == 11, "went on instead of beginning anew"
 
 
 @pytest.mark.slow
