@@ -42,10 +42,8 @@ def test_shares_of_a_draw_are_the_draw_of_one_process_and_leave_generators_alike
 
 
 def test_what_cannot_be_reached_is_a_peer_error(monkeypatch):
-    errors = [
-        RuntimeError("Connection closed\nby peer. This means GLHF"),
-        torch.distributed.DistBackendError("Duplicate GPU"),
-    ]
+    gloo = RuntimeError("Connection closed\nby peer. It goes on with advice")
+    errors = [gloo, torch.distributed.DistBackendError("Duplicate GPU")]
 
     def broken(*arguments, **more):
         raise errors.pop()
