@@ -44,7 +44,8 @@ def main():
             enough.set()
     print(f"step {report.step}: {'stopped' if enough.is_set() else 'the schedule is complete'}")
 
-    refine = synthreal.Refine.load(asked.run, device="cpu")
+    generator = torch.Generator().manual_seed(0)  # of noise maps, so that every process says the same
+    refine = synthreal.Refine.load(asked.run, device="cpu", generator=generator)
     with synthreal.open_stream(config, catalog, "simulated", device=torch.device("cpu"), run_dir=asked.run) as stream:
         dials = stream.batch(0).image
     print(f"{asked.run}: refining changes dials by {(refine(dials) - dials).abs().mean():.3f} on average")
