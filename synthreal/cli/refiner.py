@@ -63,6 +63,9 @@ def _fit(
     from synthreal.run.fit import fit as train
     from synthreal.run.progress import training
 
+    if resume and os.environ.get("TORCHELASTIC_MAX_RESTARTS", "0") != "0":
+        # torchrun gives every attempt the same words: the first, and others before anything is saved, begin
+        resume = bool(checkpoints(run or Path("runs") / (recipe or catalog_of(plugin).recipe().recipe)))
     if resume and recipe is None:
         run_dir = run or Path("runs") / catalog_of(plugin).recipe().recipe
         stored = read_config(run_dir)
@@ -72,8 +75,6 @@ def _fit(
         catalog = catalog_of(plugin)
         resolved = configured(catalog, recipe, config, settings)
         run_dir = run or Path("runs") / resolved.recipe
-        # started anew by torchrun, since one had died, they go on from what they had saved
-        resume = resume or (os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") != "0" and bool(checkpoints(run_dir)))
     if not world.leads:
         try:
             train(resolved, catalog, run_dir, resume=resume)

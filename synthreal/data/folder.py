@@ -83,7 +83,8 @@ def names_below(root: Path, recursive: bool = True) -> list[str]:
         real, link = folder.resolve(), folder.is_symlink()
         if link and (real in way or (linked and real in led)):
             return False
-        led.update({real} if link else ())
+        if link:
+            led.add(real)
         ways[folder] = way | {real}, linked or link
         return True
 

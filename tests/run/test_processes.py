@@ -216,7 +216,7 @@ DYING = """    import os
 @pytest.mark.slow
 @pytest.mark.parametrize("resumed", [False, True])
 def test_torchrun_may_start_them_again(tmp_path, monkeypatch, resumed):
-    """They go on from what was saved, also where the fit was not itself a resumed one."""
+    """They go on from what was saved, also where there was nothing to go on from in the beginning."""
     run, plugin = tmp_path / "run", tmp_path / "dying.py"
     monkeypatch.setenv("DYING_RUN", str(run))
     head, end, body = TOY.read_text().partition("def simulator")
@@ -227,11 +227,21 @@ def test_torchrun_may_start_them_again(tmp_path, monkeypatch, resumed):
         short = flags("schedule.steps=2", "schedule.save_every=100")
         out, err = ended(torchrun(*drawn, *short))
         assert "step 7" in out, err
-    fitting = torchrun(*drawn, *flags("schedule.save_every=3"), *(["--resume"] if resumed else []), restarts=1)
+    fitting = torchrun(*drawn, *flags("schedule.save_every=3"), "--resume", restarts=1)
     out, err = ended(fitting)
     assert fitting.returncode == 0 and "exitcode: 9" in err and "step 11" in out, err
     seen = [line["step"] for line in lines(run)]
     assert seen == sorted(seen) and seen[-1] == 11, "went on instead of beginning anew"
+
+
+def test_no_restart_goes_on_with_a_run_that_was_there_unless_told(cli, tmp_path, monkeypatch):
+    fit = ("fit", "--plugin", TOY, "--run", tmp_path / "run", *flags(*QUICK, "quality=none"))
+    assert "holds no run" in cli(*fit, "--resume").complaint()
+    monkeypatch.setenv("TORCHELASTIC_MAX_RESTARTS", "2")
+    assert "step 11" in cli(*fit, "--resume").ok().out  # begun
+    monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", "1")
+    assert "already holds a run" in cli(*fit).complaint()
+    assert "was complete already" in cli(*fit, "--resume").ok().out
 
 
 @pytest.mark.slow
