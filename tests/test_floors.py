@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import ast
+import re
+import sys
+import tomllib
 from collections.abc import Iterator
+from importlib.metadata import packages_distributions
+from itertools import chain
 from pathlib import Path
 
 import pytest
@@ -123,6 +128,17 @@ def test_every_library_has_its_home(path):
             assert library == path.stem, f"{where}: only adapters/{library}.py does"
         elif inside or (name.startswith("synthreal.adapters.") and part(path) != "adapters"):
             assert node.col_offset > 0, f"{where}: inside the function that needs it"
+
+
+def test_every_library_that_is_imported_is_declared():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    wanted = [*project["dependencies"], *chain(*project["optional-dependencies"].values())]
+    declared = {re.match(r"[\w.-]+", requirement)[0].lower().replace("_", "-") for requirement in wanted}
+    found = {name.partition(".")[0] for path in modules() for name, _ in imports(path)}
+    distributions = packages_distributions()
+    for library in sorted(found - sys.stdlib_module_names - {"synthreal"}):
+        known = {name.lower().replace("_", "-") for name in distributions.get(library, [library])}
+        assert known & declared, f"{library} is imported, but pyproject.toml declares none of {sorted(known)}"
 
 
 def test_processes_are_the_business_of_two_modules():

@@ -211,7 +211,7 @@ def write_pack(
                 continue
             if not isinstance(sample, Sample) or not isinstance(sample.labels, Mapping):
                 raise UserError(
-                    f"data set {writer.header.name!r}: its reader yields a {type(sample).__name__}; "
+                    f"data set {name!r}: its reader yields a {type(sample).__name__}; "
                     "yield Sample(image, {name: array}) or Skipped(path, reason)"
                 )
             pixels = np.asarray(sample.image)

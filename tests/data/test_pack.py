@@ -290,6 +290,14 @@ def test_what_the_specs_do_not_allow_is_refused(tmp_path, change, message, block
     assert leftovers(tmp_path) == []
 
 
+@pytest.mark.parametrize("sample", [(np.zeros((1, 5, 7), np.uint8), {}), None, Sample(np.zeros((1, 5, 7)), [1])])
+def test_what_a_reader_yields_besides_samples_is_refused(tmp_path, sample):
+    spec = ImageSpec(channels=1, height=5, width=7)
+    with pytest.raises(UserError, match=f"data set 'odd'.*{type(sample).__name__}"):
+        write_pack(tmp_path / "odd.h5", [sample], image=spec, role="real", name="odd")
+    assert leftovers(tmp_path) == []
+
+
 def test_a_label_keeps_one_dtype(tmp_path):
     spec = ImageSpec(channels=1, height=2, width=2)
     mixed = [Sample(image, {"a": np.asarray(value)}) for image, value in zip(images(2, spec), (1, 2.5), strict=True)]
