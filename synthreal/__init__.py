@@ -68,9 +68,9 @@ if TYPE_CHECKING:
     )
     from synthreal.core.game import update_discriminator as update_discriminator
     from synthreal.core.game import update_refiner as update_refiner
-    from synthreal.core.machine import settle as settle
     from synthreal.data.pack import Pack as Pack
     from synthreal.data.writer import write_pack as write_pack
+    from synthreal.device import settle as settle
     from synthreal.errors import UserError as UserError
     from synthreal.hooks.catalog import Catalog as Catalog
     from synthreal.hooks.discovery import plugin_manager as plugin_manager
@@ -178,7 +178,7 @@ _HOME = {
     "refine_pack": "synthreal.run.refine",
     "report": "synthreal.run.page.document",
     "save_sheet": "synthreal.run.sheet",
-    "settle": "synthreal.core.machine",
+    "settle": "synthreal.device",
     "sliced_wasserstein": "synthreal.run.quality.wasserstein",
     "spectrum_distance": "synthreal.run.quality.spectrum",
     "steps": "synthreal.run.fit",

@@ -11,8 +11,8 @@ from pathlib import Path
 from torch import nn
 
 from synthreal.config import RunConfig
-from synthreal.evaluation import BASE, Arm, Evaluation, Metric, Preservation, read_evaluations
 from synthreal.pretrained import CARD, Pretrained
+from synthreal.results.schema import BASE, Arm, Evaluation, Metric, Preservation, read_evaluations
 from synthreal.weights import digest
 
 FRONT = """\

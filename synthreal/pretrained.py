@@ -16,9 +16,9 @@ import tomli_w
 import torch
 from torch import nn
 
-from synthreal.atomic import write_text, writing
 from synthreal.config import RunConfig
 from synthreal.errors import UserError
+from synthreal.files import write_text, writing
 from synthreal.hooks.catalog import Catalog
 from synthreal.settings import read_toml
 from synthreal.weights import read_weights, read_words, write_weights

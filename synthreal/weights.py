@@ -11,8 +11,8 @@ import safetensors
 import safetensors.torch
 import torch
 
-from synthreal.atomic import replacing
 from synthreal.errors import UserError
+from synthreal.files import replacing
 
 if TYPE_CHECKING:
     from torch import nn

@@ -19,12 +19,12 @@ from toy import Tint
 import synthreal.data.source
 from synthreal.core.game import Game
 from synthreal.core.history import History
-from synthreal.core.world import World
+from synthreal.distributed import join as processes
+from synthreal.distributed.join import joined
+from synthreal.distributed.world import World
 from synthreal.errors import PeerError, UserError
 from synthreal.hooks.catalog import Catalog
-from synthreal.run import processes
 from synthreal.run.fit import phase_of, play, steps
-from synthreal.run.processes import joined
 from synthreal.run.report import Meter
 from synthreal.run.setup import set_up
 

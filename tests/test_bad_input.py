@@ -334,7 +334,7 @@ def test_a_full_disk_while_fitting(folder, cli, monkeypatch, moment):
         from synthreal.run import fit as loop
 
         def append(run_dir, report):
-            from synthreal.atomic import writing
+            from synthreal.files import writing
 
             with writing(run_dir / "log.jsonl"):
                 full()

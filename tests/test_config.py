@@ -20,8 +20,8 @@ from pydantic import BaseModel, ValidationError
 from quick import configured, files, fit_toy, weights
 from toy import TOY as RECIPE
 
+from synthreal import device as machine
 from synthreal.config import HistoryConfig, RunConfig
-from synthreal.core import machine
 from synthreal.data.pack import Pack
 from synthreal.errors import UserError
 from synthreal.hooks.catalog import Catalog

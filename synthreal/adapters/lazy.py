@@ -15,9 +15,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from synthreal.core.machine import device_of
 from synthreal.core.noise import indexed_noise
 from synthreal.data.seed import derive_seed
+from synthreal.device import device_of
 from synthreal.errors import UserError
 from synthreal.pretrained import read_config, weights_of
 from synthreal.transform import Refine

@@ -15,9 +15,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from synthreal.atomic import completing, writing
-from synthreal.core.machine import generator_of
+from synthreal.device import generator_of
 from synthreal.errors import UserError
+from synthreal.files import completing, writing
 from synthreal.pretrained import CONFIG, WEIGHTS
 from synthreal.transform import Refine
 

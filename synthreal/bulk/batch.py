@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import torch
 
-from synthreal.core.machine import micro_batch_of
+from synthreal.device import micro_batch_of
 from synthreal.errors import UserError
 from synthreal.transform import Refine
 

@@ -10,12 +10,12 @@ from pathlib import Path
 from posixpath import splitext
 from typing import Any
 
-from synthreal.atomic import writing
 from synthreal.bulk.job import Job
 from synthreal.bulk.pictures import Pictures
 from synthreal.bulk.source import OnProgress, Outcome, fingerprint, unreadable
 from synthreal.data.folder import SUFFIXES, names_below, ordinary
 from synthreal.errors import UserError
+from synthreal.files import writing
 from synthreal.spec import Skipped
 
 _OTHER = (".webp", ".gif", ".jp2", ".avif", ".heic", ".exr", ".hdr", ".ppm", ".pgm", ".tga", ".dng")

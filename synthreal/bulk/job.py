@@ -14,9 +14,9 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from synthreal.atomic import write_text, writing
 from synthreal.bulk.ranks import sign
 from synthreal.errors import UserError
+from synthreal.files import write_text, writing
 
 FORMAT = 1
 

@@ -12,7 +12,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from synthreal.atomic import completing, writing
 from synthreal.bulk.batch import CUDA_PX, FULL
 from synthreal.bulk.job import How, Job
 from synthreal.bulk.painter import Painter
@@ -22,6 +21,7 @@ from synthreal.data.ondisk import refuse_bad
 from synthreal.data.pack import Pack
 from synthreal.data.writer import PackWriter
 from synthreal.errors import UserError
+from synthreal.files import completing, writing
 
 GROUP = FULL
 PART_PX = 1 << 22  # of a part file, at least one group

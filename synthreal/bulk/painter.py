@@ -15,9 +15,9 @@ from torch import Tensor
 
 from synthreal.bulk.colour import luma, relit
 from synthreal.bulk.tiles import margin_of, tiles
-from synthreal.core.machine import micro_batch_of
 from synthreal.core.refiner import micro_batches
 from synthreal.data.encoding import from_unit, stored_tensor, to_unit
+from synthreal.device import micro_batch_of
 from synthreal.spec import StoredDtype
 from synthreal.transform import Refine
 

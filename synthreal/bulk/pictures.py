@@ -22,7 +22,6 @@ import numpy as np
 from PIL import UnidentifiedImageError
 from torch import Tensor
 
-from synthreal.atomic import completing, writing
 from synthreal.bulk.batch import FULL
 from synthreal.bulk.job import How, Job
 from synthreal.bulk.painter import Painter
@@ -32,6 +31,7 @@ from synthreal.bulk.tiles import margin_of
 from synthreal.data.encoding import stored_array
 from synthreal.data.picture import Picture, any_size, picture_size, read_picture
 from synthreal.errors import UserError
+from synthreal.files import completing, writing
 
 PART_PX = 1 << 23
 _WORKERS = min(8, os.cpu_count() or 1)

@@ -18,8 +18,8 @@ from synthreal.bulk.shards import COMPRESSED, SUFFIX, ShardSource
 from synthreal.bulk.source import Source
 from synthreal.bulk.tiles import margin_of
 from synthreal.config import RunConfig
-from synthreal.core.machine import arrange, compiles, device_of, precision_of, settle
 from synthreal.data.folder import SUFFIXES, names_below
+from synthreal.device import arrange, compiles, device_of, precision_of, settle
 from synthreal.errors import UserError
 from synthreal.pretrained import WEIGHTS
 from synthreal.transform import Refine

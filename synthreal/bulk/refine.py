@@ -12,12 +12,13 @@ from synthreal.bulk.job import Job, Parts, What, difference
 from synthreal.bulk.painter import Painter
 from synthreal.bulk.pipeline import pipeline
 from synthreal.bulk.plan import Asked, digest, load, opened, planned, refuse_below_one
-from synthreal.bulk.ranks import Beat, Rank, Watch
+from synthreal.bulk.ranks import Beat, Watch
 from synthreal.bulk.result import RefineSummary, Target
 from synthreal.bulk.source import OnProgress, Source
 from synthreal.bulk.tally import Tally
 from synthreal.config import RunConfig
-from synthreal.core.machine import device_of
+from synthreal.device import device_of
+from synthreal.distributed.rank import Rank
 from synthreal.errors import UserError, WriteError
 from synthreal.pretrained import read_config
 

@@ -10,11 +10,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from synthreal.atomic import sync, write_text, writing
 from synthreal.bulk.folders import record_path
 from synthreal.bulk.job import Job, Parts, What, difference
 from synthreal.bulk.source import OnProgress, Outcome, Source
 from synthreal.errors import UserError
+from synthreal.files import sync, write_text, writing
 from synthreal.spec import Skipped
 
 _SUFFIXES = {"pack": ".h5", "shards": ".tar"}

@@ -18,13 +18,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from synthreal.atomic import completing, writing
 from synthreal.bulk.folders import read_record
 from synthreal.bulk.job import Job
 from synthreal.bulk.pictures import Pictures
 from synthreal.bulk.source import OnProgress, Outcome, fingerprint, unreadable
 from synthreal.data.folder import SUFFIXES, files_below, ordinary
 from synthreal.errors import UserError
+from synthreal.files import completing, writing
 from synthreal.spec import Skipped
 
 SUFFIX = ".tar"

@@ -6,8 +6,8 @@ import time
 from collections.abc import Iterable
 
 from synthreal.bulk.job import Job, Parts
-from synthreal.bulk.ranks import Rank
 from synthreal.bulk.source import OnProgress
+from synthreal.distributed.rank import Rank
 
 _LOOK = 1.0  # seconds between two looks at the parts of others
 

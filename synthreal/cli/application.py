@@ -30,7 +30,7 @@ def check(context: typer.Context) -> None:
 
 def main() -> None:
     """The console script: run the app, turn a user's mistake into one line and exit code 2."""
-    from synthreal.bulk.ranks import let_the_first_tell
+    from synthreal.distributed.rank import let_the_first_tell
 
     if "" not in sys.path:
         sys.path.append("")  # --plugin package.module may lie in the working directory; what is installed comes first

@@ -25,7 +25,7 @@ from synthreal.cli.options import (
 from synthreal.errors import UserError
 
 if TYPE_CHECKING:
-    from synthreal.core.world import World
+    from synthreal.distributed.world import World
 
 
 @app.command()
@@ -41,7 +41,7 @@ def fit(
     resume: Annotated[bool, typer.Option("--resume", help="Continue the run in the directory.")] = False,
 ) -> None:
     """Train a refiner: R alone, D alone, then the game. Under torchrun, by several processes together."""
-    from synthreal.run.processes import joined
+    from synthreal.distributed.join import joined
 
     with joined() as world:  # before anything can go wrong, so that what does is told once
         code = _fit(plugin, recipe, config, settings, run, resume=resume, world=world)
@@ -124,8 +124,8 @@ def refine(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace OUT, or an interrupted job.")] = False,
 ) -> None:
     """Refine every image of a data set, in order, everything else untouched; run again to continue."""
-    from synthreal.bulk.ranks import Rank, let_the_first_tell
     from synthreal.bulk.refine import refine_bulk, state_of
+    from synthreal.distributed.rank import Rank, let_the_first_tell
     from synthreal.run.progress import refining
 
     rank = Rank.here()

@@ -12,7 +12,7 @@ from torch.optim.swa_utils import AveragedModel
 from synthreal.core.history import History
 from synthreal.core.losses import discriminator_real, discriminator_refined, refiner_adversarial, self_regularization
 from synthreal.core.refiner import micro_batches, noise_for, refine, refine_with
-from synthreal.core.world import ALONE, World
+from synthreal.distributed.world import ALONE, World
 
 
 @dataclass

@@ -10,7 +10,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from synthreal.core.world import ALONE, World
+from synthreal.distributed.world import ALONE, World
 
 
 def random_patches(images: Tensor, side: int, generator: torch.Generator, world: World = ALONE) -> Tensor:

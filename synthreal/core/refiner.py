@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from synthreal.core.convolution import Convolution, Padding
 from synthreal.core.receptive import receptive_field
-from synthreal.core.world import ALONE, World
+from synthreal.distributed.world import ALONE, World
 
 
 class ResidualBlock(nn.Module):

@@ -14,7 +14,6 @@ import numpy as np
 import torch
 from pydantic import BaseModel
 
-from synthreal.atomic import writing
 from synthreal.data.conform import conform
 from synthreal.data.drawn import Drawn
 from synthreal.data.ondisk import OnDisk, agree, load
@@ -22,6 +21,7 @@ from synthreal.data.pack import Pack, PackOptions
 from synthreal.data.resident import Resident
 from synthreal.data.writer import write_pack
 from synthreal.errors import UserError
+from synthreal.files import writing
 from synthreal.spec import DatasetSpec, ImageSpec, LabelSpec, Sample, Skipped
 
 __all__ = ["Drawn", "OnDisk", "Resident", "Source", "conformed", "default_budget", "open_source"]

@@ -1,6 +1,6 @@
 """Writing a pack: in blocks with bounded memory, checked against its specs, and all or nothing.
 
-The file grows under a temporary name (:mod:`synthreal.atomic`); any exception, a full disk and Ctrl-C included,
+The file grows under a temporary name (:mod:`synthreal.files`); any exception, a full disk and Ctrl-C included,
 removes it.
 """
 
@@ -16,11 +16,11 @@ from typing import Any
 import h5py
 import numpy as np
 
-from synthreal.atomic import completing, writing
 from synthreal.data.contract import Contract
 from synthreal.data.header import Header
 from synthreal.data.target import Target
 from synthreal.errors import UserError
+from synthreal.files import completing, writing
 from synthreal.spec import ImageSpec, LabelSpec, Role, Sample, Skipped
 
 _CHUNK_BYTES = 1 << 20

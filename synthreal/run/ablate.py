@@ -16,14 +16,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from synthreal.atomic import write_text
 from synthreal.config import RunConfig
-from synthreal.core.machine import device_of
 from synthreal.data.encoding import to_unit
+from synthreal.device import device_of
 from synthreal.errors import UserError
-from synthreal.evaluation import BASE, Split
+from synthreal.files import write_text
 from synthreal.hooks.catalog import Catalog
 from synthreal.pretrained import weights_step
+from synthreal.results.schema import BASE, Split
 from synthreal.run.directory import holds_run
 from synthreal.run.evaluate import evaluate
 from synthreal.run.fit import fit

@@ -20,7 +20,7 @@ from synthreal.data.encoding import from_unit, to_unit
 from synthreal.data.resident import Resident
 from synthreal.data.seed import derived_generator
 from synthreal.errors import UserError
-from synthreal.evaluation import BASE
+from synthreal.results.schema import BASE
 from synthreal.run.refine import refine_resident
 from synthreal.run.sources import take
 from synthreal.spec import Role, StoredDtype

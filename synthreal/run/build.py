@@ -11,9 +11,9 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from synthreal.config import AdamConfig, RunConfig, SGDConfig
 from synthreal.core.game import Game
 from synthreal.core.history import History
-from synthreal.core.machine import arrange, autocast_of, compiles, generator_of, micro_batch_of, precision_of
-from synthreal.core.world import ALONE, World
 from synthreal.data.seed import derived_generator
+from synthreal.device import arrange, autocast_of, compiles, generator_of, micro_batch_of, precision_of
+from synthreal.distributed.world import ALONE, World
 from synthreal.hooks.catalog import Catalog, typed
 
 

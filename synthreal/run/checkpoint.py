@@ -10,10 +10,10 @@ from typing import Any
 
 import torch
 
-from synthreal.atomic import replacing, writing
 from synthreal.core.game import Game
-from synthreal.core.world import World
+from synthreal.distributed.world import World
 from synthreal.errors import UserError
+from synthreal.files import replacing, writing
 
 KEEP = 2
 PLAYERS = ("refiner", "discriminator", "optimizer_refiner", "optimizer_discriminator")

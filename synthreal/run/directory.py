@@ -7,9 +7,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from synthreal.atomic import writing
 from synthreal.config import RunConfig
 from synthreal.errors import UserError
+from synthreal.files import writing
 from synthreal.hooks.catalog import Catalog
 from synthreal.hooks.discovery import version_of
 from synthreal.pretrained import CONFIG, WEIGHTS

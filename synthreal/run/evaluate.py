@@ -11,17 +11,17 @@ from typing import Any
 import torch
 from torch import nn
 
-from synthreal.atomic import write_text
 from synthreal.config import RunConfig
-from synthreal.core.machine import autocast_of, device_of, precision_of, settle
 from synthreal.data.encoding import to_unit
 from synthreal.data.resident import Resident
 from synthreal.data.source import Drawn, Source
+from synthreal.device import autocast_of, device_of, precision_of, settle
 from synthreal.errors import UserError
-from synthreal.evaluation import BASE, FILES, Split
+from synthreal.files import write_text
 from synthreal.hooks.catalog import Catalog, typed
 from synthreal.hooks.resolve import resolve
 from synthreal.pretrained import read_config
+from synthreal.results.schema import BASE, FILES, Split
 from synthreal.run.arms import MADE, UPPER, Arms, chosen
 from synthreal.run.directory import differences, versions_of
 from synthreal.run.estimator import constant, measure

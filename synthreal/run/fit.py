@@ -13,15 +13,15 @@ from typing import NamedTuple
 
 from synthreal.config import RunConfig, ScheduleConfig
 from synthreal.core.game import Game, update_discriminator, update_refiner
+from synthreal.distributed.join import joined
+from synthreal.distributed.signals import orphaned, stop_signals
 from synthreal.errors import UserError
 from synthreal.hooks.catalog import Catalog
 from synthreal.hooks.resolve import resolve
 from synthreal.pretrained import write_refiner
 from synthreal.run import checkpoint
 from synthreal.run.feed import Feed
-from synthreal.run.interrupt import orphaned, stop_signals
 from synthreal.run.painting import painted, sheet
-from synthreal.run.processes import joined
 from synthreal.run.report import Meter, Report, append_log, not_finite
 from synthreal.run.setup import Setup, set_up
 from synthreal.run.watch import Look

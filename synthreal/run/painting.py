@@ -6,11 +6,11 @@ from pathlib import Path
 
 import torch
 
-from synthreal.atomic import writing
 from synthreal.config import RunConfig
 from synthreal.core.game import Game
-from synthreal.core.machine import eagerly, generator_of
 from synthreal.core.refiner import refine
+from synthreal.device import eagerly, generator_of
+from synthreal.files import writing
 from synthreal.run.feed import Feed
 from synthreal.run.sheet import save_sheet
 

@@ -10,11 +10,11 @@ from typing import Any
 import torch
 from pydantic import ValidationError
 
-from synthreal.core.machine import device_of
 from synthreal.data.encoding import stored_array
 from synthreal.data.pack import Pack, PackOptions
 from synthreal.data.source import Drawn, conformed
 from synthreal.data.writer import PackSummary, PackWriter, write_pack
+from synthreal.device import device_of
 from synthreal.errors import UserError
 from synthreal.hooks.catalog import Catalog
 from synthreal.run.directory import versions_of

@@ -16,8 +16,8 @@ from torch import Tensor
 
 from synthreal.config import RunConfig
 from synthreal.core.game import Game
-from synthreal.core.machine import eagerly, generator_of
 from synthreal.core.refiner import refine
+from synthreal.device import eagerly, generator_of
 from synthreal.errors import UserError
 from synthreal.hooks.catalog import Catalog, typed
 from synthreal.spec import Batch, EvaluatorSpec

@@ -12,9 +12,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from synthreal.atomic import write_text, writing
 from synthreal.core.game import DiscriminatorUpdate, RefinerUpdate
-from synthreal.core.world import ALONE, World
+from synthreal.distributed.world import ALONE, World
+from synthreal.files import write_text, writing
 from synthreal.run.watch import Look
 
 LOG = "log.jsonl"

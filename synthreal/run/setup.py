@@ -4,20 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+
+import torch
 
 from synthreal.config import RunConfig
 from synthreal.core.game import Game
-from synthreal.core.machine import precision_of, settle
-from synthreal.core.world import World
+from synthreal.device import device_of, precision_of, settle
+from synthreal.distributed.join import device_group, joined
+from synthreal.distributed.world import World
+from synthreal.errors import UserError
 from synthreal.hooks.catalog import Catalog
 from synthreal.pretrained import write_config
 from synthreal.run import checkpoint
 from synthreal.run.build import build_game
 from synthreal.run.directory import changed_versions, check_processes, claim, versions_of
 from synthreal.run.feed import Feed, open_feed
-from synthreal.run.processes import joined, placed
 from synthreal.run.rehearse import rehearse
 from synthreal.run.report import trim_log
 from synthreal.run.sources import few, unreadable
@@ -103,3 +106,43 @@ def _doubts(feed: Feed) -> list[str]:
     """Warnings about the data of a new run."""
     simulated, real = (feed.streams[kind].source for kind in ("simulated", "real"))
     return unreadable("simulated", simulated) + unreadable("real", real) + few(real)
+
+
+def placed(config: RunConfig, world: World) -> tuple[torch.device, World]:
+    """The device this process computes on, and the world with a group for tensors there.
+
+    ``runtime.device`` is for all processes: each of a machine takes the GPU of its number.
+
+    Raises:
+        UserError: fewer GPUs than processes, or a mini-batch that cannot be shared equally.
+    """
+    device = device_of(config.runtime.device)
+    if world.size == 1:
+        return device, world
+    _check_shares(config, world.size)
+    if device.type == "cuda":
+        if device.index is not None:
+            raise UserError(
+                f"runtime.device={config.runtime.device} is one GPU for {world.size} processes; use auto, which gives "
+                "each its own"
+            )
+        gpus = torch.cuda.device_count()
+        if world.any(world.local_rank >= gpus):  # told to all, or who has one would wait for who has not
+            raise UserError(
+                f"there are more processes than GPUs ({gpus} on the machine of process {world.rank}); start as many "
+                "processes as there are GPUs, or set runtime.device=cpu"
+            )
+        device = device_of(f"cuda:{world.local_rank}")
+        torch.cuda.set_device(device)
+    return device, replace(world, devices=device_group(device))
+
+
+def _check_shares(config: RunConfig, size: int) -> None:
+    batch = config.schedule.batch
+    if batch % size:
+        raise UserError(f"schedule.batch={batch} cannot be shared by {size} processes; make it a multiple of {size}")
+    if config.history is not None and batch % (2 * size):
+        raise UserError(
+            f"schedule.batch={batch} cannot be shared by {size} processes, each half fresh and half past; make it a "
+            f"multiple of {2 * size}, or set history=none"
+        )

@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-from synthreal.atomic import replacing
+from synthreal.files import replacing
 
 _GAP = 3
 _CAPTION = 92  # narrowest column of captions, px

@@ -7,11 +7,11 @@ from pathlib import Path
 import torch
 
 from synthreal.config import RunConfig
-from synthreal.core.world import ALONE, World
 from synthreal.data.pack import PackOptions
 from synthreal.data.seed import derive_seed, derived_generator
 from synthreal.data.source import Drawn, Resident, Source, default_budget, open_source
 from synthreal.data.stream import Stream
+from synthreal.distributed.world import ALONE, World
 from synthreal.hooks.catalog import Catalog
 from synthreal.hooks.resolve import dataset_of
 from synthreal.spec import Role

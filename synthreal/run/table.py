@@ -9,7 +9,7 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from synthreal.run.wording import (
+from synthreal.results.format import (
     UNLABELLED,
     compared_text,
     mean_text,

@@ -17,9 +17,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from synthreal.atomic import writing
 from synthreal.config import EvaluationConfig
 from synthreal.core import augment
+from synthreal.files import writing
 from synthreal.run import estimator
 from synthreal.run.arms import TrainingSet
 from synthreal.run.estimator import train

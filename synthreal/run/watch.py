@@ -21,11 +21,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from synthreal.atomic import write_text
 from synthreal.config import QualityConfig, RunConfig
 from synthreal.data.encoding import to_unit
 from synthreal.data.source import Source
 from synthreal.errors import UserError
+from synthreal.files import write_text
 from synthreal.hooks.catalog import Catalog
 from synthreal.run.preserve import distance, located
 from synthreal.run.quality.features import random_features

@@ -16,8 +16,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from synthreal.atomic import sync, writing
 from synthreal.errors import UserError
+from synthreal.files import sync, writing
 
 FILE = "turing.jsonl"
 Against = Literal["refined", "simulated"]

@@ -13,9 +13,9 @@ from pathlib import Path
 
 from torch import Tensor
 
-from synthreal.core.machine import device_of, settle
 from synthreal.data.encoding import to_unit
 from synthreal.data.resident import Resident
+from synthreal.device import device_of, settle
 from synthreal.errors import UserError
 from synthreal.hooks.catalog import Catalog
 from synthreal.hooks.resolve import resolve

@@ -14,10 +14,11 @@ from PIL import Image
 
 from synthreal.bulk import ranks
 from synthreal.bulk.job import How, Job, Parts, What
-from synthreal.bulk.ranks import Beat, Rank, Watch, sign
+from synthreal.bulk.ranks import Beat, Watch, sign
 from synthreal.bulk.refine import refine_bulk
 from synthreal.bulk.tally import Tally
 from synthreal.data.pack import Pack
+from synthreal.distributed.rank import Rank
 from synthreal.errors import UserError
 
 

@@ -13,8 +13,8 @@ from synthreal.core.discriminator import LocalDiscriminator, conv, pool
 from synthreal.core.features import Blur, ChannelMean, Gradients, Laplacian
 from synthreal.core.game import Game, update_discriminator, update_refiner
 from synthreal.core.history import History
-from synthreal.core.machine import arrange
 from synthreal.core.refiner import Refiner, refine
+from synthreal.device import arrange
 from synthreal.hooks.builtin import PAPER_GAZE
 
 PAPER_HANDS = (conv(96, 7, 4), conv(64, 5, 2), pool(3, 2), conv(32, 3, 2), conv(32, 1))

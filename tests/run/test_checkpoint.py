@@ -11,7 +11,7 @@ import pytest
 import torch
 from quick import files, fit_toy, same
 
-from synthreal.core.machine import device_of
+from synthreal.device import device_of
 from synthreal.errors import UserError
 from synthreal.pretrained import read_config
 from synthreal.run import checkpoint

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import shlex
 
-from synthreal.evaluation import BASE
 from synthreal.pretrained import CONFIG
+from synthreal.results.schema import BASE
 from synthreal.run.page.record import Record
 
 

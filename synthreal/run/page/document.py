@@ -12,9 +12,10 @@ from typing import Any
 
 import torch
 
-from synthreal.atomic import write_text
-from synthreal.core.machine import device_of
+from synthreal.device import device_of
 from synthreal.errors import UserError
+from synthreal.files import write_text
+from synthreal.results.format import UNLABELLED
 from synthreal.run.page import facts
 from synthreal.run.page.arms import arms_table, quality_table
 from synthreal.run.page.commands import judging, reproduction
@@ -24,7 +25,6 @@ from synthreal.run.page.events import write_events
 from synthreal.run.page.panels import error_panel, gain_panel, loss_panels, quality_panels
 from synthreal.run.page.record import Record, read_record
 from synthreal.run.page.tiles import amount, chosen_sheets, data_url, heat_css, scale_of, tiles
-from synthreal.run.wording import UNLABELLED
 
 PAGE = "report.html"
 BEGINNING = "<!doctype html>"

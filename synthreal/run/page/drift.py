@@ -13,12 +13,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from synthreal.core.machine import autocast_of, precision_of, settle
 from synthreal.data.encoding import to_unit
 from synthreal.data.resident import Resident
-from synthreal.evaluation import BASE
+from synthreal.device import autocast_of, precision_of, settle
 from synthreal.hooks.catalog import Catalog, typed
 from synthreal.hooks.resolve import resolve
+from synthreal.results.schema import BASE
 from synthreal.run.arms import TrainingSet
 from synthreal.run.directory import versions_of
 from synthreal.run.page.record import Record

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from synthreal.atomic import writing
+from synthreal.files import writing
 from synthreal.run.page.record import Record, is_number
 
 SUFFIX = ".synthreal"

@@ -11,11 +11,11 @@ from typing import Any
 from synthreal.config import SourceConfig
 from synthreal.data.pack import Pack
 from synthreal.errors import UserError
-from synthreal.evaluation import BASE, Evaluation, Preservation
+from synthreal.results.format import equals_p
+from synthreal.results.schema import BASE, Evaluation, Preservation
 from synthreal.run.page.arms import against, cell
 from synthreal.run.page.record import Record
 from synthreal.run.sources import CACHE
-from synthreal.run.wording import equals_p
 from synthreal.spec import ROLES
 
 CONTROL_PX = 2  # the shift the detector's control must read, and by how much it may miss it

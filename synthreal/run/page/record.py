@@ -14,8 +14,8 @@ from PIL import Image
 
 from synthreal.config import RunConfig
 from synthreal.errors import UserError
-from synthreal.evaluation import Evaluation, read_evaluations, reason
 from synthreal.pretrained import CONFIG, read_config
+from synthreal.results.schema import Evaluation, read_evaluations, reason
 from synthreal.run.report import LOG
 from synthreal.settings import read_toml
 

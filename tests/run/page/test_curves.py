@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from diary import edit
 
-from synthreal.evaluation import Evaluation
+from synthreal.results.schema import Evaluation
 from synthreal.run.arms import ARMS
 from synthreal.run.page import curves, panels
 from synthreal.run.page.curves import Curve, Panel

@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from synthreal.config import RuntimeConfig
-from synthreal.core.machine import (
+from synthreal.core.refiner import Refiner
+from synthreal.device import (
     arrange,
     autocast_of,
     compiles,
@@ -21,7 +22,6 @@ from synthreal.core.machine import (
     precision_of,
     settle,
 )
-from synthreal.core.refiner import Refiner
 from synthreal.errors import UserError
 
 
@@ -139,7 +139,7 @@ def test_a_process_is_settled_as_told(monkeypatch):
     told = []
     monkeypatch.setattr(torch, "set_num_threads", lambda count: told.append(count))
     monkeypatch.setattr(torch.backends.cudnn, "benchmark", False)
-    monkeypatch.setattr("synthreal.core.machine.keep_freed_memory", lambda: told.append("memory"))
+    monkeypatch.setattr("synthreal.device.keep_freed_memory", lambda: told.append("memory"))
     settle(RuntimeConfig(threads=None, autotune=True, keep_memory=False))
     assert (told, torch.backends.cudnn.benchmark) == ([], True)
     settle(RuntimeConfig(threads=3, autotune=False, keep_memory=True))

@@ -7,7 +7,7 @@ import torch
 
 from synthreal.core.patch import random_patches
 from synthreal.core.refiner import Refiner, noise_for
-from synthreal.core.world import ALONE, World
+from synthreal.distributed.world import ALONE, World
 from synthreal.errors import PeerError
 
 

@@ -20,17 +20,18 @@ import typer
 from quick import QUICK, TOY, configured, files, fit_toy, flags, same, weights
 from ranks import ALIKE, ROUNDED, die, everything, free_port, together, variables
 
-from synthreal.bulk.ranks import LATER
 from synthreal.cli import app
-from synthreal.core.world import ALONE, World
+from synthreal.distributed import join as processes
+from synthreal.distributed.join import joined
+from synthreal.distributed.rank import LATER
+from synthreal.distributed.signals import stop_signals
+from synthreal.distributed.world import ALONE, World
 from synthreal.errors import UserError
 from synthreal.pretrained import weights_step
-from synthreal.run import checkpoint, processes, setup
+from synthreal.run import checkpoint, setup
 from synthreal.run.fit import steps
-from synthreal.run.interrupt import stop_signals
-from synthreal.run.processes import joined, placed
 from synthreal.run.report import LOG
-from synthreal.run.setup import set_up
+from synthreal.run.setup import placed, set_up
 
 ROOT = TOY.parent.parent
 
@@ -446,7 +447,7 @@ def test_a_terminal_that_closes_may_say_so_twice():
 
 def test_of_words_that_are_wrong_for_all_process_0_tells_at_once_and_others_later(cli, monkeypatch, tmp_path):
     waited = []
-    monkeypatch.setattr("synthreal.bulk.ranks.time.sleep", waited.append)
+    monkeypatch.setattr("synthreal.distributed.rank.time.sleep", waited.append)
     nowhere = ("refine", tmp_path / "run", tmp_path / "in.h5", tmp_path / "out.h5")
     for rank, told in (("0", []), ("1", [LATER] * 3)):
         monkeypatch.setenv("RANK", rank)

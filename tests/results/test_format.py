@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from synthreal.run import wording
+from synthreal.results import format as wording
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,6 @@ import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from datetime import timedelta
 from functools import cache
 from typing import Any
@@ -23,10 +22,8 @@ import torch
 import torch.distributed as dist
 from torch.distributed.rendezvous import rendezvous
 
-from synthreal.bulk.ranks import LATER, Rank
-from synthreal.config import RunConfig
-from synthreal.core.machine import device_of
-from synthreal.core.world import ALONE, World
+from synthreal.distributed.rank import LATER, Rank
+from synthreal.distributed.world import ALONE, World
 from synthreal.errors import PeerError, UserError
 
 # How long one process waits for the others: to begin with, in a step, and where one reads a data set or looks at
@@ -70,45 +67,10 @@ def joined() -> Iterator[World]:
             dist.destroy_process_group()
 
 
-def placed(config: RunConfig, world: World) -> tuple[torch.device, World]:
-    """The device this process computes on, and the world with a group for tensors there.
-
-    ``runtime.device`` is for all processes: each of a machine takes the GPU of its number.
-
-    Raises:
-        UserError: fewer GPUs than processes, or a mini-batch that cannot be shared equally.
-    """
-    device = device_of(config.runtime.device)
-    if world.size == 1:
-        return device, world
-    _check_shares(config, world.size)
-    if device.type == "cuda":
-        if device.index is not None:
-            raise UserError(
-                f"runtime.device={config.runtime.device} is one GPU for {world.size} processes; use auto, which gives "
-                "each its own"
-            )
-        gpus = torch.cuda.device_count()
-        if world.any(world.local_rank >= gpus):  # told to all, or who has one would wait for who has not
-            raise UserError(
-                f"there are more processes than GPUs ({gpus} on the machine of process {world.rank}); start as many "
-                "processes as there are GPUs, or set runtime.device=cpu"
-            )
-        device = device_of(f"cuda:{world.local_rank}")
-        torch.cuda.set_device(device)
-    backend = "nccl" if device.type == "cuda" else "gloo"
-    return device, replace(world, devices=dist.new_group(backend=backend, timeout=STEP))
-
-
-def _check_shares(config: RunConfig, size: int) -> None:
-    batch = config.schedule.batch
-    if batch % size:
-        raise UserError(f"schedule.batch={batch} cannot be shared by {size} processes; make it a multiple of {size}")
-    if config.history is not None and batch % (2 * size):
-        raise UserError(
-            f"schedule.batch={batch} cannot be shared by {size} processes, each half fresh and half past; make it a "
-            f"multiple of {2 * size}, or set history=none"
-        )
+def device_group(device: torch.device) -> dist.ProcessGroup:
+    """A new group of all processes for tensors on the device. All must call it together."""
+    group: dist.ProcessGroup = dist.new_group(backend="nccl" if device.type == "cuda" else "gloo", timeout=STEP)
+    return group
 
 
 @cache

@@ -9,11 +9,11 @@ from __future__ import annotations
 import ctypes
 import platform
 from contextlib import AbstractContextManager, nullcontext
+from typing import Protocol
 
 import torch
 from torch import nn
 
-from synthreal.config import RuntimeConfig
 from synthreal.errors import UserError
 
 MICRO_PX = 1 << 17
@@ -91,7 +91,23 @@ def eagerly(network: nn.Module) -> AbstractContextManager[object]:
     return nullcontext() if network._compiled_call_impl is None else torch.compiler.set_stance("force_eager")
 
 
-def settle(runtime: RuntimeConfig) -> None:
+class ProcessSettings(Protocol):
+    """What :func:`settle` needs: :class:`synthreal.config.RuntimeConfig` has it."""
+
+    @property
+    def threads(self) -> int | None:
+        """CPU threads of torch; None leaves them."""
+
+    @property
+    def autotune(self) -> bool:
+        """Whether cuDNN searches for its fastest algorithms."""
+
+    @property
+    def keep_memory(self) -> bool:
+        """Whether the process keeps freed memory."""
+
+
+def settle(runtime: ProcessSettings) -> None:
     """Set up this process as ``runtime`` says: torch's CPU threads, cuDNN's search for algorithms, its memory."""
     if runtime.threads is not None:
         torch.set_num_threads(runtime.threads)

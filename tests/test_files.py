@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from synthreal.atomic import replacing, write_text, writing
 from synthreal.errors import UserError
+from synthreal.files import replacing, write_text, writing
 
 
 def names(folder):

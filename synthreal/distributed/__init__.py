@@ -1,0 +1,1 @@
+"""Ranks and collectives: the only place that knows of several processes."""

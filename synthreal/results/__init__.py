@@ -1,0 +1,1 @@
+"""What evaluations found: the schema of evaluation.json, and its numbers as people read them."""
