@@ -17,10 +17,10 @@ import torch
 from torch import nn
 
 from synthreal.config import RunConfig
+from synthreal.config.toml import read_toml
 from synthreal.errors import UserError
 from synthreal.files import write_text, writing
 from synthreal.hooks.catalog import Catalog
-from synthreal.settings import read_toml
 from synthreal.weights import read_weights, read_words, write_weights
 
 CONFIG = "config.toml"

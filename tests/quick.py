@@ -9,11 +9,11 @@ import torch
 from safetensors.torch import load_file
 
 from synthreal.config import RunConfig
+from synthreal.config.toml import parse_settings
 from synthreal.hooks.catalog import Catalog
 from synthreal.hooks.resolve import configure
 from synthreal.run.fit import fit
 from synthreal.run.report import Report
-from synthreal.settings import parse_settings
 
 TOY = Path(__file__).resolve().parent / "toy.py"
 

@@ -52,8 +52,8 @@ def configured(catalog: Catalog, recipe: str | None, config: Path | None, settin
 
 def differences(config: Path | None, settings: list[str] | None) -> list[dict[str, Any]]:
     """The file's, then each setting's; a run's own config.toml will do as a file."""
+    from synthreal.config.toml import parse_settings
     from synthreal.pretrained import read_tree
-    from synthreal.settings import parse_settings
 
     return ([read_tree(config)] if config else []) + parse_settings(settings or ())
 

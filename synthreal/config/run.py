@@ -10,9 +10,9 @@ from pydantic import BeforeValidator, Field, ValidationError, model_validator
 
 from synthreal.config.component import Component, ComponentConfig, Feature, FeatureConfig, Frozen, Source, listed
 from synthreal.config.evaluation import EvaluationConfig
+from synthreal.config.toml import explain, from_none, overlay, parse_toml, to_none
 from synthreal.config.training import HistoryConfig, LossConfig, OptimizerConfig, QualityConfig, ScheduleConfig
 from synthreal.errors import UserError
-from synthreal.settings import explain, from_none, overlay, parse_toml, to_none
 from synthreal.spec import ImageSpec
 
 

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from synthreal.config import ComponentConfig, RunConfig
+from synthreal.config.toml import explain
 from synthreal.errors import UserError
 from synthreal.hooks.discovery import BUILTIN, HOOKS, Origin, available, origin_of, plugin_manager
 from synthreal.hooks.offer import offers
-from synthreal.settings import explain
 from synthreal.spec import DatasetSpec, EvaluatorSpec, FeatureSpec, ImageSpec, NetworkSpec, Part, Role
 
 if TYPE_CHECKING:

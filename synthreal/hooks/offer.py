@@ -9,8 +9,8 @@ from pydantic import BaseModel, ValidationError
 
 import synthreal.config as config
 from synthreal.config import RunConfig
+from synthreal.config.toml import explain
 from synthreal.errors import UserError
-from synthreal.settings import explain
 from synthreal.spec import DatasetSpec, EvaluatorSpec, FeatureSpec, NetworkSpec
 
 GIVES: Mapping[str, type] = {

@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from synthreal.config import RunConfig
+from synthreal.config.toml import read_toml
 from synthreal.errors import UserError
 from synthreal.files import writing
 from synthreal.hooks.catalog import Catalog
 from synthreal.hooks.discovery import version_of
 from synthreal.pretrained import CONFIG, WEIGHTS
 from synthreal.run.checkpoint import checkpoints, processes_of
-from synthreal.settings import read_toml
 
 FREE = (
     *(f"data.{role}" for role in ("real_labelled", "validation", "test")),

@@ -9,10 +9,10 @@ from itertools import product
 from typing import Any
 
 from synthreal.config import RunConfig
+from synthreal.config.toml import NONE, parse_settings
 from synthreal.errors import UserError
 from synthreal.hooks.catalog import Catalog
 from synthreal.hooks.resolve import resolve
-from synthreal.settings import NONE, parse_settings
 from synthreal.spec import PARTS
 
 BARE = re.compile(r"[A-Za-z][\w-]*")

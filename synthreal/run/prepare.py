@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from pydantic import ValidationError
 
+from synthreal.config.toml import explain, from_none, overlay, parse_settings
 from synthreal.data.encoding import stored_array
 from synthreal.data.pack import Pack, PackOptions
 from synthreal.data.source import Drawn, conformed
@@ -18,7 +19,6 @@ from synthreal.device import device_of
 from synthreal.errors import UserError
 from synthreal.hooks.catalog import Catalog
 from synthreal.run.directory import versions_of
-from synthreal.settings import explain, from_none, overlay, parse_settings
 from synthreal.spec import ROLES, DatasetSpec, ImageSpec
 
 

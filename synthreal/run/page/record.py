@@ -13,11 +13,11 @@ from typing import Any
 from PIL import Image
 
 from synthreal.config import RunConfig
+from synthreal.config.toml import read_toml
 from synthreal.errors import UserError
 from synthreal.pretrained import CONFIG, read_config
 from synthreal.results.schema import Evaluation, read_evaluations, reason
 from synthreal.run.report import LOG
-from synthreal.settings import read_toml
 
 QUALITY = "quality.json"
 LARGEST = 1e300

@@ -6,8 +6,8 @@ import pytest
 from pydantic import ValidationError
 
 from synthreal.config import RunConfig
+from synthreal.config.toml import explain, from_none, overlay, parse_settings, parse_toml, read_toml, to_none
 from synthreal.errors import UserError
-from synthreal.settings import explain, from_none, overlay, parse_settings, parse_toml, read_toml, to_none
 
 
 @pytest.mark.parametrize(
