@@ -76,6 +76,13 @@ if TYPE_CHECKING:
     from synthreal.hooks.discovery import plugin_manager as plugin_manager
     from synthreal.hooks.hookspecs import hookimpl as hookimpl
     from synthreal.hooks.resolve import configure as configure
+    from synthreal.metrics.features import random_features as random_features
+    from synthreal.metrics.kid import kid as kid
+    from synthreal.metrics.label_drift import annotation_drift as annotation_drift
+    from synthreal.metrics.realism import realism as realism
+    from synthreal.metrics.spectrum import spectrum_distance as spectrum_distance
+    from synthreal.metrics.twosample import two_sample_test as two_sample_test
+    from synthreal.metrics.wasserstein import sliced_wasserstein as sliced_wasserstein
     from synthreal.run.ablate import ablate as ablate
     from synthreal.run.build import build_game as build_game
     from synthreal.run.evaluate import evaluate as evaluate
@@ -83,13 +90,6 @@ if TYPE_CHECKING:
     from synthreal.run.fit import steps as steps
     from synthreal.run.page.document import report as report
     from synthreal.run.prepare import prepare as prepare
-    from synthreal.run.quality.drift import annotation_drift as annotation_drift
-    from synthreal.run.quality.features import random_features as random_features
-    from synthreal.run.quality.kernel import kid as kid
-    from synthreal.run.quality.realism import realism as realism
-    from synthreal.run.quality.spectrum import spectrum_distance as spectrum_distance
-    from synthreal.run.quality.twosample import two_sample_test as two_sample_test
-    from synthreal.run.quality.wasserstein import sliced_wasserstein as sliced_wasserstein
     from synthreal.run.refine import refine_pack as refine_pack
     from synthreal.run.report import Report as Report
     from synthreal.run.sheet import save_sheet as save_sheet
@@ -161,28 +161,28 @@ _HOME = {
     "SourceConfig": "synthreal.config",
     "UserError": "synthreal.errors",
     "ablate": "synthreal.run.ablate",
-    "annotation_drift": "synthreal.run.quality.drift",
+    "annotation_drift": "synthreal.metrics.label_drift",
     "build_game": "synthreal.run.build",
     "configure": "synthreal.hooks.resolve",
     "evaluate": "synthreal.run.evaluate",
     "export_onnx": "synthreal.adapters.onnx",
     "fit": "synthreal.run.fit",
     "hookimpl": "synthreal.hooks.hookspecs",
-    "kid": "synthreal.run.quality.kernel",
+    "kid": "synthreal.metrics.kid",
     "open_stream": "synthreal.run.sources",
     "plugin_manager": "synthreal.hooks.discovery",
     "prepare": "synthreal.run.prepare",
-    "random_features": "synthreal.run.quality.features",
-    "realism": "synthreal.run.quality.realism",
+    "random_features": "synthreal.metrics.features",
+    "realism": "synthreal.metrics.realism",
     "refine_bulk": "synthreal.bulk.refine",
     "refine_pack": "synthreal.run.refine",
     "report": "synthreal.run.page.document",
     "save_sheet": "synthreal.run.sheet",
     "settle": "synthreal.device",
-    "sliced_wasserstein": "synthreal.run.quality.wasserstein",
-    "spectrum_distance": "synthreal.run.quality.spectrum",
+    "sliced_wasserstein": "synthreal.metrics.wasserstein",
+    "spectrum_distance": "synthreal.metrics.spectrum",
     "steps": "synthreal.run.fit",
-    "two_sample_test": "synthreal.run.quality.twosample",
+    "two_sample_test": "synthreal.metrics.twosample",
     "update_discriminator": "synthreal.core.game",
     "update_refiner": "synthreal.core.game",
     "write_pack": "synthreal.data.writer",

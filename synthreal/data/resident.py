@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -13,6 +13,8 @@ from synthreal.data.encoding import stored_array, to_unit
 from synthreal.spec import Batch, Skipped
 
 _BLOCK = 8192
+PREDICT = 512
+PREDICT_PX = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -56,3 +58,11 @@ class Resident:
             labels = {name: values[rows].cpu().numpy() for name, values in self.labels.items()}
             content.add(stored_array(self.image[rows]), labels)
         return content.hexdigest()
+
+
+def portions(data: Resident, indices: Tensor | None = None) -> Sequence[Tensor]:
+    """Row numbers, in order, in portions that an estimator answers at once."""
+    rows = torch.arange(len(data)) if indices is None else indices
+    height, width = data.image.shape[-2:]
+    cut: Sequence[Tensor] = rows.split(max(1, min(PREDICT, PREDICT_PX // (height * width))))
+    return cut

@@ -87,7 +87,7 @@ class Shift(Part):
 
 
 class Preservation(Part):
-    """See :func:`synthreal.run.preserve.preservation`."""
+    """See :func:`synthreal.metrics.landmark_shift.preservation`."""
 
     shift_px: Shift
     detector_error_px: float | None
@@ -104,7 +104,7 @@ class Tested(Part):
 
 
 class TwoSample(Part):
-    """See :class:`synthreal.run.quality.twosample.TwoSample`."""
+    """See :class:`synthreal.metrics.twosample.TwoSample`."""
 
     accuracy: float
     correct: int
@@ -113,7 +113,7 @@ class TwoSample(Part):
 
 
 class Quality(Part):
-    """See :func:`synthreal.run.quality.appraisal.appraise`; each may be absent."""
+    """See :func:`synthreal.metrics.summary.appraise`; each may be absent."""
 
     kid: float | None = None
     kid_estimator: float | None = None

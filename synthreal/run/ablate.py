@@ -22,6 +22,7 @@ from synthreal.device import device_of
 from synthreal.errors import UserError
 from synthreal.files import write_text
 from synthreal.hooks.catalog import Catalog
+from synthreal.metrics.significance import rank_correlation
 from synthreal.pretrained import weights_step
 from synthreal.results.schema import BASE, Split
 from synthreal.run.directory import holds_run
@@ -30,7 +31,6 @@ from synthreal.run.fit import fit
 from synthreal.run.grid import Cell, cells
 from synthreal.run.report import Report, looks
 from synthreal.run.sheet import save_sheet
-from synthreal.run.significance import rank_correlation
 from synthreal.run.sources import open_role, take
 from synthreal.run.trained import FOLDER
 from synthreal.transform import Refine

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -11,13 +11,10 @@ from torch import Tensor, nn
 
 from synthreal.config import AugmentConfig, EvaluationConfig
 from synthreal.core.augment import augmented
-from synthreal.data.resident import Resident
+from synthreal.data.resident import Resident, portions
 from synthreal.data.seed import derived_generator
 from synthreal.errors import UserError
 from synthreal.spec import Batch, EvaluatorSpec, ImageSpec
-
-PREDICT = 512
-PREDICT_PX = 1 << 20
 
 
 def budget(config: EvaluationConfig) -> tuple[int, int]:
@@ -105,14 +102,6 @@ def measure(
         for name, values in spec.metrics(model(batch.image), batch.labels).items():
             found.setdefault(name, []).append(values.float().cpu())
     return {name: torch.cat(values) for name, values in found.items()}
-
-
-def portions(data: Resident, indices: Tensor | None = None) -> Sequence[Tensor]:
-    """Row numbers, in order, in portions that an estimator answers at once."""
-    rows = torch.arange(len(data)) if indices is None else indices
-    height, width = data.image.shape[-2:]
-    cut: Sequence[Tensor] = rows.split(max(1, min(PREDICT, PREDICT_PX // (height * width))))
-    return cut
 
 
 def constant(spec: EvaluatorSpec, train_labels: Mapping[str, Tensor], test: Resident) -> dict[str, float]:

@@ -20,14 +20,14 @@ from synthreal.errors import UserError
 from synthreal.files import write_text
 from synthreal.hooks.catalog import Catalog, typed
 from synthreal.hooks.resolve import resolve
+from synthreal.metrics.landmark_shift import preservation
+from synthreal.metrics.summary import COUNT, appraise
 from synthreal.pretrained import read_config
 from synthreal.results.schema import BASE, FILES, Split
 from synthreal.run.arms import MADE, UPPER, Arms, chosen
 from synthreal.run.directory import differences, versions_of
 from synthreal.run.estimator import constant, measure
 from synthreal.run.outcome import Outcome, summary
-from synthreal.run.preserve import preservation
-from synthreal.run.quality.appraisal import COUNT, appraise
 from synthreal.run.sources import open_role, take, unreadable
 from synthreal.run.trained import FOLDER, trained
 from synthreal.spec import EvaluatorSpec

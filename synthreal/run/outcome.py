@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from synthreal.run.significance import compared
+from synthreal.metrics.significance import compared
 from synthreal.spec import EvaluatorSpec
 
 

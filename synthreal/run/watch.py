@@ -27,9 +27,9 @@ from synthreal.data.source import Source
 from synthreal.errors import UserError
 from synthreal.files import write_text
 from synthreal.hooks.catalog import Catalog
-from synthreal.run.preserve import distance, located
-from synthreal.run.quality.features import random_features
-from synthreal.run.quality.realism import SIDE, realism
+from synthreal.metrics.features import random_features
+from synthreal.metrics.landmark_shift import distance, located
+from synthreal.metrics.realism import SIDE, realism
 from synthreal.run.sources import sample
 
 RULE = "mean share of simulated's distances to real that is left, plus the share of the diagonal labels move / 0.015"
@@ -46,7 +46,7 @@ class Look:
     """Quality of R at a step; the lower, the better.
 
     ``kid``, ``sliced_wasserstein`` and ``spectrum`` are distances of refined images to real ones
-    (:func:`synthreal.run.quality.realism.realism`), ``shift_px`` how far the domain's detector finds landmarks moved
+    (:func:`synthreal.metrics.realism.realism`), ``shift_px`` how far the domain's detector finds landmarks moved
     (None without one), ``change`` mean |R(x) - x|, ``diversity`` how much refined images differ from each other as a
     share of how much simulated ones do (1 where those are all the same), ``score`` what :data:`RULE` says.
     """

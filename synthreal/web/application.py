@@ -22,8 +22,8 @@ from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Re
 from starlette.routing import Route
 
 from synthreal.errors import UserError
+from synthreal.metrics.significance import binomial_p
 from synthreal.results.format import p_text
-from synthreal.run.significance import binomial_p
 from synthreal.web.answers import Choice
 from synthreal.web.gate import Gate
 from synthreal.web.pictures import EXAMPLES

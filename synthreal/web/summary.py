@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, get_args
 
+from synthreal.metrics.significance import binomial_p
 from synthreal.results.format import p_text
-from synthreal.run.significance import binomial_p
 from synthreal.web.answers import Against, Answer, Choice
 
 CHOICES: tuple[Choice, ...] = get_args(Choice)

@@ -66,9 +66,9 @@ def test_large_images_are_predicted_in_smaller_batches(monkeypatch):
             return image.new_zeros(len(image), 1, 2)
 
     whole = measure(SPEC, Recorder(), data)["error_px"]
-    monkeypatch.setattr("synthreal.run.estimator.PREDICT_PX", 20 * 12 * 16)
+    monkeypatch.setattr("synthreal.data.resident.PREDICT_PX", 20 * 12 * 16)
     assert torch.equal(measure(SPEC, Recorder(), data)["error_px"], whole)
-    monkeypatch.setattr("synthreal.run.estimator.PREDICT_PX", 5)
+    monkeypatch.setattr("synthreal.data.resident.PREDICT_PX", 5)
     measure(SPEC, Recorder(), data, torch.arange(2))
     assert seen == [50, 20, 20, 10, 1, 1]
 

@@ -12,8 +12,8 @@ from quick import configured, fit_toy, weights
 
 from synthreal.config import QualityConfig
 from synthreal.errors import UserError
+from synthreal.metrics.realism import realism
 from synthreal.run import fit as module
-from synthreal.run.quality.realism import realism
 from synthreal.run.watch import Watch, score, watching
 
 

@@ -1,6 +1,6 @@
 """Which images refining moved most and least, and by what measure: the labels' own, where something can read them.
 
-Best is a kept estimator, trained on simulated images: it reads the label itself (:mod:`synthreal.run.quality.drift`
+Best is a kept estimator, trained on simulated images: it reads the label itself (:mod:`synthreal.metrics.label_drift`
 says how far to trust it). Nothing is trained for a page. Else the domain's detector tells how far its points moved, and
 where there is none, the mean change of the pixels stands in.
 """
@@ -18,12 +18,12 @@ from synthreal.data.resident import Resident
 from synthreal.device import autocast_of, precision_of, settle
 from synthreal.hooks.catalog import Catalog, typed
 from synthreal.hooks.resolve import resolve
+from synthreal.metrics.label_drift import annotation_drift, readable
+from synthreal.metrics.landmark_shift import moved
 from synthreal.results.schema import BASE
 from synthreal.run.arms import TrainingSet
 from synthreal.run.directory import versions_of
 from synthreal.run.page.record import Record
-from synthreal.run.preserve import moved
-from synthreal.run.quality.drift import annotation_drift, readable
 from synthreal.run.refine import refine_resident
 from synthreal.run.sources import open_role, take
 from synthreal.run.trained import FOLDER, kept

@@ -14,10 +14,10 @@ from PIL import Image
 
 from synthreal.errors import UserError
 from synthreal.hooks.catalog import Catalog
+from synthreal.metrics.landmark_shift import moved
 from synthreal.run.page import drift, tiles
 from synthreal.run.page.drift import Drifted, drifted
 from synthreal.run.page.record import read_record
-from synthreal.run.preserve import moved
 
 CPU = torch.device("cpu")
 

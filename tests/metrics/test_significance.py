@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from synthreal.run.significance import binomial_p, compared, rank_correlation
+from synthreal.metrics.significance import binomial_p, compared, rank_correlation
 
 
 @pytest.mark.parametrize(("correct", "total", "p"), [(517, 1000, 0.148), (162, 200, 9.9e-20), (0, 7, 1.0)])

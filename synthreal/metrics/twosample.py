@@ -12,8 +12,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from synthreal.data.seed import derived_generator
-from synthreal.run.quality.sets import expect, parts
-from synthreal.run.significance import binomial_p
+from synthreal.metrics.inputs import expect, parts
+from synthreal.metrics.significance import binomial_p
 
 LEAST = 20
 BATCH = 32

@@ -7,8 +7,8 @@ from scipy.signal import correlate2d
 from torch import nn
 
 from synthreal.errors import UserError
-from synthreal.run.quality.features import WIDTHS, estimator_features, random_features
-from synthreal.run.quality.kernel import kid
+from synthreal.metrics.features import WIDTHS, estimator_features, random_features
+from synthreal.metrics.kid import kid
 
 
 def slow(image: torch.Tensor, seed: int) -> list[float]:
@@ -42,7 +42,7 @@ def test_random_features_equal_a_slow_oracle():
 def test_a_feature_depends_on_its_image_and_the_seed_alone(size, channels, monkeypatch):
     images = pictures(7, 0, size, channels)
     together = random_features(images, seed=0)
-    monkeypatch.setattr("synthreal.run.quality.sets.PART_VALUES", 1)
+    monkeypatch.setattr("synthreal.metrics.inputs.PART_VALUES", 1)
     torch.testing.assert_close(random_features(images[3:5], seed=0), together[3:5])
     assert not torch.allclose(random_features(images, seed=1), together)
     assert torch.isfinite(together).all()
@@ -85,7 +85,7 @@ def test_maps_and_tokens_are_averaged():
 def test_the_model_is_left_as_it_was_and_answers_as_in_use(monkeypatch):
     model = nn.Sequential(nn.Flatten(), nn.Dropout(0.5), nn.Linear(16, 2)).train()
     image = torch.rand(9, 1, 4, 4)
-    monkeypatch.setattr("synthreal.run.quality.sets.PART_VALUES", 1)
+    monkeypatch.setattr("synthreal.metrics.inputs.PART_VALUES", 1)
     assert torch.equal(estimator_features(model, image), image.flatten(1))
     assert model.training and model[1].training
     assert not model[2]._forward_pre_hooks

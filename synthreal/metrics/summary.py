@@ -8,11 +8,11 @@ from torch import Tensor, nn
 
 from synthreal.data.encoding import to_unit
 from synthreal.data.resident import Resident
-from synthreal.run.quality.drift import annotation_drift, readable
-from synthreal.run.quality.features import estimator_features
-from synthreal.run.quality.kernel import kid
-from synthreal.run.quality.realism import SIDE, realism
-from synthreal.run.quality.twosample import LEAST, two_sample_test
+from synthreal.metrics.features import estimator_features
+from synthreal.metrics.kid import kid
+from synthreal.metrics.label_drift import annotation_drift, readable
+from synthreal.metrics.realism import SIDE, realism
+from synthreal.metrics.twosample import LEAST, two_sample_test
 from synthreal.spec import EvaluatorSpec
 
 COUNT = 500
@@ -32,10 +32,10 @@ def appraise(
         simulated: the simulated images that ``images`` were made of, row by row; None where there are none.
 
     Returns:
-        The distances of :func:`synthreal.run.quality.realism.realism` and ``kid_estimator``, KID on the estimator's
+        The distances of :func:`synthreal.metrics.realism.realism` and ``kid_estimator``, KID on the estimator's
         features (absent for images below 8 px); ``two_sample`` with ``accuracy``, ``correct``, ``total`` and ``p``
         (absent for fewer than 20 images); ``drift``, the mean of each metric of
-        :func:`synthreal.run.quality.drift.annotation_drift` (absent without ``simulated``, or where a prediction
+        :func:`synthreal.metrics.label_drift.annotation_drift` (absent without ``simulated``, or where a prediction
         cannot be read as a label).
     """
     found: dict[str, Any] = {}

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 
 from synthreal.errors import UserError
-from synthreal.run.quality.sets import parts
+from synthreal.metrics.inputs import parts
 
 if TYPE_CHECKING:
     from torch import Tensor

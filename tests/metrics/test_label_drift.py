@@ -16,8 +16,8 @@ from synthreal.data.encoding import from_unit, to_unit
 from synthreal.data.resident import Resident
 from synthreal.errors import UserError
 from synthreal.hooks.catalog import Catalog
+from synthreal.metrics.label_drift import annotation_drift
 from synthreal.run.estimator import measure, train
-from synthreal.run.quality.drift import annotation_drift
 
 
 def moved(data, k):
@@ -55,7 +55,7 @@ def test_errors_are_those_that_measure_finds():
 def test_every_image_is_itself_whatever_the_portion(monkeypatch):
     x, y = blobs(30), blobs(30, 2)
     whole = annotation_drift(SPEC, Pointing(), x, y).moved["error_px"]
-    monkeypatch.setattr("synthreal.run.estimator.PREDICT", 7)
+    monkeypatch.setattr("synthreal.data.resident.PREDICT", 7)
     assert torch.equal(annotation_drift(SPEC, Pointing(), x, y).moved["error_px"], whole)
     only_fifth = Resident(torch.where((torch.arange(30) == 5).view(-1, 1, 1, 1), y.image, x.image))
     found = annotation_drift(SPEC, Pointing(), x, only_fifth).moved["error_px"]

@@ -11,12 +11,12 @@ from toy import Pointer
 
 from synthreal.data.encoding import to_unit
 from synthreal.data.resident import Resident
-from synthreal.run.quality.appraisal import COUNT, SEED, appraise
-from synthreal.run.quality.drift import annotation_drift
-from synthreal.run.quality.features import estimator_features
-from synthreal.run.quality.kernel import kid
-from synthreal.run.quality.realism import realism
-from synthreal.run.quality.twosample import two_sample_test
+from synthreal.metrics.features import estimator_features
+from synthreal.metrics.kid import kid
+from synthreal.metrics.label_drift import annotation_drift
+from synthreal.metrics.realism import realism
+from synthreal.metrics.summary import COUNT, SEED, appraise
+from synthreal.metrics.twosample import two_sample_test
 
 REAL = to_unit(blobs(60, 3).image)
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 from pictures import CHANGES, noisy, pictures
 
-from synthreal.run.quality.twosample import LEAST, two_sample_test
+from synthreal.metrics.twosample import LEAST, two_sample_test
 
 
 def test_draws_of_one_distribution_cannot_be_told_apart():
@@ -67,7 +67,7 @@ def test_held_out_images_are_judged_in_parts(monkeypatch):
     a, b = pictures(60, 0), noisy(pictures(60, 1), 0.04)
     whole = two_sample_test(a, b, seed=0, steps=60)
     assert whole.correct not in (30, 60)
-    monkeypatch.setattr("synthreal.run.quality.sets.PART_VALUES", 16 * 20 * 24 * 7)
+    monkeypatch.setattr("synthreal.metrics.inputs.PART_VALUES", 16 * 20 * 24 * 7)
     assert two_sample_test(a, b, seed=0, steps=60) == whole
 
 

@@ -22,7 +22,7 @@ def kid(a: Tensor, b: Tensor) -> Tensor:
     first three moments, and has no unit: compare it with what two halves of the real images give.
 
     Args:
-        a: features ``(N, D)``, N at least 2, such as those of :mod:`synthreal.run.quality.features`.
+        a: features ``(N, D)``, N at least 2, such as those of :mod:`synthreal.metrics.features`.
         b: features ``(M, D)``, M at least 2.
 
     Returns:

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from synthreal.errors import UserError
-from synthreal.run.quality.sets import expect, parts
+from synthreal.metrics.inputs import expect, parts
 
 WIDTHS = (16, 32, 64)
 SIDE = 1 << len(WIDTHS)

@@ -6,11 +6,11 @@ import pytest
 import torch
 
 from synthreal.errors import UserError
-from synthreal.run.quality.features import estimator_features, random_features
-from synthreal.run.quality.realism import realism
-from synthreal.run.quality.sets import expect, parts
-from synthreal.run.quality.spectrum import radial_spectrum, spectrum_distance
-from synthreal.run.quality.twosample import two_sample_test
+from synthreal.metrics.features import estimator_features, random_features
+from synthreal.metrics.inputs import expect, parts
+from synthreal.metrics.realism import realism
+from synthreal.metrics.spectrum import radial_spectrum, spectrum_distance
+from synthreal.metrics.twosample import two_sample_test
 
 MEASURES = {
     "two_sample_test": (lambda a, b: two_sample_test(a, b, seed=0), 20, 1),

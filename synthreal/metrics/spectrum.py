@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from synthreal.run.quality.sets import expect, parts
+from synthreal.metrics.inputs import expect, parts
 
 ROUNDING = (1 / 255) ** 2 / 12
 SIDE = 4

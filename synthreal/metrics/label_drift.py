@@ -2,7 +2,7 @@
 
 The estimator is trained on simulated images alone, answers on x and on R(x), and the two answers are compared by the
 evaluator's own metrics, in degrees, px or mm. SimGAN 3.1 ("preserving annotations") does so with a pupil detector, here
-:mod:`synthreal.run.preserve`; an estimator reads the label itself, where no detector exists too.
+:mod:`synthreal.metrics.landmark_shift`; an estimator reads the label itself, where no detector exists too.
 
 It reads an upper bound: an estimator also errs on R(x) because such images are new to it. What a mere change of tone
 makes it err is read by giving histogram-matched images in place of R(x), in which nothing moved. On a run of the recipe
@@ -19,9 +19,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from synthreal.data.resident import Resident
+from synthreal.data.resident import Resident, portions
 from synthreal.errors import UserError
-from synthreal.run.estimator import portions
 from synthreal.spec import EvaluatorSpec
 
 

@@ -10,7 +10,7 @@ from toy import IMAGE, locate, synthreal_evaluators
 
 from synthreal.data.encoding import from_unit
 from synthreal.data.resident import Resident
-from synthreal.run.preserve import COUNT, preservation
+from synthreal.metrics.landmark_shift import COUNT, preservation
 
 SPEC = synthreal_evaluators()[0]
 

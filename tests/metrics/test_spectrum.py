@@ -8,7 +8,7 @@ import torch
 from pictures import CHANGES, blurred, brighter, noisy, pictures
 from torch import Tensor
 
-from synthreal.run.quality.spectrum import _rings, radial_spectrum, spectrum_distance
+from synthreal.metrics.spectrum import _rings, radial_spectrum, spectrum_distance
 
 
 def slow(images: Tensor) -> np.ndarray:
@@ -42,7 +42,7 @@ def test_it_equals_a_slow_oracle(size, channels):
 def test_parts_add_up(monkeypatch):
     images = pictures(9, 0)
     whole = radial_spectrum(images)
-    monkeypatch.setattr("synthreal.run.quality.sets.PART_VALUES", 20 * 24 * 16 * 2)
+    monkeypatch.setattr("synthreal.metrics.inputs.PART_VALUES", 20 * 24 * 16 * 2)
     torch.testing.assert_close(radial_spectrum(images), whole)
 
 

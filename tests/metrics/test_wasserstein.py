@@ -99,7 +99,7 @@ def test_more_patches_and_projections_steady_the_estimate():
 def test_parts_of_large_sets_give_the_same_patches(monkeypatch):
     a, b = images(20, 0), images(13, 1) ** 2
     whole = distance(a, b)
-    monkeypatch.setattr("synthreal.run.quality.sets.PART_VALUES", 16 * 32 * 36 * 3)
+    monkeypatch.setattr("synthreal.metrics.inputs.PART_VALUES", 16 * 32 * 36 * 3)
     torch.testing.assert_close(distance(a, b), whole)
 
 

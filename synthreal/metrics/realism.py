@@ -6,11 +6,11 @@ import torch
 from torch import Tensor
 
 from synthreal.data.seed import derived_generator
-from synthreal.run.quality.features import random_features
-from synthreal.run.quality.kernel import kid
-from synthreal.run.quality.sets import expect
-from synthreal.run.quality.spectrum import spectrum_distance
-from synthreal.run.quality.wasserstein import PATCH, sliced_wasserstein
+from synthreal.metrics.features import random_features
+from synthreal.metrics.inputs import expect
+from synthreal.metrics.kid import kid
+from synthreal.metrics.spectrum import spectrum_distance
+from synthreal.metrics.wasserstein import PATCH, sliced_wasserstein
 
 COUNT = 500
 PX = 1 << 22
