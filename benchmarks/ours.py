@@ -90,7 +90,7 @@ class Ours(Player):
 
     def refine_pack(self, run: str, target: str) -> Spent:
         """The refiner from pack to pack, as ``synthreal refine`` does it."""
-        refine = lambda: synthreal.refine_pack(run, self.size["pack"], target, device=self.size["device"])  # noqa: E731
+        refine = lambda: synthreal.refine_bulk(run, self.size["pack"], target, device=self.size["device"])  # noqa: E731
         return spent(refine, self.device, once=True)
 
     def gflop(self) -> dict[str, float]:

@@ -90,7 +90,6 @@ if TYPE_CHECKING:
     from synthreal.run.fit import steps as steps
     from synthreal.run.page.document import report as report
     from synthreal.run.prepare import prepare as prepare
-    from synthreal.run.refine import refine_pack as refine_pack
     from synthreal.run.report import Report as Report
     from synthreal.run.sheet import save_sheet as save_sheet
     from synthreal.run.sources import open_stream as open_stream
@@ -175,7 +174,6 @@ _HOME = {
     "random_features": "synthreal.metrics.features",
     "realism": "synthreal.metrics.realism",
     "refine_bulk": "synthreal.bulk.refine",
-    "refine_pack": "synthreal.run.refine",
     "report": "synthreal.run.page.document",
     "save_sheet": "synthreal.run.sheet",
     "settle": "synthreal.device",

@@ -17,7 +17,7 @@ FDAConfig FeatureConfig FeatureSpec HistogramConfig HistoryConfig ImageSpec Labe
 OptimizerConfig Options Pack PixelDistributionConfig QualityConfig Refine Report RunConfig RuntimeConfig
 SGDConfig Sample ScheduleConfig Skipped SourceConfig UserError ablate annotation_drift build_game configure
 evaluate export_onnx fit hookimpl kid open_stream plugin_manager prepare random_features realism refine_bulk
-refine_pack report save_sheet settle sliced_wasserstein spectrum_distance steps two_sample_test
+report save_sheet settle sliced_wasserstein spectrum_distance steps two_sample_test
 update_discriminator update_refiner write_pack
 """.split()
 

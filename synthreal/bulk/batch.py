@@ -8,11 +8,11 @@ from collections.abc import Sequence
 
 import torch
 
+from synthreal.bulk.painter import FULL
 from synthreal.device import micro_batch_of
 from synthreal.errors import UserError
 from synthreal.transform import Refine
 
-FULL = 256
 CUDA_PX = 1 << 24  # px at once on a GPU
 _LARGEST = 4096
 _SIZES = 4

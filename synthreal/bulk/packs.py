@@ -12,9 +12,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from synthreal.bulk.batch import CUDA_PX, FULL
+from synthreal.bulk.batch import CUDA_PX
 from synthreal.bulk.job import How, Job
-from synthreal.bulk.painter import Painter
+from synthreal.bulk.painter import FULL, Painter
 from synthreal.bulk.source import OnProgress, Outcome, Source, fingerprint
 from synthreal.data.encoding import from_unit, stored_array, stored_tensor, to_unit
 from synthreal.data.ondisk import refuse_bad

@@ -22,6 +22,7 @@ from synthreal.spec import StoredDtype
 from synthreal.transform import Refine
 
 Window = tuple[slice, slice]
+FULL = 256  # images of a whole block
 
 
 class Painter:

@@ -22,9 +22,8 @@ import numpy as np
 from PIL import UnidentifiedImageError
 from torch import Tensor
 
-from synthreal.bulk.batch import FULL
 from synthreal.bulk.job import How, Job
-from synthreal.bulk.painter import Painter
+from synthreal.bulk.painter import FULL, Painter
 from synthreal.bulk.pipeline import ahead
 from synthreal.bulk.source import Source
 from synthreal.bulk.tiles import margin_of

@@ -36,36 +36,6 @@ def kid(a: Tensor, b: Tensor) -> Tensor:
     return _within(a) + _within(b) - 2 * _sum(a, b) / (len(a) * len(b))
 
 
-@torch.no_grad()
-def kid_of_subsets(a: Tensor, b: Tensor, *, generator: torch.Generator, subsets: int = 100, size: int = 1000) -> Tensor:
-    """:func:`kid` of random subsets, ``(subsets,)``: the mean is the KID as it is published, the deviation its noise.
-
-    Args:
-        a: features ``(N, D)``.
-        b: features ``(M, D)``.
-        generator: chooses the subsets, on any device.
-        subsets: how many.
-        size: vectors of each set in a subset, drawn without replacement.
-
-    Raises:
-        UserError: what :func:`kid` refuses, or ``size`` is more than a set holds.
-    """
-    _expect("kid_of_subsets", a, b)
-    if subsets < 1 or not 2 <= size <= min(len(a), len(b)):
-        raise UserError(
-            f"kid_of_subsets: {subsets} subsets of {size} from sets of {len(a)} and {len(b)}; "
-            "draw at least one, of 2 vectors or more and no more than the smaller set holds"
-        )
-    values = []
-    for _ in range(subsets):
-        first, second = (
-            features[torch.randperm(len(features), generator=generator, device=generator.device)[:size].to(a.device)]
-            for features in (a, b)
-        )
-        values.append(kid(first, second))
-    return torch.stack(values)
-
-
 def _expect(who: str, a: Tensor, b: Tensor) -> None:
     proper = a.ndim == 2 and a.shape[1:] == b.shape[1:] and a.is_floating_point() and b.is_floating_point()
     if not proper or min(len(a), len(b)) < 2:

@@ -33,30 +33,16 @@ def spectrum_distance(a: Tensor, b: Tensor) -> Tensor:
         UserError: the sets are empty or not images of one size.
     """
     expect("spectrum_distance", a, b, least=1, side=SIDE)
-    return (_spectrum(a) - _spectrum(b)).square().mean().sqrt()
-
-
-def radial_spectrum(images: Tensor) -> Tensor:
-    """Power in dB by radial frequency, the mean over images: radius k/min(H, W) cycles per px, k from 1.
-
-    Each image, less its mean, goes through a Hann window; power is averaged round the circle of each radius, corners
-    included, and its logarithm over images. Less power than rounding to 8 bits makes counts as that much.
-
-    Args:
-        images: ``(N, C, H, W)`` in [0, 1], at least 4x4 px.
-
-    Returns:
-        ``(C, K)`` dB, float64.
-
-    Raises:
-        UserError: no images.
-    """
-    expect("radial_spectrum", images, least=1, side=SIDE)
-    return _spectrum(images)
+    return (radial_spectrum(a) - radial_spectrum(b)).square().mean().sqrt()
 
 
 @torch.no_grad()
-def _spectrum(images: Tensor) -> Tensor:
+def radial_spectrum(images: Tensor) -> Tensor:
+    """Power in dB by radial frequency, ``(C, K)``, the mean over images: radius k/min(H, W) cycles per px, k from 1.
+
+    Each image, less its mean, goes through a Hann window; power is averaged round the circle of each radius, corners
+    included, and its logarithm over images. Less power than rounding to 8 bits makes counts as that much.
+    """
     height, width = images.shape[2:]
     window = torch.outer(_hann(height), _hann(width)).to(images.device, torch.float32)
     rings = _rings(height, width).flatten().to(images.device)

@@ -20,7 +20,7 @@ from synthreal.errors import UserError
 from synthreal.hooks.catalog import Catalog
 from synthreal.hooks.resolve import resolve
 from synthreal.pretrained import read_config
-from synthreal.run.refine import BLOCK, refine_resident
+from synthreal.run.refine import FULL, refine_resident
 from synthreal.run.sheet import png
 from synthreal.run.sources import open_role, sample
 from synthreal.spec import ImageSpec, Role
@@ -79,7 +79,7 @@ def choose(
     place = device_of(device)
     settle(config.runtime)
     transform = Refine.load(run, device=device) if against == "refined" else None
-    count = BLOCK * -(-2 * (images + EXAMPLES) // BLOCK)
+    count = FULL * -(-2 * (images + EXAMPLES) // FULL)
     found: dict[Role, Resident] = {}
     for role in ("real", "simulated"):
         found[role] = sample(open_role(config, catalog, role, device=place, run_dir=run), count, seed=seed)

@@ -9,7 +9,7 @@ from synthreal.errors import UserError
 from synthreal.metrics.features import estimator_features, random_features
 from synthreal.metrics.inputs import expect, parts
 from synthreal.metrics.realism import realism
-from synthreal.metrics.spectrum import radial_spectrum, spectrum_distance
+from synthreal.metrics.spectrum import spectrum_distance
 from synthreal.metrics.twosample import two_sample_test
 
 MEASURES = {
@@ -19,7 +19,6 @@ MEASURES = {
 }
 SINGLE = {
     "random_features": (lambda a: random_features(a, seed=0), 8),
-    "radial_spectrum": (radial_spectrum, 4),
     "estimator_features": (lambda a: estimator_features(torch.nn.Conv2d(1, 1, 1), a), 1),
 }
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from synthreal.errors import UserError
-from synthreal.metrics.kid import kid, kid_of_subsets
+from synthreal.metrics.kid import kid
 
 
 def normal(n: int, seed: int, d: int = 6, mean: float = 0.0, scale: float = 1.0) -> Tensor:
@@ -64,26 +64,6 @@ def test_the_value_for_known_moments():
     assert float(kid(a, b)) == pytest.approx(1 + (4 + 1) ** 3 - 2)
 
 
-def test_subsets_scatter_round_the_whole():
-    a, b = normal(300, 0), normal(200, 1, mean=0.3)
-    values = kid_of_subsets(a, b, generator=torch.Generator().manual_seed(0), subsets=200, size=50)
-    assert values.shape == (200,)
-    assert abs(float(values.mean() - kid(a, b))) < 4 * float(values.std()) / 200**0.5
-    smaller = kid_of_subsets(a, b, generator=torch.Generator().manual_seed(0), subsets=200, size=10)
-    assert smaller.std() > 1.5 * values.std()
-
-
-def test_subsets_are_drawn_without_replacement_by_the_generator():
-    a, b = normal(30, 0), normal(30, 1)
-
-    def draw(seed: int, **options: int) -> Tensor:
-        return kid_of_subsets(a, b, generator=torch.Generator().manual_seed(seed), **options)
-
-    assert torch.allclose(draw(0, subsets=3, size=30), kid(a, b))
-    assert torch.equal(draw(0, subsets=3, size=9), draw(0, subsets=3, size=9))
-    assert not torch.equal(draw(0, subsets=3, size=9), draw(1, subsets=3, size=9))
-
-
 @pytest.mark.parametrize(
     ("a", "b"),
     [
@@ -97,9 +77,3 @@ def test_subsets_are_drawn_without_replacement_by_the_generator():
 def test_mistakes_are_named(a, b):
     with pytest.raises(UserError, match=r"kid: given \[.* at least 2 each"):
         kid(a, b)
-
-
-@pytest.mark.parametrize(("subsets", "size"), [(0, 5), (3, 1), (3, 11)])
-def test_subsets_that_cannot_be_drawn(subsets, size):
-    with pytest.raises(UserError, match=f"kid_of_subsets: {subsets} subsets of {size} from sets of 10 and 12"):
-        kid_of_subsets(normal(10, 0), normal(12, 0), generator=torch.Generator(), subsets=subsets, size=size)

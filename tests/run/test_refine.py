@@ -11,13 +11,15 @@ import torch
 from quick import fit_toy
 
 import synthreal
+from synthreal.bulk.painter import FULL
+from synthreal.bulk.refine import refine_bulk
 from synthreal.core.noise import indexed_noise
 from synthreal.data.encoding import from_unit, stored_array, stored_tensor, to_unit
 from synthreal.data.pack import Pack, PackWriter
 from synthreal.data.resident import Resident
 from synthreal.data.seed import derive_seed
 from synthreal.errors import UserError
-from synthreal.run.refine import BLOCK, refine_pack, refine_resident
+from synthreal.run.refine import refine_resident
 from synthreal.spec import ImageSpec, LabelSpec
 from synthreal.transform import Refine
 
@@ -58,10 +60,10 @@ def write(path, n=N, dtype="uint8", channels=1):
 def test_every_image_in_order_and_every_label_to_the_bit(toy_run, tmp_path, dtype):
     write(tmp_path / "in.h5", dtype=dtype)
     told = []
-    summary = refine_pack(
+    summary = refine_bulk(
         toy_run, tmp_path / "in.h5", tmp_path / "out.h5", on_progress=lambda *counts: told.append(counts)
     )
-    assert (summary.n, told) == (N, [(BLOCK, N), (N, N)])
+    assert (summary.refined, told) == (N, [(FULL, N), (N, N)])
     before, after = Pack(tmp_path / "in.h5"), Pack(tmp_path / "out.h5")
     assert (len(after), after.image, after.labels, after.role) == (N, before.image, before.labels, "simulated")
     assert after.name == "toy refined"
@@ -79,8 +81,8 @@ def test_every_image_in_order_and_every_label_to_the_bit(toy_run, tmp_path, dtyp
 
 @pytest.mark.parametrize("n", [1, 17, 255, 256, 257])
 def test_an_image_does_not_depend_on_how_many_follow(noisy, tmp_path, n):
-    refine_pack(noisy, write(tmp_path / "all.h5"), tmp_path / "all_out.h5")
-    refine_pack(noisy, write(tmp_path / "some.h5", n), tmp_path / "some_out.h5")
+    refine_bulk(noisy, write(tmp_path / "all.h5"), tmp_path / "all_out.h5")
+    refine_bulk(noisy, write(tmp_path / "some.h5", n), tmp_path / "some_out.h5")
     whole, part = (Pack(tmp_path / f"{name}_out.h5").read(slice(None))[0] for name in ("all", "some"))
     np.testing.assert_array_equal(part, whole[:n])
 
@@ -93,7 +95,7 @@ def test_noise_is_a_function_of_the_seed_and_differs_between_images(noisy, tmp_p
         w.append(image)
     shas = []
     for name, seed in (("a", 3), ("b", 3), ("c", 4)):
-        refine_pack(noisy, tmp_path / "in.h5", tmp_path / f"{name}.h5", seed=seed)
+        refine_bulk(noisy, tmp_path / "in.h5", tmp_path / f"{name}.h5", seed=seed)
         shas.append(Pack(tmp_path / f"{name}.h5").sha256())
     assert shas[0] == shas[1] != shas[2]
     refined = Pack(tmp_path / "a.h5").read(slice(None))[0]
@@ -103,7 +105,7 @@ def test_noise_is_a_function_of_the_seed_and_differs_between_images(noisy, tmp_p
 
 def test_noise_is_that_of_the_image_s_own_index(noisy, tmp_path):
     path = write(tmp_path / "in.h5")
-    refine_pack(noisy, path, tmp_path / "out.h5", seed=3)
+    refine_bulk(noisy, path, tmp_path / "out.h5", seed=3)
     image = to_unit(stored_tensor(Pack(path).read(slice(260, 261))[0]))
     refined = to_unit(stored_tensor(Pack(tmp_path / "out.h5").read(slice(260, 261))[0]))
     refine = Refine.load(noisy)
@@ -114,7 +116,7 @@ def test_noise_is_that_of_the_image_s_own_index(noisy, tmp_path):
 
 def test_resident_images_are_refined_as_packs_are(noisy, tmp_path):
     path = write(tmp_path / "in.h5")
-    refine_pack(noisy, path, tmp_path / "out.h5")
+    refine_bulk(noisy, path, tmp_path / "out.h5")
     image, labels = Pack(path).read(slice(None))
     given = Resident(stored_tensor(image), {"count": torch.from_numpy(labels["count"])})
     found = refine_resident(Refine.load(noisy), given, "uint8")
@@ -127,10 +129,10 @@ def test_other_sizes_are_refined_and_other_channels_refused(toy_run, tmp_path):
     spec = ImageSpec(channels=1, height=21, width=9)
     with PackWriter(tmp_path / "big.h5", image=spec, role="simulated", name="big") as writer:
         writer.append(np.zeros((3, 1, 21, 9), np.uint8))
-    refine_pack(toy_run, tmp_path / "big.h5", tmp_path / "big_out.h5")
+    refine_bulk(toy_run, tmp_path / "big.h5", tmp_path / "big_out.h5")
     assert Pack(tmp_path / "big_out.h5").image == spec
     with pytest.raises(UserError, match=r"rgb\.h5: holds images 3x12x16 uint8, the refiner of .* takes 1 channels"):
-        refine_pack(toy_run, write(tmp_path / "rgb.h5", 4, channels=3), tmp_path / "out.h5")
+        refine_bulk(toy_run, write(tmp_path / "rgb.h5", 4, channels=3), tmp_path / "out.h5")
     assert not (tmp_path / "out.h5").exists()
 
 
@@ -138,7 +140,7 @@ def test_a_pack_that_exists_is_left_alone_and_the_input_cannot_be_its_output(toy
     path = write(tmp_path / "in.h5", 5)
     before = path.read_bytes()
     with pytest.raises(UserError, match=r"in\.h5: already exists"):
-        refine_pack(toy_run, path, path)
+        refine_bulk(toy_run, path, path)
     assert path.read_bytes() == before
 
 
@@ -147,7 +149,7 @@ def test_a_pixel_that_is_nan_is_named_and_nothing_is_written(toy_run, tmp_path):
     with h5py.File(path, "r+") as file:
         file["image"][270, 0, 3, 3] = np.nan
     with pytest.raises(UserError, match="image 270"):
-        refine_pack(toy_run, path, tmp_path / "out.h5")
+        refine_bulk(toy_run, path, tmp_path / "out.h5")
     assert [found.name for found in tmp_path.iterdir()] == ["in.h5"]
 
 
@@ -155,7 +157,7 @@ def test_the_command(toy_run, tmp_path, cli):
     path = write(tmp_path / "in.h5", 20)
     done = cli("refine", toy_run, path, tmp_path / "out.h5").ok()
     assert done.out == f"{tmp_path / 'out.h5'}: 20 refined images\n"
-    refine_pack(toy_run, path, tmp_path / "again.h5")
+    refine_bulk(toy_run, path, tmp_path / "again.h5")
     assert Pack(tmp_path / "out.h5").sha256() == Pack(tmp_path / "again.h5").sha256()
 
 
@@ -165,8 +167,8 @@ def test_a_refiner_travels_as_two_files(toy_run, tmp_path):
     for name in ("config.toml", "refiner.safetensors"):
         shutil.copy(toy_run / name, folder)
     path = write(tmp_path / "in.h5", 9)
-    synthreal.refine_pack(folder, path, tmp_path / "a.h5")
-    synthreal.refine_pack(toy_run, path, tmp_path / "b.h5")
+    synthreal.refine_bulk(folder, path, tmp_path / "a.h5")
+    synthreal.refine_bulk(toy_run, path, tmp_path / "b.h5")
     assert Pack(tmp_path / "a.h5").sha256() == Pack(tmp_path / "b.h5").sha256()
 
 
@@ -178,6 +180,6 @@ def test_the_run_says_how_the_process_is_set_up(toy_run, tmp_path, monkeypatch, 
     compiled = []
     monkeypatch.setattr(torch.backends.cudnn, "benchmark", True)
     monkeypatch.setattr(torch.nn.Module, "compile", lambda network, dynamic: compiled.append(dynamic))
-    refine_pack(run, write(tmp_path / "in.h5", n=3), tmp_path / "out.h5")
+    refine_bulk(run, write(tmp_path / "in.h5", n=3), tmp_path / "out.h5")
     assert compiled == [False] * expected
     assert torch.backends.cudnn.benchmark is False
