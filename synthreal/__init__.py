@@ -76,6 +76,7 @@ if TYPE_CHECKING:
     from synthreal.hooks.discovery import plugin_manager as plugin_manager
     from synthreal.hooks.hookspecs import hookimpl as hookimpl
     from synthreal.hooks.resolve import configure as configure
+    from synthreal.inference.transform import Refine as Refine
     from synthreal.metrics.features import random_features as random_features
     from synthreal.metrics.kid import kid as kid
     from synthreal.metrics.label_drift import annotation_drift as annotation_drift
@@ -123,7 +124,6 @@ if TYPE_CHECKING:
     from synthreal.spec import (
         Skipped as Skipped,
     )
-    from synthreal.transform import Refine as Refine
 
 _HOME = {
     "AdamConfig": "synthreal.config",
@@ -149,7 +149,7 @@ _HOME = {
     "Pack": "synthreal.data.pack",
     "PixelDistributionConfig": "synthreal.config",
     "QualityConfig": "synthreal.config",
-    "Refine": "synthreal.transform",
+    "Refine": "synthreal.inference.transform",
     "Report": "synthreal.run.report",
     "RunConfig": "synthreal.config",
     "RuntimeConfig": "synthreal.config",

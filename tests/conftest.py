@@ -11,9 +11,11 @@ import torch
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))  # tests may `import toy` and `import quick` however pytest was started
 
-from quick import TOY, fit_toy  # noqa: E402
+from quick import TOY, configured, fit_toy  # noqa: E402
 
 from synthreal.hooks.catalog import Catalog  # noqa: E402
+from synthreal.inference.pretrained import write_config, write_refiner  # noqa: E402
+from synthreal.spec import ImageSpec  # noqa: E402
 
 CUDA = [pytest.param("cuda", marks=pytest.mark.gpu)] if torch.cuda.is_available() else []
 
@@ -50,3 +52,35 @@ def noisy_run(toy: Catalog, tmp_path_factory: pytest.TempPathFactory) -> Path:
     run_dir = tmp_path_factory.mktemp("noisy") / "run"
     fit_toy(toy, run_dir, "refiner.options.noise_channels=2")
     return run_dir
+
+
+@pytest.fixture(scope="session")
+def run_of(toy, tmp_path_factory):
+    """``run_of("refiner.options.noise_channels=1")``: a folder with a refiner of the toy domain so changed."""
+    made = {}
+
+    def make(*settings, channels=1) -> Path:
+        key = (settings, channels)
+        if key not in made:
+            config = configured(toy, "runtime.precision=float32", *settings)
+            config = config.model_copy(update={"image": ImageSpec(channels=channels, height=12, width=16)})
+            torch.manual_seed(0)
+            refiner = toy.build_network("refiner", config.refiner, config.image)
+            made[key] = tmp_path_factory.mktemp("run")
+            write_config(made[key], config, {})
+            write_refiner(made[key], refiner, step=0, kind="raw")
+        return made[key]
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def plain(run_of):
+    """A refiner of grey images without noise."""
+    return run_of()
+
+
+@pytest.fixture(scope="session")
+def noisy(run_of):
+    """One with a noise map."""
+    return run_of("refiner.options.noise_channels=1")

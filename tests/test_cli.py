@@ -13,7 +13,7 @@ from quick import QUICK, TOY, configured, files, flags, weights
 
 from synthreal.config import RunConfig
 from synthreal.data.pack import Pack
-from synthreal.pretrained import write_config
+from synthreal.inference.pretrained import write_config
 
 COMMANDS = ("plugins", "show", "prepare", "fit", "refine", "evaluate", "ablate", "turing", "export")
 

@@ -55,7 +55,7 @@ def test_the_kernel_refusing_to_write_is_told_in_one_line(tmp_path):
     import torch
     from torch import nn
 
-    from synthreal.pretrained import write_refiner
+    from synthreal.inference.pretrained import write_refiner
     from synthreal.run import checkpoint
     from synthreal.run.sheet import save_sheet
 

@@ -44,7 +44,7 @@ HOMES = {
     "cv2": {"data"},
     "ray": {"adapters"},
     "pluggy": {"hooks"},
-    "safetensors": {"weights", "inference"},
+    "safetensors": {"inference"},
     "typer": {"cli"},
     "rich": {"run", "cli"},
     "albumentations": {"adapters"},

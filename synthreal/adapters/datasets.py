@@ -16,8 +16,8 @@ from torch import Tensor
 from synthreal.adapters.images import refine_images
 from synthreal.adapters.lazy import LazyRefine, fresh_seed, picked
 from synthreal.errors import UserError
-from synthreal.pretrained import CONFIG, WEIGHTS
-from synthreal.scale import probability
+from synthreal.inference.pretrained import CONFIG, WEIGHTS
+from synthreal.inference.value_range import probability
 
 
 class Refine:

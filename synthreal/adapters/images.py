@@ -18,7 +18,7 @@ from torch import Tensor
 from synthreal.adapters.lazy import LazyRefine
 from synthreal.data.encoding import STORED_DTYPES, from_unit, stored_array, to_unit
 from synthreal.errors import UserError
-from synthreal.scale import Scale
+from synthreal.inference.value_range import Scale
 
 _UNIT = Scale()
 _MODES = ("L", "LA", "RGB", "RGBA", "I;16")

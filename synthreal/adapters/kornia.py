@@ -10,7 +10,7 @@ from torch import Tensor
 
 from synthreal.adapters.images import refine_tensor
 from synthreal.adapters.lazy import LazyRefine, missing
-from synthreal.scale import probability
+from synthreal.inference.value_range import probability
 
 try:
     from kornia.augmentation import IntensityAugmentationBase2D

@@ -19,9 +19,9 @@ from synthreal.core.noise import indexed_noise
 from synthreal.data.seed import derive_seed
 from synthreal.device import device_of
 from synthreal.errors import UserError
-from synthreal.pretrained import read_config, weights_of
-from synthreal.transform import Refine
-from synthreal.worker import forked, in_worker, refuse_forked_cuda
+from synthreal.inference.pretrained import read_config, weights_of
+from synthreal.inference.transform import Refine
+from synthreal.inference.workers import forked, in_worker, refuse_forked_cuda
 
 
 class LazyRefine:

@@ -18,8 +18,8 @@ from torch import Tensor
 from synthreal.device import generator_of
 from synthreal.errors import UserError
 from synthreal.files import completing, writing
-from synthreal.pretrained import CONFIG, WEIGHTS
-from synthreal.transform import Refine
+from synthreal.inference.pretrained import CONFIG, WEIGHTS
+from synthreal.inference.transform import Refine
 
 OPSET = 18
 TOLERANCE = 1e-4

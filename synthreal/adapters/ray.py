@@ -51,7 +51,7 @@ def refine_dataset(
         from ray.data import ActorPoolStrategy
     except ImportError as error:
         raise UserError(f"Ray is missing ({error}); pip install 'synthreal[ray]', or use synthreal refine") from None
-    from synthreal.transform import Refine
+    from synthreal.inference.transform import Refine
 
     refine = Refine.load(run, device="cpu")
     if refine.noise_channels and index is None:
@@ -92,8 +92,8 @@ class _Worker:
         seed: int,
         precision: str | None,
     ) -> None:
-        from synthreal.bulk.painter import Painter
-        from synthreal.transform import Refine
+        from synthreal.inference.indexed import Painter
+        from synthreal.inference.transform import Refine
 
         refine = Refine.load(run, device=device, precision=precision)
         refine.micro_batch = batch_size

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from synthreal.adapters.images import refine_images, refine_tensor
 from synthreal.adapters.lazy import LazyRefine, fresh_seed, missing
-from synthreal.scale import probability
+from synthreal.inference.value_range import probability
 
 try:
     from torchvision import tv_tensors

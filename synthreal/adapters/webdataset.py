@@ -16,7 +16,7 @@ import torch
 from synthreal.adapters.images import refine_images
 from synthreal.adapters.lazy import LazyRefine, fresh_seed, picked
 from synthreal.errors import UserError
-from synthreal.scale import probability
+from synthreal.inference.value_range import probability
 
 Sample = dict[str, Any]
 

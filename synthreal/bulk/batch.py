@@ -8,10 +8,10 @@ from collections.abc import Sequence
 
 import torch
 
-from synthreal.bulk.painter import FULL
 from synthreal.device import micro_batch_of
 from synthreal.errors import UserError
-from synthreal.transform import Refine
+from synthreal.inference.indexed import FULL
+from synthreal.inference.transform import Refine
 
 CUDA_PX = 1 << 24  # px at once on a GPU
 _LARGEST = 4096

@@ -14,7 +14,6 @@ from torch import Tensor
 
 from synthreal.bulk.batch import CUDA_PX
 from synthreal.bulk.job import How, Job
-from synthreal.bulk.painter import FULL, Painter
 from synthreal.bulk.source import OnProgress, Outcome, Source, fingerprint
 from synthreal.data.encoding import from_unit, stored_array, stored_tensor, to_unit
 from synthreal.data.ondisk import refuse_bad
@@ -22,6 +21,7 @@ from synthreal.data.pack import Pack
 from synthreal.data.writer import PackWriter
 from synthreal.errors import UserError
 from synthreal.files import completing, writing
+from synthreal.inference.indexed import FULL, Painter
 
 GROUP = FULL
 PART_PX = 1 << 22  # of a part file, at least one group

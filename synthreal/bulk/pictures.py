@@ -23,14 +23,14 @@ from PIL import UnidentifiedImageError
 from torch import Tensor
 
 from synthreal.bulk.job import How, Job
-from synthreal.bulk.painter import FULL, Painter
 from synthreal.bulk.pipeline import ahead
 from synthreal.bulk.source import Source
-from synthreal.bulk.tiles import margin_of
 from synthreal.data.encoding import stored_array
 from synthreal.data.picture import Picture, any_size, picture_size, read_picture
 from synthreal.errors import UserError
 from synthreal.files import completing, writing
+from synthreal.inference.indexed import FULL, Painter
+from synthreal.inference.tiles import margin_of
 
 PART_PX = 1 << 23
 _WORKERS = min(8, os.cpu_count() or 1)

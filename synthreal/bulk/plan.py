@@ -16,13 +16,13 @@ from synthreal.bulk.job import How, Job, What
 from synthreal.bulk.packs import PackSource
 from synthreal.bulk.shards import COMPRESSED, SUFFIX, ShardSource
 from synthreal.bulk.source import Source
-from synthreal.bulk.tiles import margin_of
 from synthreal.config import RunConfig
 from synthreal.data.folder import SUFFIXES, names_below
 from synthreal.device import arrange, compiles, device_of, precision_of, settle
 from synthreal.errors import UserError
-from synthreal.pretrained import WEIGHTS
-from synthreal.transform import Refine
+from synthreal.inference.pretrained import WEIGHTS
+from synthreal.inference.tiles import margin_of
+from synthreal.inference.transform import Refine
 
 TILE = 1024
 

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 from synthreal.bulk.job import Job, Parts, What, difference
-from synthreal.bulk.painter import Painter
 from synthreal.bulk.pipeline import pipeline
 from synthreal.bulk.plan import Asked, digest, load, opened, planned, refuse_below_one
 from synthreal.bulk.ranks import Beat, Watch
@@ -20,7 +19,8 @@ from synthreal.config import RunConfig
 from synthreal.device import device_of
 from synthreal.distributed.rank import Rank
 from synthreal.errors import UserError, WriteError
-from synthreal.pretrained import read_config
+from synthreal.inference.indexed import Painter
+from synthreal.inference.pretrained import read_config
 
 _POLL = 0.2
 _BORN = time.time()

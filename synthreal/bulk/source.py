@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from synthreal.bulk.job import How, Job
-from synthreal.bulk.painter import Painter
 from synthreal.data.folder import ordinary
+from synthreal.inference.indexed import Painter
 from synthreal.spec import Skipped
 
 Load = TypeVar("Load", bound=Sized)

@@ -53,7 +53,7 @@ def configured(catalog: Catalog, recipe: str | None, config: Path | None, settin
 def differences(config: Path | None, settings: list[str] | None) -> list[dict[str, Any]]:
     """The file's, then each setting's; a run's own config.toml will do as a file."""
     from synthreal.config.toml import parse_settings
-    from synthreal.pretrained import read_tree
+    from synthreal.inference.pretrained import read_tree
 
     return ([read_tree(config)] if config else []) + parse_settings(settings or ())
 

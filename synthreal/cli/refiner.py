@@ -58,7 +58,7 @@ def _fit(
     resume: bool,
     world: World,
 ) -> int:
-    from synthreal.pretrained import read_config, weights_step
+    from synthreal.inference.pretrained import read_config, weights_step
     from synthreal.run.checkpoint import checkpoints
     from synthreal.run.fit import fit as train
     from synthreal.run.progress import training

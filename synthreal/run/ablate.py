@@ -22,8 +22,9 @@ from synthreal.device import device_of
 from synthreal.errors import UserError
 from synthreal.files import write_text
 from synthreal.hooks.catalog import Catalog
+from synthreal.inference.pretrained import weights_step
+from synthreal.inference.transform import Refine
 from synthreal.metrics.significance import rank_correlation
-from synthreal.pretrained import weights_step
 from synthreal.results.schema import BASE, Split
 from synthreal.run.directory import holds_run
 from synthreal.run.evaluate import evaluate
@@ -33,7 +34,6 @@ from synthreal.run.report import Report, looks
 from synthreal.run.sheet import save_sheet
 from synthreal.run.sources import open_role, take
 from synthreal.run.trained import FOLDER
-from synthreal.transform import Refine
 
 RESULT = "ablation.json"
 SHEET = 8

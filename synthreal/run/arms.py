@@ -20,12 +20,12 @@ from synthreal.data.encoding import from_unit, to_unit
 from synthreal.data.resident import Resident
 from synthreal.data.seed import derived_generator
 from synthreal.errors import UserError
+from synthreal.inference.resident import refine_resident
+from synthreal.inference.transform import Refine
+from synthreal.inference.weights import digest
 from synthreal.results.schema import BASE
-from synthreal.run.refine import refine_resident
 from synthreal.run.sources import take
 from synthreal.spec import Role, StoredDtype
-from synthreal.transform import Refine
-from synthreal.weights import digest
 
 UPPER = "real"
 ADAPTED = ("fda", "histogram", "pixel-distribution")

@@ -13,7 +13,7 @@ from synthreal.errors import UserError
 from synthreal.files import writing
 from synthreal.hooks.catalog import Catalog
 from synthreal.hooks.discovery import version_of
-from synthreal.pretrained import CONFIG, WEIGHTS
+from synthreal.inference.pretrained import CONFIG, WEIGHTS
 from synthreal.run.checkpoint import checkpoints, processes_of
 
 FREE = (

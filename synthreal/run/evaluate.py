@@ -20,9 +20,9 @@ from synthreal.errors import UserError
 from synthreal.files import write_text
 from synthreal.hooks.catalog import Catalog, typed
 from synthreal.hooks.resolve import resolve
+from synthreal.inference.pretrained import read_config
 from synthreal.metrics.landmark_shift import preservation
 from synthreal.metrics.summary import COUNT, appraise
-from synthreal.pretrained import read_config
 from synthreal.results.schema import BASE, FILES, Split
 from synthreal.run.arms import MADE, UPPER, Arms, chosen
 from synthreal.run.directory import differences, versions_of

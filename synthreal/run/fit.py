@@ -18,7 +18,7 @@ from synthreal.distributed.signals import orphaned, stop_signals
 from synthreal.errors import UserError
 from synthreal.hooks.catalog import Catalog
 from synthreal.hooks.resolve import resolve
-from synthreal.pretrained import write_refiner
+from synthreal.inference.pretrained import write_refiner
 from synthreal.run import checkpoint
 from synthreal.run.feed import Feed
 from synthreal.run.painting import painted, sheet

@@ -16,7 +16,7 @@ from synthreal.distributed.join import device_group, joined
 from synthreal.distributed.world import World
 from synthreal.errors import UserError
 from synthreal.hooks.catalog import Catalog
-from synthreal.pretrained import write_config
+from synthreal.inference.pretrained import write_config
 from synthreal.run import checkpoint
 from synthreal.run.build import build_game
 from synthreal.run.directory import changed_versions, check_processes, claim, versions_of

@@ -20,11 +20,11 @@ from torch import nn
 from synthreal.config import EvaluationConfig
 from synthreal.core import augment
 from synthreal.files import writing
+from synthreal.inference.weights import read_weights, read_words, write_weights
 from synthreal.run import estimator
 from synthreal.run.arms import TrainingSet
 from synthreal.run.estimator import train
 from synthreal.spec import EvaluatorSpec, ImageSpec
-from synthreal.weights import read_weights, read_words, write_weights
 
 FOLDER = "estimators"
 BUDGET = ("evaluator", "images", "epochs", "batch", "learning_rate")

@@ -19,12 +19,13 @@ from synthreal.device import device_of, settle
 from synthreal.errors import UserError
 from synthreal.hooks.catalog import Catalog
 from synthreal.hooks.resolve import resolve
-from synthreal.pretrained import read_config
-from synthreal.run.refine import FULL, refine_resident
+from synthreal.inference.indexed import FULL
+from synthreal.inference.pretrained import read_config
+from synthreal.inference.resident import refine_resident
+from synthreal.inference.transform import Refine
 from synthreal.run.sheet import png
 from synthreal.run.sources import open_role, sample
 from synthreal.spec import ImageSpec, Role
-from synthreal.transform import Refine
 from synthreal.web.answers import Against
 
 EXAMPLES = 10

@@ -7,9 +7,9 @@ import torch
 from quick import configured
 
 from synthreal.hooks.catalog import Catalog
-from synthreal.pretrained import write_config, write_refiner
+from synthreal.inference.pretrained import write_config, write_refiner
+from synthreal.inference.transform import Refine
 from synthreal.spec import ImageSpec
-from synthreal.transform import Refine
 
 
 @pytest.fixture(scope="session")

@@ -12,12 +12,12 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
-from synthreal import worker
 from synthreal.adapters.lazy import LazyRefine, fresh_seed, picked
 from synthreal.core.noise import indexed_noise
 from synthreal.data.seed import derive_seed
 from synthreal.errors import UserError
-from synthreal.transform import Refine
+from synthreal.inference import workers as worker
+from synthreal.inference.transform import Refine
 
 KEYS = torch.tensor([5, 2])
 INSTEAD = "in the main process with synthreal.Refine, or give device='cpu'"

@@ -14,8 +14,8 @@ from quick import files, fit_toy
 from synthreal.adapters.onnx import export_onnx
 from synthreal.errors import UserError
 from synthreal.hooks.catalog import Catalog
-from synthreal.pretrained import read_config, write_config, write_refiner
-from synthreal.transform import Refine
+from synthreal.inference.pretrained import read_config, write_config, write_refiner
+from synthreal.inference.transform import Refine
 
 onnx = pytest.importorskip("onnx")
 onnxruntime = pytest.importorskip("onnxruntime")

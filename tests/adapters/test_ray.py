@@ -12,12 +12,12 @@ import torch
 from quick import configured
 
 from synthreal.adapters.ray import refine_dataset
-from synthreal.bulk.painter import Painter
 from synthreal.data.encoding import stored_array
 from synthreal.errors import UserError
-from synthreal.pretrained import write_config, write_refiner
+from synthreal.inference.indexed import Painter
+from synthreal.inference.pretrained import write_config, write_refiner
+from synthreal.inference.transform import Refine
 from synthreal.spec import ImageSpec
-from synthreal.transform import Refine
 
 
 @pytest.fixture(scope="module")

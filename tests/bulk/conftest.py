@@ -1,49 +1,12 @@
-"""Refiners without training: random weights in a folder with the two files of a run."""
+"""Packs of random images, and jobs of several small blocks."""
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
-import torch
-from quick import configured
 
 from synthreal.data.pack import PackWriter
-from synthreal.pretrained import write_config, write_refiner
 from synthreal.spec import ImageSpec, LabelSpec
-
-
-@pytest.fixture(scope="session")
-def run_of(toy, tmp_path_factory):
-    """``run_of("refiner.options.noise_channels=1")``: a folder with a refiner of the toy domain so changed."""
-    made = {}
-
-    def make(*settings, channels=1) -> Path:
-        key = (settings, channels)
-        if key not in made:
-            config = configured(toy, "runtime.precision=float32", *settings)
-            config = config.model_copy(update={"image": ImageSpec(channels=channels, height=12, width=16)})
-            torch.manual_seed(0)
-            refiner = toy.build_network("refiner", config.refiner, config.image)
-            made[key] = tmp_path_factory.mktemp("run")
-            write_config(made[key], config, {})
-            write_refiner(made[key], refiner, step=0, kind="raw")
-        return made[key]
-
-    return make
-
-
-@pytest.fixture(scope="session")
-def plain(run_of):
-    """A refiner of grey images without noise."""
-    return run_of()
-
-
-@pytest.fixture(scope="session")
-def noisy(run_of):
-    """One with a noise map."""
-    return run_of("refiner.options.noise_channels=1")
 
 
 @pytest.fixture

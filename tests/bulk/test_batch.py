@@ -10,7 +10,7 @@ from synthreal.bulk.batch import found_batch, usual_batch
 from synthreal.bulk.refine import refine_bulk
 from synthreal.data.pack import Pack
 from synthreal.errors import UserError
-from synthreal.transform import Refine
+from synthreal.inference.transform import Refine
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 

@@ -16,7 +16,7 @@ from synthreal.bulk.refine import refine_bulk
 from synthreal.data.pack import Pack
 from synthreal.data.picture import read_picture
 from synthreal.errors import UserError
-from synthreal.transform import Refine
+from synthreal.inference.transform import Refine
 
 RNG = np.random.default_rng(0)
 

@@ -27,7 +27,7 @@ from synthreal.distributed.rank import LATER
 from synthreal.distributed.signals import stop_signals
 from synthreal.distributed.world import ALONE, World
 from synthreal.errors import UserError
-from synthreal.pretrained import weights_step
+from synthreal.inference.pretrained import weights_step
 from synthreal.run import checkpoint, setup
 from synthreal.run.fit import steps
 from synthreal.run.report import LOG

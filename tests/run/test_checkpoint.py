@@ -13,7 +13,7 @@ from quick import files, fit_toy, same
 
 from synthreal.device import device_of
 from synthreal.errors import UserError
-from synthreal.pretrained import read_config
+from synthreal.inference.pretrained import read_config
 from synthreal.run import checkpoint
 from synthreal.run.build import build_game
 

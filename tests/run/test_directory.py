@@ -8,7 +8,7 @@ import pytest
 from quick import configured, files
 
 from synthreal.errors import UserError
-from synthreal.pretrained import CONFIG, WEIGHTS
+from synthreal.inference.pretrained import CONFIG, WEIGHTS
 from synthreal.run.directory import check_processes, check_resumable, claim, differences, holds_run, leaves, versions_of
 
 

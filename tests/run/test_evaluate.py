@@ -17,8 +17,10 @@ from toy import CENTRE, IMAGE, synthreal_evaluators
 
 from synthreal.data.encoding import to_unit
 from synthreal.errors import UserError
+from synthreal.inference.pretrained import read_config
+from synthreal.inference.transform import Refine
+from synthreal.inference.weights import digest
 from synthreal.metrics.realism import realism
-from synthreal.pretrained import read_config
 from synthreal.run import outcome
 from synthreal.run.arms import ARMS as ALL
 from synthreal.run.arms import Arms
@@ -26,8 +28,6 @@ from synthreal.run.evaluate import evaluate
 from synthreal.run.outcome import Outcome
 from synthreal.run.sources import open_role, take
 from synthreal.run.table import arms_table, quality_table
-from synthreal.transform import Refine
-from synthreal.weights import digest
 
 ARMS = ["simulated", "refined", "histogram", "real"]
 

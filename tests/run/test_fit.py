@@ -22,9 +22,9 @@ from synthreal.config import ScheduleConfig
 from synthreal.core.game import update_discriminator, update_refiner
 from synthreal.errors import UserError
 from synthreal.hooks.catalog import Catalog
+from synthreal.inference.transform import Refine
 from synthreal.run import checkpoint
 from synthreal.run.fit import phase_of, steps
-from synthreal.transform import Refine
 
 KEYS = [
     "step",

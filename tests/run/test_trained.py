@@ -174,7 +174,7 @@ def test_what_is_kept_is_found_whatever_its_seed_and_nothing_is_trained(tmp_path
 
 
 def test_a_file_of_another_hand_is_passed_over_and_a_damaged_one_told(tmp_path):
-    from synthreal.weights import write_weights
+    from synthreal.inference.weights import write_weights
 
     model = kept(tmp_path)
     write_weights(tmp_path / "simulated-0.safetensors", model, {"content": "{"})

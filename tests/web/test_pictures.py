@@ -10,8 +10,8 @@ from booth import IMAGE, levels
 
 from synthreal.data.encoding import from_unit, to_unit
 from synthreal.errors import UserError
+from synthreal.inference.transform import Refine
 from synthreal.run.sheet import png
-from synthreal.transform import Refine
 from synthreal.web.pictures import Pictures, choose
 
 

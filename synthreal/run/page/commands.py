@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 
-from synthreal.pretrained import CONFIG
+from synthreal.inference.pretrained import CONFIG
 from synthreal.results.schema import BASE
 from synthreal.run.page.record import Record
 

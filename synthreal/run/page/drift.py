@@ -18,17 +18,17 @@ from synthreal.data.resident import Resident
 from synthreal.device import autocast_of, precision_of, settle
 from synthreal.hooks.catalog import Catalog, typed
 from synthreal.hooks.resolve import resolve
+from synthreal.inference.resident import refine_resident
+from synthreal.inference.transform import Refine
 from synthreal.metrics.label_drift import annotation_drift, readable
 from synthreal.metrics.landmark_shift import moved
 from synthreal.results.schema import BASE
 from synthreal.run.arms import TrainingSet
 from synthreal.run.directory import versions_of
 from synthreal.run.page.record import Record
-from synthreal.run.refine import refine_resident
 from synthreal.run.sources import open_role, take
 from synthreal.run.trained import FOLDER, kept
 from synthreal.spec import EvaluatorSpec
-from synthreal.transform import Refine
 
 COUNT = 512
 SMALL_PX = 128 * 128  # of larger images half as many are refined

@@ -15,7 +15,7 @@ from PIL import Image
 from synthreal.config import RunConfig
 from synthreal.config.toml import read_toml
 from synthreal.errors import UserError
-from synthreal.pretrained import CONFIG, read_config
+from synthreal.inference.pretrained import CONFIG, read_config
 from synthreal.results.schema import Evaluation, read_evaluations, reason
 from synthreal.run.report import LOG
 

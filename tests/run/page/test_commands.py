@@ -13,7 +13,7 @@ from quick import fit_toy, weights
 
 from synthreal.cli import app
 from synthreal.config import RunConfig
-from synthreal.pretrained import read_config
+from synthreal.inference.pretrained import read_config
 from synthreal.run.page.commands import judging, reproduction
 from synthreal.run.page.record import read_record
 

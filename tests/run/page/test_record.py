@@ -11,7 +11,7 @@ import pytest
 from diary import edit
 
 from synthreal.errors import UserError
-from synthreal.pretrained import read_config
+from synthreal.inference.pretrained import read_config
 from synthreal.run.page.record import read_record
 
 

@@ -12,8 +12,8 @@ import torch
 from quick import TOY, files, fit_toy, same
 
 from synthreal.errors import UserError
-from synthreal.pretrained import read_config, read_refiner
-from synthreal.transform import Refine
+from synthreal.inference.pretrained import read_config, read_refiner
+from synthreal.inference.transform import Refine
 
 
 @pytest.fixture
@@ -178,7 +178,7 @@ def test_a_folder_that_cannot_be_written_keeps_what_it_had(toy_run, noisy_run, t
     def full(*arguments):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("synthreal.pretrained.write_config", full)  # the last of the three
+    monkeypatch.setattr("synthreal.inference.pretrained.write_config", full)  # the last of the three
     with pytest.raises(UserError, match=r"saved: cannot write \(No space left"):
         Refine.load(noisy_run).save_pretrained(tmp_path / "saved", overwrite=True)
     assert {name: (tmp_path / "saved" / name).read_bytes() for name in files(tmp_path / "saved")} == before

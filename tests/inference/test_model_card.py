@@ -11,10 +11,10 @@ import torch
 import yaml
 from quick import fit_toy
 
-from synthreal.card import model_card
 from synthreal.errors import UserError
+from synthreal.inference.model_card import model_card
+from synthreal.inference.transform import Refine
 from synthreal.run.evaluate import evaluate
-from synthreal.transform import Refine
 
 
 @pytest.fixture(scope="module")

@@ -9,9 +9,9 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from synthreal import worker
 from synthreal.errors import UserError
-from synthreal.worker import forked, in_worker, refuse_forked_cuda
+from synthreal.inference import workers as worker
+from synthreal.inference.workers import forked, in_worker, refuse_forked_cuda
 
 INSTEAD = "whole batches in the main process with synthreal.Refine, or give device='cpu', or start workers with multi"
 

@@ -11,9 +11,9 @@ from pathlib import Path
 from torch import nn
 
 from synthreal.config import RunConfig
-from synthreal.pretrained import CARD, Pretrained
+from synthreal.inference.pretrained import CARD, Pretrained
+from synthreal.inference.weights import digest
 from synthreal.results.schema import BASE, Arm, Evaluation, Metric, Preservation, read_evaluations
-from synthreal.weights import digest
 
 FRONT = """\
 ---

@@ -18,7 +18,7 @@ import synthreal
 from synthreal.core.refiner import Refiner
 from synthreal.data.encoding import from_unit, to_unit
 from synthreal.errors import UserError
-from synthreal.transform import Refine
+from synthreal.inference.transform import Refine
 
 OPEN = torch.export.Dim.DYNAMIC
 
@@ -430,7 +430,7 @@ def test_data_loader_workers_refine_and_draw_each_their_own(noisy_run, context):
 
 def test_a_worker_is_told_that_it_has_no_gpu(toy_run, monkeypatch):
     with monkeypatch.context() as patch:
-        patch.setattr("synthreal.transform.get_worker_info", lambda: object())
+        patch.setattr("synthreal.inference.transform.get_worker_info", lambda: object())
         with pytest.raises(UserError, match="a DataLoader worker has no GPU: refine the batches it gives"):
             Refine.load(toy_run).to("meta")(images(1, 12, 16))
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)

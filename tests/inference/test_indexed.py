@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from synthreal.bulk.colour import luma, relit
-from synthreal.bulk.painter import Painter
-from synthreal.transform import Refine
+from synthreal.inference.indexed import Painter
+from synthreal.inference.luma import luma, relit
+from synthreal.inference.transform import Refine
 
 
 @pytest.fixture

@@ -10,11 +10,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from synthreal.bulk.painter import FULL, Painter
 from synthreal.data.encoding import from_unit, to_unit
 from synthreal.data.resident import Resident
+from synthreal.inference.indexed import FULL, Painter
+from synthreal.inference.transform import Refine
 from synthreal.spec import StoredDtype
-from synthreal.transform import Refine
 
 
 def refine_block(transform: Refine, stored: Tensor, dtype: StoredDtype, *, start: int, seed: int) -> Tensor:

@@ -11,7 +11,6 @@ import torch
 from quick import fit_toy
 
 import synthreal
-from synthreal.bulk.painter import FULL
 from synthreal.bulk.refine import refine_bulk
 from synthreal.core.noise import indexed_noise
 from synthreal.data.encoding import from_unit, stored_array, stored_tensor, to_unit
@@ -19,9 +18,10 @@ from synthreal.data.pack import Pack, PackWriter
 from synthreal.data.resident import Resident
 from synthreal.data.seed import derive_seed
 from synthreal.errors import UserError
-from synthreal.run.refine import refine_resident
+from synthreal.inference.indexed import FULL
+from synthreal.inference.resident import refine_resident
+from synthreal.inference.transform import Refine
 from synthreal.spec import ImageSpec, LabelSpec
-from synthreal.transform import Refine
 
 N = 300  # more than one block of 256, and not a multiple of it
 LABELS = (

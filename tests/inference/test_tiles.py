@@ -7,11 +7,11 @@ import pytest
 import torch
 from torch import nn
 
-from synthreal.bulk.painter import Painter
-from synthreal.bulk.tiles import margin_of, tiles
 from synthreal.core.refiner import Refiner
 from synthreal.errors import UserError
-from synthreal.transform import Refine
+from synthreal.inference.indexed import Painter
+from synthreal.inference.tiles import margin_of, tiles
+from synthreal.inference.transform import Refine
 
 
 @pytest.mark.parametrize(

@@ -13,13 +13,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from synthreal.bulk.colour import luma, relit
-from synthreal.bulk.tiles import margin_of, tiles
 from synthreal.core.refiner import micro_batches
 from synthreal.data.encoding import from_unit, stored_tensor, to_unit
 from synthreal.device import micro_batch_of
+from synthreal.inference.luma import luma, relit
+from synthreal.inference.tiles import margin_of, tiles
+from synthreal.inference.transform import Refine
 from synthreal.spec import StoredDtype
-from synthreal.transform import Refine
 
 Window = tuple[slice, slice]
 FULL = 256  # images of a whole block

@@ -21,7 +21,7 @@ from synthreal.config.toml import read_toml
 from synthreal.errors import UserError
 from synthreal.files import write_text, writing
 from synthreal.hooks.catalog import Catalog
-from synthreal.weights import read_weights, read_words, write_weights
+from synthreal.inference.weights import read_weights, read_words, write_weights
 
 CONFIG = "config.toml"
 WEIGHTS = "refiner.safetensors"

@@ -11,15 +11,15 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import get_worker_info
 
-from synthreal.card import kept_card, model_card
 from synthreal.core.noise import indexed_noise
 from synthreal.core.refiner import refine
 from synthreal.data.seed import derive_seed
 from synthreal.device import arrange, autocast_of, device_of, micro_batch_of, precision_of
 from synthreal.errors import UserError
-from synthreal.pretrained import Pretrained, read_pretrained, write_pretrained
-from synthreal.scale import Scale, probability
-from synthreal.worker import packed, refuse_forked_cuda, unpacked
+from synthreal.inference.model_card import kept_card, model_card
+from synthreal.inference.pretrained import Pretrained, read_pretrained, write_pretrained
+from synthreal.inference.value_range import Scale, probability
+from synthreal.inference.workers import packed, refuse_forked_cuda, unpacked
 
 
 class Refine(nn.Module):

@@ -7,7 +7,7 @@ import torch
 
 from synthreal.data.encoding import to_unit
 from synthreal.errors import UserError
-from synthreal.scale import Scale, probability
+from synthreal.inference.value_range import Scale, probability
 
 
 def test_uint8_is_0_to_255_in_every_range():
