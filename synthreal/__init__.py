@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from synthreal.adapters.onnx import export_onnx as export_onnx
+    from synthreal.bulk.prepare import prepare as prepare
     from synthreal.bulk.refine import refine_bulk as refine_bulk
     from synthreal.config import (
         AdamConfig as AdamConfig,
@@ -90,7 +91,6 @@ if TYPE_CHECKING:
     from synthreal.run.fit import fit as fit
     from synthreal.run.fit import steps as steps
     from synthreal.run.page.document import report as report
-    from synthreal.run.prepare import prepare as prepare
     from synthreal.run.report import Report as Report
     from synthreal.run.sheet import save_sheet as save_sheet
     from synthreal.run.sources import open_stream as open_stream
@@ -170,7 +170,7 @@ _HOME = {
     "kid": "synthreal.metrics.kid",
     "open_stream": "synthreal.run.sources",
     "plugin_manager": "synthreal.hooks.discovery",
-    "prepare": "synthreal.run.prepare",
+    "prepare": "synthreal.bulk.prepare",
     "random_features": "synthreal.metrics.features",
     "realism": "synthreal.metrics.realism",
     "refine_bulk": "synthreal.bulk.refine",

@@ -154,12 +154,14 @@ def test_one_package_knows_torch_distributed():
 
 
 def test_the_command_line_and_the_face_import_their_work_when_it_is_asked_for():
-    for path in (*sorted((PACKAGE / "cli").glob("*.py")), PACKAGE / "__main__.py", PACKAGE / "__init__.py"):
+    work = {"tables", "progress"}  # parts of cli that import the library; commands import them when they run
+    paths = [path for path in sorted((PACKAGE / "cli").glob("*.py")) if path.stem not in work]
+    for path in (*paths, PACKAGE / "__main__.py", PACKAGE / "__init__.py"):
         tree = ast.parse(path.read_text(encoding="utf-8"))
-        top = [node for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)]
-        named = [node.module or "" for node in top if isinstance(node, ast.ImportFrom)]
+        named = [node.module or "" for node in tree.body if isinstance(node, ast.ImportFrom)]
         inside = {module for module in named if module.startswith("synthreal")}
         assert {".".join(module.split(".")[:2]) for module in inside} <= {"synthreal.errors", "synthreal.cli"}
+        assert not inside & {f"synthreal.cli.{name}" for name in work}, path
 
 
 OUTSIDE = [path for folder in ("plugins", "examples", "benchmarks") for path in sorted((ROOT / folder).rglob("*.py"))]

@@ -62,7 +62,7 @@ def turing(
     as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
 ) -> None:
     """Let people tell refined images from real ones, in a browser."""
-    from synthreal.run.table import turing_table
+    from synthreal.cli.tables import turing_table
     from synthreal.web.answers import FILE, Answers
     from synthreal.web.summary import in_a_line, summarise
 

@@ -24,8 +24,8 @@ from synthreal.cli.options import (
 @app.command()
 def plugins(as_json: Json = False) -> None:
     """List installed plugins and what each registers."""
+    from synthreal.cli.tables import plugins_table
     from synthreal.hooks.catalog import inventory
-    from synthreal.run.table import plugins_table
 
     rows = inventory()
     display(rows if as_json else plugins_table(rows))
@@ -52,8 +52,8 @@ def prepare(
     device: Device = "auto",
 ) -> None:
     """Write any data set, read or drawn, as a pack."""
-    from synthreal.run.prepare import prepare as run
-    from synthreal.run.progress import counting
+    from synthreal.bulk.prepare import prepare as run
+    from synthreal.cli.progress import counting
 
     with counting("preparing") as advance:
         summary = run(

@@ -36,9 +36,9 @@ def evaluate(
     as_json: Json = False,
 ) -> None:
     """Train the estimator on every arm, test it on real images."""
+    from synthreal.cli.progress import evaluating
+    from synthreal.cli.tables import arms_table
     from synthreal.run.evaluate import evaluate as judge
-    from synthreal.run.progress import evaluating
-    from synthreal.run.table import arms_table
 
     names = None if arms is None else [name.strip() for name in arms.split(",") if name.strip()]
     with _going_on(), evaluating() as on_arm:
@@ -66,9 +66,9 @@ def ablate(
     as_json: Json = False,
 ) -> None:
     """Fit and judge every combination of some settings; the same command goes on after an interruption."""
+    from synthreal.cli.progress import ablating
+    from synthreal.cli.tables import ablation_table
     from synthreal.run.ablate import ablate as compare
-    from synthreal.run.progress import ablating
-    from synthreal.run.table import ablation_table
 
     catalog = catalog_of(plugin)
     resolved = configured(catalog, recipe, config, settings)

@@ -58,10 +58,10 @@ def _fit(
     resume: bool,
     world: World,
 ) -> int:
+    from synthreal.cli.progress import training
     from synthreal.inference.pretrained import read_config, weights_step
     from synthreal.run.checkpoint import checkpoints
     from synthreal.run.fit import fit as train
-    from synthreal.run.progress import training
 
     if resume and os.environ.get("TORCHELASTIC_MAX_RESTARTS", "0") != "0":
         # torchrun gives every attempt the same words: the first, and others before anything is saved, begin
@@ -125,8 +125,8 @@ def refine(
 ) -> None:
     """Refine every image of a data set, in order, everything else untouched; run again to continue."""
     from synthreal.bulk.refine import refine_bulk, state_of
+    from synthreal.cli.progress import refining
     from synthreal.distributed.rank import Rank, let_the_first_tell
-    from synthreal.run.progress import refining
 
     rank = Rank.here()
     try:

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ValidationError
 from synthreal.config import ComponentConfig, RunConfig
 from synthreal.config.toml import explain
 from synthreal.errors import UserError
-from synthreal.hooks.discovery import BUILTIN, HOOKS, Origin, available, origin_of, plugin_manager
+from synthreal.hooks.discovery import BUILTIN, HOOKS, Origin, available, origin_of, plugin_manager, version_of
 from synthreal.hooks.offer import offers
 from synthreal.spec import DatasetSpec, EvaluatorSpec, FeatureSpec, ImageSpec, NetworkSpec, Part, Role
 
@@ -128,6 +128,12 @@ def typed(component: ComponentConfig, model: type[BaseModel], path: str) -> Any:
         return model.model_validate(component.options)
     except ValidationError as error:
         raise UserError(explain(error, model, f"{path}.options")) from None
+
+
+def versions_of(catalog: Catalog) -> dict[str, str]:
+    """Distribution -> version, for config.toml: synthreal, torch, numpy, kornia and every plugin."""
+    versions = {name: version_of(name) for name in ("torch", "numpy", "kornia")}
+    return {**{origin.distribution: origin.version for origin in catalog.origins}, **versions}
 
 
 def _shown(key: Any) -> str:

@@ -11,8 +11,7 @@ from synthreal.config import RunConfig
 from synthreal.config.toml import read_toml
 from synthreal.errors import UserError
 from synthreal.files import writing
-from synthreal.hooks.catalog import Catalog
-from synthreal.hooks.discovery import version_of
+from synthreal.hooks.catalog import Catalog, versions_of
 from synthreal.inference.pretrained import CONFIG, WEIGHTS
 from synthreal.run.checkpoint import checkpoints, processes_of
 
@@ -127,12 +126,6 @@ def leaves(tree: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
             yield from leaves(value, f"{prefix}.{key}" if prefix else key)
     else:
         yield prefix, list(tree) if isinstance(tree, tuple) else tree
-
-
-def versions_of(catalog: Catalog) -> dict[str, str]:
-    """Distribution -> version, for config.toml: synthreal, torch, numpy, kornia and every plugin."""
-    versions = {name: version_of(name) for name in ("torch", "numpy", "kornia")}
-    return {**{origin.distribution: origin.version for origin in catalog.origins}, **versions}
 
 
 def changed_versions(run_dir: Path, catalog: Catalog) -> list[str]:

@@ -18,14 +18,14 @@ from synthreal.data.source import Drawn, Source
 from synthreal.device import autocast_of, device_of, precision_of, settle
 from synthreal.errors import UserError
 from synthreal.files import write_text
-from synthreal.hooks.catalog import Catalog, typed
+from synthreal.hooks.catalog import Catalog, typed, versions_of
 from synthreal.hooks.resolve import resolve
 from synthreal.inference.pretrained import read_config
 from synthreal.metrics.landmark_shift import preservation
 from synthreal.metrics.summary import COUNT, appraise
 from synthreal.results.schema import BASE, FILES, Split
 from synthreal.run.arms import MADE, UPPER, Arms, chosen
-from synthreal.run.directory import differences, versions_of
+from synthreal.run.directory import differences
 from synthreal.run.estimator import constant, measure
 from synthreal.run.outcome import Outcome, summary
 from synthreal.run.sources import open_role, take, unreadable

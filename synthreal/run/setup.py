@@ -15,11 +15,11 @@ from synthreal.device import device_of, precision_of, settle
 from synthreal.distributed.join import device_group, joined
 from synthreal.distributed.world import World
 from synthreal.errors import UserError
-from synthreal.hooks.catalog import Catalog
+from synthreal.hooks.catalog import Catalog, versions_of
 from synthreal.inference.pretrained import write_config
 from synthreal.run import checkpoint
 from synthreal.run.build import build_game
-from synthreal.run.directory import changed_versions, check_processes, claim, versions_of
+from synthreal.run.directory import changed_versions, check_processes, claim
 from synthreal.run.feed import Feed, open_feed
 from synthreal.run.rehearse import rehearse
 from synthreal.run.report import trim_log

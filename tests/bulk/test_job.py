@@ -309,7 +309,7 @@ def test_a_limit_takes_the_first(plain, pack_of, tmp_path):
 def test_ctrl_c_ends_in_one_line_that_says_how_to_continue(plain, pack_of, tmp_path, small_blocks, cli, monkeypatch):
     from contextlib import contextmanager
 
-    from synthreal.run import progress
+    from synthreal.cli import progress
 
     def interrupting(images):
         @contextmanager

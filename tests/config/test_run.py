@@ -21,6 +21,7 @@ from quick import configured, files, fit_toy, weights
 from toy import TOY as RECIPE
 
 from synthreal import device as machine
+from synthreal.bulk.prepare import prepare
 from synthreal.config import HistoryConfig, RunConfig
 from synthreal.data.pack import Pack
 from synthreal.errors import UserError
@@ -28,7 +29,6 @@ from synthreal.hooks.catalog import Catalog
 from synthreal.hooks.resolve import resolve
 from synthreal.run.build import build_game
 from synthreal.run.evaluate import evaluate
-from synthreal.run.prepare import prepare
 from synthreal.run.sources import open_role
 
 

@@ -8,6 +8,7 @@ import torch
 from PIL import Image
 from torch import nn
 
+from synthreal.bulk.prepare import prepare
 from synthreal.config import ComponentConfig
 from synthreal.core.discriminator import Layer
 from synthreal.core.refiner import refine
@@ -15,7 +16,6 @@ from synthreal.data.pack import Pack
 from synthreal.errors import UserError
 from synthreal.hooks import builtin
 from synthreal.hooks.catalog import Catalog, typed
-from synthreal.run.prepare import prepare
 from synthreal.spec import ImageSpec, Options
 
 CORE = Catalog.of(())

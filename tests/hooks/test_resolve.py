@@ -10,12 +10,12 @@ import pytest
 from quick import QUICK, TOY, configured
 from toy import CENTRE, IMAGE
 
+from synthreal.bulk.prepare import prepare
 from synthreal.config.toml import parse_settings
 from synthreal.data.pack import PackWriter
 from synthreal.errors import UserError
 from synthreal.hooks.catalog import Catalog
 from synthreal.hooks.resolve import configure, dataset_of, labels_of, resolve
-from synthreal.run.prepare import prepare
 from synthreal.spec import ImageSpec, LabelSpec
 
 

@@ -15,6 +15,7 @@ from quick import configured, fit_toy
 from rich.console import Console
 from toy import CENTRE, IMAGE, synthreal_evaluators
 
+from synthreal.cli.tables import arms_table, quality_table
 from synthreal.data.encoding import to_unit
 from synthreal.errors import UserError
 from synthreal.inference.pretrained import read_config
@@ -27,7 +28,6 @@ from synthreal.run.arms import Arms
 from synthreal.run.evaluate import evaluate
 from synthreal.run.outcome import Outcome
 from synthreal.run.sources import open_role, take
-from synthreal.run.table import arms_table, quality_table
 
 ARMS = ["simulated", "refined", "histogram", "real"]
 

@@ -16,7 +16,7 @@ from torch import Tensor
 from synthreal.data.encoding import to_unit
 from synthreal.data.resident import Resident
 from synthreal.device import autocast_of, precision_of, settle
-from synthreal.hooks.catalog import Catalog, typed
+from synthreal.hooks.catalog import Catalog, typed, versions_of
 from synthreal.hooks.resolve import resolve
 from synthreal.inference.resident import refine_resident
 from synthreal.inference.transform import Refine
@@ -24,7 +24,6 @@ from synthreal.metrics.label_drift import annotation_drift, readable
 from synthreal.metrics.landmark_shift import moved
 from synthreal.results.schema import BASE
 from synthreal.run.arms import TrainingSet
-from synthreal.run.directory import versions_of
 from synthreal.run.page.record import Record
 from synthreal.run.sources import open_role, take
 from synthreal.run.trained import FOLDER, kept

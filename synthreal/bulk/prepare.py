@@ -17,8 +17,7 @@ from synthreal.data.source import Drawn, conformed
 from synthreal.data.writer import PackSummary, PackWriter, write_pack
 from synthreal.device import device_of
 from synthreal.errors import UserError
-from synthreal.hooks.catalog import Catalog
-from synthreal.run.directory import versions_of
+from synthreal.hooks.catalog import Catalog, versions_of
 from synthreal.spec import ROLES, DatasetSpec, ImageSpec
 
 

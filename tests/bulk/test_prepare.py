@@ -8,12 +8,12 @@ from PIL import Image
 from quick import TOY
 from toy import IMAGE, DiscOptions, simulator
 
+from synthreal.bulk.prepare import prepare
 from synthreal.data.encoding import from_unit, stored_array
 from synthreal.data.pack import Pack, write_pack
 from synthreal.data.seed import derived_generator
 from synthreal.errors import UserError
 from synthreal.hooks.catalog import Catalog
-from synthreal.run.prepare import prepare
 from synthreal.spec import ImageSpec, LabelSpec, Sample, Skipped
 
 

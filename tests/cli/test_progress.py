@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from rich.console import Console
 
-from synthreal.run import progress
+from synthreal.cli import progress
 
 
 def test_refining_and_assembling_have_a_line_each(capsys):
