@@ -86,14 +86,8 @@ if TYPE_CHECKING:
     from synthreal.metrics.twosample import two_sample_test as two_sample_test
     from synthreal.metrics.wasserstein import sliced_wasserstein as sliced_wasserstein
     from synthreal.run.ablate import ablate as ablate
-    from synthreal.run.build import build_game as build_game
     from synthreal.run.evaluate import evaluate as evaluate
-    from synthreal.run.fit import fit as fit
-    from synthreal.run.fit import steps as steps
     from synthreal.run.page.document import report as report
-    from synthreal.run.report import Report as Report
-    from synthreal.run.sheet import save_sheet as save_sheet
-    from synthreal.run.sources import open_stream as open_stream
     from synthreal.spec import (
         Batch as Batch,
     )
@@ -124,6 +118,12 @@ if TYPE_CHECKING:
     from synthreal.spec import (
         Skipped as Skipped,
     )
+    from synthreal.train.build import build_game as build_game
+    from synthreal.train.contact_sheet import save_sheet as save_sheet
+    from synthreal.train.fit import fit as fit
+    from synthreal.train.fit import steps as steps
+    from synthreal.train.log import Report as Report
+    from synthreal.train.sources import open_stream as open_stream
 
 _HOME = {
     "AdamConfig": "synthreal.config",
@@ -150,7 +150,7 @@ _HOME = {
     "PixelDistributionConfig": "synthreal.config",
     "QualityConfig": "synthreal.config",
     "Refine": "synthreal.inference.transform",
-    "Report": "synthreal.run.report",
+    "Report": "synthreal.train.log",
     "RunConfig": "synthreal.config",
     "RuntimeConfig": "synthreal.config",
     "SGDConfig": "synthreal.config",
@@ -161,25 +161,25 @@ _HOME = {
     "UserError": "synthreal.errors",
     "ablate": "synthreal.run.ablate",
     "annotation_drift": "synthreal.metrics.label_drift",
-    "build_game": "synthreal.run.build",
+    "build_game": "synthreal.train.build",
     "configure": "synthreal.hooks.resolve",
     "evaluate": "synthreal.run.evaluate",
     "export_onnx": "synthreal.adapters.onnx",
-    "fit": "synthreal.run.fit",
+    "fit": "synthreal.train.fit",
     "hookimpl": "synthreal.hooks.hookspecs",
     "kid": "synthreal.metrics.kid",
-    "open_stream": "synthreal.run.sources",
+    "open_stream": "synthreal.train.sources",
     "plugin_manager": "synthreal.hooks.discovery",
     "prepare": "synthreal.bulk.prepare",
     "random_features": "synthreal.metrics.features",
     "realism": "synthreal.metrics.realism",
     "refine_bulk": "synthreal.bulk.refine",
     "report": "synthreal.run.page.document",
-    "save_sheet": "synthreal.run.sheet",
+    "save_sheet": "synthreal.train.contact_sheet",
     "settle": "synthreal.device",
     "sliced_wasserstein": "synthreal.metrics.wasserstein",
     "spectrum_distance": "synthreal.metrics.spectrum",
-    "steps": "synthreal.run.fit",
+    "steps": "synthreal.train.fit",
     "two_sample_test": "synthreal.metrics.twosample",
     "update_discriminator": "synthreal.core.game",
     "update_refiner": "synthreal.core.game",

@@ -12,8 +12,8 @@ from synthreal.config import RunConfig
 from synthreal.config.toml import parse_settings
 from synthreal.hooks.catalog import Catalog
 from synthreal.hooks.resolve import configure
-from synthreal.run.fit import fit
-from synthreal.run.report import Report
+from synthreal.train.fit import fit
+from synthreal.train.log import Report
 
 TOY = Path(__file__).resolve().parent / "toy.py"
 

@@ -24,9 +24,9 @@ from synthreal.distributed.join import joined
 from synthreal.distributed.world import World
 from synthreal.errors import PeerError, UserError
 from synthreal.hooks.catalog import Catalog
-from synthreal.run.fit import phase_of, play, steps
-from synthreal.run.report import Meter
-from synthreal.run.setup import set_up
+from synthreal.train.fit import phase_of, play, steps
+from synthreal.train.log import Meter
+from synthreal.train.setup import set_up
 
 # Twenty steps of everything that is drawn: simulated images, crops, noise. A past image has no counterpart.
 ALIKE = (

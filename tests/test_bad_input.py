@@ -327,11 +327,11 @@ def test_a_full_disk_while_fitting(folder, cli, monkeypatch, moment):
     if moment == "start":
         monkeypatch.setattr(Path, "touch", full)
     elif moment == "checkpoint":
-        from synthreal.run import checkpoint
+        from synthreal.train import checkpoint
 
         monkeypatch.setattr(checkpoint.torch, "save", full)
     else:
-        from synthreal.run import fit as loop
+        from synthreal.train import fit as loop
 
         def append(run_dir, report):
             from synthreal.files import writing

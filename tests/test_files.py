@@ -56,8 +56,8 @@ def test_the_kernel_refusing_to_write_is_told_in_one_line(tmp_path):
     from torch import nn
 
     from synthreal.inference.pretrained import write_refiner
-    from synthreal.run import checkpoint
-    from synthreal.run.sheet import save_sheet
+    from synthreal.train import checkpoint
+    from synthreal.train.contact_sheet import save_sheet
 
     network = nn.Linear(300, 300)
     before, handler = resource.getrlimit(resource.RLIMIT_FSIZE), signal.signal(signal.SIGXFSZ, signal.SIG_IGN)

@@ -12,7 +12,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from synthreal.run.report import Report
+from synthreal.train.log import Report
 
 QUIET_SECONDS = 15.0
 _OFTEN = 0.1  # seconds

@@ -60,8 +60,8 @@ def _fit(
 ) -> int:
     from synthreal.cli.progress import training
     from synthreal.inference.pretrained import read_config, weights_step
-    from synthreal.run.checkpoint import checkpoints
-    from synthreal.run.fit import fit as train
+    from synthreal.train.checkpoint import checkpoints
+    from synthreal.train.fit import fit as train
 
     if resume and os.environ.get("TORCHELASTIC_MAX_RESTARTS", "0") != "0":
         # torchrun gives every attempt the same words: the first, and others before anything is saved, begin

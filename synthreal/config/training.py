@@ -73,7 +73,7 @@ class AdamConfig(Frozen):
 
 
 class QualityConfig(Frozen):
-    """Looking at quality without labels while the game is played; the rule is in :mod:`synthreal.run.watch`."""
+    """Looking at quality without labels while the game is played; the rule is in :mod:`synthreal.train.monitor`."""
 
     every: int = Field(default=250, ge=1, description="Steps of the game between two looks; the last step is one too.")
     images: int = Field(

@@ -1,1 +1,0 @@
-"""What a user does with it: fit, refine, evaluate, and what they print and draw."""

@@ -26,14 +26,14 @@ from synthreal.inference.pretrained import weights_step
 from synthreal.inference.transform import Refine
 from synthreal.metrics.significance import rank_correlation
 from synthreal.results.schema import BASE, Split
-from synthreal.run.directory import holds_run
 from synthreal.run.evaluate import evaluate
-from synthreal.run.fit import fit
 from synthreal.run.grid import Cell, cells
-from synthreal.run.report import Report, looks
-from synthreal.run.sheet import save_sheet
-from synthreal.run.sources import open_role, take
 from synthreal.run.trained import FOLDER
+from synthreal.train.contact_sheet import save_sheet
+from synthreal.train.fit import fit
+from synthreal.train.log import Report, looks
+from synthreal.train.run_dir import holds_run
+from synthreal.train.sources import open_role, take
 
 RESULT = "ablation.json"
 SHEET = 8

@@ -24,8 +24,8 @@ from synthreal.inference.resident import refine_resident
 from synthreal.inference.transform import Refine
 from synthreal.inference.weights import digest
 from synthreal.results.schema import BASE
-from synthreal.run.sources import take
 from synthreal.spec import Role, StoredDtype
+from synthreal.train.sources import take
 
 UPPER = "real"
 ADAPTED = ("fda", "histogram", "pixel-distribution")

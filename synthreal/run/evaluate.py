@@ -25,12 +25,12 @@ from synthreal.metrics.landmark_shift import preservation
 from synthreal.metrics.summary import COUNT, appraise
 from synthreal.results.schema import BASE, FILES, Split
 from synthreal.run.arms import MADE, UPPER, Arms, chosen
-from synthreal.run.directory import differences
 from synthreal.run.estimator import constant, measure
 from synthreal.run.outcome import Outcome, summary
-from synthreal.run.sources import open_role, take, unreadable
 from synthreal.run.trained import FOLDER, trained
 from synthreal.spec import EvaluatorSpec
+from synthreal.train.run_dir import differences
+from synthreal.train.sources import open_role, take, unreadable
 
 
 def evaluate(

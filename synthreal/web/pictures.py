@@ -23,9 +23,9 @@ from synthreal.inference.indexed import FULL
 from synthreal.inference.pretrained import read_config
 from synthreal.inference.resident import refine_resident
 from synthreal.inference.transform import Refine
-from synthreal.run.sheet import png
-from synthreal.run.sources import open_role, sample
 from synthreal.spec import ImageSpec, Role
+from synthreal.train.contact_sheet import png
+from synthreal.train.sources import open_role, sample
 from synthreal.web.answers import Against
 
 EXAMPLES = 10

@@ -27,9 +27,9 @@ from synthreal.data.pack import Pack
 from synthreal.errors import UserError
 from synthreal.hooks.catalog import Catalog
 from synthreal.hooks.resolve import resolve
-from synthreal.run.build import build_game
 from synthreal.run.evaluate import evaluate
-from synthreal.run.sources import open_role
+from synthreal.train.build import build_game
+from synthreal.train.sources import open_role
 
 
 def models(annotation: Any) -> list[type[BaseModel]]:

@@ -18,7 +18,7 @@ from synthreal.core.losses import refiner_adversarial, self_regularization
 from synthreal.core.refiner import Refiner
 from synthreal.hooks.builtin import PAPER_GAZE
 from synthreal.hooks.resolve import configure
-from synthreal.run import fit
+from synthreal.train import fit
 
 SHAPE = (1, 8, 11)
 

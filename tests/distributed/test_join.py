@@ -28,10 +28,10 @@ from synthreal.distributed.signals import stop_signals
 from synthreal.distributed.world import ALONE, World
 from synthreal.errors import UserError
 from synthreal.inference.pretrained import weights_step
-from synthreal.run import checkpoint, setup
-from synthreal.run.fit import steps
-from synthreal.run.report import LOG
-from synthreal.run.setup import placed, set_up
+from synthreal.train import checkpoint, setup
+from synthreal.train.fit import steps
+from synthreal.train.log import LOG
+from synthreal.train.setup import placed, set_up
 
 ROOT = TOY.parent.parent
 
@@ -160,7 +160,7 @@ def test_resuming_takes_as_many_processes_as_before(toy, shown):
 
 
 def test_another_number_of_processes_is_told_before_what_it_cannot_share(toy, shown, monkeypatch):
-    monkeypatch.setattr("synthreal.run.setup.joined", lambda: nullcontext(World(0, 3)))
+    monkeypatch.setattr("synthreal.train.setup.joined", lambda: nullcontext(World(0, 3)))
     with pytest.raises(UserError, match="whole: was trained by 2 processes, not 3"):
         with set_up(configured(toy), toy, shown / "whole", resume=True):
             raise AssertionError
@@ -331,7 +331,7 @@ def test_a_loop_of_ones_own_ends_saved_when_torchrun_is_gone(toy, tmp_path, monk
             monkeypatch.setattr("os.getppid", lambda: 1)
         return setup.set_up(*arguments, **more)
 
-    monkeypatch.setattr(sys.modules["synthreal.run.fit"], "set_up", set_up)
+    monkeypatch.setattr(sys.modules["synthreal.train.fit"], "set_up", set_up)
     monkeypatch.setenv("TORCHELASTIC_RUN_ID", "none")
     done = []
     for report in steps(configured(toy, "quality=none"), toy, tmp_path / "run"):

@@ -12,7 +12,7 @@ from synthreal.data.resident import Resident
 from synthreal.errors import UserError
 from synthreal.hooks.resolve import resolve
 from synthreal.run.arms import ARMS, DEFAULT, Arms, adapted, chosen
-from synthreal.run.sources import open_role
+from synthreal.train.sources import open_role
 
 CPU = torch.device("cpu")
 

@@ -27,7 +27,7 @@ from synthreal.run.arms import ARMS as ALL
 from synthreal.run.arms import Arms
 from synthreal.run.evaluate import evaluate
 from synthreal.run.outcome import Outcome
-from synthreal.run.sources import open_role, take
+from synthreal.train.sources import open_role, take
 
 ARMS = ["simulated", "refined", "histogram", "real"]
 

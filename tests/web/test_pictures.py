@@ -11,7 +11,7 @@ from booth import IMAGE, levels
 from synthreal.data.encoding import from_unit, to_unit
 from synthreal.errors import UserError
 from synthreal.inference.transform import Refine
-from synthreal.run.sheet import png
+from synthreal.train.contact_sheet import png
 from synthreal.web.pictures import Pictures, choose
 
 

@@ -25,9 +25,9 @@ from synthreal.metrics.landmark_shift import moved
 from synthreal.results.schema import BASE
 from synthreal.run.arms import TrainingSet
 from synthreal.run.page.record import Record
-from synthreal.run.sources import open_role, take
 from synthreal.run.trained import FOLDER, kept
 from synthreal.spec import EvaluatorSpec
+from synthreal.train.sources import open_role, take
 
 COUNT = 512
 SMALL_PX = 128 * 128  # of larger images half as many are refined

@@ -15,8 +15,8 @@ from synthreal.results.format import equals_p
 from synthreal.results.schema import BASE, Evaluation, Preservation
 from synthreal.run.page.arms import against, cell
 from synthreal.run.page.record import Record
-from synthreal.run.sources import CACHE
 from synthreal.spec import ROLES
+from synthreal.train.sources import CACHE
 
 CONTROL_PX = 2  # the shift the detector's control must read, and by how much it may miss it
 SLACK_PX = 0.2

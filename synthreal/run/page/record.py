@@ -17,7 +17,7 @@ from synthreal.config.toml import read_toml
 from synthreal.errors import UserError
 from synthreal.inference.pretrained import CONFIG, read_config
 from synthreal.results.schema import Evaluation, read_evaluations, reason
-from synthreal.run.report import LOG
+from synthreal.train.log import LOG
 
 QUALITY = "quality.json"
 LARGEST = 1e300

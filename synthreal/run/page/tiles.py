@@ -14,7 +14,7 @@ from PIL import Image
 from torch import Tensor
 
 from synthreal.run.page.drift import Drifted
-from synthreal.run.sheet import pixels_of
+from synthreal.train.contact_sheet import pixels_of
 
 SHARP = 200  # px of a tile's longer side at least, so that it is crisp on dense screens
 HEAT = ((0, 0, 4), (81, 18, 124), (183, 55, 121), (252, 137, 97), (252, 253, 191))

@@ -15,7 +15,7 @@ from synthreal.run.arms import ARMS
 from synthreal.run.page import curves, panels
 from synthreal.run.page.curves import Curve, Panel
 from synthreal.run.page.record import read_record
-from synthreal.run.watch import Look
+from synthreal.train.monitor import Look
 
 pytest.importorskip("matplotlib")
 

@@ -13,8 +13,8 @@ from toy import synthreal_evaluators
 
 from synthreal.errors import UserError
 from synthreal.hooks.catalog import Catalog, Entry
-from synthreal.run.fit import steps
 from synthreal.spec import Batch, FeatureSpec, NetworkSpec
+from synthreal.train.fit import steps
 
 SPEC = synthreal_evaluators()[0]
 
@@ -144,7 +144,7 @@ def test_trying_changes_nothing(toy, tmp_path, monkeypatch):
     state = torch.get_rng_state()
     fit_toy(toy, tmp_path / "tried", "refiner.options.noise_channels=1")
     assert torch.equal(torch.get_rng_state(), state)
-    monkeypatch.setattr("synthreal.run.setup.rehearse", lambda *arguments: None)
+    monkeypatch.setattr("synthreal.train.setup.rehearse", lambda *arguments: None)
     fit_toy(toy, tmp_path / "untried", "refiner.options.noise_channels=1")
     assert weights(tmp_path / "tried") == weights(tmp_path / "untried")
 

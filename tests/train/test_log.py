@@ -9,7 +9,7 @@ import torch
 
 from synthreal.core.game import DiscriminatorUpdate, RefinerUpdate
 from synthreal.errors import UserError
-from synthreal.run.report import Meter, Report, append_log, not_finite, trim_log, warnings_of
+from synthreal.train.log import Meter, Report, append_log, not_finite, trim_log, warnings_of
 
 
 def report(step=1, **more):

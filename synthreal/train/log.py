@@ -15,7 +15,7 @@ from torch import Tensor
 from synthreal.core.game import DiscriminatorUpdate, RefinerUpdate
 from synthreal.distributed.world import ALONE, World
 from synthreal.files import write_text, writing
-from synthreal.run.watch import Look
+from synthreal.train.monitor import Look
 
 LOG = "log.jsonl"
 IDENTITY = 0.01

@@ -23,8 +23,8 @@ from synthreal.core.game import update_discriminator, update_refiner
 from synthreal.errors import UserError
 from synthreal.hooks.catalog import Catalog
 from synthreal.inference.transform import Refine
-from synthreal.run import checkpoint
-from synthreal.run.fit import phase_of, steps
+from synthreal.train import checkpoint
+from synthreal.train.fit import phase_of, steps
 
 KEYS = [
     "step",
@@ -518,7 +518,7 @@ def test_sheets_show_the_refiner_as_it_will_be_used_and_leave_it_training(tmp_pa
     (tmp_path / "dropping.py").write_text(DROPPING)
     catalog = Catalog.of([str(tmp_path / "dropping.py")])
     drawn = []
-    monkeypatch.setattr("synthreal.run.painting.save_sheet", lambda path, rows, **more: drawn.append(dict(rows)))
+    monkeypatch.setattr("synthreal.train.preview.save_sheet", lambda path, rows, **more: drawn.append(dict(rows)))
     settings = ("optimizer.ema=none", "schedule.sheet_every=5", "quality=none", "runtime.micro_batch=none")
     fit_toy(catalog, tmp_path / "run", "refiner=dropping", *settings)
     assert len(drawn) == 3
@@ -531,10 +531,10 @@ def test_sheets_show_the_refiner_as_it_will_be_used_and_leave_it_training(tmp_pa
 def test_with_patches_both_players_see_crops_and_users_refine_whole_images(toy, tmp_path, monkeypatch):
     seen = []
     monkeypatch.setattr(
-        "synthreal.run.fit.update_refiner", lambda game, x, **how: seen.append(x) or update_refiner(game, x, **how)
+        "synthreal.train.fit.update_refiner", lambda game, x, **how: seen.append(x) or update_refiner(game, x, **how)
     )
     monkeypatch.setattr(
-        "synthreal.run.fit.update_discriminator",
+        "synthreal.train.fit.update_discriminator",
         lambda game, x, y: seen.extend((x, y)) or update_discriminator(game, x, y),
     )
     fit_toy(toy, tmp_path / "run", "schedule.patch=8")

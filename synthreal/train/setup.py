@@ -17,14 +17,14 @@ from synthreal.distributed.world import World
 from synthreal.errors import UserError
 from synthreal.hooks.catalog import Catalog, versions_of
 from synthreal.inference.pretrained import write_config
-from synthreal.run import checkpoint
-from synthreal.run.build import build_game
-from synthreal.run.directory import changed_versions, check_processes, claim
-from synthreal.run.feed import Feed, open_feed
-from synthreal.run.rehearse import rehearse
-from synthreal.run.report import trim_log
-from synthreal.run.sources import few, unreadable
-from synthreal.run.watch import Watch, watching
+from synthreal.train import checkpoint
+from synthreal.train.build import build_game
+from synthreal.train.dry_run import rehearse
+from synthreal.train.loader import Feed, open_feed
+from synthreal.train.log import trim_log
+from synthreal.train.monitor import Watch, watching
+from synthreal.train.run_dir import changed_versions, check_processes, claim
+from synthreal.train.sources import few, unreadable
 
 
 @dataclass(frozen=True)

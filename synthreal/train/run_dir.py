@@ -13,7 +13,7 @@ from synthreal.errors import UserError
 from synthreal.files import writing
 from synthreal.hooks.catalog import Catalog, versions_of
 from synthreal.inference.pretrained import CONFIG, WEIGHTS
-from synthreal.run.checkpoint import checkpoints, processes_of
+from synthreal.train.checkpoint import checkpoints, processes_of
 
 FREE = (
     *(f"data.{role}" for role in ("real_labelled", "validation", "test")),

@@ -10,7 +10,7 @@ from quick import configured, files
 from synthreal.errors import UserError
 from synthreal.hooks.catalog import versions_of
 from synthreal.inference.pretrained import CONFIG, WEIGHTS
-from synthreal.run.directory import check_processes, check_resumable, claim, differences, holds_run, leaves
+from synthreal.train.run_dir import check_processes, check_resumable, claim, differences, holds_run, leaves
 
 
 def test_leaves_are_dotted_paths_and_lists_are_values():

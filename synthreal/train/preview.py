@@ -11,8 +11,8 @@ from synthreal.core.game import Game
 from synthreal.core.refiner import refine
 from synthreal.device import eagerly, generator_of
 from synthreal.files import writing
-from synthreal.run.feed import Feed
-from synthreal.run.sheet import save_sheet
+from synthreal.train.contact_sheet import save_sheet
+from synthreal.train.loader import Feed
 
 SHEET = 10
 

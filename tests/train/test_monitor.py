@@ -13,8 +13,8 @@ from quick import configured, fit_toy, weights
 from synthreal.config import QualityConfig
 from synthreal.errors import UserError
 from synthreal.metrics.realism import realism
-from synthreal.run import fit as module
-from synthreal.run.watch import Watch, score, watching
+from synthreal.train import fit as module
+from synthreal.train.monitor import Watch, score, watching
 
 
 def pictures(level, noise, count=60, seed=0):

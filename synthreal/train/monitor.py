@@ -30,7 +30,7 @@ from synthreal.hooks.catalog import Catalog
 from synthreal.metrics.features import random_features
 from synthreal.metrics.landmark_shift import distance, located
 from synthreal.metrics.realism import SIDE, realism
-from synthreal.run.sources import sample
+from synthreal.train.sources import sample
 
 RULE = "mean share of simulated's distances to real that is left, plus the share of the diagonal labels move / 0.015"
 FILE = "quality.json"

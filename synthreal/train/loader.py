@@ -14,7 +14,7 @@ from synthreal.core.game import Game
 from synthreal.core.patch import random_patches
 from synthreal.data.stream import Stream
 from synthreal.hooks.catalog import Catalog
-from synthreal.run.sources import caches, open_stream
+from synthreal.train.sources import caches, open_stream
 
 Kind = Literal["simulated", "real"]
 

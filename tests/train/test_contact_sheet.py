@@ -9,7 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
-from synthreal.run.sheet import _CAPTION, _GAP, contact_sheet, png, save_sheet
+from synthreal.train.contact_sheet import _CAPTION, _GAP, contact_sheet, png, save_sheet
 
 
 def rows(n=3, channels=1, height=12, width=16):

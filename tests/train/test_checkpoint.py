@@ -14,8 +14,8 @@ from quick import files, fit_toy, same
 from synthreal.device import device_of
 from synthreal.errors import UserError
 from synthreal.inference.pretrained import read_config
-from synthreal.run import checkpoint
-from synthreal.run.build import build_game
+from synthreal.train import checkpoint
+from synthreal.train.build import build_game
 
 
 def test_a_state_restored_into_a_fresh_game_is_the_state(toy, toy_run):

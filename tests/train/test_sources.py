@@ -15,7 +15,7 @@ from synthreal.data.pack import Pack
 from synthreal.data.resident import Resident
 from synthreal.data.source import Drawn
 from synthreal.errors import UserError
-from synthreal.run.sources import few, open_role, sample, take
+from synthreal.train.sources import few, open_role, sample, take
 
 CPU = torch.device("cpu")
 

@@ -19,12 +19,12 @@ from synthreal.errors import UserError
 from synthreal.hooks.catalog import Catalog
 from synthreal.hooks.resolve import resolve
 from synthreal.inference.pretrained import write_refiner
-from synthreal.run import checkpoint
-from synthreal.run.feed import Feed
-from synthreal.run.painting import painted, sheet
-from synthreal.run.report import Meter, Report, append_log, not_finite
-from synthreal.run.setup import Setup, set_up
-from synthreal.run.watch import Look
+from synthreal.train import checkpoint
+from synthreal.train.loader import Feed
+from synthreal.train.log import Meter, Report, append_log, not_finite
+from synthreal.train.monitor import Look
+from synthreal.train.preview import painted, sheet
+from synthreal.train.setup import Setup, set_up
 
 
 def steps(
