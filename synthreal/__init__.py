@@ -73,6 +73,8 @@ if TYPE_CHECKING:
     from synthreal.data.writer import write_pack as write_pack
     from synthreal.device import settle as settle
     from synthreal.errors import UserError as UserError
+    from synthreal.evaluation.ablate import ablate as ablate
+    from synthreal.evaluation.evaluate import evaluate as evaluate
     from synthreal.hooks.catalog import Catalog as Catalog
     from synthreal.hooks.discovery import plugin_manager as plugin_manager
     from synthreal.hooks.hookspecs import hookimpl as hookimpl
@@ -85,8 +87,6 @@ if TYPE_CHECKING:
     from synthreal.metrics.spectrum import spectrum_distance as spectrum_distance
     from synthreal.metrics.twosample import two_sample_test as two_sample_test
     from synthreal.metrics.wasserstein import sliced_wasserstein as sliced_wasserstein
-    from synthreal.run.ablate import ablate as ablate
-    from synthreal.run.evaluate import evaluate as evaluate
     from synthreal.run.page.document import report as report
     from synthreal.spec import (
         Batch as Batch,
@@ -159,11 +159,11 @@ _HOME = {
     "Skipped": "synthreal.spec",
     "SourceConfig": "synthreal.config",
     "UserError": "synthreal.errors",
-    "ablate": "synthreal.run.ablate",
+    "ablate": "synthreal.evaluation.ablate",
     "annotation_drift": "synthreal.metrics.label_drift",
     "build_game": "synthreal.train.build",
     "configure": "synthreal.hooks.resolve",
-    "evaluate": "synthreal.run.evaluate",
+    "evaluate": "synthreal.evaluation.evaluate",
     "export_onnx": "synthreal.adapters.onnx",
     "fit": "synthreal.train.fit",
     "hookimpl": "synthreal.hooks.hookspecs",

@@ -38,7 +38,7 @@ def evaluate(
     """Train the estimator on every arm, test it on real images."""
     from synthreal.cli.progress import evaluating
     from synthreal.cli.tables import arms_table
-    from synthreal.run.evaluate import evaluate as judge
+    from synthreal.evaluation.evaluate import evaluate as judge
 
     names = None if arms is None else [name.strip() for name in arms.split(",") if name.strip()]
     with _going_on(), evaluating() as on_arm:
@@ -68,7 +68,7 @@ def ablate(
     """Fit and judge every combination of some settings; the same command goes on after an interruption."""
     from synthreal.cli.progress import ablating
     from synthreal.cli.tables import ablation_table
-    from synthreal.run.ablate import ablate as compare
+    from synthreal.evaluation.ablate import ablate as compare
 
     catalog = catalog_of(plugin)
     resolved = configured(catalog, recipe, config, settings)

@@ -21,7 +21,7 @@ from synthreal.results.format import (
 
 
 def arms_table(result: Mapping[str, Any]) -> Group:
-    """The result of :func:`synthreal.run.evaluate.evaluate`: arms x metrics, and what to think of them."""
+    """The result of :func:`synthreal.evaluation.evaluate.evaluate`: arms x metrics, and what to think of them."""
     names = [name for name in next(iter(result["arms"].values())) if name not in ("curve", "against_simulated")]
     primary, constant = result["primary"], result["constant"]
     test = result["test"]
@@ -62,7 +62,7 @@ def quality_table(result: Mapping[str, Any]) -> Group:
 
 
 def ablation_table(result: Mapping[str, Any]) -> Group:
-    """The result of :func:`synthreal.run.ablate.ablate`: a row a combination."""
+    """The result of :func:`synthreal.evaluation.ablate.ablate`: a row a combination."""
     rows, primary = result["rows"], result["primary"]
     test = rows[0]["test"]
     seeds = f"{result['seeds']} run{'s' if result['seeds'] > 1 else ''} each"

@@ -157,7 +157,7 @@ def test_a_fit_that_stops_early_says_so(cli, tmp_path):
 
 @pytest.mark.parametrize("command", ["evaluate", "ablate"])
 def test_an_interruption_says_that_the_same_command_goes_on(cli, tmp_path, toy_run, monkeypatch, command):
-    from synthreal.run import trained
+    from synthreal.evaluation import cache as trained
 
     def stop(*arguments, **options):
         raise KeyboardInterrupt

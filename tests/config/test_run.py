@@ -25,9 +25,9 @@ from synthreal.bulk.prepare import prepare
 from synthreal.config import HistoryConfig, RunConfig
 from synthreal.data.pack import Pack
 from synthreal.errors import UserError
+from synthreal.evaluation.evaluate import evaluate
 from synthreal.hooks.catalog import Catalog
 from synthreal.hooks.resolve import resolve
-from synthreal.run.evaluate import evaluate
 from synthreal.train.build import build_game
 from synthreal.train.sources import open_role
 

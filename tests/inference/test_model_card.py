@@ -12,9 +12,9 @@ import yaml
 from quick import fit_toy
 
 from synthreal.errors import UserError
+from synthreal.evaluation.evaluate import evaluate
 from synthreal.inference.model_card import model_card
 from synthreal.inference.transform import Refine
-from synthreal.run.evaluate import evaluate
 
 
 @pytest.fixture(scope="module")

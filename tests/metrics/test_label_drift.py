@@ -15,9 +15,9 @@ from synthreal.config import EvaluationConfig
 from synthreal.data.encoding import from_unit, to_unit
 from synthreal.data.resident import Resident
 from synthreal.errors import UserError
+from synthreal.evaluation.estimator import measure, train
 from synthreal.hooks.catalog import Catalog
 from synthreal.metrics.label_drift import annotation_drift
-from synthreal.run.estimator import measure, train
 
 
 def moved(data, k):

@@ -16,6 +16,8 @@ from torch import Tensor
 from synthreal.data.encoding import to_unit
 from synthreal.data.resident import Resident
 from synthreal.device import autocast_of, precision_of, settle
+from synthreal.evaluation.cache import FOLDER, kept
+from synthreal.evaluation.training_sets import TrainingSet
 from synthreal.hooks.catalog import Catalog, typed, versions_of
 from synthreal.hooks.resolve import resolve
 from synthreal.inference.resident import refine_resident
@@ -23,9 +25,7 @@ from synthreal.inference.transform import Refine
 from synthreal.metrics.label_drift import annotation_drift, readable
 from synthreal.metrics.landmark_shift import moved
 from synthreal.results.schema import BASE
-from synthreal.run.arms import TrainingSet
 from synthreal.run.page.record import Record
-from synthreal.run.trained import FOLDER, kept
 from synthreal.spec import EvaluatorSpec
 from synthreal.train.sources import open_role, take
 

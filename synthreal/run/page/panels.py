@@ -7,8 +7,8 @@ import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+from synthreal.evaluation.training_sets import UPPER
 from synthreal.results.schema import BASE, Evaluation
-from synthreal.run.arms import UPPER
 from synthreal.run.page.curves import TALL, WIDE, Curve, Panel
 from synthreal.run.page.record import Record, is_number
 

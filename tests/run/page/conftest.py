@@ -10,8 +10,8 @@ from diary import write_quality
 from PIL import Image
 from quick import fit_toy
 
+from synthreal.evaluation.evaluate import evaluate
 from synthreal.hooks.catalog import Catalog
-from synthreal.run.evaluate import evaluate
 
 
 @pytest.fixture(scope="session")

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from diary import edit
 
+from synthreal.evaluation.training_sets import ARMS
 from synthreal.results.schema import Evaluation
-from synthreal.run.arms import ARMS
 from synthreal.run.page import curves, panels
 from synthreal.run.page.curves import Curve, Panel
 from synthreal.run.page.record import read_record

@@ -34,7 +34,7 @@ def sorted_by_drift(result):
 
 
 def test_by_the_kept_estimator_and_nothing_is_trained(full, monkeypatch):
-    from synthreal.run import trained
+    from synthreal.evaluation import cache as trained
 
     monkeypatch.setattr(trained, "train", lambda *arguments, **more: 1 / 0)
     told = []

@@ -18,15 +18,15 @@ from toy import CENTRE, IMAGE, synthreal_evaluators
 from synthreal.cli.tables import arms_table, quality_table
 from synthreal.data.encoding import to_unit
 from synthreal.errors import UserError
+from synthreal.evaluation import summary as outcome
+from synthreal.evaluation.evaluate import evaluate
+from synthreal.evaluation.summary import Outcome
+from synthreal.evaluation.training_sets import ARMS as ALL
+from synthreal.evaluation.training_sets import Arms
 from synthreal.inference.pretrained import read_config
 from synthreal.inference.transform import Refine
 from synthreal.inference.weights import digest
 from synthreal.metrics.realism import realism
-from synthreal.run import outcome
-from synthreal.run.arms import ARMS as ALL
-from synthreal.run.arms import Arms
-from synthreal.run.evaluate import evaluate
-from synthreal.run.outcome import Outcome
 from synthreal.train.sources import open_role, take
 
 ARMS = ["simulated", "refined", "histogram", "real"]
@@ -169,7 +169,7 @@ def test_the_arms_that_are_asked_for_in_the_order_of_the_table(runs, single, cli
 
 
 def test_an_interrupted_evaluation_goes_on_where_it_was(toy, tmp_path, monkeypatch):
-    from synthreal.run import trained
+    from synthreal.evaluation import cache as trained
 
     fit_toy(toy, tmp_path / "run")
     train, calls = trained.train, []

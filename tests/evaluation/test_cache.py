@@ -15,10 +15,10 @@ from synthreal.config import AugmentConfig, EvaluationConfig
 from synthreal.core import augment
 from synthreal.data.resident import Resident
 from synthreal.errors import UserError
-from synthreal.run import estimator
-from synthreal.run import trained as module
-from synthreal.run.arms import TrainingSet
-from synthreal.run.trained import trained
+from synthreal.evaluation import cache as module
+from synthreal.evaluation import estimator
+from synthreal.evaluation.cache import trained
+from synthreal.evaluation.training_sets import TrainingSet
 
 SPEC = synthreal_evaluators()[0]
 BUDGET = EvaluationConfig(evaluator="pointer", images=30, epochs=1, batch=9)

@@ -9,10 +9,10 @@ from PIL import Image
 from quick import QUICK, TOY, configured, files, flags
 
 from synthreal.errors import UserError
+from synthreal.evaluation import ablate as module
+from synthreal.evaluation import cache as trained
+from synthreal.evaluation.ablate import ablate, agreement, slug
 from synthreal.hooks.resolve import resolve
-from synthreal.run import ablate as module
-from synthreal.run import trained
-from synthreal.run.ablate import ablate, agreement, slug
 
 OVER = ["history=on,off", "discriminator=local,global"]
 

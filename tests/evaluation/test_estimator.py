@@ -13,7 +13,7 @@ from synthreal.config import EvaluationConfig
 from synthreal.data.encoding import from_unit, to_unit
 from synthreal.data.resident import Resident
 from synthreal.errors import UserError
-from synthreal.run.estimator import _walk, budget, constant, measure, train
+from synthreal.evaluation.estimator import _walk, budget, constant, measure, train
 from synthreal.spec import Batch
 
 SPEC = synthreal_evaluators()[0]

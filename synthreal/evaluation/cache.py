@@ -19,11 +19,11 @@ from torch import nn
 
 from synthreal.config import EvaluationConfig
 from synthreal.core import augment
+from synthreal.evaluation import estimator
+from synthreal.evaluation.estimator import train
+from synthreal.evaluation.training_sets import TrainingSet
 from synthreal.files import writing
 from synthreal.inference.weights import read_weights, read_words, write_weights
-from synthreal.run import estimator
-from synthreal.run.arms import TrainingSet
-from synthreal.run.estimator import train
 from synthreal.spec import EvaluatorSpec, ImageSpec
 
 FOLDER = "estimators"
@@ -43,7 +43,7 @@ def trained(
     autocast: torch.dtype | None,
     versions: Mapping[str, str],
 ) -> nn.Module:
-    """The estimator of :func:`synthreal.run.estimator.train`, read from ``folder`` where it was trained before.
+    """The estimator of :func:`synthreal.evaluation.estimator.train`, read from ``folder`` where it was trained before.
 
     Args:
         folder: where estimators are kept; made here.
@@ -53,7 +53,7 @@ def trained(
         image: what its images are.
         data: what it is trained on.
         config: the budget.
-        seed: see :func:`synthreal.run.estimator.train`.
+        seed: see :func:`synthreal.evaluation.estimator.train`.
         autocast: reduced precision, or None.
         versions: of the code that trains.
 

@@ -6,8 +6,8 @@ import pytest
 from quick import configured
 
 from synthreal.errors import UserError
+from synthreal.evaluation.grid import _difference, cells
 from synthreal.hooks.resolve import resolve
-from synthreal.run.grid import _difference, cells
 
 
 @pytest.fixture

@@ -20,15 +20,15 @@ from synthreal.config import RunConfig
 from synthreal.data.encoding import to_unit
 from synthreal.device import device_of
 from synthreal.errors import UserError
+from synthreal.evaluation.cache import FOLDER
+from synthreal.evaluation.evaluate import evaluate
+from synthreal.evaluation.grid import Cell, cells
 from synthreal.files import write_text
 from synthreal.hooks.catalog import Catalog
 from synthreal.inference.pretrained import weights_step
 from synthreal.inference.transform import Refine
 from synthreal.metrics.significance import rank_correlation
 from synthreal.results.schema import BASE, Split
-from synthreal.run.evaluate import evaluate
-from synthreal.run.grid import Cell, cells
-from synthreal.run.trained import FOLDER
 from synthreal.train.contact_sheet import save_sheet
 from synthreal.train.fit import fit
 from synthreal.train.log import Report, looks
@@ -58,13 +58,13 @@ def ablate(
     Args:
         config: a resolved configuration.
         catalog: where its names are looked up.
-        over: ``dotted.key=value,value,...``, see :func:`synthreal.run.grid.cells`.
+        over: ``dotted.key=value,value,...``, see :func:`synthreal.evaluation.grid.cells`.
         folder: where the runs go; an interrupted ablation continues in it.
         seeds: runs of each combination, with ``runtime.seed`` and the following.
         split: "validation" to choose settings, or "test" for a claim about chosen ones.
         on_fit: told before each fit: combination, steps of the fits before it, steps of all; gives what its reports are
             told to.
-        on_arm: told before each estimator, see :func:`synthreal.run.evaluate.evaluate`.
+        on_arm: told before each estimator, see :func:`synthreal.evaluation.evaluate.evaluate`.
 
     Raises:
         UserError: a setting or value that does not exist, told before anything is fitted; a folder that holds runs of

@@ -10,8 +10,8 @@ from quick import configured
 
 from synthreal.data.resident import Resident
 from synthreal.errors import UserError
+from synthreal.evaluation.training_sets import ARMS, DEFAULT, Arms, adapted, chosen
 from synthreal.hooks.resolve import resolve
-from synthreal.run.arms import ARMS, DEFAULT, Arms, adapted, chosen
 from synthreal.train.sources import open_role
 
 CPU = torch.device("cpu")

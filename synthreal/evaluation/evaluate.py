@@ -17,6 +17,10 @@ from synthreal.data.resident import Resident
 from synthreal.data.source import Drawn, Source
 from synthreal.device import autocast_of, device_of, precision_of, settle
 from synthreal.errors import UserError
+from synthreal.evaluation.cache import FOLDER, trained
+from synthreal.evaluation.estimator import constant, measure
+from synthreal.evaluation.summary import Outcome, summary
+from synthreal.evaluation.training_sets import MADE, UPPER, Arms, chosen
 from synthreal.files import write_text
 from synthreal.hooks.catalog import Catalog, typed, versions_of
 from synthreal.hooks.resolve import resolve
@@ -24,10 +28,6 @@ from synthreal.inference.pretrained import read_config
 from synthreal.metrics.landmark_shift import preservation
 from synthreal.metrics.summary import COUNT, appraise
 from synthreal.results.schema import BASE, FILES, Split
-from synthreal.run.arms import MADE, UPPER, Arms, chosen
-from synthreal.run.estimator import constant, measure
-from synthreal.run.outcome import Outcome, summary
-from synthreal.run.trained import FOLDER, trained
 from synthreal.spec import EvaluatorSpec
 from synthreal.train.run_dir import differences
 from synthreal.train.sources import open_role, take, unreadable
@@ -49,7 +49,7 @@ def evaluate(
 
     Args:
         runs: run directories of one configuration, fitted with different ``runtime.seed``.
-        arms: names of :data:`synthreal.run.arms.ARMS`, or "all"; None: simulated, refined, histogram and real.
+        arms: names of :data:`synthreal.evaluation.training_sets.ARMS`, or "all"; None: simulated, refined, histogram and real.
         seeds: estimators an arm and run; no two runs share one (run seed x seeds, and the following).
         split: "test", or "validation" to choose settings (written to validation.json).
         device: where to train.

@@ -1,0 +1,1 @@
+"""The proof: training sets, estimators, what they found, and ablations."""
