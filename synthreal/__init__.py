@@ -87,7 +87,7 @@ if TYPE_CHECKING:
     from synthreal.metrics.spectrum import spectrum_distance as spectrum_distance
     from synthreal.metrics.twosample import two_sample_test as two_sample_test
     from synthreal.metrics.wasserstein import sliced_wasserstein as sliced_wasserstein
-    from synthreal.run.page.document import report as report
+    from synthreal.report.document import report as report
     from synthreal.spec import (
         Batch as Batch,
     )
@@ -174,7 +174,7 @@ _HOME = {
     "random_features": "synthreal.metrics.features",
     "realism": "synthreal.metrics.realism",
     "refine_bulk": "synthreal.bulk.refine",
-    "report": "synthreal.run.page.document",
+    "report": "synthreal.report.document",
     "save_sheet": "synthreal.train.contact_sheet",
     "settle": "synthreal.device",
     "sliced_wasserstein": "synthreal.metrics.wasserstein",

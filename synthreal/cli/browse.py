@@ -31,7 +31,7 @@ def report(
     ] = None,
 ) -> None:
     """Write one HTML page about a run: pictures, curves, the table of arms, how to make it again."""
-    from synthreal.run.page.document import report as write
+    from synthreal.report.document import report as write
 
     page = write(
         run,

@@ -49,7 +49,8 @@ def evaluate(
 
     Args:
         runs: run directories of one configuration, fitted with different ``runtime.seed``.
-        arms: names of :data:`synthreal.evaluation.training_sets.ARMS`, or "all"; None: simulated, refined, histogram and real.
+        arms: names of :data:`~synthreal.evaluation.training_sets.ARMS`, or "all"; None: simulated, refined, histogram,
+            real.
         seeds: estimators an arm and run; no two runs share one (run seed x seeds, and the following).
         split: "test", or "validation" to choose settings (written to validation.json).
         device: where to train.

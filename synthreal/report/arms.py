@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from synthreal.report.curves import dashes
+from synthreal.report.panels import arm_curve
 from synthreal.results.format import compared_text, mean_text, p_text, percent_text, quality_rows, unlabelled_text
 from synthreal.results.schema import BASE, Arm, Evaluation, Metric
-from synthreal.run.page.curves import dashes
-from synthreal.run.page.panels import arm_curve
 
 
 @dataclass(frozen=True)

@@ -11,10 +11,10 @@ from typing import Any
 from synthreal.config import SourceConfig
 from synthreal.data.pack import Pack
 from synthreal.errors import UserError
+from synthreal.report.arms import against, cell
+from synthreal.report.record import Record
 from synthreal.results.format import equals_p
 from synthreal.results.schema import BASE, Evaluation, Preservation
-from synthreal.run.page.arms import against, cell
-from synthreal.run.page.record import Record
 from synthreal.spec import ROLES
 from synthreal.train.sources import CACHE
 

@@ -17,10 +17,10 @@ from diary import QUALITY, edit
 
 import synthreal
 from synthreal.errors import UserError
-from synthreal.run.page import document, facts
-from synthreal.run.page.arms import arms_table, quality_table
-from synthreal.run.page.document import report
-from synthreal.run.page.record import read_record
+from synthreal.report import document, facts
+from synthreal.report.arms import arms_table, quality_table
+from synthreal.report.document import report
+from synthreal.report.record import read_record
 
 pytest.importorskip("jinja2")
 pytest.importorskip("matplotlib")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from chromium import CONTRAST, OVERFLOW, chromium, installed
 
-from synthreal.run.page.document import report
+from synthreal.report.document import report
 
 pytest.importorskip("playwright.sync_api")
 pytest.importorskip("jinja2")

@@ -24,8 +24,8 @@ from synthreal.inference.resident import refine_resident
 from synthreal.inference.transform import Refine
 from synthreal.metrics.label_drift import annotation_drift, readable
 from synthreal.metrics.landmark_shift import moved
+from synthreal.report.record import Record
 from synthreal.results.schema import BASE
-from synthreal.run.page.record import Record
 from synthreal.spec import EvaluatorSpec
 from synthreal.train.sources import open_role, take
 

@@ -15,16 +15,16 @@ import torch
 from synthreal.device import device_of
 from synthreal.errors import UserError
 from synthreal.files import write_text
+from synthreal.report import facts
+from synthreal.report.arms import arms_table, quality_table
+from synthreal.report.commands import judging, reproduction
+from synthreal.report.curves import draw
+from synthreal.report.drift import Drifted, drifted
+from synthreal.report.panels import error_panel, gain_panel, loss_panels, quality_panels
+from synthreal.report.record import Record, read_record
+from synthreal.report.tensorboard import write_events
+from synthreal.report.tiles import amount, chosen_sheets, data_url, heat_css, scale_of, tiles
 from synthreal.results.format import UNLABELLED
-from synthreal.run.page import facts
-from synthreal.run.page.arms import arms_table, quality_table
-from synthreal.run.page.commands import judging, reproduction
-from synthreal.run.page.curves import draw
-from synthreal.run.page.drift import Drifted, drifted
-from synthreal.run.page.events import write_events
-from synthreal.run.page.panels import error_panel, gain_panel, loss_panels, quality_panels
-from synthreal.run.page.record import Record, read_record
-from synthreal.run.page.tiles import amount, chosen_sheets, data_url, heat_css, scale_of, tiles
 
 PAGE = "report.html"
 BEGINNING = "<!doctype html>"

@@ -5,8 +5,8 @@ from __future__ import annotations
 import shlex
 
 from synthreal.inference.pretrained import CONFIG
+from synthreal.report.record import Record
 from synthreal.results.schema import BASE
-from synthreal.run.page.record import Record
 
 
 def reproduction(record: Record) -> list[str]:

@@ -12,7 +12,7 @@ from diary import edit
 
 from synthreal.errors import UserError
 from synthreal.inference.pretrained import read_config
-from synthreal.run.page.record import read_record
+from synthreal.report.record import read_record
 
 
 def test_a_run_is_read(full):

@@ -15,9 +15,9 @@ from PIL import Image
 from synthreal.errors import UserError
 from synthreal.hooks.catalog import Catalog
 from synthreal.metrics.landmark_shift import moved
-from synthreal.run.page import drift, tiles
-from synthreal.run.page.drift import Drifted, drifted
-from synthreal.run.page.record import read_record
+from synthreal.report import drift, tiles
+from synthreal.report.drift import Drifted, drifted
+from synthreal.report.record import read_record
 
 CPU = torch.device("cpu")
 

@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image
 from torch import Tensor
 
-from synthreal.run.page.drift import Drifted
+from synthreal.report.drift import Drifted
 from synthreal.train.contact_sheet import pixels_of
 
 SHARP = 200  # px of a tile's longer side at least, so that it is crisp on dense screens

@@ -11,10 +11,10 @@ import pytest
 from diary import edit
 
 from synthreal.evaluation.training_sets import ARMS
+from synthreal.report import curves, panels
+from synthreal.report.curves import Curve, Panel
+from synthreal.report.record import read_record
 from synthreal.results.schema import Evaluation
-from synthreal.run.page import curves, panels
-from synthreal.run.page.curves import Curve, Panel
-from synthreal.run.page.record import read_record
 from synthreal.train.monitor import Look
 
 pytest.importorskip("matplotlib")

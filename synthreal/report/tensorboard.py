@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 from synthreal.files import writing
-from synthreal.run.page.record import Record, is_number
+from synthreal.report.record import Record, is_number
 
 SUFFIX = ".synthreal"
 

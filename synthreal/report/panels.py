@@ -8,9 +8,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from synthreal.evaluation.training_sets import UPPER
+from synthreal.report.curves import TALL, WIDE, Curve, Panel
+from synthreal.report.record import Record, is_number
 from synthreal.results.schema import BASE, Evaluation
-from synthreal.run.page.curves import TALL, WIDE, Curve, Panel
-from synthreal.run.page.record import Record, is_number
 
 # (field of the log, title, line of a discriminator that guesses)
 LOSSES = (

@@ -14,8 +14,8 @@ from quick import fit_toy, weights
 from synthreal.cli import app
 from synthreal.config import RunConfig
 from synthreal.inference.pretrained import read_config
-from synthreal.run.page.commands import judging, reproduction
-from synthreal.run.page.record import read_record
+from synthreal.report.commands import judging, reproduction
+from synthreal.report.record import read_record
 
 COMMANDS = typer.main.get_command(app).commands
 

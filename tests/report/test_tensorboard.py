@@ -11,8 +11,8 @@ import pytest
 from PIL import Image
 
 from synthreal.errors import UserError
-from synthreal.run.page.events import write_events
-from synthreal.run.page.record import read_record
+from synthreal.report.record import read_record
+from synthreal.report.tensorboard import write_events
 
 pytest.importorskip("tensorboard")
 
