@@ -15,9 +15,9 @@ import torch
 from PIL import Image
 
 from synthreal.spec import ImageSpec
-from synthreal.web.answers import FILE, Answers
-from synthreal.web.pictures import Pictures
-from synthreal.web.study import Study
+from synthreal.turing.answers import FILE, Answers
+from synthreal.turing.pictures import Pictures
+from synthreal.turing.study import Study
 
 IMAGE = ImageSpec(channels=1, height=6, width=9, meaning="one grey level")
 POOL = 40
@@ -54,7 +54,7 @@ class Site:
     """A study served by uvicorn on a thread, at ``host``; it is asked at 127.0.0.1."""
 
     def __init__(self, study: Study, port: int = 0, host: str = "127.0.0.1") -> None:
-        from synthreal.web.server import listen, server_of
+        from synthreal.turing.server import listen, server_of
 
         self.study = study
         self.listener = listen(host, port)

@@ -23,30 +23,29 @@ ORDER = (
     ("errors",),
     ("spec", "files", "results"),
     ("distributed", "device"),
-    ("data", "config", "settings", "weights"),
+    ("data", "config"),
     ("core",),
     ("hooks", "metrics"),
-    ("inference", "scale", "worker", "pretrained", "card", "transform"),
+    ("inference",),
     ("train", "bulk", "adapters"),
-    ("evaluation", "run"),
-    ("report", "turing", "web"),
+    ("evaluation",),
+    ("report", "turing"),
     ("cli",),
     ("__init__", "__main__"),
 )
 LAYER = {name: i for i, names in enumerate(ORDER) for name in names}
-OLD = {"run", "settings", "weights", "scale", "worker", "pretrained", "card", "transform", "bulk"}  # until they move
 
 # A library -> the only parts of the package that may import it.
 HOMES = {
     "kornia": {"core", "adapters"},
     "h5py": {"data"},
-    "PIL": {"data", "bulk", "run", "train", "report", "adapters"},
+    "PIL": {"data", "bulk", "train", "report", "adapters"},
     "cv2": {"data"},
     "ray": {"adapters"},
     "pluggy": {"hooks"},
     "safetensors": {"inference"},
     "typer": {"cli"},
-    "rich": {"run", "cli"},
+    "rich": {"cli"},
     "albumentations": {"adapters"},
     "torchvision": {"adapters"},
     "datasets": {"adapters"},
@@ -54,12 +53,12 @@ HOMES = {
     "onnx": {"adapters"},
     "onnxscript": {"adapters"},
     "onnxruntime": {"adapters"},
-    "scipy": {"run", "metrics"},
-    "matplotlib": {"run", "report"},
-    "tensorboard": {"run", "report"},
-    "starlette": {"web", "turing"},
-    "uvicorn": {"web", "turing"},
-    "jinja2": {"run", "web", "report", "turing"},
+    "scipy": {"metrics"},
+    "matplotlib": {"report"},
+    "tensorboard": {"report"},
+    "starlette": {"turing"},
+    "uvicorn": {"turing"},
+    "jinja2": {"report", "turing"},
 }
 # An adapter's classes are its library's: it imports it at the top, alone, and is itself imported inside functions.
 ADAPTED = {"kornia", "albumentations", "torchvision", "datasets", "webdataset"}
@@ -117,9 +116,7 @@ def test_imports_go_down_only(path):
         where = f"{shown(path)}:{node.lineno} imports {name}"
         assert name != "synthreal", f"{where}: import the module itself"
         mine, other = part(path), name.split(".")[1]
-        if mine == other or (LAYER[mine] == LAYER[other] and {mine, other} & OLD):
-            continue
-        assert LAYER[other] < LAYER[mine], f"{where}: from layer {LAYER[mine]} to {LAYER[other]}"
+        assert mine == other or LAYER[other] < LAYER[mine], f"{where}: from layer {LAYER[mine]} to {LAYER[other]}"
 
 
 @pytest.mark.parametrize("path", modules(), ids=shown)

@@ -16,7 +16,7 @@ from synthreal.cli.options import (
 from synthreal.errors import UserError
 
 if TYPE_CHECKING:
-    from synthreal.web.answers import Answer, Answers
+    from synthreal.turing.answers import Answer, Answers
 
 Against = Literal["refined", "simulated"]
 
@@ -63,8 +63,8 @@ def turing(
 ) -> None:
     """Let people tell refined images from real ones, in a browser."""
     from synthreal.cli.tables import turing_table
-    from synthreal.web.answers import FILE, Answers
-    from synthreal.web.summary import in_a_line, summarise
+    from synthreal.turing.answers import FILE, Answers
+    from synthreal.turing.summary import in_a_line, summarise
 
     answers = Answers(run / FILE)
     if summary:
@@ -79,7 +79,7 @@ def turing(
     if as_json:
         raise UserError("--json prints the summary; give --summary with it")
     _web()
-    from synthreal.web.server import serve
+    from synthreal.turing.server import serve
 
     def ready(url: str, reachable: bool) -> None:
         if reachable:

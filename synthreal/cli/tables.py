@@ -104,7 +104,7 @@ def plugins_table(rows: Sequence[Mapping[str, Any]]) -> Table:
 
 
 def turing_table(result: Mapping[str, Any]) -> Group:
-    """The result of :func:`synthreal.web.summary.summarise`: raters, then a confusion matrix of each kind of image."""
+    """The result of :func:`synthreal.turing.summary.summarise`: raters, then a confusion matrix a kind of image."""
     raters = Table()
     for title in ("rater", "against"):
         raters.add_column(title)

@@ -46,7 +46,7 @@ def annotation_drift(spec: EvaluatorSpec, model: nn.Module, simulated: Resident,
 
     Args:
         spec: the task; ``answer`` says how a prediction is read as labels.
-        model: its estimator, trained on simulated images alone (:func:`synthreal.evaluation.estimator.train`) and, best,
+        model: its estimator, trained on simulated images alone and, best,
             on others than these.
         simulated: the images x with their labels.
         refined: R(x), row by row.

@@ -11,11 +11,11 @@ from pathlib import Path
 import uvicorn
 
 from synthreal.errors import UserError
-from synthreal.web.answers import Against, Answers
-from synthreal.web.application import application
-from synthreal.web.gate import is_wildcard, url_of
-from synthreal.web.pictures import choose
-from synthreal.web.study import Study
+from synthreal.turing.answers import Against, Answers
+from synthreal.turing.application import application
+from synthreal.turing.gate import is_wildcard, url_of
+from synthreal.turing.pictures import choose
+from synthreal.turing.study import Study
 
 
 def serve(
@@ -46,7 +46,7 @@ def serve(
         on_ready: told the address to open, and whether other machines can reach it.
 
     Raises:
-        UserError: an address that is taken or not this machine's, and what :func:`synthreal.web.pictures.choose`
+        UserError: an address that is taken or not this machine's, and what :func:`synthreal.turing.pictures.choose`
             raises.
     """
     with listen(host, port) as listener:

@@ -21,15 +21,15 @@ import torch
 
 from synthreal.data.seed import derived_generator
 from synthreal.errors import UserError
-from synthreal.web.answers import Against, Answer, Answers, Choice
-from synthreal.web.pictures import EXAMPLES, Pictures
+from synthreal.turing.answers import Against, Answer, Answers, Choice
+from synthreal.turing.pictures import EXAMPLES, Pictures
 
 LONGEST_NAME = 40
 
 
 @dataclass(frozen=True)
 class Picture:
-    """Which image: its kind, and its row among :class:`synthreal.web.pictures.Pictures` of that kind."""
+    """Which image: its kind, and its row among :class:`synthreal.turing.pictures.Pictures` of that kind."""
 
     real: bool
     row: int

@@ -6,8 +6,8 @@ import pytest
 from booth import run_through
 from chromium import CONTRAST, OVERFLOW, chromium, installed
 
-from synthreal.web.answers import FILE
-from synthreal.web.summary import summarise
+from synthreal.turing.answers import FILE
+from synthreal.turing.summary import summarise
 
 playwright = pytest.importorskip("playwright.sync_api")
 pytest.importorskip("starlette")

@@ -8,8 +8,8 @@ import shlex
 import pytest
 from booth import run_through
 
-from synthreal.web.answers import FILE, Answer, Answers
-from synthreal.web.summary import finished, sentence, summarise
+from synthreal.turing.answers import FILE, Answer, Answers
+from synthreal.turing.summary import finished, sentence, summarise
 
 
 def paper(path, against="refined", images=50, matrix=((224, 276), (207, 293))):

@@ -15,8 +15,8 @@ import torch
 from booth import is_real, level
 
 from synthreal.errors import UserError
-from synthreal.web.answers import FILE
-from synthreal.web.study import name_of
+from synthreal.turing.answers import FILE
+from synthreal.turing.study import name_of
 
 
 def seen(study, rater):
@@ -154,7 +154,7 @@ def test_many_processes_write_whole_lines(tmp_path):
     code = """
 import sys
 from pathlib import Path
-from synthreal.web.answers import Answer, Answers
+from synthreal.turing.answers import Answer, Answers
 answers = Answers(Path(sys.argv[1]))
 for trial in range(1, 81):
     for rater in (sys.argv[2], "shared"):

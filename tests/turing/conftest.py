@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from booth import Site, lines, small_study
 
-from synthreal.web.study import Study
+from synthreal.turing.study import Study
 
 
 @pytest.fixture

@@ -26,7 +26,7 @@ from synthreal.inference.transform import Refine
 from synthreal.spec import ImageSpec, Role
 from synthreal.train.contact_sheet import png
 from synthreal.train.sources import open_role, sample
-from synthreal.web.answers import Against
+from synthreal.turing.answers import Against
 
 EXAMPLES = 10
 

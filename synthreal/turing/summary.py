@@ -11,7 +11,7 @@ from typing import Any, get_args
 
 from synthreal.metrics.significance import binomial_p
 from synthreal.results.format import p_text
-from synthreal.web.answers import Against, Answer, Choice
+from synthreal.turing.answers import Against, Answer, Choice
 
 CHOICES: tuple[Choice, ...] = get_args(Choice)
 

@@ -12,7 +12,7 @@ from synthreal.data.encoding import from_unit, to_unit
 from synthreal.errors import UserError
 from synthreal.inference.transform import Refine
 from synthreal.train.contact_sheet import png
-from synthreal.web.pictures import Pictures, choose
+from synthreal.turing.pictures import Pictures, choose
 
 
 def rows(images):

@@ -24,11 +24,11 @@ from starlette.routing import Route
 from synthreal.errors import UserError
 from synthreal.metrics.significance import binomial_p
 from synthreal.results.format import p_text
-from synthreal.web.answers import Choice
-from synthreal.web.gate import Gate
-from synthreal.web.pictures import EXAMPLES
-from synthreal.web.study import LONGEST_NAME, State, Study, name_of
-from synthreal.web.summary import finished, sentence, summarise
+from synthreal.turing.answers import Choice
+from synthreal.turing.gate import Gate
+from synthreal.turing.pictures import EXAMPLES
+from synthreal.turing.study import LONGEST_NAME, State, Study, name_of
+from synthreal.turing.summary import finished, sentence, summarise
 
 LARGEST_BODY = 4096
 _PAGES = Path(__file__).parent / "pages"
@@ -37,7 +37,7 @@ _ASSETS = {"turing.js": "text/javascript", "turing.css": "text/css"}
 
 
 def application(study: Study, *, host: str) -> Starlette:
-    """The pages of a study, behind the :class:`synthreal.web.gate.Gate` of a server bound to ``host``."""
+    """The pages of a study, behind the :class:`synthreal.turing.gate.Gate` of a server bound to ``host``."""
     pages = Pages(study)
     binomial_p(1, 1)  # imports scipy, for seconds: not when the first rater is through, while others wait for images
     return Starlette(

@@ -19,15 +19,15 @@ import pytest
 from booth import is_real, run_through
 
 from synthreal.errors import UserError
-from synthreal.web.answers import FILE
+from synthreal.turing.answers import FILE
 
 pytest.importorskip("starlette")
 pytest.importorskip("uvicorn")
 
 from starlette.datastructures import Headers
 
-from synthreal.web.gate import Gate, url_of
-from synthreal.web.server import _reached, listen
+from synthreal.turing.gate import Gate, url_of
+from synthreal.turing.server import _reached, listen
 
 
 def chunks(png):
@@ -311,7 +311,7 @@ def test_scipy_is_imported_before_anybody_waits_for_it():
     """Its import takes seconds, in which the server would answer nobody."""
     code = (
         "import sys, tempfile, pathlib; sys.path.insert(0, sys.argv[1]); from booth import small_study\n"
-        "from synthreal.web.server import server_of; before = 'scipy.stats' in sys.modules\n"
+        "from synthreal.turing.server import server_of; before = 'scipy.stats' in sys.modules\n"
         "server_of(small_study(pathlib.Path(tempfile.mkdtemp())), host='127.0.0.1')\n"
         "print(before, 'scipy.stats' in sys.modules)"
     )
@@ -366,7 +366,7 @@ class Never:
     [("127.0.0.1", "127.0.0.1", False), ("localhost", "localhost", False), ("0.0.0.0", "192.168.0.7", True)],
 )
 def test_another_host_is_bound_when_told_and_with_a_notice(toy_run, tmp_path, cli, monkeypatch, host, url, notice):
-    from synthreal.web import server
+    from synthreal.turing import server
 
     shutil.copytree(toy_run, tmp_path / "run")
     monkeypatch.setattr(server, "server_of", lambda study, host: Never())
