@@ -17,15 +17,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
-from pydantic import Field
 
-from synthreal import Batch, Options
+from synthreal import Batch
 from synthreal_gaze.anatomy import Anatomy, Pose
 from synthreal_gaze.dice import Dice
 from synthreal_gaze.eye import project
 from synthreal_gaze.face import Face, Light
 from synthreal_gaze.geometry import RealRole
-from synthreal_gaze.photograph import Look, Scene, photograph
+from synthreal_gaze.photograph import CameraOptions, Look, Scene, photograph
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -38,15 +37,6 @@ IDENTITIES: dict[RealRole, tuple[int, int]] = {
 }
 TABLE_SEED = 1612_07828
 TABLE_COLUMNS = Anatomy.COLUMNS + Face.COLUMNS + Look.COLUMNS + 4
-
-
-class CameraOptions(Options):
-    """What the photographed eyes look like."""
-
-    noise: float = Field(1.0, ge=0, le=4, description="Factor on the sensor's noise.")
-    blur: float = Field(1.0, ge=0, le=4, description="Factor on defocus and motion blur.")
-    glasses: float = Field(0.2, ge=0, le=1, description="Share of people with glasses.")
-    equalise: bool = Field(True, description="Equalise each crop's histogram, as MPIIGaze's are.")
 
 
 @functools.lru_cache(maxsize=4)

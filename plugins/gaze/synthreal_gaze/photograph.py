@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
+from pydantic import Field
 
+from synthreal import Options
 from synthreal_gaze.face import arch, glint, margins, reflection, relief, shade
 from synthreal_gaze.sensor import equalise, jpeg
 from synthreal_gaze.texture import blur, noise, quantised, smoothstep
@@ -15,10 +17,18 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from synthreal_gaze.anatomy import Pose
-    from synthreal_gaze.camera import CameraOptions
     from synthreal_gaze.dice import Dice
     from synthreal_gaze.eye import Eye
     from synthreal_gaze.face import Face, Light
+
+
+class CameraOptions(Options):
+    """What the photographed eyes look like."""
+
+    noise: float = Field(1.0, ge=0, le=4, description="Factor on the sensor's noise.")
+    blur: float = Field(1.0, ge=0, le=4, description="Factor on defocus and motion blur.")
+    glasses: float = Field(0.2, ge=0, le=1, description="Share of people with glasses.")
+    equalise: bool = Field(True, description="Equalise each crop's histogram, as MPIIGaze's are.")
 
 
 @dataclass(frozen=True)
