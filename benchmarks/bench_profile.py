@@ -23,7 +23,7 @@ from record import Row, arguments, finish, precisions, timed_row
 from torch.autograd import DeviceType
 from torch.profiler import ProfilerActivity, profile
 
-import synthreal
+from synthreal.core import update_refiner
 
 WIDTH, BATCH = 64, 32
 DIRECTIONS = {
@@ -37,12 +37,12 @@ def shares(size: dict[str, Any], repeats: int) -> list[Row]:
     """The rows ``profile`` of one precision."""
     player = Ours(size)
     x = player.images(BATCH)
-    synthreal.update_refiner(player.game, x, adversarial=True)
+    update_refiner(player.game, x, adversarial=True)
     gpu = player.device.type == "cuda"
     activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if gpu else [])]
     with profile(activities=activities, record_shapes=True) as profiled:
         for _ in range(repeats):
-            synthreal.update_refiner(player.game, x, adversarial=True)
+            update_refiner(player.game, x, adversarial=True)
     seconds = dict.fromkeys(("blocks, forwards", "blocks, backwards", "stem, head and D", "everything else"), 0.0)
     for event in profiled.key_averages(group_by_input_shape=True):
         if event.device_type != DeviceType.CPU:  # kernels: their time is that of the operators that started them

@@ -26,6 +26,8 @@ from record import Row, arguments, finish, middle, precisions, rounded, spread
 from side import Side, warm_up
 
 import synthreal
+from synthreal.device import configure_process
+from synthreal.train import open_stream
 
 BATCH, DRAWS = 512, 20
 COUNTS = (1_000, 10_000, 100_000, 1_000_000)
@@ -96,9 +98,9 @@ def drawn(asked: argparse.Namespace, common: Row, step: float) -> Row:
     device, catalog = torch.device(asked.device), synthreal.Catalog.of(["gaze"])
     tree = {"schedule": {"batch": BATCH}, "runtime": {"device": asked.device, "threads": asked.threads}}
     config = synthreal.configure(catalog, tree, recipe="gaze-full")
-    synthreal.settle(config.runtime)
+    configure_process(config.runtime)
     simulated, real = (
-        synthreal.open_stream(config, catalog, role, device=device, run_dir=Path()) for role in ("simulated", "real")
+        open_stream(config, catalog, role, device=device, run_dir=Path()) for role in ("simulated", "real")
     )
 
     def draw() -> None:

@@ -13,6 +13,9 @@ from player import WARM_PX, Player
 from torch.utils.flop_counter import FlopCounterMode
 
 import synthreal
+from synthreal.core import update_discriminator, update_refiner
+from synthreal.device import configure_process
+from synthreal.train import build_game, open_stream
 
 PRECISION = {"fp32": "float32", "bf16": "bfloat16"}
 COUNT_PX = 32
@@ -41,10 +44,10 @@ class Ours(Player):
         super().__init__(size)
         catalog = synthreal.Catalog.of([size["plugin"]])
         config = configured(size, catalog)
-        synthreal.settle(config.runtime)
-        self.game = synthreal.build_game(config, catalog, self.device)
+        configure_process(config.runtime)
+        self.game = build_game(config, catalog, self.device)
         self.streams = [
-            synthreal.open_stream(config, catalog, role, device=self.device, run_dir=Path(size["folder"]))
+            open_stream(config, catalog, role, device=self.device, run_dir=Path(size["folder"]))
             for role in ("simulated", "real")
         ]
         self.transform = synthreal.Refine(
@@ -77,11 +80,11 @@ class Ours(Player):
 
     def update_refiner(self, x: torch.Tensor) -> None:
         """One step of R."""
-        synthreal.update_refiner(self.game, x, adversarial=True)
+        update_refiner(self.game, x, adversarial=True)
 
     def update_discriminator(self, x: torch.Tensor, y: torch.Tensor) -> None:
         """One step of D."""
-        synthreal.update_discriminator(self.game, x, y)
+        update_discriminator(self.game, x, y)
 
     def refined(self, x: torch.Tensor) -> torch.Tensor:
         """R(x) as the transform gives it."""
@@ -101,15 +104,15 @@ class Ours(Player):
         large = min(self.images(1).shape[-2:]) > WARM_PX
         small = {**self.size, "device": "cpu", "batch": 2, "history": 2}
         config = configured({**small, "patch": COUNT_PX} if large else small, self.catalog, compile=False)
-        game = synthreal.build_game(config, self.catalog, torch.device("cpu"))
+        game = build_game(config, self.catalog, torch.device("cpu"))
         game.micro_batch = None
         whole = self.images(2).cpu()
         x = whole[..., :COUNT_PX, :COUNT_PX] if large else whole
         game.history.push(x, game.generator)
         scale = whole.numel() / x.numel() / len(x) / 1e9
         calls: dict[str, Callable[[], Any]] = {
-            "refiner_update": lambda: synthreal.update_refiner(game, x, adversarial=True),
-            "discriminator_update": lambda: synthreal.update_discriminator(game, x, x),
+            "refiner_update": lambda: update_refiner(game, x, adversarial=True),
+            "discriminator_update": lambda: update_discriminator(game, x, x),
             "refine": lambda: synthreal.Refine(game.refiner, channels=1)(x),
         }
         return {name: scale * _flop(call) for name, call in calls.items()}

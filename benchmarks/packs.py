@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 import synthreal
+from synthreal.data import write_pack
 
 GAZE = {"plugin": "gaze", "recipe": "gaze-mpiigaze", "height": 35, "width": 55, "history": 51_200}
 HANDS = {"plugin": "hands", "recipe": "hands-nyu", "height": 224, "width": 224, "history": 256}
@@ -20,5 +21,5 @@ def pack_of(folder: str | Path, domain: dict[str, Any], *, images: int) -> dict[
     spec = synthreal.ImageSpec(channels=1, height=shape[1], width=shape[2], meaning="noise")
     generator = np.random.default_rng(0)
     samples = (synthreal.Sample(generator.integers(0, 256, shape, dtype=np.uint8)) for _ in range(images))
-    synthreal.write_pack(path, samples, image=spec, role="simulated", name="noise")
+    write_pack(path, samples, image=spec, role="simulated", name="noise")
     return {"pack": str(path), "folder": str(folder), "images": images}

@@ -15,13 +15,14 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 import synthreal
+from synthreal.train import open_stream
 
 
 def eyes(role, count, run):
     """Eye crops ``(count, 1, 35, 55)`` float in [0, 1] and gaze directions ``(count, 3)``."""
     catalog = synthreal.Catalog.of(["gaze"])
     config = synthreal.configure(catalog, {"data": {role: {"count": count}}, "schedule": {"batch": count}})
-    with synthreal.open_stream(config, catalog, role, device=torch.device("cpu"), run_dir=run) as stream:
+    with open_stream(config, catalog, role, device=torch.device("cpu"), run_dir=run) as stream:
         batch = stream.batch(0)
     return TensorDataset(batch.image, batch.labels["gaze"])
 

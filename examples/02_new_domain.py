@@ -14,7 +14,8 @@ from torch import nn
 from torch.nn.functional import interpolate
 
 import synthreal
-from synthreal import Batch, DatasetSpec, EvaluatorSpec, ImageSpec, LabelSpec, Options, RunConfig
+from synthreal import Batch, DatasetSpec, EvaluatorSpec, ImageSpec, LabelSpec, Options
+from synthreal.config import RunConfig
 
 SIDE = 32
 DIAL = ImageSpec(channels=1, height=SIDE, width=SIDE, meaning="grey photograph of a dial")

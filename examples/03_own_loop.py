@@ -14,6 +14,7 @@ from pathlib import Path
 import torch
 
 import synthreal
+from synthreal.train import open_stream
 
 DOMAIN = Path(__file__).with_name("02_new_domain.py")
 
@@ -46,7 +47,7 @@ def main():
 
     generator = torch.Generator().manual_seed(0)  # of noise maps, so that every process says the same
     refine = synthreal.Refine.load(asked.run, device="cpu", generator=generator)
-    with synthreal.open_stream(config, catalog, "simulated", device=torch.device("cpu"), run_dir=asked.run) as stream:
+    with open_stream(config, catalog, "simulated", device=torch.device("cpu"), run_dir=asked.run) as stream:
         dials = stream.batch(0).image
     print(f"{asked.run}: refining changes dials by {(refine(dials) - dials).abs().mean():.3f} on average")
 

@@ -16,11 +16,13 @@ from torch import nn
 
 from synthreal.errors import UserError
 
+__all__ = ["ProcessSettings", "configure_process"]
+
 MICRO_PX = 1 << 17
 COMPILE_STEPS = 2000
 
 
-def device_of(name: str) -> torch.device:
+def resolve_device(name: str) -> torch.device:
     """The device "auto", "cpu", "cuda" or "cuda:N" stands for. Raises ``UserError`` when it does not exist."""
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -35,7 +37,7 @@ def device_of(name: str) -> torch.device:
     return device
 
 
-def precision_of(name: str, device: torch.device) -> str:
+def resolve_precision(name: str, device: torch.device) -> str:
     """The precision "auto" stands for: "bfloat16" on GPUs from Ampere on and CPUs with AVX512-BF16, else "float32".
 
     Raises ``UserError`` when it is none of the three.
@@ -52,7 +54,7 @@ def precision_of(name: str, device: torch.device) -> str:
     return "bfloat16" if capabilities.get("avx512_bf16", False) else "float32"
 
 
-def micro_batch_of(
+def resolve_micro_batch(
     setting: int | str | None, device: torch.device, height: int, width: int, *, batch: int | None = None
 ) -> int | None:
     """Images of ``height`` x ``width`` px that pass through the networks at once; None for whole mini-batches.
@@ -69,12 +71,12 @@ def micro_batch_of(
     return fitting if batch is None else min(fitting, max(1, batch // 2))
 
 
-def compiles(setting: bool | str, device: torch.device, steps: int) -> bool:
+def should_compile(setting: bool | str, device: torch.device, steps: int) -> bool:
     """Whether to compile the networks; "auto" does on a GPU, for schedules of 2,000 steps and more."""
     return setting is True or (setting == "auto" and device.type == "cuda" and steps >= COMPILE_STEPS)
 
 
-def arrange(network: nn.Module, layout: str, *, compiled: bool = False) -> None:
+def set_memory_format(network: nn.Module, layout: str, *, compiled: bool = False) -> None:
     """Put a network's weights in "channels_last" or "channels_first" order, and compile it where asked, in place.
 
     Compiled networks keep their names and weights. Each size of batch is compiled for itself, with gradients and
@@ -86,13 +88,13 @@ def arrange(network: nn.Module, layout: str, *, compiled: bool = False) -> None:
         network.compile(dynamic=False)
 
 
-def eagerly(network: nn.Module) -> AbstractContextManager[object]:
+def uncompiled(network: nn.Module) -> AbstractContextManager[object]:
     """A context in which a compiled network computes uncompiled: for a few images, not worth compiling for."""
     return nullcontext() if network._compiled_call_impl is None else torch.compiler.set_stance("force_eager")
 
 
 class ProcessSettings(Protocol):
-    """What :func:`settle` needs: :class:`synthreal.config.RuntimeConfig` has it."""
+    """What :func:`configure_process` needs: :class:`synthreal.config.RuntimeConfig` has it."""
 
     @property
     def threads(self) -> int | None:
@@ -107,7 +109,7 @@ class ProcessSettings(Protocol):
         """Whether the process keeps freed memory."""
 
 
-def settle(runtime: ProcessSettings) -> None:
+def configure_process(runtime: ProcessSettings) -> None:
     """Set up this process as ``runtime`` says: torch's CPU threads, cuDNN's search for algorithms, its memory."""
     if runtime.threads is not None:
         torch.set_num_threads(runtime.threads)
@@ -116,12 +118,12 @@ def settle(runtime: ProcessSettings) -> None:
         keep_freed_memory()
 
 
-def autocast_of(precision: str) -> torch.dtype | None:
+def autocast_dtype(precision: str) -> torch.dtype | None:
     """The dtype networks autocast to, None for float32."""
     return torch.bfloat16 if precision == "bfloat16" else None
 
 
-def generator_of(seed: int, device: torch.device) -> torch.Generator:
+def seeded_generator(seed: int, device: torch.device) -> torch.Generator:
     """A generator on the device, seeded."""
     return torch.Generator(device).manual_seed(seed)
 

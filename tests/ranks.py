@@ -20,12 +20,12 @@ import synthreal.data.source
 from synthreal.core.game import Game
 from synthreal.core.history import History
 from synthreal.distributed import join as processes
-from synthreal.distributed.join import joined
-from synthreal.distributed.world import World
+from synthreal.distributed.join import process_group
+from synthreal.distributed.processes import Processes
 from synthreal.errors import PeerError, UserError
 from synthreal.hooks.catalog import Catalog
-from synthreal.train.fit import phase_of, play, steps
-from synthreal.train.log import Meter
+from synthreal.train.fit import phase_of, steps, train_step
+from synthreal.train.log import MetricAccumulator
 from synthreal.train.setup import set_up
 
 # Twenty steps of everything that is drawn: simulated images, crops, noise. A past image has no counterpart.
@@ -87,34 +87,36 @@ def everything(folder: Path) -> None:
 
 
 def what_processes_do_in_common() -> None:
-    with joined() as world:
-        assert (world.size, world.leads) == (2, world.rank == 0)
-        assert list(range(8))[world.rows(4)] == [[0, 1, 2, 3], [4, 5, 6, 7]][world.rank]
-        pair = [torch.full((2, 3), float(world.rank)), torch.arange(4.0).reshape(2, 2).t() * world.rank]
-        world.average(pair)
+    with process_group() as processes:
+        assert (processes.size, processes.is_main) == (2, processes.rank == 0)
+        assert list(range(8))[processes.rows(4)] == [[0, 1, 2, 3], [4, 5, 6, 7]][processes.rank]
+        pair = [torch.full((2, 3), float(processes.rank)), torch.arange(4.0).reshape(2, 2).t() * processes.rank]
+        processes.all_reduce_mean(pair)
         assert torch.equal(pair[0], torch.full((2, 3), 0.5))
         assert torch.equal(pair[1], torch.arange(4.0).reshape(2, 2).t() / 2)
-        assert world.told({"rank": world.rank}) == {"rank": 0}
-        assert world.gathered(world.rank) == ([0, 1] if world.leads else [])
-        assert world.handed(["first", "second"] if world.leads else []) == ["first", "second"][world.rank]
-        assert [world.any(world.rank == rank) for rank in (0, 1, 2)] == [True, True, False]
+        assert processes.broadcast({"rank": processes.rank}) == {"rank": 0}
+        assert processes.gather(processes.rank) == ([0, 1] if processes.is_main else [])
+        assert (
+            processes.scatter(["first", "second"] if processes.is_main else []) == ["first", "second"][processes.rank]
+        )
+        assert [processes.any(processes.rank == rank) for rank in (0, 1, 2)] == [True, True, False]
         network = Tint()
-        network.tone.data += world.rank
-        world.spread([network])
+        network.tone.data += processes.rank
+        processes.broadcast_parameters([network])
         assert network.tone.tolist() == [0.0, 1.0]
-        with joined() as inner:
-            assert (inner.rank, inner.size) == (world.rank, world.size)
+        with process_group() as inner:
+            assert (inner.rank, inner.size) == (processes.rank, processes.size)
 
 
 def the_first_to_fail_tells(folder: Path) -> None:
     """One fails and the other learns of it; both fail, and one tells; then both go on."""
     rank = int(os.environ["RANK"])
-    with pytest.raises(UserError if rank else PeerError), joined() as world:
+    with pytest.raises(UserError if rank else PeerError), process_group() as processes:
         if rank:
             raise UserError("what rank 1 was given is bad")
-        world.wait()
+        processes.wait()
     try:
-        with joined():
+        with process_group():
             raise UserError("what all were given is bad")
     except UserError:
         (folder / f"told-by-{rank}").touch()
@@ -124,12 +126,12 @@ def the_first_to_fail_tells(folder: Path) -> None:
 
 def statistics_stay_alike() -> None:
     """Running statistics of both players are averaged with one player's gradients, which may be absent."""
-    with joined() as world:
+    with process_group() as processes:
         refiner, discriminator = torch.nn.BatchNorm2d(1), torch.nn.BatchNorm2d(1)
         idle = torch.optim.SGD(refiner.parameters(), lr=1.0)
-        game = Game(refiner, discriminator, (), 1.0, idle, idle, torch.Generator(), world=world)
-        discriminator.running_mean.fill_(world.rank)
-        if world.leads:
+        game = Game(refiner, discriminator, (), 1.0, idle, idle, torch.Generator(), processes=processes)
+        discriminator.running_mean.fill_(processes.rank)
+        if processes.is_main:
             refiner.weight.grad = torch.ones(1)
         game.average_gradients(refiner)
         assert float(discriminator.running_mean) == 0.5
@@ -140,10 +142,12 @@ def patience_ends_on_all() -> None:
     """Rank 0 alone looks; where its patience ends, all end."""
     toy = Catalog.of([str(TOY)])
     ending = ("quality.every=1", "quality.patience=1", "schedule.steps=60", "schedule.save_every=100")
-    with tempfile.TemporaryDirectory() as folder, joined() as world:
-        last = fit_toy(toy, Path(world.told(folder)) / "run", *ending)
+    with tempfile.TemporaryDirectory() as folder, process_group() as processes:
+        last = fit_toy(toy, Path(processes.broadcast(folder)) / "run", *ending)
         assert last is not None and last.quality is not None and last.step < 65
-        assert len(set(world.gathered((last.step, last.quality, last.loss_discriminator)))) == (1 if world.leads else 0)
+        assert len(set(processes.gather((last.step, last.quality, last.loss_discriminator)))) == (
+            1 if processes.is_main else 0
+        )
 
 
 def files_are_read_once(folder: Path) -> None:
@@ -153,17 +157,17 @@ def files_are_read_once(folder: Path) -> None:
     synthreal.data.source.write_pack = lambda *how, **more: made.append(how) or original(*how, **more)
     toy = Catalog.of([str(TOY)])
     config = configured(toy, f'data.real={{name="folder", options={{root="{folder}/photographs"}}}}', "quality=none")
-    with joined() as world:
-        if world.leads:
+    with process_group() as processes:
+        if processes.is_main:
             (folder / "photographs").mkdir()
             for shade in range(30):
                 Image.new("L", (16, 12), shade).save(folder / "photographs" / f"{shade:02}.png")
-        world.wait()
+        processes.wait()
         with set_up(config, toy, folder / "read", resume=False) as run:
             levels = 255 * run.feed.take("real")
-            shares = world.gathered(levels[:, 0, 0, 0].round().int().tolist())
-        assert len(made) == (1 if world.leads else 0)
-        if world.leads:
+            shares = processes.gather(levels[:, 0, 0, 0].round().int().tolist())
+        assert len(made) == (1 if processes.is_main else 0)
+        if processes.is_main:
             assert len(set(shares[0] + shares[1])) == 8  # every image once an epoch
     synthreal.data.source.write_pack = original
 
@@ -184,7 +188,9 @@ def with_a_history(folder: Path) -> None:
     History.draw = draw  # type: ignore[method-assign]
     with set_up(config, toy, folder / "shared", resume=False) as run:
         for step in range(config.schedule.total):
-            play(run.game, run.feed, config.schedule, phase_of(config.schedule, step), Meter(run.world))
+            train_step(
+                run.game, run.feed, config.schedule, phase_of(config.schedule, step), MetricAccumulator(run.processes)
+            )
         assert run.game.history is not None
         players = (*run.game.refiner.state_dict().values(), *run.game.discriminator.state_dict().values())
         mine = {
@@ -193,13 +199,13 @@ def with_a_history(folder: Path) -> None:
             "slots": slots,
             "generator": run.game.generator.get_state(),
         }
-        _alike(run.world, mine)
+        _alike(run.processes, mine)
     History.draw = original  # type: ignore[method-assign]
 
 
-def _alike(world: World, mine: dict[str, Any]) -> None:
-    all_of = world.gathered(mine)
-    if world.leads:
+def _alike(processes: Processes, mine: dict[str, Any]) -> None:
+    all_of = processes.gather(mine)
+    if processes.is_main:
         first, second = all_of
         assert torch.equal(first["players"], second["players"])
         assert torch.equal(first["generator"], second["generator"])

@@ -10,17 +10,8 @@ from pydantic import Field
 from torch import Tensor, nn
 
 import synthreal
-from synthreal import (
-    Batch,
-    DatasetSpec,
-    EvaluatorSpec,
-    FeatureSpec,
-    ImageSpec,
-    LabelSpec,
-    NetworkSpec,
-    Options,
-    RunConfig,
-)
+from synthreal import Batch, DatasetSpec, EvaluatorSpec, FeatureSpec, ImageSpec, LabelSpec, NetworkSpec, Options
+from synthreal.config import RunConfig
 
 IMAGE = ImageSpec(channels=1, height=12, width=16, meaning="a disc on grey")
 CENTRE = LabelSpec("centre", (1, 2), "px, x and y")

@@ -17,7 +17,7 @@ from synthreal.adapters.images import refine_images
 from synthreal.adapters.lazy import LazyRefine, fresh_seed, picked
 from synthreal.errors import UserError
 from synthreal.inference.pretrained import CONFIG, WEIGHTS
-from synthreal.inference.value_range import probability
+from synthreal.inference.value_range import check_probability
 
 
 class Refine:
@@ -52,7 +52,7 @@ class Refine:
         seed: int | None = 0,
         device: str | torch.device = "auto",
     ) -> None:
-        self.column, self.p, self.seed = column, probability(p), seed
+        self.column, self.p, self.seed = column, check_probability(p), seed
         self._refine = LazyRefine(run, device)
         content = b"".join((Path(run) / name).read_bytes() for name in (CONFIG, WEIGHTS))
         self.digest = hashlib.sha256(content).hexdigest()  # pickled, hence part of the fingerprint

@@ -18,9 +18,9 @@ from torch import Tensor
 from synthreal.adapters.lazy import LazyRefine
 from synthreal.data.encoding import STORED_DTYPES, from_unit, stored_array, to_unit
 from synthreal.errors import UserError
-from synthreal.inference.value_range import Scale
+from synthreal.inference.value_range import ValueRange
 
-_UNIT = Scale()
+_UNIT = ValueRange()
 _MODES = ("L", "LA", "RGB", "RGBA", "I;16")
 
 

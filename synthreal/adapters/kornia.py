@@ -10,7 +10,7 @@ from torch import Tensor
 
 from synthreal.adapters.images import refine_tensor
 from synthreal.adapters.lazy import LazyRefine, missing
-from synthreal.inference.value_range import probability
+from synthreal.inference.value_range import check_probability
 
 try:
     from kornia.augmentation import IntensityAugmentationBase2D
@@ -37,7 +37,7 @@ class Refine(IntensityAugmentationBase2D):
     """
 
     def __init__(self, run: str | Path, p: float = 1.0, same_on_batch: bool = False, keepdim: bool = False) -> None:
-        super().__init__(p=probability(p), same_on_batch=same_on_batch, keepdim=keepdim)
+        super().__init__(p=check_probability(p), same_on_batch=same_on_batch, keepdim=keepdim)
         self.flags = {"run": str(run)}
         self._refine = LazyRefine(run, device=None)
 

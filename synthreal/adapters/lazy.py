@@ -17,7 +17,7 @@ from torch import Tensor
 
 from synthreal.core.noise import indexed_noise
 from synthreal.data.seed import derive_seed
-from synthreal.device import device_of
+from synthreal.device import resolve_device
 from synthreal.errors import UserError
 from synthreal.inference.pretrained import read_config, weights_of
 from synthreal.inference.transform import Refine
@@ -44,7 +44,7 @@ class LazyRefine:
         self.channels = image.channels
         weights_of(Path(run))
         if self.device is not None and re.fullmatch(r"cuda(:\d+)?", self.device) is None:
-            device_of(self.device)
+            resolve_device(self.device)
         self._loaded: dict[tuple[int, str], Refine] = {}
 
     def __call__(self, images: Tensor, *, keys: Tensor, seed: int) -> Tensor:
@@ -74,9 +74,9 @@ class LazyRefine:
         if self.device == "auto" and in_worker():
             return torch.device("cpu")
         if self.device is not None and not self.device.startswith("cuda"):
-            return device_of(self.device)
+            return resolve_device(self.device)
         refuse_forked_cuda(images.device.type if self.device is None else self.device)
-        return images.device if self.device is None else device_of(self.device)
+        return images.device if self.device is None else resolve_device(self.device)
 
     def _refine(self, place: torch.device) -> Refine:
         mine = os.getpid(), str(place)  # what a parent process loaded stays its own; the precision is the device's

@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from synthreal.device import generator_of
+from synthreal.device import seeded_generator
 from synthreal.errors import UserError
 from synthreal.files import completing, writing
 from synthreal.inference.pretrained import CONFIG, WEIGHTS
@@ -121,7 +121,7 @@ def _program(run: str | Path, transform: Refine, example: tuple[Tensor, ...]) ->
 
 def _example(transform: Refine, noise_channels: int, count: int, height: int, width: int) -> tuple[Tensor, ...]:
     """Random images in [0, 1], with rows of values the refiner keeps, and noise maps where it takes them."""
-    generator = generator_of(0, torch.device("cpu"))
+    generator = seeded_generator(0, torch.device("cpu"))
     image = torch.rand((count, transform.channels, height, width), generator=generator)
     for row, value in enumerate(getattr(transform.refiner, "kept", ())[:height]):
         image[..., row, :] = value

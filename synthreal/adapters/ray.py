@@ -92,12 +92,12 @@ class _Worker:
         seed: int,
         precision: str | None,
     ) -> None:
-        from synthreal.inference.indexed import Painter
+        from synthreal.inference.indexed import IndexedRefiner
         from synthreal.inference.transform import Refine
 
         refine = Refine.load(run, device=device, precision=precision)
         refine.micro_batch = batch_size
-        self._painter = Painter(refine, seed=seed)
+        self._painter = IndexedRefiner(refine, seed=seed)
         self._column, self._index, self._full = column, index, batch_size
 
     def __call__(self, batch: dict[str, np.ndarray]) -> dict[str, np.ndarray]:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from synthreal.adapters.images import refine_images, refine_tensor
 from synthreal.adapters.lazy import LazyRefine, fresh_seed, missing
-from synthreal.inference.value_range import probability
+from synthreal.inference.value_range import check_probability
 
 try:
     from torchvision import tv_tensors
@@ -41,7 +41,7 @@ class Refine(v2.Transform):  # type: ignore[misc]
 
     def __init__(self, run: str | Path, p: float = 1.0) -> None:
         super().__init__()
-        self.run, self.p = str(run), probability(p)
+        self.run, self.p = str(run), check_probability(p)
         self._refine = LazyRefine(run, device=None)
 
     def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:

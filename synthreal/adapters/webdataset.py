@@ -16,7 +16,7 @@ import torch
 from synthreal.adapters.images import refine_images
 from synthreal.adapters.lazy import LazyRefine, fresh_seed, picked
 from synthreal.errors import UserError
-from synthreal.inference.value_range import probability
+from synthreal.inference.value_range import check_probability
 
 Sample = dict[str, Any]
 
@@ -53,7 +53,7 @@ class Refine:
     ) -> None:
         if batch < 1:
             raise UserError(f"batch={batch}: at least one image is refined at once")
-        self.names, self.p, self.seed, self.batch = image.split(";"), probability(p), seed, batch
+        self.names, self.p, self.seed, self.batch = image.split(";"), check_probability(p), seed, batch
         self._refine = LazyRefine(run, device)
 
     def __call__(self, source: Iterable[Sample]) -> Iterator[Sample]:

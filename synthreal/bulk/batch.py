@@ -8,9 +8,9 @@ from collections.abc import Sequence
 
 import torch
 
-from synthreal.device import micro_batch_of
+from synthreal.device import resolve_micro_batch
 from synthreal.errors import UserError
-from synthreal.inference.indexed import FULL
+from synthreal.inference.indexed import BLOCK
 from synthreal.inference.transform import Refine
 
 CUDA_PX = 1 << 24  # px at once on a GPU
@@ -33,11 +33,11 @@ def usual_batch(setting: int | str | None, device: torch.device, sizes: Sequence
     if len(set(sizes)) != 1:
         return 1
     height, width = sizes[0]
-    micro = micro_batch_of(setting, device, height, width)
+    micro = resolve_micro_batch(setting, device, height, width)
     if micro is None and device.type == "cuda":
         micro = max(1, CUDA_PX // (height * width))
-    most = FULL if micro is None else min(FULL, micro)
-    return -(-FULL // -(-FULL // most))  # in as many nearly equal parts as 256 images take
+    most = BLOCK if micro is None else min(BLOCK, micro)
+    return -(-BLOCK // -(-BLOCK // most))  # in as many nearly equal parts as 256 images take
 
 
 def found_batch(transform: Refine, sizes: Sequence[tuple[int, int]]) -> int:
@@ -61,7 +61,7 @@ def found_batch(transform: Refine, sizes: Sequence[tuple[int, int]]) -> int:
             if batch == 1:
                 raise UserError(f"images of {frequent[0][0]} px do not fit; give a smaller --tile") from error
             break
-        largest = max(_SIZES * FULL, batch) if len(frequent) == 1 else 0
+        largest = max(_SIZES * BLOCK, batch) if len(frequent) == 1 else 0
         seconds = sum(-(-max(count, largest) // batch) * took for (_, count), took in zip(frequent, each, strict=True))
         if seconds < _ENOUGH * least:
             best, least, worse = batch, seconds, 0

@@ -22,7 +22,7 @@ FORMAT = 1
 
 
 @dataclass(frozen=True)
-class What:
+class JobSpec:
     """What a job refines; another value is another job."""
 
     kind: str
@@ -35,7 +35,7 @@ class What:
 
 
 @dataclass(frozen=True)
-class How:
+class ExecutionSettings:
     """How: settings that round differently, or cut the work differently.
 
     Attributes:
@@ -71,8 +71,8 @@ class How:
 class Job:
     """A plan."""
 
-    what: What
-    how: How
+    what: JobSpec
+    how: ExecutionSettings
 
     @property
     def id(self) -> str:
@@ -97,7 +97,7 @@ class Job:
         """From JSON. Raises ``KeyError`` or ``TypeError`` when it is none."""
         if record["synthreal_job"] != FORMAT:
             raise KeyError("synthreal_job")
-        return cls(What(**record["what"]), How(**record["how"]))
+        return cls(JobSpec(**record["what"]), ExecutionSettings(**record["how"]))
 
 
 _WORDS = {
@@ -110,7 +110,7 @@ _WORDS = {
 }
 
 
-def difference(job: Job, what: What, asked: dict[str, Any]) -> str | None:
+def difference(job: Job, what: JobSpec, asked: dict[str, Any]) -> str | None:
     """Why a job is not the one wanted now, in words; None when it is.
 
     Args:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from synthreal.bulk.batch import CUDA_PX
-from synthreal.bulk.job import How, Job
+from synthreal.bulk.job import ExecutionSettings, Job
 from synthreal.bulk.source import OnProgress, Outcome, Source, fingerprint
 from synthreal.data.encoding import from_unit, stored_array, stored_tensor, to_unit
 from synthreal.data.ondisk import refuse_bad
@@ -21,9 +21,9 @@ from synthreal.data.pack import Pack
 from synthreal.data.writer import PackWriter
 from synthreal.errors import UserError
 from synthreal.files import completing, writing
-from synthreal.inference.indexed import FULL, Painter
+from synthreal.inference.indexed import BLOCK, IndexedRefiner
 
-GROUP = FULL
+GROUP = BLOCK
 PART_PX = 1 << 22  # of a part file, at least one group
 
 
@@ -69,7 +69,7 @@ class PackSource(Source[Rows, Tensor]):
 
     def sizes(self) -> list[tuple[int, int]]:
         """All are the same."""
-        return [(self.pack.image.height, self.pack.image.width)] * min(self.count, FULL)
+        return [(self.pack.image.height, self.pack.image.width)] * min(self.count, BLOCK)
 
     def cut(self, batch: int, size: tuple[int, int]) -> tuple[int, int]:
         """Groups of 256, as resident sets are refined; fewer of large images, more where the batch is larger."""
@@ -77,7 +77,7 @@ class PackSource(Source[Rows, Tensor]):
         group = max(batch, GROUP if px * GROUP <= CUDA_PX else CUDA_PX // px // batch * batch)
         return group, group * max(1, PART_PX // (group * px))
 
-    def loads(self, start: int, stop: int, how: How) -> Iterator[Rows]:
+    def loads(self, start: int, stop: int, how: ExecutionSettings) -> Iterator[Rows]:
         """Groups of rows; labels are read with them to be checked before hours are spent."""
         for first in range(start, stop, how.group):
             rows = slice(first, min(first + how.group, stop))
@@ -85,7 +85,7 @@ class PackSource(Source[Rows, Tensor]):
             refuse_bad(self.pack, np.arange(rows.start, rows.stop), image, labels)
             yield Rows(first, image)
 
-    def refine(self, load: Rows, painter: Painter, how: How, samples: int) -> Tensor:
+    def refine(self, load: Rows, painter: IndexedRefiner, how: ExecutionSettings, samples: int) -> Tensor:
         """Refined images in stored dtype, the versions of each one after the other."""
         stored = stored_tensor(load.image).to(painter.device, non_blocking=True)
         image, index = to_unit(stored), torch.arange(load.start, load.start + len(load))

@@ -22,14 +22,14 @@ import numpy as np
 from PIL import UnidentifiedImageError
 from torch import Tensor
 
-from synthreal.bulk.job import How, Job
+from synthreal.bulk.job import ExecutionSettings, Job
 from synthreal.bulk.pipeline import ahead
 from synthreal.bulk.source import Source
 from synthreal.data.encoding import stored_array
 from synthreal.data.picture import Picture, any_size, picture_size, read_picture
 from synthreal.errors import UserError
 from synthreal.files import completing, writing
-from synthreal.inference.indexed import FULL, Painter
+from synthreal.inference.indexed import BLOCK, IndexedRefiner
 from synthreal.inference.tiles import margin_of
 
 PART_PX = 1 << 23
@@ -86,16 +86,16 @@ class Pictures(Source[Found, Found]):
         """Of the readable ones among the first, by their headers."""
         found = []
         with any_size():
-            for index in range(min(self.count, FULL)):
+            for index in range(min(self.count, BLOCK)):
                 with suppress(Exception):  # told when it is its turn
                     found.append(picture_size(self.content(index)))
         return found
 
     def cut(self, batch: int, size: tuple[int, int]) -> tuple[int, int]:
         """A batch is a group; blocks of 256 pictures at most, but of whole batches: copies would fill up the last."""
-        return batch, max(batch, min(FULL, PART_PX // (size[0] * size[1])) // batch * batch)
+        return batch, max(batch, min(BLOCK, PART_PX // (size[0] * size[1])) // batch * batch)
 
-    def loads(self, start: int, stop: int, how: How) -> Iterator[Found]:
+    def loads(self, start: int, stop: int, how: ExecutionSettings) -> Iterator[Found]:
         """Groups as they fill, then what is left of each size."""
         waiting: dict[tuple[object, ...], Group] = {}
         indices = range(start, stop)
@@ -113,7 +113,7 @@ class Pictures(Source[Found, Found]):
                     yield waiting.pop(key)
         yield from waiting.values()
 
-    def refine(self, load: Found, painter: Painter, how: How, samples: int) -> Found:
+    def refine(self, load: Found, painter: IndexedRefiner, how: ExecutionSettings, samples: int) -> Found:
         """The luma of colour where the refiner has one channel."""
         if isinstance(load, Failed):
             return load

@@ -12,13 +12,13 @@ import torch
 
 from synthreal.bulk.batch import found_batch, usual_batch
 from synthreal.bulk.folders import FolderSource
-from synthreal.bulk.job import How, Job, What
+from synthreal.bulk.job import ExecutionSettings, Job, JobSpec
 from synthreal.bulk.packs import PackSource
 from synthreal.bulk.shards import COMPRESSED, SUFFIX, ShardSource
 from synthreal.bulk.source import Source
 from synthreal.config import RunConfig
 from synthreal.data.folder import SUFFIXES, names_below
-from synthreal.device import arrange, compiles, device_of, precision_of, settle
+from synthreal.device import configure_process, resolve_device, resolve_precision, set_memory_format, should_compile
 from synthreal.errors import UserError
 from synthreal.inference.pretrained import WEIGHTS
 from synthreal.inference.tiles import margin_of
@@ -28,7 +28,7 @@ TILE = 1024
 
 
 @dataclass(frozen=True)
-class Asked:
+class RequestedOptions:
     """Settings as they were asked for; None is what suits, or what the job began with."""
 
     device: str = "auto"
@@ -38,13 +38,13 @@ class Asked:
     tile: int | Literal["none"] | None = None
 
     def fixed(self) -> dict[str, Any]:
-        """Those of :class:`How` that are named, by name; "auto" is whatever the job found."""
-        device = device_of(self.device)
+        """Those of :class:`ExecutionSettings` that are named, by name; "auto" is whatever the job found."""
+        device = resolve_device(self.device)
         found: dict[str, Any] = {"device": device.type, "torch": torch.__version__}
         if isinstance(self.batch_size, int):
             found["batch_size"] = self.batch_size
         if self.precision is not None:
-            found["precision"] = precision_of(self.precision, device)
+            found["precision"] = resolve_precision(self.precision, device)
         if self.threads is not None:
             found["threads"] = self.threads
         if self.tile is not None:
@@ -99,18 +99,18 @@ def digest(run: Path, config: RunConfig) -> str:
     return content.hexdigest()
 
 
-def load(run: Path, config: RunConfig, device: torch.device, how: How) -> Refine:
+def load(run: Path, config: RunConfig, device: torch.device, how: ExecutionSettings) -> Refine:
     """The refiner, in a process that is set up as the plan says."""
-    settle(config.runtime.model_copy(update={"threads": how.threads}))
+    configure_process(config.runtime.model_copy(update={"threads": how.threads}))
     torch.backends.cudnn.benchmark = False  # it would choose algorithms by time, others in every process
     transform = Refine.load(run, device=str(device), precision=how.precision)
     transform.micro_batch = how.batch_size
-    arrange(transform.refiner, config.runtime.layout, compiled=how.compiled)
+    set_memory_format(transform.refiner, config.runtime.layout, compiled=how.compiled)
     return transform
 
 
 def planned(
-    data: Source[Any, Any], what: What, run: Path, config: RunConfig, device: torch.device, asked: Asked
+    data: Source[Any, Any], what: JobSpec, run: Path, config: RunConfig, device: torch.device, asked: RequestedOptions
 ) -> Job:
     """A new plan.
 
@@ -118,9 +118,9 @@ def planned(
         UserError: versions asked of a refiner without noise maps, or tiles of one without a receptive field.
     """
     threads = asked.threads or config.runtime.threads or torch.get_num_threads()
-    precision = precision_of(asked.precision or config.runtime.precision, device)
+    precision = resolve_precision(asked.precision or config.runtime.precision, device)
     tile = TILE if asked.tile is None else None if asked.tile == "none" else asked.tile
-    how = How(
+    how = ExecutionSettings(
         batch_size=1,
         px=1,
         group=1,
@@ -149,8 +149,10 @@ def planned(
     px = batch * max((height * width for height, width in whole), default=1)
     size = max(sizes, key=lambda size: size[0] * size[1], default=(1, 1))
     group, block = data.cut(batch, size)
-    compiled = bool(whole) and data.kind == "pack" and compiles(config.runtime.compile, device, data.count // group)
+    compiled = (
+        bool(whole) and data.kind == "pack" and should_compile(config.runtime.compile, device, data.count // group)
+    )
     return Job(
         what,
-        How(batch, px, group, block, precision, threads, tile, compiled, device.type, torch.__version__),
+        ExecutionSettings(batch, px, group, block, precision, threads, tile, compiled, device.type, torch.__version__),
     )

@@ -10,12 +10,12 @@ from typing import Any
 import torch
 from pydantic import ValidationError
 
-from synthreal.config.toml import explain, from_none, overlay, parse_settings
+from synthreal.config.toml import describe_error, from_none, merge, parse_settings
 from synthreal.data.encoding import stored_array
 from synthreal.data.pack import Pack, PackOptions
-from synthreal.data.source import Drawn, conformed
+from synthreal.data.source import SimulatorSource, convert_samples
 from synthreal.data.writer import PackSummary, PackWriter, write_pack
-from synthreal.device import device_of
+from synthreal.device import resolve_device
 from synthreal.errors import UserError
 from synthreal.hooks.catalog import Catalog, versions_of
 from synthreal.spec import ROLES, DatasetSpec, ImageSpec
@@ -57,11 +57,11 @@ def prepare(
     spec = catalog.dataset(dataset, role)
     given: dict[str, Any] = {}
     for setting in parse_settings(settings):
-        given = overlay(given, from_none(setting))
+        given = merge(given, from_none(setting))
     try:
         options = spec.options.model_validate(given)
     except ValidationError as error:
-        raise UserError(f"{dataset}: {explain(error, spec.options)}") from None
+        raise UserError(f"{dataset}: {describe_error(error, spec.options)}") from None
     if isinstance(options, PackOptions):
         spec = _described(spec, Path(options.path), keep_role=role is None)
     image = spec.image or _domain_image(catalog)
@@ -77,7 +77,7 @@ def prepare(
         return _read(spec, options, out, header, limit, on_progress)
     if limit is None:
         raise UserError(f"{dataset}: a simulator draws without end; say how many images with --limit")
-    drawn = Drawn(spec, options, seed, device_of(device), image)
+    drawn = SimulatorSource(spec, options, seed, resolve_device(device), image)
     with PackWriter(out, **header) as writer, torch.no_grad():
         for pixels, labels in drawn.blocks(limit):
             writer.append(stored_array(pixels), {name: values.cpu().numpy() for name, values in labels.items()})
@@ -96,7 +96,7 @@ def _read(
     assert spec.read is not None, "a data set reads or draws"
     samples = spec.read(options)
     if spec.image is None:
-        samples = conformed(samples, header["image"], header["labels"])
+        samples = convert_samples(samples, header["image"], header["labels"])
     return write_pack(out, samples, **header, limit=limit, progress=lambda done: on_progress(done, limit))
 
 

@@ -8,18 +8,18 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any, Literal
 
-from synthreal.bulk.job import Job, Parts, What, difference
+from synthreal.bulk.job import Job, JobSpec, Parts, difference
 from synthreal.bulk.pipeline import pipeline
-from synthreal.bulk.plan import Asked, digest, load, opened, planned, refuse_below_one
+from synthreal.bulk.plan import RequestedOptions, digest, load, opened, planned, refuse_below_one
+from synthreal.bulk.progress import JobProgress
 from synthreal.bulk.ranks import Beat, Watch
 from synthreal.bulk.result import RefineSummary, Target
 from synthreal.bulk.source import OnProgress, Source
-from synthreal.bulk.tally import Tally
 from synthreal.config import RunConfig
-from synthreal.device import device_of
+from synthreal.device import resolve_device
 from synthreal.distributed.rank import Rank
 from synthreal.errors import UserError, WriteError
-from synthreal.inference.indexed import Painter
+from synthreal.inference.indexed import IndexedRefiner
 from synthreal.inference.pretrained import read_config
 
 _POLL = 0.2
@@ -75,13 +75,13 @@ def refine_bulk(
     rank, folder, origin = Rank.here(), Path(run), Path(source)
     config = read_config(folder)
     assert config.image is not None, "read_config() sees to it"
-    asked = Asked(rank.device(device), batch_size, precision, threads, tile)
+    asked = RequestedOptions(rank.device(device), batch_size, precision, threads, tile)
     fixed = asked.fixed()
     goal = Target.of(target, origin, folder, overwrite)
     words = {"refined_from": str(source), "refiner": str(run), "recipe": config.recipe}
     with closing(opened(origin, limit, samples, words)) as data, Parts(goal.place) as parts:
         data.agree(config.image.channels, folder)
-        what = What(data.kind, data.count, data.identity(), digest(folder, config), seed, samples, limit)
+        what = JobSpec(data.kind, data.count, data.identity(), digest(folder, config), seed, samples, limit)
         if (before := goal.finished(data, what, fixed)) is not None:
             if rank.number == 0 and (old := parts.read()) is not None and difference(old, what, fixed) is None:
                 parts.discard()  # killed while it tidied up
@@ -96,8 +96,10 @@ def refine_bulk(
                     return RefineSummary(goal.shown, 0, done="share")
                 else:
                     job = found
-                painter = Painter(load(folder, config, device_of(asked.device), job.how), seed=seed, tile=job.how.tile)
-                tally = Tally(parts, job, rank, on_progress)
+                painter = IndexedRefiner(
+                    load(folder, config, resolve_device(asked.device), job.how), seed=seed, tile=job.how.tile
+                )
+                tally = JobProgress(parts, job, rank, on_progress)
                 _refine(parts, job, data, painter, rank, tally)
             except BaseException as error:
                 if rank.number == 0 and not parts.any() and (rank.world == 1 or parts.read() is None):
@@ -127,10 +129,10 @@ def state_of(target: Path) -> str:
 def _plan(
     parts: Parts,
     data: Source[Any, Any],
-    what: What,
+    what: JobSpec,
     run: Path,
     config: RunConfig,
-    asked: Asked,
+    asked: RequestedOptions,
     overwrite: bool,
 ) -> Job:
     """The plan of the interrupted job, or a new one."""
@@ -143,13 +145,13 @@ def _plan(
             )
         job = None
     if job is None:
-        job = planned(data, what, run, config, device_of(asked.device), asked)
+        job = planned(data, what, run, config, resolve_device(asked.device), asked)
         parts.begin(job)
     parts.open(job)
     return job
 
 
-def _await_plan(parts: Parts, data: Source[Any, Any], what: What, fixed: dict[str, Any], goal: Target) -> Job | None:
+def _await_plan(parts: Parts, data: Source[Any, Any], what: JobSpec, fixed: dict[str, Any], goal: Target) -> Job | None:
     """The plan that process 0 writes; None when the whole job was over before this process came."""
     watch = Watch(parts.path, 0)
     while True:
@@ -162,7 +164,9 @@ def _await_plan(parts: Parts, data: Source[Any, Any], what: What, fixed: dict[st
         time.sleep(_POLL)
 
 
-def _refine(parts: Parts, job: Job, data: Source[Any, Any], painter: Painter, rank: Rank, tally: Tally) -> None:
+def _refine(
+    parts: Parts, job: Job, data: Source[Any, Any], painter: IndexedRefiner, rank: Rank, tally: JobProgress
+) -> None:
     """Make the parts of this process's blocks that are missing."""
     finished = parts.done(job)
     todo = [block for block in range(rank.number, job.blocks, rank.world) if block not in finished]
@@ -199,7 +203,7 @@ def _refine(parts: Parts, job: Job, data: Source[Any, Any], painter: Painter, ra
     pipeline(loads(), compute, write)
 
 
-def _await_parts(parts: Parts, job: Job, rank: Rank, tally: Tally) -> None:
+def _await_parts(parts: Parts, job: Job, rank: Rank, tally: JobProgress) -> None:
     """Wait for the parts of the other processes, as long as they live."""
     watches = [Watch(parts.path, number) for number in range(rank.world)]
     while True:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from synthreal.bulk.folders import record_path
-from synthreal.bulk.job import Job, Parts, What, difference
+from synthreal.bulk.job import Job, JobSpec, Parts, difference
 from synthreal.bulk.source import OnProgress, Outcome, Source
 from synthreal.errors import UserError
 from synthreal.files import sync, write_text, writing
@@ -65,7 +65,7 @@ class Target:
             raise UserError(f"{shown}: {shown.parent} is not a folder; make it first or choose another name")
         return cls(place, shown, overwrite)
 
-    def finished(self, data: Source[Any, Any], what: What, asked: dict[str, Any]) -> RefineSummary | None:
+    def finished(self, data: Source[Any, Any], what: JobSpec, asked: dict[str, Any]) -> RefineSummary | None:
         """The summary of the result when this very job has made it.
 
         Raises:

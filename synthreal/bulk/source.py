@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-from synthreal.bulk.job import How, Job
+from synthreal.bulk.job import ExecutionSettings, Job
 from synthreal.data.folder import ordinary
-from synthreal.inference.indexed import Painter
+from synthreal.inference.indexed import IndexedRefiner
 from synthreal.spec import Skipped
 
 Load = TypeVar("Load", bound=Sized)
@@ -59,11 +59,11 @@ class Source(ABC, Generic[Load, Done]):
         """Images refined together at most, and images of a block, for that batch size and images of that size."""
 
     @abstractmethod
-    def loads(self, start: int, stop: int, how: How) -> Iterator[Load]:
+    def loads(self, start: int, stop: int, how: ExecutionSettings) -> Iterator[Load]:
         """Read images ``start`` to ``stop``; called in the reading thread."""
 
     @abstractmethod
-    def refine(self, load: Load, painter: Painter, how: How, samples: int) -> Done:
+    def refine(self, load: Load, painter: IndexedRefiner, how: ExecutionSettings, samples: int) -> Done:
         """Refine what was read; called in the main thread."""
 
     @abstractmethod

@@ -30,7 +30,7 @@ def check(context: typer.Context) -> None:
 
 def main() -> None:
     """The console script: run the app, turn a user's mistake into one line and exit code 2."""
-    from synthreal.distributed.rank import let_the_first_tell
+    from synthreal.distributed.rank import let_main_report_first
 
     if "" not in sys.path:
         sys.path.append("")  # --plugin package.module may lie in the working directory; what is installed comes first
@@ -45,7 +45,7 @@ def main() -> None:
     except Exception as error:  # typer's usage errors, whichever click it carries; anything else goes on
         if not hasattr(error, "format_message"):
             raise
-        let_the_first_tell()  # torchrun gives all its processes the same words
+        let_main_report_first()  # torchrun gives all its processes the same words
         code = _complain(error.format_message())
     sys.exit(code if isinstance(code, int) else 0)
 

@@ -31,9 +31,9 @@ def report(
     ] = None,
 ) -> None:
     """Write one HTML page about a run: pictures, curves, the table of arms, how to make it again."""
-    from synthreal.report.document import report as write
+    from synthreal.report import write_report
 
-    page = write(
+    page = write_report(
         run,
         out=out,
         device=device,

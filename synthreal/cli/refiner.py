@@ -25,7 +25,7 @@ from synthreal.cli.options import (
 from synthreal.errors import UserError
 
 if TYPE_CHECKING:
-    from synthreal.distributed.world import World
+    from synthreal.distributed.processes import Processes
 
 
 @app.command()
@@ -41,10 +41,10 @@ def fit(
     resume: Annotated[bool, typer.Option("--resume", help="Continue the run in the directory.")] = False,
 ) -> None:
     """Train a refiner: R alone, D alone, then the game. Under torchrun, by several processes together."""
-    from synthreal.distributed.join import joined
+    from synthreal.distributed.join import process_group
 
-    with joined() as world:  # before anything can go wrong, so that what does is told once
-        code = _fit(plugin, recipe, config, settings, run, resume=resume, world=world)
+    with process_group() as processes:  # before anything can go wrong, so that what does is told once
+        code = _fit(plugin, recipe, config, settings, run, resume=resume, processes=processes)
     raise typer.Exit(code)
 
 
@@ -56,7 +56,7 @@ def _fit(
     run: Path | None,
     *,
     resume: bool,
-    world: World,
+    processes: Processes,
 ) -> int:
     from synthreal.cli.progress import training
     from synthreal.inference.pretrained import read_config, weights_step
@@ -75,7 +75,7 @@ def _fit(
         catalog = catalog_of(plugin)
         resolved = configured(catalog, recipe, config, settings)
         run_dir = run or Path("runs") / resolved.recipe
-    if not world.leads:
+    if not processes.is_main:
         try:
             train(resolved, catalog, run_dir, resume=resume)
         except KeyboardInterrupt:
@@ -90,8 +90,8 @@ def _fit(
             return 130
         names = " ".join(f"--plugin {shlex.quote(name)}" for name in resolved.plugins)
         program, option = "synthreal", "--run"
-        if world.size > 1:  # torchrun takes --run for its own
-            program, option = f"torchrun --nproc-per-node={world.local_size} -m synthreal", "--run-dir"
+        if processes.size > 1:  # torchrun takes --run for its own
+            program, option = f"torchrun --nproc-per-node={processes.local_size} -m synthreal", "--run-dir"
         command = f"{program} fit {names} {option} {shlex.quote(str(run_dir))} --resume"
         typer.echo(f"stopped; {checkpoints(run_dir)[-1]} is saved, continue with: {command}", err=True)
         return 130
@@ -126,7 +126,7 @@ def refine(
     """Refine every image of a data set, in order, everything else untouched; run again to continue."""
     from synthreal.bulk.refine import refine_bulk, state_of
     from synthreal.cli.progress import refining
-    from synthreal.distributed.rank import Rank, let_the_first_tell
+    from synthreal.distributed.rank import Rank, let_main_report_first
 
     rank = Rank.here()
     try:
@@ -150,7 +150,7 @@ def refine(
                 on_assembly=assemble,
             )
     except UserError:
-        let_the_first_tell()
+        let_main_report_first()
         raise
     except KeyboardInterrupt:
         if rank.number == 0:

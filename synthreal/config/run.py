@@ -10,7 +10,7 @@ from pydantic import BeforeValidator, Field, ValidationError, model_validator
 
 from synthreal.config.component import Component, ComponentConfig, Feature, FeatureConfig, Frozen, Source, listed
 from synthreal.config.evaluation import EvaluationConfig
-from synthreal.config.toml import explain, from_none, overlay, parse_toml, to_none
+from synthreal.config.toml import describe_error, from_none, merge, parse_toml, to_none
 from synthreal.config.training import HistoryConfig, LossConfig, OptimizerConfig, QualityConfig, ScheduleConfig
 from synthreal.errors import UserError
 from synthreal.spec import ImageSpec
@@ -123,7 +123,7 @@ class RunConfig(Frozen):
         try:
             return cls.model_validate(tree)
         except ValidationError as error:
-            raise UserError(f"{source}: {explain(error, cls)}") from None
+            raise UserError(f"{source}: {describe_error(error, cls)}") from None
 
     def changed(self, *differences: Mapping[str, Any], source: str = "config") -> RunConfig:
         """This configuration with nested differences laid over it, later ones winning.
@@ -132,7 +132,7 @@ class RunConfig(Frozen):
         """
         tree: Mapping[str, Any] = self.tree()
         for difference in differences:
-            tree = overlay(tree, from_none(difference))
+            tree = merge(tree, from_none(difference))
         changed = RunConfig.from_tree(tree, source=source)
         for name, option in (("recipe", "--recipe"), ("plugins", "--plugin")):
             before, after = getattr(self, name), getattr(changed, name)

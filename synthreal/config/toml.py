@@ -64,7 +64,7 @@ def parse_settings(settings: Iterable[str], *, option: str = "--set") -> list[di
     return parsed
 
 
-def overlay(base: Any, difference: Any) -> Any:
+def merge(base: Any, difference: Any) -> Any:
     """``difference`` over ``base``: tables merge, but another component ``name`` replaces its whole table."""
     if not isinstance(base, Mapping) or not isinstance(difference, Mapping):
         return difference
@@ -72,11 +72,11 @@ def overlay(base: Any, difference: Any) -> Any:
         return difference
     merged = dict(base)
     for key, value in difference.items():
-        merged[key] = overlay(base[key], value) if key in base else value
+        merged[key] = merge(base[key], value) if key in base else value
     return merged
 
 
-def explain(error: ValidationError, model: type[BaseModel], prefix: str = "") -> str:
+def describe_error(error: ValidationError, model: type[BaseModel], prefix: str = "") -> str:
     """The first problem of a pydantic error as one phrase: dotted path, what is wrong, what was meant.
 
     A misspelt key comes before the required key it was meant to be; an owner made wrong by its part is not counted;

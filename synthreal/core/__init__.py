@@ -1,1 +1,5 @@
 """The S+U mathematics: networks, losses, history, the game. It knows no file, plugin, clock or command line."""
+
+from synthreal.core.game import update_discriminator, update_refiner
+
+__all__ = ["update_discriminator", "update_refiner"]

@@ -12,7 +12,7 @@ from torch.optim.swa_utils import AveragedModel
 from synthreal.core.history import History
 from synthreal.core.losses import discriminator_real, discriminator_refined, refiner_adversarial, self_regularization
 from synthreal.core.refiner import micro_batches, noise_for, refine, refine_with
-from synthreal.distributed.world import ALONE, World
+from synthreal.distributed.processes import SINGLE_PROCESS, Processes
 
 
 @dataclass
@@ -31,7 +31,7 @@ class Game:
         average: exponential moving average of R's weights, or None.
         autocast: reduced precision of the networks' arithmetic, or None for float32.
         micro_batch: images that pass through the networks at once, gradients adding up; None for whole mini-batches.
-        world: the processes that play together; ``generator`` is in the same state on each, ``history`` is each one's.
+        processes: those of the run; ``generator`` is in the same state on each, ``history`` is each one's own.
         slots: draws history's slots where several play, differently on each; None draws them from ``generator``.
     """
 
@@ -46,7 +46,7 @@ class Game:
     average: AveragedModel | None = None
     autocast: torch.dtype | None = None
     micro_batch: int | None = None
-    world: World = ALONE
+    processes: Processes = SINGLE_PROCESS
     slots: torch.Generator | None = None
 
     def precision(self) -> torch.autocast:
@@ -69,14 +69,14 @@ class Game:
 
     def average_gradients(self, player: nn.Module) -> None:
         """Make a player's gradients their mean over all processes, and both players' running statistics with them."""
-        if self.world.size == 1:
+        if self.processes.size == 1:
             return
         learned = [parameter for parameter in player.parameters() if parameter.requires_grad]
         for parameter in learned:
             if parameter.grad is None:
                 parameter.grad = torch.zeros_like(parameter)
         statistics = (*self.refiner.buffers(), *self.discriminator.buffers())
-        self.world.average(
+        self.processes.all_reduce_mean(
             [parameter.grad for parameter in learned if parameter.grad is not None]
             + [buffer for buffer in statistics if buffer.is_floating_point()]
         )
@@ -108,7 +108,7 @@ def update_refiner(game: Game, simulated: Tensor, *, adversarial: bool) -> Refin
         simulated: x, ``(b, C, H, W)`` in [0, 1]; of several processes each gives its share of the mini-batch.
         adversarial: whether D takes part.
     """
-    noise = noise_for(game.refiner, simulated, game.generator, game.world)
+    noise = noise_for(game.refiner, simulated, game.generator, game.processes)
     game.optimizer_refiner.zero_grad(set_to_none=True)
     told = []
     for rows, share in _parts(len(simulated), game.micro_batch):
@@ -143,7 +143,7 @@ def update_discriminator(game: Game, simulated: Tensor, real: Tensor) -> Discrim
     half = simulated.shape[0] - past
     recall = game.history is not None and len(game.history) >= past
     x = simulated[:half] if recall else simulated
-    noise = noise_for(game.refiner, x, game.generator, game.world)
+    noise = noise_for(game.refiner, x, game.generator, game.processes)
     with torch.no_grad(), game.precision():
         refined = refine(game.refiner, x, game.generator, noise=noise, micro_batch=game.micro_batch)
     fresh = refined[:half]

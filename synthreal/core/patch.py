@@ -10,21 +10,25 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from synthreal.distributed.world import ALONE, World
+from synthreal.distributed.processes import SINGLE_PROCESS, Processes
 
 
-def random_patches(images: Tensor, side: int, generator: torch.Generator, world: World = ALONE) -> Tensor:
+def random_patches(
+    images: Tensor, side: int, generator: torch.Generator, processes: Processes = SINGLE_PROCESS
+) -> Tensor:
     """One square crop of each image, every place equally likely: ``(B, C, H, W) -> (B, C, side, side)``.
 
     Args:
         images: ``(B, C, H, W)``, both sides at least ``side``.
         side: in px.
         generator: of the places, on the images' device.
-        world: of several processes each draws the places of the whole mini-batch, from generators in the same state,
+        processes: those of the run. Each draws the places of the whole mini-batch, from generators in the same state,
             and takes its own.
     """
     count, _, height, width = images.shape
-    unit = torch.rand((2, count * world.size, 1), generator=generator, device=images.device)[:, world.rows(count)]
+    unit = torch.rand((2, count * processes.size, 1), generator=generator, device=images.device)[
+        :, processes.rows(count)
+    ]
     along = torch.arange(side, device=images.device)
     row = (unit[0] * (height - side + 1)).long() + along
     column = (unit[1] * (width - side + 1)).long() + along

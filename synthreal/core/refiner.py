@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from synthreal.core.convolution import Convolution, Padding
 from synthreal.core.receptive import receptive_field
-from synthreal.distributed.world import ALONE, World
+from synthreal.distributed.processes import SINGLE_PROCESS, Processes
 
 
 class ResidualBlock(nn.Module):
@@ -121,7 +121,7 @@ def refine(
 
 
 def noise_for(
-    refiner: nn.Module, image: Tensor, generator: torch.Generator | None, world: World = ALONE
+    refiner: nn.Module, image: Tensor, generator: torch.Generator | None, processes: Processes = SINGLE_PROCESS
 ) -> Tensor | None:
     """The noise maps ``(B, K, H, W)`` a refiner asks for, on the images' device; None when it asks for none.
 
@@ -130,12 +130,12 @@ def noise_for(
     noise_channels = getattr(refiner, "noise_channels", 0)
     if not noise_channels:
         return None
-    shape = (image.shape[0] * world.size, noise_channels, *image.shape[-2:])
+    shape = (image.shape[0] * processes.size, noise_channels, *image.shape[-2:])
     if generator is None:  # and not named: with open sizes, torch.compile and torch.export take no generator at all
         noise = torch.randn(shape, device=image.device)
     else:
         noise = torch.randn(shape, generator=generator, device=generator.device)
-    return noise[world.rows(image.shape[0])].to(image.device)
+    return noise[processes.rows(image.shape[0])].to(image.device)
 
 
 def refine_with(refiner: nn.Module, image: Tensor, noise: Tensor | None) -> Tensor:

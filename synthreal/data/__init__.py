@@ -1,1 +1,6 @@
-"""Images at rest and on the move: the pack format, data sets opened in a role, endless batches."""
+"""Data sets: packs, folders, simulators, and endless batches of them."""
+
+from synthreal.data.pack import Pack
+from synthreal.data.writer import write_pack
+
+__all__ = ["Pack", "write_pack"]

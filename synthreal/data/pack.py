@@ -18,7 +18,7 @@ import h5py
 import numpy as np
 from pydantic import Field
 
-from synthreal.data.digest import ContentHash
+from synthreal.data.content_hash import ContentHash
 from synthreal.data.header import Header
 from synthreal.data.writer import PackSummary, PackWriter, write_pack
 from synthreal.errors import UserError

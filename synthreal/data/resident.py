@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from synthreal.data.digest import ContentHash
+from synthreal.data.content_hash import ContentHash
 from synthreal.data.encoding import stored_array, to_unit
 from synthreal.spec import Batch, Skipped
 
@@ -60,7 +60,7 @@ class Resident:
         return content.hexdigest()
 
 
-def portions(data: Resident, indices: Tensor | None = None) -> Sequence[Tensor]:
+def prediction_batches(data: Resident, indices: Tensor | None = None) -> Sequence[Tensor]:
     """Row numbers, in order, in portions that an estimator answers at once."""
     rows = torch.arange(len(data)) if indices is None else indices
     height, width = data.image.shape[-2:]

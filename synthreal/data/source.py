@@ -14,19 +14,19 @@ import numpy as np
 import torch
 from pydantic import BaseModel
 
-from synthreal.data.conform import conform
-from synthreal.data.drawn import Drawn
+from synthreal.data.convert import convert_image
 from synthreal.data.ondisk import OnDisk, agree, load
 from synthreal.data.pack import Pack, PackOptions
 from synthreal.data.resident import Resident
+from synthreal.data.simulator import SimulatorSource
 from synthreal.data.writer import write_pack
 from synthreal.errors import UserError
 from synthreal.files import writing
 from synthreal.spec import DatasetSpec, ImageSpec, LabelSpec, Sample, Skipped
 
-__all__ = ["Drawn", "OnDisk", "Resident", "Source", "conformed", "default_budget", "open_source"]
+__all__ = ["OnDisk", "Resident", "SimulatorSource", "Source", "convert_samples", "default_budget", "open_source"]
 
-Source = Resident | OnDisk | Drawn
+Source = Resident | OnDisk | SimulatorSource
 
 
 def open_source(
@@ -42,11 +42,11 @@ def open_source(
 ) -> Source:
     """A data set ready to give batches.
 
-    A simulator without ``count`` is :class:`Drawn` (endless); with it, its first ``count`` images are drawn once and
-    held. A data set of files is read once into the pack ``cache/<role>.h5``, used again as long as data set, options
-    and image spec are the same (the files themselves are not looked at again); the built-in ``pack`` data set is used
-    where it lies. A pack that fits ``budget_bytes`` is held on the device, else read as training goes: the batches are
-    the same.
+    A simulator without ``count`` is :class:`SimulatorSource` (endless); with it, its first ``count`` images are drawn
+    once and held. A data set of files is read once into the pack ``cache/<role>.h5``, used again as long as data set,
+    options and image spec are the same (the files themselves are not read again); the built-in ``pack`` data set is
+    used where it is. A pack that fits ``budget_bytes`` is held on the device, else read during training: the batches
+    are the same.
 
     Args:
         spec: the data set; its role ``real`` drops every label whatever the source holds.
@@ -67,7 +67,7 @@ def open_source(
         raise UserError(f"data set {spec.name!r}: its images are {spec.image}, this run uses {image}; choose another")
     budget = default_budget(device) if budget_bytes is None else budget_bytes
     if spec.render is not None:
-        drawn = Drawn(spec, options, seed, device, image)
+        drawn = SimulatorSource(spec, options, seed, device, image)
         if count is None:
             return drawn
         labels = 4 * sum(int(np.prod(label.shape)) for label in spec.carried)  # float32, or less
@@ -92,7 +92,7 @@ def open_source(
         return source
 
 
-def conformed(
+def convert_samples(
     samples: Iterator[Sample | Skipped], image: ImageSpec, labels: tuple[LabelSpec, ...]
 ) -> Iterator[Sample | Skipped]:
     """Samples of a data set without an image spec of its own, made to measure; ``labels`` forbid resizing."""
@@ -107,7 +107,7 @@ def conformed(
                 "resizing; crop the images in the reader"
             )
         try:
-            pixels = conform(sample.image, image)
+            pixels = convert_image(sample.image, image)
         except UserError as error:
             raise UserError(f"image {index}: {error}") from error
         yield Sample(pixels, sample.labels)
@@ -155,7 +155,7 @@ def _cached(spec: DatasetSpec, options: BaseModel, image: ImageSpec, count: int 
         raise TypeError(f"data set {spec.name!r} draws; it is not read")
     samples: Iterator[Sample | Skipped] = spec.read(options)
     if spec.image is None:
-        samples = conformed(samples, image, spec.carried)
+        samples = convert_samples(samples, image, spec.carried)
     write_pack(
         path,
         samples,

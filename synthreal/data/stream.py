@@ -15,7 +15,7 @@ from torch import Tensor
 
 from synthreal.data.ondisk import Fetched, OnDisk
 from synthreal.data.seed import derived_generator
-from synthreal.data.source import Drawn, Source
+from synthreal.data.source import SimulatorSource, Source
 from synthreal.spec import Batch
 
 _AHEAD = 2
@@ -24,7 +24,7 @@ _AHEAD = 2
 class Stream:
     """Batches of ``batch_size`` images on ``device``; None is the source's own.
 
-    With ``world`` processes the global batch holds ``batch_size * world`` images and rank r takes the r-th
+    With ``world_size`` processes the global batch holds ``batch_size * world_size`` images and rank r takes the r-th
     ``batch_size`` of them, so that together they see what one process sees. A source that holds images reads this
     share alone; a simulator has to draw the whole batch, which one call makes from one generator. The streams of one
     run need different seeds, else sources of equal size are walked in step.
@@ -40,16 +40,16 @@ class Stream:
         seed: int,
         device: torch.device | None = None,
         rank: int = 0,
-        world: int = 1,
+        world_size: int = 1,
     ) -> None:
-        if batch_size < 1 or not 0 <= rank < world:
-            raise ValueError(f"batch_size {batch_size}, rank {rank} of {world}: not a share of a batch")
+        if batch_size < 1 or not 0 <= rank < world_size:
+            raise ValueError(f"batch_size {batch_size}, rank {rank} of {world_size}: not a share of a batch")
         self.source = source
         self.batch_size = batch_size
         self.seed = seed
         self.device = source.device if device is None else device
         self.rank = rank
-        self.world = world
+        self.world_size = world_size
         self._epoch = -1
         self._order = torch.empty(0, dtype=torch.int64)
         self._ahead: dict[int, Future[Fetched]] = {}
@@ -60,8 +60,8 @@ class Stream:
         if position < 0:
             raise ValueError(f"position {position} is negative")
         source = self.source
-        if isinstance(source, Drawn):
-            batch = self._share(source.draw(position, self.batch_size * self.world))
+        if isinstance(source, SimulatorSource):
+            batch = self._share(source.draw(position, self.batch_size * self.world_size))
         elif isinstance(source, OnDisk):
             batch = source.upload(self._read(source, position))
         else:
@@ -107,10 +107,10 @@ class Stream:
 
     def _indices(self, position: int, device: torch.device) -> Tensor:
         """Indices ``(B,)`` int64 of this rank's batch, on ``device``."""
-        if isinstance(self.source, Drawn):
+        if isinstance(self.source, SimulatorSource):
             raise TypeError("a simulator has no indices")
         n = len(self.source)
-        start = (position * self.world + self.rank) * self.batch_size
+        start = (position * self.world_size + self.rank) * self.batch_size
         stop = start + self.batch_size
         parts = []
         while start < stop:

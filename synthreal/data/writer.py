@@ -16,9 +16,9 @@ from typing import Any
 import h5py
 import numpy as np
 
-from synthreal.data.contract import Contract
+from synthreal.data.fail_safe_file import FailSafeFile
 from synthreal.data.header import Header
-from synthreal.data.target import Target
+from synthreal.data.validator import BlockValidator
 from synthreal.errors import UserError
 from synthreal.files import completing, writing
 from synthreal.spec import ImageSpec, LabelSpec, Role, Sample, Skipped
@@ -79,7 +79,7 @@ class PackWriter:
             versions=versions or {},
             limit=limit,
         )
-        self.contract = Contract(self._header)
+        self.contract = BlockValidator(self._header)
         row = int(np.prod(image.shape)) * np.dtype(image.dtype).itemsize
         self.rows = max(1, _CHUNK_BYTES // row)  # images per chunk
         if self.path.exists() and not overwrite:
@@ -92,7 +92,7 @@ class PackWriter:
         with ExitStack() as stack:
             partial = stack.enter_context(completing(self.path))
             with writing(self.path):
-                self._target = Target(partial)
+                self._target = FailSafeFile(partial)
             stack.callback(self._target.close)
             self._file: Any = h5py.File(self._target, "w")
             stack.callback(self._file.close)

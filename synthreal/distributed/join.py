@@ -22,8 +22,8 @@ import torch
 import torch.distributed as dist
 from torch.distributed.rendezvous import rendezvous
 
-from synthreal.distributed.rank import LATER, Rank
-from synthreal.distributed.world import ALONE, World
+from synthreal.distributed.processes import SINGLE_PROCESS, Processes
+from synthreal.distributed.rank import REPORT_DELAY, Rank
 from synthreal.errors import PeerError, UserError
 
 # How long one process waits for the others: to begin with, in a step, and where one reads a data set or looks at
@@ -37,16 +37,16 @@ _meetings = itertools.count()
 
 
 @contextmanager
-def joined() -> Iterator[World]:
+def process_group() -> Iterator[Processes]:
     """The processes of this run: those ``RANK`` and ``WORLD_SIZE`` speak of, or this one alone.
 
     A process group that exists is used and left as it is. Inside another ``joined`` it is the same processes.
     """
     if dist.is_available() and dist.is_initialized():
-        yield _world(None if dist.get_backend() == "gloo" else dist.new_group(backend="gloo"))
+        yield _processes(None if dist.get_backend() == "gloo" else dist.new_group(backend="gloo"))
         return
     if Rank.here().world == 1:
-        yield ALONE
+        yield SINGLE_PROCESS
         return
     shared, rank, size = _meeting_place()
     attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")  # torchrun of one machine starts anew with what it had
@@ -54,9 +54,9 @@ def joined() -> Iterator[World]:
     dist.init_process_group("gloo", store=store, rank=rank, world_size=size, timeout=ERRAND)
     failed = False
     try:
-        world = _world(None)
-        yield world
-        world.wait()  # without it processes abort at exit now and then: their threads still serve a slower one
+        processes = _processes(None)
+        yield processes
+        processes.wait()  # without it processes abort at exit now and then: their threads still serve a slower one
     except Exception as error:
         failed = True
         if (shown := _first_to_fail(store, error)) is not error:
@@ -88,10 +88,10 @@ def _meeting_place() -> tuple[Any, int, int]:
     return store, rank, size
 
 
-def _world(hosts: dist.ProcessGroup | None) -> World:
+def _processes(hosts: dist.ProcessGroup | None) -> Processes:
     rank, size = dist.get_rank(), dist.get_world_size()
     local = int(os.environ.get("LOCAL_RANK", rank)), int(os.environ.get("LOCAL_WORLD_SIZE", size))
-    return World(rank, size, *local, hosts=hosts)
+    return Processes(rank, size, *local, hosts=hosts)
 
 
 def _first_to_fail(store: Any, error: Exception) -> Exception:
@@ -101,7 +101,7 @@ def _first_to_fail(store: Any, error: Exception) -> Exception:
     except RuntimeError:  # the process that held the store is gone, and may have been killed
         first = True
     if not first:
-        time.sleep(LATER)
+        time.sleep(REPORT_DELAY)
         return error if isinstance(error, PeerError) else PeerError("another process of this run failed first")
     if isinstance(error, PeerError):
         return UserError(

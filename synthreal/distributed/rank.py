@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from synthreal.errors import UserError
 
-LATER = 3.0  # seconds
+REPORT_DELAY = 3.0  # seconds
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class Rank:
 _VARIABLES = (("RANK", "0"), ("WORLD_SIZE", "1"), ("LOCAL_RANK", "0"))
 
 
-def let_the_first_tell() -> None:
+def let_main_report_first() -> None:
     """Wait before telling what may be wrong for all: process 0 does not wait, and torchrun ends all once one failed."""
     if os.environ.get("RANK", "0") != "0":
-        time.sleep(LATER)
+        time.sleep(REPORT_DELAY)

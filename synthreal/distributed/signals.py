@@ -42,7 +42,7 @@ def stop_signals(*, patient: bool = False) -> Iterator[threading.Event]:
             signal.signal(known, handler)
 
 
-def orphaned() -> Callable[[], bool]:
+def launcher_exited() -> Callable[[], bool]:
     """Asks whether the torchrun that started this process is gone: killed, it tells nobody to stop."""
     if "TORCHELASTIC_RUN_ID" not in os.environ:
         return lambda: False

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from synthreal.config import RunConfig
 from synthreal.data.encoding import to_unit
-from synthreal.device import device_of
+from synthreal.device import resolve_device
 from synthreal.errors import UserError
 from synthreal.evaluation.cache import FOLDER
 from synthreal.evaluation.evaluate import evaluate
@@ -31,9 +31,9 @@ from synthreal.metrics.significance import rank_correlation
 from synthreal.results.schema import BASE, Split
 from synthreal.train.contact_sheet import save_sheet
 from synthreal.train.fit import fit
-from synthreal.train.log import Report, looks
+from synthreal.train.log import Report, read_quality
 from synthreal.train.run_dir import holds_run
-from synthreal.train.sources import open_role, take
+from synthreal.train.sources import first_images, open_role
 
 RESULT = "ablation.json"
 SHEET = 8
@@ -117,7 +117,7 @@ def ablate(
 def quality_of(run: Path) -> dict[str, Any] | None:
     """The look at the weights a run kept, with its step; None where there is none."""
     step = int(weights_step(run))
-    look = looks(run).get(step)
+    look = read_quality(run).get(step)
     return None if look is None else {"step": step, **look}
 
 
@@ -150,11 +150,11 @@ def _draw(found: Sequence[Cell], catalog: Catalog, folder: Path) -> None:
     """The same simulated images as each combination's first run refines them, together and apart."""
     first = found[0].config
     assert first.image is not None, "resolve() sets the image"
-    device = device_of(first.runtime.device)
+    device = resolve_device(first.runtime.device)
 
     def images(role: Any) -> Tensor:
         opened = open_role(first, catalog, role, device=device, run_dir=folder)
-        return to_unit(take(opened, SHEET).image)
+        return to_unit(first_images(opened, SHEET).image)
 
     simulated, real, refined = images("simulated"), images("real"), {}
     for cell in found:

@@ -23,14 +23,14 @@ from synthreal.evaluation import estimator
 from synthreal.evaluation.estimator import train
 from synthreal.evaluation.training_sets import TrainingSet
 from synthreal.files import writing
-from synthreal.inference.weights import read_weights, read_words, write_weights
+from synthreal.inference.weights import read_metadata, read_weights, write_weights
 from synthreal.spec import EvaluatorSpec, ImageSpec
 
 FOLDER = "estimators"
 BUDGET = ("evaluator", "images", "epochs", "batch", "learning_rate")
 
 
-def trained(
+def train_or_load(
     folder: Path,
     arm: str,
     spec: EvaluatorSpec,
@@ -71,7 +71,7 @@ def trained(
     return model
 
 
-def kept(
+def load_cached(
     folder: Path,
     arm: str,
     spec: EvaluatorSpec,
@@ -83,16 +83,16 @@ def kept(
     autocast: torch.dtype | None,
     versions: Mapping[str, str],
 ) -> nn.Module | None:
-    """An estimator that :func:`trained` left in ``folder`` and would use again, whatever its seed; None without one.
+    """An estimator that :func:`train_or_load` left in ``folder`` and would use again, of any seed; None without.
 
-    Nothing is trained. Arguments as for :func:`trained`.
+    Nothing is trained. Arguments as for :func:`train_or_load`.
 
     Raises:
         UserError: the kept file is damaged.
     """
     content = _content(spec, image, data, config, seed=0, autocast=autocast, versions=versions)
     for path in sorted(folder.glob(f"{arm}-*.safetensors")):
-        words = read_words(path, again="delete it and evaluate again")
+        words = read_metadata(path, again="delete it and evaluate again")
         try:
             seed = int(json.loads(words["content"])["seed"])
         except (KeyError, TypeError, ValueError):

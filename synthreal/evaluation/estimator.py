@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from synthreal.config import AugmentConfig, EvaluationConfig
 from synthreal.core.augment import augmented
-from synthreal.data.resident import Resident, portions
+from synthreal.data.resident import Resident, prediction_batches
 from synthreal.data.seed import derived_generator
 from synthreal.errors import UserError
 from synthreal.spec import Batch, EvaluatorSpec, ImageSpec
@@ -97,14 +97,14 @@ def measure(
     """
     model.eval()
     found: dict[str, list[Tensor]] = {}
-    for chosen in portions(data, indices):
+    for chosen in prediction_batches(data, indices):
         batch = data.select(chosen)
         for name, values in spec.metrics(model(batch.image), batch.labels).items():
             found.setdefault(name, []).append(values.float().cpu())
     return {name: torch.cat(values) for name, values in found.items()}
 
 
-def constant(spec: EvaluatorSpec, train_labels: Mapping[str, Tensor], test: Resident) -> dict[str, float]:
+def constant_metrics(spec: EvaluatorSpec, train_labels: Mapping[str, Tensor], test: Resident) -> dict[str, float]:
     """The metrics of always answering the training set's mean label."""
     answer = (
         train_labels[spec.requires[0].name].float().mean(dim=0, keepdim=True)

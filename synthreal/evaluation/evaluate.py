@@ -14,23 +14,23 @@ from torch import nn
 from synthreal.config import RunConfig
 from synthreal.data.encoding import to_unit
 from synthreal.data.resident import Resident
-from synthreal.data.source import Drawn, Source
-from synthreal.device import autocast_of, device_of, precision_of, settle
+from synthreal.data.source import SimulatorSource, Source
+from synthreal.device import autocast_dtype, configure_process, resolve_device, resolve_precision
 from synthreal.errors import UserError
-from synthreal.evaluation.cache import FOLDER, trained
-from synthreal.evaluation.estimator import constant, measure
-from synthreal.evaluation.summary import Outcome, summary
-from synthreal.evaluation.training_sets import MADE, UPPER, Arms, chosen
+from synthreal.evaluation.cache import FOLDER, train_or_load
+from synthreal.evaluation.estimator import constant_metrics, measure
+from synthreal.evaluation.summary import EstimatorResult, summarize_arm
+from synthreal.evaluation.training_sets import PER_IMAGE, REAL, TrainingSets, select_arms
 from synthreal.files import write_text
-from synthreal.hooks.catalog import Catalog, typed, versions_of
+from synthreal.hooks.catalog import Catalog, parse_options, versions_of
 from synthreal.hooks.resolve import resolve
 from synthreal.inference.pretrained import read_config
-from synthreal.metrics.landmark_shift import preservation
-from synthreal.metrics.summary import COUNT, appraise
+from synthreal.metrics.landmark_shift import landmark_preservation
+from synthreal.metrics.summary import COUNT, summarize_quality
 from synthreal.results.schema import BASE, FILES, Split
 from synthreal.spec import EvaluatorSpec
 from synthreal.train.run_dir import differences
-from synthreal.train.sources import open_role, take, unreadable
+from synthreal.train.sources import first_images, open_role, unreadable_warnings
 
 
 def evaluate(
@@ -66,9 +66,9 @@ def evaluate(
     catalog = Catalog.of(configs[0].plugins)
     configs = [resolve(config, catalog) for config in configs]
     spec, options = _task(configs, catalog, split)
-    names = chosen(arms, configs[0])
-    place, versions = device_of(device), versions_of(catalog)
-    outcomes: list[Outcome] = []
+    names = select_arms(arms, configs[0])
+    place, versions = resolve_device(device), versions_of(catalog)
+    outcomes: list[EstimatorResult] = []
     pairs: list[tuple[Resident, Resident]] = []
     weights: list[str] = []
     test: Resident | None = None
@@ -79,8 +79,8 @@ def evaluate(
     total = len(names) * len(configs) * seeds
     for run, config in zip((Path(run) for run in runs), configs, strict=True):
         assert config.image is not None, "read_config() sees to it"
-        precision = autocast_of(precision_of(config.runtime.precision, place))
-        settle(config.runtime)
+        precision = autocast_dtype(resolve_precision(config.runtime.precision, place))
+        configure_process(config.runtime)
         opened = partial(_opened, config, catalog, run, place, noted)
         tested = _whole(opened(split))
         if test is not None and tested.sha256() != test.sha256():
@@ -88,17 +88,17 @@ def evaluate(
                 f"{run}: its {split} images are not those of {runs[0]}; evaluate runs of one data set together"
             )
         test = tested
-        sets = Arms(run, config, opened, place)
+        sets = TrainingSets(run, config, opened, place)
         pairs.append((sets.simulated, sets.refined))
         weights.append(sets.weights)
-        baseline = baseline or constant(spec, sets.simulated.labels, test)
+        baseline = baseline or constant_metrics(spec, sets.simulated.labels, test)
         for arm in names:
             data = sets[arm]
             if len(data.images) < 2:
                 raise UserError(f"{run}: the arm {arm!r} has one image; give at least 2, one is held out")
             for seed in range(config.runtime.seed * seeds, (config.runtime.seed + 1) * seeds):
                 on_arm(arm, len(outcomes), total)
-                model = trained(
+                model = train_or_load(
                     run / FOLDER if estimators is None else Path(estimators),
                     arm,
                     spec,
@@ -110,12 +110,14 @@ def evaluate(
                     autocast=precision,
                     versions=versions,
                 )
-                outcomes.append(Outcome(arm, config.runtime.seed, seed, dict(measure(spec, model, test))))
+                outcomes.append(EstimatorResult(arm, config.runtime.seed, seed, dict(measure(spec, model, test))))
                 reader = reader or model  # the first arm is that of simulated images
-            if run == Path(runs[0]) and arm in (*MADE, UPPER):
+            if run == Path(runs[0]) and arm in (*PER_IMAGE, REAL):
                 assert reader is not None, "it was trained above"
-                real = to_unit(take(opened("real"), COUNT).image)
-                quality[arm] = appraise(spec, reader, data.images, real, sets.simulated if arm in MADE else None)
+                real = to_unit(first_images(opened("real"), COUNT).image)
+                quality[arm] = summarize_quality(
+                    spec, reader, data.images, real, sets.simulated if arm in PER_IMAGE else None
+                )
     assert test is not None, "there is at least one run"
     source = getattr(configs[0].data, split)
     found = {arm: [outcome for outcome in outcomes if outcome.arm == arm] for arm in names}
@@ -124,10 +126,10 @@ def evaluate(
         "weights": weights,
         "split": split,
         "test": {"name": source.name, "n": len(test), "sha256": test.sha256()},
-        "preservation": preservation(spec, pairs),
+        "preservation": landmark_preservation(spec, pairs),
         "constant": baseline,
         "primary": spec.primary,
-        "arms": {arm: summary(spec, mine, None if arm == BASE else found[BASE]) for arm, mine in found.items()},
+        "arms": {arm: summarize_arm(spec, mine, None if arm == BASE else found[BASE]) for arm, mine in found.items()},
         "quality": quality,
         "warnings": noted,
     }
@@ -166,7 +168,7 @@ def _task(configs: list[RunConfig], catalog: Catalog, split: Split) -> tuple[Eva
     component = configs[0].evaluation.evaluator
     assert component is not None, "checked above"
     spec = catalog.evaluator(component.name)
-    return spec, typed(component, spec.options, "evaluation.evaluator")
+    return spec, parse_options(component, spec.options, "evaluation.evaluator")
 
 
 def _opened(
@@ -174,11 +176,11 @@ def _opened(
 ) -> Source:
     """The data of a role; what could not be read is noted once."""
     source = open_role(config, catalog, role, device=device, run_dir=run)
-    noted += [warning for warning in unreadable(role, source) if warning not in noted]
+    noted += [warning for warning in unreadable_warnings(role, source) if warning not in noted]
     return source
 
 
 def _whole(opened: Source) -> Resident:
     """All images of a labelled real role."""
-    assert not isinstance(opened, Drawn), "resolve() sees to it"
-    return take(opened, len(opened))
+    assert not isinstance(opened, SimulatorSource), "resolve() sees to it"
+    return first_images(opened, len(opened))

@@ -9,12 +9,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from synthreal.metrics.significance import compared
+from synthreal.metrics.significance import compare_errors
 from synthreal.spec import EvaluatorSpec
 
 
 @dataclass(frozen=True)
-class Outcome:
+class EstimatorResult:
     """One trained estimator's metrics on every test image: name -> ``(N,)`` or ``(N, K)``, and the seeds behind it."""
 
     arm: str
@@ -23,7 +23,9 @@ class Outcome:
     metrics: dict[str, Tensor]
 
 
-def summary(spec: EvaluatorSpec, found: Sequence[Outcome], base: Sequence[Outcome] | None) -> dict[str, Any]:
+def summarize_arm(
+    spec: EvaluatorSpec, found: Sequence[EstimatorResult], base: Sequence[EstimatorResult] | None
+) -> dict[str, Any]:
     """An arm of evaluation.json.
 
     Args:
@@ -59,7 +61,7 @@ def summary(spec: EvaluatorSpec, found: Sequence[Outcome], base: Sequence[Outcom
     return result
 
 
-def _against(spec: EvaluatorSpec, found: Sequence[Outcome], base: Sequence[Outcome]) -> dict[str, Any]:
+def _against(spec: EvaluatorSpec, found: Sequence[EstimatorResult], base: Sequence[EstimatorResult]) -> dict[str, Any]:
     """The primary metric against the estimators trained on simulated images: difference, 95 % interval, p."""
     mine, theirs = (
         torch.stack(
@@ -67,5 +69,5 @@ def _against(spec: EvaluatorSpec, found: Sequence[Outcome], base: Sequence[Outco
         )
         for side in (found, base)
     )
-    comparison = compared(mine, theirs, runs=[outcome.refiner_seed for outcome in found])
+    comparison = compare_errors(mine, theirs, runs=[outcome.refiner_seed for outcome in found])
     return {"difference": comparison.difference, "interval": list(comparison.interval), "p": comparison.p}

@@ -22,22 +22,22 @@ from synthreal.data.seed import derived_generator
 from synthreal.errors import UserError
 from synthreal.inference.resident import refine_resident
 from synthreal.inference.transform import Refine
-from synthreal.inference.weights import digest
+from synthreal.inference.weights import weights_sha256
 from synthreal.results.schema import BASE
 from synthreal.spec import Role, StoredDtype
-from synthreal.train.sources import take
+from synthreal.train.sources import first_images
 
-UPPER = "real"
+REAL = "real"
 ADAPTED = ("fda", "histogram", "pixel-distribution")
-ARMS = (BASE, "refined", *ADAPTED, "augment", "refined+augment", "mixed", UPPER)
-MADE = (BASE, "refined", *ADAPTED)  # of every simulated image, once and for all
-DEFAULT = (BASE, "refined", "histogram", UPPER)
+ARMS = (BASE, "refined", *ADAPTED, "augment", "refined+augment", "mixed", REAL)
+PER_IMAGE = (BASE, "refined", *ADAPTED)  # of every simulated image, once and for all
+DEFAULT = (BASE, "refined", "histogram", REAL)
 PART = 256
 
 Adapt = Callable[[Tensor, Tensor], Tensor]
 
 
-def chosen(names: Iterable[str] | None, config: RunConfig) -> tuple[str, ...]:
+def select_arms(names: Iterable[str] | None, config: RunConfig) -> tuple[str, ...]:
     """The arms to train, in the order of the table; ``simulated``, which the others are compared with, always.
 
     Args:
@@ -53,9 +53,9 @@ def chosen(names: Iterable[str] | None, config: RunConfig) -> tuple[str, ...]:
         raise UserError(f"--arms: names no arm; choose of {', '.join(ARMS)}, or all")
     if unknown := [name for name in asked if name not in (*ARMS, "all")]:
         raise UserError(f"--arms: there is no arm {unknown[0]!r}; choose of {', '.join(ARMS)}, or all")
-    if UPPER in asked and names is not None and not labelled:
-        raise UserError(f"--arms: {UPPER} needs data.real_labelled, which is none in this run; leave it out")
-    wanted = {*(ARMS if "all" in asked else asked), BASE} - (set() if labelled else {UPPER})
+    if REAL in asked and names is not None and not labelled:
+        raise UserError(f"--arms: {REAL} needs data.real_labelled, which is none in this run; leave it out")
+    wanted = {*(ARMS if "all" in asked else asked), BASE} - (set() if labelled else {REAL})
     return tuple(name for name in ARMS if name in wanted)
 
 
@@ -67,7 +67,7 @@ class TrainingSet:
     augment: AugmentConfig | None = None
 
 
-class Arms:
+class TrainingSets:
     """The training sets of a run, made as they are asked for; simulated and refined images are kept.
 
     Args:
@@ -81,9 +81,9 @@ class Arms:
         assert config.image is not None, "read_config() sees to it"
         self.config, self.opened = config.evaluation, opened
         self.dtype: StoredDtype = config.image.dtype
-        self.simulated = take(opened("simulated"), self.config.images)
+        self.simulated = first_images(opened("simulated"), self.config.images)
         transform = Refine.load(run, device=str(device))
-        self.weights = digest(transform.refiner)
+        self.weights = weights_sha256(transform.refiner)
         self.refined = refine_resident(transform, self.simulated, self.dtype)
 
     def __getitem__(self, arm: str) -> TrainingSet:
@@ -91,15 +91,15 @@ class Arms:
         config = self.config
         if arm in ("augment", "refined+augment"):
             return TrainingSet(self.simulated if arm == "augment" else self.refined, config.augment)
-        if arm == UPPER:
-            return TrainingSet(take(self.opened("real_labelled"), config.images))
+        if arm == REAL:
+            return TrainingSet(first_images(self.opened("real_labelled"), config.images))
         if arm == "mixed":
             image = self.simulated.image.clone()
             image[1::2] = self.refined.image[1::2]
             return TrainingSet(Resident(image, self.simulated.labels))
         if arm in ADAPTED:
-            real = take(self.opened("real"), config.images)
-            return TrainingSet(adapted(arm, _adapt(arm, config), self.simulated, real, self.dtype))
+            real = first_images(self.opened("real"), config.images)
+            return TrainingSet(adapt_images(arm, _adapt(arm, config), self.simulated, real, self.dtype))
         return TrainingSet(self.simulated if arm == BASE else self.refined)
 
 
@@ -113,7 +113,7 @@ def _adapt(arm: str, config: EvaluationConfig) -> Adapt:
     return partial(albumentations.pixel_distribution, **config.pixel_distribution.model_dump())
 
 
-def adapted(arm: str, adapt: Adapt, simulated: Resident, real: Resident, dtype: StoredDtype) -> Resident:
+def adapt_images(arm: str, adapt: Adapt, simulated: Resident, real: Resident, dtype: StoredDtype) -> Resident:
     """Each simulated image in the style of a random real one, the labels untouched."""
     partner = torch.randint(len(real), (len(simulated),), generator=derived_generator("cpu", 0, arm)).to(real.device)
     out = torch.empty_like(simulated.image)

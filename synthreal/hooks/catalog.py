@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from synthreal.config import ComponentConfig, RunConfig
-from synthreal.config.toml import explain
+from synthreal.config.toml import describe_error
 from synthreal.errors import UserError
 from synthreal.hooks.discovery import BUILTIN, HOOKS, Origin, available, origin_of, plugin_manager, version_of
-from synthreal.hooks.offer import offers
+from synthreal.hooks.validate import validate_hook
 from synthreal.spec import DatasetSpec, EvaluatorSpec, FeatureSpec, ImageSpec, NetworkSpec, Part, Role
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ class Catalog:
             origin = origin_of(name, plugin)
             origins.append(origin)
             for kind, table in tables.items():
-                for key, spec in offers(plugin, kind, origin.plugin):
+                for key, spec in validate_hook(plugin, kind, origin.plugin):
                     if key in table:
                         raise UserError(
                             f"{kind}: {_shown(key)} is registered by both {table[key].origin.distribution} and "
@@ -111,7 +111,7 @@ class Catalog:
     def build_network(self, part: Part, component: ComponentConfig, image: ImageSpec) -> nn.Module:
         """A fresh refiner or discriminator for images of that spec."""
         spec = self.network(part, component.name)
-        return spec.build(typed(component, spec.options, part), image)
+        return spec.build(parse_options(component, spec.options, part), image)
 
     def _missing(self, kind: str, name: str, known: list[str]) -> UserError:
         near = difflib.get_close_matches(name, known, n=1)
@@ -122,12 +122,12 @@ class Catalog:
         )
 
 
-def typed(component: ComponentConfig, model: type[BaseModel], path: str) -> Any:
+def parse_options(component: ComponentConfig, model: type[BaseModel], path: str) -> Any:
     """A component's options as its model. Raises ``UserError`` naming ``path.options.<field>``."""
     try:
         return model.model_validate(component.options)
     except ValidationError as error:
-        raise UserError(explain(error, model, f"{path}.options")) from None
+        raise UserError(describe_error(error, model, f"{path}.options")) from None
 
 
 def versions_of(catalog: Catalog) -> dict[str, str]:

@@ -9,7 +9,7 @@ from typing import Any
 from synthreal.config import ComponentConfig, RunConfig, SourceConfig
 from synthreal.data.pack import Pack, PackOptions
 from synthreal.errors import UserError
-from synthreal.hooks.catalog import Catalog, typed
+from synthreal.hooks.catalog import Catalog, parse_options
 from synthreal.hooks.discovery import canonical
 from synthreal.spec import PARTS, ROLES, DatasetSpec, ImageSpec, LabelSpec, Role
 
@@ -68,7 +68,7 @@ def dataset_of(config: RunConfig, catalog: Catalog, role: Role) -> tuple[Dataset
     if source is None:
         raise UserError(f"data.{role} is none; name a data set there")
     spec = catalog.dataset(source.name, role)
-    return spec, typed(source, spec.options, f"data.{role}"), source
+    return spec, parse_options(source, spec.options, f"data.{role}"), source
 
 
 def labels_of(spec: DatasetSpec, options: Any) -> tuple[LabelSpec, ...]:
@@ -79,7 +79,7 @@ def labels_of(spec: DatasetSpec, options: Any) -> tuple[LabelSpec, ...]:
 
 
 def _full(component: ComponentConfig, model: Any, path: str) -> dict[str, Any]:
-    dumped: dict[str, Any] = typed(component, model, path).model_dump(mode="json")
+    dumped: dict[str, Any] = parse_options(component, model, path).model_dump(mode="json")
     return dumped
 
 

@@ -15,17 +15,17 @@ from torch import Tensor
 
 from synthreal.core.refiner import micro_batches
 from synthreal.data.encoding import from_unit, stored_tensor, to_unit
-from synthreal.device import micro_batch_of
-from synthreal.inference.luma import luma, relit
+from synthreal.device import resolve_micro_batch
+from synthreal.inference.luma import luma, replace_luma
 from synthreal.inference.tiles import margin_of, tiles
 from synthreal.inference.transform import Refine
 from synthreal.spec import StoredDtype
 
 Window = tuple[slice, slice]
-FULL = 256  # images of a whole block
+BLOCK = 256  # images of a whole block
 
 
-class Painter:
+class IndexedRefiner:
     """A refiner for images that have an index.
 
     Args:
@@ -57,7 +57,7 @@ class Painter:
         if self.tiled(*image.shape[-2:]):
             return torch.cat([self._in_tiles(image[i : i + 1], index[i : i + 1], version) for i in range(len(image))])
         parts = []
-        micro = micro_batch_of(self.transform.micro_batch, self.device, image.shape[-2], image.shape[-1])
+        micro = resolve_micro_batch(self.transform.micro_batch, self.device, image.shape[-2], image.shape[-1])
         for rows in micro_batches(full, micro):
             if not (real := len(image[rows])):
                 break
@@ -78,7 +78,7 @@ class Painter:
         refined, places = [], torch.tensor(list(index))
         for version in range(versions):
             after = self(image if before is None else before, places, full=full, version=version)
-            refined.append(from_unit(after if before is None else relit(image, before, after), dtype))
+            refined.append(from_unit(after if before is None else replace_luma(image, before, after), dtype))
         return refined
 
     def _in_tiles(self, image: Tensor, index: Tensor, version: int) -> Tensor:

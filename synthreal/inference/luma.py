@@ -14,7 +14,7 @@ def luma(image: Tensor) -> Tensor:
     return (green + 0.299 * (red - green) + 0.114 * (blue - green)).unsqueeze(1)
 
 
-def relit(image: Tensor, before: Tensor, after: Tensor) -> Tensor:
+def replace_luma(image: Tensor, before: Tensor, after: Tensor) -> Tensor:
     """The image ``(B, 3, H, W)`` in [0, 1] with luma ``after`` instead of ``before`` ``(B, 1, H, W)``.
 
     All three channels move by the same amount, which leaves the differences to luma, hence the chroma, as they are.

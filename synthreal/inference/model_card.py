@@ -12,7 +12,7 @@ from torch import nn
 
 from synthreal.config import RunConfig
 from synthreal.inference.pretrained import CARD, Pretrained
-from synthreal.inference.weights import digest
+from synthreal.inference.weights import weights_sha256
 from synthreal.results.schema import BASE, Arm, Evaluation, Metric, Preservation, read_evaluations
 
 FRONT = """\
@@ -29,7 +29,7 @@ tags:
 """
 
 
-def kept_card(folder: Path) -> str | None:
+def stored_card(folder: Path) -> str | None:
     """The card of a folder that ``save_pretrained`` wrote; None of a run and of anybody else's README.md."""
     path = folder / CARD
     text = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
@@ -38,7 +38,7 @@ def kept_card(folder: Path) -> str | None:
 
 def model_card(about: Pretrained, refiner: nn.Module) -> str:
     """The card of a refiner that comes from ``about.folder``. Raises ``UserError``: its evaluation.json is damaged."""
-    found = [one for one in read_evaluations(about.folder) if not one.weights or digest(refiner) in one.weights]
+    found = [one for one in read_evaluations(about.folder) if not one.weights or weights_sha256(refiner) in one.weights]
     blocks = [*_domain(about.config), *_recipe(about, refiner), *_use(about.config)]
     for evaluation in found:
         blocks += [*_results(evaluation, about.config), *_preservation(evaluation.preservation)]

@@ -21,7 +21,7 @@ from synthreal.config.toml import read_toml
 from synthreal.errors import UserError
 from synthreal.files import write_text, writing
 from synthreal.hooks.catalog import Catalog
-from synthreal.inference.weights import read_weights, read_words, write_weights
+from synthreal.inference.weights import read_metadata, read_weights, write_weights
 
 CONFIG = "config.toml"
 WEIGHTS = "refiner.safetensors"
@@ -147,4 +147,4 @@ def weights_of(folder: Path) -> Path:
 
 def weights_step(folder: Path) -> str:
     """The step of the weights in refiner.safetensors. Raises ``UserError`` when there are none."""
-    return read_words(folder / WEIGHTS, again=AGAIN)["step"]
+    return read_metadata(folder / WEIGHTS, again=AGAIN)["step"]

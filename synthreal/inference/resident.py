@@ -12,22 +12,22 @@ from torch import Tensor
 
 from synthreal.data.encoding import from_unit, to_unit
 from synthreal.data.resident import Resident
-from synthreal.inference.indexed import FULL, Painter
+from synthreal.inference.indexed import BLOCK, IndexedRefiner
 from synthreal.inference.transform import Refine
 from synthreal.spec import StoredDtype
 
 
 def refine_block(transform: Refine, stored: Tensor, dtype: StoredDtype, *, start: int, seed: int) -> Tensor:
     """Refine images ``(B, C, H, W)`` in stored dtype, B <= 256, the first of which has index ``start``."""
-    painter = Painter(transform, seed=seed)
+    painter = IndexedRefiner(transform, seed=seed)
     index = torch.arange(start, start + len(stored))
-    return from_unit(painter(to_unit(stored.to(painter.device)), index, full=FULL), dtype)
+    return from_unit(painter(to_unit(stored.to(painter.device)), index, full=BLOCK), dtype)
 
 
 def refine_resident(transform: Refine, images: Resident, dtype: StoredDtype, *, seed: int = 0) -> Resident:
     """The refined images with the labels of the simulated ones."""
     refined = torch.empty_like(images.image)
-    for start in range(0, len(images), FULL):
-        rows = slice(start, start + FULL)
+    for start in range(0, len(images), BLOCK):
+        rows = slice(start, start + BLOCK)
         refined[rows] = refine_block(transform, images.image[rows], dtype, start=start, seed=seed)
     return Resident(refined, images.labels)

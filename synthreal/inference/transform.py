@@ -14,12 +14,12 @@ from torch.utils.data import get_worker_info
 from synthreal.core.noise import indexed_noise
 from synthreal.core.refiner import refine
 from synthreal.data.seed import derive_seed
-from synthreal.device import arrange, autocast_of, device_of, micro_batch_of, precision_of
+from synthreal.device import autocast_dtype, resolve_device, resolve_micro_batch, resolve_precision, set_memory_format
 from synthreal.errors import UserError
-from synthreal.inference.model_card import kept_card, model_card
+from synthreal.inference.model_card import model_card, stored_card
 from synthreal.inference.pretrained import Pretrained, read_pretrained, write_pretrained
-from synthreal.inference.value_range import Scale, probability
-from synthreal.inference.workers import packed, refuse_forked_cuda, unpacked
+from synthreal.inference.value_range import ValueRange, check_probability
+from synthreal.inference.workers import pack_generator, refuse_forked_cuda, unpack_generator
 
 
 class Refine(nn.Module):
@@ -67,7 +67,7 @@ class Refine(nn.Module):
         if not isinstance(generator, torch.Generator | None):
             raise UserError(f"generator is {generator!r}; give torch.Generator().manual_seed(...), or None")
         self.refiner = refiner.requires_grad_(False)
-        self.channels, self.p, self.scale, self.grad = channels, probability(p), Scale.of(range), grad
+        self.channels, self.p, self.scale, self.grad = channels, check_probability(p), ValueRange.of(range), grad
         self.generator, self.autocast, self.micro_batch = generator, autocast, micro_batch
         self.compiled, self.about = compile, about
         self._looked = False  # whether this process has looked at a batch's range,
@@ -108,13 +108,13 @@ class Refine(nn.Module):
             UserError: a file is missing, damaged or of another network; the plugin of its own refiner is missing;
                 CUDA in a forked process.
         """
-        place = device_of(str(device))
+        place = resolve_device(str(device))
         refuse_forked_cuda(place)
         with torch.inference_mode(False):  # or no gradient would ever pass through these weights
             refiner, about = read_pretrained(Path(run))
             image, runtime = about.config.image, about.config.runtime
             assert image is not None, "read_config() sees to it"
-            arrange(refiner.to(place), runtime.layout)
+            set_memory_format(refiner.to(place), runtime.layout)
         return cls(
             refiner,
             channels=image.channels,
@@ -122,7 +122,7 @@ class Refine(nn.Module):
             range=range,
             grad=grad,
             generator=generator,
-            autocast=autocast_of(precision_of(precision or runtime.precision, place)),
+            autocast=autocast_dtype(resolve_precision(precision or runtime.precision, place)),
             micro_batch=runtime.micro_batch,
             compile=compile,
             about=about,
@@ -145,7 +145,7 @@ class Refine(nn.Module):
         """
         if self.about is None:
             raise UserError("Refine: made of a bare network; save what Refine.load gives")
-        card = kept_card(self.about.folder) or model_card(self.about, self.refiner)
+        card = stored_card(self.about.folder) or model_card(self.about, self.refiner)
         write_pretrained(Path(folder), self.refiner, self.about, card, overwrite=overwrite)
 
     def forward(self, image: Tensor, noise: Tensor | None = None) -> Tensor:
@@ -251,7 +251,7 @@ class Refine(nn.Module):
             if batch.dtype != torch.uint8 and not (batch.is_cuda and self._looked):
                 self.scale.refuse(unit)
                 self._looked = True
-            parts = micro_batch_of(self.micro_batch, batch.device, *batch.shape[-2:])
+            parts = resolve_micro_batch(self.micro_batch, batch.device, *batch.shape[-2:])
         with torch.autocast(batch.device.type, dtype=self.autocast, enabled=self.autocast is not None):
             refined = refine(self.refiner, unit, self._source(), noise=noise, micro_batch=parts).float()
         last = batch.is_contiguous(memory_format=torch.channels_last) and not batch.is_contiguous()
@@ -289,9 +289,9 @@ class Refine(nn.Module):
 
     def __getstate__(self) -> dict[str, Any]:
         state: dict[str, Any] = super().__getstate__()  # type: ignore[no-untyped-call]
-        return {**state, "generator": packed(self.generator), "_looked": False, "_worker_seed": None}
+        return {**state, "generator": pack_generator(self.generator), "_looked": False, "_worker_seed": None}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        super().__setstate__({**state, "generator": unpacked(state["generator"])})  # type: ignore[no-untyped-call]
+        super().__setstate__({**state, "generator": unpack_generator(state["generator"])})  # type: ignore[no-untyped-call]
         if self.compiled:
             self.refiner.compile()

@@ -15,7 +15,7 @@ SLACK = 0.5  # how far values may lie outside, in widths of the range: resamplin
 
 
 @dataclass(frozen=True)
-class Scale:
+class ValueRange:
     """The range of float images; uint8 is 0 to 255 always.
 
     Attributes:
@@ -34,7 +34,7 @@ class Scale:
             raise UserError(f"range is {(self.low, self.high)}; give the least and the greatest value, such as (-1, 1)")
 
     @classmethod
-    def of(cls, range: tuple[float, float]) -> Scale:
+    def of(cls, range: tuple[float, float]) -> ValueRange:
         """The scale of a declared range. Raises ``UserError`` when it is not two finite numbers in order."""
         try:
             low, high = range
@@ -47,7 +47,7 @@ class Scale:
         if image.dtype == torch.uint8:
             return to_unit(image)
         image = image.float()
-        if self == Scale():
+        if self == ValueRange():
             return image
         width = torch.full((), self.high - self.low, device=image.device)  # by a number, CUDA would not divide exactly
         return (image - self.low) / width
@@ -56,7 +56,7 @@ class Scale:
         """The way back from :meth:`unit`, to the dtype the image had."""
         if dtype == torch.uint8:
             return from_unit(unit, "uint8")
-        return (unit if self == Scale() else unit * (self.high - self.low) + self.low).to(dtype)
+        return (unit if self == ValueRange() else unit * (self.high - self.low) + self.low).to(dtype)
 
     def refuse(self, unit: Tensor) -> None:
         """Raise ``UserError`` when values lie far outside, or are NaN. Waits for the device."""
@@ -74,7 +74,7 @@ class Scale:
         return f"[{self.low:g}, {self.high:g}]"
 
 
-def probability(p: float) -> float:
+def check_probability(p: float) -> float:
     """``p`` itself. Raises ``UserError`` when it is no number in [0, 1]."""
     try:
         if 0 <= p <= 1:

@@ -51,7 +51,7 @@ def read_weights(path: Path, network: nn.Module, *, described: str, again: str) 
     return metadata
 
 
-def digest(network: nn.Module) -> str:
+def weights_sha256(network: nn.Module) -> str:
     """A SHA-256 of the names, types, shapes and values of a network's weights, wherever and in what order they lie."""
     found = sha256()
     for name, tensor in sorted(network.state_dict().items()):
@@ -60,7 +60,7 @@ def digest(network: nn.Module) -> str:
     return found.hexdigest()
 
 
-def read_words(path: Path, *, again: str) -> Mapping[str, str]:
+def read_metadata(path: Path, *, again: str) -> Mapping[str, str]:
     """The words about the weights in a file, without reading them. Raises ``UserError`` when it is damaged."""
     try:
         with safetensors.safe_open(path, framework="pt") as file:

@@ -36,15 +36,15 @@ def refuse_forked_cuda(device: torch.device | str) -> None:
 Packed = tuple[str, int, bytes]
 
 
-def packed(generator: torch.Generator | None) -> Packed | None:
+def pack_generator(generator: torch.Generator | None) -> Packed | None:
     """A generator in plain words, for pickling: torch's own way loses the state on its way to a spawned worker."""
     if generator is None:
         return None
     return str(generator.device), generator.initial_seed(), generator.get_state().cpu().numpy().tobytes()
 
 
-def unpacked(words: Packed | None) -> torch.Generator | None:
-    """The generator of :func:`packed`, where it was and as far as it was."""
+def unpack_generator(words: Packed | None) -> torch.Generator | None:
+    """The generator of :func:`pack_generator`, where it was and as far as it was."""
     if words is None:
         return None
     device, seed, state = words

@@ -1,1 +1,19 @@
-"""How real do images look? Measures of two sets of images that need no labels, and what refining does to labels."""
+"""How real do images look, and are their labels still true? Image sets in, numbers out."""
+
+from synthreal.metrics.features import random_features
+from synthreal.metrics.kid import kid
+from synthreal.metrics.label_drift import annotation_drift
+from synthreal.metrics.realism import realism
+from synthreal.metrics.spectrum import spectrum_distance
+from synthreal.metrics.twosample import two_sample_test
+from synthreal.metrics.wasserstein import sliced_wasserstein
+
+__all__ = [
+    "annotation_drift",
+    "kid",
+    "random_features",
+    "realism",
+    "sliced_wasserstein",
+    "spectrum_distance",
+    "two_sample_test",
+]

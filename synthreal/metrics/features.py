@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from synthreal.errors import UserError
-from synthreal.metrics.inputs import expect, parts
+from synthreal.metrics.inputs import check_images, parts
 
 WIDTHS = (16, 32, 64)
 SIDE = 1 << len(WIDTHS)
@@ -34,7 +34,7 @@ def random_features(images: Tensor, *, seed: int) -> Tensor:
     Raises:
         UserError: no images, or too small ones.
     """
-    expect("random_features", images, least=1, side=SIDE)
+    check_images("random_features", images, least=1, side=SIDE)
     generator = torch.Generator().manual_seed(seed)
     layers, channels = [], images.shape[1]
     for width in WIDTHS:
@@ -66,7 +66,7 @@ def estimator_features(model: nn.Module, images: Tensor) -> Tensor:
     Raises:
         UserError: no images, or nothing of the kind in the model.
     """
-    expect("estimator_features", images, least=1)
+    check_images("estimator_features", images, least=1)
     seen: list[Tensor] = []
     layers = [layer for layer in model.modules() if isinstance(layer, nn.Linear | nn.Conv2d)]
     hooks = [layer.register_forward_pre_hook(partial(_record, seen)) for layer in layers]

@@ -10,7 +10,7 @@ from synthreal.errors import UserError
 PART_VALUES = 1 << 22
 
 
-def expect(who: str, *sets: Tensor, least: int, side: int = 1) -> None:
+def check_images(who: str, *sets: Tensor, least: int, side: int = 1) -> None:
     """Refuse what ``who`` cannot measure.
 
     Args:

@@ -19,7 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from synthreal.data.resident import Resident, portions
+from synthreal.data.resident import Resident, prediction_batches
 from synthreal.errors import UserError
 from synthreal.spec import EvaluatorSpec
 
@@ -65,7 +65,7 @@ def annotation_drift(spec: EvaluatorSpec, model: nn.Module, simulated: Resident,
         raise UserError(f"annotation_drift: the simulated images have no label {missing[0]!r}; give them with labels")
     model.eval()
     found: tuple[dict[str, list[Tensor]], ...] = ({}, {}, {})
-    for rows in portions(simulated):
+    for rows in prediction_batches(simulated):
         x, y = simulated.select(rows), refined.select(rows)
         on_x, on_y = model(x.image), model(y.image)
         read = {**x.labels, **_answer(spec, on_x, x.labels)}
@@ -77,7 +77,7 @@ def annotation_drift(spec: EvaluatorSpec, model: nn.Module, simulated: Resident,
 
 
 @torch.no_grad()
-def readable(spec: EvaluatorSpec, model: nn.Module, simulated: Resident) -> bool:
+def predicts_labels(spec: EvaluatorSpec, model: nn.Module, simulated: Resident) -> bool:
     """Whether what ``model`` predicts can be read as labels, so that :func:`annotation_drift` can be measured."""
     batch = simulated.select(torch.arange(1))
     return spec.answer is not None or _is_label(spec, model.eval()(batch.image), batch.labels)

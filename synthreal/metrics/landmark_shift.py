@@ -21,7 +21,7 @@ CONTROL = 2
 
 
 @torch.no_grad()
-def preservation(spec: EvaluatorSpec, pairs: list[tuple[Resident, Resident]]) -> dict[str, Any]:
+def landmark_preservation(spec: EvaluatorSpec, pairs: list[tuple[Resident, Resident]]) -> dict[str, Any]:
     """How far refining moves what the detector finds, in px of the image.
 
     Args:
@@ -38,9 +38,9 @@ def preservation(spec: EvaluatorSpec, pairs: list[tuple[Resident, Resident]]) ->
     shift, error, control, change = [], [], [], []
     for simulated, refined in pairs:
         x, y = to_unit(simulated.image[:COUNT]), to_unit(refined.image[:COUNT])
-        found = located(spec.locate, x)
-        shift.append(distance(found, located(spec.locate, y)))
-        control.append(distance(found, located(spec.locate, _shifted(x))))
+        found = detect(spec.locate, x)
+        shift.append(distance(found, detect(spec.locate, y)))
+        control.append(distance(found, detect(spec.locate, _shifted(x))))
         change.append((y - x).abs().mean())
         if spec.landmarks is not None and spec.landmarks in simulated.labels:
             error.append(distance(found, simulated.labels[spec.landmarks][:COUNT]))
@@ -55,12 +55,12 @@ def preservation(spec: EvaluatorSpec, pairs: list[tuple[Resident, Resident]]) ->
 
 
 @torch.no_grad()
-def moved(locate: Callable[[Tensor], Tensor], x: Tensor, y: Tensor) -> Tensor:
+def landmark_shift(locate: Callable[[Tensor], Tensor], x: Tensor, y: Tensor) -> Tensor:
     """How far what the detector finds on ``y`` lies from what it finds on ``x``, each ``(N, C, H, W)``: ``(N,)`` px."""
-    return distance(located(locate, x), located(locate, y))
+    return distance(detect(locate, x), detect(locate, y))
 
 
-def located(locate: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
+def detect(locate: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
     """What a detector finds on images ``(N, C, H, W)``, part by part: ``(N, K, 2)`` px."""
     return torch.cat([locate(part) for part in images.split(256)])
 

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from synthreal.data.seed import derived_generator
 from synthreal.metrics.features import random_features
-from synthreal.metrics.inputs import expect
+from synthreal.metrics.inputs import check_images
 from synthreal.metrics.kid import kid
 from synthreal.metrics.spectrum import spectrum_distance
 from synthreal.metrics.wasserstein import PATCH, sliced_wasserstein
@@ -39,7 +39,7 @@ def realism(images: Tensor, real: Tensor, *, seed: int) -> dict[str, float]:
     Raises:
         UserError: too few or too small images, or sets of different sizes of image.
     """
-    expect("realism", images, real, least=2, side=SIDE)
+    check_images("realism", images, real, least=2, side=SIDE)
     height, width = images.shape[2:]
     count = max(2, min(COUNT, PX // (height * width)))
     a, b = images[:count], real[:count]

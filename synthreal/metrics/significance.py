@@ -39,7 +39,7 @@ class Comparison:
     p: float
 
 
-def compared(model: Tensor, other: Tensor, *, runs: Sequence[int] | None = None, seed: int = 0) -> Comparison:
+def compare_errors(model: Tensor, other: Tensor, *, runs: Sequence[int] | None = None, seed: int = 0) -> Comparison:
     """Compare the errors of two models, ``(S, N)``: S trainings of each, on the same N images.
 
     The 95 % interval is a bootstrap's: images and trainings are drawn anew 2,000 times (with one training, images

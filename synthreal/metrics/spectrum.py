@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from synthreal.metrics.inputs import expect, parts
+from synthreal.metrics.inputs import check_images, parts
 
 ROUNDING = (1 / 255) ** 2 / 12
 SIDE = 4
@@ -32,7 +32,7 @@ def spectrum_distance(a: Tensor, b: Tensor) -> Tensor:
     Raises:
         UserError: the sets are empty or not images of one size.
     """
-    expect("spectrum_distance", a, b, least=1, side=SIDE)
+    check_images("spectrum_distance", a, b, least=1, side=SIDE)
     return (radial_spectrum(a) - radial_spectrum(b)).square().mean().sqrt()
 
 

@@ -10,7 +10,7 @@ from synthreal.data.encoding import to_unit
 from synthreal.data.resident import Resident
 from synthreal.metrics.features import estimator_features
 from synthreal.metrics.kid import kid
-from synthreal.metrics.label_drift import annotation_drift, readable
+from synthreal.metrics.label_drift import annotation_drift, predicts_labels
 from synthreal.metrics.realism import SIDE, realism
 from synthreal.metrics.twosample import LEAST, two_sample_test
 from synthreal.spec import EvaluatorSpec
@@ -19,7 +19,7 @@ COUNT = 500
 SEED = 0
 
 
-def appraise(
+def summarize_quality(
     spec: EvaluatorSpec, model: nn.Module, images: Resident, real: Tensor, simulated: Resident | None
 ) -> dict[str, Any]:
     """Measure a training set against unlabelled real images, and what became of each simulated image.
@@ -52,7 +52,7 @@ def appraise(
             "total": told.total,
             "p": told.p,
         }
-    if simulated is not None and readable(spec, model, simulated):
+    if simulated is not None and predicts_labels(spec, model, simulated):
         drift = annotation_drift(spec, model, simulated.first(COUNT), first)
         found["drift"] = {name: float(values.mean()) for name, values in drift.moved.items()}
     return found

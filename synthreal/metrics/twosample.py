@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from synthreal.data.seed import derived_generator
-from synthreal.metrics.inputs import expect, parts
+from synthreal.metrics.inputs import check_images, parts
 from synthreal.metrics.significance import binomial_p
 
 LEAST = 20
@@ -58,7 +58,7 @@ def two_sample_test(a: Tensor, b: Tensor, *, seed: int, steps: int = 300) -> Two
     Raises:
         UserError: the sets are too small or not images of one size.
     """
-    expect("two_sample_test", a, b, least=LEAST)
+    check_images("two_sample_test", a, b, least=LEAST)
     size = min(len(a), len(b))
     order = torch.randperm(max(len(a), len(b)), generator=derived_generator("cpu", 0, "two sample", "halves", seed))
     rows = [order[order < len(images)][:size].to(images.device) for images in (a, b)]

@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from synthreal.device import device_of
+from synthreal.device import resolve_device
 from synthreal.errors import UserError
 from synthreal.files import write_text
 from synthreal.report import facts
@@ -31,7 +31,7 @@ BEGINNING = "<!doctype html>"
 _HERE = Path(__file__).parent
 
 
-def report(
+def write_report(
     run: str | Path,
     *,
     out: str | Path | None = None,
@@ -61,7 +61,7 @@ def report(
     folder = Path(run)
     record = read_record(folder)
     target = _target(folder / PAGE if out is None else Path(out))
-    place = device_of(device)
+    place = resolve_device(device)
     if tensorboard is not None:
         needed("tensorboard", "--tensorboard", "tensorboard")
         write_events(record, Path(tensorboard))

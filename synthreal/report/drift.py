@@ -15,19 +15,19 @@ from torch import Tensor
 
 from synthreal.data.encoding import to_unit
 from synthreal.data.resident import Resident
-from synthreal.device import autocast_of, precision_of, settle
-from synthreal.evaluation.cache import FOLDER, kept
+from synthreal.device import autocast_dtype, configure_process, resolve_precision
+from synthreal.evaluation.cache import FOLDER, load_cached
 from synthreal.evaluation.training_sets import TrainingSet
-from synthreal.hooks.catalog import Catalog, typed, versions_of
+from synthreal.hooks.catalog import Catalog, parse_options, versions_of
 from synthreal.hooks.resolve import resolve
 from synthreal.inference.resident import refine_resident
 from synthreal.inference.transform import Refine
-from synthreal.metrics.label_drift import annotation_drift, readable
-from synthreal.metrics.landmark_shift import moved
+from synthreal.metrics.label_drift import annotation_drift, predicts_labels
+from synthreal.metrics.landmark_shift import landmark_shift
 from synthreal.report.record import Record
 from synthreal.results.schema import BASE
 from synthreal.spec import EvaluatorSpec
-from synthreal.train.sources import open_role, take
+from synthreal.train.sources import first_images, open_role
 
 COUNT = 512
 SMALL_PX = 128 * 128  # of larger images half as many are refined
@@ -72,11 +72,11 @@ def drifted(record: Record, device: torch.device, on_refine: Callable[[int], Non
     catalog = Catalog.of(record.config.plugins)
     config = resolve(record.config, catalog)
     assert config.image is not None, "read_config() sees to it"
-    settle(config.runtime)
+    configure_process(config.runtime)
     transform = Refine.load(run, device=str(device))
     small = config.image.height * config.image.width <= SMALL_PX
     source = open_role(config, catalog, "simulated", device=device, run_dir=run)
-    simulated = take(source, COUNT if small else COUNT // 2)
+    simulated = first_images(source, COUNT if small else COUNT // 2)
     on_refine(len(simulated))
     refined = refine_resident(transform, simulated, config.image.dtype)
     x, y = to_unit(simulated.image), to_unit(refined.image)
@@ -85,15 +85,16 @@ def drifted(record: Record, device: torch.device, on_refine: Callable[[int], Non
     if component is not None:
         spec = catalog.evaluator(component.name)
         if any((run / FOLDER).glob(f"{BASE}-*.safetensors")):
-            model = kept(
-                run / FOLDER, BASE, spec, typed(component, spec.options, "evaluation.evaluator"), config.image,
-                TrainingSet(take(source, config.evaluation.images)), config.evaluation,
-                autocast=autocast_of(precision_of(config.runtime.precision, device)), versions=versions_of(catalog),
+            model = load_cached(
+                run / FOLDER, BASE, spec, parse_options(component, spec.options, "evaluation.evaluator"), config.image,
+                TrainingSet(first_images(source, config.evaluation.images)), config.evaluation,
+                autocast=autocast_dtype(resolve_precision(config.runtime.precision, device)),
+                versions=versions_of(catalog),
             )  # fmt: skip
             found = None if model is None else _by_estimator(spec, model, simulated, refined)
         if found is None and spec.locate is not None:
             told = f"how far the points that the detector of {spec.name} finds lie apart on x and R(x), px"
-            found = moved(spec.locate, x, y).cpu(), "px", told
+            found = landmark_shift(spec.locate, x, y).cpu(), "px", told
     if found is None:
         found = (y - x).abs().flatten(1).mean(1).cpu(), "", "the mean change of an image's pixels, |R(x) - x|"
     by, unit, measure = found
@@ -106,7 +107,7 @@ def _by_estimator(
     spec: EvaluatorSpec, model: torch.nn.Module, simulated: Resident, refined: Resident
 ) -> tuple[Tensor, str, str] | None:
     """By the estimator's own primary metric; None where the task does not say how to read a prediction as labels."""
-    if not readable(spec, model, simulated):
+    if not predicts_labels(spec, model, simulated):
         return None
     return (
         annotation_drift(spec, model, simulated, refined).moved[spec.primary],

@@ -7,7 +7,7 @@ import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from synthreal.evaluation.training_sets import UPPER
+from synthreal.evaluation.training_sets import REAL
 from synthreal.report.curves import TALL, WIDE, Curve, Panel
 from synthreal.report.record import Record, is_number
 from synthreal.results.schema import BASE, Evaluation
@@ -40,7 +40,7 @@ LOOKS: dict[str, tuple[str, tuple[float, ...]]] = {
     "augment": ("series-4", DASHES[3]),
     "refined+augment": ("series-5", DASHES[4]),
     "mixed": ("series-6", ()),
-    UPPER: ("real", (5, 3)),
+    REAL: ("real", (5, 3)),
 }
 
 

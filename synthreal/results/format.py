@@ -37,7 +37,7 @@ def percent_text(difference: float, start: float, interval: Sequence[float] | No
 
 
 def compared_text(several: bool) -> str:
-    """How :func:`synthreal.metrics.significance.compared` comes to its interval and p, and why these may disagree."""
+    """How :func:`synthreal.metrics.significance.compare_errors` computes its interval and p."""
     return (
         f"interval: 95 %, of the mean difference, bootstrap over images"
         f"{' and trainings (too narrow where these are few)' if several else ''}; "
@@ -58,7 +58,7 @@ def unlabelled_text(primary: str) -> str:
 def quality_rows(
     quality: Mapping[str, Mapping[str, Any]], primary: str
 ) -> tuple[tuple[str, ...], dict[str, tuple[str, ...]]]:
-    """What :func:`synthreal.metrics.summary.appraise` found of each arm: titles, and the cells of each arm.
+    """What :func:`synthreal.metrics.summary.summarize_quality` found of each arm: titles, and the cells of each arm.
 
     What was found of no arm has no column; what was not found of one is ``-``.
     """

@@ -87,7 +87,7 @@ class Shift(Part):
 
 
 class Preservation(Part):
-    """See :func:`synthreal.metrics.landmark_shift.preservation`."""
+    """See :func:`synthreal.metrics.landmark_shift.landmark_preservation`."""
 
     shift_px: Shift
     detector_error_px: float | None
@@ -113,7 +113,7 @@ class TwoSample(Part):
 
 
 class Quality(Part):
-    """See :func:`synthreal.metrics.summary.appraise`; each may be absent."""
+    """See :func:`synthreal.metrics.summary.summarize_quality`; each may be absent."""
 
     kid: float | None = None
     kid_estimator: float | None = None

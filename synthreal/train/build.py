@@ -12,12 +12,21 @@ from synthreal.config import AdamConfig, RunConfig, SGDConfig
 from synthreal.core.game import Game
 from synthreal.core.history import History
 from synthreal.data.seed import derived_generator
-from synthreal.device import arrange, autocast_of, compiles, generator_of, micro_batch_of, precision_of
-from synthreal.distributed.world import ALONE, World
-from synthreal.hooks.catalog import Catalog, typed
+from synthreal.device import (
+    autocast_dtype,
+    resolve_micro_batch,
+    resolve_precision,
+    seeded_generator,
+    set_memory_format,
+    should_compile,
+)
+from synthreal.distributed.processes import SINGLE_PROCESS, Processes
+from synthreal.hooks.catalog import Catalog, parse_options
 
 
-def build_game(config: RunConfig, catalog: Catalog, device: torch.device, world: World = ALONE) -> Game:
+def build_game(
+    config: RunConfig, catalog: Catalog, device: torch.device, processes: Processes = SINGLE_PROCESS
+) -> Game:
     """Fresh networks (weights from ``runtime.seed``), optimizers, history and generator of a resolved configuration.
 
     Of several processes each holds its share of the history, which so keeps images as long as one process would.
@@ -33,20 +42,20 @@ def build_game(config: RunConfig, catalog: Catalog, device: torch.device, world:
         features = [
             (
                 catalog.feature(term.name)
-                .build(typed(term, catalog.feature(term.name).options, f"features.{term.name}"), image)
+                .build(parse_options(term, catalog.feature(term.name).options, f"features.{term.name}"), image)
                 .to(device),
                 term.weight,
             )
             for term in config.features
         ]
-    world.spread((refiner, discriminator))
-    compiled = compiles(runtime.compile, device, config.schedule.total)
+    processes.broadcast_parameters((refiner, discriminator))
+    compiled = should_compile(runtime.compile, device, config.schedule.total)
     for network in (refiner, discriminator):
-        arrange(network, runtime.layout, compiled=compiled)
+        set_memory_format(network, runtime.layout, compiled=compiled)
     ema, past = config.optimizer.ema, config.history
     history = None
     if past is not None:
-        history = History(past.size // world.size, image.shape, dtype=past.dtype, device=device)
+        history = History(past.size // processes.size, image.shape, dtype=past.dtype, device=device)
     return Game(
         refiner=refiner,
         discriminator=discriminator,
@@ -54,13 +63,15 @@ def build_game(config: RunConfig, catalog: Catalog, device: torch.device, world:
         weight=config.loss.weight,
         optimizer_refiner=optimizer(refiner, config.optimizer.refiner),
         optimizer_discriminator=optimizer(discriminator, config.optimizer.discriminator),
-        generator=generator_of(runtime.seed, device),
+        generator=seeded_generator(runtime.seed, device),
         history=history,
         average=None if ema is None else AveragedModel(refiner, multi_avg_fn=get_ema_multi_avg_fn(ema)),
-        autocast=autocast_of(precision_of(runtime.precision, device)),
-        micro_batch=micro_batch_of(runtime.micro_batch, device, image.height, image.width, batch=config.schedule.batch),
-        world=world,
-        slots=None if world.size == 1 else derived_generator(device, world.rank, "history", runtime.seed),
+        autocast=autocast_dtype(resolve_precision(runtime.precision, device)),
+        micro_batch=resolve_micro_batch(
+            runtime.micro_batch, device, image.height, image.width, batch=config.schedule.batch
+        ),
+        processes=processes,
+        slots=None if processes.size == 1 else derived_generator(device, processes.rank, "history", runtime.seed),
     )
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from synthreal.core.game import Game
-from synthreal.distributed.world import World
+from synthreal.distributed.processes import Processes
 from synthreal.errors import UserError
 from synthreal.files import replacing, writing
 
@@ -20,7 +20,7 @@ PLAYERS = ("refiner", "discriminator", "optimizer_refiner", "optimizer_discrimin
 NEEDED = {"step", "seen", "config", "precision", "watch", *PLAYERS, "average", "history", "generator"}
 
 
-def state_of(game: Game) -> dict[str, Any]:
+def game_state(game: Game) -> dict[str, Any]:
     """Networks, both optimizers, the average, the history and the generator.
 
     Several processes must call this together. Rank 0 gets what all have alike and, in ``ranks``, what each has of its
@@ -33,28 +33,28 @@ def state_of(game: Game) -> dict[str, Any]:
         "generator": game.generator.get_state(),
     }
     if game.slots is not None:
-        state["ranks"] = game.world.gathered({"history": state["history"], "slots": game.slots.get_state()})
+        state["ranks"] = game.processes.gather({"history": state["history"], "slots": game.slots.get_state()})
         state["history"] = None
     return state
 
 
-def processes_of(state: Mapping[str, Any]) -> int:
+def process_count(state: Mapping[str, Any]) -> int:
     """How many processes a checkpoint is of."""
     return len(state.get("ranks", (None,)))
 
 
-def handed_out(state: dict[str, Any] | None, world: World) -> dict[str, Any]:
+def scatter_state(state: dict[str, Any] | None, processes: Processes) -> dict[str, Any]:
     """The checkpoint rank 0 has read, for each process: what all have alike, and its own. Others give None."""
-    if world.size == 1:
+    if processes.size == 1:
         assert state is not None, "rank 0 reads it"
         return state
     state = {"ranks": []} if state is None else state
-    alike = world.told({name: value for name, value in state.items() if name != "ranks"})
-    return {**alike, **world.handed(state["ranks"])}
+    alike = processes.broadcast({name: value for name, value in state.items() if name != "ranks"})
+    return {**alike, **processes.scatter(state["ranks"])}
 
 
 def restore(game: Game, state: dict[str, Any]) -> None:
-    """Put :func:`state_of` back, bit for bit. Raises ``UserError`` when a part is of another network."""
+    """Put :func:`game_state` back, bit for bit. Raises ``UserError`` when a part is of another network."""
     for part in (*PLAYERS, "average", "history"):
         held = getattr(game, part)
         if held is None:

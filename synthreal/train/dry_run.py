@@ -17,15 +17,15 @@ from torch import Tensor
 from synthreal.config import RunConfig
 from synthreal.core.game import Game
 from synthreal.core.refiner import refine
-from synthreal.device import eagerly, generator_of
+from synthreal.device import seeded_generator, uncompiled
 from synthreal.errors import UserError
-from synthreal.hooks.catalog import Catalog, typed
+from synthreal.hooks.catalog import Catalog, parse_options
 from synthreal.spec import Batch, EvaluatorSpec
 
 SLACK = 1e-3
 
 
-def rehearse(game: Game, config: RunConfig, catalog: Catalog, batch: Batch) -> None:
+def dry_run(game: Game, config: RunConfig, catalog: Catalog, batch: Batch) -> None:
     """Try networks, psi and the evaluator on the first two of some simulated images; nothing is changed by it.
 
     Args:
@@ -40,12 +40,12 @@ def rehearse(game: Game, config: RunConfig, catalog: Catalog, batch: Batch) -> N
     pair = Batch(batch.image[:2], {name: values[:2] for name, values in batch.labels.items()})
     device = pair.image.device
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        with eagerly(game.refiner):
+        with uncompiled(game.refiner):
             _networks(game, config, pair.image)
         component = config.evaluation.evaluator
         if component is not None:
             spec = catalog.evaluator(component.name)
-            _evaluator(spec, typed(component, spec.options, "evaluation.evaluator"), config, catalog, pair)
+            _evaluator(spec, parse_options(component, spec.options, "evaluation.evaluator"), config, catalog, pair)
 
 
 def _networks(game: Game, config: RunConfig, image: Tensor) -> None:
@@ -55,7 +55,7 @@ def _networks(game: Game, config: RunConfig, image: Tensor) -> None:
     for network, _ in training:
         network.eval()
     with _blaming(f"refiner {config.refiner.name!r}"), torch.no_grad():
-        y = refine(game.refiner, x, generator_of(0, x.device))
+        y = refine(game.refiner, x, seeded_generator(0, x.device))
         _expect(y.shape == x.shape, f"returns {_shape(y)} for images {_shape(x)}; return the same shape")
         inside = bool((y >= -SLACK).all() and (y <= 1 + SLACK).all())
         _expect(inside, f"returns values {float(y.min()):.3g} to {float(y.max()):.3g}; return images in [0, 1]")
@@ -82,7 +82,7 @@ def _evaluator(spec: EvaluatorSpec, options: Any, config: RunConfig, catalog: Ca
     augmented = pair
     if spec.augment is not None:
         with _blaming(who + "augment"):
-            augmented = spec.augment(pair, generator_of(0, pair.image.device))
+            augmented = spec.augment(pair, seeded_generator(0, pair.image.device))
             _expect(isinstance(augmented, Batch), f"returns a {type(augmented).__name__}; return a Batch")
     with _blaming(who + "loss"):
         loss = spec.loss(model(augmented.image), augmented.labels)

@@ -13,17 +13,17 @@ from typing import NamedTuple
 
 from synthreal.config import RunConfig, ScheduleConfig
 from synthreal.core.game import Game, update_discriminator, update_refiner
-from synthreal.distributed.join import joined
-from synthreal.distributed.signals import orphaned, stop_signals
+from synthreal.distributed.join import process_group
+from synthreal.distributed.signals import launcher_exited, stop_signals
 from synthreal.errors import UserError
 from synthreal.hooks.catalog import Catalog
 from synthreal.hooks.resolve import resolve
 from synthreal.inference.pretrained import write_refiner
 from synthreal.train import checkpoint
-from synthreal.train.loader import Feed
-from synthreal.train.log import Meter, Report, append_log, not_finite
-from synthreal.train.monitor import Look
-from synthreal.train.preview import painted, sheet
+from synthreal.train.loader import DataFeed
+from synthreal.train.log import MetricAccumulator, Report, append_log, non_finite_losses
+from synthreal.train.monitor import QualityReport
+from synthreal.train.preview import refine_preview, write_preview
 from synthreal.train.setup import Setup, set_up
 
 
@@ -51,30 +51,30 @@ def steps(
         UserError: bad input, told before step 0 wherever possible, or a loss that is not finite.
         PeerError: another process failed.
     """
-    alone = orphaned()  # asked before set-up, which may take minutes
+    alone = launcher_exited()  # asked before set-up, which may take minutes
     with set_up(resolve(config, catalog), catalog, Path(run_dir), resume=resume) as run:
-        schedule, world, step, noted = run.config.schedule, run.world, run.step, run.noted
-        view = View(None, best=False, over=world.told(run.watch is not None and run.watch.exhausted))
-        meter = Meter(world)
+        schedule, processes, step, noted = run.config.schedule, run.processes, run.step, run.noted
+        view = View(None, best=False, over=processes.broadcast(run.watch is not None and run.watch.exhausted))
+        meter = MetricAccumulator(processes)
         while step < schedule.total and not view.over:
             phase = phase_of(schedule, step)
-            play(run.game, run.feed, schedule, phase, meter)
+            train_step(run.game, run.feed, schedule, phase, meter)
             step += 1
-            view = looked(run, step, phase)
+            view = monitor_step(run, step, phase)
             noted += view.warnings
             last = step == schedule.total or view.over
-            stopping = world.any(stopped() or alone())
+            stopping = processes.any(stopped() or alone())
             turn = phase_of(schedule, step) != phase
             report = None
             if step % schedule.report_every == 0 or turn or last or stopping or view.look is not None:
-                settled = phase == "game" and 4 * played(schedule, step) >= schedule.steps
+                settled = phase == "game" and 4 * game_steps_done(schedule, step) >= schedule.steps
                 report = meter.report(step, phase, settled=settled)
                 report, noted = replace(report, quality=view.look, warnings=(*noted, *report.warnings)), ()
-                _refuse(run, step, not_finite(report))
-                if world.leads:
+                _refuse(run, step, non_finite_losses(report))
+                if processes.is_main:
                     append_log(run.run_dir, report)
-            if world.leads and (step % schedule.sheet_every == 0 or last):
-                sheet(run.game, run.feed, run.run_dir / "sheets" / f"step-{step:08d}.png", run.config)
+            if processes.is_main and (step % schedule.sheet_every == 0 or last):
+                write_preview(run.game, run.feed, run.run_dir / "sheets" / f"step-{step:08d}.png", run.config)
             if step % schedule.save_every == 0 or last or stopping or view.best:
                 save(run, step)
             if report is not None:
@@ -99,12 +99,12 @@ def fit(
         KeyboardInterrupt: the first Ctrl-C (SIGTERM, SIGHUP, torchrun killed), after the state has been saved at a step
             boundary.
     """
-    last, alone = None, orphaned()
-    with joined() as world, stop_signals(patient=world.size > 1) as signalled:
+    last, alone = None, launcher_exited()
+    with process_group() as processes, stop_signals(patient=processes.size > 1) as signalled:
         for last in steps(config, catalog, run_dir, resume=resume, stopped=signalled.is_set):
-            if world.leads:
+            if processes.is_main:
                 on_report(last)
-        interrupted = world.any(signalled.is_set() or alone())
+        interrupted = processes.any(signalled.is_set() or alone())
     if interrupted and (last is None or last.step < config.schedule.total):
         raise KeyboardInterrupt
     return last
@@ -117,12 +117,12 @@ def phase_of(schedule: ScheduleConfig, step: int) -> str:
     return "discriminator" if step < schedule.refiner_steps + schedule.discriminator_steps else "game"
 
 
-def played(schedule: ScheduleConfig, step: int) -> int:
+def game_steps_done(schedule: ScheduleConfig, step: int) -> int:
     """Steps of the game among the first ``step``; negative before it."""
     return step - schedule.total + schedule.steps
 
 
-def play(game: Game, feed: Feed, schedule: ScheduleConfig, phase: str, meter: Meter) -> None:
+def train_step(game: Game, feed: DataFeed, schedule: ScheduleConfig, phase: str, meter: MetricAccumulator) -> None:
     """One step of a phase: K_g updates of R, then K_d of D; one update where a player is alone."""
     if phase == "refiner":
         meter.refiner(update_refiner(game, feed.take("simulated"), adversarial=False), schedule.batch)
@@ -138,34 +138,34 @@ def play(game: Game, feed: Feed, schedule: ScheduleConfig, phase: str, meter: Me
 class View(NamedTuple):
     """What a look at quality means for the loop: whether it was the best so far, and whether patience is at its end."""
 
-    look: Look | None
+    look: QualityReport | None
     best: bool
     over: bool
     warnings: tuple[str, ...] = ()
 
 
-def looked(run: Setup, step: int, phase: str) -> View:
+def monitor_step(run: Setup, step: int, phase: str) -> View:
     """Look at quality where that is due: rank 0 does, and tells the others."""
     schedule, quality, view = run.config.schedule, run.config.quality, View(None, best=False, over=False)
     due = phase == "game" and quality is not None
-    if quality is None or not due or (played(schedule, step) % quality.every and step < schedule.total):
+    if quality is None or not due or (game_steps_done(schedule, step) % quality.every and step < schedule.total):
         return view
     if run.watch is not None:
-        look = run.watch.look(step, painted(run.game, run.watch.simulated))
+        look = run.watch.look(step, refine_preview(run.game, run.watch.simulated))
         run.watch.write(run.run_dir)
         best = run.watch.best_step == step
         view = View(look, best, run.watch.exhausted, tuple(run.watch.warnings(look)))
-    return run.world.told(view)
+    return run.processes.broadcast(view)
 
 
 def save(run: Setup, step: int) -> None:
     """Weights, then the checkpoint: killed in between, a resumed run does this step again and writes both."""
     game, watch = run.game, run.watch
     _refuse(run, step, game.diverged())
-    if run.world.leads and (watch is None or watch.config.keep == "last" or watch.best_step in (0, step)):
+    if run.processes.is_main and (watch is None or watch.config.keep == "last" or watch.best_step in (0, step)):
         write_refiner(run.run_dir, game.averaged(), step=step, kind="raw" if game.average is None else "ema")
-    state = checkpoint.state_of(game)
-    if run.world.leads:
+    state = checkpoint.game_state(game)
+    if run.processes.is_main:
         view = None if watch is None else watch.state_dict()
         kept = {"seen": run.feed.seen, "precision": run.precision, "config": run.config.to_toml(), "watch": view}
         checkpoint.save(run.run_dir, step, {**state, **kept})

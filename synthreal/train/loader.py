@@ -19,7 +19,7 @@ from synthreal.train.sources import caches, open_stream
 Kind = Literal["simulated", "real"]
 
 
-class Feed:
+class DataFeed:
     """Mini-batches in the order of the run's seed.
 
     Attributes:
@@ -37,18 +37,18 @@ class Feed:
         self.seen[kind] += 1
         if self._patch is None:
             return images
-        return random_patches(images, self._patch, self._game.generator, self._game.world)
+        return random_patches(images, self._patch, self._game.generator, self._game.processes)
 
 
 @contextmanager
-def open_feed(config: RunConfig, catalog: Catalog, game: Game, run_dir: Path) -> Iterator[Feed]:
+def open_data_feed(config: RunConfig, catalog: Catalog, game: Game, run_dir: Path) -> Iterator[DataFeed]:
     """The feed of a resolved configuration; of several processes, rank 0 reads files into the run directory first."""
-    world, device = game.world, game.generator.device
+    processes, device = game.processes, game.generator.device
     kinds: tuple[Kind, Kind] = ("simulated", "real")
     with ExitStack() as stack:
         streams: dict[Kind, Stream] = {}
         for kind in kinds:
-            with world.leader_first() if caches(config, catalog, kind) else nullcontext():
-                stream = open_stream(config, catalog, kind, device=device, run_dir=run_dir, world=world)
+            with processes.main_first() if caches(config, catalog, kind) else nullcontext():
+                stream = open_stream(config, catalog, kind, device=device, run_dir=run_dir, processes=processes)
             streams[kind] = stack.enter_context(stream)
-        yield Feed(streams, game, config.schedule.patch)
+        yield DataFeed(streams, game, config.schedule.patch)

@@ -13,9 +13,9 @@ import torch
 from torch import Tensor
 
 from synthreal.core.game import DiscriminatorUpdate, RefinerUpdate
-from synthreal.distributed.world import ALONE, World
+from synthreal.distributed.processes import SINGLE_PROCESS, Processes
 from synthreal.files import write_text, writing
-from synthreal.train.monitor import Look
+from synthreal.train.monitor import QualityReport
 
 LOG = "log.jsonl"
 IDENTITY = 0.01
@@ -40,18 +40,18 @@ class Report:
     accuracy_refined: float | None
     change: float | None
     images_per_second: float
-    quality: Look | None = None
+    quality: QualityReport | None = None
     warnings: tuple[str, ...] = ()
 
 
-class Meter:
+class MetricAccumulator:
     """Sums scalars on the device; the host waits for them only when a report is due.
 
     Several processes report the means over all of them.
     """
 
-    def __init__(self, world: World = ALONE) -> None:
-        self.world = world
+    def __init__(self, processes: Processes = SINGLE_PROCESS) -> None:
+        self.processes = processes
         self.sums: dict[str, tuple[Tensor, int]] = {}
         self.images = 0
         self.started = time.perf_counter()
@@ -75,7 +75,7 @@ class Meter:
         """Read the means, start counting anew. ``settled`` says the game has run long enough to be judged."""
         names = list(self.sums)
         means = [total / count for total, count in self.sums.values()]
-        self.world.average(means)
+        self.processes.all_reduce_mean(means)
         read = torch.stack(means).tolist() if names else []
         value = {name: mean for name, mean in zip(names, read, strict=True)}
         seconds = time.perf_counter() - self.started
@@ -121,7 +121,7 @@ def warnings_of(report: Report, *, settled: bool) -> list[str]:
     return found
 
 
-def not_finite(report: Report) -> list[str]:
+def non_finite_losses(report: Report) -> list[str]:
     """Names of the losses that are NaN or infinite."""
     return [name for name, value in asdict(report).items() if isinstance(value, float) and not math.isfinite(value)]
 
@@ -135,7 +135,7 @@ def append_log(run_dir: Path, report: Report) -> None:
         file.write(json.dumps(line) + "\n")
 
 
-def looks(run_dir: Path) -> dict[int, dict[str, Any]]:
+def read_quality(run_dir: Path) -> dict[int, dict[str, Any]]:
     """The looks at quality in log.jsonl, by step."""
     path = run_dir / LOG
     lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []

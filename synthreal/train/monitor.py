@@ -28,9 +28,9 @@ from synthreal.errors import UserError
 from synthreal.files import write_text
 from synthreal.hooks.catalog import Catalog
 from synthreal.metrics.features import random_features
-from synthreal.metrics.landmark_shift import distance, located
+from synthreal.metrics.landmark_shift import detect, distance
 from synthreal.metrics.realism import SIDE, realism
-from synthreal.train.sources import sample
+from synthreal.train.sources import random_images
 
 RULE = "mean share of simulated's distances to real that is left, plus the share of the diagonal labels move / 0.015"
 FILE = "quality.json"
@@ -42,7 +42,7 @@ Locate = Callable[[Tensor], Tensor]
 
 
 @dataclass(frozen=True)
-class Look:
+class QualityReport:
     """Quality of R at a step; the lower, the better.
 
     ``kid``, ``sliced_wasserstein`` and ``spectrum`` are distances of refined images to real ones
@@ -60,7 +60,7 @@ class Look:
     score: float
 
 
-class Watch:
+class QualityMonitor:
     """Looks at the same images every time, and remembers the best look.
 
     Args:
@@ -73,17 +73,17 @@ class Watch:
     def __init__(self, config: QualityConfig, simulated: Tensor, real: Tensor, locate: Locate | None) -> None:
         self.config, self.simulated, self.real, self.locate = config, simulated, real, locate
         self.base = realism(simulated, real, seed=SEED)
-        self.found = None if locate is None else located(locate, simulated)
+        self.found = None if locate is None else detect(locate, simulated)
         self.spread = _spread(simulated)
         self.best_step, self.best_score, self.since = 0, math.inf, 0
 
-    def look(self, step: int, refined: Tensor) -> Look:
+    def look(self, step: int, refined: Tensor) -> QualityReport:
         """Judge R(x) ``(N, C, H, W)`` after a step, and remember it when it is the best so far."""
         distances = realism(refined, self.real, seed=SEED)
         shift = None
         if self.locate is not None and self.found is not None:
-            shift = float(distance(self.found, located(self.locate, refined)).mean())
-        look = Look(
+            shift = float(distance(self.found, detect(self.locate, refined)).mean())
+        look = QualityReport(
             **distances,
             shift_px=shift,
             change=float((refined - self.simulated).abs().mean()),
@@ -109,7 +109,7 @@ class Watch:
         """Whether ``patience`` looks brought nothing better."""
         return self.config.patience is not None and self.since >= self.config.patience
 
-    def warnings(self, look: Look) -> list[str]:
+    def warnings(self, look: QualityReport) -> list[str]:
         """What a user should worry about, as sentences."""
         found = []
         if look.diversity < ALIKE:
@@ -141,18 +141,18 @@ class Watch:
         return 0.0 if shift_px is None else shift_px / (DRIFT * math.hypot(height, width))
 
 
-def watching(config: RunConfig, catalog: Catalog, simulated: Source, real: Source) -> Watch | None:
+def open_monitor(config: RunConfig, catalog: Catalog, simulated: Source, real: Source) -> QualityMonitor | None:
     """What looks at quality during the game, at random images of both kinds; None where it is off."""
     if config.quality is None:
         return None
     assert config.image is not None, "resolve() sets the image"
     if min(config.image.height, config.image.width) < SIDE:
         raise UserError(f"quality: images of {config.image} are too small to look at ({SIDE} px); set quality=none")
-    x, y = (to_unit(sample(source, config.quality.images, seed=0).image) for source in (simulated, real))
+    x, y = (to_unit(random_images(source, config.quality.images, seed=0).image) for source in (simulated, real))
     if min(len(x), len(y)) < 2:
         raise UserError("quality: a single image cannot be looked at; give more, or set quality=none")
     evaluator = config.evaluation.evaluator
-    return Watch(config.quality, x, y, None if evaluator is None else catalog.evaluator(evaluator.name).locate)
+    return QualityMonitor(config.quality, x, y, None if evaluator is None else catalog.evaluator(evaluator.name).locate)
 
 
 def score(distances: Mapping[str, float], base: Mapping[str, float], drift: float) -> float:

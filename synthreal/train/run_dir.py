@@ -13,7 +13,7 @@ from synthreal.errors import UserError
 from synthreal.files import writing
 from synthreal.hooks.catalog import Catalog, versions_of
 from synthreal.inference.pretrained import CONFIG, WEIGHTS
-from synthreal.train.checkpoint import checkpoints, processes_of
+from synthreal.train.checkpoint import checkpoints, process_count
 
 FREE = (
     *(f"data.{role}" for role in ("real_labelled", "validation", "test")),
@@ -89,7 +89,7 @@ def _remove_empty(*folders: Path) -> None:
 
 def check_processes(run_dir: Path, state: Mapping[str, Any], processes: int) -> None:
     """Refuse a checkpoint of another number of processes: each has a history of its own."""
-    if (before := processes_of(state)) != processes:
+    if (before := process_count(state)) != processes:
         trained = "one process" if before == 1 else f"{before} processes"
         how = "without torchrun" if before == 1 else f"with torchrun --nproc-per-node={before}"
         raise UserError(f"{run_dir}: was trained by {trained}, not {processes}; resume {how}")

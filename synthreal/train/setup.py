@@ -11,20 +11,20 @@ import torch
 
 from synthreal.config import RunConfig
 from synthreal.core.game import Game
-from synthreal.device import device_of, precision_of, settle
-from synthreal.distributed.join import device_group, joined
-from synthreal.distributed.world import World
+from synthreal.device import configure_process, resolve_device, resolve_precision
+from synthreal.distributed.join import device_group, process_group
+from synthreal.distributed.processes import Processes
 from synthreal.errors import UserError
 from synthreal.hooks.catalog import Catalog, versions_of
 from synthreal.inference.pretrained import write_config
 from synthreal.train import checkpoint
 from synthreal.train.build import build_game
-from synthreal.train.dry_run import rehearse
-from synthreal.train.loader import Feed, open_feed
+from synthreal.train.dry_run import dry_run
+from synthreal.train.loader import DataFeed, open_data_feed
 from synthreal.train.log import trim_log
-from synthreal.train.monitor import Watch, watching
+from synthreal.train.monitor import QualityMonitor, open_monitor
 from synthreal.train.run_dir import changed_versions, check_processes, claim
-from synthreal.train.sources import few, unreadable
+from synthreal.train.sources import few_images_warnings, unreadable_warnings
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Setup:
     Attributes:
         config: resolved.
         run_dir: the run directory, where rank 0 alone writes.
-        world: the processes of this run.
+        processes: the processes of this run.
         precision: of the networks' arithmetic.
         game: both players, new or as the checkpoint has them.
         feed: their images.
@@ -45,11 +45,11 @@ class Setup:
 
     config: RunConfig
     run_dir: Path
-    world: World
+    processes: Processes
     precision: str
     game: Game
-    feed: Feed
-    watch: Watch | None
+    feed: DataFeed
+    watch: QualityMonitor | None
     step: int
     noted: tuple[str, ...]
 
@@ -68,73 +68,73 @@ def set_up(config: RunConfig, catalog: Catalog, run_dir: Path, *, resume: bool) 
         UserError: bad input; nothing is left behind of a run that did not begin.
     """
     with ExitStack() as stack:
-        world = stack.enter_context(joined())
+        processes = stack.enter_context(process_group())
         state = None
-        with world.leader_first():  # so that another number of processes is told before what that number cannot share
-            if world.leads and resume:
+        with processes.main_first():  # so that another number of processes is told before what that number cannot share
+            if processes.is_main and resume:
                 state = checkpoint.load(run_dir)
-                check_processes(run_dir, state, world.size)
-        device, world = placed(config, world)
-        precision = precision_of(config.runtime.precision, device)
-        settle(config.runtime)
-        if world.leads:
+                check_processes(run_dir, state, processes.size)
+        device, processes = select_device(config, processes)
+        precision = resolve_precision(config.runtime.precision, device)
+        configure_process(config.runtime)
+        if processes.is_main:
             stack.enter_context(claim(run_dir, config, precision=precision, state=state))
-        game = build_game(config, catalog, device, world)
-        feed = stack.enter_context(open_feed(config, catalog, game, run_dir))
+        game = build_game(config, catalog, device, processes)
+        feed = stack.enter_context(open_data_feed(config, catalog, game, run_dir))
         watch, noted = None, []
-        if world.leads:
+        if processes.is_main:
             noted = changed_versions(run_dir, catalog) if resume else _doubts(feed)
             if not resume:
-                rehearse(game, config, catalog, feed.streams["simulated"].batch(0))
+                dry_run(game, config, catalog, feed.streams["simulated"].batch(0))
             write_config(run_dir, config, versions_of(catalog))
-            watch = watching(config, catalog, *(feed.streams[kind].source for kind in ("simulated", "real")))
+            watch = open_monitor(config, catalog, *(feed.streams[kind].source for kind in ("simulated", "real")))
             noted += [] if resume or watch is None else watch.doubts()
         step = 0
         if resume:
-            state = checkpoint.handed_out(state, world)
+            state = checkpoint.scatter_state(state, processes)
             checkpoint.restore(game, state)
             step = state["step"]
             feed.seen.update(state["seen"])
             if watch is not None and state["watch"] is not None:
                 watch.load_state_dict(state["watch"])
-        if world.leads:
+        if processes.is_main:
             trim_log(run_dir, step)
-        yield Setup(config, run_dir, world, precision, game, feed, watch, step, tuple(noted))
+        yield Setup(config, run_dir, processes, precision, game, feed, watch, step, tuple(noted))
 
 
-def _doubts(feed: Feed) -> list[str]:
+def _doubts(feed: DataFeed) -> list[str]:
     """Warnings about the data of a new run."""
     simulated, real = (feed.streams[kind].source for kind in ("simulated", "real"))
-    return unreadable("simulated", simulated) + unreadable("real", real) + few(real)
+    return unreadable_warnings("simulated", simulated) + unreadable_warnings("real", real) + few_images_warnings(real)
 
 
-def placed(config: RunConfig, world: World) -> tuple[torch.device, World]:
-    """The device this process computes on, and the world with a group for tensors there.
+def select_device(config: RunConfig, processes: Processes) -> tuple[torch.device, Processes]:
+    """The device this process computes on, and the processes with a group for tensors there.
 
     ``runtime.device`` is for all processes: each of a machine takes the GPU of its number.
 
     Raises:
         UserError: fewer GPUs than processes, or a mini-batch that cannot be shared equally.
     """
-    device = device_of(config.runtime.device)
-    if world.size == 1:
-        return device, world
-    _check_shares(config, world.size)
+    device = resolve_device(config.runtime.device)
+    if processes.size == 1:
+        return device, processes
+    _check_shares(config, processes.size)
     if device.type == "cuda":
         if device.index is not None:
             raise UserError(
-                f"runtime.device={config.runtime.device} is one GPU for {world.size} processes; use auto, which gives "
-                "each its own"
+                f"runtime.device={config.runtime.device} is one GPU for {processes.size} processes; use auto, which "
+                "gives each its own"
             )
         gpus = torch.cuda.device_count()
-        if world.any(world.local_rank >= gpus):  # told to all, or who has one would wait for who has not
+        if processes.any(processes.local_rank >= gpus):  # told to all, or who has one would wait for who has not
             raise UserError(
-                f"there are more processes than GPUs ({gpus} on the machine of process {world.rank}); start as many "
-                "processes as there are GPUs, or set runtime.device=cpu"
+                f"there are more processes than GPUs ({gpus} on the machine of process {processes.rank}); start as "
+                "many processes as there are GPUs, or set runtime.device=cpu"
             )
-        device = device_of(f"cuda:{world.local_rank}")
+        device = resolve_device(f"cuda:{processes.local_rank}")
         torch.cuda.set_device(device)
-    return device, replace(world, devices=device_group(device))
+    return device, replace(processes, devices=device_group(device))
 
 
 def _check_shares(config: RunConfig, size: int) -> None:

@@ -9,9 +9,9 @@ import torch
 from synthreal.config import RunConfig
 from synthreal.data.pack import PackOptions
 from synthreal.data.seed import derive_seed, derived_generator
-from synthreal.data.source import Drawn, Resident, Source, default_budget, open_source
+from synthreal.data.source import Resident, SimulatorSource, Source, default_budget, open_source
 from synthreal.data.stream import Stream
-from synthreal.distributed.world import ALONE, World
+from synthreal.distributed.processes import SINGLE_PROCESS, Processes
 from synthreal.hooks.catalog import Catalog
 from synthreal.hooks.resolve import dataset_of
 from synthreal.spec import Role
@@ -21,7 +21,13 @@ FEW = 200
 
 
 def open_role(
-    config: RunConfig, catalog: Catalog, role: Role, *, device: torch.device, run_dir: Path, world: World = ALONE
+    config: RunConfig,
+    catalog: Catalog,
+    role: Role,
+    *,
+    device: torch.device,
+    run_dir: Path,
+    processes: Processes = SINGLE_PROCESS,
 ) -> Source:
     """The source a resolved configuration names in a role; files are read once into ``run_dir/data``.
 
@@ -32,8 +38,8 @@ def open_role(
     assert config.image is not None, "resolve() sets the image"
     asked = config.runtime.resident_gib
     budget = None if asked is None else int(asked * 2**30)
-    if budget is None and device.type == "cpu" and world.size > 1:
-        budget = default_budget(device) // world.local_size
+    if budget is None and device.type == "cpu" and processes.size > 1:
+        budget = default_budget(device) // processes.local_size
     return open_source(
         spec,
         options,
@@ -59,7 +65,7 @@ def open_stream(
     *,
     device: torch.device,
     run_dir: str | Path,
-    world: World = ALONE,
+    processes: Processes = SINGLE_PROCESS,
 ) -> Stream:
     """Endless mini-batches of ``schedule.batch`` images of a role, in the order ``runtime.seed`` gives.
 
@@ -67,43 +73,43 @@ def open_stream(
     large for the device is read by a thread.
     """
     return Stream(
-        open_role(config, catalog, role, device=device, run_dir=Path(run_dir), world=world),
-        batch_size=config.schedule.batch // world.size,
+        open_role(config, catalog, role, device=device, run_dir=Path(run_dir), processes=processes),
+        batch_size=config.schedule.batch // processes.size,
         seed=derive_seed(config.runtime.seed, role),
         device=device,
-        rank=world.rank,
-        world=world.size,
+        rank=processes.rank,
+        world_size=processes.size,
     )
 
 
-def unreadable(role: Role, source: Source) -> list[str]:
+def unreadable_warnings(role: Role, source: Source) -> list[str]:
     """A warning when files of a role could not be read: how many, and the first three; the cached pack lists all."""
-    skipped = () if isinstance(source, Drawn) else source.skipped
+    skipped = () if isinstance(source, SimulatorSource) else source.skipped
     if not skipped:
         return []
     shown = "; ".join(f"{item.path}: {item.reason}" for item in skipped[:3])
     return [f"data.{role}: {len(skipped)} unreadable files skipped: {shown}{'; ...' if len(skipped) > 3 else ''}"]
 
 
-def few(real: Source) -> list[str]:
+def few_images_warnings(real: Source) -> list[str]:
     """A warning when there are too few real images to learn from."""
-    if isinstance(real, Drawn) or len(real) >= FEW:
+    if isinstance(real, SimulatorSource) or len(real) >= FEW:
         return []
     return [f"few real images: {len(real)}; D will know them by heart, give {FEW} or more"]
 
 
-def take(source: Source, count: int) -> Resident:
+def first_images(source: Source, count: int) -> Resident:
     """The first ``count`` images of a source, on the device; all of them when it holds fewer."""
-    return source.to_resident(count) if isinstance(source, Drawn) else source.first(count)
+    return source.to_resident(count) if isinstance(source, SimulatorSource) else source.first(count)
 
 
-def sample(source: Source, count: int, *, seed: int) -> Resident:
+def random_images(source: Source, count: int, *, seed: int) -> Resident:
     """``count`` random images of a source without their labels, on the device; all of them when it holds fewer.
 
     They come in random order from the whole source: a reader may give one person after another. A simulator that
     draws without end gives its first, which are random already.
     """
-    if isinstance(source, Drawn):
+    if isinstance(source, SimulatorSource):
         return Resident(source.to_resident(count).image)
     rows = torch.randperm(len(source), generator=derived_generator("cpu", 0, "sample", seed))[:count]
     if isinstance(source, Resident):

@@ -15,17 +15,17 @@ from torch import Tensor
 
 from synthreal.data.encoding import to_unit
 from synthreal.data.resident import Resident
-from synthreal.device import device_of, settle
+from synthreal.device import configure_process, resolve_device
 from synthreal.errors import UserError
 from synthreal.hooks.catalog import Catalog
 from synthreal.hooks.resolve import resolve
-from synthreal.inference.indexed import FULL
+from synthreal.inference.indexed import BLOCK
 from synthreal.inference.pretrained import read_config
 from synthreal.inference.resident import refine_resident
 from synthreal.inference.transform import Refine
 from synthreal.spec import ImageSpec, Role
 from synthreal.train.contact_sheet import png
-from synthreal.train.sources import open_role, sample
+from synthreal.train.sources import open_role, random_images
 from synthreal.turing.answers import Against
 
 EXAMPLES = 10
@@ -77,13 +77,13 @@ def choose(
     catalog = Catalog.of(config.plugins)
     config = resolve(config, catalog)
     assert config.image is not None, "read_config() sees to it"
-    place = device_of(device)
-    settle(config.runtime)
+    place = resolve_device(device)
+    configure_process(config.runtime)
     transform = Refine.load(run, device=device) if against == "refined" else None
-    count = FULL * -(-2 * (images + EXAMPLES) // FULL)
+    count = BLOCK * -(-2 * (images + EXAMPLES) // BLOCK)
     found: dict[Role, Resident] = {}
     for role in ("real", "simulated"):
-        found[role] = sample(open_role(config, catalog, role, device=place, run_dir=run), count, seed=seed)
+        found[role] = random_images(open_role(config, catalog, role, device=place, run_dir=run), count, seed=seed)
         _enough(run, role, len(found[role]), images)
     synthetic = found["simulated"]
     if transform is not None:

@@ -14,7 +14,7 @@ from quick import configured
 from synthreal.adapters.ray import refine_dataset
 from synthreal.data.encoding import stored_array
 from synthreal.errors import UserError
-from synthreal.inference.indexed import Painter
+from synthreal.inference.indexed import IndexedRefiner
 from synthreal.inference.pretrained import write_config, write_refiner
 from synthreal.inference.transform import Refine
 from synthreal.spec import ImageSpec
@@ -72,7 +72,7 @@ def test_rows_keep_their_columns_and_do_not_depend_on_batches(run, tmp_path):
     ]
     refine = Refine.load(run, device="cpu")
     refine.micro_batch = 8
-    paint = Painter(refine, seed=3)
+    paint = IndexedRefiner(refine, seed=3)
     with np.load(tmp_path / "found.npz") as found:
         for row, image in enumerate(found["given"]):
             (expected,) = paint.stored(image[None, None], [row], full=8)

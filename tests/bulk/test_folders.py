@@ -171,7 +171,7 @@ def test_large_pictures_behind_small_ones_do_not_fill_batches_of_small_ones(nois
     for index in range(8):
         size = (12, 16) if index < 4 else (60, 64)
         Image.fromarray(rng.integers(0, 256, size, np.uint8)).save(root / f"{index}.png")
-    monkeypatch.setattr(pictures, "FULL", 4)
+    monkeypatch.setattr(pictures, "BLOCK", 4)
     seen, refine = set(), Refine.forward
     monkeypatch.setattr(Refine, "forward", lambda self, *given: seen.add(given[0].shape) or refine(self, *given))
     refine_bulk(noisy, root, tmp_path / "out", batch_size=40)
@@ -275,7 +275,7 @@ def test_a_batch_is_not_half_copies(plain, tmp_path, monkeypatch):
     (tmp_path / "in").mkdir()
     for index in range(12):
         grey().save(tmp_path / "in" / f"{index:02d}.png")
-    monkeypatch.setattr(pictures, "FULL", 5)
+    monkeypatch.setattr(pictures, "BLOCK", 5)
     seen, refine = [], Refine.forward
     monkeypatch.setattr(Refine, "forward", lambda self, *given: seen.append(len(given[0])) or refine(self, *given))
     refine_bulk(plain, tmp_path / "in", tmp_path / "out", batch_size=4)

@@ -13,10 +13,10 @@ import pytest
 from PIL import Image
 
 from synthreal.bulk import ranks
-from synthreal.bulk.job import How, Job, Parts, What
+from synthreal.bulk.job import ExecutionSettings, Job, JobSpec, Parts
+from synthreal.bulk.progress import JobProgress
 from synthreal.bulk.ranks import Beat, Watch, sign
 from synthreal.bulk.refine import refine_bulk
-from synthreal.bulk.tally import Tally
 from synthreal.data.pack import Pack
 from synthreal.distributed.rank import Rank
 from synthreal.errors import UserError
@@ -90,14 +90,14 @@ def test_two_processes_make_what_one_makes(noisy, pack_of, tmp_path, small_block
 
 
 def test_a_tally_counts_own_images_and_others_parts(tmp_path, monkeypatch):
-    monkeypatch.setattr(sys.modules["synthreal.bulk.tally"], "_LOOK", 0.0)
-    how = How(1, 1, 1, 4, "float32", 1, None, False, "cpu", "2")
-    job, told = Job(What("pack", 10, "", "", 0, 1, None), how), []
+    monkeypatch.setattr(sys.modules["synthreal.bulk.progress"], "_LOOK", 0.0)
+    how = ExecutionSettings(1, 1, 1, 4, "float32", 1, None, False, "cpu", "2")
+    job, told = Job(JobSpec("pack", 10, "", "", 0, 1, None), how), []
     with Parts(tmp_path / "out") as parts:
         parts.claim()
         parts.begin(job)
         parts.part(job, 0).touch()  # of an earlier run, this process's
-        tally = Tally(parts, job, Rank(0, 2), lambda *counts: told.append(counts))
+        tally = JobProgress(parts, job, Rank(0, 2), lambda *counts: told.append(counts))
         tally.add(1)
         parts.part(job, 1).touch()
         tally.add(1)

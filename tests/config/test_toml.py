@@ -6,7 +6,7 @@ import pytest
 from pydantic import ValidationError
 
 from synthreal.config import RunConfig
-from synthreal.config.toml import explain, from_none, overlay, parse_settings, parse_toml, read_toml, to_none
+from synthreal.config.toml import describe_error, from_none, merge, parse_settings, parse_toml, read_toml, to_none
 from synthreal.errors import UserError
 
 
@@ -47,13 +47,13 @@ def test_a_broken_table_is_not_taken_for_a_string(text):
 
 def test_tables_merge_and_another_name_replaces_its_table():
     base = {"name": "adam", "rate": 1, "deep": {"a": 1, "b": 2}, "list": [1, 2]}
-    assert overlay(base, {"rate": 2, "deep": {"b": 3}, "list": [5]}) == {
+    assert merge(base, {"rate": 2, "deep": {"b": 3}, "list": [5]}) == {
         "name": "adam", "rate": 2, "deep": {"a": 1, "b": 3}, "list": [5],
     }  # fmt: skip
-    assert overlay(base, {"name": "sgd"}) == {"name": "sgd"}
-    assert overlay(base, {"name": "adam", "rate": 9})["deep"] == {"a": 1, "b": 2}
-    assert overlay(None, {"a": 1}) == {"a": 1}
-    assert overlay({"a": 1}, None) is None
+    assert merge(base, {"name": "sgd"}) == {"name": "sgd"}
+    assert merge(base, {"name": "adam", "rate": 9})["deep"] == {"a": 1, "b": 2}
+    assert merge(None, {"a": 1}) == {"a": 1}
+    assert merge({"a": 1}, None) is None
     assert base["deep"] == {"a": 1, "b": 2}  # nothing is changed in place
 
 
@@ -134,4 +134,4 @@ def test_a_validation_error_is_one_phrase_with_the_dotted_path(tree, phrase):
     tree = {"data": {"simulated": "a", "real": "b"}, **tree}
     with pytest.raises(ValidationError) as error:
         RunConfig.model_validate(tree)
-    assert explain(error.value, RunConfig) == phrase
+    assert describe_error(error.value, RunConfig) == phrase

@@ -14,7 +14,7 @@ from synthreal.core.features import Blur, ChannelMean, Gradients, Laplacian
 from synthreal.core.game import Game, update_discriminator, update_refiner
 from synthreal.core.history import History
 from synthreal.core.refiner import Refiner, refine
-from synthreal.device import arrange
+from synthreal.device import set_memory_format
 from synthreal.hooks.builtin import PAPER_GAZE
 
 PAPER_HANDS = (conv(96, 7, 4), conv(64, 5, 2), pool(3, 2), conv(32, 3, 2), conv(32, 1))
@@ -367,7 +367,7 @@ def test_updates_never_wait_for_the_device(make_game, images, device, compiled):
     )
     game.history = History(16, (1, 8, 11), device=device)
     for network in (game.refiner, game.discriminator):
-        arrange(network, "channels_last", compiled=compiled)
+        set_memory_format(network, "channels_last", compiled=compiled)
     batches = [(images(8), images(8)) for _ in range(6)]
     for x, y in batches[:2] * 2:  # the first steps load or compile kernels and make the optimizers' state
         update_refiner(game, x, adversarial=True)
@@ -396,7 +396,7 @@ def test_arranged_networks_play_the_same_game(make_game, images, layout, compile
     refiner = Refiner(1, blocks=1, width=6, noise_channels=1, padding=padding)
     plain, arranged = (make_game(refiner=copy.deepcopy(refiner), history=8) for _ in range(2))
     for network in (arranged.refiner, arranged.discriminator):
-        arrange(network, layout, compiled=compiled)
+        set_memory_format(network, layout, compiled=compiled)
         assert (network._compiled_call_impl is not None) is compiled
     for _ in range(2):
         x, y = images(4), images(4)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from synthreal.data.conform import conform
+from synthreal.data.convert import convert_image
 from synthreal.data.folder import FolderOptions, image_files, names_below, read_folder
 from synthreal.errors import UserError
 from synthreal.spec import ImageSpec, Sample, Skipped
@@ -157,25 +157,25 @@ def spec(channels, height=6, width=9, dtype="uint8", **more):
 
 def test_what_agrees_is_not_touched():
     image = RGB.transpose(2, 0, 1)
-    assert conform(image, spec(3)) is image
+    assert convert_image(image, spec(3)) is image
 
 
 def test_channels_are_mapped():
     image = RGBA.transpose(2, 0, 1)
     luma = np.rint(RGB.astype(float) @ [0.299, 0.587, 0.114])
-    grey = conform(RGB.transpose(2, 0, 1), spec(1))
+    grey = convert_image(RGB.transpose(2, 0, 1), spec(1))
     assert np.abs(grey[0] - luma).max() <= 1
     assert (grey[0] == luma).mean() > 0.98
-    np.testing.assert_array_equal(conform(image, spec(3)), image[:3])
-    np.testing.assert_array_equal(conform(image, spec(1)), conform(image[:3], spec(1)))
-    np.testing.assert_array_equal(conform(GREY[None], spec(3)), np.stack([GREY] * 3))
-    np.testing.assert_array_equal(conform(image[:2], spec(1)), image[:1])
-    np.testing.assert_array_equal(conform(image[:2], spec(3)), np.stack([image[0]] * 3))
+    np.testing.assert_array_equal(convert_image(image, spec(3)), image[:3])
+    np.testing.assert_array_equal(convert_image(image, spec(1)), convert_image(image[:3], spec(1)))
+    np.testing.assert_array_equal(convert_image(GREY[None], spec(3)), np.stack([GREY] * 3))
+    np.testing.assert_array_equal(convert_image(image[:2], spec(1)), image[:1])
+    np.testing.assert_array_equal(convert_image(image[:2], spec(3)), np.stack([image[0]] * 3))
     for wanted in (2, 4):
         with pytest.raises(UserError, match=f"3 channels cannot become one of {wanted}"):
-            conform(image[:3], spec(wanted))
+            convert_image(image[:3], spec(wanted))
     with pytest.raises(UserError, match="not \\(C, H, W\\)"):
-        conform(GREY, spec(1))
+        convert_image(GREY, spec(1))
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "uint16", "float16"])
@@ -185,33 +185,33 @@ def test_depth_is_scaled_by_the_maxima(dtype):
     for other, value in expected.items():
         image = np.full((1, 6, 9), value, other)
         image[0, 0] = 0
-        converted = conform(image, spec(1, dtype=dtype))
+        converted = convert_image(image, spec(1, dtype=dtype))
         assert converted.dtype == np.dtype(dtype)
         assert (converted[0, 1:] == top).all()
         assert (converted[0, 0] == 0).all()
-    exact = conform(GREY[None], spec(1, dtype="uint16"))
+    exact = convert_image(GREY[None], spec(1, dtype="uint16"))
     np.testing.assert_array_equal(exact, GREY[None].astype(np.uint16) * 257)
-    np.testing.assert_array_equal(conform(exact, spec(1)), GREY[None])
+    np.testing.assert_array_equal(convert_image(exact, spec(1)), GREY[None])
 
 
 def test_shrinking_averages_and_depth_does_not_blend():
     checker = np.indices((32, 32)).sum(0) % 2
     image = (checker * 255).astype(np.uint8)[None]
-    small = conform(image, spec(1, 8, 8))
+    small = convert_image(image, spec(1, 8, 8))
     assert np.abs(small.astype(int) - 128)[0, 1:-1, 1:-1].max() <= 3  # antialiased: mid grey, no moire
     edge = np.zeros((1, 30, 30), np.uint16)
     edge[:, :, 13:] = 40000
     for keep in ({"invalid": 0.0}, {"background": 1.0}):
-        assert set(np.unique(conform(edge, spec(1, 7, 11, "uint16", **keep)))) == {0, 40000}
-    assert len(np.unique(conform(edge, spec(1, 7, 11, "uint16")))) > 2
+        assert set(np.unique(convert_image(edge, spec(1, 7, 11, "uint16", **keep)))) == {0, 40000}
+    assert len(np.unique(convert_image(edge, spec(1, 7, 11, "uint16")))) > 2
     ramp = np.tile(np.linspace(0, 255, 64).astype(np.uint8), (64, 1))[None]
-    assert (np.diff(conform(ramp, spec(1, 5, 16)).astype(int)[0]) > 0).all()  # x stays x
+    assert (np.diff(convert_image(ramp, spec(1, 5, 16)).astype(int)[0]) > 0).all()  # x stays x
 
 
 def test_an_image_with_nan_is_refused_before_it_becomes_a_number():
     image = np.full((1, 4, 4), np.nan, dtype=np.float16)
     with pytest.raises(UserError, match="NaN"):
-        conform(image, ImageSpec(channels=1, height=2, width=2))
+        convert_image(image, ImageSpec(channels=1, height=2, width=2))
 
 
 def test_links_are_followed_wherever_they_lead_but_in_circles(tmp_path):

@@ -11,12 +11,12 @@ import pytest
 import torch
 from PIL import Image
 
-from synthreal.data.drawn import BLOCK
 from synthreal.data.encoding import from_unit, stored_array, to_unit
 from synthreal.data.folder import FolderOptions, read_folder
 from synthreal.data.pack import Pack, PackOptions, PackWriter, read_pack
 from synthreal.data.seed import derive_seed
-from synthreal.data.source import Drawn, OnDisk, Resident, default_budget, open_source
+from synthreal.data.simulator import BLOCK
+from synthreal.data.source import OnDisk, Resident, SimulatorSource, default_budget, open_source
 from synthreal.errors import UserError
 from synthreal.spec import Batch, DatasetSpec, ImageSpec, LabelSpec, Options, Sample, Skipped
 
@@ -255,7 +255,7 @@ def test_draws_are_a_function_of_seed_and_position():
     assert set(later.labels) == {"gaze"}
     torch.manual_seed(1)
     assert torch.equal(opened().draw(5, 8).image, later.image)
-    other = Drawn(simulator(role="real"), ToyOptions(), 0, CPU, SPEC)
+    other = SimulatorSource(simulator(role="real"), ToyOptions(), 0, CPU, SPEC)
     assert not torch.equal(other.draw(5, 8).image, later.image)  # roles of one simulator do not share images
 
 
@@ -282,7 +282,7 @@ def test_image_i_is_the_same_whatever_is_drawn_around_it():
 @pytest.mark.parametrize("dtype", ["uint8", "uint16", "float16"])
 def test_drawn_images_have_the_levels_of_stored_ones(dtype):
     spec = ImageSpec(channels=1, height=3, width=5, dtype=dtype)
-    image = Drawn(simulator(image=spec), ToyOptions(level=1.0), 0, CPU, spec).draw(0, 64).image
+    image = SimulatorSource(simulator(image=spec), ToyOptions(level=1.0), 0, CPU, spec).draw(0, 64).image
     assert torch.equal(to_unit(from_unit(image, dtype)), image)
     raw = torch.rand(1000)
     assert not torch.equal(to_unit(from_unit(raw, dtype)), raw)
@@ -313,7 +313,7 @@ def _broken(**change):
     ],
 )
 def test_simulators_that_draw_nonsense(change, message):
-    source = Drawn(simulator(_broken(**change)), ToyOptions(), 0, CPU, SPEC)
+    source = SimulatorSource(simulator(_broken(**change)), ToyOptions(), 0, CPU, SPEC)
     with pytest.raises(UserError, match=f"data set 'toy': .*{message}"):
         source.draw(0, 4)
     with pytest.raises(UserError, match=f"data set 'toy': .*{message}"):
@@ -321,7 +321,7 @@ def test_simulators_that_draw_nonsense(change, message):
 
 
 def test_a_missing_label_is_named():
-    source = Drawn(simulator(labels=(GAZE, MASK)), ToyOptions(), 0, CPU, SPEC)
+    source = SimulatorSource(simulator(labels=(GAZE, MASK)), ToyOptions(), 0, CPU, SPEC)
     with pytest.raises(UserError, match="render returns no label 'mask'"):
         source.draw(0, 4)
 

@@ -13,7 +13,7 @@ from synthreal.data.encoding import to_unit
 from synthreal.data.ondisk import OnDisk
 from synthreal.data.pack import Pack, PackWriter
 from synthreal.data.seed import derive_seed
-from synthreal.data.source import Drawn, Resident
+from synthreal.data.source import Resident, SimulatorSource
 from synthreal.data.stream import Stream
 from synthreal.errors import UserError
 from synthreal.spec import Batch, DatasetSpec, ImageSpec, LabelSpec, Options
@@ -90,7 +90,7 @@ def test_ranks_share_the_global_batch(path, make):
         expected = [ids(whole.batch(position)) for position in range(6)]
     parts = []
     for rank in range(3):
-        with Stream(make(path), 4, seed=4, rank=rank, world=3) as stream:
+        with Stream(make(path), 4, seed=4, rank=rank, world_size=3) as stream:
             parts.append([ids(stream.batch(position)) for position in range(6)])
     assert [[*parts[0][position], *parts[1][position], *parts[2][position]] for position in range(6)] == expected
 
@@ -100,10 +100,10 @@ def test_ranks_share_a_drawn_batch():
         return Batch(torch.rand((n, *SPEC.shape), generator=generator))
 
     spec = DatasetSpec(name="toy", role="simulated", image=SPEC, render=render)
-    source = Drawn(spec, Options(), 0, CPU, SPEC)
+    source = SimulatorSource(spec, Options(), 0, CPU, SPEC)
     stream = Stream(source, 6, seed=9)
     assert torch.equal(stream.batch(3).image, source.draw(3, 6).image)
-    shares = [Stream(source, 6, seed=9, rank=rank, world=2).batch(3).image for rank in range(2)]
+    shares = [Stream(source, 6, seed=9, rank=rank, world_size=2).batch(3).image for rank in range(2)]
     assert torch.equal(torch.cat(shares), source.draw(3, 12).image)
     stream.close()
     assert stream.batch(0).image.shape == (6, *SPEC.shape)

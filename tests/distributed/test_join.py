@@ -22,16 +22,16 @@ from ranks import ALIKE, ROUNDED, die, everything, free_port, together, variable
 
 from synthreal.cli import app
 from synthreal.distributed import join as processes
-from synthreal.distributed.join import joined
-from synthreal.distributed.rank import LATER
+from synthreal.distributed.join import process_group
+from synthreal.distributed.processes import SINGLE_PROCESS, Processes
+from synthreal.distributed.rank import REPORT_DELAY
 from synthreal.distributed.signals import stop_signals
-from synthreal.distributed.world import ALONE, World
 from synthreal.errors import UserError
 from synthreal.inference.pretrained import weights_step
 from synthreal.train import checkpoint, setup
 from synthreal.train.fit import steps
 from synthreal.train.log import LOG
-from synthreal.train.setup import placed, set_up
+from synthreal.train.setup import select_device, set_up
 
 ROOT = TOY.parent.parent
 
@@ -160,7 +160,7 @@ def test_resuming_takes_as_many_processes_as_before(toy, shown):
 
 
 def test_another_number_of_processes_is_told_before_what_it_cannot_share(toy, shown, monkeypatch):
-    monkeypatch.setattr("synthreal.train.setup.joined", lambda: nullcontext(World(0, 3)))
+    monkeypatch.setattr("synthreal.train.setup.process_group", lambda: nullcontext(Processes(0, 3)))
     with pytest.raises(UserError, match="whole: was trained by 2 processes, not 3"):
         with set_up(configured(toy), toy, shown / "whole", resume=True):
             raise AssertionError
@@ -343,21 +343,24 @@ def test_a_loop_of_ones_own_ends_saved_when_torchrun_is_gone(toy, tmp_path, monk
 
 
 def test_without_torchrun_a_process_is_alone(monkeypatch):
-    with joined() as world:
-        assert world is ALONE and not torch.distributed.is_initialized()
+    with process_group() as processes:
+        assert processes is SINGLE_PROCESS and not torch.distributed.is_initialized()
     for size, rank in (("2", None), ("1", "0")):
         monkeypatch.setenv("WORLD_SIZE", size)
         if rank is not None:
             monkeypatch.setenv("RANK", rank)
-        with joined() as world:
-            assert world is ALONE
+        with process_group() as processes:
+            assert processes is SINGLE_PROCESS
 
 
 def test_processes_that_cannot_find_each_other_are_told_what_is_missing(monkeypatch):
     for name, value in (("RANK", "0"), ("WORLD_SIZE", "2")):
         monkeypatch.setenv(name, value)
     monkeypatch.delenv("MASTER_ADDR", raising=False)
-    with pytest.raises(UserError, match=r"MASTER_ADDR expected.*; start them with torchrun, or unset RANK"), joined():
+    with (
+        pytest.raises(UserError, match=r"MASTER_ADDR expected.*; start them with torchrun, or unset RANK"),
+        process_group(),
+    ):
         pass
 
 
@@ -366,7 +369,10 @@ def test_variables_that_number_no_process_are_one_line(monkeypatch, given):
     monkeypatch.delenv("WORLD_SIZE", raising=False)
     for name, value in given.items():
         monkeypatch.setenv(name, value)
-    with pytest.raises(UserError, match=rf"RANK={given['RANK']}, .*start with torchrun, or unset them"), joined():
+    with (
+        pytest.raises(UserError, match=rf"RANK={given['RANK']}, .*start with torchrun, or unset them"),
+        process_group(),
+    ):
         pass
 
 
@@ -374,11 +380,11 @@ def test_nobody_who_answers_and_a_port_that_is_taken_are_told(monkeypatch):
     monkeypatch.setattr(processes, "MEETING", timedelta(seconds=1))
     for name, value in variables(0, 2, free_port()).items():
         monkeypatch.setenv(name, value)
-    with pytest.raises(UserError, match=r"1/2 clients joined.*unset RANK and WORLD_SIZE to fit alone"), joined():
+    with pytest.raises(UserError, match=r"1/2 clients joined.*unset RANK and WORLD_SIZE to fit alone"), process_group():
         pass
     with socket.create_server(("", 0)) as taken:
         monkeypatch.setenv("MASTER_PORT", str(taken.getsockname()[1]))
-        with pytest.raises(UserError, match=r"EADDRINUSE.*start them with torchrun"), joined():
+        with pytest.raises(UserError, match=r"EADDRINUSE.*start them with torchrun"), process_group():
             pass
 
 
@@ -392,7 +398,7 @@ def test_nobody_who_answers_and_a_port_that_is_taken_are_told(monkeypatch):
 )
 def test_what_cannot_be_shared_is_refused(toy, size, settings, said):
     with pytest.raises(UserError, match=said):
-        placed(configured(toy, *settings), World(0, size))
+        select_device(configured(toy, *settings), Processes(0, size))
 
 
 def test_each_process_takes_the_gpu_of_its_number(toy, monkeypatch):
@@ -401,21 +407,23 @@ def test_each_process_takes_the_gpu_of_its_number(toy, monkeypatch):
     monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
     monkeypatch.setattr("torch.cuda.set_device", taken.append)
     monkeypatch.setattr("torch.distributed.new_group", lambda backend, timeout: backend)
-    monkeypatch.setattr(World, "any", lambda world, flag: flag)
+    monkeypatch.setattr(Processes, "any", lambda processes, flag: flag)
     for asked in ("auto", "cuda"):
-        device, world = placed(configured(toy, f"runtime.device={asked}"), World(3, 4, local_rank=1, local_size=2))
-        assert (device, world.devices) == (torch.device("cuda:1"), "nccl")
+        device, processes = select_device(
+            configured(toy, f"runtime.device={asked}"), Processes(3, 4, local_rank=1, local_size=2)
+        )
+        assert (device, processes.devices) == (torch.device("cuda:1"), "nccl")
     assert taken == [torch.device("cuda:1")] * 2
-    device, world = placed(configured(toy, "runtime.device=cpu"), World(1, 2))
-    assert (device, world.devices) == (torch.device("cpu"), "gloo")
+    device, processes = select_device(configured(toy, "runtime.device=cpu"), Processes(1, 2))
+    assert (device, processes.devices) == (torch.device("cpu"), "gloo")
     with pytest.raises(UserError, match=r"runtime\.device=cuda:1 is one GPU for 2 processes; use auto"):
-        placed(configured(toy, "runtime.device=cuda:1"), World(1, 2))
+        select_device(configured(toy, "runtime.device=cuda:1"), Processes(1, 2))
     alike = configured(toy, "runtime.device=auto", "schedule.batch=12")
     with pytest.raises(UserError, match=r"more processes than GPUs \(2 on the machine of process 2\); start as many"):
-        placed(alike, World(2, 3, local_rank=2))
-    monkeypatch.setattr(World, "any", lambda world, flag: True)
+        select_device(alike, Processes(2, 3, local_rank=2))
+    monkeypatch.setattr(Processes, "any", lambda processes, flag: True)
     with pytest.raises(UserError, match=r"more processes than GPUs \(2 on the machine of process 0\)"):
-        placed(alike, World(0, 3))
+        select_device(alike, Processes(0, 3))
 
 
 @pytest.mark.parametrize("patient", [False, True])
@@ -449,7 +457,7 @@ def test_of_words_that_are_wrong_for_all_process_0_tells_at_once_and_others_late
     waited = []
     monkeypatch.setattr("synthreal.distributed.rank.time.sleep", waited.append)
     nowhere = ("refine", tmp_path / "run", tmp_path / "in.h5", tmp_path / "out.h5")
-    for rank, told in (("0", []), ("1", [LATER] * 3)):
+    for rank, told in (("0", []), ("1", [REPORT_DELAY] * 3)):
         monkeypatch.setenv("RANK", rank)
         monkeypatch.setenv("WORLD_SIZE", "2")
         assert "No such option" in cli("fit", "--nonsense").complaint()

@@ -17,7 +17,7 @@ from synthreal.data.resident import Resident
 from synthreal.errors import UserError
 from synthreal.evaluation import cache as module
 from synthreal.evaluation import estimator
-from synthreal.evaluation.cache import trained
+from synthreal.evaluation.cache import train_or_load
 from synthreal.evaluation.training_sets import TrainingSet
 
 SPEC = synthreal_evaluators()[0]
@@ -39,7 +39,7 @@ def data(seed=0, augment=None):
 
 
 def kept(folder, arm="simulated", images=None, config=BUDGET, seed=0, versions=None):
-    return trained(
+    return train_or_load(
         folder,
         arm,
         SPEC,
@@ -80,7 +80,9 @@ def test_anything_else_is_another_estimator(tmp_path, count, other):
 
 def test_another_meaning_or_colormap_is_the_same_estimator(tmp_path, count):
     for image in (IMAGE, replace(IMAGE, meaning="an eye", colormap="viridis")):
-        trained(tmp_path, "simulated", SPEC, SPEC.options(), image, data(), BUDGET, seed=0, autocast=None, versions={})
+        train_or_load(
+            tmp_path, "simulated", SPEC, SPEC.options(), image, data(), BUDGET, seed=0, autocast=None, versions={}
+        )
     assert len(count) == 1
 
 
@@ -103,7 +105,7 @@ def test_a_change_of_what_the_task_takes_from_its_package_is_another_estimator(
     spec = replace(SPEC, metrics=importlib.import_module("domain_of_test").task.metrics)
     try:
         for _ in range(2):
-            trained(
+            train_or_load(
                 tmp_path / "kept", "refined", spec, spec.options(), IMAGE, data(), BUDGET, seed=0, autocast=None,
                 versions={},
             )  # fmt: skip
@@ -147,7 +149,7 @@ def test_a_folder_that_cannot_be_written_is_told(tmp_path):
 
 
 def found(folder, images=None, config=BUDGET, versions=None, arm="simulated"):
-    return module.kept(
+    return module.load_cached(
         folder,
         arm,
         SPEC,

@@ -13,7 +13,7 @@ from synthreal.config import EvaluationConfig
 from synthreal.data.encoding import from_unit, to_unit
 from synthreal.data.resident import Resident
 from synthreal.errors import UserError
-from synthreal.evaluation.estimator import _walk, budget, constant, measure, train
+from synthreal.evaluation.estimator import _walk, budget, constant_metrics, measure, train
 from synthreal.spec import Batch
 
 SPEC = synthreal_evaluators()[0]
@@ -36,7 +36,7 @@ def error(model, data):
 def test_it_learns():
     data, config = discs(300), EvaluationConfig(images=300, epochs=8, batch=20, learning_rate=0.01)
     test = discs(100, seed=1)
-    assert error(trained(data, config), test) < 0.3 * constant(SPEC, data.labels, test)["error_px"]
+    assert error(trained(data, config), test) < 0.3 * constant_metrics(SPEC, data.labels, test)["error_px"]
 
 
 def test_one_that_diverges_is_told_not_measured():
@@ -157,10 +157,10 @@ def test_the_last_partial_batch_is_measured_too():
 def test_the_constant_answer_is_the_mean_label_or_the_domains_own():
     train_labels = {"centre": torch.tensor([[[0.0, 0.0]], [[4.0, 8.0]]])}
     test = discs(30)
-    mean = constant(SPEC, train_labels, test)["error_px"]
+    mean = constant_metrics(SPEC, train_labels, test)["error_px"]
     by_hand = torch.linalg.vector_norm(test.labels["centre"][:, 0] - torch.tensor([2.0, 4.0]), dim=-1).mean()
     assert mean == pytest.approx(float(by_hand), rel=1e-6)
-    own = constant(replace(SPEC, constant=lambda labels: torch.zeros(1, 1, 2)), train_labels, test)["error_px"]
+    own = constant_metrics(replace(SPEC, constant=lambda labels: torch.zeros(1, 1, 2)), train_labels, test)["error_px"]
     assert own == pytest.approx(float(torch.linalg.vector_norm(test.labels["centre"][:, 0], dim=-1).mean()), rel=1e-6)
 
 

@@ -20,14 +20,14 @@ from synthreal.data.encoding import to_unit
 from synthreal.errors import UserError
 from synthreal.evaluation import summary as outcome
 from synthreal.evaluation.evaluate import evaluate
-from synthreal.evaluation.summary import Outcome
+from synthreal.evaluation.summary import EstimatorResult
 from synthreal.evaluation.training_sets import ARMS as ALL
-from synthreal.evaluation.training_sets import Arms
+from synthreal.evaluation.training_sets import TrainingSets
 from synthreal.inference.pretrained import read_config
 from synthreal.inference.transform import Refine
-from synthreal.inference.weights import digest
+from synthreal.inference.weights import weights_sha256
 from synthreal.metrics.realism import realism
-from synthreal.train.sources import open_role, take
+from synthreal.train.sources import first_images, open_role
 
 ARMS = ["simulated", "refined", "histogram", "real"]
 
@@ -51,7 +51,7 @@ def test_one_run_and_one_seed(toy, runs, single, tmp_path):
     assert json.loads((runs[0] / "evaluation.json").read_text()) == single
     about = {"runs", "weights", "split", "test", "preservation", "constant", "primary"}
     assert set(single) == about | {"arms", "quality", "warnings"}
-    assert single["weights"] == [digest(Refine.load(runs[0]).refiner)]
+    assert single["weights"] == [weights_sha256(Refine.load(runs[0]).refiner)]
     assert single["warnings"] == []
     test = open_role(configured(toy), toy, "test", device=torch.device("cpu"), run_dir=tmp_path)
     assert single["test"] == {"name": "photographs", "n": 15, "sha256": test.sha256()}
@@ -100,8 +100,8 @@ def test_every_training_set_is_appraised_without_labels_of_real_images(toy, runs
     run = runs[0]
     config = read_config(run)
     opened = partial(open_role, config, toy, device=torch.device("cpu"), run_dir=run)
-    sets = Arms(run, config, opened, torch.device("cpu"))
-    real = to_unit(take(opened("real"), 500).image)
+    sets = TrainingSets(run, config, opened, torch.device("cpu"))
+    real = to_unit(first_images(opened("real"), 500).image)
     assert {**quality["refined"], **realism(to_unit(sets.refined.image), real, seed=0)} == quality["refined"]
     arms = evaluate(runs[:1], arms=["augment", "mixed", "fda"])["quality"]
     assert list(arms) == ["simulated", "fda"]  # the others are made of these, or differ every time
@@ -113,7 +113,7 @@ def test_several_answers_an_image_count_alike():
     """Two answers an image: 1 and 3 px, then 5 and 7 px."""
     spec = synthreal_evaluators()[0]
     errors = torch.tensor([[1.0, 3.0], [5.0, 7.0]])
-    found = outcome.summary(spec, [Outcome("simulated", 0, 0, {"error_px": errors})], None)
+    found = outcome.summarize_arm(spec, [EstimatorResult("simulated", 0, 0, {"error_px": errors})], None)
     assert found["error_px"]["mean"] == 4
     assert found["curve"]["percent"] == [0, 25, 25, 50]
     assert found["against_simulated"] is None

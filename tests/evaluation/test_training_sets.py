@@ -10,7 +10,7 @@ from quick import configured
 
 from synthreal.data.resident import Resident
 from synthreal.errors import UserError
-from synthreal.evaluation.training_sets import ARMS, DEFAULT, Arms, adapted, chosen
+from synthreal.evaluation.training_sets import ARMS, DEFAULT, TrainingSets, adapt_images, select_arms
 from synthreal.hooks.resolve import resolve
 from synthreal.train.sources import open_role
 
@@ -20,7 +20,7 @@ CPU = torch.device("cpu")
 @pytest.fixture
 def sets(toy, toy_run, tmp_path):
     config = resolve(configured(toy), toy)
-    return Arms(toy_run, config, partial(open_role, config, toy, device=CPU, run_dir=tmp_path), CPU)
+    return TrainingSets(toy_run, config, partial(open_role, config, toy, device=CPU, run_dir=tmp_path), CPU)
 
 
 def test_every_arm_has_the_labels_and_the_order_of_the_simulated_images(sets):
@@ -45,21 +45,21 @@ def test_an_adaptation_pairs_every_image_with_a_random_real_one():
     labels = {"centre": torch.zeros(600, 1, 2)}
     simulated = Resident(torch.zeros(600, 1, 4, 5, dtype=torch.uint8), labels)
     real = Resident(torch.arange(7, dtype=torch.uint8).view(7, 1, 1, 1).expand(7, 1, 4, 5))
-    found = adapted("fda", lambda x, y: y, simulated, real, "uint8")
+    found = adapt_images("fda", lambda x, y: y, simulated, real, "uint8")
     assert found.labels is labels
     assert set(found.image.flatten().tolist()) == set(range(7))
-    assert torch.equal(found.image, adapted("fda", lambda x, y: y, simulated, real, "uint8").image)
-    assert not torch.equal(found.image, adapted("histogram", lambda x, y: y, simulated, real, "uint8").image)
+    assert torch.equal(found.image, adapt_images("fda", lambda x, y: y, simulated, real, "uint8").image)
+    assert not torch.equal(found.image, adapt_images("histogram", lambda x, y: y, simulated, real, "uint8").image)
 
 
 def test_arms_are_chosen_by_name(toy):
     config, unlabelled = configured(toy), configured(toy, "data.real_labelled=none")
-    assert chosen(None, config) == DEFAULT and chosen(["all"], config) == ARMS
-    assert chosen(None, unlabelled) == DEFAULT[:-1] and chosen(["all"], unlabelled) == ARMS[:-1]
-    assert chosen(["mixed", "fda", "mixed"], config) == ("simulated", "fda", "mixed")
+    assert select_arms(None, config) == DEFAULT and select_arms(["all"], config) == ARMS
+    assert select_arms(None, unlabelled) == DEFAULT[:-1] and select_arms(["all"], unlabelled) == ARMS[:-1]
+    assert select_arms(["mixed", "fda", "mixed"], config) == ("simulated", "fda", "mixed")
     with pytest.raises(UserError, match="there is no arm 'reel'; choose of simulated, refined, fda"):
-        chosen(["reel"], config)
+        select_arms(["reel"], config)
     with pytest.raises(UserError, match="names no arm; choose of simulated, refined, fda"):
-        chosen([], config)
+        select_arms([], config)
     with pytest.raises(UserError, match=r"real needs data\.real_labelled, which is none in this run"):
-        chosen(["real"], unlabelled)
+        select_arms(["real"], unlabelled)

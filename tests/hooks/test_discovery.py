@@ -15,7 +15,7 @@ from synthreal.hooks.catalog import Catalog, inventory
 from synthreal.hooks.discovery import Origin, available, canonical, origin_of, plugin_manager, version_of
 
 HOOK = "@hookimpl\ndef {}:\n    return ()\n"
-HEAD = "import synthreal\nfrom synthreal import *\n"
+HEAD = "import synthreal\nfrom synthreal import *\nfrom synthreal.config import *\n"
 
 
 def plugin(tmp_path, body, name="domain.py"):
@@ -92,7 +92,7 @@ def test_a_manager_is_new_each_call_and_holds_what_is_named_once():
 @pytest.mark.parametrize(
     ("body", "message"),
     [
-        ("def broken(:\n", r"domain\.py does not import: .*line 3"),
+        ("def broken(:\n", r"domain\.py does not import: .*line 4"),
         ("import a_module_nobody_has\n", r"does not import: No module named 'a_module_nobody_has'"),
         ("from synthreal import Nothing\n", "does not import: cannot import name 'Nothing'"),
         (HOOK.format("synthreal_dataset()"), "unknown hook 'synthreal_dataset'.*the hooks are synth"),

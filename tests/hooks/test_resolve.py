@@ -60,7 +60,7 @@ def test_the_image_comes_from_the_first_that_knows(toy, tmp_path):
 def test_without_any_image_it_must_be_set(tmp_path):
     body = f"""
 import synthreal
-from synthreal import DataConfig, RunConfig, SourceConfig
+from synthreal.config import DataConfig, RunConfig, SourceConfig
 
 @synthreal.hookimpl
 def synthreal_recipes():

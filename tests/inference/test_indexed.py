@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from synthreal.inference.indexed import Painter
-from synthreal.inference.luma import luma, relit
+from synthreal.inference.indexed import IndexedRefiner
+from synthreal.inference.luma import luma, replace_luma
 from synthreal.inference.transform import Refine
 
 
@@ -19,7 +19,7 @@ def images():
 def test_neighbours_and_the_number_of_images_do_not_matter(noisy, images):
     refine = Refine.load(noisy, device="cpu")
     refine.micro_batch = 8
-    paint, index = Painter(refine, seed=1), torch.arange(20)
+    paint, index = IndexedRefiner(refine, seed=1), torch.arange(20)
     whole = paint(images, index, full=24)
     for rows in (slice(0, 1), slice(3, 4), slice(5, 16)):
         assert torch.equal(paint(images[rows], index[rows], full=24), whole[rows])
@@ -31,14 +31,14 @@ def test_a_batch_is_always_full(noisy, images):
     refine, seen = Refine.load(noisy, device="cpu"), []
     refine.micro_batch = 8
     refine.refiner.register_forward_pre_hook(lambda network, given: seen.append(len(given[0])))
-    Painter(refine, seed=1)(images[:9], torch.arange(9), full=24)
+    IndexedRefiner(refine, seed=1)(images[:9], torch.arange(9), full=24)
     assert seen == [8, 8]  # the third would be copies alone
 
 
 @pytest.mark.parametrize("change", [{"index": 1}, {"seed": 1}, {"version": 1}])
 def test_noise_follows_index_seed_and_version(noisy, images, change):
     def painted(index=0, seed=0, version=0):
-        return Painter(Refine.load(noisy, device="cpu"), seed=seed)(
+        return IndexedRefiner(Refine.load(noisy, device="cpu"), seed=seed)(
             images[:1], torch.tensor([index]), full=1, version=version
         )
 
@@ -49,7 +49,7 @@ def test_noise_follows_index_seed_and_version(noisy, images, change):
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
 def test_colour_without_colour_is_refined_as_grey(plain, dtype):
     grey = np.random.default_rng(0).integers(0, np.iinfo(dtype).max, (3, 1, 12, 16)).astype(dtype)
-    paint = Painter(Refine.load(plain, device="cpu"), seed=0)
+    paint = IndexedRefiner(Refine.load(plain, device="cpu"), seed=0)
     (expected,) = paint.stored(grey, [0, 1, 2], full=4)
     (found,) = paint.stored(np.repeat(grey, 3, axis=1), [0, 1, 2], full=4)
     assert found.dtype == expected.dtype
@@ -62,7 +62,7 @@ def test_luma_changes_and_chroma_stays():
     red, green, blue = image.unbind(1)
     torch.testing.assert_close(before[:, 0], 0.299 * red + 0.587 * green + 0.114 * blue)
     after = torch.rand(2, 1, 5, 6)
-    new = relit(image, before, after)
+    new = replace_luma(image, before, after)
     assert new.min() >= -1e-6 and new.max() <= 1 + 1e-6
     torch.testing.assert_close(new - luma(new), image - before)
     inside = (image + after - before).amin(1).ge(0) & (image + after - before).amax(1).le(1)

@@ -18,7 +18,7 @@ from synthreal.data.pack import Pack, PackWriter
 from synthreal.data.resident import Resident
 from synthreal.data.seed import derive_seed
 from synthreal.errors import UserError
-from synthreal.inference.indexed import FULL
+from synthreal.inference.indexed import BLOCK
 from synthreal.inference.resident import refine_resident
 from synthreal.inference.transform import Refine
 from synthreal.spec import ImageSpec, LabelSpec
@@ -63,7 +63,7 @@ def test_every_image_in_order_and_every_label_to_the_bit(toy_run, tmp_path, dtyp
     summary = refine_bulk(
         toy_run, tmp_path / "in.h5", tmp_path / "out.h5", on_progress=lambda *counts: told.append(counts)
     )
-    assert (summary.refined, told) == (N, [(FULL, N), (N, N)])
+    assert (summary.refined, told) == (N, [(BLOCK, N), (N, N)])
     before, after = Pack(tmp_path / "in.h5"), Pack(tmp_path / "out.h5")
     assert (len(after), after.image, after.labels, after.role) == (N, before.image, before.labels, "simulated")
     assert after.name == "toy refined"

@@ -9,7 +9,7 @@ from torch import nn
 
 from synthreal.core.refiner import Refiner
 from synthreal.errors import UserError
-from synthreal.inference.indexed import Painter
+from synthreal.inference.indexed import IndexedRefiner
 from synthreal.inference.tiles import margin_of, tiles
 from synthreal.inference.transform import Refine
 
@@ -38,8 +38,8 @@ def test_tiles_together_are_the_whole(padding, noise, kept, device):
     image[:, :, 20:40, 10:70] = 0.5
     index = torch.tensor([3, 8])
     transform = Refine(refiner, channels=1)
-    whole = Painter(transform, seed=5)(image, index, full=2)
-    tiled = Painter(transform, seed=5, tile=24)(image, index, full=2)
+    whole = IndexedRefiner(transform, seed=5)(image, index, full=2)
+    tiled = IndexedRefiner(transform, seed=5, tile=24)(image, index, full=2)
     torch.testing.assert_close(tiled, whole, atol=1e-5, rtol=0)
     assert (whole - image).abs().mean() > 0.01
     if kept:
@@ -50,9 +50,9 @@ def test_a_margin_below_half_the_receptive_field_shows():
     torch.manual_seed(1)
     refiner = Refiner(1, blocks=2, width=6)
     image, index = torch.rand(1, 1, 60, 60), torch.tensor([0])
-    whole = Painter(Refine(refiner, channels=1), seed=0)(image, index, full=1)
+    whole = IndexedRefiner(Refine(refiner, channels=1), seed=0)(image, index, full=1)
     refiner.receptive_field -= 8
-    tiled = Painter(Refine(refiner, channels=1), seed=0, tile=24)(image, index, full=1)
+    tiled = IndexedRefiner(Refine(refiner, channels=1), seed=0, tile=24)(image, index, full=1)
     assert (tiled - whole).abs().max() > 1e-4
 
 

@@ -7,7 +7,7 @@ import torch
 
 from synthreal.errors import UserError
 from synthreal.metrics.features import estimator_features, random_features
-from synthreal.metrics.inputs import expect, parts
+from synthreal.metrics.inputs import check_images, parts
 from synthreal.metrics.realism import realism
 from synthreal.metrics.spectrum import spectrum_distance
 from synthreal.metrics.twosample import two_sample_test
@@ -57,7 +57,7 @@ def test_a_set_that_cannot_be_measured(name):
 
 
 def test_sets_that_fit_are_let_through():
-    expect("it", torch.rand(3, 2, 5, 6), torch.rand(7, 2, 5, 6), least=3, side=5)
+    check_images("it", torch.rand(3, 2, 5, 6), torch.rand(7, 2, 5, 6), least=3, side=5)
 
 
 @pytest.mark.parametrize(("n", "side", "maps", "sizes"), [(5, 64, 256, [4, 1]), (3, 4096, 16, [1] * 3), (9, 8, 1, [9])])

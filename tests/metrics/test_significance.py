@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from synthreal.metrics.significance import binomial_p, compared, rank_correlation
+from synthreal.metrics.significance import binomial_p, compare_errors, rank_correlation
 
 
 @pytest.mark.parametrize(("correct", "total", "p"), [(517, 1000, 0.148), (162, 200, 9.9e-20), (0, 7, 1.0)])
@@ -25,17 +25,17 @@ def errors(shift=0.0, trainings=3, images=400, seed=0):
 
 
 def test_a_better_model_is_below_zero_with_its_interval_and_a_small_p():
-    found = compared(errors(-1.0), errors(seed=1))
+    found = compare_errors(errors(-1.0), errors(seed=1))
     assert found.difference == pytest.approx(float((errors(-1.0) - errors(seed=1)).mean()), abs=1e-5)
     assert found.interval[0] < found.difference < found.interval[1] < 0 and found.p < 1e-6
-    assert compared(errors(1.0), errors(seed=1)).interval[0] > 0
+    assert compare_errors(errors(1.0), errors(seed=1)).interval[0] > 0
 
 
 def test_equal_models_are_not_told_apart():
-    shares = [compared(errors(seed=i), errors(seed=i + 50)) for i in range(20)]
+    shares = [compare_errors(errors(seed=i), errors(seed=i + 50)) for i in range(20)]
     assert sum(found.interval[0] < 0 < found.interval[1] for found in shares) >= 17
     assert sum(found.p < 0.05 for found in shares) <= 4
-    same = compared(errors(), errors())
+    same = compare_errors(errors(), errors())
     assert (same.difference, same.p) == (0.0, 1.0)
 
 
@@ -44,7 +44,7 @@ def test_trainings_that_differ_widen_the_interval():
     steady, torn = errors(), errors()
     torn[0] += 3.0
     width = lambda found: found.interval[1] - found.interval[0]  # noqa: E731
-    assert width(compared(torn, errors(seed=1))) > 3 * width(compared(steady, errors(seed=1)))
+    assert width(compare_errors(torn, errors(seed=1))) > 3 * width(compare_errors(steady, errors(seed=1)))
 
 
 def test_trainings_of_one_run_count_as_that_run():
@@ -53,14 +53,21 @@ def test_trainings_of_one_run_count_as_that_run():
     refiner = torch.tensor([-0.8, 0.1, 0.7]).repeat_interleave(3)[:, None]
     mine, theirs = (5 + torch.randn(9, 300, generator=generator) / 4 for _ in range(2))
     width = lambda found: found.interval[1] - found.interval[0]  # noqa: E731
-    apart, together = (compared(mine + refiner, theirs, runs=runs) for runs in ([0, 0, 0, 1, 1, 1, 2, 2, 2], None))
+    apart, together = (
+        compare_errors(mine + refiner, theirs, runs=runs) for runs in ([0, 0, 0, 1, 1, 1, 2, 2, 2], None)
+    )
     assert width(apart) > 1.4 * width(together) and apart.p == together.p
-    assert (apart.difference, compared(mine, theirs, runs=[0] * 9)) == (together.difference, compared(mine, theirs))
+    assert (apart.difference, compare_errors(mine, theirs, runs=[0] * 9)) == (
+        together.difference,
+        compare_errors(mine, theirs),
+    )
 
 
 def test_the_interval_repeats_and_depends_on_its_seed():
-    assert compared(errors(), errors(seed=1)) == compared(errors(), errors(seed=1))
-    assert compared(errors(), errors(seed=1)).interval != compared(errors(), errors(seed=1), seed=3).interval
+    assert compare_errors(errors(), errors(seed=1)) == compare_errors(errors(), errors(seed=1))
+    assert (
+        compare_errors(errors(), errors(seed=1)).interval != compare_errors(errors(), errors(seed=1), seed=3).interval
+    )
 
 
 def test_rank_correlation_sees_order_alone():

@@ -15,7 +15,7 @@ from synthreal.metrics.features import estimator_features
 from synthreal.metrics.kid import kid
 from synthreal.metrics.label_drift import annotation_drift
 from synthreal.metrics.realism import realism
-from synthreal.metrics.summary import COUNT, SEED, appraise
+from synthreal.metrics.summary import COUNT, SEED, summarize_quality
 from synthreal.metrics.twosample import two_sample_test
 
 REAL = to_unit(blobs(60, 3).image)
@@ -24,7 +24,7 @@ REAL = to_unit(blobs(60, 3).image)
 def test_numbers_are_those_of_the_measures():
     torch.manual_seed(0)
     model, x, y = Pointer(6).eval(), blobs(60), blobs(60, 2)
-    found = appraise(SPEC, model, y, REAL, x)
+    found = summarize_quality(SPEC, model, y, REAL, x)
     distances = realism(to_unit(y.image), REAL, seed=SEED)
     told = two_sample_test(to_unit(y.image), REAL, seed=SEED)
     assert found == {
@@ -38,7 +38,7 @@ def test_numbers_are_those_of_the_measures():
 def test_real_images_are_like_themselves_and_shifted_ones_are_not():
     torch.manual_seed(0)
     model = Pointer(6).eval()
-    same, other = (appraise(SPEC, model, blobs(60, dx), REAL, blobs(60)) for dx in (3, 0))
+    same, other = (summarize_quality(SPEC, model, blobs(60, dx), REAL, blobs(60)) for dx in (3, 0))
     for name in ("kid", "kid_estimator", "sliced_wasserstein", "spectrum"):
         assert same[name] < other[name]
     assert same["two_sample"]["p"] > 0.01 > other["two_sample"]["p"]
@@ -52,7 +52,9 @@ def test_only_the_first_images_count():
     changed = Resident(many.image.clone(), many.labels)
     changed.image[COUNT:] = 0
     real = to_unit(blobs(COUNT + 40, 1).image)
-    assert appraise(SPEC, model, changed, real, many) == appraise(SPEC, model, many, real[:COUNT], many)
+    assert summarize_quality(SPEC, model, changed, real, many) == summarize_quality(
+        SPEC, model, many, real[:COUNT], many
+    )
 
 
 @pytest.mark.parametrize(
@@ -61,7 +63,7 @@ def test_only_the_first_images_count():
 )
 def test_what_too_few_images_cannot_tell_is_left_out(n, m, absent):
     everything = {"kid", "kid_estimator", "sliced_wasserstein", "spectrum", "two_sample", "drift"}
-    assert set(appraise(SPEC, Pointer(6), blobs(n), REAL[:m], blobs(n))) == everything - absent
+    assert set(summarize_quality(SPEC, Pointer(6), blobs(n), REAL[:m], blobs(n))) == everything - absent
 
 
 def test_no_drift_where_nothing_was_made_of_simulated_images_or_no_label_can_be_read():
@@ -73,11 +75,11 @@ def test_no_drift_where_nothing_was_made_of_simulated_images_or_no_label_can_be_
         def forward(self, image):
             return {"doubled": self.last(super().forward(image))}
 
-    assert "drift" not in appraise(SPEC, Pointer(6), blobs(30), REAL, None)
-    assert "drift" not in appraise(SPEC, Twice(), blobs(30), REAL, blobs(30))
+    assert "drift" not in summarize_quality(SPEC, Pointer(6), blobs(30), REAL, None)
+    assert "drift" not in summarize_quality(SPEC, Twice(), blobs(30), REAL, blobs(30))
     read = replace(
         SPEC,
         answer=lambda pred, labels: {"centre": pred["doubled"]},
         metrics=lambda pred, labels: SPEC.metrics(pred["doubled"], labels),
     )
-    assert "drift" in appraise(read, Twice(), blobs(30), REAL, blobs(30))
+    assert "drift" in summarize_quality(read, Twice(), blobs(30), REAL, blobs(30))

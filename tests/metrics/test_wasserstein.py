@@ -6,7 +6,8 @@ import torch
 from scipy.ndimage import convolve
 from torch import Tensor
 
-from synthreal import UserError, sliced_wasserstein
+from synthreal import UserError
+from synthreal.metrics import sliced_wasserstein
 
 
 def images(n: int, seed: int, size: tuple[int, int] = (32, 36), channels: int = 1) -> Tensor:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from chromium import CONTRAST, OVERFLOW, chromium, installed
 
-from synthreal.report.document import report
+from synthreal.report.document import write_report
 
 pytest.importorskip("playwright.sync_api")
 pytest.importorskip("jinja2")
@@ -27,7 +27,7 @@ pytestmark = installed
 @pytest.fixture(scope="module")
 def written(judged, tmp_path_factory):
     """The page of an evaluated run, far from its run directory."""
-    return report(judged, out=tmp_path_factory.mktemp("page") / "report.html")
+    return write_report(judged, out=tmp_path_factory.mktemp("page") / "report.html")
 
 
 @pytest.fixture(scope="module")

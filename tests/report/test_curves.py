@@ -15,7 +15,7 @@ from synthreal.report import curves, panels
 from synthreal.report.curves import Curve, Panel
 from synthreal.report.record import read_record
 from synthreal.results.schema import Evaluation
-from synthreal.train.monitor import Look
+from synthreal.train.monitor import QualityReport
 
 pytest.importorskip("matplotlib")
 
@@ -91,7 +91,9 @@ def test_the_panels_of_a_run(full):
     quality = {one.name: one for one in panels.quality_panels(record)}
     names = ("kid", "sliced_wasserstein", "spectrum", "change", "diversity", "score")
     assert list(quality) == [f"quality-{name}" for name in names]
-    assert {*names, "shift_px"} == {field.name for field in fields(Look)}  # all that a look sees; no shift in this log
+    assert {*names, "shift_px"} == {
+        field.name for field in fields(QualityReport)
+    }  # all that a look sees; no shift in this log
     assert quality["quality-kid"].levels == ((0.4, "simulated"),) and quality["quality-score"].levels == ()
     assert quality["quality-kid"].best == (9, pytest.approx(0.12))
     assert "best at step 9" in quality["quality-kid"].described

@@ -19,7 +19,7 @@ import synthreal
 from synthreal.errors import UserError
 from synthreal.report import document, facts
 from synthreal.report.arms import arms_table, quality_table
-from synthreal.report.document import report
+from synthreal.report.document import write_report
 from synthreal.report.record import read_record
 
 pytest.importorskip("jinja2")
@@ -66,11 +66,11 @@ def plain(monkeypatch):
 
 
 def written(run, **more):
-    return Parsed(report(run, **more).read_text(encoding="utf-8"))
+    return Parsed(write_report(run, **more).read_text(encoding="utf-8"))
 
 
 def test_a_page_of_a_whole_run(full):
-    assert synthreal.report is report
+    assert synthreal.report.write_report is write_report
     page = written(full)
     assert set(page.texts) == {
         "", "pictures", "losses", "quality", "drift", "arms", "data", "warnings", "again", "configuration",
@@ -93,8 +93,8 @@ def test_a_page_of_a_whole_run(full):
 
 
 def test_the_same_run_gives_the_same_bytes(full):
-    first = report(full).read_bytes()
-    assert report(full).read_bytes() == first
+    first = write_report(full).read_bytes()
+    assert write_report(full).read_bytes() == first
 
 
 def test_what_is_missing_is_told_with_the_command_that_makes_it(run, plain):
@@ -289,7 +289,7 @@ def test_everything_is_escaped(full, monkeypatch):
 
 
 def test_nothing_is_fetched_and_only_the_pages_own_script_runs(full):
-    path = report(full)
+    path = write_report(full)
     page, text = Parsed(path.read_text()), path.read_text()
     for tag, attributes in page.tags:
         for name in ("src", "href", "xlink:href", "action", "srcset"):
@@ -308,25 +308,25 @@ def test_it_looks_like_the_other_pages_of_the_house():
         light, _, dark = path.read_text().partition("@media (prefers-color-scheme: dark)")
         return [dict(re.findall(r"--([\w-]+): (#\w+);", part)) for part in (light, dark)]
 
-    house = tokens(PAGES.parent.parent / "web/pages/turing.css")
+    house = tokens(PAGES.parent / "turing/pages/turing.css")
     for mine, theirs in zip(tokens(PAGES / "page.css"), house, strict=True):
         shared = {"paper", "card", "ink", "quiet", "line", "accent", "wrong"}
         assert {name: mine[name] for name in shared} == {name: theirs[name] for name in shared}
 
 
 def test_the_file_is_whole_or_absent(full, plain, monkeypatch):
-    before = report(full).read_bytes()
+    before = write_report(full).read_bytes()
     edit(full, lambda line: line.update(warnings=["new"]))
     monkeypatch.setattr(os, "fsync", lambda handle: (_ for _ in ()).throw(OSError(28, "No space left on device")))
     with pytest.raises(UserError, match=r"run/report\.html: cannot write \(No space left"):
-        report(full)
+        write_report(full)
     assert (full / "report.html").read_bytes() == before
     assert not list(full.glob("*.partial"))
 
 
 def test_where_it_is_written(full, plain):
-    assert report(full) == full / "report.html"
-    assert report(full, out="here.html") == Path("here.html")
+    assert write_report(full) == full / "report.html"
+    assert write_report(full, out="here.html") == Path("here.html")
     Path("mine.txt").write_text("mine")
     for out, said in {
         "nowhere/a.html": "nowhere is not a folder",
@@ -334,7 +334,7 @@ def test_where_it_is_written(full, plain):
         "mine.txt": "exists and is no HTML page",
     }.items():
         with pytest.raises(UserError, match=said):
-            report(full, out=out)
+            write_report(full, out=out)
     assert Path("mine.txt").read_text() == "mine"
 
 

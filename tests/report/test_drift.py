@@ -14,7 +14,7 @@ from PIL import Image
 
 from synthreal.errors import UserError
 from synthreal.hooks.catalog import Catalog
-from synthreal.metrics.landmark_shift import moved
+from synthreal.metrics.landmark_shift import landmark_shift
 from synthreal.report import drift, tiles
 from synthreal.report.drift import Drifted, drifted
 from synthreal.report.record import read_record
@@ -51,7 +51,7 @@ def test_by_the_detector_when_no_estimator_fits(full, toy):
         path.rename(path.with_name("simulated-0123.safetensors"))  # of other images, or of another version
     result = found(full)
     assert "the detector of pointer" in result.measure and result.unit == "px"
-    assert torch.equal(result.by, moved(toy.evaluator("pointer").locate, result.simulated, result.refined))
+    assert torch.equal(result.by, landmark_shift(toy.evaluator("pointer").locate, result.simulated, result.refined))
     assert not torch.equal(result.by, kept.by)
     sorted_by_drift(result)
     shutil.rmtree(full / "estimators")
@@ -59,7 +59,7 @@ def test_by_the_detector_when_no_estimator_fits(full, toy):
 
 
 def test_an_estimator_whose_answer_nobody_can_read_is_passed_over(full, monkeypatch):
-    monkeypatch.setattr(drift, "readable", lambda *arguments: False)
+    monkeypatch.setattr(drift, "predicts_labels", lambda *arguments: False)
     assert "the detector of pointer" in found(full).measure
 
 

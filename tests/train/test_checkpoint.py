@@ -11,7 +11,7 @@ import pytest
 import torch
 from quick import files, fit_toy, same
 
-from synthreal.device import device_of
+from synthreal.device import resolve_device
 from synthreal.errors import UserError
 from synthreal.inference.pretrained import read_config
 from synthreal.train import checkpoint
@@ -20,12 +20,12 @@ from synthreal.train.build import build_game
 
 def test_a_state_restored_into_a_fresh_game_is_the_state(toy, toy_run):
     state = checkpoint.load(toy_run)
-    game = build_game(read_config(toy_run), toy, device_of("cpu"))
-    fresh = checkpoint.state_of(game)
+    game = build_game(read_config(toy_run), toy, resolve_device("cpu"))
+    fresh = checkpoint.game_state(game)
     for part in ("refiner", "discriminator", "optimizer_refiner", "optimizer_discriminator", "average", "history"):
         assert not same(fresh[part], state[part])
     checkpoint.restore(game, state)
-    restored = checkpoint.state_of(game)
+    restored = checkpoint.game_state(game)
     assert [part for part in restored if not same(restored[part], state[part])] == []
 
 

@@ -144,7 +144,7 @@ def test_trying_changes_nothing(toy, tmp_path, monkeypatch):
     state = torch.get_rng_state()
     fit_toy(toy, tmp_path / "tried", "refiner.options.noise_channels=1")
     assert torch.equal(torch.get_rng_state(), state)
-    monkeypatch.setattr("synthreal.train.setup.rehearse", lambda *arguments: None)
+    monkeypatch.setattr("synthreal.train.setup.dry_run", lambda *arguments: None)
     fit_toy(toy, tmp_path / "untried", "refiner.options.noise_channels=1")
     assert weights(tmp_path / "tried") == weights(tmp_path / "untried")
 

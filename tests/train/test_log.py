@@ -9,7 +9,7 @@ import torch
 
 from synthreal.core.game import DiscriminatorUpdate, RefinerUpdate
 from synthreal.errors import UserError
-from synthreal.train.log import Meter, Report, append_log, not_finite, trim_log, warnings_of
+from synthreal.train.log import MetricAccumulator, Report, append_log, non_finite_losses, trim_log, warnings_of
 
 
 def report(step=1, **more):
@@ -31,7 +31,7 @@ def scalar(value):
 
 
 def test_the_meter_means_over_updates_and_starts_anew():
-    meter = Meter()
+    meter = MetricAccumulator()
     for value in (1, 2, 6):
         meter.refiner(RefinerUpdate(scalar(value), scalar(10 * value), scalar(100 * value)), 8)
     meter.discriminator(DiscriminatorUpdate(scalar(4), scalar(0.25), scalar(1)), 8)
@@ -45,7 +45,7 @@ def test_the_meter_means_over_updates_and_starts_anew():
 
 
 def test_half_precision_losses_are_summed_in_float32():
-    meter = Meter()
+    meter = MetricAccumulator()
     for _ in range(1000):
         meter.refiner(RefinerUpdate(None, torch.tensor(1.0, dtype=torch.bfloat16), scalar(0)), 1)
     assert meter.report(1, "refiner", settled=False).loss_regularization == 1.0
@@ -77,8 +77,8 @@ def test_warnings(change, settled, kinds):
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_not_finite_names_the_losses(value):
-    assert not_finite(report()) == []
-    assert not_finite(report(loss_adversarial=value, accuracy_real=None)) == ["loss_adversarial"]
+    assert non_finite_losses(report()) == []
+    assert non_finite_losses(report(loss_adversarial=value, accuracy_real=None)) == ["loss_adversarial"]
 
 
 def test_the_log_is_trimmed_to_a_step_and_a_broken_last_line_is_dropped(tmp_path):

@@ -14,7 +14,7 @@ from synthreal.config import QualityConfig
 from synthreal.errors import UserError
 from synthreal.metrics.realism import realism
 from synthreal.train import fit as module
-from synthreal.train.monitor import Watch, score, watching
+from synthreal.train.monitor import QualityMonitor, open_monitor, score
 
 
 def pictures(level, noise, count=60, seed=0):
@@ -30,7 +30,7 @@ def corner(images):
 
 
 def watch(**config):
-    return Watch(QualityConfig(**config), pictures(0.3, 0.01), pictures(0.6, 0.05, seed=1), corner)
+    return QualityMonitor(QualityConfig(**config), pictures(0.3, 0.01), pictures(0.6, 0.05, seed=1), corner)
 
 
 def looks(run):
@@ -77,7 +77,7 @@ def vars_of(look):
 
 
 def test_without_a_detector_there_is_no_shift():
-    mine = Watch(QualityConfig(), pictures(0.3, 0.01), pictures(0.6, 0.05, seed=1), None)
+    mine = QualityMonitor(QualityConfig(), pictures(0.3, 0.01), pictures(0.6, 0.05, seed=1), None)
     assert mine.look(1, pictures(0.5, 0.04)).shift_px is None
 
 
@@ -114,7 +114,7 @@ def test_without_a_detector_that_is_told_once(toy, tmp_path, monkeypatch):
 
 def test_fit_keeps_the_weights_of_the_best_look(toy, tmp_path, monkeypatch):
     """The third of six looks is made the best: its weights are those of a run that ends there."""
-    look, seen = Watch.look, []
+    look, seen = QualityMonitor.look, []
 
     def third_is_best(self, step, refined):
         found = look(self, step, refined)
@@ -122,7 +122,7 @@ def test_fit_keeps_the_weights_of_the_best_look(toy, tmp_path, monkeypatch):
         seen.append(step)
         return found
 
-    monkeypatch.setattr(Watch, "look", third_is_best)
+    monkeypatch.setattr(QualityMonitor, "look", third_is_best)
     fit_toy(toy, tmp_path / "best", "quality.every=1")
     assert seen == [6, 7, 8, 9, 10, 11]
     monkeypatch.undo()
@@ -155,7 +155,7 @@ def test_a_resumed_run_remembers_its_best_look(toy, tmp_path):
 
 
 def test_a_best_look_before_the_interruption_stays_the_best(toy, tmp_path, monkeypatch):
-    monkeypatch.setattr(module, "painted", lambda game, images: images)  # no look is better than the first
+    monkeypatch.setattr(module, "refine_preview", lambda game, images: images)  # no look is better than the first
     settings, parts = ("quality.every=1", "schedule.save_every=1"), tmp_path / "parts"
     for report in module.steps(configured(toy, *settings), toy, parts):
         if report.step == 9:
@@ -167,14 +167,14 @@ def test_a_best_look_before_the_interruption_stays_the_best(toy, tmp_path, monke
 
 
 def test_patience_ends_a_fit_that_stays_complete(toy, tmp_path, monkeypatch):
-    monkeypatch.setattr(module, "painted", lambda game, images: images)  # no look is better than the first
+    monkeypatch.setattr(module, "refine_preview", lambda game, images: images)  # no look is better than the first
     last = fit_toy(toy, tmp_path / "run", "quality={every=1, patience=2}")
     assert last.step == 8 and [path.stem for path in (tmp_path / "run/sheets").iterdir()] == ["step-00000008"]
     assert fit_toy(toy, tmp_path / "run", "quality={every=1, patience=2}", resume=True) is None
 
 
 def test_a_fit_that_stopped_early_goes_on_with_more_patience(toy, tmp_path, monkeypatch):
-    monkeypatch.setattr(module, "painted", lambda game, images: images)
+    monkeypatch.setattr(module, "refine_preview", lambda game, images: images)
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     fit_toy(toy, whole, "quality={every=1, keep='last'}")
     assert fit_toy(toy, parts, "quality={every=1, keep='last', patience=2}").step == 8
@@ -186,4 +186,4 @@ def test_images_too_small_to_look_at_are_told(toy, tmp_path):
     config = configured(toy).model_copy(update={"image": None})
     small = {"image": {"channels": 1, "height": 7, "width": 16}}
     with pytest.raises(UserError):
-        watching(config.changed(small), toy, None, None)
+        open_monitor(config.changed(small), toy, None, None)

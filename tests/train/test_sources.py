@@ -13,9 +13,9 @@ from quick import QUICK, TOY, configured, fit_toy, flags
 from synthreal.data.ondisk import OnDisk
 from synthreal.data.pack import Pack
 from synthreal.data.resident import Resident
-from synthreal.data.source import Drawn
+from synthreal.data.source import SimulatorSource
 from synthreal.errors import UserError
-from synthreal.train.sources import few, open_role, sample, take
+from synthreal.train.sources import few_images_warnings, first_images, open_role, random_images
 
 CPU = torch.device("cpu")
 
@@ -78,8 +78,12 @@ def test_few_real_images_are_told_whether_quality_is_looked_at_or_not(toy, tmp_p
     assert [said for said in told if said.startswith("few real images")] == [
         "few real images: 30; D will know them by heart, give 200 or more"
     ]
-    assert few(Resident(torch.zeros(200, 1, 8, 8))) == [] != few(Resident(torch.zeros(199, 1, 8, 8)))
-    assert few(opened(toy, tmp_path, "real", "data.real.count=none")) == []
+    assert (
+        few_images_warnings(Resident(torch.zeros(200, 1, 8, 8)))
+        == []
+        != few_images_warnings(Resident(torch.zeros(199, 1, 8, 8)))
+    )
+    assert few_images_warnings(opened(toy, tmp_path, "real", "data.real.count=none")) == []
 
 
 def test_take_is_the_first_so_many_of_every_kind_of_source(toy, tmp_path, cli):
@@ -87,33 +91,33 @@ def test_take_is_the_first_so_many_of_every_kind_of_source(toy, tmp_path, cli):
     pixels, labels = Pack(tmp_path / "a.h5").read(slice(None))
     pack = f'data.simulated={{name="pack", options={{path="{tmp_path / "a.h5"}"}}}}'
     kinds = {
-        Drawn: opened(toy, tmp_path, "simulated", "data.simulated.count=none"),
+        SimulatorSource: opened(toy, tmp_path, "simulated", "data.simulated.count=none"),
         Resident: opened(toy, tmp_path, "simulated", pack),
         OnDisk: opened(toy, tmp_path, "simulated", pack, "runtime.resident_gib=0"),
     }
     for kind, source in kinds.items():
         assert isinstance(source, kind)
-        taken = take(source, 7)
+        taken = first_images(source, 7)
         np.testing.assert_array_equal(taken.image.numpy(), pixels[:7])
         np.testing.assert_array_equal(taken.labels["centre"].numpy(), labels["centre"][:7])
-        if kind is not Drawn:
-            assert len(take(source, 99)) == 20
+        if kind is not SimulatorSource:
+            assert len(first_images(source, 99)) == 20
 
 
 def test_a_sample_is_random_from_the_whole_of_every_kind_of_source_and_has_no_labels(toy, tmp_path, cli):
     cli("prepare", "discs", tmp_path / "a.h5", "--plugin", configured(toy).plugins[0], "--limit", 20).ok()
     pack = f'data.simulated={{name="pack", options={{path="{tmp_path / "a.h5"}"}}}}'
     held = opened(toy, tmp_path, "simulated", pack)
-    sampled = sample(held, 7, seed=0)
+    sampled = random_images(held, 7, seed=0)
     assert isinstance(held, Resident) and sampled.labels == {}
     rows = [int((held.image == image).all((1, 2, 3)).nonzero()[0]) for image in sampled.image]
     assert len(set(rows)) == 7 and max(rows) > 7 and rows != sorted(rows)
     left = opened(toy, tmp_path, "simulated", pack, "runtime.resident_gib=0")
-    assert isinstance(left, OnDisk) and torch.equal(sample(left, 7, seed=0).image, sampled.image)
-    assert not torch.equal(sample(held, 7, seed=1).image, sampled.image)
-    assert len(sample(held, 99, seed=0)) == 20
+    assert isinstance(left, OnDisk) and torch.equal(random_images(left, 7, seed=0).image, sampled.image)
+    assert not torch.equal(random_images(held, 7, seed=1).image, sampled.image)
+    assert len(random_images(held, 99, seed=0)) == 20
     drawn = opened(toy, tmp_path, "simulated", "data.simulated.count=none")
-    assert torch.equal(sample(drawn, 7, seed=0).image, take(drawn, 7).image)
+    assert torch.equal(random_images(drawn, 7, seed=0).image, first_images(drawn, 7).image)
 
 
 def test_a_role_without_a_data_set_says_so(toy, tmp_path):

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
 
-from synthreal import DatasetSpec, EvaluatorSpec, RunConfig, hookimpl
+from synthreal import DatasetSpec, EvaluatorSpec, hookimpl
+from synthreal.config import RunConfig
 from synthreal_gaze import camera, estimator, eye, mpiigaze, recipes, render, unityeyes
 from synthreal_gaze.geometry import EYE
 

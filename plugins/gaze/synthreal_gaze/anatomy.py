@@ -17,7 +17,7 @@ from synthreal_gaze.geometry import EYE
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from synthreal_gaze.dice import Dice
+    from synthreal_gaze.dice import RandomColumns
 
 HEIGHT, WIDTH = EYE.height, EYE.width
 SCALE_X, SCALE_Y = 1.6 * WIDTH / 60, 1.6 * HEIGHT / 36  # px per mm
@@ -43,7 +43,7 @@ class Anatomy:
     COLUMNS = 12
 
     @classmethod
-    def of(cls, dice: Dice) -> Anatomy:
+    def of(cls, dice: RandomColumns) -> Anatomy:
         """Twelve columns to one eye: corners 26 to 31 mm apart, iris 11 to 12.4 mm across."""
         return cls(
             half_width=dice.uniform(13.2, 15.4),
@@ -78,7 +78,7 @@ class Pose:
     COLUMNS = 7
 
     @classmethod
-    def of(cls, dice: Dice, pitch: Tensor, yaw: Tensor, head_deg: float, jitter_px: float) -> Pose:
+    def of(cls, dice: RandomColumns, pitch: Tensor, yaw: Tensor, head_deg: float, jitter_px: float) -> Pose:
         """Seven columns and a gaze to a pose: the head turns a part of the way and wanders by ``head_deg``."""
         head = math.radians(head_deg)
         return cls(

@@ -20,7 +20,7 @@ import torch
 
 from synthreal import Batch
 from synthreal_gaze.anatomy import Anatomy, Pose
-from synthreal_gaze.dice import Dice
+from synthreal_gaze.dice import RandomColumns
 from synthreal_gaze.eye import project
 from synthreal_gaze.face import Face, Light
 from synthreal_gaze.geometry import RealRole
@@ -54,8 +54,8 @@ def identities(role: RealRole, n: int, generator: torch.Generator) -> Tensor:
 
 def camera(options: CameraOptions, n: int, generator: torch.Generator, role: RealRole) -> Batch:
     """Draw ``n`` photographs of one role's people: ``(n, 1, 35, 55)``; labels exact, and none for role "real"."""
-    person = Dice(people(generator.device)[identities(role, n, generator)])
-    moment = Dice.roll(n, 44, generator)
+    person = RandomColumns(people(generator.device)[identities(role, n, generator)])
+    moment = RandomColumns.roll(n, 44, generator)
     anatomy, face, look = Anatomy.of(person), Face.of(person), Look.of(person, options.glasses)
     screen = Screen.of(person)
     pose = Pose.of(moment, *screen.gaze(moment), head_deg=12.0, jitter_px=1.2)
@@ -75,7 +75,7 @@ class Screen:
     half_yaw: Tensor
 
     @classmethod
-    def of(cls, dice: Dice) -> Screen:
+    def of(cls, dice: RandomColumns) -> Screen:
         """Four columns; mean and spread over people as in MPIIGaze (15 deg of yaw = std 8.6 of a uniform)."""
         degree = math.radians(1.0)
         return cls(
@@ -85,7 +85,7 @@ class Screen:
             dice.normal(14.6 * degree, 1.3 * degree),
         )
 
-    def gaze(self, dice: Dice) -> tuple[Tensor, Tensor]:
+    def gaze(self, dice: RandomColumns) -> tuple[Tensor, Tensor]:
         """Four columns to pitch and yaw, even over the screen with a soft edge."""
         degree = math.radians(1.0)
         pitch = self.pitch + self.half_pitch * dice.uniform(-1, 1) + dice.normal(0, degree)

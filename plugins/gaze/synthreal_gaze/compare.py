@@ -17,7 +17,10 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from synthreal import Catalog, Pack, UserError, prepare, save_sheet, sliced_wasserstein
+from synthreal import Catalog, UserError, prepare
+from synthreal.data import Pack
+from synthreal.metrics import sliced_wasserstein
+from synthreal.train import save_sheet
 from synthreal_gaze.camera import CameraOptions, camera
 from synthreal_gaze.render import SimulatorOptions, simulator
 

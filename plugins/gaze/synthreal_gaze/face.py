@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from synthreal_gaze.anatomy import Pose
-    from synthreal_gaze.dice import Dice
+    from synthreal_gaze.dice import RandomColumns
     from synthreal_gaze.eye import Eye
 
 
@@ -39,7 +39,7 @@ class Face:
     COLUMNS = 9
 
     @classmethod
-    def of(cls, dice: Dice) -> Face:
+    def of(cls, dice: RandomColumns) -> Face:
         """Nine columns to one relief."""
         return cls(
             bulge=dice.uniform(1.5, 3.0),
@@ -64,7 +64,7 @@ class Light:
     ambient: Tensor
 
     @classmethod
-    def of(cls, dice: Dice, spread: float, ambient: tuple[float, float]) -> Light:
+    def of(cls, dice: RandomColumns, spread: float, ambient: tuple[float, float]) -> Light:
         """Three columns: up to ``spread`` rad to the sides, from above more often than from below."""
         side, height = dice.uniform(-spread, spread), dice.uniform(-0.35, 1.0) * spread
         return cls(side.sin() * height.cos(), -height.sin(), side.cos() * height.cos(), dice.uniform(*ambient))

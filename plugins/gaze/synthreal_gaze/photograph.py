@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from synthreal_gaze.anatomy import Pose
-    from synthreal_gaze.dice import Dice
+    from synthreal_gaze.dice import RandomColumns
     from synthreal_gaze.eye import Eye
     from synthreal_gaze.face import Face, Light
 
@@ -58,7 +58,7 @@ class Look:
     COLUMNS = 19
 
     @classmethod
-    def of(cls, dice: Dice, glasses: float) -> Look:
+    def of(cls, dice: RandomColumns, glasses: float) -> Look:
         """Nineteen columns to one person's colouring."""
         return cls(
             skin=dice.uniform(0.45, 0.8),
@@ -94,7 +94,7 @@ class Scene:
     light: Light
 
 
-def photograph(scene: Scene, dice: Dice, generator: torch.Generator, options: CameraOptions) -> Tensor:
+def photograph(scene: Scene, dice: RandomColumns, generator: torch.Generator, options: CameraOptions) -> Tensor:
     """Draw, expose, blur, add noise, compress and equalise: ``(n, 1, H, W)`` in [0, 1]."""
     eye = scene.eye
     n, height, width = len(eye.u), eye.y.shape[1], eye.x.shape[2]
@@ -145,7 +145,7 @@ def _skin(scene: Scene, streaks: Tensor, generator: torch.Generator) -> Tensor:
     return skin * (1 - look.brow * brow * (0.8 + 0.2 * streaks))
 
 
-def _ball(scene: Scene, dice: Dice, generator: torch.Generator) -> Tensor:
+def _ball(scene: Scene, dice: RandomColumns, generator: torch.Generator) -> Tensor:
     """Dim sclera with veins, a dark iris, two reflections, and the upper lid's shadow over all: ``(n, H, W)``."""
     eye, look, light, pupil = scene.eye, scene.look, scene.light, scene.pose.pupil
     n, height, width = eye.upper.shape
@@ -182,7 +182,7 @@ def _lashes(eye: Eye, look: Look, streaks: Tensor) -> Tensor:
     return (along * (look.lash * upper + look.lower_lash * lower)).clamp(0, 0.95)
 
 
-def _glasses(image: Tensor, eye: Eye, look: Look, dice: Dice) -> Tensor:
+def _glasses(image: Tensor, eye: Eye, look: Look, dice: RandomColumns) -> Tensor:
     """A rim, bright or dark, across the crop and a pale reflection on the lens, for those who wear glasses."""
     centre = look.frame_y + look.frame_tilt * eye.x + look.frame_bend * eye.x.square() + dice.normal(0, 0.7)
     rim = look.glasses * torch.exp(-((eye.y - centre) / look.frame_width).square().square())

@@ -38,7 +38,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from synthreal import (
+from synthreal.config import (
     AdamConfig,
     AugmentConfig,
     ComponentConfig,

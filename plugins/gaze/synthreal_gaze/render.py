@@ -14,7 +14,7 @@ from pydantic import Field
 
 from synthreal import Batch, Options
 from synthreal_gaze.anatomy import HEIGHT, WIDTH, Anatomy, Pose
-from synthreal_gaze.dice import Dice
+from synthreal_gaze.dice import RandomColumns
 from synthreal_gaze.eye import project
 from synthreal_gaze.face import Face, Light, arch, glint, margins, reflection, relief, shade
 from synthreal_gaze.texture import noise, quantised, smoothstep
@@ -39,7 +39,7 @@ class SimulatorOptions(Options):
 
 def simulator(options: SimulatorOptions, n: int, generator: torch.Generator) -> Batch:
     """Draw ``n`` clean eyes with exact labels: images ``(n, 1, 35, 55)`` on the generator's device."""
-    dice = Dice.roll(n, 46, generator)
+    dice = RandomColumns.roll(n, 46, generator)
     mean, pitch, yaw = map(math.radians, (options.pitch_mean_deg, options.pitch_deg, options.yaw_deg))
     anatomy = Anatomy.of(dice)
     gaze = dice.uniform(mean - pitch, mean + pitch), dice.uniform(-yaw, yaw)
@@ -63,7 +63,7 @@ def simulator(options: SimulatorOptions, n: int, generator: torch.Generator) -> 
     return Batch(quantised(image), eye.labels)
 
 
-def eyeball(eye: Eye, pose: Pose, light: Light, dice: Dice) -> Tensor:
+def eyeball(eye: Eye, pose: Pose, light: Light, dice: RandomColumns) -> Tensor:
     """Sclera, iris, pupil and one glint in the clean look: ``(n, H, W)``."""
     depth = (1 - eye.ball_x.square() - eye.ball_y.square()).clamp_min(0.05).sqrt()
     facing = (light.x * eye.ball_x + light.y * eye.ball_y + light.z * depth).clamp_min(0)
@@ -88,7 +88,7 @@ def eyeball(eye: Eye, pose: Pose, light: Light, dice: Dice) -> Tensor:
     return torch.lerp(ball, torch.ones_like(ball), dice.uniform(0.5, 1.0) * glint(eye, x, y, size, size))
 
 
-def iris_rays(eye: Eye, radius: Tensor, dice: Dice) -> Tensor:
+def iris_rays(eye: Eye, radius: Tensor, dice: RandomColumns) -> Tensor:
     """The iris's radial fibres: a random mixture of the 4th, 8th and 16th harmonics of the angle, about -1 to 1."""
     scale = 1 / radius.clamp_min(0.05)
     cos, sin = eye.iris_x * scale, eye.iris_y * scale

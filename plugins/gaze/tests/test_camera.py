@@ -6,10 +6,10 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import torch
+from synthreal_gaze.dice import RandomColumns
 
 from synthreal_gaze.anatomy import Anatomy, Pose
 from synthreal_gaze.camera import IDENTITIES, TABLE_COLUMNS, CameraOptions, Screen, camera, identities, people
-from synthreal_gaze.dice import Dice
 from synthreal_gaze.eye import project
 from synthreal_gaze.face import Face, Light
 from synthreal_gaze.photograph import Look, Scene, photograph
@@ -98,9 +98,9 @@ def test_gaze_is_spread_as_mpiigaze_people_spread_it(samples):
     with np.load(samples("mpiigaze_gaze_angles_p01_p14.npz")) as angles:
         real = np.rad2deg(np.concatenate([angles[name] for name in angles.files]))
     generator = torch.Generator().manual_seed(0)
-    person = Dice(people(generator.device)[identities("test", 8192, generator)])
-    screen = Screen.of(Dice(person.unit[:, -4:]))
-    drawn = torch.cat(screen.gaze(Dice.roll(8192, 4, generator)), 1)[:, :, 0].rad2deg().numpy()
+    person = RandomColumns(people(generator.device)[identities("test", 8192, generator)])
+    screen = Screen.of(RandomColumns(person.unit[:, -4:]))
+    drawn = torch.cat(screen.gaze(RandomColumns.roll(8192, 4, generator)), 1)[:, :, 0].rad2deg().numpy()
     assert drawn.mean(0) == pytest.approx(real.mean(0), abs=0.5)
     assert drawn.std(0) == pytest.approx(real.std(0), rel=0.08)
     for share in (1, 25, 75, 99):
@@ -118,8 +118,8 @@ def test_the_camera_draws_the_same_people_on_a_gpu():
 
 @pytest.mark.parametrize("name", Look.__dataclass_fields__)
 def test_every_part_of_a_persons_look_shows(name):
-    dice = Dice.roll(16, TABLE_COLUMNS, torch.Generator().manual_seed(0))
-    moment = Dice.roll(16, 44, torch.Generator().manual_seed(1))
+    dice = RandomColumns.roll(16, TABLE_COLUMNS, torch.Generator().manual_seed(0))
+    moment = RandomColumns.roll(16, 44, torch.Generator().manual_seed(1))
     look = Look.of(dice, glasses=1.0)
     pose = Pose.of(moment, *Screen.of(dice).gaze(moment), head_deg=12.0, jitter_px=1.2)
     anatomy, face, light = Anatomy.of(dice), Face.of(dice), Light.of(moment, 1.2, (0.35, 0.8))
@@ -138,7 +138,9 @@ def test_every_part_of_a_persons_look_shows(name):
 
 @pytest.mark.parametrize("draw_eyes", [lambda: draw(4), lambda: simulator(SimulatorOptions(), 4, torch.Generator())])
 def test_every_column_that_is_rolled_is_dealt(draw_eyes, monkeypatch):
-    rolled, roll = [], Dice.roll.__func__
-    monkeypatch.setattr(Dice, "roll", classmethod(lambda cls, *how: rolled.append(roll(cls, *how)) or rolled[-1]))
+    rolled, roll = [], RandomColumns.roll.__func__
+    monkeypatch.setattr(
+        RandomColumns, "roll", classmethod(lambda cls, *how: rolled.append(roll(cls, *how)) or rolled[-1])
+    )
     draw_eyes()
     assert [dice.used for dice in rolled] == [dice.unit.shape[1] for dice in rolled]

@@ -5,27 +5,27 @@ import math
 import numpy as np
 import pytest
 import torch
+from synthreal_gaze.dice import RandomColumns
 
 from synthreal_gaze.anatomy import HEIGHT, SCALE_X, SCALE_Y, WIDTH, Anatomy, Place, Pose
-from synthreal_gaze.dice import Dice
 from synthreal_gaze.eye import LABELS, Eye, project
 from synthreal_gaze.geometry import gaze_to_angles
 from synthreal_gaze.lids import BALL_RADIUS
 
 
 def anatomy(n: int) -> Anatomy:
-    return Anatomy.of(Dice.roll(n, Anatomy.COLUMNS, torch.Generator().manual_seed(1)))
+    return Anatomy.of(RandomColumns.roll(n, Anatomy.COLUMNS, torch.Generator().manual_seed(1)))
 
 
 def pose(pitch: torch.Tensor, yaw: torch.Tensor, head_deg: float = 10.0, jitter_px: float = 1.0) -> Pose:
-    dice = Dice.roll(len(pitch), Pose.COLUMNS, torch.Generator().manual_seed(2))
+    dice = RandomColumns.roll(len(pitch), Pose.COLUMNS, torch.Generator().manual_seed(2))
     return Pose.of(dice, pitch[:, None, None], yaw[:, None, None], head_deg, jitter_px)
 
 
 def looking(pitch_deg: list[float], yaw_deg: list[float]) -> Eye:
     """The same eye in a centred crop, looking several ways; the head takes only its share of the gaze."""
-    one = Dice(torch.full((len(pitch_deg), Anatomy.COLUMNS), 0.5))
-    still = Dice(torch.full((len(pitch_deg), Pose.COLUMNS), 0.5))
+    one = RandomColumns(torch.full((len(pitch_deg), Anatomy.COLUMNS), 0.5))
+    still = RandomColumns(torch.full((len(pitch_deg), Pose.COLUMNS), 0.5))
     pitch, yaw = (torch.deg2rad(torch.tensor(v))[:, None, None] for v in (pitch_deg, yaw_deg))
     return project(Anatomy.of(one), Pose.of(still, pitch, yaw, 0.0, 0.0))
 

@@ -5,15 +5,15 @@ import math
 
 import pytest
 import torch
+from synthreal_gaze.dice import RandomColumns
 
 from synthreal_gaze.anatomy import Anatomy, Place, Pose
-from synthreal_gaze.dice import Dice
 from synthreal_gaze.eye import project
 from synthreal_gaze.face import Face, Light, margins, reflection, relief, shade
 
 
-def columns(k: int, value: float = 0.5) -> Dice:
-    return Dice(torch.full((1, k), value))
+def columns(k: int, value: float = 0.5) -> RandomColumns:
+    return RandomColumns(torch.full((1, k), value))
 
 
 def straight() -> tuple[Anatomy, Pose]:

@@ -11,6 +11,8 @@ import torch
 from gaze_fixtures import write_pair, write_people
 
 import synthreal
+from synthreal.config import RunConfig, SGDConfig
+from synthreal.data import Pack
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +38,7 @@ def test_the_plugin_registers_what_its_readme_lists(gaze: synthreal.Catalog) -> 
 @pytest.mark.parametrize("settings", [{}, {"history": None}])
 def test_a_recipe_survives_toml(gaze: synthreal.Catalog, name: str, settings: dict[str, None]) -> None:
     config = synthreal.configure(gaze, settings, recipe=name)
-    assert synthreal.RunConfig.from_toml(config.to_toml()) == config
+    assert RunConfig.from_toml(config.to_toml()) == config
 
 
 def test_gaze_mpiigaze_is_the_paper(gaze: synthreal.Catalog) -> None:
@@ -48,7 +50,7 @@ def test_gaze_mpiigaze_is_the_paper(gaze: synthreal.Catalog) -> None:
     assert discriminator(torch.rand(1, *config.image.shape)).shape == (1, 1, 9, 14)
     schedule = config.schedule
     assert (schedule.refiner_steps, schedule.discriminator_steps, schedule.batch) == (1000, 200, 512)
-    assert config.optimizer.refiner == config.optimizer.discriminator == synthreal.SGDConfig(learning_rate=0.126)
+    assert config.optimizer.refiner == config.optimizer.discriminator == SGDConfig(learning_rate=0.126)
 
 
 def test_gaze_full_is_the_papers_networks_on_drawn_eyes_without_end(gaze: synthreal.Catalog, tmp_path: Path) -> None:
@@ -116,4 +118,4 @@ def test_photographs_of_a_folder_can_be_the_real_images(
     }
     last = synthreal.fit(synthreal.configure(gaze, difference), gaze, tmp_path / "run")
     assert last is not None and last.step == 5
-    assert len(synthreal.Pack(tmp_path / "run" / "data" / "real.h5")) == 224
+    assert len(Pack(tmp_path / "run" / "data" / "real.h5")) == 224

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
 
-from synthreal import DatasetSpec, EvaluatorSpec, RunConfig, hookimpl
+from synthreal import DatasetSpec, EvaluatorSpec, hookimpl
+from synthreal.config import RunConfig
 from synthreal_hands import camera, estimator, nyu, recipes, render
 from synthreal_hands.cube import CROP, JOINTS, XYZ, hand_image
 

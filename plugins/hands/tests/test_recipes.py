@@ -9,6 +9,8 @@ import torch
 from hand_fixtures import write_nyu
 
 import synthreal
+from synthreal.config import RunConfig, SGDConfig
+from synthreal.data import Pack
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +35,7 @@ def test_the_plugin_registers_what_its_readme_lists(hands):
 @pytest.mark.parametrize("settings", [{}, {"history": None}, {"schedule": {"patch": None}}])
 def test_a_recipe_survives_toml(hands, name, settings):
     config = synthreal.configure(hands, settings, recipe=name)
-    assert synthreal.RunConfig.from_toml(config.to_toml()) == config
+    assert RunConfig.from_toml(config.to_toml()) == config
 
 
 def test_hands_nyu_is_the_paper(hands):
@@ -49,7 +51,7 @@ def test_hands_nyu_is_the_paper(hands):
     schedule, optimizer = config.schedule, config.optimizer
     assert (schedule.refiner_steps, schedule.discriminator_steps) == (500, 200)
     assert (schedule.refiner_updates, schedule.discriminator_updates) == (2, 1)
-    assert optimizer.refiner == optimizer.discriminator == synthreal.SGDConfig(learning_rate=0.0098)
+    assert optimizer.refiner == optimizer.discriminator == SGDConfig(learning_rate=0.0098)
     evaluator = config.evaluation.evaluator.options
     assert (evaluator["stacks"], evaluator["maps"]) == (2, 64)
 
@@ -83,7 +85,7 @@ def test_hands_nyu_takes_two_steps_of_each_phase_on_crops_of_files(hands, tmp_pa
     last = synthreal.fit(config, hands, tmp_path / "run")
     assert last.step == 6 and last.phase == "game"
     assert sorted(path.name for path in (tmp_path / "run/data").iterdir()) == ["real.h5", "simulated.h5"]
-    with synthreal.Pack(tmp_path / "run/data/real.h5") as real:
+    with Pack(tmp_path / "run/data/real.h5") as real:
         assert real.labels == ()
     refined = synthreal.Refine.load(tmp_path / "run")(torch.rand(1, 1, 224, 224))
     assert refined.shape == (1, 1, 224, 224)

@@ -12,7 +12,7 @@ from synthreal.distributed.rank import Rank
 _LOOK = 1.0  # seconds between two looks at the parts of others
 
 
-class Tally:
+class JobProgress:
     """Counts the images of a whole job, all processes'; process 0 tells when there are more.
 
     Args:

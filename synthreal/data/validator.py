@@ -12,7 +12,7 @@ from synthreal.data.header import Header
 from synthreal.errors import UserError
 
 
-class Contract:
+class BlockValidator:
     """The promises of one pack's header, checked block by block.
 
     Attributes:

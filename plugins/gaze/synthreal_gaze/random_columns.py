@@ -18,14 +18,14 @@ if TYPE_CHECKING:
 
 
 @dataclass
-class Dice:
+class RandomColumns:
     """Deals the columns of ``unit (n, K)`` in order, each shaped ``(n, 1, 1)`` to broadcast over pixels."""
 
     unit: Tensor
     used: int = field(default=0, init=False)
 
     @classmethod
-    def roll(cls, n: int, columns: int, generator: torch.Generator) -> Dice:
+    def roll(cls, n: int, columns: int, generator: torch.Generator) -> RandomColumns:
         """A fresh table of ``n`` rows drawn from ``generator``, on its device."""
         return cls(torch.rand(n, columns, generator=generator, device=generator.device))
 

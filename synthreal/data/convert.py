@@ -2,7 +2,7 @@
 
 Only images whose labels are not carried, or images of the right size already, come here: whatever its unit, a label
 (a keypoint, a mask, an angle seen in another aspect ratio) may no longer be true after resizing, so
-:func:`synthreal.data.source.conformed` refuses to resize labelled images.
+:func:`synthreal.data.source.convert_samples` refuses to resize labelled images.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from synthreal.spec import ImageSpec
 _LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
 
 
-def conform(image: np.ndarray, spec: ImageSpec) -> np.ndarray:
+def convert_image(image: np.ndarray, spec: ImageSpec) -> np.ndarray:
     """An image ``(C, H, W)`` of any size, 1-4 channels, uint8, uint16 or float16, as one of ``spec``, in stored dtype.
 
     Channels: the same number is kept as it is; for grey and RGB targets alpha is dropped (not composited), colour

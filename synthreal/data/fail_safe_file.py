@@ -2,8 +2,8 @@
 
 Why: HDF5 (2.0 and before) cannot survive a failing write. When the disk is full it fails again while closing, keeps
 half-closed objects, prints pages of errors and ends the process with a segmentation fault. Here the first error is
-kept, HDF5 is told that all is well, and :meth:`Target.raise_error` brings the error up in Python, where it can be told
-in one line. Ctrl-C during a write takes the same way.
+kept, HDF5 is told that all is well, and :meth:`FailSafeFile.raise_error` brings the error up in Python, where it can
+be told in one line. Ctrl-C during a write takes the same way.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 
-class Target(io.RawIOBase):
+class FailSafeFile(io.RawIOBase):
     """A new file opened for writing through h5py's file-object driver."""
 
     def __init__(self, path: Path) -> None:

@@ -7,21 +7,25 @@ import torch
 
 from synthreal.core.patch import random_patches
 from synthreal.core.refiner import Refiner, noise_for
-from synthreal.distributed.world import ALONE, World
+from synthreal.distributed.processes import SINGLE_PROCESS, Processes
 from synthreal.errors import PeerError
 
 
 def test_alone_everything_is_given_back():
     value = {"a": torch.arange(3.0)}
     tensor = torch.arange(3.0)
-    ALONE.average([tensor])
-    ALONE.spread([torch.nn.Linear(1, 1)])
-    ALONE.wait()
-    with ALONE.leader_first():
+    SINGLE_PROCESS.all_reduce_mean([tensor])
+    SINGLE_PROCESS.broadcast_parameters([torch.nn.Linear(1, 1)])
+    SINGLE_PROCESS.wait()
+    with SINGLE_PROCESS.main_first():
         pass
-    assert ALONE.leads and torch.equal(tensor, torch.arange(3.0))
-    assert ALONE.told(value) is value and ALONE.gathered(value) == [value] and ALONE.handed([value]) is value
-    assert ALONE.any(True) and not ALONE.any(False)
+    assert SINGLE_PROCESS.is_main and torch.equal(tensor, torch.arange(3.0))
+    assert (
+        SINGLE_PROCESS.broadcast(value) is value
+        and SINGLE_PROCESS.gather(value) == [value]
+        and SINGLE_PROCESS.scatter([value]) is value
+    )
+    assert SINGLE_PROCESS.any(True) and not SINGLE_PROCESS.any(False)
 
 
 @pytest.mark.parametrize("size", [2, 3])
@@ -29,13 +33,16 @@ def test_shares_of_a_draw_are_the_draw_of_one_process_and_leave_generators_alike
     images = torch.rand(6, 1, 9, 11, generator=torch.Generator().manual_seed(1))
     refiner = Refiner(blocks=1, width=2, noise_channels=2)
 
-    def drawn(world, mine):
+    def drawn(processes, mine):
         generator = torch.Generator().manual_seed(0)
-        noise = noise_for(refiner, mine, generator, world)
-        return noise, random_patches(mine, 5, generator, world), generator.get_state()
+        noise = noise_for(refiner, mine, generator, processes)
+        return noise, random_patches(mine, 5, generator, processes), generator.get_state()
 
-    noise, patches, state = drawn(ALONE, images)
-    shares = [drawn(world, images[world.rows(6 // size)]) for world in (World(rank, size) for rank in range(size))]
+    noise, patches, state = drawn(SINGLE_PROCESS, images)
+    shares = [
+        drawn(processes, images[processes.rows(6 // size)])
+        for processes in (Processes(rank, size) for rank in range(size))
+    ]
     assert torch.equal(torch.cat([share[0] for share in shares]), noise)
     assert torch.equal(torch.cat([share[1] for share in shares]), patches)
     assert all(torch.equal(share[2], state) for share in shares)
@@ -51,7 +58,7 @@ def test_what_cannot_be_reached_is_a_peer_error(monkeypatch):
     monkeypatch.setattr("torch.distributed.all_reduce", broken)
     for reason in ("Duplicate GPU", "Connection closed by peer"):
         with pytest.raises(PeerError, match=rf"another process of this run is gone, .* \({reason}\)"):
-            World(0, 2).average([torch.zeros(1)])
+            Processes(0, 2).all_reduce_mean([torch.zeros(1)])
 
 
 def test_what_a_device_fails_with_is_no_peer_error(monkeypatch):
@@ -60,4 +67,4 @@ def test_what_a_device_fails_with_is_no_peer_error(monkeypatch):
 
     monkeypatch.setattr("torch.distributed.all_reduce", full)
     with pytest.raises(torch.OutOfMemoryError):
-        World(0, 2).average([torch.zeros(1)])
+        Processes(0, 2).all_reduce_mean([torch.zeros(1)])

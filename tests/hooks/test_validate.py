@@ -12,6 +12,7 @@ from synthreal.hooks.catalog import Catalog
 HEAD = """
 import synthreal
 from synthreal import *
+from synthreal.config import *
 from pydantic import BaseModel
 
 IMAGE = ImageSpec(channels=1, height=4, width=4)

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ValidationError
 
 import synthreal.config as config
 from synthreal.config import RunConfig
-from synthreal.config.toml import explain
+from synthreal.config.toml import describe_error
 from synthreal.errors import UserError
 from synthreal.spec import DatasetSpec, EvaluatorSpec, FeatureSpec, NetworkSpec
 
@@ -22,7 +22,7 @@ GIVES: Mapping[str, type] = {
 }
 
 
-def offers(plugin: Any, kind: str, name: str) -> Iterator[tuple[Any, Any]]:
+def validate_hook(plugin: Any, kind: str, name: str) -> Iterator[tuple[Any, Any]]:
     """Pairs of key and spec that a plugin's hook of one kind returns; none without the hook.
 
     Args:
@@ -45,7 +45,7 @@ def offers(plugin: Any, kind: str, name: str) -> Iterator[tuple[Any, Any]]:
         found = list(given)
     except ValidationError as error:
         model = getattr(config, error.title, BaseModel)
-        raise UserError(f"{where}: {explain(error, model, error.title)}") from error
+        raise UserError(f"{where}: {describe_error(error, model, error.title)}") from error
     except TypeError as error:
         raise UserError(f"{where}: {error}; return {wanted}") from error
     for item in found:

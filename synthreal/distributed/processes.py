@@ -28,7 +28,7 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class World:
+class Processes:
     """The processes of a run, seen from one of them. Alone, everything here returns at once what it was given.
 
     Whatever communicates must be called by all processes in the same order; where one of them is gone it raises
@@ -51,7 +51,7 @@ class World:
     devices: ProcessGroup | None = None
 
     @property
-    def leads(self) -> bool:
+    def is_main(self) -> bool:
         """Whether this is the process that writes and prints."""
         return self.rank == 0
 
@@ -60,7 +60,7 @@ class World:
         return slice(self.rank * count, (self.rank + 1) * count)
 
     @torch.no_grad()
-    def average(self, tensors: Sequence[Tensor]) -> None:
+    def all_reduce_mean(self, tensors: Sequence[Tensor]) -> None:
         """Replace each tensor by its mean over all processes, bit for bit the same on each; one message for all."""
         if self.size == 1 or not tensors:
             return
@@ -72,7 +72,7 @@ class World:
             tensor.copy_(mean.view(tensor.shape))
 
     @torch.no_grad()
-    def spread(self, networks: Iterable[nn.Module]) -> None:
+    def broadcast_parameters(self, networks: Iterable[nn.Module]) -> None:
         """Give every process rank 0's parameters and buffers."""
         if self.size == 1:
             return
@@ -83,7 +83,7 @@ class World:
                     dist.broadcast(sent, 0, group=self.devices)
                 tensor.copy_(sent)
 
-    def told(self, value: T) -> T:
+    def broadcast(self, value: T) -> T:
         """Rank 0's value, on every process; on others what is given is not looked at."""
         if self.size == 1:
             return value
@@ -92,22 +92,22 @@ class World:
             dist.broadcast_object_list(held, 0, group=self.hosts)
         return held[0]
 
-    def gathered(self, value: T) -> list[T]:
+    def gather(self, value: T) -> list[T]:
         """The values of all processes by rank, on rank 0; elsewhere nothing."""
         if self.size == 1:
             return [value]
-        held: list[Any] | None = [None] * self.size if self.leads else None
+        held: list[Any] | None = [None] * self.size if self.is_main else None
         with _reaching():
             dist.gather_object(value, held, 0, group=self.hosts)
         return held or []
 
-    def handed(self, values: Sequence[T]) -> T:
+    def scatter(self, values: Sequence[T]) -> T:
         """The value rank 0 has for this process; on others what is given is not looked at."""
         if self.size == 1:
             return values[0]
         held: list[Any] = [None]
         with _reaching():
-            dist.scatter_object_list(held, list(values) if self.leads else None, 0, group=self.hosts)
+            dist.scatter_object_list(held, list(values) if self.is_main else None, 0, group=self.hosts)
         value: T = held[0]
         return value
 
@@ -127,16 +127,16 @@ class World:
                 dist.barrier(group=self.hosts)
 
     @contextmanager
-    def leader_first(self) -> Iterator[None]:
+    def main_first(self) -> Iterator[None]:
         """Rank 0 goes through the block before the others do: it makes what they find there."""
-        if not self.leads:
+        if not self.is_main:
             self.wait()
         yield
-        if self.leads:
+        if self.is_main:
             self.wait()
 
 
-ALONE = World()
+SINGLE_PROCESS = Processes()
 
 
 @contextmanager

@@ -28,7 +28,7 @@ _CHECK_EVERY_CUDA = 16
 _SLACK = 1e-3
 
 
-class Drawn:
+class SimulatorSource:
     """A simulator opened in a role.
 
     Values that are not finite, and pixels outside [0, 1], raise ``UserError``: on the CPU at once, on CUDA, where
