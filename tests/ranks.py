@@ -24,7 +24,7 @@ from synthreal.distributed.join import process_group
 from synthreal.distributed.processes import Processes
 from synthreal.errors import PeerError, UserError
 from synthreal.hooks.catalog import Catalog
-from synthreal.train.fit import phase_of, steps, train_step
+from synthreal.train.fit import steps, train_step
 from synthreal.train.log import MetricAccumulator
 from synthreal.train.setup import set_up
 
@@ -189,7 +189,7 @@ def with_a_history(folder: Path) -> None:
     with set_up(config, toy, folder / "shared", resume=False) as run:
         for step in range(config.schedule.total):
             train_step(
-                run.game, run.feed, config.schedule, phase_of(config.schedule, step), MetricAccumulator(run.processes)
+                run.game, run.feed, config.schedule, config.schedule.phase(step), MetricAccumulator(run.processes)
             )
         assert run.game.history is not None
         players = (*run.game.refiner.state_dict().values(), *run.game.discriminator.state_dict().values())

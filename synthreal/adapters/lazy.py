@@ -40,7 +40,6 @@ class LazyRefine:
         self.run = str(Path(run).absolute())  # read later, perhaps from another folder
         self.device = None if device is None else str(device)
         image = read_config(Path(run)).image
-        assert image is not None, "read_config() sees to it"
         self.channels = image.channels
         weights_of(Path(run))
         if self.device is not None and re.fullmatch(r"cuda(:\d+)?", self.device) is None:

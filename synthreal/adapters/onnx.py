@@ -65,7 +65,7 @@ def export_onnx(run: str | Path, target: str | Path, *, overwrite: bool = False)
     if target.resolve() in [(Path(run) / name).resolve() for name in (CONFIG, WEIGHTS)]:
         raise UserError(f"{target}: is what the refiner is read from; name another file")
     transform = Refine.load(run, device="cpu", precision="float32")
-    assert transform.about is not None and transform.about.config.image is not None, "load() sees to it"
+    assert transform.about is not None  # Refine.load() sets it
     image, noise_channels = transform.about.config.image, transform.noise_channels
     least = max(2, getattr(transform.refiner, "smallest", 1))  # torch.export takes a size of 1 for a constant
     size = max(image.height, least), max(image.width, least)

@@ -16,7 +16,7 @@ from synthreal.bulk.job import ExecutionSettings, Job, JobSpec
 from synthreal.bulk.packs import PackSource
 from synthreal.bulk.shards import COMPRESSED, SUFFIX, ShardSource
 from synthreal.bulk.source import Source
-from synthreal.config import RunConfig
+from synthreal.config import ResolvedConfig
 from synthreal.data.folder import SUFFIXES, names_below
 from synthreal.device import configure_process, resolve_device, resolve_precision, set_memory_format, should_compile
 from synthreal.errors import UserError
@@ -89,7 +89,7 @@ def _filled(shards: ShardSource) -> ShardSource:
     return shards
 
 
-def digest(run: Path, config: RunConfig) -> str:
+def digest(run: Path, config: ResolvedConfig) -> str:
     """Hash of a refiner: its weights, and the settings that make the network."""
     content = hashlib.sha256(json.dumps(config.refiner.model_dump(mode="json"), sort_keys=True).encode())
     content.update(config.runtime.layout.encode())
@@ -99,7 +99,7 @@ def digest(run: Path, config: RunConfig) -> str:
     return content.hexdigest()
 
 
-def load(run: Path, config: RunConfig, device: torch.device, how: ExecutionSettings) -> Refine:
+def load(run: Path, config: ResolvedConfig, device: torch.device, how: ExecutionSettings) -> Refine:
     """The refiner, in a process that is set up as the plan says."""
     configure_process(config.runtime.model_copy(update={"threads": how.threads}))
     torch.backends.cudnn.benchmark = False  # it would choose algorithms by time, others in every process
@@ -110,7 +110,12 @@ def load(run: Path, config: RunConfig, device: torch.device, how: ExecutionSetti
 
 
 def planned(
-    data: Source[Any, Any], what: JobSpec, run: Path, config: RunConfig, device: torch.device, asked: RequestedOptions
+    data: Source[Any, Any],
+    what: JobSpec,
+    run: Path,
+    config: ResolvedConfig,
+    device: torch.device,
+    asked: RequestedOptions,
 ) -> Job:
     """A new plan.
 

@@ -15,7 +15,7 @@ from synthreal.bulk.progress import JobProgress
 from synthreal.bulk.ranks import Beat, Watch
 from synthreal.bulk.result import RefineSummary, Target
 from synthreal.bulk.source import OnProgress, Source
-from synthreal.config import RunConfig
+from synthreal.config import ResolvedConfig
 from synthreal.device import resolve_device
 from synthreal.distributed.rank import Rank
 from synthreal.errors import UserError, WriteError
@@ -74,7 +74,6 @@ def refine_bulk(
     refuse_below_one(samples=samples, limit=limit, batch_size=batch_size, threads=threads, tile=tile)
     rank, folder, origin = Rank.here(), Path(run), Path(source)
     config = read_config(folder)
-    assert config.image is not None, "read_config() sees to it"
     asked = RequestedOptions(rank.device(device), batch_size, precision, threads, tile)
     fixed = asked.fixed()
     goal = Target.of(target, origin, folder, overwrite)
@@ -131,7 +130,7 @@ def _plan(
     data: Source[Any, Any],
     what: JobSpec,
     run: Path,
-    config: RunConfig,
+    config: ResolvedConfig,
     asked: RequestedOptions,
     overwrite: bool,
 ) -> Job:

@@ -13,7 +13,7 @@ import typer
 from synthreal.errors import UserError
 
 if TYPE_CHECKING:
-    from synthreal.config import RunConfig
+    from synthreal.config import ResolvedConfig
     from synthreal.hooks.catalog import Catalog
 
 WIDE = 200
@@ -43,7 +43,7 @@ def catalog_of(names: list[str] | None) -> Catalog:
     return Catalog.of(names)
 
 
-def configured(catalog: Catalog, recipe: str | None, config: Path | None, settings: list[str] | None) -> RunConfig:
+def configured(catalog: Catalog, recipe: str | None, config: Path | None, settings: list[str] | None) -> ResolvedConfig:
     """The resolved configuration: recipe, then the file, then ``--set``."""
     from synthreal.hooks.resolve import configure
 

@@ -59,6 +59,7 @@ def _fit(
     processes: Processes,
 ) -> int:
     from synthreal.cli.progress import training
+    from synthreal.hooks.resolve import resolve
     from synthreal.inference.pretrained import read_config, weights_step
     from synthreal.train.checkpoint import checkpoints
     from synthreal.train.fit import fit as train
@@ -70,7 +71,7 @@ def _fit(
         run_dir = run or Path("runs") / catalog_of(plugin).recipe().recipe
         stored = read_config(run_dir)
         catalog = catalog_of(plugin or list(stored.plugins))
-        resolved = stored.changed(*differences(config, settings), source=source_of(config, settings))
+        resolved = resolve(stored.changed(*differences(config, settings), source=source_of(config, settings)), catalog)
     else:
         catalog = catalog_of(plugin)
         resolved = configured(catalog, recipe, config, settings)

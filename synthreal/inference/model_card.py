@@ -10,7 +10,7 @@ from pathlib import Path
 
 from torch import nn
 
-from synthreal.config import RunConfig
+from synthreal.config import ResolvedConfig
 from synthreal.inference.pretrained import CARD, Pretrained
 from synthreal.inference.weights import weights_sha256
 from synthreal.results.schema import BASE, Arm, Evaluation, Metric, Preservation, read_evaluations
@@ -52,9 +52,8 @@ def model_card(about: Pretrained, refiner: nn.Module) -> str:
     return FRONT + "\n" + "\n\n".join(blocks) + "\n"
 
 
-def _domain(config: RunConfig) -> Iterator[str]:
+def _domain(config: ResolvedConfig) -> Iterator[str]:
     image = config.image
-    assert image is not None, "read_config() sees to it"
     yield f"# {_text(config.recipe) or 'A refiner'}"
     yield (
         "A refiner, trained to make a simulator's images look real while their labels stay true, with unlabelled real "
@@ -108,8 +107,7 @@ def _recipe(about: Pretrained, refiner: nn.Module) -> Iterator[str]:
     yield "`config.toml` holds every setting."
 
 
-def _use(config: RunConfig) -> Iterator[str]:
-    assert config.image is not None, "read_config() sees to it"
+def _use(config: ResolvedConfig) -> Iterator[str]:
     yield "## Use"
     yield (
         "```python\nimport torch\n\nimport synthreal\n\n"
@@ -119,7 +117,7 @@ def _use(config: RunConfig) -> Iterator[str]:
     )
 
 
-def _results(evaluation: Evaluation, config: RunConfig) -> Iterator[str]:
+def _results(evaluation: Evaluation, config: ResolvedConfig) -> Iterator[str]:
     component, test, runs = config.evaluation.evaluator, evaluation.test, len(evaluation.runs)
     task = "An estimator" if component is None else f"The estimator `{component.name}`"
     split = "real images" if evaluation.split == "test" else "real images of the validation split, which chose settings"

@@ -16,7 +16,7 @@ import tomli_w
 import torch
 from torch import nn
 
-from synthreal.config import RunConfig
+from synthreal.config import ResolvedConfig
 from synthreal.config.toml import read_toml
 from synthreal.errors import UserError
 from synthreal.files import write_text, writing
@@ -42,7 +42,7 @@ class Pretrained:
     """
 
     folder: Path
-    config: RunConfig
+    config: ResolvedConfig
     versions: Mapping[str, str]
     step: str
     kind: str
@@ -55,7 +55,6 @@ def read_pretrained(folder: Path) -> tuple[nn.Module, Pretrained]:
         UserError: a file is missing, damaged or of another network.
     """
     config = read_config(folder)
-    assert config.image is not None, "read_config() sees to it"
     builtin, name = Catalog.of(()), config.refiner.name
     own = ("refiner", name) in builtin.networks
     try:
@@ -102,22 +101,19 @@ def write_pretrained(folder: Path, refiner: nn.Module, about: Pretrained, card: 
                 (Path(partial) / name).replace(folder / name)
 
 
-def write_config(folder: Path, config: RunConfig, versions: Mapping[str, str]) -> None:
+def write_config(folder: Path, config: ResolvedConfig, versions: Mapping[str, str]) -> None:
     """Write config.toml: the resolved tree, then the version of each distribution."""
     write_text(folder / CONFIG, config.to_toml() + "\n" + tomli_w.dumps({"versions": dict(versions)}))
 
 
-def read_config(folder: Path) -> RunConfig:
+def read_config(folder: Path) -> ResolvedConfig:
     """The configuration of a run directory or saved refiner. Raises ``UserError`` when the folder holds none."""
     path = folder / CONFIG
     if not path.is_file():
         raise UserError(
             f"{folder}: holds no run (no {CONFIG}); give the folder that synthreal fit, or save_pretrained, wrote"
         )
-    config = RunConfig.from_tree(read_tree(path), source=str(path))
-    if config.image is None:
-        raise UserError(f"{path}: image is none; it must say what the refiner's images are")
-    return config
+    return ResolvedConfig.from_tree(read_tree(path), source=str(path))
 
 
 def read_tree(path: Path) -> dict[str, Any]:

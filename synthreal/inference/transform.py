@@ -113,7 +113,6 @@ class Refine(nn.Module):
         with torch.inference_mode(False):  # or no gradient would ever pass through these weights
             refiner, about = read_pretrained(Path(run))
             image, runtime = about.config.image, about.config.runtime
-            assert image is not None, "read_config() sees to it"
             set_memory_format(refiner.to(place), runtime.layout)
         return cls(
             refiner,

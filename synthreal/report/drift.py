@@ -27,7 +27,7 @@ from synthreal.metrics.landmark_shift import landmark_shift
 from synthreal.report.record import Record
 from synthreal.results.schema import BASE
 from synthreal.spec import EvaluatorSpec
-from synthreal.train.sources import first_images, open_role
+from synthreal.train.sources import first_images, open_data
 
 COUNT = 512
 SMALL_PX = 128 * 128  # of larger images half as many are refined
@@ -71,11 +71,10 @@ def drifted(record: Record, device: torch.device, on_refine: Callable[[int], Non
     run = record.run
     catalog = Catalog.of(record.config.plugins)
     config = resolve(record.config, catalog)
-    assert config.image is not None, "read_config() sees to it"
     configure_process(config.runtime)
     transform = Refine.load(run, device=str(device))
     small = config.image.height * config.image.width <= SMALL_PX
-    source = open_role(config, catalog, "simulated", device=device, run_dir=run)
+    source = open_data(config, catalog, "simulated", device=device, run_dir=run)
     simulated = first_images(source, COUNT if small else COUNT // 2)
     on_refine(len(simulated))
     refined = refine_resident(transform, simulated, config.image.dtype)

@@ -12,7 +12,7 @@ from typing import Any
 
 from PIL import Image
 
-from synthreal.config import RunConfig
+from synthreal.config import ResolvedConfig
 from synthreal.config.toml import read_toml
 from synthreal.errors import UserError
 from synthreal.inference.pretrained import CONFIG, read_config
@@ -41,7 +41,7 @@ class Record:
     """
 
     run: Path
-    config: RunConfig
+    config: ResolvedConfig
     toml: str
     versions: Mapping[str, str]
     log: tuple[Mapping[str, Any], ...]

@@ -1,4 +1,4 @@
-"""What a run says of itself: Report, the meter that fills it without stopping the device, and log.jsonl."""
+"""Training reports: their accumulation on the device, and log.jsonl."""
 
 from __future__ import annotations
 
@@ -24,11 +24,20 @@ SATURATED = 0.99
 
 @dataclass(frozen=True)
 class Report:
-    """Means over the steps since the last report; None where a phase has no such thing.
+    """Means over the steps since the last report; None for quantities that the phase does not have.
 
-    ``loss_regularization`` is the unweighted sum over psi; ``loss_discriminator`` the sum of both cross-entropies;
-    accuracies are shares of patches in [0, 1]; ``change`` is mean |R(x) - x| of [0, 1] images; ``quality`` is
-    the look at this step, where one was taken.
+    Attributes:
+        step: completed steps.
+        phase: "refiner", "discriminator" or "game".
+        loss_adversarial: Eq. 3.
+        loss_regularization: the unweighted sum over psi.
+        loss_discriminator: the sum of both cross-entropies of Eq. 2.
+        accuracy_real: share of real patches that D classifies correctly, in [0, 1].
+        accuracy_refined: the same for refined patches.
+        change: mean |R(x) - x| of [0, 1] images.
+        images_per_second: training throughput of this process.
+        quality: the quality report of this step, if there is one.
+        warnings: messages for the user.
     """
 
     step: int
@@ -45,9 +54,9 @@ class Report:
 
 
 class MetricAccumulator:
-    """Sums scalars on the device; the host waits for them only when a report is due.
+    """Sums scalars on the device, so that the host waits for the device only when a report is due.
 
-    Several processes report the means over all of them.
+    With several processes, reports are means over all of them.
     """
 
     def __init__(self, processes: Processes = SINGLE_PROCESS) -> None:
@@ -57,7 +66,7 @@ class MetricAccumulator:
         self.started = time.perf_counter()
 
     def refiner(self, update: RefinerUpdate, images: int) -> None:
-        """Count one R update."""
+        """Add one update of R."""
         self._add("loss_regularization", update.regularization)
         self._add("change", update.change)
         if update.adversarial is not None:
@@ -65,14 +74,14 @@ class MetricAccumulator:
         self.images += images
 
     def discriminator(self, update: DiscriminatorUpdate, images: int) -> None:
-        """Count one D update."""
+        """Add one update of D."""
         self._add("loss_discriminator", update.loss)
         self._add("accuracy_real", update.accuracy_real)
         self._add("accuracy_refined", update.accuracy_refined)
         self.images += images
 
-    def report(self, step: int, phase: str, *, settled: bool) -> Report:
-        """Read the means, start counting anew. ``settled`` says the game has run long enough to be judged."""
+    def report(self, step: int, phase: str, *, warmed_up: bool) -> Report:
+        """Read the means and reset. ``warmed_up``: a quarter of the game is over, so that warnings make sense."""
         names = list(self.sums)
         means = [total / count for total, count in self.sums.values()]
         self.processes.all_reduce_mean(means)
@@ -91,43 +100,45 @@ class MetricAccumulator:
             change=value.get("change"),
             images_per_second=round(images / max(seconds, 1e-9), 1),
         )
-        return Report(**{**asdict(report), "warnings": tuple(warnings_of(report, settled=settled))})
+        return Report(**{**asdict(report), "warnings": tuple(training_warnings(report, warmed_up=warmed_up))})
 
     def _add(self, name: str, value: Tensor) -> None:
         total, count = self.sums.get(name, (torch.zeros_like(value, dtype=torch.float32), 0))
         self.sums[name] = (total + value.float(), count + 1)
 
 
-def warnings_of(report: Report, *, settled: bool) -> list[str]:
-    """What a user should worry about, as sentences.
+def training_warnings(report: Report, *, warmed_up: bool) -> list[str]:
+    """Warnings about the means of the last steps.
 
     Args:
-        report: the means of the last steps.
-        settled: a quarter of the game is over, so that an identity is no longer the pre-trained start.
+        report: the means.
+        warmed_up: a quarter of the game is over, so that R is no longer the identity that it is pre-trained to be.
     """
-    found = []
-    if settled and report.change is not None and report.change < IDENTITY:
+    found: list[str] = []
+    if not warmed_up:
+        return found
+    if report.change is not None and report.change < IDENTITY:
         found.append(
             f"identity refiner: mean |R(x) - x| is {report.change:.4f} (< {IDENTITY}); "
             "lower loss.weight or train longer"
         )
-    if settled and report.accuracy_real is not None and report.accuracy_refined is not None:
+    if report.accuracy_real is not None and report.accuracy_refined is not None:
         if min(report.accuracy_real, report.accuracy_refined) > SATURATED:
             found.append(
-                f"saturated discriminator: it calls {100 * report.accuracy_refined:.1f} % of refined and "
-                f"{100 * report.accuracy_real:.1f} % of real patches rightly; lower its learning rate or "
+                f"saturated discriminator: it classifies {100 * report.accuracy_refined:.1f} % of refined and "
+                f"{100 * report.accuracy_real:.1f} % of real patches correctly; lower its learning rate or "
                 "raise schedule.refiner_updates"
             )
     return found
 
 
 def non_finite_losses(report: Report) -> list[str]:
-    """Names of the losses that are NaN or infinite."""
+    """Names of the values that are NaN or infinite."""
     return [name for name, value in asdict(report).items() if isinstance(value, float) and not math.isfinite(value)]
 
 
 def append_log(run_dir: Path, report: Report) -> None:
-    """One line of log.jsonl: the report without ``change``, which its warning needs; ``quality`` where there is one."""
+    """Append a report to log.jsonl, without ``change``, and without ``quality`` if there is none."""
     path = run_dir / LOG
     left_out = {"change"} if report.quality is not None else {"change", "quality"}
     line = {name: value for name, value in asdict(report).items() if name not in left_out}
@@ -136,14 +147,14 @@ def append_log(run_dir: Path, report: Report) -> None:
 
 
 def read_quality(run_dir: Path) -> dict[int, dict[str, Any]]:
-    """The looks at quality in log.jsonl, by step."""
+    """The quality reports in log.jsonl, by step."""
     path = run_dir / LOG
     lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
     return {line["step"]: line["quality"] for line in map(json.loads, lines) if "quality" in line}
 
 
 def trim_log(run_dir: Path, step: int) -> None:
-    """Drop the lines after ``step``, which a resumed run will write again, and damaged ones."""
+    """Remove the lines after ``step``, which a resumed run writes again, and damaged lines."""
     path = run_dir / LOG
     if path.is_file():
         with writing(path):
@@ -152,7 +163,7 @@ def trim_log(run_dir: Path, step: int) -> None:
 
 
 def _step_of(line: str) -> float:
-    """The step of a whole line of the log; infinity for one that was cut or edited."""
+    """The step of a log line; infinity for a truncated or edited line."""
     try:
         return int(json.loads(line)["step"]) if line.endswith("\n") else math.inf
     except (ValueError, KeyError, TypeError):

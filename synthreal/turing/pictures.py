@@ -25,7 +25,7 @@ from synthreal.inference.resident import refine_resident
 from synthreal.inference.transform import Refine
 from synthreal.spec import ImageSpec, Role
 from synthreal.train.contact_sheet import png
-from synthreal.train.sources import open_role, random_images
+from synthreal.train.sources import open_data, random_images
 from synthreal.turing.answers import Against
 
 EXAMPLES = 10
@@ -76,14 +76,13 @@ def choose(
     config = read_config(run)
     catalog = Catalog.of(config.plugins)
     config = resolve(config, catalog)
-    assert config.image is not None, "read_config() sees to it"
     place = resolve_device(device)
     configure_process(config.runtime)
     transform = Refine.load(run, device=device) if against == "refined" else None
     count = BLOCK * -(-2 * (images + EXAMPLES) // BLOCK)
     found: dict[Role, Resident] = {}
     for role in ("real", "simulated"):
-        found[role] = random_images(open_role(config, catalog, role, device=place, run_dir=run), count, seed=seed)
+        found[role] = random_images(open_data(config, catalog, role, device=place, run_dir=run), count, seed=seed)
         _enough(run, role, len(found[role]), images)
     synthetic = found["simulated"]
     if transform is not None:

@@ -29,7 +29,7 @@ from synthreal.evaluation.evaluate import evaluate
 from synthreal.hooks.catalog import Catalog
 from synthreal.hooks.resolve import resolve
 from synthreal.train.build import build_game
-from synthreal.train.sources import open_role
+from synthreal.train.sources import open_data
 
 
 def models(annotation: Any) -> list[type[BaseModel]]:
@@ -222,7 +222,7 @@ class Bench:
     def held(self, *settings: str) -> Any:
         config = configured(self.toy, *settings)
         folder = self.folder / "held"
-        return type(open_role(config, self.toy, "real", device=torch.device("cpu"), run_dir=folder))
+        return type(open_data(config, self.toy, "real", device=torch.device("cpu"), run_dir=folder))
 
     def arranged(self, *settings: str) -> Any:
         config = resolve(configured(self.toy, *settings), self.toy)

@@ -27,7 +27,7 @@ from synthreal.inference.pretrained import read_config
 from synthreal.inference.transform import Refine
 from synthreal.inference.weights import weights_sha256
 from synthreal.metrics.realism import realism
-from synthreal.train.sources import first_images, open_role
+from synthreal.train.sources import first_images, open_data
 
 ARMS = ["simulated", "refined", "histogram", "real"]
 
@@ -53,7 +53,7 @@ def test_one_run_and_one_seed(toy, runs, single, tmp_path):
     assert set(single) == about | {"arms", "quality", "warnings"}
     assert single["weights"] == [weights_sha256(Refine.load(runs[0]).refiner)]
     assert single["warnings"] == []
-    test = open_role(configured(toy), toy, "test", device=torch.device("cpu"), run_dir=tmp_path)
+    test = open_data(configured(toy), toy, "test", device=torch.device("cpu"), run_dir=tmp_path)
     assert single["test"] == {"name": "photographs", "n": 15, "sha256": test.sha256()}
     preservation = single["preservation"]
     assert set(preservation) == {"shift_px", "detector_error_px", "control_px", "change", "n"}
@@ -99,7 +99,7 @@ def test_every_training_set_is_appraised_without_labels_of_real_images(toy, runs
     assert quality["real"]["kid"] < quality["simulated"]["kid"]
     run = runs[0]
     config = read_config(run)
-    opened = partial(open_role, config, toy, device=torch.device("cpu"), run_dir=run)
+    opened = partial(open_data, config, toy, device=torch.device("cpu"), run_dir=run)
     sets = TrainingSets(run, config, opened, torch.device("cpu"))
     real = to_unit(first_images(opened("real"), 500).image)
     assert {**quality["refined"], **realism(to_unit(sets.refined.image), real, seed=0)} == quality["refined"]

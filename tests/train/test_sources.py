@@ -15,13 +15,13 @@ from synthreal.data.pack import Pack
 from synthreal.data.resident import Resident
 from synthreal.data.source import SimulatorSource
 from synthreal.errors import UserError
-from synthreal.train.sources import few_images_warnings, first_images, open_role, random_images
+from synthreal.train.sources import few_images_warnings, first_images, open_data, random_images
 
 CPU = torch.device("cpu")
 
 
 def opened(toy, folder, role, *settings):
-    return open_role(configured(toy, *settings), toy, role, device=CPU, run_dir=folder)
+    return open_data(configured(toy, *settings), toy, role, device=CPU, run_dir=folder)
 
 
 def test_a_counted_data_set_is_the_same_for_every_seed_and_endless_drawing_is_not(toy, tmp_path):
