@@ -68,7 +68,7 @@ def ablate(
     """Fit and judge every combination of some settings; the same command goes on after an interruption."""
     from synthreal.cli.progress import ablating
     from synthreal.cli.tables import ablation_table
-    from synthreal.evaluation.ablate import ablate as compare
+    from synthreal.evaluation.ablation import ablate as compare
 
     catalog = catalog_of(plugin)
     resolved = configured(catalog, recipe, config, settings)

@@ -62,7 +62,7 @@ def quality_table(result: Mapping[str, Any]) -> Group:
 
 
 def ablation_table(result: Mapping[str, Any]) -> Group:
-    """The result of :func:`synthreal.evaluation.ablate.ablate`: a row a combination."""
+    """The result of :func:`synthreal.evaluation.ablation.ablate`: a row a combination."""
     rows, primary = result["rows"], result["primary"]
     test = rows[0]["test"]
     seeds = f"{result['seeds']} run{'s' if result['seeds'] > 1 else ''} each"

@@ -28,9 +28,9 @@ from synthreal.data.source import Source
 from synthreal.errors import UserError
 from synthreal.files import write_text
 from synthreal.hooks.catalog import Catalog
+from synthreal.metrics.distances import SIDE, realism
 from synthreal.metrics.features import random_features
 from synthreal.metrics.landmark_shift import detect, distance
-from synthreal.metrics.realism import SIDE, realism
 from synthreal.train.sources import random_images
 
 RULE = "mean share of simulated's distances to real that is left, plus the share of the diagonal labels move / 0.015"
@@ -47,7 +47,7 @@ class QualityReport:
     """Quality of R at a step.
 
     Attributes:
-        kid: distance of refined to real images, see :func:`synthreal.metrics.realism.realism`.
+        kid: distance of refined to real images, see :func:`synthreal.metrics.distances.realism`.
         sliced_wasserstein: likewise.
         spectrum: likewise.
         shift_px: mean shift of the landmarks that the domain's detector finds; None without a detector.

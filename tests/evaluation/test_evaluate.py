@@ -26,7 +26,7 @@ from synthreal.evaluation.training_sets import TrainingSets
 from synthreal.inference.pretrained import read_config
 from synthreal.inference.transform import Refine
 from synthreal.inference.weights import weights_sha256
-from synthreal.metrics.realism import realism
+from synthreal.metrics.distances import realism
 from synthreal.train.sources import first_images, open_data
 
 ARMS = ["simulated", "refined", "histogram", "real"]

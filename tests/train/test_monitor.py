@@ -12,7 +12,7 @@ from quick import configured, fit_toy, weights
 
 from synthreal.config import QualityConfig
 from synthreal.errors import UserError
-from synthreal.metrics.realism import realism
+from synthreal.metrics.distances import realism
 from synthreal.train import fit as module
 from synthreal.train.monitor import QualityMonitor, open_monitor, score
 
