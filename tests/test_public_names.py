@@ -17,9 +17,8 @@ NAMES = {
     """,
     "synthreal.config": """
         AdamConfig AugmentConfig ComponentConfig DataConfig EvaluationConfig FDAConfig FeatureConfig HistogramConfig
-        HistoryConfig LossConfig OptimizerConfig PixelDistributionConfig QualityConfig ResolvedConfig RunConfig RuntimeConfig
-        SGDConfig
-        ScheduleConfig SourceConfig
+        HistoryConfig LossConfig OptimizerConfig PixelDistributionConfig QualityConfig ResolvedConfig RunConfig
+        RuntimeConfig SGDConfig ScheduleConfig SourceConfig
     """,
     "synthreal.core": "update_discriminator update_refiner",
     "synthreal.data": "Pack write_pack",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 
 import typer
 
@@ -30,15 +31,18 @@ def check(context: typer.Context) -> None:
 
 def main() -> None:
     """The console script: run the app, turn a user's mistake into one line and exit code 2."""
-    from synthreal.distributed.rank import let_main_report_first
+    from synthreal.distributed.rank import REPORT_DELAY, let_main_report_first
 
     if "" not in sys.path:
         sys.path.append("")  # --plugin package.module may lie in the working directory; what is installed comes first
     try:
         code = app(sys.argv[1:] or ["--help"], prog_name="synthreal", standalone_mode=False)
     except UserError as error:
+        let_main_report_first()
         code = _complain(str(error))
-    except PeerError:
+    except PeerError as error:
+        time.sleep(REPORT_DELAY)  # torchrun ends this process meanwhile: the other one has reported the cause
+        _complain(str(error))
         code = 1
     except KeyboardInterrupt:
         code = 130

@@ -127,7 +127,7 @@ def refine(
     """Refine every image of a data set, in order, everything else untouched; run again to continue."""
     from synthreal.bulk.refine import refine_bulk, state_of
     from synthreal.cli.progress import refining
-    from synthreal.distributed.rank import Rank, let_main_report_first
+    from synthreal.distributed.rank import Rank
 
     rank = Rank.here()
     try:
@@ -150,9 +150,6 @@ def refine(
                 on_progress=advance,
                 on_assembly=assemble,
             )
-    except UserError:
-        let_main_report_first()
-        raise
     except KeyboardInterrupt:
         if rank.number == 0:
             typer.echo(state_of(target), err=True)

@@ -113,7 +113,7 @@ class RunConfig(Frozen):
         return self.model_dump(mode="python")
 
     def to_toml(self) -> str:
-        """The whole tree as TOML; ``RunConfig.from_toml(c.to_toml()) == c``."""
+        """The whole tree as TOML; ``type(c).from_toml(c.to_toml()) == c``."""
         return tomli_w.dumps(to_none(self.tree()))
 
     @classmethod

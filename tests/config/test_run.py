@@ -22,7 +22,7 @@ from toy import TOY as RECIPE
 
 from synthreal import device as machine
 from synthreal.bulk.prepare import prepare
-from synthreal.config import HistoryConfig, RunConfig
+from synthreal.config import HistoryConfig, ResolvedConfig, RunConfig
 from synthreal.data.pack import Pack
 from synthreal.errors import UserError
 from synthreal.evaluation.evaluate import evaluate
@@ -286,7 +286,7 @@ ROUND_TRIPS = [
 @pytest.mark.parametrize("settings", ROUND_TRIPS)
 def test_toml_and_back(toy, settings):
     config = configured(toy, *settings)
-    assert RunConfig.from_toml(config.to_toml()) == config
+    assert ResolvedConfig.from_toml(config.to_toml()) == config
     assert RunConfig.from_toml(RECIPE.to_toml()) == RECIPE
     assert "None" not in config.to_toml()
 

@@ -68,7 +68,7 @@ def synthreal_recipes():
     return {{"plain": RunConfig(data=DataConfig(simulated=folder, real=folder))}}
 """
     (tmp_path / "plain.py").write_text(body)
-    with pytest.raises(UserError, match=r"image: no data set says what an image is; set it, for example --set"):
+    with pytest.raises(UserError, match=r"image: no data set declares an image format; set it, such as --set"):
         configure(Catalog.of([str(tmp_path / "plain.py")]))
 
 

@@ -114,10 +114,10 @@ def test_without_a_detector_that_is_told_once(toy, tmp_path, monkeypatch):
 
 def test_fit_keeps_the_weights_of_the_best_look(toy, tmp_path, monkeypatch):
     """The third of six looks is made the best: its weights are those of a run that ends there."""
-    look, seen = QualityMonitor.look, []
+    measure, seen = QualityMonitor.measure, []
 
     def third_is_best(self, step, refined):
-        found = look(self, step, refined)
+        found = measure(self, step, refined)
         self.best_step, self.since_best = (
             (step, 0) if len(seen) == 2 else (seen[2] if len(seen) > 2 else 0, self.since_best)
         )

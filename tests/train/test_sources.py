@@ -76,7 +76,7 @@ def test_few_real_images_are_told_whether_quality_is_looked_at_or_not(toy, tmp_p
     told = []
     fit_toy(toy, tmp_path / "run", quality, on_report=lambda report: told.extend(report.warnings))
     assert [said for said in told if said.startswith("few real images")] == [
-        "few real images: 30; D will know them by heart, give 200 or more"
+        "few real images: 30; D can memorise them, give 200 or more"
     ]
     assert (
         few_images_warnings(Resident(torch.zeros(200, 1, 8, 8)))
