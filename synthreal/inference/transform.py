@@ -223,9 +223,7 @@ class Refine(nn.Module):
     def _check(self, image: Tensor, noise: Tensor | None) -> None:
         c, smallest = self.channels, getattr(self.refiner, "smallest", 1)
         if not isinstance(image, Tensor):
-            raise UserError(
-                f"a refiner takes tensors, given {type(image).__name__}; use torch.as_tensor(image)"
-            )
+            raise UserError(f"a refiner takes tensors, given {type(image).__name__}; use torch.as_tensor(image)")
         known = image.is_floating_point() or image.dtype == torch.uint8
         if image.ndim not in (3, 4) or image.shape[-3] != c or not known:
             raise UserError(
