@@ -8,16 +8,24 @@ import pytest
 import torch
 
 from synthreal_gaze.anatomy import Anatomy, Pose
-from synthreal_gaze.camera import IDENTITIES, TABLE_COLUMNS, CameraOptions, Screen, camera, identities, people
+from synthreal_gaze.camera import (
+    IDENTITIES,
+    TABLE_COLUMNS,
+    CameraOptions,
+    Screen,
+    draw_identities,
+    identity_table,
+    render_camera,
+)
 from synthreal_gaze.eye import project
 from synthreal_gaze.face import Face, Light
-from synthreal_gaze.photograph import Look, Scene, photograph
+from synthreal_gaze.photograph import Appearance, Scene, photograph
 from synthreal_gaze.random_columns import RandomColumns
-from synthreal_gaze.render import SimulatorOptions, simulator
+from synthreal_gaze.simulator import SimulatorOptions, render_simulator
 
 
 def draw(n: int = 64, role: str = "test", seed: int = 0, **options: float) -> tuple[torch.Tensor, dict]:
-    batch = camera(CameraOptions(**options), n, torch.Generator().manual_seed(seed), role)
+    batch = render_camera(CameraOptions(**options), n, torch.Generator().manual_seed(seed), role)
     return batch.image, dict(batch.labels)
 
 
@@ -34,9 +42,9 @@ def test_no_person_has_two_roles():
     ranges = sorted(IDENTITIES.values())
     assert all(stop <= first for (_, stop), (first, _) in pairwise(ranges))
     for role, (first, stop) in IDENTITIES.items():
-        drawn = identities(role, 4000, torch.Generator().manual_seed(0))
+        drawn = draw_identities(role, 4000, torch.Generator().manual_seed(0))
         assert set(drawn.tolist()) == set(range(first, stop))
-    assert len(people(torch.device("cpu")).unique(dim=0)) == max(stop for _, stop in IDENTITIES.values())
+    assert len(identity_table(torch.device("cpu")).unique(dim=0)) == max(stop for _, stop in IDENTITIES.values())
 
 
 def test_the_same_state_photographs_other_people_in_another_role():
@@ -77,7 +85,7 @@ def test_the_eye_is_where_the_simulators_is_for_the_same_gaze():
         weights = torch.linalg.lstsq(design, labels["pupil"][:, 0]).solution
         return weights, labels["iris"][:, 2].mean()
 
-    simulated = simulator(SimulatorOptions(), 1024, torch.Generator().manual_seed(0)).labels
+    simulated = render_simulator(SimulatorOptions(), 1024, torch.Generator().manual_seed(0)).labels
     (one, iris), (other, same) = fitted(dict(simulated)), fitted(draw(1024)[1])
     assert torch.allclose(one[0], other[0], atol=0.4)
     assert torch.allclose(one[1:], other[1:], atol=1.0)
@@ -98,9 +106,9 @@ def test_gaze_is_spread_as_mpiigaze_people_spread_it(samples):
     with np.load(samples("mpiigaze_gaze_angles_p01_p14.npz")) as angles:
         real = np.rad2deg(np.concatenate([angles[name] for name in angles.files]))
     generator = torch.Generator().manual_seed(0)
-    person = RandomColumns(people(generator.device)[identities("test", 8192, generator)])
-    screen = Screen.of(RandomColumns(person.unit[:, -4:]))
-    drawn = torch.cat(screen.gaze(RandomColumns.roll(8192, 4, generator)), 1)[:, :, 0].rad2deg().numpy()
+    person = RandomColumns(identity_table(generator.device)[draw_identities("test", 8192, generator)])
+    screen = Screen.of(RandomColumns(person.table[:, -4:]))
+    drawn = torch.cat(screen.draw_gaze(RandomColumns.draw(8192, 4, generator)), 1)[:, :, 0].rad2deg().numpy()
     assert drawn.mean(0) == pytest.approx(real.mean(0), abs=0.5)
     assert drawn.std(0) == pytest.approx(real.std(0), rel=0.08)
     for share in (1, 25, 75, 99):
@@ -110,22 +118,22 @@ def test_gaze_is_spread_as_mpiigaze_people_spread_it(samples):
 @pytest.mark.gpu
 def test_the_camera_draws_the_same_people_on_a_gpu():
     generator = torch.Generator("cuda").manual_seed(0)
-    batch = camera(CameraOptions(), 64, generator, "test")
+    batch = render_camera(CameraOptions(), 64, generator, "test")
     assert batch.image.is_cuda
-    assert torch.equal(people(torch.device("cuda")).cpu(), people(torch.device("cpu")))
+    assert torch.equal(identity_table(torch.device("cuda")).cpu(), identity_table(torch.device("cpu")))
     assert batch.image.flatten(1).std(1).mean().item() == pytest.approx(12**-0.5, abs=0.02)
 
 
-@pytest.mark.parametrize("name", Look.__dataclass_fields__)
+@pytest.mark.parametrize("name", Appearance.__dataclass_fields__)
 def test_every_part_of_a_persons_look_shows(name):
-    dice = RandomColumns.roll(16, TABLE_COLUMNS, torch.Generator().manual_seed(0))
-    moment = RandomColumns.roll(16, 44, torch.Generator().manual_seed(1))
-    look = Look.of(dice, glasses=1.0)
-    pose = Pose.of(moment, *Screen.of(dice).gaze(moment), head_deg=12.0, jitter_px=1.2)
-    anatomy, face, light = Anatomy.of(dice), Face.of(dice), Light.of(moment, 1.2, (0.35, 0.8))
+    columns = RandomColumns.draw(16, TABLE_COLUMNS, torch.Generator().manual_seed(0))
+    moment = RandomColumns.draw(16, 44, torch.Generator().manual_seed(1))
+    look = Appearance.of(columns, glasses=1.0)
+    pose = Pose.of(moment, *Screen.of(columns).draw_gaze(moment), head_deg=12.0, jitter_px=1.2)
+    anatomy, face, light = Anatomy.of(columns), Face.of(columns), Light.of(moment, 1.2, (0.35, 0.8))
     eye, used = project(anatomy, pose), moment.used
 
-    def taken(look: Look) -> torch.Tensor:
+    def taken(look: Appearance) -> torch.Tensor:
         moment.used = used
         scene = Scene(eye, pose, face, look, light)
         return photograph(scene, moment, torch.Generator().manual_seed(2), CameraOptions(equalise=False))
@@ -136,11 +144,13 @@ def test_every_part_of_a_persons_look_shows(name):
     assert (taken(look) - taken(changed)).abs().amax() > 0.02
 
 
-@pytest.mark.parametrize("draw_eyes", [lambda: draw(4), lambda: simulator(SimulatorOptions(), 4, torch.Generator())])
+@pytest.mark.parametrize(
+    "draw_eyes", [lambda: draw(4), lambda: render_simulator(SimulatorOptions(), 4, torch.Generator())]
+)
 def test_every_column_that_is_rolled_is_dealt(draw_eyes, monkeypatch):
-    rolled, roll = [], RandomColumns.roll.__func__
+    rolled, roll = [], RandomColumns.draw.__func__
     monkeypatch.setattr(
-        RandomColumns, "roll", classmethod(lambda cls, *how: rolled.append(roll(cls, *how)) or rolled[-1])
+        RandomColumns, "draw", classmethod(lambda cls, *how: rolled.append(roll(cls, *how)) or rolled[-1])
     )
     draw_eyes()
-    assert [dice.used for dice in rolled] == [dice.unit.shape[1] for dice in rolled]
+    assert [columns.used for columns in rolled] == [columns.table.shape[1] for columns in rolled]

@@ -8,8 +8,8 @@ import pytest
 import torch
 from PIL import Image
 
-from synthreal_gaze.camera import CameraOptions, camera
-from synthreal_gaze.compare import main, photographs
+from synthreal_gaze.camera import CameraOptions, render_camera
+from synthreal_gaze.compare import main, read_photographs
 
 
 @pytest.fixture
@@ -17,7 +17,7 @@ def folder(tmp_path: Path) -> Path:
     """Crops of the camera domain of several sizes and modes."""
     crops = tmp_path / "crops"
     crops.mkdir()
-    image = camera(CameraOptions(), 48, torch.Generator().manual_seed(5), "validation").image
+    image = render_camera(CameraOptions(), 48, torch.Generator().manual_seed(5), "validation").image
     for k, pixels in enumerate((image[:, 0] * 255).round().byte().numpy()):
         picture = Image.fromarray(pixels)
         picture = picture.resize((60, 36)) if k % 3 == 0 else picture
@@ -27,7 +27,7 @@ def folder(tmp_path: Path) -> Path:
 
 def test_the_folder_is_read_as_grey_crops_and_unreadable_files_are_counted(folder):
     (folder / "broken.png").write_bytes((folder / "01.png").read_bytes()[:200])
-    image, skipped = photographs(folder)
+    image, skipped = read_photographs(folder)
     assert image.shape == (48, 1, 35, 55)
     assert skipped == 1
     with Image.open(folder / "01.png") as picture:

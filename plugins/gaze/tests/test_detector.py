@@ -8,13 +8,13 @@ import torch.nn.functional as F
 
 from synthreal import Batch
 from synthreal_gaze.detector import locate_pupil
-from synthreal_gaze.render import SimulatorOptions, simulator
+from synthreal_gaze.simulator import SimulatorOptions, render_simulator
 
 
 @pytest.fixture(scope="module")
 def eyes() -> Batch:
     """Simulated eyes with exact pupil centres."""
-    return simulator(SimulatorOptions(), 500, torch.Generator().manual_seed(11))
+    return render_simulator(SimulatorOptions(), 500, torch.Generator().manual_seed(11))
 
 
 @pytest.fixture(scope="module")

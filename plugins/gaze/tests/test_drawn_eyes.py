@@ -8,20 +8,20 @@ import pytest
 import torch
 
 from synthreal import Batch
-from synthreal_gaze.camera import CameraOptions, camera
+from synthreal_gaze.camera import CameraOptions, render_camera
 from synthreal_gaze.eye import LABELS
 from synthreal_gaze.geometry import EYE
-from synthreal_gaze.render import SimulatorOptions, simulator
+from synthreal_gaze.simulator import SimulatorOptions, render_simulator
 
 Draw = Callable[[int], Batch]
 
 
 def simulated(seed: int = 0) -> Batch:
-    return simulator(SimulatorOptions(), 64, torch.Generator().manual_seed(seed))
+    return render_simulator(SimulatorOptions(), 64, torch.Generator().manual_seed(seed))
 
 
 def photographed(seed: int = 0) -> Batch:
-    return camera(CameraOptions(), 64, torch.Generator().manual_seed(seed), "test")
+    return render_camera(CameraOptions(), 64, torch.Generator().manual_seed(seed), "test")
 
 
 pytestmark = pytest.mark.parametrize("draw", [simulated, photographed])

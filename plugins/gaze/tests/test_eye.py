@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from synthreal_gaze.anatomy import HEIGHT, SCALE_X, SCALE_Y, WIDTH, Anatomy, Place, Pose
+from synthreal_gaze.anatomy import HEIGHT, SCALE_X, SCALE_Y, WIDTH, Anatomy, Pose, Projection
 from synthreal_gaze.eye import LABELS, Eye, project
 from synthreal_gaze.geometry import gaze_to_angles
 from synthreal_gaze.lids import BALL_RADIUS
@@ -14,12 +14,12 @@ from synthreal_gaze.random_columns import RandomColumns
 
 
 def anatomy(n: int) -> Anatomy:
-    return Anatomy.of(RandomColumns.roll(n, Anatomy.COLUMNS, torch.Generator().manual_seed(1)))
+    return Anatomy.of(RandomColumns.draw(n, Anatomy.COLUMNS, torch.Generator().manual_seed(1)))
 
 
 def pose(pitch: torch.Tensor, yaw: torch.Tensor, head_deg: float = 10.0, jitter_px: float = 1.0) -> Pose:
-    dice = RandomColumns.roll(len(pitch), Pose.COLUMNS, torch.Generator().manual_seed(2))
-    return Pose.of(dice, pitch[:, None, None], yaw[:, None, None], head_deg, jitter_px)
+    columns = RandomColumns.draw(len(pitch), Pose.COLUMNS, torch.Generator().manual_seed(2))
+    return Pose.of(columns, pitch[:, None, None], yaw[:, None, None], head_deg, jitter_px)
 
 
 def looking(pitch_deg: list[float], yaw_deg: list[float]) -> Eye:
@@ -93,7 +93,7 @@ def head_axes(p: Pose, k: int) -> np.ndarray:
 def test_the_head_turns_by_its_labelled_pose(drawn):
     _, p, eye = drawn
     points = np.random.default_rng(0).normal(size=(40, 3)) * 10
-    x, y = Place(p)(*(torch.from_numpy(points[:, i]).float()[:, None, None] for i in range(3)))
+    x, y = Projection(p)(*(torch.from_numpy(points[:, i]).float()[:, None, None] for i in range(3)))
     for k in range(40):
         turned = points[k] @ head_axes(p, k)
         zoom = p.zoom[k].item()

@@ -6,7 +6,7 @@ import math
 import pytest
 import torch
 
-from synthreal_gaze.anatomy import Anatomy, Place, Pose
+from synthreal_gaze.anatomy import Anatomy, Pose, Projection
 from synthreal_gaze.eye import project
 from synthreal_gaze.face import Face, Light, margins, reflection, relief, shade
 from synthreal_gaze.random_columns import RandomColumns
@@ -66,7 +66,7 @@ def test_lights_are_reflected_on_the_cornea_wherever_the_head_turns_it(turn):
     eye = project(anatomy, pose)
     axis = eye.labels["pupil"][0, 0]
     x, y = reflection(lit_from(0.0, 0.0), eye)
-    place = Place(pose)
+    place = Projection(pose)
     shown = torch.stack(((place.cx + place.kx * x).squeeze(), (place.cy + place.ky * y).squeeze()))
     assert torch.allclose(shown, axis, atol=1e-3)  # looking ahead: light, cornea and pupil on one line
     aside, level = reflection(lit_from(math.radians(60), 0.0), eye)

@@ -15,7 +15,7 @@ from scipy.spatial.transform import Rotation
 
 from synthreal import Sample, UserError
 from synthreal_gaze.geometry import RealRole
-from synthreal_gaze.mpiigaze import LABELS, PERSONS, MPIIGazeOptions, head_angles, mpiigaze
+from synthreal_gaze.mpiigaze import LABELS, PERSONS, MPIIGazeOptions, head_angles, read_mpiigaze
 
 
 @pytest.fixture
@@ -26,7 +26,7 @@ def root(tmp_path: Path) -> Path:
 
 
 def _read(root: Path, role: RealRole = "test", **settings: Any) -> list[Sample]:
-    items = list(mpiigaze(MPIIGazeOptions(root=root, **settings), role))
+    items = list(read_mpiigaze(MPIIGazeOptions(root=root, **settings), role))
     assert all(isinstance(item, Sample) for item in items)
     return items  # type: ignore[return-value]
 

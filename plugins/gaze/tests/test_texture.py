@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from synthreal_gaze.texture import blur, noise, quantised, smoothstep
+from synthreal_gaze.texture import blur, noise, quantise, smoothstep
 
 
 def test_noise_has_unit_variance_and_grains_of_the_asked_size():
@@ -40,6 +40,6 @@ def test_smoothstep_runs_either_way():
 
 
 def test_quantised_images_lie_on_the_eight_bit_grid():
-    image = quantised(torch.tensor([[[-0.2, 0.1234, 1.7]]]))
+    image = quantise(torch.tensor([[[-0.2, 0.1234, 1.7]]]))
     assert image.shape == (1, 1, 1, 3)
     assert torch.allclose(image.flatten(), torch.tensor([0, 31 / 255, 1.0]))

@@ -13,18 +13,18 @@ from gaze_fixtures import annotation, gradient, simple_json, write_pair
 from PIL import Image
 
 from synthreal import Sample, Skipped, UserError
-from synthreal_gaze.unityeyes import LABELS, UnityEyesOptions, unityeyes
+from synthreal_gaze.unityeyes import LABELS, UnityEyesOptions, read_unityeyes
 
 
 def _samples(root: Path, **settings: Any) -> list[Sample]:
-    items = list(unityeyes(UnityEyesOptions(root=root, **settings)))
+    items = list(read_unityeyes(UnityEyesOptions(root=root, **settings)))
     assert all(isinstance(item, Sample) for item in items)
     return items  # type: ignore[return-value]
 
 
 def _error(root: Path, **settings: Any) -> str:
     with pytest.raises(UserError) as caught:
-        next(unityeyes(UnityEyesOptions(root=root, **settings)))
+        next(read_unityeyes(UnityEyesOptions(root=root, **settings)))
     assert "\n" not in str(caught.value)
     return str(caught.value)
 
@@ -152,7 +152,7 @@ def test_unpaired_files_are_told_before_anything_is_read(tmp_path: Path, lost: s
     message = _error(tmp_path)
     assert f"has no 11.{lost} beside it (2 unpaired" in message
     assert "skip_broken=true" in message
-    items = list(unityeyes(UnityEyesOptions(root=tmp_path, skip_broken=True)))
+    items = list(read_unityeyes(UnityEyesOptions(root=tmp_path, skip_broken=True)))
     assert [isinstance(item, Skipped) for item in items] == [False, False, True, True]
     kept = "json" if lost == "jpg" else "jpg"
     assert items[2] == Skipped(str(tmp_path / f"11.{kept}"), "has no partner")
@@ -221,7 +221,7 @@ def test_broken_pairs_are_named_counted_and_skippable(tmp_path: Path, kind: str)
     assert expected in message
     assert "(1 broken of 3 pairs)" in message
     assert "skip_broken=true" in message
-    items = list(unityeyes(UnityEyesOptions(root=tmp_path, skip_broken=True)))
+    items = list(read_unityeyes(UnityEyesOptions(root=tmp_path, skip_broken=True)))
     assert [isinstance(item, Skipped) for item in items] == [False, True, False]
     assert isinstance(items[1], Skipped)
     assert items[1].reason in message
@@ -231,13 +231,13 @@ def test_broken_pairs_are_named_counted_and_skippable(tmp_path: Path, kind: str)
 def test_landmarks_of_another_resolution_are_refused(tmp_path: Path) -> None:
     write_pair(tmp_path, 1, annotation(size=(1920, 1080), centre=(1500.0, 900.0)))
     with pytest.raises(UserError, match=r"'interior_margin_2d' lies outside 1.jpg \(640x480 px\)"):
-        list(unityeyes(UnityEyesOptions(root=tmp_path)))
+        list(read_unityeyes(UnityEyesOptions(root=tmp_path)))
 
 
 def test_nothing_readable_is_an_error_even_when_skipping(tmp_path: Path) -> None:
     write_pair(tmp_path, 1)
     (tmp_path / "1.json").write_text("{")
-    items = unityeyes(UnityEyesOptions(root=tmp_path, skip_broken=True))
+    items = read_unityeyes(UnityEyesOptions(root=tmp_path, skip_broken=True))
     assert isinstance(next(items), Skipped)
     with pytest.raises(UserError, match="none of the 1 pairs is readable"):
         next(items)

@@ -4,11 +4,11 @@ import pytest
 import torch
 
 from synthreal_gaze.geometry import gaze_to_angles
-from synthreal_gaze.render import SimulatorOptions, simulator
+from synthreal_gaze.simulator import SimulatorOptions, render_simulator
 
 
 def draw(n: int = 64, seed: int = 0, **options: float) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
-    batch = simulator(SimulatorOptions(**options), n, torch.Generator().manual_seed(seed))
+    batch = render_simulator(SimulatorOptions(**options), n, torch.Generator().manual_seed(seed))
     return batch.image, dict(batch.labels)
 
 
@@ -61,6 +61,6 @@ def test_head_deg_and_jitter_px_move_head_and_crop():
 @pytest.mark.gpu
 def test_the_simulator_draws_on_the_generators_device():
     generator = torch.Generator("cuda").manual_seed(0)
-    batch = simulator(SimulatorOptions(), 32, generator)
+    batch = render_simulator(SimulatorOptions(), 32, generator)
     assert batch.image.is_cuda
     assert all(value.is_cuda for value in batch.labels.values())
