@@ -1,4 +1,4 @@
-"""What the simulator and the camera domain both promise."""
+"""Properties of both simulator and camera."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def photographed(seed: int = 0) -> Batch:
 pytestmark = pytest.mark.parametrize("draw", [simulated, photographed])
 
 
-def test_images_and_labels_are_what_the_specs_say(draw: Draw):
+def test_images_and_labels_match_the_specs(draw: Draw):
     batch = draw(0)
     assert batch.image.shape == (64, *EYE.shape)
     assert batch.image.dtype == torch.float32
@@ -36,7 +36,7 @@ def test_images_and_labels_are_what_the_specs_say(draw: Draw):
     assert found == {label.name: (64, *label.shape) for label in LABELS}
 
 
-def test_the_generator_decides_everything(draw: Draw):
+def test_the_generator_determines_images_and_labels(draw: Draw):
     one, same, other = draw(0), draw(0), draw(1)
     assert torch.equal(one.image, same.image)
     assert all(torch.equal(one.labels[name], same.labels[name]) for name in one.labels)

@@ -23,7 +23,7 @@ def pose(pitch: torch.Tensor, yaw: torch.Tensor, head_deg: float = 10.0, jitter_
 
 
 def looking(pitch_deg: list[float], yaw_deg: list[float]) -> Eye:
-    """The same eye in a centred crop, looking several ways; the head takes only its share of the gaze."""
+    """The same eye in a centred crop with several gazes; the head follows its share of the gaze."""
     one = RandomColumns(torch.full((len(pitch_deg), Anatomy.COLUMNS), 0.5))
     still = RandomColumns(torch.full((len(pitch_deg), Pose.COLUMNS), 0.5))
     pitch, yaw = (torch.deg2rad(torch.tensor(v))[:, None, None] for v in (pitch_deg, yaw_deg))
@@ -39,7 +39,7 @@ def drawn() -> tuple[Anatomy, Pose, Eye]:
 
 
 def field_at(field: torch.Tensor, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
-    """Value of fields (n, H, W) that are affine in the pixel, anywhere: (n, K) from (n, K) px."""
+    """Values (n, K) of affine fields (n, H, W) at any positions (n, K) px."""
     origin = field[:, :1, 0]
     return origin + (field[:, :1, 1] - origin) * x + (field[:, 1:2, 0] - origin) * y
 
