@@ -98,7 +98,7 @@ def test_bad_files(case, tmp_path, cli):
         ("views=[]", "views"),
         ("frames=[3, 2]", "frames: give the first and the last frame"),
         ("frames=[0, 2]", "frames: give the first and the last frame"),
-        ("frames=[2, 9]", "holds joints of 2 frames, asked for 2 to 9"),
+        ("frames=[2, 9]", "frames is [2, 9]"),
         ("cube_mm=0", "cube_mm"),
     ],
 )

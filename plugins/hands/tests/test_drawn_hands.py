@@ -9,12 +9,12 @@ import pytest
 import torch
 
 from synthreal import Batch, Catalog
-from synthreal_hands.camera import IDENTITIES, CameraOptions, camera, people
+from synthreal_hands.camera import IDENTITIES, CameraOptions, identity_table, render_camera
 from synthreal_hands.cube import CROP, JOINTS, XYZ, Crop, hand_image, unproject
 from synthreal_hands.estimator import augment, loss, metrics
 from synthreal_hands.hourglass import HandNet, HourglassOptions
 from synthreal_hands.outline import locate_corners
-from synthreal_hands.render import SimulatorOptions, labels_of, simulator
+from synthreal_hands.simulator import SimulatorOptions, render_simulator, simulator_labels
 from synthreal_hands.skeleton import POSE_COLUMNS, Pose, Shape, bones
 from synthreal_hands.surface import PARTS
 
@@ -23,11 +23,11 @@ Draw = Callable[[int], Batch]
 
 
 def simulated(seed: int = 0, n: int = 64, side: int = SIDE, **options: float) -> Batch:
-    return simulator(SimulatorOptions(**options), n, torch.Generator().manual_seed(seed), side)
+    return render_simulator(SimulatorOptions(**options), n, torch.Generator().manual_seed(seed), side)
 
 
 def photographed(seed: int = 0, n: int = 64, side: int = SIDE, role: str = "test", **options: float) -> Batch:
-    return camera(CameraOptions(**options), n, torch.Generator().manual_seed(seed), role, side)
+    return render_camera(CameraOptions(**options), n, torch.Generator().manual_seed(seed), role, side)
 
 
 both = pytest.mark.parametrize("draw", [simulated, photographed])
@@ -36,7 +36,7 @@ both = pytest.mark.parametrize("draw", [simulated, photographed])
 @both
 def test_images_and_labels_are_what_the_specs_say(draw):
     batch = draw(0)
-    expected = labels_of(SIDE) if draw is simulated else (JOINTS, XYZ, CROP)
+    expected = simulator_labels(SIDE) if draw is simulated else (JOINTS, XYZ, CROP)
     assert batch.image.shape == (64, *hand_image(SIDE).shape) and batch.image.dtype == torch.float32
     assert {name: tuple(values.shape[1:]) for name, values in batch.labels.items()} == {
         label.name: label.shape for label in expected
@@ -143,7 +143,7 @@ def test_real_frames_carry_no_labels_and_the_other_roles_do():
 def test_no_person_has_two_roles_and_every_person_is_their_own():
     ranges = sorted(IDENTITIES.values())
     assert all(stop <= first for (_, stop), (first, _) in pairwise(ranges))
-    assert len(people(torch.device("cpu")).unique(dim=0)) == ranges[-1][1]
+    assert len(identity_table(torch.device("cpu")).unique(dim=0)) == ranges[-1][1]
     assert not torch.equal(photographed(role="test").image, photographed(role="validation").image)
 
 
@@ -151,7 +151,9 @@ def test_a_persons_bones_are_the_same_in_every_frame_and_come_from_the_roles_own
     labels = photographed(n=400, role="validation").labels["xyz"]
     palm = (labels[:, 1] - labels[:, 0]).norm(dim=-1)  # PALM_1 to PALM_3, one length a person
     first, stop = IDENTITIES["validation"]
-    everyone = bones(Shape.of(people(torch.device("cpu")), spread=1.3), Pose.of(torch.rand(320, POSE_COLUMNS))).joints()
+    everyone = bones(
+        Shape.of(identity_table(torch.device("cpu")), spread=1.3), Pose.of(torch.rand(320, POSE_COLUMNS))
+    ).joints()
     known = (everyone[:, 1] - everyone[:, 0]).norm(dim=-1)
     apart = (palm[:, None] - known).abs()
     assert apart[:, first:stop].amin(1).max() < 1e-2
@@ -175,8 +177,8 @@ def test_hands_are_drawn_and_judged_on_the_generators_device_without_waiting_for
 
     def once() -> Batch:
         if draw is simulated:
-            return simulator(SimulatorOptions(), 16, generator, SIDE)
-        return camera(CameraOptions(), 16, generator, "test", SIDE)
+            return render_simulator(SimulatorOptions(), 16, generator, SIDE)
+        return render_camera(CameraOptions(), 16, generator, "test", SIDE)
 
     net = HandNet(HourglassOptions(features=8, stacks=1, maps=32), hand_image(SIDE)).cuda()
 

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from synthreal import Batch, UserError
 from synthreal_hands.cube import CUBE_MM, Crop, hand_image, project, unproject
-from synthreal_hands.estimator import EVALUATOR, answer, augment, joints_of, loss, metrics
+from synthreal_hands.estimator import EVALUATOR, answer, augment, decode_joints, loss, metrics
 from synthreal_hands.hourglass import Grid, HandNet, HourglassOptions, peak
 
 SMALL = HourglassOptions(features=8, stacks=1, maps=32)
@@ -152,7 +152,7 @@ def test_maps_are_right_by_the_labels_they_are_read_as():
 def test_the_constant_answer_is_a_set_of_joints():
     labels = labelled(5, 64)
     mean = labels["joints"].mean(0, keepdim=True)
-    assert joints_of(mean, Crop.of(labels["crop"])) is mean
+    assert decode_joints(mean, Crop.of(labels["crop"])) is mean
     assert metrics(mean, labels)["error_px"].shape == (5, 14)
 
 

@@ -13,7 +13,7 @@ from hand_fixtures import hand, to_xyz, write_depth, write_joints, write_nyu
 
 from synthreal import Sample, Skipped
 from synthreal_hands.cube import FX, FY
-from synthreal_hands.nyu import EVALUATED, FOLDERS, LABELS, NYUOptions, crop_sample, frames_of, nyu, read_depth
+from synthreal_hands.nyu import EVALUATED, FOLDERS, LABELS, NYUOptions, crop_frame, default_frames, read_depth, read_nyu
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +24,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def read(root: Path, role: str, **options: object) -> list[Sample]:
-    return list(nyu(NYUOptions(root=root, **options), role))
+    return list(read_nyu(NYUOptions(root=root, **options), role))
 
 
 def test_depth_is_green_times_256_plus_blue(tmp_path):
@@ -48,10 +48,10 @@ def test_roles_have_their_frames_and_labels(root, role, count):
 
 
 def test_validation_and_test_share_no_frame_and_the_whole_set_is_split_between_its_persons():
-    assert frames_of("validation", 8252) == (1, 2440)
-    assert frames_of("test", 8252) == (2441, 8252)
-    assert frames_of("real", 72757) == (1, 72757)
-    assert frames_of("test", 1) == (1, 1)
+    assert default_frames("validation", 8252) == (1, 2440)
+    assert default_frames("test", 8252) == (2441, 8252)
+    assert default_frames("real", 72757) == (1, 72757)
+    assert default_frames("test", 1) == (1, 1)
 
 
 def test_the_renders_are_the_simulated_images_and_their_background_is_nothing(root):
@@ -94,7 +94,7 @@ def test_pixels_without_a_measurement_are_far_and_not_near(root):
 def test_a_hand_at_the_border_is_cut_off_by_nothing(root):
     depth = np.full((480, 640), 700.0)
     uvd = np.tile([2.0, 478.0, 700.0], (36, 1))
-    sample = crop_sample(depth, uvd, to_xyz(uvd), 330.0, number=(1, 1), labelled=True)
+    sample = crop_frame(depth, uvd, to_xyz(uvd), 330.0, number=(1, 1), labelled=True)
     assert (sample.image[0, :100, 130:] < 65535).all()
     assert (sample.image[0, 120:] == 65535).all() and (sample.image[0, :, :100] == 65535).all()
 
@@ -131,7 +131,7 @@ def real_frame(samples: Callable[[str], Path], root: Path) -> Sample:
     )
     write_joints(root / "test", np.tile(uvd, (3, 1, 1, 1)))
     shutil.copy(source, root / "test/depth_1_0000001.png")
-    return next(nyu(NYUOptions(root=root, views=(1,)), "test"))
+    return next(read_nyu(NYUOptions(root=root, views=(1,)), "test"))
 
 
 def test_the_joints_of_a_real_frame_lie_on_the_real_hand(samples, tmp_path):

@@ -8,11 +8,11 @@ from torch.nn.functional import pad
 
 from synthreal import Catalog
 from synthreal_hands.outline import locate_corners
-from synthreal_hands.render import SimulatorOptions, simulator
+from synthreal_hands.simulator import SimulatorOptions, render_simulator
 
 
 def hands(n: int = 400, side: int = 64):
-    return simulator(SimulatorOptions(), n, torch.Generator().manual_seed(5), side)
+    return render_simulator(SimulatorOptions(), n, torch.Generator().manual_seed(5), side)
 
 
 def distance(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:

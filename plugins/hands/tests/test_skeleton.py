@@ -18,7 +18,7 @@ from synthreal_hands.skeleton import (
     Pose,
     Shape,
     bones,
-    turned,
+    rotate,
 )
 
 N = 2000
@@ -91,11 +91,11 @@ def test_people_differ_and_spread_says_how_much():
 def test_turning_keeps_distances_and_follows_its_axes():
     points = torch.rand(3, 5, 3) * 100
     zero, quarter = torch.zeros(3), torch.full((3,), math.pi / 2)
-    torch.testing.assert_close(turned(points, zero, zero, zero), points)
-    moved = turned(points, torch.rand(3), torch.rand(3), torch.rand(3))
+    torch.testing.assert_close(rotate(points, zero, zero, zero), points)
+    moved = rotate(points, torch.rand(3), torch.rand(3), torch.rand(3))
     torch.testing.assert_close(torch.cdist(moved, moved), torch.cdist(points, points), rtol=1e-3, atol=0.05)
     up = torch.tensor([[[0.0, 1.0, 0.0]]]).expand(3, 1, 3)
-    assert turned(up, zero, zero, quarter)[0, 0].tolist() == pytest.approx([-1, 0, 0], abs=1e-6)
-    assert turned(up, zero, quarter, zero)[0, 0].tolist() == pytest.approx([0, 0, 1], abs=1e-6)
+    assert rotate(up, zero, zero, quarter)[0, 0].tolist() == pytest.approx([-1, 0, 0], abs=1e-6)
+    assert rotate(up, zero, quarter, zero)[0, 0].tolist() == pytest.approx([0, 0, 1], abs=1e-6)
     front = torch.tensor([[[0.0, 0.0, -1.0]]]).expand(3, 1, 3)
-    assert turned(front, quarter, zero, zero)[0, 0].tolist() == pytest.approx([-1, 0, 0], abs=1e-6)
+    assert rotate(front, quarter, zero, zero)[0, 0].tolist() == pytest.approx([-1, 0, 0], abs=1e-6)
