@@ -122,13 +122,13 @@ CASES = {
     fit(*source("real", "pack", path="nan.h5")): ["nan.h5", "float16"],
     ("fit", "--plugin", "nan.py", "--run", "new", *flags(*QUICK)): [
         "data set 'discs'",
-        "drew a NaN, an infinite value or a pixel outside [0, 1]",
+        "render returns a NaN, an infinite value or a pixel outside [0, 1]",
         "correct",
     ],
     ("fit", "--plugin", "nan.py", "--run", "new", *flags(*QUICK, "data.simulated.count=none")): ["discs", "NaN"],
     ("prepare", "discs", "out.h5", "--plugin", "nan.py", "--limit", 9): [
         "data set 'discs'",
-        "drew a NaN, an infinite value or a pixel outside [0, 1]",
+        "render returns a NaN, an infinite value or a pixel outside [0, 1]",
     ],
     ("refine", "run", "nan.h5", "out.h5"): ["nan.h5: image 7 has a pixel that is NaN", "prepare the pack again"],
     # settings

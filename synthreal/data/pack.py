@@ -96,23 +96,14 @@ class Pack:
             names: the labels to read; None reads all.
 
         Raises:
-            UserError: the file cannot be read there (damaged, or removed while open).
+            UserError: the file cannot be read (damaged, or removed while open).
         """
-        file = self._open()
-        wanted = [label.name for label in self.labels] if names is None else list(names)
-        try:
-            image = _rows(file["image"], which)
-            return image, {name: _rows(file["labels"][name], which) for name in wanted}
-        except (OSError, RuntimeError) as error:
-            raise UserError(f"{self.path}: damaged, images cannot be read ({error}); prepare the pack again") from error
+        return self._read("image", which), self.read_labels(which, names)
 
-    def read_labels(self, which: slice | np.ndarray) -> dict[str, np.ndarray]:
-        """All labels ``(B, *L)`` without the images; otherwise as :meth:`read`."""
-        labels = self._open().get("labels", {})
-        try:
-            return {label.name: _rows(labels[label.name], which) for label in self.labels}
-        except (OSError, RuntimeError) as error:
-            raise UserError(f"{self.path}: damaged, labels cannot be read ({error}); prepare the pack again") from error
+    def read_labels(self, which: slice | np.ndarray, names: tuple[str, ...] | None = None) -> dict[str, np.ndarray]:
+        """The labels of :meth:`read` without the images."""
+        names = tuple(label.name for label in self.labels) if names is None else names
+        return {name: self._read(f"labels/{name}", which) for name in names}
 
     def blocks(
         self, limit: int | None = None, names: tuple[str, ...] | None = None
@@ -147,6 +138,14 @@ class Pack:
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_file": None, "_pid": -1}
+
+    def _read(self, name: str, which: slice | np.ndarray) -> np.ndarray:
+        try:
+            return _rows(self._open()[name], which)
+        except (OSError, RuntimeError) as error:
+            raise UserError(
+                f"{self.path}: damaged, /{name} cannot be read ({error}); prepare the pack again"
+            ) from error
 
     def _open(self) -> Any:
         """This process's h5py file. No chunk cache: an index then reads its own bytes, not its 1 MiB chunk."""

@@ -302,14 +302,14 @@ def _broken(**change):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"image": lambda x: x * float("nan")}, "drew a NaN, an infinite value"),
-        ({"gaze": lambda x: x / 0}, "drew a NaN, an infinite value"),
-        ({"image": lambda x: x[:, :, :2]}, "draws images 1x2x5"),
-        ({"image": lambda x: x[1:]}, r"render returns \d+ images in torch.float32, asked for \d+"),
+        ({"image": lambda x: x * float("nan")}, "returns a NaN, an infinite value"),
+        ({"gaze": lambda x: x / 0}, "returns a NaN, an infinite value"),
+        ({"image": lambda x: x[:, :, :2]}, r"render returns torch.float32 images \(\d+, 1, 2, 5\)"),
+        ({"image": lambda x: x[1:]}, r"render returns torch.float32 images \(\d+, 1, 3, 5\)"),
         ({"image": lambda x: 255 * x}, "a pixel outside"),
         ({"image": lambda x: 2 * x - 1}, "a pixel outside"),
-        ({"image": lambda x: (255 * x).byte()}, "images in torch.uint8"),
-        ({"gaze": lambda x: x[:, :2]}, r"label 'gaze' is \(2,\), its LabelSpec says \(3,\)"),
+        ({"image": lambda x: (255 * x).byte()}, "returns torch.uint8 images"),
+        ({"gaze": lambda x: x[:, :2]}, r"label 'gaze' of shape \(2,\), its LabelSpec has \(3,\)"),
     ],
 )
 def test_simulators_that_draw_nonsense(change, message):
@@ -318,6 +318,23 @@ def test_simulators_that_draw_nonsense(change, message):
         source.draw(0, 4)
     with pytest.raises(UserError, match=f"data set 'toy': .*{message}"):
         source.to_resident(4)
+
+
+def test_only_the_first_batch_is_checked_but_a_later_nan_stays_one():
+    """Rounded to uint8 it would become 0, and training would go on."""
+
+    def render_late(options, n, generator):
+        batches.append(render(options, n, generator))
+        return batches[-1] if len(batches) == 1 else Batch(batches[-1].image * float("nan"), batches[-1].labels)
+
+    batches = []
+    for dtype in ("uint8", "uint16", "float16"):
+        batches.clear()
+        spec = replace(SPEC, dtype=dtype)
+        source = SimulatorSource(simulator(render_late, image=spec), ToyOptions(), 0, CPU, spec)
+        assert source.draw(0, 4).image.isfinite().all() and source.draw(1, 4).image.isnan().all()
+        with pytest.raises(UserError, match="render returns a NaN"):
+            source.to_resident(4)
 
 
 def test_a_missing_label_is_named():
