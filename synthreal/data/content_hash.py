@@ -1,4 +1,4 @@
-"""The sha256 of a data set's content: what was seen, however it is stored, chunked, batched or placed."""
+"""The sha256 of a data set's content, independent of how it is stored, chunked or placed."""
 
 from __future__ import annotations
 
@@ -12,29 +12,29 @@ from synthreal.data.encoding import label_array
 
 
 class ContentHash:
-    """Hash of images and labels fed in blocks; the size of the blocks does not change it.
+    """A hash of images and labels added in blocks of any size.
 
-    Images count in their stored dtype, labels in the dtype they have in training
-    (:func:`~synthreal.data.encoding.label_array`), so a pack and the resident tensors read from it agree.
+    Images are hashed in their stored dtype, labels in their dtype on a device
+    (:func:`~synthreal.data.encoding.label_array`), so a pack and the resident tensors read from it have the same hash.
     """
 
     def __init__(self) -> None:
         self._parts: dict[str, hashlib._Hash] = {}
 
     def add(self, image: np.ndarray, labels: Mapping[str, np.ndarray]) -> None:
-        """Feed images ``(B, C, H, W)`` in stored dtype and labels ``(B, *L)``."""
-        self._feed("image", image)
+        """Add images ``(B, C, H, W)`` in stored dtype and labels ``(B, *L)``."""
+        self._update("image", image)
         for name, values in labels.items():
-            self._feed(f"labels/{name}", label_array(values))
+            self._update(f"labels/{name}", label_array(values))
 
     def hexdigest(self) -> str:
         """64 hex digits."""
-        whole = hashlib.sha256()
+        total = hashlib.sha256()
         for name in sorted(self._parts):
-            whole.update(f"{name}={self._parts[name].hexdigest()};".encode())
-        return whole.hexdigest()
+            total.update(f"{name}={self._parts[name].hexdigest()};".encode())
+        return total.hexdigest()
 
-    def _feed(self, name: str, values: np.ndarray) -> None:
+    def _update(self, name: str, values: np.ndarray) -> None:
         if sys.byteorder == "big":
             values = values.byteswap()
         part = self._parts.get(name)

@@ -230,7 +230,7 @@ def test_an_existing_file_is_refused_unless_overwritten(tmp_path):
     before = path.read_bytes()
     with pytest.raises(UserError, match="already exists; delete it"):
         write_pack(path, samples(images(4, spec)), image=spec, role="real", name="toy")
-    with pytest.raises(UserError, match="not one image"):
+    with pytest.raises(UserError, match="no image to write"):
         write_pack(path, [], image=spec, role="real", name="toy", overwrite=True)
     assert path.read_bytes() == before
     write_pack(path, samples(images(4, spec)), image=spec, role="real", name="toy", overwrite=True)
@@ -239,7 +239,7 @@ def test_an_existing_file_is_refused_unless_overwritten(tmp_path):
 
 def test_nothing_to_write_names_the_first_reason(tmp_path):
     spec = ImageSpec(channels=1, height=2, width=2)
-    with pytest.raises(UserError, match=r"not one image .* all 2 were unreadable, first x\.png: truncated"):
+    with pytest.raises(UserError, match=r"no image to write .* all 2 were unreadable, first x\.png: truncated"):
         write_pack(
             tmp_path / "a.h5",
             [Skipped("x.png", "truncated"), Skipped("y.png", "empty")],
@@ -310,7 +310,7 @@ def test_a_label_keeps_one_dtype(tmp_path):
 @pytest.mark.parametrize("name", ["", "a/b", "."])
 def test_label_names_hdf5_cannot_hold_are_refused(tmp_path, name):
     spec = ImageSpec(channels=1, height=2, width=2)
-    with pytest.raises(UserError, match="is empty, repeated or holds a '/'"):
+    with pytest.raises(UserError, match="is empty, repeated or contains a '/'"):
         PackWriter(tmp_path / "a.h5", image=spec, labels=(LabelSpec(name, (), ""),), role="test", name="toy")
 
 
@@ -465,6 +465,6 @@ def test_ctrl_c_during_a_write_is_ctrl_c(tmp_path):
     spec = ImageSpec(channels=3, height=200, width=301)
     with pytest.raises(KeyboardInterrupt):
         with PackWriter(tmp_path / "a.h5", image=spec, role="real", name="toy") as writer:
-            writer._target._raw = _Interrupted(writer._target._raw)
+            writer._output._raw = _Interrupted(writer._output._raw)
             writer.append(images(20, spec))
     assert leftovers(tmp_path) == []
