@@ -20,7 +20,7 @@ from synthreal.spec import ROLES, DatasetSpec, EvaluatorSpec, ImageSpec, LabelSp
         ({"width": -3}, "8x-3 px"),
         ({"dtype": "uint9"}, "dtype is 'uint9'; images are uint8, uint16, float16"),
         ({"colormap": "jet"}, "colormap is 'jet'; choose viridis or none"),
-        ({"background": 300.0}, r"background is 300.0; it is a value in \[0, 1\]"),
+        ({"background": 300.0}, r"background is 300.0; it must be a value in \[0, 1\]"),
         ({"invalid": -1.0}, "invalid is -1.0"),
     ],
 )
