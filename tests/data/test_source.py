@@ -1,4 +1,4 @@
-"""Data sets opened in a role: held, on disk or drawn, with the images and labels they should have."""
+"""Data sets opened in a role: held on the device, on disk or simulated."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ def test_a_pack_gives_the_same_batches_wherever_it_is_held(tmp_path, dtype, budg
 
 
 @pytest.mark.parametrize("budget", [1 << 30, 0])
-def test_count_takes_the_first(tmp_path, budget):
+def test_count_uses_the_first_images(tmp_path, budget):
     image, _ = make_pack(tmp_path / "a.h5")
     source = open_pack(tmp_path / "a.h5", count=7, budget_bytes=budget)
     assert len(source) == 7
@@ -135,7 +135,7 @@ def test_real_never_has_labels(tmp_path, budget):
         assert list(file) == ["image"]
 
 
-def test_packs_that_do_not_suit_the_run(tmp_path):
+def test_a_pack_of_other_images_is_refused(tmp_path):
     make_pack(tmp_path / "a.h5")
     with pytest.raises(UserError, match=r"a\.h5: holds images 1x3x5 uint8 .*this run uses 1x35x55 uint8"):
         open_pack(tmp_path / "a.h5", image=ImageSpec(channels=1, height=35, width=55))
@@ -162,7 +162,7 @@ def save(folder, name, size=(10, 12), value=None):
     Image.fromarray(pixels if value is None else np.full(size, value, np.uint8)).save(folder / name)
 
 
-def test_a_folder_is_made_to_measure_and_packed_once(tmp_path):
+def test_a_folder_is_converted_and_packed_once(tmp_path):
     root, cache = tmp_path / "crops", tmp_path / "run" / "data"
     save(root, "a.png", value=10)
     save(root, "b.png", (3, 5), value=20)
@@ -181,13 +181,13 @@ def test_a_folder_is_made_to_measure_and_packed_once(tmp_path):
     assert again.first(3).sha256() == source.sha256()
     assert (cache / "real.h5").stat().st_mtime_ns == written
     other = open_source(folder_spec(), FolderOptions(root=str(root), recursive=False), **settings)
-    assert len(other) == 2  # other options: read anew
+    assert len(other) == 2  # other options: read again
     taller = ImageSpec(channels=1, height=7, width=5)
     resized = open_source(folder_spec(), options, **{**settings, "image": taller})
     assert resized.image.shape == (2, 1, 7, 5)
 
 
-def test_a_limited_pack_is_read_anew_when_more_is_asked_for(tmp_path):
+def test_a_limited_pack_is_made_again_when_more_images_are_requested(tmp_path):
     for i in range(5):
         save(tmp_path / "crops", f"{i}.png")
     settings = {"image": SPEC, "device": CPU, "cache": tmp_path / "data"}
@@ -211,7 +211,7 @@ def test_without_a_cache_a_folder_must_fit_in_memory(tmp_path):
         open_source(folder_spec(), options, cache=tmp_path / "file" / "data", **settings)
 
 
-@pytest.mark.parametrize("unit", ["px", "pixels", "class", "unit vector"])
+@pytest.mark.parametrize("unit", ["px", "unit vector"])
 def test_labelled_images_are_not_resized(tmp_path, unit):
     pupil = LabelSpec("pupil", (2,), unit)
 
@@ -230,7 +230,7 @@ def test_labelled_images_are_not_resized(tmp_path, unit):
     four = ImageSpec(channels=4, height=3, width=5)
     with pytest.raises(UserError, match="image 0: an image of 1 channels cannot become one of 4"):
         open_source(spec, Options(), image=four, device=CPU, cache=tmp_path)
-    real = replace(spec, role="real")  # its labels stay behind: nothing can become untrue
+    real = replace(spec, role="real")  # its labels are dropped, so it may be resized
     assert open_source(real, Options(), image=SPEC, device=CPU, cache=tmp_path).image.shape == (2, 1, 3, 5)
 
 
@@ -259,7 +259,7 @@ def test_draws_are_a_function_of_seed_and_position():
     assert not torch.equal(other.draw(5, 8).image, later.image)  # roles of one simulator do not share images
 
 
-def test_image_i_is_the_same_whatever_is_drawn_around_it():
+def test_an_image_does_not_depend_on_the_size_of_the_set():
     source = opened()
     whole = source.to_resident(3 * BLOCK + 10)
     assert len(whole) == 3 * BLOCK + 10
@@ -280,7 +280,7 @@ def test_image_i_is_the_same_whatever_is_drawn_around_it():
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "uint16", "float16"])
-def test_drawn_images_have_the_levels_of_stored_ones(dtype):
+def test_simulated_images_have_the_levels_of_stored_ones(dtype):
     spec = ImageSpec(channels=1, height=3, width=5, dtype=dtype)
     image = SimulatorSource(simulator(image=spec), ToyOptions(level=1.0), 0, CPU, spec).draw(0, 64).image
     assert torch.equal(to_unit(from_unit(image, dtype)), image)
@@ -312,7 +312,7 @@ def _broken(**change):
         ({"gaze": lambda x: x[:, :2]}, r"label 'gaze' of shape \(2,\), its LabelSpec has \(3,\)"),
     ],
 )
-def test_simulators_that_draw_nonsense(change, message):
+def test_wrong_output_of_a_simulator_is_refused(change, message):
     source = SimulatorSource(simulator(_broken(**change)), ToyOptions(), 0, CPU, SPEC)
     with pytest.raises(UserError, match=f"data set 'toy': .*{message}"):
         source.draw(0, 4)
@@ -343,7 +343,7 @@ def test_a_missing_label_is_named():
         source.draw(0, 4)
 
 
-def test_simulators_that_do_not_suit_the_run():
+def test_a_simulator_of_other_images_or_too_many_is_refused():
     with pytest.raises(UserError, match="its images are 1x3x5 uint8, this run uses 3x3x5"):
         open_source(simulator(), ToyOptions(), image=ImageSpec(channels=3, height=3, width=5), device=CPU)
     with pytest.raises(UserError, match="10000 images of 1x3x5 uint8 do not fit"):
@@ -367,6 +367,6 @@ def test_seeds_do_not_repeat_and_do_not_change():
 FROZEN_SEEDS = [3209082727, 3456337021, 2544507672]
 
 
-def test_the_budget_is_half_of_what_is_free():
+def test_the_default_budget_is_plausible():
     assert 1 << 20 < default_budget(CPU) < 1 << 45
     assert BLOCK == 256

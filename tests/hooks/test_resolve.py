@@ -1,4 +1,4 @@
-"""A configuration with everything decided before step 0."""
+"""Resolving a configuration: options written out, the image known, data and evaluator compatible."""
 
 from __future__ import annotations
 
