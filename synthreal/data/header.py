@@ -1,18 +1,8 @@
 """The header of a pack: the attributes of its HDF5 root.
 
-===============  =============================================================================
-attribute        content
-===============  =============================================================================
-synthreal_pack   version of the format, an integer; this library writes 1 and reads up to 1
-role             role of the images (``real`` has no labels)
-dataset          name of the data set they come from
-image            the ``ImageSpec`` as a JSON object
-labels           the ``LabelSpec`` list as JSON
-options          the data set's options as a JSON object
-versions         distribution name -> version, as a JSON object
-skipped          the files that could not be read, as JSON: ``[[path, reason], ...]``
-limit            the requested number of images, as JSON (null: all)
-===============  =============================================================================
+``synthreal_pack`` is the version of the format, an integer; this library writes 1 and reads up to 1. ``role`` and
+``dataset`` (the name) are text. ``image``, ``labels``, ``options``, ``versions``, ``limit`` and ``skipped``
+(``[[path, reason], ...]``) are JSON.
 """
 
 from __future__ import annotations
@@ -32,10 +22,21 @@ _VERSION_KEY = "synthreal_pack"
 
 @dataclass(frozen=True, kw_only=True)
 class Header:
-    """The attributes of one pack. With the role ``real``, ``labels`` is always empty."""
+    """The attributes of one pack.
+
+    Attributes:
+        image: the spec of the images.
+        labels: the specs of exactly the labels that every image has; always empty in the role ``real``.
+        role: the role of the images.
+        name: the name of the data set they come from.
+        options: the options of that data set.
+        versions: versions by distribution.
+        skipped: the files that could not be read.
+        limit: the requested number of images; None means all.
+    """
 
     image: ImageSpec
-    labels: tuple[LabelSpec, ...]
+    labels: tuple[LabelSpec, ...] = ()
     role: Role
     name: str
     options: Mapping[str, Any] = field(default_factory=dict)

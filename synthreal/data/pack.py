@@ -11,7 +11,6 @@ import os
 from collections.abc import Iterator, Mapping
 from itertools import pairwise
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import h5py
@@ -131,9 +130,7 @@ class Pack:
     def __enter__(self) -> Pack:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.close()
 
     def __getstate__(self) -> dict[str, Any]:

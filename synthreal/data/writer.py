@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import h5py
@@ -21,7 +20,7 @@ from synthreal.data.header import Header
 from synthreal.data.validator import BlockValidator
 from synthreal.errors import UserError
 from synthreal.files import completing, writing
-from synthreal.spec import ImageSpec, LabelSpec, Role, Sample, Skipped
+from synthreal.spec import Sample, Skipped
 
 _CHUNK_BYTES = 1 << 20
 _LABEL_ROWS = 4096
@@ -44,43 +43,17 @@ class PackWriter:
 
     Args:
         path: the file to write; its folder must exist.
-        image: the spec of every image.
-        labels: the specs of exactly the labels that every image has; ignored in the role ``real``.
-        role: the role; ``real`` stores no labels.
-        name: the data set, for messages and the header.
-        options: its options, for the header.
-        versions: versions by distribution, for the header.
-        limit: the requested number of images, for the header; None means all.
         overwrite: whether to replace an existing file.
+        header: the fields of :class:`~synthreal.data.header.Header`; ``image``, ``role`` and ``name`` are required.
     """
 
-    def __init__(
-        self,
-        path: str | Path,
-        *,
-        image: ImageSpec,
-        labels: tuple[LabelSpec, ...] = (),
-        role: Role,
-        name: str,
-        options: Mapping[str, Any] | None = None,
-        versions: Mapping[str, str] | None = None,
-        limit: int | None = None,
-        overwrite: bool = False,
-    ) -> None:
+    def __init__(self, path: str | Path, *, overwrite: bool = False, **header: Any) -> None:
         self.path = Path(path)
         self.n = 0
         self.skipped: list[Skipped] = []
-        self._header = Header(
-            image=image,
-            labels=labels,
-            role=role,
-            name=name,
-            options=options or {},
-            versions=versions or {},
-            limit=limit,
-        )
+        self._header = Header(**header)
         self.validator = BlockValidator(self._header)
-        row = int(np.prod(image.shape)) * np.dtype(image.dtype).itemsize
+        row = int(np.prod(self._header.image.shape)) * np.dtype(self._header.image.dtype).itemsize
         self.rows = max(1, _CHUNK_BYTES // row)  # images per chunk
         if self.path.exists() and not overwrite:
             raise UserError(f"{self.path}: already exists; delete it or choose another name")
@@ -102,9 +75,7 @@ class PackWriter:
             self._open = stack.pop_all()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: Any, error: Any, traceback: Any) -> None:
         if error is not None:
             self._open.__exit__(kind, error, traceback)
             return
