@@ -17,7 +17,7 @@ import h5py
 import numpy as np
 from pydantic import Field
 
-from synthreal.data.content_hash import ContentHash
+from synthreal.data.content_hash import content_sha256
 from synthreal.data.header import Header
 from synthreal.data.writer import PackSummary, PackWriter, write_pack
 from synthreal.errors import UserError
@@ -116,10 +116,7 @@ class Pack:
 
     def sha256(self) -> str:
         """Hash of images and labels, independent of the header and the layout of the file."""
-        content = ContentHash()
-        for _, image, labels in self.blocks():
-            content.add(image, labels)
-        return content.hexdigest()
+        return content_sha256((image, labels) for _, image, labels in self.blocks())
 
     def close(self) -> None:
         """Close this process's handle; the next read opens the file again."""

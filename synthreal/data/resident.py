@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from synthreal.data.content_hash import ContentHash
+from synthreal.data.content_hash import content_sha256
 from synthreal.data.encoding import stored_array, to_unit
 from synthreal.spec import Batch, Skipped
 
@@ -72,12 +73,12 @@ class Resident:
 
     def sha256(self) -> str:
         """Hash of the content, equal to :meth:`synthreal.data.pack.Pack.sha256` of a pack of the same content."""
-        content = ContentHash()
-        for start in range(0, len(self), _BLOCK):
-            rows = slice(start, start + _BLOCK)
+
+        def block(rows: slice) -> tuple[np.ndarray, dict[str, np.ndarray]]:
             labels = {name: values[rows].cpu().numpy() for name, values in self.labels.items()}
-            content.add(stored_array(self.image[rows]), labels)
-        return content.hexdigest()
+            return stored_array(self.image[rows]), labels
+
+        return content_sha256(block(slice(start, start + _BLOCK)) for start in range(0, len(self), _BLOCK))
 
 
 def prediction_batches(data: Resident, indices: Tensor | None = None) -> Sequence[Tensor]:
