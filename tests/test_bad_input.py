@@ -320,6 +320,16 @@ def test_a_nan_in_a_pack_names_the_file_and_the_image(folder, cli):
     assert not Path("out.h5").exists()
 
 
+def test_a_simulator_that_renders_nan_later_ends_training(folder, cli):
+    body = TOY.read_text().replace(
+        "return Batch(0.3 + 0.6 * mask, labels)", "return Batch(late(0.3 + 0.6 * mask), labels)"
+    )
+    body += "\nCALLS = []\ndef late(x):\n    CALLS.append(x)\n    return x if len(CALLS) < 4 else x * float('nan')\n"
+    (folder / "late.py").write_text(body)
+    done = cli("fit", "--plugin", "late.py", "--run", "new", *flags(*QUICK, "data.simulated.count=none"))
+    assert done.code == 2 and "not finite" in done.err and "Traceback" not in done.err, done
+
+
 @pytest.mark.parametrize("moment", ["start", "checkpoint", "log"])
 def test_a_full_disk_while_fitting(folder, cli, monkeypatch, moment):
     def full(*arguments, **more):
