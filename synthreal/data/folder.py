@@ -28,8 +28,8 @@ SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
 class FolderOptions(Options):
     """Options of the built-in ``folder`` data set."""
 
-    root: str = Field(description="the folder; its png, jpg, jpeg, tif, tiff and bmp files are the data set")
-    recursive: bool = Field(default=True, description="also take the files of folders below it, links followed")
+    root: str = Field(description="folder with png, jpg, jpeg, tif, tiff and bmp files")
+    recursive: bool = Field(default=True, description="also read the folders below it; symbolic links are followed")
 
 
 def read_folder(options: FolderOptions) -> Iterator[Sample | Skipped]:

@@ -195,7 +195,7 @@ def _rows(dataset: Any, which: slice | np.ndarray) -> np.ndarray:
 class PackOptions(Options):
     """Options of the built-in ``pack`` data set."""
 
-    path: str = Field(description="the .h5 file, as written by `synthreal prepare` or `synthreal refine`")
+    path: str = Field(description=".h5 file written by `synthreal prepare` or `synthreal refine`")
 
 
 def read_pack(options: PackOptions) -> Iterator[Sample | Skipped]:

@@ -71,9 +71,7 @@ class SimulatorSource:
             yield from_unit(image[rows], self.image.dtype), {name: values[rows] for name, values in labels.items()}
 
     def to_resident(self, count: int) -> Resident:
-        """The images of :meth:`blocks`, held on the device."""
-        if count < 1:
-            raise ValueError(f"a data set of {count} images; request at least 1")
+        """The images of :meth:`blocks` (``count`` >= 1), held on the device."""
         return Resident.from_blocks(self.blocks(count), count, self.device)
 
     def _rendered(self, stream: str, index: int, n: int, *, check: bool) -> tuple[Tensor, dict[str, Tensor]]:

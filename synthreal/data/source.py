@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
@@ -37,7 +36,7 @@ def open_source(
     count: int | None = None,
     seed: int = 0,
     device: torch.device,
-    cache: Path | None = None,
+    cache: Path,
     budget_bytes: int | None = None,
 ) -> Source:
     """A data set ready to give batches.
@@ -51,45 +50,42 @@ def open_source(
     Args:
         spec: the data set; in the role ``real`` its labels are dropped.
         options: its options, an instance of ``spec.options``.
-        image: the images of the run; ``spec.image`` must be like them, or None.
+        image: the spec of the run's images.
         count: use the first ``count`` images; None for all (or endless).
         seed: the seed of a simulator.
         device: where batches are made.
-        cache: the folder of packs made here. None: files are read into memory, which must be large enough.
+        cache: the folder of the packs made from files.
         budget_bytes: the memory that may be used on the device; None takes :func:`default_budget`.
 
     Raises:
         UserError: unreadable input, images of another shape or dtype than the run's, non-finite values.
     """
-    if count is not None and count < 1:
-        raise UserError(f"data.{spec.role}.count is {count}; give at least 1, or 'none'")
-    if spec.image is not None and not spec.image.alike(image):
-        raise UserError(f"data set {spec.name!r}: its images are {spec.image}, this run uses {image}; choose another")
     budget = default_budget(device) if budget_bytes is None else budget_bytes
     if spec.render is not None:
         simulator = SimulatorSource(spec, options, seed, device, image)
         if count is None:
             return simulator
-        labels = 4 * sum(int(np.prod(label.shape)) for label in spec.carried)  # at most 4 bytes per number
-        if count * (_image_bytes(image) + labels) > budget:
+        label_bytes = 4 * sum(int(np.prod(label.shape)) for label in spec.carried)  # at most 4 bytes per number
+        if count * (_image_bytes(image) + label_bytes) > budget:
             raise UserError(
                 f"data.{spec.role}: {count} images of {image} do not fit in memory ({budget >> 20} MiB may be used); "
                 "lower the count, or `synthreal prepare` them and use the data set 'pack'"
             )
         return simulator.to_resident(count)
-    if isinstance(options, PackOptions):
-        return _open_pack(Path(options.path), spec, image, count, device, budget)
-    if cache is not None:
-        return _open_pack(_cached_pack(spec, options, image, count, cache), spec, image, count, device, budget)
-    with tempfile.TemporaryDirectory() as folder:
-        path = _cached_pack(spec, options, image, count, Path(folder))
-        source = _open_pack(path, spec, image, count, device, budget)
-        if isinstance(source, OnDisk):
-            source.pack.close()
-            raise UserError(
-                f"data.{spec.role}: {len(source)} images do not fit in memory; `synthreal prepare` a pack of them"
-            )
-        return source
+    is_pack = isinstance(options, PackOptions)
+    pack = Pack(options.path if is_pack else _cached_pack(spec, options, image, count, cache))
+    if not pack.image.alike(image):
+        raise UserError(
+            f"{pack.path}: holds images {pack.image} ({pack.image.meaning or pack.name}), this run uses {image} "
+            f"({image.meaning or 'its own'}); give a pack of this domain"
+        )
+    labels, dtypes = replace(spec, labels=pack.labels).carried, pack.label_dtypes
+    names = tuple(label.name for label in labels)
+    row = _image_bytes(image) + sum(int(np.prod(label.shape)) * dtypes[label.name].itemsize for label in labels)
+    if row * min(len(pack), count or len(pack)) > budget:
+        return OnDisk(pack, device=device, count=count, names=names, budget_bytes=budget)
+    with pack:
+        return load(pack, device=device, count=count, names=names)
 
 
 def convert_samples(
@@ -121,24 +117,6 @@ def default_budget(device: torch.device) -> int:
         lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
         return int(next(line for line in lines if line.startswith("MemAvailable")).split()[1]) * 1024 // 2
     return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
-
-
-def _open_pack(
-    path: Path, spec: DatasetSpec, image: ImageSpec, count: int | None, device: torch.device, budget: int
-) -> Resident | OnDisk:
-    pack = Pack(path)
-    if not pack.image.alike(image):
-        raise UserError(
-            f"{path}: holds images {pack.image} ({pack.image.meaning or pack.name}), this run uses {image} "
-            f"({image.meaning or 'its own'}); give a pack of this domain"
-        )
-    labels, dtypes = replace(spec, labels=pack.labels).carried, pack.label_dtypes
-    names = tuple(label.name for label in labels)
-    row = _image_bytes(image) + sum(int(np.prod(label.shape)) * dtypes[label.name].itemsize for label in labels)
-    if row * min(len(pack), count or len(pack)) > budget:
-        return OnDisk(pack, device=device, count=count, names=names, budget_bytes=budget)
-    with pack:
-        return load(pack, device=device, count=count, names=names)
 
 
 def _cached_pack(spec: DatasetSpec, options: BaseModel, image: ImageSpec, count: int | None, cache: Path) -> Path:

@@ -63,7 +63,7 @@ def make_pack(path, n=50, spec=SPEC):
 
 
 def open_pack(path, role="simulated", **arguments):
-    settings = {"image": SPEC, "device": CPU, **arguments}
+    settings = {"image": SPEC, "device": CPU, "cache": None, **arguments}
     return open_source(pack_spec(role), PackOptions(path=str(path)), **settings)
 
 
@@ -110,8 +110,6 @@ def test_count_uses_the_first_images(tmp_path, budget):
         select(source, torch.tensor([7]))
     assert source.first(50).sha256() != Pack(tmp_path / "a.h5").sha256()
     assert len(open_pack(tmp_path / "a.h5", count=700, budget_bytes=budget)) == 50
-    with pytest.raises(UserError, match=r"data\.simulated\.count is 0"):
-        open_pack(tmp_path / "a.h5", count=0)
 
 
 @pytest.mark.parametrize("budget", [1 << 30, 0])
@@ -119,10 +117,9 @@ def test_real_never_has_labels(tmp_path, budget):
     make_pack(tmp_path / "a.h5")
     source = open_pack(tmp_path / "a.h5", role="real", budget_bytes=budget)
     assert select(source, torch.arange(3)).labels == {}
-    drawn = open_source(simulator(role="real"), ToyOptions(), image=SPEC, device=CPU)
-    assert (drawn.draw(0, 4).labels, drawn.to_resident(4).labels) == ({}, {})
-    held = open_source(simulator(role="real"), ToyOptions(), image=SPEC, device=CPU, count=9)
-    assert held.labels == {}
+    simulated = opened(role="real")
+    assert (simulated.draw(0, 4).labels, simulated.to_resident(4).labels) == ({}, {})
+    assert opened(role="real", count=9).labels == {}
 
     def read(options):
         for value in range(4):
@@ -199,16 +196,12 @@ def test_a_limited_pack_is_made_again_when_more_images_are_requested(tmp_path):
     assert len(open_source(folder_spec(), options, **settings)) == 5
 
 
-def test_without_a_cache_a_folder_must_fit_in_memory(tmp_path):
+def test_a_cache_that_cannot_be_written_is_one_line(tmp_path):
     save(tmp_path / "crops", "a.png")
-    options = FolderOptions(root=str(tmp_path / "crops"))
-    settings = {"image": SPEC, "device": CPU}
-    assert len(open_source(folder_spec(), options, **settings)) == 1
-    with pytest.raises(UserError, match=r"data\.real: 1 images do not fit in memory"):
-        open_source(folder_spec(), options, budget_bytes=0, **settings)
     (tmp_path / "file").write_text("")
+    options = FolderOptions(root=str(tmp_path / "crops"))
     with pytest.raises(UserError, match="file/data: cannot write"):
-        open_source(folder_spec(), options, cache=tmp_path / "file" / "data", **settings)
+        open_source(folder_spec(), options, image=SPEC, device=CPU, cache=tmp_path / "file" / "data")
 
 
 @pytest.mark.parametrize("unit", ["px", "unit vector"])
@@ -237,8 +230,9 @@ def test_labelled_images_are_not_resized(tmp_path, unit):
 # -- simulators ------------------------------------------------------------------------------------------------------
 
 
-def opened(seed=0, **arguments):
-    return open_source(simulator(), ToyOptions(), image=SPEC, device=CPU, seed=seed, **arguments)
+def opened(seed=0, role="simulated", **arguments):
+    settings = {"image": SPEC, "device": CPU, "cache": None, **arguments}
+    return open_source(simulator(role=role), ToyOptions(), seed=seed, **settings)
 
 
 def test_draws_are_a_function_of_seed_and_position():
@@ -275,8 +269,6 @@ def test_an_image_does_not_depend_on_the_size_of_the_set():
     blocks = list(source.blocks(BLOCK + 20))
     assert [len(image) for image, _ in blocks] == [BLOCK, 20]
     assert torch.equal(torch.cat([image for image, _ in blocks]), whole.image[: BLOCK + 20])
-    with pytest.raises(ValueError, match="at least 1"):
-        source.to_resident(0)
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "uint16", "float16"])
@@ -344,8 +336,8 @@ def test_a_missing_label_is_named():
 
 
 def test_a_simulator_of_other_images_or_too_many_is_refused():
-    with pytest.raises(UserError, match="its images are 1x3x5 uint8, this run uses 3x3x5"):
-        open_source(simulator(), ToyOptions(), image=ImageSpec(channels=3, height=3, width=5), device=CPU)
+    with pytest.raises(UserError, match=r"images \(4, 1, 3, 5\), this run uses \(4, 3, 3, 5\)"):
+        opened(image=ImageSpec(channels=3, height=3, width=5)).draw(0, 4)
     with pytest.raises(UserError, match="10000 images of 1x3x5 uint8 do not fit"):
         opened(count=10000, budget_bytes=1 << 10)
     one = 15 + 3 * 4  # an image of 3x5 bytes and a label of three floats
