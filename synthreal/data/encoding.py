@@ -18,16 +18,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from synthreal.spec import StoredDtype
+from synthreal.spec import ImageSpec, StoredDtype
 
 STORED_DTYPES: tuple[StoredDtype, ...] = get_args(StoredDtype)
 _MAXIMUM: dict[StoredDtype, float] = {"uint8": 255.0, "uint16": 65535.0, "float16": 1.0}
 _TORCH: dict[StoredDtype, torch.dtype] = {"uint8": torch.uint8, "uint16": torch.int16, "float16": torch.float16}
 
 
-def torch_dtype(dtype: StoredDtype) -> torch.dtype:
-    """The dtype of a stored image on a device: uint16 is int16 with the same bits."""
-    return _TORCH[dtype]
+def image_bytes(image: ImageSpec) -> int:
+    """The size of one stored image in bytes."""
+    return int(np.prod(image.shape)) * np.dtype(image.dtype).itemsize
 
 
 def stored_tensor(array: np.ndarray) -> Tensor:

@@ -47,11 +47,9 @@ class OnDisk:
         self.skipped: tuple[Skipped, ...] = pack.skipped
         self.label_names = names
         self._n = len(pack) if count is None else min(count, len(pack))
-        dtypes = pack.label_dtypes
-        sizes = {spec.name: self._n * int(np.prod(spec.shape)) * dtypes[spec.name].itemsize for spec in pack.labels}
-        held = names if sum(sizes[name] for name in names) <= budget_bytes else ()
-        self._read_names = tuple(name for name in names if name not in held)
-        labels = pack.read_labels(slice(0, self._n), held)
+        fits = self._n * pack.label_bytes(names) <= budget_bytes
+        self._read_names = () if fits else names
+        labels = pack.read_labels(slice(0, self._n), names if fits else ())
         refuse_bad(pack, np.arange(self._n), None, labels)
         self._held = {name: label_tensor(values).to(device) for name, values in labels.items()}
 

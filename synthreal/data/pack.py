@@ -18,6 +18,7 @@ import numpy as np
 from pydantic import Field
 
 from synthreal.data.content_hash import content_sha256
+from synthreal.data.encoding import image_bytes
 from synthreal.data.header import Header
 from synthreal.data.writer import PackSummary, PackWriter, write_pack
 from synthreal.errors import UserError
@@ -80,10 +81,10 @@ class Pack:
         """The files that could not be read when the pack was written."""
         return self.header.skipped
 
-    @property
-    def label_dtypes(self) -> dict[str, np.dtype[Any]]:
-        """The stored dtype of each label."""
-        return {label.name: self._open()["labels"][label.name].dtype for label in self.labels}
+    def label_bytes(self, names: tuple[str, ...]) -> int:
+        """The size in bytes of the labels ``names`` of one image."""
+        datasets = [self._open()["labels"][name] for name in names]
+        return sum(int(np.prod(dataset.shape[1:])) * dataset.dtype.itemsize for dataset in datasets)
 
     def read(
         self, which: slice | np.ndarray, names: tuple[str, ...] | None = None
@@ -109,8 +110,7 @@ class Pack:
     ) -> Iterator[tuple[int, np.ndarray, dict[str, np.ndarray]]]:
         """The first ``limit`` images (None: all) in order, as ``(start, images, labels)`` in blocks of about 16 MiB."""
         n = len(self) if limit is None else min(limit, len(self))
-        row = int(np.prod(self.image.shape)) * np.dtype(self.image.dtype).itemsize
-        step = max(1, _BLOCK_BYTES // row)
+        step = max(1, _BLOCK_BYTES // image_bytes(self.image))
         for start in range(0, n, step):
             yield start, *self.read(slice(start, min(start + step, n)), names)
 

@@ -14,6 +14,7 @@ import torch
 from pydantic import BaseModel
 
 from synthreal.data.convert import convert_image
+from synthreal.data.encoding import image_bytes
 from synthreal.data.ondisk import OnDisk, load
 from synthreal.data.pack import Pack, PackOptions
 from synthreal.data.resident import Resident
@@ -66,7 +67,7 @@ def open_source(
         if count is None:
             return simulator
         label_bytes = 4 * sum(int(np.prod(label.shape)) for label in spec.carried)  # at most 4 bytes per number
-        if count * (_image_bytes(image) + label_bytes) > budget:
+        if count * (image_bytes(image) + label_bytes) > budget:
             raise UserError(
                 f"data.{spec.role}: {count} images of {image} do not fit in memory ({budget >> 20} MiB may be used); "
                 "lower the count, or `synthreal prepare` them and use the data set 'pack'"
@@ -79,10 +80,8 @@ def open_source(
             f"{pack.path}: holds images {pack.image} ({pack.image.meaning or pack.name}), this run uses {image} "
             f"({image.meaning or 'its own'}); give a pack of this domain"
         )
-    labels, dtypes = replace(spec, labels=pack.labels).carried, pack.label_dtypes
-    names = tuple(label.name for label in labels)
-    row = _image_bytes(image) + sum(int(np.prod(label.shape)) * dtypes[label.name].itemsize for label in labels)
-    if row * min(len(pack), count or len(pack)) > budget:
+    names = tuple(label.name for label in replace(spec, labels=pack.labels).carried)
+    if (image_bytes(image) + pack.label_bytes(names)) * min(len(pack), count or len(pack)) > budget:
         return OnDisk(pack, device=device, count=count, names=names, budget_bytes=budget)
     with pack:
         return load(pack, device=device, count=count, names=names)
@@ -138,7 +137,3 @@ def _cached_pack(spec: DatasetSpec, options: BaseModel, image: ImageSpec, count:
     header: dict[str, Any] = {"image": image, "labels": spec.labels, "role": spec.role, "name": spec.name}
     write_pack(path, samples, **header, options=record, limit=count, overwrite=True)
     return path
-
-
-def _image_bytes(image: ImageSpec) -> int:
-    return int(np.prod(image.shape)) * np.dtype(image.dtype).itemsize

@@ -15,6 +15,7 @@ from typing import Any
 import h5py
 import numpy as np
 
+from synthreal.data.encoding import image_bytes
 from synthreal.data.fail_safe_file import FailSafeFile
 from synthreal.data.header import Header
 from synthreal.data.validator import BlockValidator
@@ -53,8 +54,7 @@ class PackWriter:
         self.skipped: list[Skipped] = []
         self._header = Header(**header)
         self.validator = BlockValidator(self._header)
-        row = int(np.prod(self._header.image.shape)) * np.dtype(self._header.image.dtype).itemsize
-        self.rows = max(1, _CHUNK_BYTES // row)  # images per chunk
+        self.rows = max(1, _CHUNK_BYTES // image_bytes(self._header.image))  # images per chunk
         if self.path.exists() and not overwrite:
             raise UserError(f"{self.path}: already exists; delete it or choose another name")
         if not self.path.parent.is_dir():
