@@ -104,9 +104,9 @@ def stored_pixels(opened: Image.Image) -> np.ndarray:
         ValueError: the pixels have 32 bits.
         Exception: whatever the decoder raises on broken bytes.
     """
-    orientation = opened.getexif().get(_ORIENTATION)
+    is_tiff = isinstance(opened, TiffImagePlugin.TiffImageFile)
+    orientation = opened.getexif().get(_ORIENTATION) if is_tiff else None
     opened.load()
-    turned = isinstance(opened, TiffImagePlugin.TiffImageFile) and opened.getexif().get(_ORIENTATION) != orientation
     if opened.mode == "F":
         raise ValueError("32-bit float pixels; save it with 8 or 16 bits")
     if opened.mode in _GREY_16:
@@ -120,7 +120,7 @@ def stored_pixels(opened: Image.Image) -> np.ndarray:
         pixels = np.asarray(opened)
     else:
         pixels = np.asarray(opened.convert("RGBA" if "transparency" in opened.info else "RGB"))
-    if turned:
+    if is_tiff and opened.getexif().get(_ORIENTATION) != orientation:  # Pillow has applied and forgotten it
         pixels = _without_orientation(pixels, orientation)
     return np.ascontiguousarray(pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1))
 

@@ -208,6 +208,14 @@ def test_a_phone_jpeg_becomes_a_plain_jpeg_of_its_first_image(colour):
     assert np.abs(read_picture(content).colour.astype(int) - before.colour).mean() < 3
 
 
+@pytest.mark.parametrize("form", ["PNG", "JPEG"])
+def test_damaged_exif_does_not_matter(form):
+    given = saved(Image.fromarray(GREY), form, exif=b"Exif\0\0garbage that is not EXIF")
+    before = read_picture(given)
+    content = before.encoded(before.colour)
+    assert opened(content).info["exif"] == opened(given).info["exif"]
+
+
 def test_a_damaged_metadata_chunk_is_left_out():
     """Pillow ignores it after the pixels; before the pixels it would refuse the whole file."""
     given, end = FILES["PNG grey"][:-12], FILES["PNG grey"][-12:]
