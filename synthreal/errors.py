@@ -1,13 +1,13 @@
-"""Exceptions whose message is written for the user: one line that names the cause and the remedy."""
+"""The one exception a user is meant to read: a single line that names the offender and the remedy."""
 
 from __future__ import annotations
 
 
 class UserError(Exception):
-    """Bad input, described in one line: the file or setting, what is wrong with it, and the remedy.
+    """Bad input, told in one line: the file or setting, what is wrong with it, and what to do.
 
-    The command line prints the message on stderr and exits with code 2. Any other exception is a bug and keeps its
-    traceback.
+    The command line prints the message on stderr and exits with code 2. Everything else that is raised
+    is a bug of this library and keeps its traceback.
     """
 
     def __init__(self, message: str) -> None:
@@ -15,7 +15,7 @@ class UserError(Exception):
 
 
 class WriteError(UserError):
-    """A failed write at or below ``path``, for ``reason``."""
+    """A disk that does not take what is written below ``path``, for ``reason``."""
 
     def __init__(self, path: object, reason: str) -> None:
         super().__init__(f"{path}: cannot write ({reason}); free or choose another place and run again")
@@ -23,8 +23,7 @@ class WriteError(UserError):
 
 
 class PeerError(RuntimeError):
-    """Another process of the same run has ended, so this one cannot continue.
+    """Another process of the same run is gone, so this one cannot go on.
 
-    The process that failed first reports the reason; for this exception the command line prints nothing and exits with
-    code 1.
+    The process that failed first tells why; the command line prints nothing of this one and exits with code 1.
     """
