@@ -16,7 +16,7 @@ from PIL import Image
 
 from synthreal.spec import ImageSpec
 from synthreal.turing.answers import FILE, Answers
-from synthreal.turing.pictures import Pictures
+from synthreal.turing.pictures import ImagePool
 from synthreal.turing.study import Study
 
 IMAGE = ImageSpec(channels=1, height=6, width=9, meaning="one grey level")
@@ -92,7 +92,7 @@ class Site:
 
 def small_study(folder: Path, *, images: int = 3, **more: Any) -> Study:
     """A study in a folder; made again there, it is the same study on a restarted server."""
-    return Study(Pictures(levels(0), levels(100), IMAGE), Answers(folder / FILE), images=images, **more)
+    return Study(ImagePool(levels(0), levels(100), IMAGE), Answers(folder / FILE), images=images, **more)
 
 
 def run_through(study: Study, rater: str, rightly: int) -> None:

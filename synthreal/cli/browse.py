@@ -102,7 +102,7 @@ def turing(
 
 
 def _judged(answers: Answers) -> list[Answer]:
-    found = answers.all()
+    found = answers.read()
     if answers.damaged:
         typer.echo(f"{answers.path}: {answers.damaged} damaged lines skipped", err=True)
     return found

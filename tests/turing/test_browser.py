@@ -94,7 +94,7 @@ def test_a_rater_goes_from_the_first_page_to_the_result_with_keys_and_clicks(mak
     assert [line["answer"] for line in mine] == [choice for _, choice in acts]
     assert all(GUARD_MS / 1000 - 0.1 < line["seconds"] < 10 for line in mine)
 
-    result = summarise(study.answers.all())
+    result = summarise(study.answers.read())
     own = next(entry for entry in result["raters"] if entry["rater"] == "Ada")
     shown = [
         [int(cell) for cell in table.locator("td").all_inner_texts()[1:]] for table in page.locator(".matrix").all()
@@ -181,13 +181,13 @@ def test_the_page_goes_on_when_the_server_was_away(make, serve, recorded, tab):
     number(page, "2 / 6")
     first.close()
     page.keyboard.press("r")
-    page.get_by_text("The server does not answer").wait_for()
+    page.get_by_text("The server does not respond").wait_for()
     assert all("fail" in line.lower() for line in page.said)
     page.said.clear()
     second = serve(make(), first.port)
     page.get_by_role("button", name="Try again").click()
     number(page, "2 / 6")
-    assert page.get_by_text("The server does not answer").is_hidden()
+    assert page.get_by_text("The server does not respond").is_hidden()
     page.keyboard.press("s")
     number(page, "3 / 6")
     second.close()
@@ -229,15 +229,15 @@ def test_two_people_of_one_name_are_told(make, serve, recorded, tab):
     number(one, "2 / 6")
     other = tab(viewport={"width": 390, "height": 844})
     start(other, site)
-    playwright.expect(other.get_by_role("alert")).to_contain_text("Ada has answered 1 of 6")
+    playwright.expect(other.get_by_role("alert")).to_contain_text("Ada has judged 1 of 6")
     assert overflow(other) <= 0
-    assert other.get_by_role("link", name="Go on").evaluate(CONTRAST) >= 4.5
+    assert other.get_by_role("link", name="Continue").evaluate(CONTRAST) >= 4.5
     other.get_by_label("Your name").fill("Ada the second")
     other.get_by_role("button", name="Start").click()
     number(other, "1 / 6")
     one.goto(site.url)
     start(one, site)
-    one.get_by_role("link", name="Go on").click()
+    one.get_by_role("link", name="Continue").click()
     number(one, "2 / 6")
 
 
@@ -255,12 +255,12 @@ def test_a_server_that_keeps_silent_is_given_up_and_asked_again(make, serve, rec
     for path, shown, answers in (("**/answer", "1 / 6", 0), ("**/image/*", "2 / 6", 1)):
         page.route(path, lambda route: None)  # taken, and never answered
         page.keyboard.press("r")
-        page.get_by_text("The server does not answer").wait_for()
+        page.get_by_text("The server does not respond").wait_for()
         assert len(recorded()) == answers
         page.unroute(path)
         page.get_by_role("button", name="Try again").click()
         number(page, shown)
-        assert page.get_by_text("The server does not answer").is_hidden()
+        assert page.get_by_text("The server does not respond").is_hidden()
         assert page.locator("#image").evaluate("image => image.complete && image.naturalWidth > 0")
     assert set(page.evaluate("waited")) == {10_000}
     page.said.clear()
