@@ -25,14 +25,13 @@ from synthreal.results.format import p_text
 from synthreal.turing.answers import Choice
 from synthreal.turing.gate import access_rules
 from synthreal.turing.pictures import EXAMPLES
-from synthreal.turing.study import LONGEST_NAME, InvalidNameError, Study
+from synthreal.turing.study import LONGEST_NAME, InvalidNameError, Study, UnknownImageError
 from synthreal.turing.summary import finished, sentence, summarise
 
 LARGEST_BODY = 4096  # bytes
 PAGES = Path(__file__).parent / "pages"
 VISIBLE = ("/", "/study", "/result")  # paths whose errors are pages; scripts request the others
 ASSETS = {"turing.js": "text/javascript", "turing.css": "text/css"}
-UNKNOWN_IMAGE = "unknown image; the server may have been restarted"
 
 
 class PostedAnswer(BaseModel):
@@ -67,11 +66,7 @@ class Handlers:
     def __init__(self, study: Study) -> None:
         self.study = study
         self._templates = jinja2.Environment(
-            loader=jinja2.FileSystemLoader(PAGES),
-            autoescape=True,
-            undefined=jinja2.StrictUndefined,
-            trim_blocks=True,
-            lstrip_blocks=True,
+            loader=jinja2.FileSystemLoader(PAGES), autoescape=True, undefined=jinja2.StrictUndefined
         )
         self._templates.filters["p"] = p_text
         shared = {"against": study.against, "images": study.total, "examples": EXAMPLES, "longest": LONGEST_NAME}
@@ -122,15 +117,10 @@ class Handlers:
             return JSONResponse(asdict(self.study.answer(posted.token, posted.answer)))
         except ValidationError:
             return _error(400, 'send {"token": ..., "answer": "real" or "synthetic"}')
-        except KeyError:
-            return _error(404, UNKNOWN_IMAGE)
 
     async def image(self, request: Request) -> Response:
         """An image as PNG, without any sign of its kind."""
-        try:
-            return Response(self.study.png(request.path_params["token"]), media_type="image/png")
-        except KeyError:
-            return _error(404, UNKNOWN_IMAGE)
+        return Response(self.study.png(request.path_params["token"]), media_type="image/png")
 
     async def asset(self, request: Request) -> Response:
         """The style sheet and the script."""
@@ -141,7 +131,7 @@ class Handlers:
 
     async def failed(self, request: Request, error: Exception) -> Response:
         """The first page again after an invalid name, an error page otherwise; JSON for scripts."""
-        status = 400 if isinstance(error, InvalidNameError) else 500
+        status = 400 if isinstance(error, InvalidNameError) else 404 if isinstance(error, UnknownImageError) else 500
         if request.url.path not in VISIBLE:
             return _error(status, str(error))
         if status == 400:

@@ -19,17 +19,14 @@ from synthreal.turing.pictures import choose_images
 from synthreal.turing.study import Study
 
 LARGEST_HEADERS = 16 * 1024  # bytes
-RESPONSE_HEADERS = [
-    ("Cache-Control", "no-store"),
-    (
-        "Content-Security-Policy",
-        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
-        "form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
-    ),
-    ("Cross-Origin-Resource-Policy", "same-origin"),
-    ("Referrer-Policy", "same-origin"),
-    ("X-Content-Type-Options", "nosniff"),
-]
+RESPONSE_HEADERS = {
+    "Cache-Control": "no-store",
+    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
+    "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Referrer-Policy": "same-origin",
+    "X-Content-Type-Options": "nosniff",
+}
 
 
 def serve(
@@ -84,7 +81,7 @@ def server_of(study: Study, *, host: str) -> uvicorn.Server:
             application(study, host=host),
             http="h11",
             h11_max_incomplete_event_size=LARGEST_HEADERS,
-            headers=RESPONSE_HEADERS,
+            headers=list(RESPONSE_HEADERS.items()),
             ws="none",
             lifespan="off",
             log_config=None,

@@ -29,6 +29,10 @@ class InvalidNameError(UserError):
     """A text that is not a rater's name."""
 
 
+class UnknownImageError(UserError):
+    """A token that this server has not issued."""
+
+
 @dataclass(frozen=True)
 class State:
     """A rater's progress, as sent to the page; ``token`` names the image to judge, None when all are judged."""
@@ -53,12 +57,8 @@ class _Trial:
 class Study:
     """One study and all its raters; not thread-safe.
 
-    Args:
-        pool: images to draw from, at least ``images`` + 10 of each kind.
-        answers: where answers are stored.
-        against: the kind of synthetic image.
-        images: images of each kind that a rater judges.
-        seed: seed of everything random except the tokens.
+    Each rater judges ``images`` real images and as many of the kind ``against`` from ``pool``, which needs 10 more of
+    each. Everything random except the tokens depends on ``seed``.
     """
 
     def __init__(
@@ -92,11 +92,9 @@ class Study:
     def answer(self, token: str, choice: Choice) -> State:
         """Store the first answer to a trial; later ones change nothing. Returns the rater's new state.
 
-        Raises:
-            KeyError: unknown token.
-            UserError: the answer cannot be written.
+        Raises ``UserError`` for an unknown token, and when the answer cannot be written.
         """
-        trial = self._trials[token]
+        trial = self._trial(token)
         self.answers.append(
             Answer(
                 rater=trial.rater,
@@ -113,10 +111,10 @@ class Study:
         return self.state(trial.rater)
 
     def png(self, token: str) -> bytes:
-        """The image of a token. Raises ``KeyError`` for an unknown token."""
+        """The image of a token. Raises :class:`UnknownImageError`."""
         if token in self._examples:
             return self.pool.png(*self._examples[token])
-        trial = self._trials[token]
+        trial = self._trial(token)
         trial.since = time.monotonic()
         return self.pool.png(trial.real, trial.row)
 
@@ -126,6 +124,11 @@ class Study:
         for real, rows in self._free.items():
             images += [(real, rows[place]) for place in self._shuffled(len(rows), "rows", real, rater)[: self.images]]
         return [images[place] for place in self._shuffled(len(images), "order", rater)]
+
+    def _trial(self, token: str) -> _Trial:
+        if token not in self._trials:
+            raise UnknownImageError("unknown image; the server may have been restarted")
+        return self._trials[token]
 
     def _token(self, rater: str, number: int) -> str:
         if (rater, number) not in self._tokens:

@@ -340,7 +340,7 @@ def test_ctrl_c_ends_in_one_line_that_says_how_to_continue(plain, pack_of, tmp_p
         (["--batch-size", "0"], "--batch-size 0: give a number of at least 1, or auto"),
         (["--batch-size", "many"], "--batch-size many: give a number"),
         (["--tile", "-3"], "--tile -3: give a number of at least 1, or none"),
-        (["--precision", "half"], "--precision half: choose auto, float32 or bfloat16"),
+        (["--precision", "half"], "'half' is not one of 'auto', 'float32', 'bfloat16'"),
         (["--device", "tpu"], "device 'tpu' is none"),
     ],
 )

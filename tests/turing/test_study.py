@@ -17,7 +17,7 @@ from booth import is_real, level
 
 from synthreal.errors import UserError
 from synthreal.turing.answers import FILE
-from synthreal.turing.study import rater_name
+from synthreal.turing.study import UnknownImageError, rater_name
 
 
 def seen(study, rater):
@@ -70,7 +70,7 @@ def test_tokens_are_long_random_and_new_after_a_restart(make):
     for _ in range(2):
         study = make()
         tokens += [study.state("Ada").token, study.state("Bob").token, *study.examples(True), *study.examples(False)]
-        with pytest.raises(KeyError):
+        with pytest.raises(UnknownImageError):
             study.png("x" * 22)
     assert len(set(tokens)) == len(tokens)
     assert min(map(len, tokens)) >= 22
