@@ -30,7 +30,7 @@ def report(
         typer.Option(metavar="DIR", help="Folder for TensorBoard, to which the log and sheets are also written."),
     ] = None,
 ) -> None:
-    """Write an HTML page about a run: images, curves, the table of arms and how to reproduce it."""
+    """Write an HTML page about a run. It shows images, curves, the table of arms and how to reproduce the run."""
     from synthreal.report import write_report
 
     page = write_report(
@@ -56,10 +56,10 @@ def turing(
     ),
     seed: Annotated[int, typer.Option(min=0, help="Seed of the choice and order of images.")] = 0,
     device: Device = "auto",
-    summary: Annotated[bool, typer.Option("--summary", help="Print the answers so far instead of serving.")] = (False),
+    summary: Annotated[bool, typer.Option("--summary", help="Print the answers so far instead of serving.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
 ) -> None:
-    """Serve a visual Turing test: can people tell refined images from real ones?"""
+    """Serve a visual Turing test. Can people tell refined images from real ones?"""
     from synthreal.cli.tables import turing_table
     from synthreal.turing.answers import FILE, Answers
     from synthreal.turing.summary import in_a_line, summarise

@@ -43,7 +43,7 @@ def prepare(
     seed: Annotated[int, typer.Option(min=0, help="Seed of the simulator.")] = 0,
     device: Device = "auto",
 ) -> None:
-    """Write a data set as a pack, whether it is read from files or simulated."""
+    """Write a data set as a pack. Its images are read from files or simulated."""
     from synthreal.bulk.prepare import prepare as run
     from synthreal.cli.progress import counting
 

@@ -16,7 +16,7 @@ def export(
     target: Annotated[Path, typer.Argument(metavar="OUT.onnx", help="File to write.")],
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file if it exists.")] = False,
 ) -> None:
-    """Export the refiner as ONNX (opset 18, float32, any batch and image size) and check it with onnxruntime."""
+    """Export the refiner as ONNX. The file has opset 18, float32, any batch and image size; onnxruntime checks it."""
     from synthreal.adapters.onnx import OPSET, export_onnx
 
     done = export_onnx(run, target, overwrite=overwrite)

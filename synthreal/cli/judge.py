@@ -66,7 +66,7 @@ def ablate(
     ] = "validation",
     as_json: Json = False,
 ) -> None:
-    """Fit and evaluate every combination of some settings; the same command continues after an interruption."""
+    """Fit and evaluate combinations of settings. The same command continues after an interruption."""
     from synthreal.cli.progress import ablating
     from synthreal.cli.tables import ablation_table
     from synthreal.evaluation.ablate import ablate as compare

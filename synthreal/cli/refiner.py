@@ -44,7 +44,7 @@ def fit(
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue the run in this directory.")] = False,
 ) -> None:
-    """Train a refiner: R alone, D alone, then both; under torchrun with several processes."""
+    """Train a refiner. R and D are first trained alone, then together; torchrun starts several processes."""
     from synthreal.distributed.join import process_group
 
     with process_group() as processes:  # first, so that an error is reported once
@@ -131,7 +131,7 @@ def refine(
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace OUT or an interrupted job.")] = False,
 ) -> None:
-    """Refine every image of a data set and copy everything else; run the same command again to continue."""
+    """Refine every image of a data set. Everything else is copied; run the same command again to continue."""
     from synthreal.bulk.refine import refine_bulk, state_of
     from synthreal.cli.progress import refining
     from synthreal.distributed.rank import Rank, let_main_report_first
@@ -167,7 +167,7 @@ def refine(
     for item in done.failed:
         typer.echo(f"failed {item.path}: {item.reason}", err=True)
     if done.aside is not None:
-        typer.echo(f"{done.path} was no result of refine; what it held is in {done.aside}", err=True)
+        typer.echo(f"{done.path} was not written by refine; its content is now in {done.aside}", err=True)
     counts = f"{done.refined} refined images"
     counts += f", {done.copied} other files copied" if done.copied else ""
     counts += f", {len(done.failed)} failed" if done.failed else ""

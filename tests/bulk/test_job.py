@@ -419,7 +419,7 @@ def test_a_folder_that_refine_has_not_made_is_kept_when_it_is_overwritten(plain,
     assert told.err.count("out.replaced") == 0 and len(list(tmp_path.glob("out.replaced*"))) == 2
     (tmp_path / "out.job.json").unlink()
     told = cli("refine", plain, source, out, "--overwrite").ok()
-    assert f"was no result of refine; what it held is in {tmp_path / 'out.replaced-2'}" in told.err
+    assert f"was not written by refine; its content is now in {tmp_path / 'out.replaced-2'}" in told.err
 
 
 def test_a_name_of_another_kind_is_refused(plain, source, tmp_path):
