@@ -340,7 +340,7 @@ def test_ctrl_c_ends_in_one_line_that_says_how_to_continue(plain, pack_of, tmp_p
         (["--batch-size", "0"], "--batch-size 0: give a number of at least 1, or auto"),
         (["--batch-size", "many"], "--batch-size many: give a number"),
         (["--tile", "-3"], "--tile -3: give a number of at least 1, or none"),
-        (["--precision", "half"], "--precision half: choose auto, float32 or bfloat16"),
+        (["--precision", "half"], "'half' is not one of 'auto', 'float32', 'bfloat16'"),
         (["--device", "tpu"], "device 'tpu' is none"),
     ],
 )
@@ -419,7 +419,7 @@ def test_a_folder_that_refine_has_not_made_is_kept_when_it_is_overwritten(plain,
     assert told.err.count("out.replaced") == 0 and len(list(tmp_path.glob("out.replaced*"))) == 2
     (tmp_path / "out.job.json").unlink()
     told = cli("refine", plain, source, out, "--overwrite").ok()
-    assert f"was no result of refine; what it held is in {tmp_path / 'out.replaced-2'}" in told.err
+    assert f"was not written by refine; its content is now in {tmp_path / 'out.replaced-2'}" in told.err
 
 
 def test_a_name_of_another_kind_is_refused(plain, source, tmp_path):

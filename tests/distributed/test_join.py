@@ -466,9 +466,7 @@ def test_what_one_process_does_is_refused_to_several(cli, monkeypatch, tmp_path)
         monkeypatch.setenv(name, word)
     for command in typer.main.get_command(app).commands.keys() - {"fit", "refine"}:
         message = cli(command).complaint()
-        assert (
-            f"{command} is the work of one process; start it without torchrun, which is for fit and refine" in message
-        )
+        assert f"{command} runs in one process; start it without torchrun, which is for fit and refine" in message
     monkeypatch.setenv("WORLD_SIZE", "1")
     cli("show", "--plugin", TOY).ok()
     monkeypatch.delenv("TORCHELASTIC_RUN_ID")
