@@ -45,45 +45,29 @@ def plugins_table(rows: Sequence[Mapping[str, Any]]) -> Table:
 
 
 def turing_table(result: Mapping[str, Any]) -> Group:
-    """The result of :func:`synthreal.turing.summary.summarise`: raters, then a confusion matrix a kind of image."""
-    raters = Table()
-    for title in ("rater", "against"):
-        raters.add_column(title)
-    for title in ("answered", "right", "accuracy", "p"):
-        raters.add_column(title, justify="right")
-    for entry in result["raters"]:
-        raters.add_row(Text(entry["rater"]), *_answered(entry))
-    for total in result["total"].values():
-        raters.add_row(f"all {total['raters']}", *_answered(total), style="bold")
-    return Group(raters, *map(_confusion, result["total"].values()))
+    """The result of :func:`synthreal.turing.summary.summarise`: raters, then a confusion matrix per kind of image."""
+    totals = result["total"].values()
+    rows = [(entry["rater"], *_answer_cells(entry)) for entry in result["raters"]]
+    rows += [(f"all {total['raters']}", *_answer_cells(total)) for total in totals]
+    raters = tables.Table("", ("rater", "against", "answered", "right", "accuracy", "p"), tuple(rows))
+    return Group(_text(raters), *map(_confusion, totals))
 
 
-def _answered(entry: Mapping[str, Any]) -> tuple[str, ...]:
-    return (
-        entry["against"],
-        f"{entry['done']} of {entry['total']}",
-        str(entry["correct"]),
-        f"{100 * entry['accuracy']:.1f} %",
-        p_text(entry["p"]),
-    )
+def _answer_cells(entry: Mapping[str, Any]) -> tuple[str, ...]:
+    answered, accuracy = f"{entry['done']} of {entry['total']}", f"{100 * entry['accuracy']:.1f} %"
+    return entry["against"], answered, str(entry["correct"]), accuracy, p_text(entry["p"])
 
 
-def _confusion(total: Mapping[str, Any]) -> Table:
-    table = Table(title=f"real against {total['against']}")
-    table.add_column("")
-    for choice in ("real", "synthetic"):
-        table.add_column(f"chosen {choice}", justify="right")
-    for truth, row in total["confusion"].items():
-        table.add_row(f"truly {truth}", *map(str, row.values()))
-    return table
+def _confusion(total: Mapping[str, Any]) -> Group:
+    rows = tuple((f"truly {truth}", *map(str, row.values())) for truth, row in total["confusion"].items())
+    return _text(tables.Table(f"real against {total['against']}", ("", "chosen real", "chosen synthetic"), rows))
 
 
 def _text(table: tables.Table) -> Group:
     """A table with its title above and its notes below, narrow enough for a terminal of 80 columns."""
-    text = Table(title=table.title, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
-    text.add_column(table.columns[0], overflow="fold")
-    for column in table.columns[1:]:
-        text.add_column(column, justify="right", overflow="fold")
+    text = Table(title=Text(table.title), box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+    for i, column in enumerate(table.columns):
+        text.add_column(column, justify="right" if i else "left", overflow="fold")
     for row in table.rows:
-        text.add_row(*row)
-    return Group(text, *table.notes)
+        text.add_row(*map(Text, row))
+    return Group(text, *map(Text, table.notes))

@@ -1,6 +1,6 @@
 """The charts of the page, drawn by matplotlib as SVG: losses, quality and error curves.
 
-All charts have one size and a white background, so they look the same in a light and in a dark page.
+All charts have one size and matplotlib's own look.
 """
 
 from __future__ import annotations
@@ -47,17 +47,7 @@ STYLE = {
     "text.parse_math": False,
     "svg.hashsalt": "synthreal",
 }
-LINE_STYLES = (
-    "-",
-    "-",
-    "--",
-    "-.",
-    ":",
-    "--",
-    "-.",
-    ":",
-    "-",
-)  # of the arms, for readers who cannot tell their colours
+LINE_STYLES = "- - -- -. : -- -. : -".split()  # one for each arm, for readers who cannot distinguish the colours
 
 Line = tuple[Sequence[float], Sequence[float]]
 
@@ -67,12 +57,9 @@ class Chart:
     """A line chart.
 
     Attributes:
-        title: what it shows.
         lines: label -> x and y.
-        x_label: label of the x axis.
-        y_label: label of the y axis.
-        level: a labelled horizontal line for comparison.
-        edges: x of thin vertical lines.
+        level: label and y of a horizontal line for comparison.
+        edges: x of vertical lines.
         best: a point to mark.
         x_limit: the end of the x axis; None fits the data.
     """
@@ -128,8 +115,11 @@ def loss_charts(record: Record) -> Iterator[Chart]:
         if line := averaged(*record.series(name)):
             level = None if chance is None else (CHANCE, chance)
             yield Chart(title, {"loss": line}, level=level, edges=edges)
-    found = {name: averaged(*record.series(f"accuracy_{name}")) for name in ("real", "refined")}
-    if lines := {name: (line[0], [100 * value for value in line[1]]) for name, line in found.items() if line}:
+    lines = {}
+    for name in ("real", "refined"):
+        if line := averaged(*record.series(f"accuracy_{name}")):
+            lines[name] = line[0], [100 * value for value in line[1]]
+    if lines:
         yield Chart("Patches that D classifies correctly, %", lines, level=(CHANCE, 50), edges=edges)
 
 
@@ -160,15 +150,10 @@ def error_charts(evaluation: Evaluation) -> Iterator[Chart]:
         return
     base, x = curves[BASE], curves[BASE].threshold
     lines = {arm: (x, curve.percent) for arm, curve in curves.items()}
-    within = [all(curve.percent[i] >= 99 for curve in curves.values()) for i in range(len(x))]
-    limit = x[within.index(True)] if True in within else x[-1]
-    x_label = f"error at most, {base.unit}"
+    within = (error for i, error in enumerate(x) if all(curve.percent[i] >= 99 for curve in curves.values()))
+    limit, x_label = next(within, x[-1]), f"error at most, {base.unit}"
     yield Chart("Images within an error", lines, x_label, "% of images", x_limit=limit)
-    gains = {
-        arm: (x, [mine - theirs for mine, theirs in zip(curve.percent, base.percent, strict=True)])
-        for arm, curve in curves.items()
-        if arm != BASE
-    }
+    gains = {arm: (x, list(np.subtract(curve.percent, base.percent))) for arm, curve in curves.items() if arm != BASE}
     if gains:
         title = "Images within an error, difference from simulated"
         yield Chart(title, gains, x_label, "percentage points", (BASE, 0), x_limit=limit)

@@ -101,7 +101,7 @@ def render(record: Record, device: torch.device, on_refine: OnRefine = lambda co
     page = templates.get_template("page.html.j2").render(
         record=record,
         config=record.config,
-        figures=facts.summary(record),
+        summary=facts.summary(record),
         sheets=[(step, tiles.data_url(path.read_bytes())) for step, path in tiles.select_sheets(record.sheets)],
         losses=list(charts.loss_charts(record)),
         quality=list(charts.quality_charts(record)),
@@ -121,17 +121,15 @@ def _drift(record: Record, device: torch.device, on_refine: OnRefine) -> dict[st
         images = refine_images(record, device, on_refine)
     except UserError as error:
         return {"missing": str(error)}
-    movement, (most, least) = images.movement, images.extremes()
+    most, least = images.extremes()
     scale = tiles.difference_scale(images, most + least)
     colormap = record.config.image.colormap if record.config.image else None
-    quantiles = torch.quantile(movement.distance, torch.tensor([0.5, 0.9, 1.0])).tolist()
-    spread = "median {}, 90 % below {}, maximum {}".format(
-        *(tiles.amount_text(value, movement.unit) for value in quantiles)
-    )
+    quantiles = torch.quantile(images.distance, torch.tensor([0.5, 0.9, 1.0])).tolist()
+    median, ninth, maximum = (tiles.amount_text(value, images.unit) for value in quantiles)
     return {
         "missing": None,
-        "measure": movement.measure,
-        "spread": spread,
+        "measure": images.measure,
+        "spread": f"median {median}, 90 % below {ninth}, maximum {maximum}",
         "scale": f"{scale:g}",
         "gradient": tiles.heat_gradient(),
         "groups": [

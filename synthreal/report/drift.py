@@ -32,37 +32,31 @@ from synthreal.results.schema import BASE
 from synthreal.spec import EvaluatorSpec
 from synthreal.train.sources import first_images, open_role
 
-COUNT = 512
-SMALL_PX = 128 * 128  # of images with more pixels, half as many are refined
+COUNT = 256  # images that are refined for the page
 EXAMPLES = 6
 
 
 @dataclass(frozen=True)
-class Movement:
-    """How far refining moved each image.
+class RefinedImages:
+    """Simulated images, their refined versions and how far each has moved; on the CPU.
 
     Attributes:
+        simulated: ``(N, C, H, W)`` in [0, 1].
+        refined: the same shape.
         distance: ``(N,)``.
         unit: of ``distance``: "deg", "px", or empty.
         measure: what ``distance`` is, in words.
     """
 
+    simulated: Tensor
+    refined: Tensor
     distance: Tensor
     unit: str
     measure: str
 
-
-@dataclass(frozen=True)
-class RefinedImages:
-    """Simulated images and their refined versions, ``(N, C, H, W)`` in [0, 1], with their movement; on the CPU."""
-
-    simulated: Tensor
-    refined: Tensor
-    movement: Movement
-
     def extremes(self) -> tuple[list[int], list[int]]:
         """Rows of the images that moved most, in falling order, and least, in rising order; no row is in both."""
-        order = torch.argsort(self.movement.distance, stable=True).tolist()
+        order = torch.argsort(self.distance, stable=True).tolist()
         count = min(EXAMPLES, len(order) // 2)
         return order[::-1][:count], order[:count]
 
@@ -83,28 +77,33 @@ def refine_images(record: Record, device: torch.device, on_refine: Callable[[int
     assert config.image is not None, "read_config() sees to it"
     configure_process(config.runtime)
     transform = Refine.load(record.run, device=str(device))
-    small = config.image.height * config.image.width <= SMALL_PX
     source = open_role(config, catalog, "simulated", device=device, run_dir=record.run)
-    simulated = first_images(source, COUNT if small else COUNT // 2)
+    simulated = first_images(source, COUNT)
     on_refine(len(simulated))
     refined = refine_resident(transform, simulated, config.image.dtype)
-    movement = _movement(record.run, config, catalog, source, simulated, refined)
-    return RefinedImages(to_unit(simulated.image).cpu(), to_unit(refined.image).cpu(), movement)
+    distance, unit, measure = _movement(record.run, config, catalog, source, simulated, refined)
+    return RefinedImages(to_unit(simulated.image).cpu(), to_unit(refined.image).cpu(), distance.cpu(), unit, measure)
 
 
 def _movement(
     run: Path, config: RunConfig, catalog: Catalog, source: Source, simulated: Resident, refined: Resident
-) -> Movement:
+) -> tuple[Tensor, str, str]:
+    """Distance, unit and measure."""
     x, y = to_unit(simulated.image), to_unit(refined.image)
     if (component := config.evaluation.evaluator) is not None:
         spec = catalog.evaluator(component.name)
         model = _cached_estimator(run, config, catalog, source, spec)
         if model is not None and predicts_labels(spec, model, simulated):
-            return _by_estimator(spec, model, simulated, refined)
+            distance = annotation_drift(spec, model, simulated, refined).moved[spec.primary]
+            measure = (
+                f"{spec.primary} between the predictions of the cached estimator (trained on simulated images) for x "
+                "and R(x). This is an upper bound, because refined images are new to the estimator"
+            )
+            return distance, spec.primary.rpartition("_")[2], measure
         if spec.locate is not None:
             measure = f"the shift of the landmarks that the detector of {spec.name} finds, px"
-            return Movement(landmark_shift(spec.locate, x, y).cpu(), "px", measure)
-    return Movement((y - x).abs().flatten(1).mean(1).cpu(), "", "the mean change of the pixels, |R(x) - x|")
+            return landmark_shift(spec.locate, x, y), "px", measure
+    return (y - x).abs().flatten(1).mean(1), "", "the mean change of the pixels, |R(x) - x|"
 
 
 def _cached_estimator(
@@ -127,12 +126,3 @@ def _cached_estimator(
         autocast=autocast_dtype(resolve_precision(config.runtime.precision, data.images.device)),
         versions=versions_of(catalog),
     )
-
-
-def _by_estimator(spec: EvaluatorSpec, model: torch.nn.Module, simulated: Resident, refined: Resident) -> Movement:
-    distance = annotation_drift(spec, model, simulated, refined).moved[spec.primary]
-    measure = (
-        f"{spec.primary} between the predictions of the cached estimator, trained on simulated images, on x and on "
-        "R(x). This is an upper bound, because refined images are new to the estimator"
-    )
-    return Movement(distance, spec.primary.rpartition("_")[2], measure)

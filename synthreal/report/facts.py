@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from pathlib import Path
+from statistics import median
 
 from synthreal.config import SourceConfig
 from synthreal.data.pack import Pack
@@ -17,75 +17,48 @@ from synthreal.spec import ROLES
 from synthreal.train.sources import CACHE
 
 
-@dataclass(frozen=True)
-class Figure:
-    """A number of the summary with its title and a remark."""
-
-    title: str
-    value: str
-    remark: str = ""
-
-
-@dataclass(frozen=True)
-class DataRow:
-    """A data set in its role; ``options`` are names and values."""
-
-    role: str
-    name: str
-    images: str
-    options: tuple[tuple[str, str], ...]
-
-
-@dataclass(frozen=True)
-class Warned:
-    """A warning and its origin: steps of training, an evaluation or the page."""
-
-    text: str
-    origin: str
-
-
-def summary(record: Record) -> list[Figure]:
-    """The numbers at the top of the page."""
+def summary(record: Record) -> list[tuple[str, str, str]]:
+    """Title, value and remark of each number at the top of the page."""
     last, total = record.log[-1]["step"], record.config.schedule.total
     _, speed = record.series("images_per_second")
-    remark = f"{sorted(speed)[len(speed) // 2]:,.0f} images/s" if speed else ""
-    figures = [Figure("steps", f"{last:,} of {total:,}", remark)]
+    rows = [("steps", f"{last:,} of {total:,}", f"{median(speed):,.0f} images/s" if speed else "")]
     for evaluation in record.evaluations[:1]:
         base, refined, primary = evaluation.arms[BASE], evaluation.arms.get("refined"), evaluation.primary
         if refined is not None:
             change, p = comparison_cells(refined, base, primary)
             means = " → ".join(metric_text(arm.metrics[primary]) for arm in (base, refined))
-            figures.append(Figure("refined against simulated", change, f"{primary} {means}, p {p}"))
+            rows.append(("refined against simulated", change, f"{primary} {means}, p {p}"))
         if (shift := evaluation.preservation) is not None:
             moved = f"{mean_text(shift.shift_px.mean, shift.shift_px.std)} px"
-            figures.append(Figure("landmark shift", moved, f"over {shift.n:,} images"))
-    return figures
-
-
-def data_rows(record: Record) -> list[DataRow]:
-    """The data sets of a run by role."""
-    rows = []
-    for role in ROLES:
-        source: SourceConfig | None = getattr(record.config.data, role)
-        if source is not None:
-            options = tuple((key, "none" if value is None else str(value)) for key, value in source.options.items())
-            rows.append(DataRow(role, source.name, _image_count(record.run, role, source), options))
+            rows.append(("landmark shift", moved, f"over {shift.n:,} images"))
     return rows
 
 
-def warnings(record: Record) -> list[Warned]:
-    """Warnings of the run, its evaluations and the page; warnings that differ only in numbers are merged."""
-    last: dict[str, str] = {}
+def data_rows(record: Record) -> list[tuple[str, ...]]:
+    """Role, name, number of images and options of each data set."""
+    rows: list[tuple[str, ...]] = []
+    for role in ROLES:
+        source: SourceConfig | None = getattr(record.config.data, role)
+        if source is not None:
+            options = (f"{key} = {'none' if value is None else value}" for key, value in source.options.items())
+            rows.append((role, source.name, _image_count(record.run, role, source), ", ".join(options)))
+    return rows
+
+
+def warnings(record: Record) -> list[tuple[str, str]]:
+    """Warnings of the run, its evaluations and the page with their origin, merged if they differ only in numbers."""
+    texts: dict[str, str] = {}
     steps: dict[str, list[int]] = {}
     for line in record.log:
         for text in line["warnings"]:
             key = re.sub(r"\d[\d.,]*", "#", text)
-            last[key] = text
+            texts[key] = text
             steps.setdefault(key, []).append(line["step"])
-    found = [Warned(last[key], _steps_text(steps[key])) for key in last]
-    for evaluation in record.evaluations:
-        found += [Warned(text, f"{evaluation.split} evaluation") for text in evaluation.warnings]
-    return found + [Warned(text, "this page") for text in record.notes]
+    return [
+        *((text, _steps_text(steps[key])) for key, text in texts.items()),
+        *((text, f"{found.split} evaluation") for found in record.evaluations for text in found.warnings),
+        *((text, "this page") for text in record.notes),
+    ]
 
 
 def _steps_text(steps: list[int]) -> str:

@@ -92,34 +92,25 @@ def _read_log(run: Path) -> tuple[tuple[Mapping[str, Any], ...], tuple[str, ...]
     """The lines of the log, and a note if the last one is incomplete: the run is writing it, or crashed."""
     path = run / LOG
     command = f"synthreal fit --run {shlex.quote(str(run))} --resume"
-    try:
-        lines = path.read_text(encoding="utf-8", errors="replace").splitlines(keepends=True)
-    except FileNotFoundError:
-        raise UserError(f"{path}: missing; wait for the first report, or continue the run with: {command}") from None
-    except OSError as error:
-        raise UserError(f"{path}: cannot read ({reason(error)}); give a readable run directory") from None
+    text = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
+    lines = text.splitlines()
     notes: tuple[str, ...] = ()
-    if lines and not lines[-1].endswith("\n"):
+    if lines and not text.endswith("\n"):
         lines, notes = lines[:-1], (f"{LOG}: the last line is incomplete and was ignored",)
     if not lines:
-        raise UserError(f"{path}: empty; wait for the first report, or continue the run with: {command}")
+        raise UserError(f"{path}: missing or empty; wait for the first report, or continue the run with: {command}")
     log = []
-    for number, text in enumerate(lines, start=1):
+    for number, line in enumerate(lines, start=1):
         try:
-            log.append(_parse_line(text))
+            report = json.loads(line)
+            if not isinstance(report, dict) or not isinstance(report.get("step"), int):
+                raise ValueError("not a report with a step")
         except ValueError as error:
             raise UserError(
                 f"{path}: line {number} is damaged ({error}); delete that line, or drop it with: {command}"
             ) from None
+        log.append({"warnings": [], **report})
     return tuple(log), notes
-
-
-def _parse_line(text: str) -> Mapping[str, Any]:
-    line = json.loads(text)
-    if not isinstance(line, dict) or not isinstance(line.get("step"), int):
-        raise ValueError("not a report with a step")
-    line.setdefault("warnings", [])
-    return line
 
 
 def _read_quality(run: Path) -> Mapping[str, Any]:

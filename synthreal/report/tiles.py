@@ -26,13 +26,7 @@ SHEETS_BYTES = 3 << 20
 
 @dataclass(frozen=True)
 class Tile:
-    """An image before and after refining.
-
-    Attributes:
-        row: its number among the simulated images.
-        value: how far refining moved it, with unit.
-        pictures: caption and data URL of the simulated image, the refined image and their difference.
-    """
+    """An image and how far refining moved it; captions and data URLs of its three pictures."""
 
     row: int
     value: str
@@ -46,14 +40,7 @@ def difference_scale(images: RefinedImages, rows: Sequence[int]) -> float:
 
 
 def draw_tiles(images: RefinedImages, rows: Sequence[int], *, scale: float, colormap: str | None) -> list[Tile]:
-    """The tiles of some rows.
-
-    Args:
-        images: all images.
-        rows: which of them, in this order.
-        scale: from :func:`difference_scale`.
-        colormap: of the domain, for simulated and refined images.
-    """
+    """Tiles of some rows: simulated, refined and difference; ``colormap`` is that of the domain."""
     from matplotlib import colormaps
 
     tiles = []
@@ -61,7 +48,7 @@ def draw_tiles(images: RefinedImages, rows: Sequence[int], *, scale: float, colo
         pair = (pixels_of(found[row][None], colormap=colormap)[0] for found in (images.simulated, images.refined))
         heat = colormaps[HEAT](_difference(images, [row])[0].numpy() / scale, bytes=True)[..., :3]
         pictures = zip(("simulated", "refined", "difference"), map(_url, (*pair, heat)), strict=True)
-        value = amount_text(float(images.movement.distance[row]), images.movement.unit)
+        value = amount_text(float(images.distance[row]), images.unit)
         tiles.append(Tile(row, value, tuple(pictures)))
     return tiles
 

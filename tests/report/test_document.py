@@ -103,7 +103,7 @@ def test_missing_parts_are_reported_with_the_command_that_produces_them(run, pla
     assert "Not evaluated yet" in page.texts["arms"] and "synthreal evaluate run" in page.texts["arms"]
     assert "refiner.safetensors: missing" in page.texts["drift"]
     assert page.texts["warnings"] == "Warnings None." and "Warnings (" not in page.texts[""]
-    assert [figure.title for figure in facts.summary(read_record(run))] == ["steps"]
+    assert [title for title, *_ in facts.summary(read_record(run))] == ["steps"]
 
 
 def test_a_run_without_its_plugin_has_a_page(run, plain):
@@ -123,10 +123,10 @@ def test_the_summary(full):
     refined["against_simulated"] = {"difference": -1.0, "interval": [-1.5, -0.5], "p": 1e-9}
     tree["arms"]["simulated"]["error_px"]["mean"] = 4.0
     path.write_text(json.dumps({**tree, "runs": ["run", "other run"]}))
-    figures = {figure.title: figure for figure in facts.summary(read_record(full))}
-    assert figures["refined against simulated"].value == "-25 % (-38 to -12)"
-    assert figures["refined against simulated"].remark == "error_px 4.00 → 3.00 ± 0.25, p 1.0e-09"
-    assert figures["landmark shift"].value.endswith(" px")
+    steps, change, shift = facts.summary(read_record(full))
+    assert steps[:2] == ("steps", "11 of 11") and steps[2].endswith(" images/s")
+    assert change[1:] == ("-25 % (-38 to -12)", "error_px 4.00 → 3.00 ± 0.25, p 1.0e-09")
+    assert shift[0] == "landmark shift" and shift[1].endswith(" px")
 
 
 def test_the_runs_of_an_evaluation_of_several(full, plain):
@@ -147,7 +147,7 @@ def test_warnings_that_differ_in_numbers_are_merged(full, plain):
     path.write_text(json.dumps({**json.loads(path.read_text()), "warnings": ["data.test: unreadable"]}))
     with (full / "log.jsonl").open("a") as log:
         log.write('{"st')
-    assert [(one.text, one.origin) for one in facts.warnings(read_record(full))] == [
+    assert facts.warnings(read_record(full)) == [
         ("identity refiner: mean is 0.009", "3 times, steps 4 to 9"),
         ("data.real: 1 unreadable", "step 7"),
         ("data.test: unreadable", "test evaluation"),
@@ -176,10 +176,10 @@ def test_images_are_counted_in_the_cache(full):
     with PackWriter(full / "data/real.h5", image=IMAGE, labels=(), role="real", name="crops") as writer:
         writer.append(np.zeros((7, 1, 12, 16), np.uint8), {})
         writer.skip(Skipped("a.png", "truncated"))
-    rows = {row.role: row.images for row in facts.data_rows(read_record(full))}
+    rows = {role: images for role, _, images, _ in facts.data_rows(read_record(full))}
     assert rows["real"] == "7, 1 unreadable skipped" and rows["simulated"] == "40"
     (full / "data/real.h5").write_text("damaged")
-    assert facts.data_rows(read_record(full))[1].images == "200"
+    assert facts.data_rows(read_record(full))[1][2] == "200"
 
 
 EVIL = "<script>alert(1)</script>\"'&{{ 7 * 7 }}"

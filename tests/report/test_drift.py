@@ -16,7 +16,7 @@ from synthreal.errors import UserError
 from synthreal.hooks.catalog import Catalog
 from synthreal.metrics.landmark_shift import landmark_shift
 from synthreal.report import drift, tiles
-from synthreal.report.drift import Movement, RefinedImages, refine_images
+from synthreal.report.drift import RefinedImages, refine_images
 from synthreal.report.record import read_record
 
 CPU = torch.device("cpu")
@@ -27,7 +27,7 @@ def refined_images(run, on_refine=lambda count: None):
 
 
 def assert_sorted(images):
-    distance = images.movement.distance
+    distance = images.distance
     most, least = images.extremes()
     assert distance[most[0]] == distance.max() and distance[least[0]] == distance.min()
     assert torch.equal(distance[most], distance[most].sort(descending=True).values)
@@ -41,9 +41,7 @@ def test_a_cached_estimator_is_used_and_nothing_is_trained(full, monkeypatch):
     monkeypatch.setattr(cache, "train", lambda *arguments, **more: 1 / 0)
     counts = []
     images = refined_images(full, counts.append)
-    assert images.movement.unit == "px" and images.movement.measure.startswith(
-        "error_px between the predictions of the cached estimator"
-    )
+    assert images.unit == "px" and images.measure.startswith("error_px between the predictions of the cached estimator")
     assert counts == [40] and images.simulated.shape == images.refined.shape == (40, 1, 12, 16)
     assert [len(rows) for rows in images.extremes()] == [drift.EXAMPLES, drift.EXAMPLES]
     assert_sorted(images)
@@ -54,27 +52,27 @@ def test_the_detector_is_used_without_a_matching_estimator(full, toy):
     for path in (full / "estimators").glob("simulated-*"):
         path.rename(path.with_name("simulated-0123.safetensors"))  # other images or another version
     images = refined_images(full)
-    assert "the detector of pointer" in images.movement.measure and images.movement.unit == "px"
+    assert "the detector of pointer" in images.measure and images.unit == "px"
     assert torch.equal(
-        images.movement.distance, landmark_shift(toy.evaluator("pointer").locate, images.simulated, images.refined)
+        images.distance, landmark_shift(toy.evaluator("pointer").locate, images.simulated, images.refined)
     )
-    assert not torch.equal(images.movement.distance, by_estimator.movement.distance)
+    assert not torch.equal(images.distance, by_estimator.distance)
     assert_sorted(images)
     shutil.rmtree(full / "estimators")
-    assert torch.equal(refined_images(full).movement.distance, images.movement.distance)
+    assert torch.equal(refined_images(full).distance, images.distance)
 
 
 def test_an_estimator_that_predicts_no_labels_is_not_used(full, monkeypatch):
     monkeypatch.setattr(drift, "predicts_labels", lambda *arguments: False)
-    assert "the detector of pointer" in refined_images(full).movement.measure
+    assert "the detector of pointer" in refined_images(full).measure
 
 
 def test_the_pixels_are_used_without_a_detector(run, monkeypatch):
     of = Catalog.evaluator
     monkeypatch.setattr(Catalog, "evaluator", lambda catalog, name: replace(of(catalog, name), locate=None))
     images = refined_images(run)
-    assert images.movement.measure == "the mean change of the pixels, |R(x) - x|" and images.movement.unit == ""
-    assert torch.allclose(images.movement.distance, (images.refined - images.simulated).abs().mean((1, 2, 3)))
+    assert images.measure == "the mean change of the pixels, |R(x) - x|" and images.unit == ""
+    assert torch.allclose(images.distance, (images.refined - images.simulated).abs().mean((1, 2, 3)))
     assert_sorted(images)
 
 
@@ -84,7 +82,7 @@ def test_a_domain_without_an_evaluator(run):
     (run / "config.toml").write_text(
         f"{text[:start]}{text[end:]}".replace("[evaluation]", '[evaluation]\nevaluator = "none"')
     )
-    assert "pixels" in refined_images(run).movement.measure
+    assert "pixels" in refined_images(run).measure
 
 
 def test_a_damaged_estimator_is_reported(full):
@@ -94,11 +92,9 @@ def test_a_damaged_estimator_is_reported(full):
         refined_images(full)
 
 
-def test_half_as_many_large_images(run, monkeypatch):
+def test_the_number_of_images_is_limited(run, monkeypatch):
     monkeypatch.setattr(drift, "COUNT", 20)
-    assert len(refined_images(run).movement.distance) == 20
-    monkeypatch.setattr(drift, "SMALL_PX", 12 * 16 - 1)
-    assert len(refined_images(run).movement.distance) == 10
+    assert len(refined_images(run).distance) == 20
 
 
 def pair(colours=1):
@@ -106,7 +102,7 @@ def pair(colours=1):
     simulated = torch.full((2, colours, 4, 6), 0.5)
     refined = simulated.clone()
     refined[1, :, :, :3] += 0.18
-    return RefinedImages(simulated, refined, Movement(torch.tensor([0.0, 1.234]), "deg", ""))
+    return RefinedImages(simulated, refined, torch.tensor([0.0, 1.234]), "deg", "")
 
 
 def pixels(url):

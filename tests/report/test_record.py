@@ -74,10 +74,10 @@ def test_a_damaged_line_of_the_log(run, line, problem):
 
 def test_a_missing_and_an_empty_log(run):
     (run / "log.jsonl").write_text("")
-    with pytest.raises(UserError, match=r"run/log\.jsonl: empty.*--resume"):
+    with pytest.raises(UserError, match=r"run/log\.jsonl: missing or empty.*--resume"):
         read_record(run)
     (run / "log.jsonl").unlink()
-    with pytest.raises(UserError, match=r"run/log\.jsonl: missing.*--resume"):
+    with pytest.raises(UserError, match=r"run/log\.jsonl: missing or empty.*--resume"):
         read_record(run)
 
 
