@@ -36,10 +36,10 @@ def browser():
         yield browser
 
 
-@pytest.fixture(params=list(SIZES))
-def page(browser, written, request):
+@pytest.fixture
+def page(browser, written, size):
     """The page; a console message or a request for anything but its own file fails the test."""
-    context = browser.new_context(**SIZES[request.param])
+    context = browser.new_context(**SIZES[size])
     page, messages = context.new_page(), []
     page.set_default_timeout(10_000)
     page.on("console", lambda message: messages.append(message.text))
@@ -60,6 +60,7 @@ def visible_sheet(page):
     return step
 
 
+@pytest.mark.parametrize("size", SIZES)
 def test_the_slider_selects_a_sheet(page):
     assert visible_sheet(page) == "step 11"
     slider = page.locator("#time")
@@ -74,6 +75,7 @@ def test_the_slider_selects_a_sheet(page):
     assert visible_sheet(page) == "step 11"
 
 
+@pytest.mark.parametrize("size", SIZES)
 def test_the_page_fits_and_can_be_read(page):
     assert page.evaluate(OVERFLOW) <= 0
     page.locator("summary").click()
@@ -89,6 +91,7 @@ def test_the_page_fits_and_can_be_read(page):
     assert page.locator("[data-sheet]:visible").count() == 1
 
 
+@pytest.mark.parametrize("size", ["desktop"])
 def test_one_click_selects_all_commands(page):
     commands = page.locator("#commands")
     commands.click()

@@ -47,20 +47,12 @@ def test_labels_are_text_and_not_mathematics():
     ElementTree.fromstring(svg(draw(Chart("Title", lines, x_label="$x_$"))))
 
 
-@pytest.mark.parametrize(
-    "more",
-    [
-        {"x_label": "other"},
-        {"y_label": "other"},
-        {"level": ("level", 2.0)},
-        {"edges": (3.0,)},
-        {"best": (5.0, 2.0)},
-        {"x_limit": 20},
-    ],
-    ids=lambda more: next(iter(more)),
-)
-def test_every_part_of_a_chart_is_drawn(more):
-    assert draw(chart(**more)) != draw(chart())
+def test_every_part_of_a_chart_is_drawn():
+    parts = {
+        "x_label": "x", "y_label": "y", "level": ("level", 2.0), "edges": (3.0,), "best": (5.0, 2.0), "x_limit": 20,
+    }  # fmt: skip
+    drawings = [draw(chart()), *(draw(chart(**{name: value})) for name, value in parts.items())]
+    assert len(set(drawings)) == 1 + len(parts)
 
 
 def test_every_arm_has_its_own_colour():

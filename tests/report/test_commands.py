@@ -25,8 +25,8 @@ def parsed(command):
     return name, COMMANDS[name].make_context(name, words).params
 
 
-@pytest.mark.parametrize("folder", ["run", "a run's"])
-def test_fit_has_the_configuration_of_the_run(run, toy, cli, folder):
+def test_fit_has_the_configuration_of_the_run(run, toy, cli):
+    folder = "a run's"
     shutil.rmtree(run)
     fit_toy(toy, Path(folder), "history=none", "loss.weight=0.7", "runtime.seed=3")
     fit, report = repeat_commands(read_record(Path(folder)))

@@ -228,7 +228,7 @@ def test_a_failed_write_preserves_the_old_page(full, plain, monkeypatch):
     assert not list(full.glob("*.partial"))
 
 
-def test_where_it_is_parse_page(full, plain):
+def test_the_target(full, plain):
     assert write_report(full) == full / "report.html"
     assert write_report(full, out="here.html") == Path("here.html")
     Path("mine.txt").write_text("mine")

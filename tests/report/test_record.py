@@ -60,16 +60,13 @@ def test_other_files_are_no_sheets(full):
     assert [step for step, _ in read_record(full).sheets] == [2, 5, 8, 11]
 
 
-@pytest.mark.parametrize(
-    ("line", "problem"),
-    [("nonsense", "Expecting value"), ("[1]", "not a report"), ('{"step": "x", "phase": "game"}', "not a report")],
-)
-def test_a_damaged_line_of_the_log(run, line, problem):
-    lines = (run / "log.jsonl").read_text().splitlines()
-    lines[2] = line
-    (run / "log.jsonl").write_text("\n".join(lines) + "\n")
-    with pytest.raises(UserError, match=rf"run/log\.jsonl: line 3 is damaged .*{problem}.*--resume"):
-        read_record(run)
+def test_a_damaged_line_of_the_log(run):
+    lines = (run / "log.jsonl").read_text().splitlines(keepends=True)
+    problems = {"nonsense": "Expecting value", "[1]": "not a report", '{"step": "x", "phase": "game"}': "not a report"}
+    for line, problem in problems.items():
+        (run / "log.jsonl").write_text("".join([*lines[:2], line + "\n", *lines[3:]]))
+        with pytest.raises(UserError, match=rf"run/log\.jsonl: line 3 is damaged .*{problem}.*--resume"):
+            read_record(run)
 
 
 def test_a_missing_and_an_empty_log(run):
@@ -81,25 +78,23 @@ def test_a_missing_and_an_empty_log(run):
         read_record(run)
 
 
-@pytest.mark.parametrize(
-    ("change", "problem"),
-    [
-        (lambda tree: "{", "Expecting property name"),
-        (lambda tree: "[]", "content"),
-        (lambda tree: {**tree, "arms": {}}, "simulated is missing"),
-        (lambda tree: {**tree, "primary": "error_mm"}, "not all have error_mm"),
-        (lambda tree: {**tree, "arms": {**tree["arms"], "refined": {"error_px": {}}}}, "arms.refined.metrics.error_px"),
-        (lambda tree: {**tree, "constant": None}, "constant"),
-        (lambda tree: {**tree, "quality": {"refined": {"kid": "low"}}}, "quality.refined.kid"),
-    ],
-)  # fmt: skip
-def test_a_damaged_evaluation(full, change, problem):
+def test_a_damaged_evaluation(full):
     path = full / "evaluation.json"
-    changed = change(json.loads(path.read_text()))
-    path.write_text(changed if isinstance(changed, str) else json.dumps(changed))
-    with pytest.raises(UserError, match=r"run/evaluation\.json: damaged") as error:
-        read_record(full)
-    assert problem in str(error.value) and "synthreal evaluate run" in str(error.value)
+    tree = json.loads(path.read_text())
+    problems = {
+        "Expecting property name": "{",
+        "content": [],
+        "simulated is missing": {**tree, "arms": {}},
+        "not all have error_mm": {**tree, "primary": "error_mm"},
+        "error_px": {**tree, "arms": {**tree["arms"], "refined": {"error_px": {}}}},
+        "constant": {**tree, "constant": None},
+        "quality.refined.kid": {**tree, "quality": {"refined": {"kid": "low"}}},
+    }
+    for problem, content in problems.items():
+        path.write_text(content if isinstance(content, str) else json.dumps(content))
+        with pytest.raises(UserError, match=r"run/evaluation\.json: damaged") as error:
+            read_record(full)
+        assert problem in str(error.value) and "synthreal evaluate run" in str(error.value)
 
 
 def test_a_damaged_quality_file(full):
@@ -108,18 +103,12 @@ def test_a_damaged_quality_file(full):
         read_record(full)
 
 
-@pytest.mark.parametrize(
-    ("name", "text", "command"),
-    [
-        ("log.jsonl", "", "fit --run"),
-        ("evaluation.json", "[]", "evaluate"),
-    ],
-)
-def test_the_suggested_command_quotes_the_folder(full, name, text, command):
+def test_suggested_commands_quote_the_folder(full):
     run = Path("Ada's run")
     shutil.move(full, run)
-    (run / name).write_text(text)
-    with pytest.raises(UserError) as error:
-        read_record(run)
-    words = str(error.value).partition(f"synthreal {command} ")[2]
-    assert shlex.split(words)[0] == str(run)
+    for name, content, command in (("evaluation.json", "[]", "evaluate"), ("log.jsonl", "", "fit --run")):
+        (run / name).write_text(content)
+        with pytest.raises(UserError) as error:
+            read_record(run)
+        words = str(error.value).partition(f"synthreal {command} ")[2]
+        assert shlex.split(words)[0] == str(run)
