@@ -50,7 +50,8 @@ def arms_table(evaluation: Evaluation) -> Table:
     if base.metrics[primary].std is not None:
         notes.append(f"Mean ± standard deviation over {len(base.metrics[primary].seeds)} trainings.")
     notes.append(f"constant: the same answer for every image. {comparison_note(evaluation)}")
-    if worse := [arm for arm, found in evaluation.arms.items() if _is_worse_than_constant(found, evaluation)]:
+    constant = evaluation.constant[primary]
+    if worse := [arm for arm, found in evaluation.arms.items() if found.metrics[primary].mean > constant]:
         notes.append(f"Useless, because a constant answer is better: {', '.join(worse)}.")
     title = f"Tested on {evaluation.test.n:,} real images ({evaluation.test.name}, {evaluation.split})"
     return Table(title, ("trained on", *metrics, "against simulated", "p"), tuple(rows), tuple(notes))
@@ -95,13 +96,7 @@ def preservation_table(evaluation: Evaluation) -> Table | None:
 
 
 def ablation_table(recipe: str, seeds: int, rows: Sequence[tuple[Mapping[str, Any], Evaluation]]) -> Table:
-    """Simulated and refined images under every combination of settings.
-
-    Args:
-        recipe: its name.
-        seeds: runs of each combination.
-        rows: the settings and the evaluation of each combination.
-    """
+    """One row for the settings and the evaluation of each combination, which has ``seeds`` runs."""
     cells, (settings, first) = [], rows[0]
     for values, evaluation in rows:
         simulated, refined, shift = (*(evaluation.arms[arm] for arm in (BASE, "refined")), evaluation.preservation)
@@ -112,8 +107,8 @@ def ablation_table(recipe: str, seeds: int, rows: Sequence[tuple[Mapping[str, An
     runs = f"{seeds} run{'s' if seeds > 1 else ''} each"
     title = f"{recipe}, {runs}, tested on {first.test.n:,} real images ({first.test.name}, {first.split})"
     columns = (*settings, "simulated", "refined", "difference", "p", "shift, px", "change")
-    note = f"simulated and refined: {first.primary}. {comparison_note(first)}"
-    return Table(title, columns, tuple(cells), (note,))
+    note = f"simulated, refined: {first.primary}; shift: of landmarks by refining; change: mean |R(x) - x|."
+    return Table(title, columns, tuple(cells), (note, comparison_note(first)))
 
 
 def metric_text(metric: Metric) -> str:
@@ -137,10 +132,6 @@ def comparison_note(evaluation: Evaluation) -> str:
         f"Against simulated: mean difference in {evaluation.primary} (below 0 is better) and its 95 % interval, "
         f"bootstrap over {over}; p: Wilcoxon signed-rank test over images. It compares ranks, so the two can disagree."
     )
-
-
-def _is_worse_than_constant(arm: Arm, evaluation: Evaluation) -> bool:
-    return arm.metrics[evaluation.primary].mean > evaluation.constant[evaluation.primary]
 
 
 def _quality_cells(quality: Quality, primary: str) -> dict[str, str]:
