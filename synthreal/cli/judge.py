@@ -38,13 +38,14 @@ def evaluate(
 ) -> None:
     """Train an estimator on each arm and test it on real images."""
     from synthreal.cli.progress import evaluating
-    from synthreal.cli.tables import arms_table
+    from synthreal.cli.tables import evaluation_text
     from synthreal.evaluation.evaluate import evaluate as judge
+    from synthreal.results.schema import Evaluation
 
     names = None if arms is None else [name.strip() for name in arms.split(",") if name.strip()]
     with _resumable(), evaluating() as on_arm:
         result = judge(runs, arms=names, seeds=seeds, split=split, device=device, on_arm=on_arm)
-    display(result if as_json else arms_table(result))
+    display(result if as_json else evaluation_text(Evaluation.model_validate(result)))
 
 
 @app.command()
@@ -68,7 +69,7 @@ def ablate(
 ) -> None:
     """Fit and evaluate combinations of settings. The same command continues after an interruption."""
     from synthreal.cli.progress import ablating
-    from synthreal.cli.tables import ablation_table
+    from synthreal.cli.tables import ablation_text
     from synthreal.evaluation.ablation import ablate as compare
 
     catalog = catalog_of(plugin)
@@ -76,7 +77,7 @@ def ablate(
     folder = run or Path("runs") / f"{resolved.recipe}-ablation"
     with _resumable(), ablating() as (on_fit, on_arm):
         result = compare(resolved, catalog, over or (), folder, seeds=seeds, split=split, on_fit=on_fit, on_arm=on_arm)
-    display(result if as_json else ablation_table(result))
+    display(result if as_json else ablation_text(result))
     if not as_json:
         typer.echo(f"{folder}: pictures; {folder / 'sheet.png'}: the same images by every combination")
 

@@ -22,7 +22,6 @@ from synthreal.cli.options import (
     number_of,
     source_of,
 )
-from synthreal.errors import UserError
 
 if TYPE_CHECKING:
     from synthreal.distributed.processes import Processes
