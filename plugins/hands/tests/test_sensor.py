@@ -1,4 +1,4 @@
-"""Each fault of the sensor does what it says, to what it should, and by how much it should."""
+"""Each sensor error changes the right pixels by the right amount."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def test_disparity_is_the_structured_light_formula_and_zero_at_infinity():
     torch.testing.assert_close(sensor.disparity(depth, torch.tensor(75.0)), torch.tensor([[[FX * 75 / 800, 0.0]]]))
 
 
-def test_ragged_edges_move_pixels_but_make_no_new_depth():
+def test_displaced_edges_contain_no_new_depth():
     found = sensor.displace_edges(bar(), each(1.5), each(1.0), 3, generator())
     assert set(found.unique().tolist()) == {700.0, torch.inf}
     changed = (found != bar()).float().mean(dim=(0, 1))
@@ -44,7 +44,7 @@ def test_ragged_edges_move_pixels_but_make_no_new_depth():
     assert torch.equal(sensor.displace_edges(bar(), each(0.0), each(1.0), 3, generator()), bar())
 
 
-def test_raggedness_is_px_of_the_frame_and_comes_in_blocks_of_a_window():
+def test_displacements_are_px_of_the_frame_in_blocks_of_a_window():
     fine, coarse = (sensor.displace_edges(bar(), each(2.0), each(pitch), 1, generator()) for pitch in (1.0, 4.0))
     assert ((coarse != bar()).float().mean()) < 0.6 * (fine != bar()).float().mean()
     field = sensor.block_noise(plane(1.0), 3, generator())
@@ -54,7 +54,7 @@ def test_raggedness_is_px_of_the_frame_and_comes_in_blocks_of_a_window():
     assert [window_px(side) for side in (64, 224)] == [1, 3]
 
 
-def test_smoothing_flattens_grain_and_keeps_jumps():
+def test_smoothing_reduces_noise_and_preserves_jumps():
     grain = plane(700.0) + torch.randn(N, SIDE, SIDE, generator=generator())
     assert sensor.smooth(grain, each(1.0))[:, 2:-2, 2:-2].std() < 0.5
     assert torch.equal(sensor.smooth(grain, each(0.0)), grain)
@@ -62,7 +62,7 @@ def test_smoothing_flattens_grain_and_keeps_jumps():
     assert torch.equal(torch.isfinite(sensor.smooth(bar(), each(1.0))), torch.isfinite(bar()))
 
 
-def test_a_nearer_surface_throws_a_shadow_to_the_left_as_wide_as_the_difference_of_disparities():
+def test_shadows_are_on_the_left_and_as_wide_as_the_difference_of_disparities():
     depth, baseline = bar(600.0, 1000.0), 75.0
     dark = sensor.shadow_mask(depth, each(baseline), each(1.0))
     width = FX * baseline * (1 / 600 - 1 / 1000)
@@ -75,7 +75,7 @@ def test_a_nearer_surface_throws_a_shadow_to_the_left_as_wide_as_the_difference_
 
 
 def oracle_shadow(depth: torch.Tensor, baseline: float) -> torch.Tensor:
-    """A pixel is dark when some pixel right of it is seen by the projector further left."""
+    """A pixel is hidden if the projector sees some pixel to its right further left."""
     seen = torch.arange(depth.shape[-1]) - FX * baseline / depth
     dark = torch.zeros_like(depth, dtype=torch.bool)
     for column in range(depth.shape[-1]):
@@ -95,7 +95,7 @@ def test_edges_are_both_sides_of_a_jump():
     assert not sensor.edge_mask(bar(700, 705)).any()
 
 
-def test_mixed_pixels_lie_between_both_sides_and_only_beside_jumps():
+def test_mixed_pixels_are_beside_jumps_and_between_both_sides():
     found = sensor.mix_edges(bar(700, 800), each(0.5), generator())
     changed = found != bar(700, 800)
     assert changed[..., [25, 34]].float().mean() > 0.3
@@ -106,7 +106,7 @@ def test_mixed_pixels_lie_between_both_sides_and_only_beside_jumps():
     assert torch.equal(sensor.mix_edges(bar(), each(0.0), generator()), bar())
 
 
-def test_noise_and_steps_grow_with_the_square_of_depth():
+def test_noise_and_quantisation_grow_with_the_square_of_depth():
     def spread(depth: float) -> float:
         return float(sensor.add_noise(plane(depth), each(0.2), each(1e-4), each(75.0), generator()).std())
 
@@ -123,12 +123,12 @@ def test_noise_and_steps_grow_with_the_square_of_depth():
     assert abs(gaps[0] / expected - 1) < 0.1
 
 
-def test_grain_leaves_missing_pixels_missing():
+def test_noise_preserves_missing_pixels():
     found = sensor.add_noise(bar(), each(0.3), each(0.125), each(75.0), generator())
     assert torch.equal(torch.isfinite(found), torch.isfinite(bar()))
 
 
-def test_holes_cover_their_share_in_blots_and_edges_lose_theirs():
+def test_holes_and_lost_edge_pixels_have_their_shares():
     holes = ~torch.isfinite(sensor.drop_pixels(plane(700.0), each(0.1), each(0.0), generator()))
     assert abs(float(holes.float().mean()) - 0.1) < 0.03
     neighbours = (holes[..., 1:] & holes[..., :-1]).float().sum() / holes.float().sum()
