@@ -43,22 +43,17 @@ def bracketed(host: str) -> str:
 
 
 class OriginCheck:
-    """Refuse requests from other web sites."""
+    """Refuse requests from scripts and forms of other web sites."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
-        allowed = is_same_origin(scope["method"], Headers(scope=scope))
-        app = self.app if allowed else JSONResponse({"error": "this request comes from another site"}, 403)
-        await app(scope, receive, send)
-
-
-def is_same_origin(method: str, headers: Headers) -> bool:
-    """Whether a request comes from the server's own pages, or follows a link."""
-    if method in ("GET", "HEAD") and headers.get("sec-fetch-mode") == "navigate":
-        return True
-    own = f"http://{headers.get('host')}".lower()
-    site = headers.get("sec-fetch-site", "same-origin")
-    return site in ("same-origin", "none") and headers.get("origin", own).lower() == own
+        headers = Headers(scope=scope)
+        own = f"http://{headers.get('host')}".lower()
+        same_origin = headers.get("sec-fetch-site", "none") in ("same-origin", "none")
+        same_origin = same_origin and headers.get("origin", own).lower() == own
+        link = scope["method"] in ("GET", "HEAD") and headers.get("sec-fetch-mode") == "navigate"
+        refusal = JSONResponse({"error": "this request comes from another site"}, 403)
+        await (self.app if same_origin or link else refusal)(scope, receive, send)

@@ -77,21 +77,17 @@ def choose_images(
     configure_process(config.runtime)
     transform = Refine.load(run, device=device) if against == "refined" else None
     count = BLOCK * -(-2 * (images + EXAMPLES) // BLOCK)
-    found: dict[Role, Resident] = {}
+    chosen: dict[Role, Resident] = {}
     for role in ("real", "simulated"):
-        found[role] = random_images(open_data(config, catalog, role, device=place, run_dir=run), count, seed=seed)
-        _enough(run, role, len(found[role]), images)
-    synthetic = found["simulated"]
+        chosen[role] = random_images(open_data(config, catalog, role, device=place, run_dir=run), count, seed=seed)
+        if (n := len(chosen[role])) < images + EXAMPLES:
+            remedy = f"lower --images to {n - EXAMPLES}, or " if n > EXAMPLES else ""
+            raise UserError(
+                f"{run}: data.{role} has {n} images, --images {images} needs {images + EXAMPLES} of them "
+                f"({EXAMPLES} are examples); {remedy}fit a run with more"
+            )
+    synthetic = chosen["simulated"]
     if transform is not None:
         on_refine(len(synthetic))
         synthetic = refine_resident(transform, synthetic, config.image.dtype, seed=seed)
-    return ImagePool(found["real"].image.cpu(), synthetic.image.cpu(), config.image)
-
-
-def _enough(run: Path, role: Role, count: int, images: int) -> None:
-    if count < images + EXAMPLES:
-        remedy = f"lower --images to {count - EXAMPLES}, or " if count > EXAMPLES else ""
-        raise UserError(
-            f"{run}: data.{role} has {count} images, --images {images} needs {images + EXAMPLES} of them "
-            f"({EXAMPLES} are examples); {remedy}fit a run with more"
-        )
+    return ImagePool(chosen["real"].image.cpu(), synthetic.image.cpu(), config.image)

@@ -12,7 +12,7 @@ import typer
 from quick import fit_toy, weights
 
 from synthreal.cli import app
-from synthreal.config import RunConfig
+from synthreal.config import ResolvedConfig
 from synthreal.inference.pretrained import read_config
 from synthreal.report.commands import repeat_commands
 from synthreal.report.record import read_record
@@ -34,7 +34,7 @@ def test_fit_has_the_configuration_of_the_run(run, toy, cli):
     assert name == "fit" and given["run"] == Path(f"{folder}-again") and given["recipe"] == "toy"
     words = shlex.split(fit)[2:]
     del words[words.index("--run") : words.index("--run") + 2]
-    assert RunConfig.from_toml(cli("show", *words).ok().out) == read_config(Path(folder))
+    assert ResolvedConfig.from_toml(cli("show", *words).ok().out) == read_config(Path(folder))
     assert parsed(report) == (
         "report",
         {"run": Path(f"{folder}-again"), "out": None, "device": "auto", "tensorboard": None},
