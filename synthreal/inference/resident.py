@@ -19,9 +19,9 @@ from synthreal.spec import StoredDtype
 
 def refine_block(transform: Refine, stored: Tensor, dtype: StoredDtype, *, start: int, seed: int) -> Tensor:
     """Refine images ``(B, C, H, W)`` in stored dtype, B <= 256, the first of which has index ``start``."""
-    painter = IndexedRefiner(transform, seed=seed)
+    refiner = IndexedRefiner(transform, seed=seed)
     index = torch.arange(start, start + len(stored))
-    return from_unit(painter(to_unit(stored.to(painter.device)), index, full=BLOCK), dtype)
+    return from_unit(refiner(to_unit(stored.to(refiner.device)), index, full=BLOCK), dtype)
 
 
 def refine_resident(transform: Refine, images: Resident, dtype: StoredDtype, *, seed: int = 0) -> Resident:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import signal
 import subprocess
@@ -17,13 +16,14 @@ import torch
 from PIL import Image
 from quick import files
 
-from synthreal.bulk import packs, plan
-from synthreal.bulk.job import Job, Parts
+from synthreal.bulk import packs, pictures
+from synthreal.bulk.job import WorkFolder
 from synthreal.bulk.refine import refine_bulk
 from synthreal.data.pack import Pack, PackWriter
 from synthreal.errors import UserError
 from synthreal.spec import Skipped
 
+refine_module = sys.modules["synthreal.bulk.refine"]
 N = 43  # five blocks of eight and a part of one
 
 
@@ -66,8 +66,8 @@ def test_a_stopped_job_continues_to_the_same_bits(noisy, source, tmp_path, small
     refine_bulk(noisy, source, tmp_path / "whole", seed=4)
     with pytest.raises(Stopped):
         refine_bulk(noisy, source, tmp_path / "out", seed=4, on_progress=stop_at(images))
-    parts = Parts(tmp_path / "out")
-    before = parts.done(parts.read())
+    parts = WorkFolder(tmp_path / "out")
+    before = parts.done()
     assert len(before) >= images // 8 - 1 and not (tmp_path / "out").exists()
     told = []
     refine_bulk(noisy, source, tmp_path / "out", seed=4, on_progress=lambda *counts: told.append(counts))
@@ -92,12 +92,12 @@ def test_stopped_at_the_end_it_continues(noisy, source, tmp_path, small_blocks, 
 
     with monkeypatch.context() as patch, pytest.raises(Stopped):
         if where == "assemble":
-            patch.setattr(os, "sync", stop)
+            patch.setattr(pictures.Pictures, "assemble", stop)
             patch.setattr(packs.PackWriter, "_complete", stop)
         elif where == "before the rename":
             patch.setattr(Path, "replace", _stopping(Path.replace, tmp_path / "out"))
         else:
-            patch.setattr(Parts, "discard", stop)
+            patch.setattr(WorkFolder, "discard", stop)
         refine_bulk(noisy, source, tmp_path / "out")
     assert (tmp_path / "out.parts").exists()
     done = refine_bulk(noisy, source, tmp_path / "out")
@@ -128,8 +128,8 @@ refine_bulk({str(noisy)!r}, {str(source)!r}, {str(tmp_path / "out.h5")!r}, batch
 """
     ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert ended.returncode == -signal.SIGKILL, ended.stderr
-    parts = Parts(tmp_path / "out.h5")
-    assert 0 < len(parts.done(parts.read())) < 6
+    parts = WorkFolder(tmp_path / "out.h5")
+    assert 0 < len(parts.done()) < 6
     refine_bulk(noisy, source, tmp_path / "out.h5")
     assert not parts.path.exists()
     refine_bulk(noisy, source, tmp_path / "whole.h5", batch_size=4, threads=1)
@@ -139,7 +139,7 @@ refine_bulk({str(noisy)!r}, {str(source)!r}, {str(tmp_path / "out.h5")!r}, batch
 def test_a_finished_job_run_again_does_nothing(plain, source, tmp_path, small_blocks, monkeypatch):
     refine_bulk(plain, source, tmp_path / "out", batch_size=2)
     before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
-    monkeypatch.setattr(plan, "load", None)
+    monkeypatch.setattr(refine_module, "load_refiner", None)
     done = refine_bulk(plain, source, tmp_path / "out")
     assert (done.done, done.refined) == ("before", N)
     assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before
@@ -224,7 +224,7 @@ def test_places_that_cannot_be(plain, source, tmp_path):
             refine_bulk(plain, source, target, overwrite=target == tmp_path / wrong)
     (tmp_path / "out.parts").mkdir()
     (tmp_path / "out.parts" / "thesis.txt").write_text("x")
-    with pytest.raises(UserError, match=r"out\.parts: is in the way and holds thesis\.txt, no parts"):
+    with pytest.raises(UserError, match=r"out\.parts: is in the way and holds thesis\.txt, no job"):
         refine_bulk(plain, source, tmp_path / "out", overwrite=True)
     assert (tmp_path / "out.parts" / "thesis.txt").exists()
 
@@ -247,7 +247,7 @@ def test_an_empty_folder_is_a_place(plain, folder_of, tmp_path):
 
 
 def test_two_processes_do_not_refine_into_one_place(plain, pack_of, tmp_path):
-    with Parts(tmp_path / "out") as parts:
+    with WorkFolder(tmp_path / "out") as parts:
         parts.claim()
         with pytest.raises(UserError, match=r"out: another process is refining into it"):
             refine_bulk(plain, pack_of(3), tmp_path / "out")
@@ -260,24 +260,26 @@ def test_the_plan_is_stored_and_a_damaged_one_is_told(plain, pack_of, tmp_path, 
         refine_bulk(plain, source, tmp_path / "out", batch_size=4, on_progress=stop_at(30))
     path = tmp_path / "out.parts" / "job.json"
     record = json.loads(path.read_text())
-    assert record["how"] | {"batch_size": 4, "block": 8, "precision": "float32", "device": "cpu"} == record["how"]
-    assert Job.of(record).id in {found.name for found in path.parent.iterdir()}
-    record["how"]["torch"] = "1.0"
+    assert (
+        record["settings"] | {"batch_size": 4, "block": 8, "precision": "float32", "device": "cpu"}
+        == record["settings"]
+    )
+    record["settings"]["torch"] = "1.0"
     path.write_text(json.dumps(record))
     with pytest.raises(UserError, match=rf"interrupted job with PyTorch 1\.0, not {torch.__version__[:3]}"):
         refine_bulk(plain, source, tmp_path / "out")
     for damaged in (b"{", b"\xff"):
         path.write_bytes(damaged)
-        with pytest.raises(UserError, match=r"job\.json: no plan of this version"):
+        with pytest.raises(UserError, match=r"job\.json: not the record of a job of this version"):
             refine_bulk(plain, source, tmp_path / "out")
 
 
 def test_a_damaged_part_is_told(plain, source, tmp_path, small_blocks):
     with pytest.raises(Stopped):
         refine_bulk(plain, source, tmp_path / "out", on_progress=stop_at(40))
-    part = sorted((tmp_path / "out.parts").glob("*/*.part"))[0]
-    part.write_bytes(part.read_bytes()[:100])
-    with pytest.raises(UserError, match=r"00000000\.part: damaged.*; delete it and run the same command again"):
+    part = sorted((tmp_path / "out.parts").glob("*.done"))[0]
+    part.write_bytes(part.read_bytes()[:20])
+    with pytest.raises(UserError, match=r"00000000\.done: damaged.*; delete it and run the same command again"):
         refine_bulk(plain, source, tmp_path / "out")
     part.unlink()
     refine_bulk(plain, source, tmp_path / "out")
@@ -326,7 +328,7 @@ def test_ctrl_c_ends_in_one_line_that_says_how_to_continue(plain, pack_of, tmp_p
     interrupting(30)
     ended = cli("refine", plain, source, tmp_path / "out.h5")
     assert ended.code == 130 and ended.out == "" and ended.err.count("\n") == 1
-    assert f"of 6 blocks are saved in {tmp_path / 'out.h5.parts'}; continue with the same command" in ended.err
+    assert f"are saved in {tmp_path / 'out.h5.parts'}; continue with the same command" in ended.err
     interrupting(1)
     ended = cli("refine", plain, source, tmp_path / "new.h5")
     assert ended.err == "stopped before anything was saved; run the same command to begin again\n"
@@ -353,7 +355,7 @@ def test_the_command_with_every_option(noisy, pack_of, tmp_path, cli):
     source, out = pack_of(N), tmp_path / "out.h5"
     flags = ["--samples", 2, "--limit", 5, "--batch-size", 3, "--precision", "float32", "--threads", 1, "--tile", 99]
     assert cli("refine", noisy, source, out, *flags, "--seed", 1).ok().out == f"{out}: 10 refined images\n"
-    how = Pack(out).options["job"]["how"]
+    how = Pack(out).options["job"]["settings"]
     assert how | {"batch_size": 3, "precision": "float32", "threads": 1, "tile": 99} == how
     assert "was complete already, 10 refined images" in cli("refine", noisy, source, out, *flags, "--seed", 1).ok().out
     cli("refine", noisy, source, out, "--overwrite").ok()

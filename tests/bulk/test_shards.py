@@ -209,9 +209,3 @@ def test_a_compressed_shard_is_listed_and_not_copied(noisy, shards, tmp_path, na
         (str(shards / name), "a compressed shard is not refined; give the unpacked .tar")
     ]
     assert name not in files(tmp_path / "out") and done.copied == 25
-
-
-def test_assembling_shards_is_told_picture_by_picture(noisy, shards, tmp_path):
-    told = []
-    refine_bulk(noisy, shards, tmp_path / "out", on_assembly=lambda *counts: told.append(counts))
-    assert told == [(done, 12) for done in range(1, 13)]

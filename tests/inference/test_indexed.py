@@ -50,8 +50,8 @@ def test_noise_follows_index_seed_and_version(noisy, images, change):
 def test_colour_without_colour_is_refined_as_grey(plain, dtype):
     grey = np.random.default_rng(0).integers(0, np.iinfo(dtype).max, (3, 1, 12, 16)).astype(dtype)
     paint = IndexedRefiner(Refine.load(plain, device="cpu"), seed=0)
-    (expected,) = paint.stored(grey, [0, 1, 2], full=4)
-    (found,) = paint.stored(np.repeat(grey, 3, axis=1), [0, 1, 2], full=4)
+    (expected,) = paint.refine_stored(grey, [0, 1, 2], full=4)
+    (found,) = paint.refine_stored(np.repeat(grey, 3, axis=1), [0, 1, 2], full=4)
     assert found.dtype == expected.dtype
     assert torch.equal(found, expected.expand(-1, 3, -1, -1))
 

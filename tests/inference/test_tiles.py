@@ -21,10 +21,10 @@ def test_every_pixel_is_kept_once_with_its_margin(height, width, side, margin):
     kept = np.zeros((height, width), int)
     place = np.arange(height * width).reshape(height, width)
     for tile in tiles(height, width, side=side, margin=margin):
-        kept[tile.kept] += 1
-        assert all(part.stop - part.start <= side for part in tile.kept)
-        np.testing.assert_array_equal(place[tile.window][tile.inside], place[tile.kept])
-        for outer, inner, length in zip(tile.window, tile.kept, (height, width), strict=True):
+        kept[tile.core] += 1
+        assert all(part.stop - part.start <= side for part in tile.core)
+        np.testing.assert_array_equal(place[tile.window][tile.core_in_window], place[tile.core])
+        for outer, inner, length in zip(tile.window, tile.core, (height, width), strict=True):
             assert outer.start == max(0, inner.start - margin) and outer.stop == min(length, inner.stop + margin)
     assert (kept == 1).all()
 
