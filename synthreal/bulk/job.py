@@ -46,7 +46,6 @@ class ExecutionSettings(_Record):
         torch: version of torch.
         batch_size: images that pass through the network at once.
         px: limit of the pixels of a batch; larger images pass in smaller batches.
-        group: images refined together at most.
         block: images of a block.
         compiled: whether the network is compiled.
     """
@@ -58,7 +57,6 @@ class ExecutionSettings(_Record):
     torch: str
     batch_size: int = 1
     px: int = 1
-    group: int = 1
     block: int = 1
     compiled: bool = False
 
@@ -110,7 +108,7 @@ def _text(value: object) -> str:
 
 
 class WorkFolder:
-    """The folder ``OUT.parts``; as a context manager it releases its lock at the end."""
+    """The folder ``OUT.parts``, which one process can lock until it calls :meth:`close`."""
 
     def __init__(self, target: Path) -> None:
         self.path = target.with_name(target.name + ".parts")
@@ -118,10 +116,8 @@ class WorkFolder:
         self._target, self._record = target, self.path / "job.json"
         self._lock: int | None = None
 
-    def __enter__(self) -> WorkFolder:
-        return self
-
-    def __exit__(self, *error: object) -> None:
+    def close(self) -> None:
+        """Release the lock."""
         if self._lock is not None:
             os.close(self._lock)
 

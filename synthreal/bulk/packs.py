@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,17 +22,15 @@ from synthreal.errors import UserError
 from synthreal.files import replacing
 from synthreal.inference.indexed import BLOCK, IndexedRefiner
 
-BLOCK_PX = 1 << 22  # of a block, which holds at least one group
-
 
 @dataclass
 class Rows:
-    """The images of a block, ``(B, C, H, W)`` in stored dtype, and the refined groups."""
+    """The images of a block, ``(B, C, H, W)`` in stored dtype, and their refined versions one after another."""
 
     block: int
     first: int
     image: np.ndarray
-    refined: list[Tensor] = field(default_factory=list)
+    refined: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.image)
@@ -67,11 +65,10 @@ class PackSource(Source[Rows]):
         """All images have the size of the header."""
         return [(self.pack.image.height, self.pack.image.width)] * min(self.count, BLOCK)
 
-    def cut(self, batch: int, size: tuple[int, int]) -> tuple[int, int]:
-        """Groups of 256 as for resident sets, smaller for large images, but at least a batch."""
+    def block_size(self, batch: int, size: tuple[int, int]) -> int:
+        """256 as for resident sets, fewer large images, but at least a batch."""
         px = size[0] * size[1]
-        group = max(batch, BLOCK if px * BLOCK <= CUDA_PX else CUDA_PX // px // batch * batch)
-        return group, group * max(1, BLOCK_PX // (group * px))
+        return max(batch, BLOCK if px * BLOCK <= CUDA_PX else CUDA_PX // px // batch * batch)
 
     def loads(self, block: int, rows: range, settings: ExecutionSettings) -> Iterator[Rows]:
         """A block is one load; its labels are read too, so that bad ones end the job early."""
@@ -80,22 +77,20 @@ class PackSource(Source[Rows]):
         yield Rows(block, rows.start, image)
 
     def refine(self, load: Rows, refiner: IndexedRefiner, job: Job) -> None:
-        """The versions of an image follow one another."""
-        group = job.settings.group
-        for start in range(0, len(load), group):
-            stored = stored_tensor(load.image[start : start + group]).to(refiner.device, non_blocking=True)
-            image, index = to_unit(stored), torch.arange(len(stored)) + load.first + start
-            versions = [
-                from_unit(refiner(image, index, full=group, version=version), self.pack.image.dtype)
-                for version in range(job.spec.samples)
-            ]
-            load.refined.append(torch.stack(versions, dim=1).flatten(0, 1))
+        """A block is one batch, which passes through the network in smaller ones."""
+        image = to_unit(stored_tensor(load.image).to(refiner.device, non_blocking=True))
+        index = torch.arange(load.first, load.first + len(load))
+        versions = [
+            from_unit(refiner(image, index, full=job.settings.block, version=version), self.pack.image.dtype)
+            for version in range(job.spec.samples)
+        ]
+        load.refined = torch.stack(versions, dim=1).flatten(0, 1)
 
     def write(self, load: Rows, work: WorkFolder) -> None:
         """Raw pixels."""
-        with replacing(work.done_path(load.block)) as partial, partial.open("wb") as file:
-            for refined in load.refined:
-                file.write(stored_array(refined).data)
+        assert load.refined is not None, "refine() comes first"
+        with replacing(work.done_path(load.block)) as partial:
+            stored_array(load.refined).tofile(partial)
 
     def assemble(self, job: Job, work: WorkFolder, on_progress: OnProgress) -> Outcome:
         """Concatenate the blocks and add the labels."""

@@ -119,9 +119,9 @@ class Pictures(Source[Chunk]):
                 sizes.append(picture_size(file.read()))
         return sizes
 
-    def cut(self, batch: int, size: tuple[int, int]) -> tuple[int, int]:
-        """Blocks of 256 pictures at most, in whole batches, which need no copies."""
-        return batch, max(batch, min(BLOCK, BLOCK_PX // (size[0] * size[1])) // batch * batch)
+    def block_size(self, batch: int, size: tuple[int, int]) -> int:
+        """256 pictures at most, in whole batches, which need no copies."""
+        return max(batch, min(BLOCK, BLOCK_PX // (size[0] * size[1])) // batch * batch)
 
     def loads(self, block: int, rows: range, settings: ExecutionSettings) -> Iterator[Chunk]:
         """Chunks of as many samples as a folder's block, or of fewer large ones."""

@@ -130,13 +130,12 @@ def plan_job(
         batch = fastest_batch(transform, untiled)
     else:
         batch = requested.batch_size or usual_batch(config.runtime.micro_batch, device, untiled)
-    group, block = data.cut(batch, max(sizes, key=lambda size: size[0] * size[1], default=(1, 1)))
+    block = data.block_size(batch, max(sizes, key=lambda size: size[0] * size[1], default=(1, 1)))
     compiled = data.kind == "pack" and bool(untiled)
     more = {
         "batch_size": batch,
         "px": batch * max((height * width for height, width in untiled), default=1),
-        "group": group,
         "block": block,
-        "compiled": compiled and should_compile(config.runtime.compile, device, data.count // group),
+        "compiled": compiled and should_compile(config.runtime.compile, device, data.count // block),
     }
     return Job(spec=spec, settings=settings.model_copy(update=more))

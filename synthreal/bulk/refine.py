@@ -78,7 +78,7 @@ def refine_bulk(
         process_group() as processes,
         any_size(),
         closing(open_source(origin, limit, samples, header)) as data,
-        WorkFolder(destination.place) as work,
+        closing(WorkFolder(destination.place)) as work,
     ):
         data.check_channels(config.image.channels, folder)
         spec = JobSpec(

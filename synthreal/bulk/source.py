@@ -57,8 +57,8 @@ class Source(ABC, Generic[Load]):
         """``(H, W)`` of the first images, 256 at most."""
 
     @abstractmethod
-    def cut(self, batch: int, size: tuple[int, int]) -> tuple[int, int]:
-        """The settings ``group`` and ``block`` for a batch size and the largest of the first images."""
+    def block_size(self, batch: int, size: tuple[int, int]) -> int:
+        """Images of a block, given the batch size and the size of the largest of the first images."""
 
     def blocks(self, length: int) -> list[range]:
         """The images of every block of ``length`` images."""

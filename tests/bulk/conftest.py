@@ -63,8 +63,8 @@ def source_of(tmp_path, pack_of):
 
 @pytest.fixture
 def small_blocks(monkeypatch):
-    """Blocks of 8 images, in groups of 4, so that a small job has several."""
+    """Blocks of 8 images, so that a small job has several."""
     from synthreal.bulk import packs, pictures
 
-    monkeypatch.setattr(packs.PackSource, "cut", lambda self, batch, size: (4, 8))
-    monkeypatch.setattr(pictures.Pictures, "cut", lambda self, batch, size: (batch, 8))
+    monkeypatch.setattr(packs.PackSource, "block_size", lambda self, batch, size: 8)
+    monkeypatch.setattr(pictures.Pictures, "block_size", lambda self, batch, size: 8)

@@ -267,8 +267,8 @@ def test_a_phone_s_jpeg_is_refined(plain, folder, tmp_path):
 @pytest.mark.parametrize(("batch", "block"), [(1, 256), (100, 200), (256, 256), (1000, 1000)])
 def test_blocks_hold_whole_batches(plain, folder, batch, block):
     source = FolderSource(folder, None, 1)
-    assert source.cut(batch, (12, 16)) == (batch, block)
-    assert source.cut(batch, (2000, 1000)) == (batch, max(batch, 2 // batch * batch))
+    assert source.block_size(batch, (12, 16)) == block
+    assert source.block_size(batch, (2000, 1000)) == max(batch, 2 // batch * batch)
 
 
 def test_a_batch_is_not_half_copies(plain, tmp_path, monkeypatch):

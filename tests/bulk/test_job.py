@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import h5py
@@ -121,7 +122,7 @@ def test_killed_it_continues_to_the_same_bits(noisy, pack_of, tmp_path):
 import os, signal
 from synthreal.bulk import packs
 from synthreal.bulk.refine import refine_bulk
-packs.PackSource.cut = lambda self, batch, size: (max(4, batch), 2 * max(4, batch))
+packs.PackSource.block_size = lambda self, batch, size: 8
 def told(done, total):
     if done >= 30: os.kill(os.getpid(), signal.SIGKILL)
 refine_bulk({str(noisy)!r}, {str(source)!r}, {str(tmp_path / "out.h5")!r}, batch_size=4, threads=1, on_progress=told)
@@ -247,8 +248,8 @@ def test_an_empty_folder_is_a_place(plain, folder_of, tmp_path):
 
 
 def test_two_processes_do_not_refine_into_one_place(plain, pack_of, tmp_path):
-    with WorkFolder(tmp_path / "out") as parts:
-        parts.claim()
+    with closing(WorkFolder(tmp_path / "out")) as work:
+        work.claim()
         with pytest.raises(UserError, match=r"out: another process is refining into it"):
             refine_bulk(plain, pack_of(3), tmp_path / "out")
     refine_bulk(plain, pack_of(3), tmp_path / "out")
