@@ -129,7 +129,7 @@ def refine_bulk(
             raise
 
 
-def interrupted_state(target: Path) -> str:
+def state_of(target: Path) -> str:
     """The state of an interrupted job and how to continue it, in words."""
     work = WorkFolder(target.absolute())
     if not (done := len(work.done())):

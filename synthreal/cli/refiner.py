@@ -124,7 +124,7 @@ def refine(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace OUT, or an interrupted job.")] = False,
 ) -> None:
     """Refine every image of a data set, in order, everything else untouched; run again to continue."""
-    from synthreal.bulk.refine import interrupted_state, refine_bulk
+    from synthreal.bulk.refine import refine_bulk, state_of
     from synthreal.cli.progress import refining
     from synthreal.distributed.rank import Rank, let_main_report_first
 
@@ -154,7 +154,7 @@ def refine(
         raise
     except KeyboardInterrupt:
         if rank.number == 0:
-            typer.echo(interrupted_state(target), err=True)
+            typer.echo(state_of(target), err=True)
         raise typer.Exit(130) from None
     if rank.number > 0:
         return

@@ -11,7 +11,7 @@ import pytest
 from synthreal.bulk.pipeline import AHEAD, map_ahead, pipeline
 
 
-def test_everything_comes_in_order_and_stages_overlap():
+def test_results_are_in_order_and_stages_overlap():
     found, under_way = [], []
     read = threading.Event()
 
@@ -30,7 +30,7 @@ def test_everything_comes_in_order_and_stages_overlap():
     assert found == [item * item for item in range(20)]
 
 
-def test_reading_goes_only_a_little_ahead():
+def test_reading_is_only_a_few_items_ahead():
     count = 0
 
     def loads():
