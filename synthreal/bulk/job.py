@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,6 +18,8 @@ from pydantic import BaseModel, ConfigDict
 from synthreal.errors import UserError
 from synthreal.files import write_text, writing
 from synthreal.spec import Skipped
+
+OnProgress = Callable[[int, int], None]  # called with the number done and the total
 
 
 class _Record(BaseModel):
@@ -91,6 +94,11 @@ class Job(_Record):
                 word = _WORDS.get(name, f"--{name}")
                 return word if word.startswith("an") else f"{word} {_text(before[name])}, not {_text(value)}"
         return None
+
+
+def split(count: int, length: int) -> list[range]:
+    """Blocks of ``length`` images."""
+    return [range(start, min(start + length, count)) for start in range(0, count, length)]
 
 
 _WORDS = {

@@ -12,8 +12,7 @@ import torch
 from torch import Tensor
 
 from synthreal.bulk.batch import CUDA_PX
-from synthreal.bulk.job import ExecutionSettings, Job, Outcome, WorkFolder
-from synthreal.bulk.source import OnProgress, Source
+from synthreal.bulk.job import ExecutionSettings, Job, OnProgress, Outcome, WorkFolder, split
 from synthreal.data.encoding import from_unit, stored_array, stored_tensor, to_unit
 from synthreal.data.ondisk import refuse_bad
 from synthreal.data.pack import Pack
@@ -36,7 +35,7 @@ class Rows:
         return len(self.image)
 
 
-class PackSource(Source[Rows]):
+class PackSource:
     """The first ``limit`` images of a pack; a ``done`` file holds the refined pixels of a block.
 
     Args:
@@ -46,6 +45,7 @@ class PackSource(Source[Rows]):
     """
 
     kind = "pack"
+    folder = False
 
     def __init__(self, path: Path, limit: int | None, origin: dict[str, Any]) -> None:
         self.path, self.root, self.names = path, path.parent, [path.name]
@@ -54,7 +54,7 @@ class PackSource(Source[Rows]):
         self._origin, self._limit = origin, limit
 
     def check_channels(self, channels: int, run: Path) -> None:
-        """All images have the channels of the header."""
+        """Raise ``UserError`` if a refiner with ``channels`` channels cannot take the images."""
         if self.pack.image.channels != channels:
             raise UserError(
                 f"{self.path}: holds images {self.pack.image}, the refiner of {run} takes {channels} channels; "
@@ -62,22 +62,26 @@ class PackSource(Source[Rows]):
             )
 
     def sizes(self) -> list[tuple[int, int]]:
-        """All images have the size of the header."""
+        """``(H, W)`` of the first 256 images."""
         return [(self.pack.image.height, self.pack.image.width)] * min(self.count, BLOCK)
 
     def block_size(self, batch: int, size: tuple[int, int]) -> int:
-        """256 as for resident sets, fewer large images, but at least a batch."""
+        """Images of a block: 256 as in resident sets, fewer if they are large, but at least a batch."""
         px = size[0] * size[1]
         return max(batch, BLOCK if px * BLOCK <= CUDA_PX else CUDA_PX // px // batch * batch)
 
+    def blocks(self, length: int) -> list[range]:
+        """The images of every block."""
+        return split(self.count, length)
+
     def loads(self, block: int, rows: range, settings: ExecutionSettings) -> Iterator[Rows]:
-        """A block is one load; its labels are read too, so that bad ones end the job early."""
+        """Read a block at once, and its labels, so that bad ones end the job early."""
         image, labels = self.pack.read(slice(rows.start, rows.stop))
         refuse_bad(self.pack, np.arange(rows.start, rows.stop), image, labels)
         yield Rows(block, rows.start, image)
 
     def refine(self, load: Rows, refiner: IndexedRefiner, job: Job) -> None:
-        """A block is one batch, which passes through the network in smaller ones."""
+        """Refine a block; its images pass through the network in smaller batches."""
         image = to_unit(stored_tensor(load.image).to(refiner.device, non_blocking=True))
         index = torch.arange(load.first, load.first + len(load))
         versions = [
@@ -87,13 +91,13 @@ class PackSource(Source[Rows]):
         load.refined = torch.stack(versions, dim=1).flatten(0, 1)
 
     def write(self, load: Rows, work: WorkFolder) -> None:
-        """Raw pixels."""
+        """Write the ``done`` file."""
         assert load.refined is not None, "refine() comes first"
         with replacing(work.done_path(load.block)) as partial:
             stored_array(load.refined).tofile(partial)
 
     def assemble(self, job: Job, work: WorkFolder, on_progress: OnProgress) -> Outcome:
-        """Concatenate the blocks and add the labels."""
+        """Concatenate the blocks and add the labels, once every block is finished."""
         pack, samples = self.pack, job.spec.samples
         writer = PackWriter(
             work.whole,

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -22,9 +22,8 @@ import numpy as np
 from PIL import UnidentifiedImageError
 from torch import Tensor
 
-from synthreal.bulk.job import ExecutionSettings, Job, Outcome, WorkFolder
+from synthreal.bulk.job import ExecutionSettings, Job, OnProgress, Outcome, WorkFolder, split
 from synthreal.bulk.pipeline import map_ahead
-from synthreal.bulk.source import OnProgress, Source
 from synthreal.data.encoding import stored_array
 from synthreal.data.folder import ordinary
 from synthreal.data.picture import Picture, picture_size, read_picture
@@ -82,10 +81,26 @@ class Chunk:
         return sum(file.index is not None for file in chain(*self.samples))
 
 
-class Pictures(Source[Chunk]):
-    """Pictures with an index; ``others`` are the names of the files that are copied."""
+class Pictures(ABC):
+    """Pictures with an index, in blocks.
 
+    Attributes:
+        kind: "folder" or "shards".
+        folder: whether the result is a folder.
+        path: the input as the user named it.
+        root: the folder of its files.
+        names: the names of all files below ``root``.
+        others: the names of those that are copied.
+        count: number of pictures.
+    """
+
+    kind: str
+    folder: bool
+    path: Path
+    root: Path
+    names: list[str]
     others: list[str]
+    count: int
 
     def __init__(self) -> None:
         self._channels = 0
@@ -105,13 +120,13 @@ class Pictures(Source[Chunk]):
         """The names of the copies of another file. Raises ``ValueError`` if it should not be copied."""
 
     def check_channels(self, channels: int, run: Path) -> None:
-        """Pictures are checked one by one when they are read."""
+        """Raise ``UserError`` if a refiner with ``channels`` channels can take no picture at all."""
         self._channels = channels
         if channels not in (1, 3):
             raise UserError(f"{self.path}: the refiner of {run} takes {channels} channels, pictures have 1 or 3")
 
     def sizes(self) -> list[tuple[int, int]]:
-        """Of the readable ones among the first pictures, from their headers."""
+        """``(H, W)`` of the readable ones among the first 256 pictures, from their headers."""
         sizes = []
         samples = chain.from_iterable(self.samples(block, rows) for block, rows in enumerate(self.blocks(BLOCK)))
         for file in islice((file for file in chain.from_iterable(samples) if file.index is not None), BLOCK):
@@ -120,11 +135,15 @@ class Pictures(Source[Chunk]):
         return sizes
 
     def block_size(self, batch: int, size: tuple[int, int]) -> int:
-        """256 pictures at most, in whole batches, which need no copies."""
+        """Pictures of a block: 256 at most, in whole batches, which need no copies."""
         return max(batch, min(BLOCK, BLOCK_PX // (size[0] * size[1])) // batch * batch)
 
+    def blocks(self, length: int) -> list[range]:
+        """The pictures of every block."""
+        return split(self.count, length)
+
     def loads(self, block: int, rows: range, settings: ExecutionSettings) -> Iterator[Chunk]:
-        """Chunks of as many samples as a folder's block, or of fewer large ones."""
+        """Read a block in chunks of ``settings.block`` samples, or of fewer large ones."""
         chunk, size = Chunk(block, first=True), 0
         for sample in map_ahead(self._pool, self._decode, self.samples(block, rows), 2 * _WORKERS):
             chunk.samples.append(sample)
@@ -137,7 +156,7 @@ class Pictures(Source[Chunk]):
         yield chunk
 
     def refine(self, load: Chunk, refiner: IndexedRefiner, job: Job) -> None:
-        """A refiner of one channel refines the luma of colour pictures."""
+        """Refine the pictures of a chunk in batches of one size and depth."""
         alike: dict[tuple[object, ...], list[tuple[File, int, np.ndarray]]] = {}
         for file in chain(*load.samples):
             if file.picture is not None and file.index is not None:
@@ -160,7 +179,7 @@ class Pictures(Source[Chunk]):
                         file.failure = f"{height}x{width} px: {_line(error)}"
 
     def write(self, load: Chunk, work: WorkFolder) -> None:
-        """Encode the pictures and store the samples; the ``done`` file of a block holds its outcome."""
+        """Encode and store a chunk; after the last one of a block write the ``done`` file, which holds its outcome."""
         for files, versions in load.refined:
             arrays = [stored_array(version) for version in versions]
             for row, file in enumerate(files):
@@ -174,7 +193,7 @@ class Pictures(Source[Chunk]):
             write_text(work.done_path(load.block), self._outcome.model_dump_json())
 
     def assemble(self, job: Job, work: WorkFolder, on_progress: OnProgress) -> Outcome:
-        """Copy the other files."""
+        """Copy the other files, once every block is finished."""
         outcome = Outcome()
         for block in sorted(work.done()):
             path = work.done_path(block)

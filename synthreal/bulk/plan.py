@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -15,7 +16,6 @@ from synthreal.bulk.folders import FolderSource
 from synthreal.bulk.job import ExecutionSettings, Job, JobSpec
 from synthreal.bulk.packs import PackSource
 from synthreal.bulk.shards import COMPRESSED, SUFFIX, ShardSource
-from synthreal.bulk.source import Source
 from synthreal.config import RunConfig
 from synthreal.data.folder import SUFFIXES, names_below
 from synthreal.device import configure_process, resolve_device, resolve_precision, set_memory_format, should_compile
@@ -25,6 +25,7 @@ from synthreal.inference.tiles import margin_of
 from synthreal.inference.transform import Refine
 
 TILE = 1024
+Source = PackSource | FolderSource | ShardSource
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,7 @@ def refuse_below_one(**numbers: int | str | None) -> None:
             raise UserError(f"--{name.replace('_', '-')} {number}: give a number of at least 1")
 
 
-def open_source(path: Path, limit: int | None, samples: int, origin: dict[str, Any]) -> Source[Any]:
+def open_source(path: Path, limit: int | None, samples: int, origin: dict[str, Any]) -> Source:
     """The data set at ``path``. Raises ``UserError`` if there is none."""
     name = path.name.lower()
     if path.is_dir():
@@ -90,6 +91,19 @@ def hash_refiner(run: Path, config: RunConfig) -> str:
     return content.hexdigest()
 
 
+def hash_files(root: Path, names: list[str]) -> str:
+    """Hash of the names, sizes and modification times of files."""
+    content = hashlib.sha256()
+    for name in names:
+        try:
+            status = (root / name).stat()
+            state = f"{status.st_size}\0{status.st_mtime_ns}"
+        except OSError:  # reported when the file is read
+            state = ""
+        content.update(os.fsencode(f"{name}\0{state}\n"))
+    return content.hexdigest()
+
+
 def load_refiner(run: Path, config: RunConfig, device: torch.device, settings: ExecutionSettings) -> Refine:
     """The refiner, in a process configured for the job."""
     configure_process(config.runtime.model_copy(update={"threads": settings.threads}))
@@ -101,7 +115,7 @@ def load_refiner(run: Path, config: RunConfig, device: torch.device, settings: E
 
 
 def plan_job(
-    data: Source[Any], spec: JobSpec, run: Path, config: RunConfig, device: torch.device, requested: RequestedOptions
+    data: Source, spec: JobSpec, run: Path, config: RunConfig, device: torch.device, requested: RequestedOptions
 ) -> Job:
     """A new job with settings for its whole duration.
 

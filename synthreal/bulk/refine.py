@@ -6,11 +6,19 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any, Literal
 
-from synthreal.bulk.job import Job, JobSpec, WorkFolder
+from synthreal.bulk.job import Job, JobSpec, OnProgress, WorkFolder
 from synthreal.bulk.pipeline import pipeline
-from synthreal.bulk.plan import RequestedOptions, hash_refiner, load_refiner, open_source, plan_job, refuse_below_one
+from synthreal.bulk.plan import (
+    RequestedOptions,
+    Source,
+    hash_files,
+    hash_refiner,
+    load_refiner,
+    open_source,
+    plan_job,
+    refuse_below_one,
+)
 from synthreal.bulk.result import Destination, RefineSummary
-from synthreal.bulk.source import OnProgress, Source
 from synthreal.data.picture import any_size
 from synthreal.device import resolve_device
 from synthreal.distributed.join import process_group
@@ -84,7 +92,7 @@ def refine_bulk(
         spec = JobSpec(
             kind=data.kind,
             images=data.count,
-            input=data.identity(),
+            input=hash_files(data.root, data.names),
             refiner=hash_refiner(folder, config),
             seed=seed,
             samples=samples,
@@ -151,7 +159,7 @@ def _continued_job(work: WorkFolder, spec: JobSpec, requested: RequestedOptions,
 
 
 def _refine_blocks(
-    data: Source[Any],
+    data: Source,
     job: Job,
     work: WorkFolder,
     refiner: IndexedRefiner,

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from synthreal.bulk.job import Job, JobSpec, Outcome, WorkFolder
-from synthreal.bulk.source import Source
+from synthreal.bulk.plan import Source
 from synthreal.data.pack import Pack
 from synthreal.errors import UserError
 from synthreal.files import sync, write_text, writing
@@ -63,7 +63,7 @@ class Destination:
             raise UserError(f"{path}: {path.parent} is not a folder; make it first or choose another name")
         return cls(path, place, overwrite)
 
-    def finished(self, data: Source[Any], spec: JobSpec, fixed: dict[str, Any]) -> RefineSummary | None:
+    def finished(self, data: Source, spec: JobSpec, fixed: dict[str, Any]) -> RefineSummary | None:
         """The summary of an existing result of the same job; None if the job is to be done.
 
         Raises:
@@ -85,7 +85,7 @@ class Destination:
             raise UserError(f"{self.path}: is {'a folder' if self.place.is_dir() else 'a file'}; choose another name")
         return None
 
-    def put(self, data: Source[Any], job: Job, work: WorkFolder, outcome: Outcome) -> RefineSummary:
+    def put(self, data: Source, job: Job, work: WorkFolder, outcome: Outcome) -> RefineSummary:
         """Move the complete result from the work folder to its place.
 
         A kill at any moment is repaired by the next start: the old result is moved away before the new record is
@@ -108,7 +108,7 @@ class Destination:
         """The record of a finished job beside a result other than a pack, whose header holds it."""
         return self.place.with_name(f"{self.place.name}.job.json")
 
-    def _existing_job(self, data: Source[Any]) -> Job | None:
+    def _existing_job(self, data: Source) -> Job | None:
         """The job that made the existing result; None if it is not a result of refine."""
         try:
             if data.kind != "pack":
@@ -124,7 +124,7 @@ class Destination:
     ) -> RefineSummary:
         return RefineSummary(self.path, outcome.refined, outcome.copied, tuple(outcome.failed), done, aside)
 
-    def _check_suffix(self, data: Source[Any]) -> None:
+    def _check_suffix(self, data: Source) -> None:
         own = "" if data.folder else _SUFFIXES[data.kind]
         if (suffix := self.path.suffix.lower()) in _SUFFIXES.values() and suffix != own:
             kind = "a folder" if data.folder else f"a {own} file"

@@ -50,7 +50,7 @@ class ShardSource(Pictures):
             raise UserError(f"{path}: no member with the extension {', '.join(_EXTENSIONS)} alone; nothing to refine")
 
     def blocks(self, length: int) -> list[range]:
-        """The pictures of every shard; with a limit only of the first shards."""
+        """The pictures of every shard, or of those within the limit."""
         return self._blocks
 
     def samples(self, block: int, rows: range) -> Iterator[Sample]:
