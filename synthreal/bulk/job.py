@@ -141,7 +141,7 @@ class WorkFolder:
             self.path.mkdir(exist_ok=True)
             foreign = [path.name for path in self.path.iterdir() if not path.name.startswith(("lock", "whole", "."))]
         if foreign and not self._record.exists():
-            raise UserError(f"{self.path}: is in the way and holds {foreign[0]}, no job; move it or choose another OUT")
+            raise UserError(f"{self.path}: exists and holds {foreign[0]}, not a job; move it or choose another OUT")
         with writing(self.path):
             self._lock = os.open(self.path / "lock", os.O_WRONLY | os.O_CREAT)
         try:

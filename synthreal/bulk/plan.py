@@ -75,7 +75,7 @@ def open_source(path: Path, limit: int | None, samples: int, origin: dict[str, A
         return ShardSource(path, limit, samples)
     if name.endswith((*SUFFIXES, *COMPRESSED)):
         wanted = "its folder" if name.endswith(SUFFIXES) else "the unpacked .tar"
-        raise UserError(f"{path}: no pack (.h5), shard (.tar) or folder; give {wanted}")
+        raise UserError(f"{path}: not a pack (.h5), shard (.tar) or folder; give {wanted}")
     if not path.exists():
         raise UserError(f"{path}: no such pack (.h5), shard (.tar) or folder; correct the path")
     return PackSource(path, limit, origin)

@@ -153,7 +153,7 @@ def _continued_job(work: WorkFolder, spec: JobSpec, requested: RequestedOptions,
     if overwrite:
         return None
     raise UserError(
-        f"{work.path}: holds an interrupted job with {other}; finish it as it was begun, "
+        f"{work.path}: holds an interrupted job with {other}; finish it with the same options, "
         "or begin again with --overwrite"
     )
 

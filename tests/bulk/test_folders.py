@@ -76,7 +76,7 @@ def test_names_stay_the_same_and_other_files_are_copied(plain, folder, tmp_path,
             assert other.mode == one.mode or one.mode == "P"
         assert pixels(after).dtype == pixels(before).dtype
         assert np.abs(pixels(after).astype(float) - pixels(before)).mean() > 1
-    assert sorted(found.name for found in tmp_path.iterdir()) == ["in", "out", "out.job.json"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["in", "out", "out.job.json"]
     record = json.loads((tmp_path / "out.job.json").read_text())
     assert record["outcome"]["refined"] == 16 and len(record["outcome"]["failed"]) == 2
 
@@ -144,7 +144,7 @@ def test_versions_differ_and_have_numbered_names(noisy, folder, tmp_path):
 def test_versions_need_noise(plain, folder, tmp_path):
     with pytest.raises(UserError, match=r"--samples 2: the refiner of .* takes no noise maps"):
         refine_bulk(plain, folder, tmp_path / "out", samples=2)
-    assert sorted(found.name for found in tmp_path.iterdir()) == ["in"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["in"]
 
 
 def test_a_refiner_of_three_channels_lists_grey_pictures_as_failed(run_of, folder, tmp_path):
@@ -211,7 +211,7 @@ def test_nothing_is_written_if_no_picture_can_be_refined(plain, tmp_path):
     (tmp_path / "in" / "a.png").write_bytes(b"no")
     with pytest.raises(UserError, match=r"in: not one of 1 images could be refined; .*a\.png: not a whole PNG"):
         refine_bulk(plain, tmp_path / "in", tmp_path / "out")
-    assert sorted(found.name for found in tmp_path.iterdir()) == ["in"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["in"]
 
 
 def test_the_command_reports_refined_copied_and_failed_files(plain, folder, tmp_path, cli):
@@ -228,7 +228,7 @@ def test_inputs_that_are_no_folder_of_pictures_are_refused(plain, folder, tmp_pa
     for source, reason in [
         (tmp_path / "empty", r"empty: no picture \(.*\) and no \.tar shard in it"),
         (folder, "holds pictures and .tar shards"),
-        (folder / "0.png", r"0\.png: no pack .*; give its folder"),
+        (folder / "0.png", r"0\.png: not a pack .*; give its folder"),
         (tmp_path / "none", "none: no such pack"),
     ]:
         with pytest.raises(UserError, match=reason):

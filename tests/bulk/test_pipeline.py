@@ -12,12 +12,11 @@ from synthreal.bulk.pipeline import AHEAD, map_ahead, pipeline
 
 
 def test_results_are_in_order_and_stages_overlap():
-    found, under_way = [], []
+    results = []
     read = threading.Event()
 
     def loads():
         for item in range(20):
-            under_way.append(item)
             if item == 1:
                 read.set()
             yield item
@@ -26,8 +25,8 @@ def test_results_are_in_order_and_stages_overlap():
         assert read.wait(10)  # item 1 is read while item 0 is computed
         return item * item
 
-    pipeline(loads(), compute, found.append)
-    assert found == [item * item for item in range(20)]
+    pipeline(loads(), compute, results.append)
+    assert results == [item * item for item in range(20)]
 
 
 def test_reading_is_only_a_few_items_ahead():

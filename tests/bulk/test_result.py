@@ -55,7 +55,7 @@ def test_unsuitable_places_are_refused(plain, source, tmp_path):
             refine_bulk(plain, source, target, overwrite=target == tmp_path / wrong)
     (tmp_path / "out.parts").mkdir()
     (tmp_path / "out.parts" / "thesis.txt").write_text("x")
-    with pytest.raises(UserError, match=r"out\.parts: is in the way and holds thesis\.txt"):
+    with pytest.raises(UserError, match=r"out\.parts: exists and holds thesis\.txt"):
         refine_bulk(plain, source, tmp_path / "out", overwrite=True)
     assert (tmp_path / "out.parts" / "thesis.txt").exists()
 

@@ -162,7 +162,7 @@ def test_inputs_that_are_no_shard_are_refused(plain, tmp_path):
     source.write_bytes(b"no tar")
     with pytest.raises(UserError, match=r"a\.tar: not a readable tar"):
         refine_bulk(plain, source, tmp_path / "out.tar")
-    with pytest.raises(UserError, match=r"a\.tar\.gz: no pack .*; give the unpacked \.tar"):
+    with pytest.raises(UserError, match=r"a\.tar\.gz: not a pack .*; give the unpacked \.tar"):
         refine_bulk(plain, source.with_name("a.tar.gz"), tmp_path / "out.tar")
 
 

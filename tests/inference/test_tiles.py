@@ -18,15 +18,15 @@ from synthreal.inference.transform import Refine
     ("height", "width", "side", "margin"), [(7, 9, 4, 2), (100, 3, 7, 50), (5, 5, 8, 1), (64, 65, 64, 9)]
 )
 def test_every_pixel_lies_in_one_core_with_its_margin(height, width, side, margin):
-    kept = np.zeros((height, width), int)
+    covered = np.zeros((height, width), int)
     place = np.arange(height * width).reshape(height, width)
     for tile in tiles(height, width, side=side, margin=margin):
-        kept[tile.core] += 1
+        covered[tile.core] += 1
         assert all(part.stop - part.start <= side for part in tile.core)
         np.testing.assert_array_equal(place[tile.window][tile.core_in_window], place[tile.core])
         for outer, inner, length in zip(tile.window, tile.core, (height, width), strict=True):
             assert outer.start == max(0, inner.start - margin) and outer.stop == min(length, inner.stop + margin)
-    assert (kept == 1).all()
+    assert (covered == 1).all()
 
 
 @pytest.mark.parametrize("padding", ["zeros", "replicate", "reflect"])
