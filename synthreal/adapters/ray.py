@@ -97,7 +97,7 @@ class _Actor:
         refined = column.copy()
         for rows in groups.values():
             planes = np.stack([_channels_first(images[row], self._refiner.transform.channels) for row in rows])
-            (result,) = self._refiner.stored(planes, [indices[row] for row in rows], full=self._batch_size)
+            (result,) = self._refiner.refine_stored(planes, [indices[row] for row in rows], full=self._batch_size)
             for row, pixels in zip(rows, stored_array(result), strict=True):
                 refined[row] = pixels.transpose(1, 2, 0).reshape(images[row].shape)
         return {**batch, self._column: refined}

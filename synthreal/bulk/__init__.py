@@ -1,1 +1,1 @@
-"""Refining whole data sets: packs, folders of images, tar shards; restartable, on many processes, bit for bit."""
+"""Whole data sets: preparing packs, and refining packs, folders of pictures and tar shards, with restarts."""

@@ -1,4 +1,4 @@
-"""How many images pass through the network at once: what suits the device, or what is found fastest by trying."""
+"""The batch size: one that suits the device, or the fastest by measurement."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from synthreal.inference.indexed import BLOCK
 from synthreal.inference.transform import Refine
 
 CUDA_PX = 1 << 24  # px at once on a GPU
-_LARGEST = 4096
+_MAX_BATCH = 4096
 _SIZES = 4
-_ENOUGH = 0.97  # a larger batch must take less than this share of the time, for what it costs in memory
-_SLOW = 4.0  # seconds a batch
+_ENOUGH = 0.97  # a larger batch costs memory, and must take less than this share of the time
+_SLOW = 4.0  # seconds per batch
 
 
 def usual_batch(setting: int | str | None, device: torch.device, sizes: Sequence[tuple[int, int]]) -> int:
-    """The batch size nobody asked for, given the ``(H, W)`` of the first images; 1 where they differ.
+    """The default batch size for first images of ``(H, W)``; 1 if their sizes differ.
 
-    A batch holds images of one size and is filled up with copies, which of mixed sizes would be most of the work.
+    A batch holds images of one size and is filled up with copies; with mixed sizes most of a batch would be copies.
 
     Args:
         setting: ``runtime.micro_batch`` of the run.
-        device: where.
-        sizes: of the first images that are not refined in tiles.
+        device: the device.
+        sizes: sizes of those first images that are not refined in tiles.
     """
     if len(set(sizes)) != 1:
         return 1
@@ -36,23 +36,23 @@ def usual_batch(setting: int | str | None, device: torch.device, sizes: Sequence
     micro = resolve_micro_batch(setting, device, height, width)
     if micro is None and device.type == "cuda":
         micro = max(1, CUDA_PX // (height * width))
-    most = BLOCK if micro is None else min(BLOCK, micro)
-    return -(-BLOCK // -(-BLOCK // most))  # in as many nearly equal parts as 256 images take
+    limit = BLOCK if micro is None else min(BLOCK, micro)
+    return -(-BLOCK // -(-BLOCK // limit))  # 256 images in equal batches
 
 
-def found_batch(transform: Refine, sizes: Sequence[tuple[int, int]]) -> int:
-    """The batch size that refines the first images fastest, found by trying 1, 2, 4 ...
+def fastest_batch(transform: Refine, sizes: Sequence[tuple[int, int]]) -> int:
+    """The batch size among 1, 2, 4 ... that refines the first images fastest.
 
-    Copies that fill up a batch count as time lost; so do sizes other than the four most frequent, which are not tried.
+    Only the four most frequent sizes are measured. The copies that fill up a batch cost time, too.
 
     Raises:
-        UserError: there is not even memory for one image.
+        UserError: there is not enough memory for one image.
     """
     frequent = Counter(sizes).most_common(_SIZES)
     if not frequent:
         return 1
     best, least, worse, batch = 1, float("inf"), 0, 1
-    while batch <= _LARGEST:
+    while batch <= _MAX_BATCH:
         try:
             each = [_seconds(transform, batch, size) for size, _ in frequent]
         except (torch.OutOfMemoryError, RuntimeError) as error:
@@ -62,7 +62,7 @@ def found_batch(transform: Refine, sizes: Sequence[tuple[int, int]]) -> int:
                 raise UserError(f"images of {frequent[0][0]} px do not fit; give a smaller --tile") from error
             break
         largest = max(_SIZES * BLOCK, batch) if len(frequent) == 1 else 0
-        seconds = sum(-(-max(count, largest) // batch) * took for (_, count), took in zip(frequent, each, strict=True))
+        seconds = sum(-(-max(count, largest) // batch) * one for (_, count), one in zip(frequent, each, strict=True))
         if seconds < _ENOUGH * least:
             best, least, worse = batch, seconds, 0
         else:
@@ -74,19 +74,19 @@ def found_batch(transform: Refine, sizes: Sequence[tuple[int, int]]) -> int:
 
 
 def _seconds(transform: Refine, batch: int, size: tuple[int, int]) -> float:
-    """The faster of two calls after a first one."""
+    """The time of the faster of two calls, after a first call for warming up."""
     device = next(transform.parameters()).device
     image = torch.full((batch, transform.channels, *size), 0.5, device=device)
     maps = transform.noise_channels
     noise = torch.zeros((batch, maps, *size), device=device) if maps else None
-    took = []
+    times = []
     transform.micro_batch = batch
     for _ in range(3):
         start = time.perf_counter()
         transform(image, noise)
         if device.type == "cuda":
             torch.cuda.synchronize(device)
-        took.append(time.perf_counter() - start)
-        if took[0] > _SLOW:
+        times.append(time.perf_counter() - start)
+        if times[0] > _SLOW:
             break
-    return min(took[1:] or took)
+    return min(times[1:] or times)

@@ -1,44 +1,27 @@
-"""A folder of pictures refined into a folder: the same names, and everything else copied beside them."""
+"""Refining a folder of pictures into a folder: names stay the same, and all other files are copied."""
 
 from __future__ import annotations
 
-import json
-import os
-import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from functools import partial
+from itertools import chain
 from pathlib import Path
 from posixpath import splitext
-from typing import Any
 
-from synthreal.bulk.job import Job
-from synthreal.bulk.pictures import Pictures
-from synthreal.bulk.source import OnProgress, Outcome, fingerprint, unreadable
+from synthreal.bulk.job import Outcome
+from synthreal.bulk.pictures import Chunk, File, Pictures, Sample, make_parent
 from synthreal.data.folder import SUFFIXES, names_below, ordinary
 from synthreal.errors import UserError
-from synthreal.files import writing
 from synthreal.spec import Skipped
 
-_OTHER = (".webp", ".gif", ".jp2", ".avif", ".heic", ".exr", ".hdr", ".ppm", ".pgm", ".tga", ".dng")
-
-
-def record_path(target: Path) -> Path:
-    """Where a finished job leaves its record beside a result that has no place for it."""
-    return target.with_name(f"{target.name}.job.json")
-
-
-def read_record(target: Path) -> dict[str, Any] | None:
-    """That record, or None."""
-    try:
-        found = json.loads(record_path(target).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    return found if isinstance(found, dict) else None
+_OTHER_FORMATS = (".webp", ".gif", ".jp2", ".avif", ".heic", ".exr", ".hdr", ".ppm", ".pgm", ".tga", ".dng")
 
 
 class FolderSource(Pictures):
-    """The first ``limit`` pictures below a folder, by relative path; with a limit only their own sidecars.
+    """The first ``limit`` pictures below a folder by relative path; with a limit only their sidecars are copied.
 
-    Files that are named like a picture up to a dot are its sidecars: of ``samples`` versions each has its own copy.
+    The sidecars of a picture are the files named like it up to a dot. With several ``samples``, every version of the
+    picture gets its own copy of them.
     """
 
     kind = "folder"
@@ -46,62 +29,42 @@ class FolderSource(Pictures):
 
     def __init__(self, path: Path, limit: int | None, samples: int) -> None:
         super().__init__()
-        self.path, self._samples = path, samples
-        self._files = names_below(path)  # as text: a million Paths would be a gigabyte
-        self._pictures = [name for name in self._files if _is_picture(name)][:limit]
+        self.path = self.root = path
+        self.names = names_below(path)  # text, because a million Path objects take a gigabyte
+        self._samples = samples
+        self._pictures = [name for name in self.names if name.lower().endswith(SUFFIXES)][:limit]
         self._stems = {splitext(name)[0] for name in self._pictures} if limit is not None or samples > 1 else set()
-        others = (name for name in self._files if not _is_picture(name))
-        self._others = [name for name in others if limit is None or self._stem(name)]
+        others = (name for name in self.names if not name.lower().endswith(SUFFIXES))
+        self.others = [name for name in others if limit is None or self._stem(name)]
         self.count = len(self._pictures)
         if samples > 1:
-            self._refuse_twins()
+            self._check_names()
 
-    def identity(self) -> str:
-        """Of every file."""
-        return fingerprint((name, self.path / name) for name in self._files)
+    def samples(self, block: int, rows: range) -> Iterator[Sample]:
+        """Every picture is a sample."""
+        for index in rows:
+            yield [File(self._pictures[index], index, partial(_read, self.root / self._pictures[index]))]
 
-    def content(self, index: int) -> bytes:
-        """The bytes of a file."""
-        return ordinary(self.path / self._pictures[index]).read_bytes()
-
-    def assemble(self, job: Job, parts: list[Path], whole: Path, on_progress: OnProgress) -> Outcome:
-        """Write the pictures under their names, then copy the rest."""
-        failed: list[Skipped] = []
-        refined = copied = 0
-        total = self.count + len(self._others)
-        with writing(whole):
-            whole.mkdir()
-            for done, (name, found) in enumerate(zip(self._pictures, self.pieces(job, parts), strict=True), 1):
-                on_progress(done, total)
-                if isinstance(found, str):
-                    failed.append(Skipped(str(self.path / name), found))
-                    continue
-                refined += 1
-                for target, content in zip(self._versions(name), found, strict=True):
-                    _file(whole / target).write_bytes(content)
-        for done, name in enumerate(self._others, self.count + 1):
-            on_progress(done, total)
-            suffix = splitext(name)[1]
-            if suffix.lower() in _OTHER:
-                why = f"{suffix} is not refined; save it as PNG, JPEG, TIFF or BMP"
-                failed.append(Skipped(str(self.path / name), why))
+    def store(self, chunk: Chunk, samples: Iterable[Sample], whole: Path) -> Outcome:
+        """Write every version of the pictures."""
+        outcome = Outcome()
+        for (file,) in samples:
+            if file.failure is not None:
+                outcome.failed.append(Skipped(str(self.root / file.name), file.failure))
                 continue
-            if (bad := unreadable(self.path / name)) is not None:
-                failed.append(bad)
-                continue
-            copied += 1
-            with writing(whole):
-                for target in self._copies(name):
-                    shutil.copy2(self.path / name, _file(whole / target))
-        os.sync()
-        return Outcome(refined * self._samples, copied, tuple(failed))
+            for name, content in zip(self._versions(file.name), file.encoded, strict=True):
+                make_parent(whole / name).write_bytes(content)
+            outcome.refined += len(file.encoded)
+        return outcome
 
-    def record(self, target: Path) -> dict[str, Any] | None:
-        """It lies beside the folder."""
-        return read_record(target)
+    def copies(self, name: str) -> list[str]:
+        """One for each version of its picture; pictures of other formats are not copied unrefined."""
+        if (suffix := splitext(name)[1]).lower() in _OTHER_FORMATS:
+            raise ValueError(f"{suffix} is not refined; save it as PNG, JPEG, TIFF or BMP")
+        return self._copies(name)
 
     def _stem(self, name: str) -> str | None:
-        """The picture a file belongs to, without its suffix; not looked for where nothing depends on it."""
+        """The name without suffix of the picture that a sidecar belongs to."""
         start, place = name.rfind("/") + 1, len(name)
         while (place := name.rfind(".", start, place)) > start:
             if name[:place] in self._stems:
@@ -120,24 +83,14 @@ class FolderSource(Pictures):
             return [name]
         return [f"{stem}-{version}{name[len(stem) :]}" for version in range(self._samples)]
 
-    def _refuse_twins(self) -> None:
+    def _check_names(self) -> None:
+        """Raise ``UserError`` if two files of the result would have the same name."""
         seen: set[str] = set()
-        for name in self._names():
+        for name in chain(*map(self._versions, self._pictures), *map(self._copies, self.others)):
             if name in seen:
                 raise UserError(f"{self.path}: two files would be called {name} with --samples; rename one of them")
             seen.add(name)
 
-    def _names(self) -> Iterator[str]:
-        for name in self._pictures:
-            yield from self._versions(name)
-        for name in self._others:
-            yield from self._copies(name)
 
-
-def _is_picture(name: str) -> bool:
-    return name.lower().endswith(SUFFIXES)
-
-
-def _file(path: Path) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    return path
+def _read(path: Path) -> bytes:
+    return ordinary(path).read_bytes()

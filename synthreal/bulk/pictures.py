@@ -1,206 +1,256 @@
-"""Picture files, wherever they lie: decoded ahead, refined in batches of one size, encoded behind.
+"""Picture files in folders and shards: decoded ahead, refined in batches of one size, encoded behind.
 
-Within a block images of one size are refined together as soon as they fill a batch, the rest at its end, filled up
-with copies; so a picture comes out the same whatever lies beside it. What cannot be read or refined is listed, and the
-job goes on. A part is a tar of the encoded files, by index.
+Samples are read in chunks. Within a chunk, pictures of one size share batches, the last of which is filled up with
+copies; so a refined picture does not depend on the other pictures. Pictures that cannot be read or refined are listed,
+and the job continues.
 """
 
 from __future__ import annotations
 
-import io
 import os
-import tarfile
-from abc import abstractmethod
-from collections.abc import Callable, Iterator
+import shutil
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
-from functools import partial
+from contextlib import suppress
+from dataclasses import dataclass, field
+from itertools import chain, islice
 from pathlib import Path
+from tarfile import TarInfo
 
 import numpy as np
 from PIL import UnidentifiedImageError
 from torch import Tensor
 
-from synthreal.bulk.job import ExecutionSettings, Job
-from synthreal.bulk.pipeline import ahead
-from synthreal.bulk.source import Source
+from synthreal.bulk.job import ExecutionSettings, Job, OnProgress, Outcome, WorkFolder, split
+from synthreal.bulk.pipeline import map_ahead
 from synthreal.data.encoding import stored_array
-from synthreal.data.picture import Picture, any_size, picture_size, read_picture
+from synthreal.data.folder import ordinary
+from synthreal.data.picture import Picture, picture_size, read_picture
 from synthreal.errors import UserError
-from synthreal.files import completing, writing
+from synthreal.files import write_text, writing
 from synthreal.inference.indexed import BLOCK, IndexedRefiner
 from synthreal.inference.tiles import margin_of
+from synthreal.spec import Skipped
 
-PART_PX = 1 << 23
+BLOCK_PX = 1 << 22
+CHUNK_BYTES = 1 << 26  # of a chunk in memory, where a pixel takes 16
+_PX_BYTES = 16
 _WORKERS = min(8, os.cpu_count() or 1)
-_FAILED = "failed"
 
 
-@dataclass(frozen=True)
-class Failed:
-    """Pictures that could not be refined, and why."""
+@dataclass
+class File:
+    """A picture of a folder, or a member of a shard.
 
-    index: list[int]
-    reason: str
+    Attributes:
+        name: path below the folder, or name of the member.
+        index: index of the picture; None for a member that is copied.
+        read: returns the bytes.
+        header: tar header of a member.
+        picture: the decoded picture.
+        refined: ``(C, H, W)`` in stored dtype, per version.
+        encoded: bytes of the refined picture, per version.
+        failure: why the picture cannot be refined.
+    """
+
+    name: str
+    index: int | None
+    read: Callable[[], bytes]
+    header: TarInfo | None = None
+    picture: Picture | None = None
+    refined: list[np.ndarray] = field(default_factory=list)
+    encoded: list[bytes] = field(default_factory=list)
+    failure: str | None = None
+
+
+Sample = list[File]
+
+
+@dataclass
+class Chunk:
+    """Samples of a block, and batches of their pictures with the refined versions."""
+
+    block: int
+    first: bool = False  # of its block
+    last: bool = False
+    samples: list[Sample] = field(default_factory=list)
+    refined: list[tuple[list[File], list[Tensor]]] = field(default_factory=list)
 
     def __len__(self) -> int:
-        return len(self.index)
+        return sum(file.index is not None for file in chain(*self.samples))
 
 
-@dataclass(frozen=True)
-class Group:
-    """Pictures of one size and depth, and after refining their versions: one ``(B, C, H, W)`` tensor each."""
+class Pictures(ABC):
+    """Pictures with an index, in blocks.
 
-    index: list[int]
-    pictures: list[Picture]
-    refined: list[Tensor]
+    Attributes:
+        kind: "folder" or "shards".
+        folder: whether the result is a folder.
+        path: the input as the user named it.
+        root: the folder of its files.
+        names: the names of all files below ``root``.
+        others: the names of those that are copied.
+        count: number of pictures.
+    """
 
-    def __len__(self) -> int:
-        return len(self.index)
-
-
-Found = Failed | Group
-
-
-class Pictures(Source[Found, Found]):
-    """Pictures that have an index; where from and where to is a subclass's matter."""
-
+    kind: str
+    folder: bool
     path: Path
-    channels: int
+    root: Path
+    names: list[str]
+    others: list[str]
+    count: int
 
     def __init__(self) -> None:
+        self._channels = 0
+        self._outcome = Outcome()  # of the block being written
         self._pool = ThreadPoolExecutor(_WORKERS, thread_name_prefix="picture")
 
     @abstractmethod
-    def content(self, index: int) -> bytes:
-        """The bytes of a picture's file."""
+    def samples(self, block: int, rows: range) -> Iterator[Sample]:
+        """The samples of a block, in order."""
 
-    def agree(self, channels: int, run: Path) -> None:
-        """Pictures are told one by one whether they fit."""
-        self.channels = channels
+    @abstractmethod
+    def store(self, chunk: Chunk, samples: Iterable[Sample], whole: Path) -> Outcome:
+        """Write the samples of a chunk, whose pictures are encoded or failed, below ``whole``."""
+
+    @abstractmethod
+    def copies(self, name: str) -> list[str]:
+        """The names of the copies of another file. Raises ``ValueError`` if it should not be copied."""
+
+    def check_channels(self, channels: int, run: Path) -> None:
+        """Raise ``UserError`` if a refiner with ``channels`` channels can take no picture at all."""
+        self._channels = channels
         if channels not in (1, 3):
             raise UserError(f"{self.path}: the refiner of {run} takes {channels} channels, pictures have 1 or 3")
 
     def sizes(self) -> list[tuple[int, int]]:
-        """Of the readable ones among the first, by their headers."""
-        found = []
-        with any_size():
-            for index in range(min(self.count, BLOCK)):
-                with suppress(Exception):  # told when it is its turn
-                    found.append(picture_size(self.content(index)))
-        return found
+        """``(H, W)`` of the readable ones among the first 256 pictures, from their headers."""
+        sizes = []
+        samples = chain.from_iterable(self.samples(block, rows) for block, rows in enumerate(self.blocks(BLOCK)))
+        for file in islice((file for file in chain.from_iterable(samples) if file.index is not None), BLOCK):
+            with suppress(Exception):  # reported when the picture is read
+                sizes.append(picture_size(file.read()))
+        return sizes
 
-    def cut(self, batch: int, size: tuple[int, int]) -> tuple[int, int]:
-        """A batch is a group; blocks of 256 pictures at most, but of whole batches: copies would fill up the last."""
-        return batch, max(batch, min(BLOCK, PART_PX // (size[0] * size[1])) // batch * batch)
+    def block_size(self, batch: int, size: tuple[int, int]) -> int:
+        """Pictures of a block: 256 at most, in whole batches, which need no copies."""
+        return max(batch, min(BLOCK, BLOCK_PX // (size[0] * size[1])) // batch * batch)
 
-    def loads(self, start: int, stop: int, how: ExecutionSettings) -> Iterator[Found]:
-        """Groups as they fill, then what is left of each size."""
-        waiting: dict[tuple[object, ...], Group] = {}
-        indices = range(start, stop)
-        with any_size():
-            for index, found in zip(indices, ahead(self._pool, self._read, indices, 2 * _WORKERS), strict=True):
-                if isinstance(found, Failed):
-                    yield found
-                    continue
-                key = (found.colour.shape, found.colour.dtype)
-                group = waiting.setdefault(key, Group([], [], []))
-                group.index.append(index)
-                group.pictures.append(found)
-                height, width = found.colour.shape[1:]
-                if len(group) == how.full(height, width) or (how.tile is not None and height * width > how.tile**2):
-                    yield waiting.pop(key)
-        yield from waiting.values()
+    def blocks(self, length: int) -> list[range]:
+        """The pictures of every block."""
+        return split(self.count, length)
 
-    def refine(self, load: Found, painter: IndexedRefiner, how: ExecutionSettings, samples: int) -> Found:
-        """The luma of colour where the refiner has one channel."""
-        if isinstance(load, Failed):
-            return load
-        pixels = np.stack([picture.colour for picture in load.pictures])
-        height, width = pixels.shape[-2:]
-        try:
-            if painter.tiled(height, width):
-                margin_of(painter.transform.refiner)
-            refined = painter.stored(pixels, load.index, full=how.full(height, width), versions=samples)
-        except (UserError, RuntimeError) as error:  # too small for it, say
-            if "memory" in str(error):
-                raise
-            return Failed(load.index, f"{height}x{width} px: {_line(error)}")
-        load.refined.extend(refined)
-        return load
+    def loads(self, block: int, rows: range, settings: ExecutionSettings) -> Iterator[Chunk]:
+        """Read a block in chunks of ``settings.block`` samples, or of fewer large ones."""
+        chunk, size = Chunk(block, first=True), 0
+        for sample in map_ahead(self._pool, self._decode, self.samples(block, rows), 2 * _WORKERS):
+            chunk.samples.append(sample)
+            size += sum(_PX_BYTES * file.picture.colour[0].size for file in sample if file.picture is not None)
+            size += sum(file.header.size for file in sample if file.header is not None)
+            if len(chunk.samples) >= settings.block or size >= max(_PX_BYTES * settings.px, CHUNK_BYTES):
+                yield chunk
+                chunk, size = Chunk(block), 0
+        chunk.last = True
+        yield chunk
 
-    @contextmanager
-    def part(self, path: Path) -> Iterator[Callable[[Found], None]]:
-        """A tar of ``INDEX-VERSION`` and ``INDEX-failed``."""
-        with completing(path) as partial_path, writing(path), tarfile.open(partial_path, "w") as tar:
-            yield lambda found: self._store(tar, found)
+    def refine(self, load: Chunk, refiner: IndexedRefiner, job: Job) -> None:
+        """Refine the pictures of a chunk in batches of one size and depth."""
+        alike: dict[tuple[object, ...], list[tuple[File, int, np.ndarray]]] = {}
+        for file in chain(*load.samples):
+            if file.picture is not None and file.index is not None:
+                pixels = file.picture.colour
+                alike.setdefault((pixels.shape, pixels.dtype), []).append((file, file.index, pixels))
+        for pictures in alike.values():
+            height, width = pictures[0][2].shape[1:]
+            full = max(1, min(job.settings.batch_size, job.settings.px // (height * width)))
+            for start in range(0, len(pictures), full):
+                files, index, arrays = zip(*pictures[start : start + full], strict=True)
+                try:
+                    if refiner.is_tiled(height, width):
+                        margin_of(refiner.transform.refiner)
+                    versions = refiner.refine_stored(np.stack(arrays), index, full=full, versions=job.spec.samples)
+                    load.refined.append((files, versions))
+                except (UserError, RuntimeError) as error:  # too small for the network, for example
+                    if "memory" in str(error):
+                        raise
+                    for file in files:
+                        file.failure = f"{height}x{width} px: {_line(error)}"
 
-    def pieces(self, job: Job, parts: list[Path]) -> Iterator[list[bytes] | str]:
-        """Of each picture in order its encoded versions, or why it failed."""
-        for block, path in enumerate(parts):
+    def write(self, load: Chunk, work: WorkFolder) -> None:
+        """Encode and store a chunk; after the last one of a block write the ``done`` file, which holds its outcome."""
+        for files, versions in load.refined:
+            arrays = [stored_array(version) for version in versions]
+            for row, file in enumerate(files):
+                file.refined = [array[row] for array in arrays]
+        if load.first:
+            self._outcome = Outcome()
+        with writing(work.whole):
+            self._outcome += self.store(load, map_ahead(self._pool, _encode, load.samples, 2 * _WORKERS), work.whole)
+        if load.last:
+            os.sync()
+            write_text(work.done_path(load.block), self._outcome.model_dump_json())
+
+    def assemble(self, job: Job, work: WorkFolder, on_progress: OnProgress) -> Outcome:
+        """Copy the other files, once every block is finished."""
+        outcome = Outcome()
+        for block in sorted(work.done()):
+            path = work.done_path(block)
             try:
-                with tarfile.open(path, "r:") as tar:
-                    members = {member.name: member for member in tar}
-                    for index in job.rows(block):
-                        if (failed := members.get(f"{index}-{_FAILED}")) is not None:
-                            yield _content(tar, failed).decode()
-                        else:
-                            names = [f"{index}-{version}" for version in range(job.what.samples)]
-                            yield [_content(tar, members[name]) for name in names]
-            except (tarfile.TarError, KeyError) as error:
-                raise UserError(f"{path}: damaged ({error}); delete it and run the same command again") from error
+                outcome += Outcome.model_validate_json(path.read_bytes())
+            except ValueError:
+                raise UserError(f"{path}: damaged; delete it and run the same command again") from None
+        for done, name in enumerate(self.others, 1):
+            try:
+                copies = self.copies(name)
+                ordinary(self.root / name).open("rb").close()
+            except (ValueError, OSError) as error:
+                reason = f"cannot be read ({error.strerror})" if isinstance(error, OSError) else str(error)
+                outcome.failed.append(Skipped(str(self.root / name), reason))
+            else:
+                with writing(work.whole):
+                    for copy in copies:
+                        shutil.copy2(self.root / name, make_parent(work.whole / copy))
+                outcome.copied += 1
+            on_progress(done, len(self.others))
+        os.sync()
+        return outcome
 
     def close(self) -> None:
         """End the threads."""
         self._pool.shutdown(cancel_futures=True)
 
-    def _read(self, index: int) -> Picture | Failed:
-        try:
-            picture = read_picture(self.content(index))
-        except Exception as error:  # decoders raise anything on broken bytes; the reason is listed
-            return Failed([index], _line(error))
-        if len(picture.colour) < self.channels:
-            return Failed([index], f"it is grey, the refiner takes {self.channels} channels")
-        return picture
-
-    def _store(self, tar: tarfile.TarFile, found: Found) -> None:
-        if isinstance(found, Failed):
-            for index in found.index:
-                _add(tar, f"{index}-{_FAILED}", found.reason.encode())
-            return
-        versions = [stored_array(refined) for refined in found.refined]
-        for row, encoded in enumerate(
-            ahead(self._pool, partial(_encoded, found.pictures, versions), range(len(found)), 2 * _WORKERS)
-        ):
-            if isinstance(encoded, str):
-                _add(tar, f"{found.index[row]}-{_FAILED}", encoded.encode())
-                continue
-            for version, content in enumerate(encoded):
-                _add(tar, f"{found.index[row]}-{version}", content)
+    def _decode(self, sample: Sample) -> Sample:
+        for file in sample:
+            if file.index is not None:
+                try:
+                    picture = read_picture(file.read())
+                    if len(picture.colour) < self._channels:
+                        raise ValueError(f"it is grey, the refiner takes {self._channels} channels")
+                    file.picture = picture
+                except Exception as error:  # decoders raise anything on broken bytes
+                    file.failure = _line(error)
+        return sample
 
 
-def _encoded(pictures: list[Picture], versions: list[np.ndarray], row: int) -> list[bytes] | str:
-    """The files of a row of a group, or why there are none."""
-    try:
-        return [pictures[row].encoded(version[row]) for version in versions]
-    except Exception as error:  # as of decoders
-        return _line(error)
+def make_parent(path: Path) -> Path:
+    """The same path, whose folder now exists."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return path
+
+
+def _encode(sample: Sample) -> Sample:
+    for file in sample:
+        if file.picture is not None and file.failure is None:
+            try:
+                file.encoded = [file.picture.encoded(pixels) for pixels in file.refined]
+            except Exception as error:  # encoders raise anything too
+                file.failure = _line(error)
+    return sample
 
 
 def _line(error: Exception) -> str:
-    if isinstance(error, UnidentifiedImageError):  # its own words name an address in memory
+    if isinstance(error, UnidentifiedImageError):  # its message contains a memory address
         return "not a whole PNG, JPEG, TIFF or BMP"
     return " ".join(str(error).split()) or type(error).__name__
-
-
-def _add(tar: tarfile.TarFile, name: str, content: bytes) -> None:
-    member = tarfile.TarInfo(name)
-    member.size = len(content)
-    tar.addfile(member, io.BytesIO(content))
-
-
-def _content(tar: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
-    file = tar.extractfile(member)
-    assert file is not None, "a part holds plain files"
-    return file.read()

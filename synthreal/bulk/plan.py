@@ -1,21 +1,21 @@
-"""From what was asked to a plan: which kind of data set it is, and the settings that hold for the whole job."""
+"""From a request to a job: the kind of data set, the refiner, and the settings for the whole job."""
 
 from __future__ import annotations
 
 import hashlib
 import json
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
 
-from synthreal.bulk.batch import found_batch, usual_batch
+from synthreal.bulk.batch import fastest_batch, usual_batch
 from synthreal.bulk.folders import FolderSource
 from synthreal.bulk.job import ExecutionSettings, Job, JobSpec
 from synthreal.bulk.packs import PackSource
 from synthreal.bulk.shards import COMPRESSED, SUFFIX, ShardSource
-from synthreal.bulk.source import Source
 from synthreal.config import ResolvedConfig
 from synthreal.data.folder import SUFFIXES, names_below
 from synthreal.device import configure_process, resolve_device, resolve_precision, set_memory_format, should_compile
@@ -25,11 +25,12 @@ from synthreal.inference.tiles import margin_of
 from synthreal.inference.transform import Refine
 
 TILE = 1024
+Source = PackSource | FolderSource | ShardSource
 
 
 @dataclass(frozen=True)
 class RequestedOptions:
-    """Settings as they were asked for; None is what suits, or what the job began with."""
+    """Options of a request; None stands for a suitable value, or for that of the interrupted job."""
 
     device: str = "auto"
     batch_size: int | Literal["auto"] | None = None
@@ -38,126 +39,117 @@ class RequestedOptions:
     tile: int | Literal["none"] | None = None
 
     def fixed(self) -> dict[str, Any]:
-        """Those of :class:`ExecutionSettings` that are named, by name; "auto" is whatever the job found."""
+        """The fields of :class:`ExecutionSettings` that the request determines; "auto" accepts any batch size."""
         device = resolve_device(self.device)
-        found: dict[str, Any] = {"device": device.type, "torch": torch.__version__}
+        fields: dict[str, Any] = {"device": device.type, "torch": torch.__version__}
         if isinstance(self.batch_size, int):
-            found["batch_size"] = self.batch_size
+            fields["batch_size"] = self.batch_size
         if self.precision is not None:
-            found["precision"] = resolve_precision(self.precision, device)
+            fields["precision"] = resolve_precision(self.precision, device)
         if self.threads is not None:
-            found["threads"] = self.threads
+            fields["threads"] = self.threads
         if self.tile is not None:
-            found["tile"] = None if self.tile == "none" else self.tile
-        return found
+            fields["tile"] = None if self.tile == "none" else self.tile
+        return fields
 
 
 def refuse_below_one(**numbers: int | str | None) -> None:
     """Raise ``UserError`` for a number below 1, by the name of its option."""
     for name, number in numbers.items():
-        if number is not None and not isinstance(number, str) and number < 1:
+        if isinstance(number, int) and number < 1:
             raise UserError(f"--{name.replace('_', '-')} {number}: give a number of at least 1")
 
 
-def opened(path: Path, limit: int | None, samples: int, origin: dict[str, Any]) -> Source[Any, Any]:
-    """The data set at ``path``. Raises ``UserError`` when it is none."""
+def open_source(path: Path, limit: int | None, samples: int, origin: dict[str, Any]) -> Source:
+    """The data set at ``path``. Raises ``UserError`` if there is none."""
+    name = path.name.lower()
     if path.is_dir():
         names = [name.lower() for name in names_below(path)]
         pictures, shards = (any(name.endswith(suffix) for name in names) for suffix in (SUFFIXES, SUFFIX))
         if pictures and shards:
             raise UserError(f"{path}: holds pictures and {SUFFIX} shards; refine them from folders of their own")
-        if shards:
-            return _filled(ShardSource(path, limit))
-        if pictures:
-            return FolderSource(path, limit, samples)
-        raise UserError(f"{path}: no picture ({', '.join(SUFFIXES)}) and no {SUFFIX} shard in it; correct the path")
-    name = path.name.lower()
+        if not (pictures or shards):
+            raise UserError(f"{path}: no picture ({', '.join(SUFFIXES)}) and no {SUFFIX} shard in it; correct the path")
+        return FolderSource(path, limit, samples) if pictures else ShardSource(path, limit, samples)
     if name.endswith(SUFFIX):
-        return _filled(ShardSource(path, limit))
+        return ShardSource(path, limit, samples)
     if name.endswith((*SUFFIXES, *COMPRESSED)):
         wanted = "its folder" if name.endswith(SUFFIXES) else "the unpacked .tar"
-        raise UserError(f"{path}: no pack (.h5), shard (.tar) or folder; give {wanted}")
+        raise UserError(f"{path}: not a pack (.h5), shard (.tar) or folder; give {wanted}")
     if not path.exists():
         raise UserError(f"{path}: no such pack (.h5), shard (.tar) or folder; correct the path")
     return PackSource(path, limit, origin)
 
 
-def _filled(shards: ShardSource) -> ShardSource:
-    if not shards.count:
-        extensions = ", ".join(suffix[1:] for suffix in SUFFIXES)
-        raise UserError(f"{shards.path}: no member with the extension {extensions} alone; nothing to refine")
-    return shards
-
-
-def digest(run: Path, config: ResolvedConfig) -> str:
-    """Hash of a refiner: its weights, and the settings that make the network."""
+def hash_refiner(run: Path, config: ResolvedConfig) -> str:
+    """Hash of the weights of a refiner and of the settings of its network."""
     content = hashlib.sha256(json.dumps(config.refiner.model_dump(mode="json"), sort_keys=True).encode())
     content.update(config.runtime.layout.encode())
     path = run / WEIGHTS
-    if path.is_file():  # if not, loading it says so
+    if path.is_file():  # missing weights are reported when they are loaded
         content.update(path.read_bytes())
     return content.hexdigest()
 
 
-def load(run: Path, config: ResolvedConfig, device: torch.device, how: ExecutionSettings) -> Refine:
-    """The refiner, in a process that is set up as the plan says."""
-    configure_process(config.runtime.model_copy(update={"threads": how.threads}))
-    torch.backends.cudnn.benchmark = False  # it would choose algorithms by time, others in every process
-    transform = Refine.load(run, device=str(device), precision=how.precision)
-    transform.micro_batch = how.batch_size
-    set_memory_format(transform.refiner, config.runtime.layout, compiled=how.compiled)
+def hash_files(root: Path, names: list[str]) -> str:
+    """Hash of the names, sizes and modification times of files."""
+    content = hashlib.sha256()
+    for name in names:
+        try:
+            status = (root / name).stat()
+            state = f"{status.st_size}\0{status.st_mtime_ns}"
+        except OSError:  # reported when the file is read
+            state = ""
+        content.update(os.fsencode(f"{name}\0{state}\n"))
+    return content.hexdigest()
+
+
+def load_refiner(run: Path, config: ResolvedConfig, device: torch.device, settings: ExecutionSettings) -> Refine:
+    """The refiner, in a process configured for the job."""
+    configure_process(config.runtime.model_copy(update={"threads": settings.threads}))
+    torch.backends.cudnn.benchmark = False  # it chooses algorithms by their time, which differs between processes
+    transform = Refine.load(run, device=str(device), precision=settings.precision)
+    transform.micro_batch = settings.batch_size
+    set_memory_format(transform.refiner, config.runtime.layout, compiled=settings.compiled)
     return transform
 
 
-def planned(
-    data: Source[Any, Any],
-    what: JobSpec,
-    run: Path,
-    config: ResolvedConfig,
-    device: torch.device,
-    asked: RequestedOptions,
+def plan_job(
+    data: Source, spec: JobSpec, run: Path, config: ResolvedConfig, device: torch.device, requested: RequestedOptions
 ) -> Job:
-    """A new plan.
+    """A new job with settings for its whole duration.
 
     Raises:
-        UserError: versions asked of a refiner without noise maps, or tiles of one without a receptive field.
+        UserError: several samples of a refiner without noise maps, or tiles of a network without a receptive field.
     """
-    threads = asked.threads or config.runtime.threads or torch.get_num_threads()
-    precision = resolve_precision(asked.precision or config.runtime.precision, device)
-    tile = TILE if asked.tile is None else None if asked.tile == "none" else asked.tile
-    how = ExecutionSettings(
-        batch_size=1,
-        px=1,
-        group=1,
-        block=1,
-        precision=precision,
-        threads=threads,
+    tile = TILE if requested.tile is None else None if requested.tile == "none" else requested.tile
+    settings = ExecutionSettings(
+        precision=resolve_precision(requested.precision or config.runtime.precision, device),
+        threads=requested.threads or config.runtime.threads or torch.get_num_threads(),
         tile=tile,
-        compiled=False,
         device=device.type,
         torch=torch.__version__,
     )
-    transform = load(run, config, device, how)
-    if what.samples > 1 and not transform.noise_channels:
+    transform = load_refiner(run, config, device, settings)
+    if spec.samples > 1 and not transform.noise_channels:
         raise UserError(
-            f"--samples {what.samples}: the refiner of {run} takes no noise maps, so all versions would be the same; "
+            f"--samples {spec.samples}: the refiner of {run} takes no noise maps, so all versions would be the same; "
             "fit one with refiner.options.noise_channels=1"
         )
     sizes = data.sizes()
-    whole = [size for size in sizes if tile is None or size[0] * size[1] <= tile * tile]
-    if data.kind == "pack" and not whole:
+    untiled = [size for size in sizes if tile is None or size[0] * size[1] <= tile * tile]
+    if data.kind == "pack" and not untiled:
         margin_of(transform.refiner)
-    if asked.batch_size == "auto":
-        batch = found_batch(transform, whole)
+    if requested.batch_size == "auto":
+        batch = fastest_batch(transform, untiled)
     else:
-        batch = asked.batch_size or usual_batch(config.runtime.micro_batch, device, whole)
-    px = batch * max((height * width for height, width in whole), default=1)
-    size = max(sizes, key=lambda size: size[0] * size[1], default=(1, 1))
-    group, block = data.cut(batch, size)
-    compiled = (
-        bool(whole) and data.kind == "pack" and should_compile(config.runtime.compile, device, data.count // group)
-    )
-    return Job(
-        what,
-        ExecutionSettings(batch, px, group, block, precision, threads, tile, compiled, device.type, torch.__version__),
-    )
+        batch = requested.batch_size or usual_batch(config.runtime.micro_batch, device, untiled)
+    block = data.block_size(batch, max(sizes, key=lambda size: size[0] * size[1], default=(1, 1)))
+    compiled = data.kind == "pack" and bool(untiled)
+    more = {
+        "batch_size": batch,
+        "px": batch * max((height * width for height, width in untiled), default=1),
+        "block": block,
+        "compiled": compiled and should_compile(config.runtime.compile, device, data.count // block),
+    }
+    return Job(spec=spec, settings=settings.model_copy(update=more))

@@ -1,4 +1,4 @@
-"""Any data set to a pack: read once, or drawn."""
+"""Preparing packs: a data set is read, or sampled from a simulator, and written once."""
 
 from __future__ import annotations
 
@@ -35,18 +35,18 @@ def prepare(
 ) -> PackSummary:
     """Write a data set of the catalog as a pack, atomically.
 
-    A pack made from a pack is what that one is: its role, images, labels and list of what could not be read.
+    A pack made from another pack has its role, images, labels and list of unreadable files.
 
     Args:
-        catalog: where the data set is registered.
-        dataset: its name.
-        out: the pack to write; must not exist.
-        settings: ``option=value`` of the data set.
-        role: which of its roles; None takes the first it is registered in, of a pack its own.
-        limit: images at most; a simulator needs it.
-        seed: of a simulator.
-        device: where a simulator draws.
-        on_progress: told images done, and in all where that is known.
+        catalog: the catalog that contains the data set.
+        dataset: name of the data set.
+        out: path of the pack; must not exist.
+        settings: options of the data set as ``option=value``.
+        role: role of the data set; None takes the first one it is registered in, or the role of a pack.
+        limit: images at most; required for a simulator.
+        seed: seed of a simulator.
+        device: device of a simulator.
+        on_progress: called with the number of images and with the total, None if that is unknown.
 
     Raises:
         UserError: an unknown data set, role or option, unreadable files, a simulator without ``limit``, a labelled
@@ -63,7 +63,7 @@ def prepare(
     except ValidationError as error:
         raise UserError(f"{dataset}: {describe_error(error, spec.options)}") from None
     if isinstance(options, PackOptions):
-        spec = _described(spec, Path(options.path), keep_role=role is None)
+        spec = _pack_spec(spec, Path(options.path), keep_role=role is None)
     image = spec.image or _domain_image(catalog)
     header: dict[str, Any] = {
         "image": image,
@@ -76,10 +76,10 @@ def prepare(
     if spec.render is None:
         return _read(spec, options, out, header, limit, on_progress)
     if limit is None:
-        raise UserError(f"{dataset}: a simulator draws without end; say how many images with --limit")
-    drawn = SimulatorSource(spec, options, seed, resolve_device(device), image)
+        raise UserError(f"{dataset}: a simulator draws without end; give the number of images with --limit")
+    simulator = SimulatorSource(spec, options, seed, resolve_device(device), image)
     with PackWriter(out, **header) as writer, torch.no_grad():
-        for pixels, labels in drawn.blocks(limit):
+        for pixels, labels in simulator.blocks(limit):
             writer.append(stored_array(pixels), {name: values.cpu().numpy() for name, values in labels.items()})
             on_progress(writer.n, limit)
     return writer.summary()
@@ -93,15 +93,15 @@ def _read(
     limit: int | None,
     on_progress: Callable[[int, int | None], None],
 ) -> PackSummary:
-    assert spec.read is not None, "a data set reads or draws"
+    assert spec.read is not None, "a data set without render has read"
     samples = spec.read(options)
     if spec.image is None:
         samples = convert_samples(samples, header["image"], header["labels"])
     return write_pack(out, samples, **header, limit=limit, progress=lambda done: on_progress(done, limit))
 
 
-def _described(spec: DatasetSpec, path: Path, *, keep_role: bool) -> DatasetSpec:
-    """The data set ``pack`` with the images and labels of the one at ``path``, and with its role too or ``spec``'s."""
+def _pack_spec(spec: DatasetSpec, path: Path, *, keep_role: bool) -> DatasetSpec:
+    """The data set ``pack`` with the images, the labels and, if ``keep_role``, the role of the pack at ``path``."""
     with Pack(path) as pack:
         role = pack.role if keep_role else spec.role
         if role not in ("simulated", "real", pack.role) and not pack.labels:
@@ -110,9 +110,11 @@ def _described(spec: DatasetSpec, path: Path, *, keep_role: bool) -> DatasetSpec
 
 
 def _domain_image(catalog: Catalog) -> ImageSpec:
-    """The images of the domain: its default recipe's, else its simulator's."""
+    """The image specification of the domain's recipe, or that of its simulator."""
     recipe = catalog.recipe()
     image = recipe.image or catalog.dataset(recipe.data.simulated.name, "simulated").image
     if image is None:
-        raise UserError(f"recipe {recipe.recipe}: says nowhere what an image is; set its image")
+        raise UserError(
+            f"recipe {recipe.recipe}: neither the recipe nor its simulator specifies the image; set `image`"
+        )
     return image

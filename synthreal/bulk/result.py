@@ -1,18 +1,16 @@
-"""The result of a job at its place: whole, with a record of the job that made it."""
+"""The destination of a job: what may be replaced there, and how the complete result gets there."""
 
 from __future__ import annotations
 
 import itertools
-import json
 import os
-import shutil
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from synthreal.bulk.folders import record_path
-from synthreal.bulk.job import Job, JobSpec, Parts, difference
-from synthreal.bulk.source import OnProgress, Outcome, Source
+from synthreal.bulk.job import Job, JobSpec, Outcome, WorkFolder
+from synthreal.bulk.plan import Source
+from synthreal.data.pack import Pack
 from synthreal.errors import UserError
 from synthreal.files import sync, write_text, writing
 from synthreal.spec import Skipped
@@ -22,15 +20,15 @@ _SUFFIXES = {"pack": ".h5", "shards": ".tar"}
 
 @dataclass(frozen=True)
 class RefineSummary:
-    """What a job made.
+    """The result of a job.
 
     Attributes:
         path: the result.
-        refined: images in it that were refined, every version counted.
-        copied: files, or members of shards, that were copied.
-        failed: what could not be refined, which is not in the result.
-        done: "refined"; "before" when it was complete already; "share" where another process assembles.
-        aside: where a folder is now that was overwritten and no result of refine.
+        refined: refined images in the result, every version counted.
+        copied: copied files, or copied members of shards.
+        failed: files that could not be refined or copied; the result does not contain them.
+        done: "refined"; "before" if the result was complete already; "share" if another process completes it.
+        aside: new place of an overwritten folder that refine had not made.
     """
 
     path: Path
@@ -42,110 +40,102 @@ class RefineSummary:
 
 
 @dataclass(frozen=True)
-class Target:
-    """Where the result goes: ``place``, which the user calls ``shown``."""
+class Destination:
+    """The place of the result: ``path`` as the user named it, ``place`` with its folder resolved."""
 
+    path: Path
     place: Path
-    shown: Path
     overwrite: bool
 
     @classmethod
-    def of(cls, target: str | Path, source: Path, run: Path, overwrite: bool) -> Target:
-        """Refuses a place that is, holds or lies in the source, that holds the run, or whose folder is missing."""
-        shown, origin = Path(target), source.resolve()
-        named = shown.name not in ("", "..")
-        place = shown.parent.resolve() / shown.name if named else shown.resolve()  # a link is replaced, not followed
-        if shown.resolve() == origin:
-            raise UserError(f"{shown}: already exists, it is the input itself; choose another name")
+    def resolve(cls, target: str | Path, source: Path, run: Path, overwrite: bool) -> Destination:
+        """Check that the place neither contains nor lies in the source, does not contain the run, and has a folder."""
+        path, origin = Path(target), source.resolve()
+        named = path.name not in ("", "..")
+        place = path.parent.resolve() / path.name if named else path.resolve()  # a link is replaced, not followed
+        if path.resolve() == origin:
+            raise UserError(f"{path}: already exists, it is the input itself; choose another name")
         if origin in place.parents or place in origin.parents:
-            raise UserError(f"{shown}: lies in {source}, or the other way round; choose another place")
+            raise UserError(f"{path}: lies in {source}, or the other way round; choose another place")
         if place in (run.resolve(), *run.resolve().parents):
-            raise UserError(f"{shown}: the refiner {run} is there; choose another place")
+            raise UserError(f"{path}: the refiner {run} is there; choose another place")
         if not place.parent.is_dir():
-            raise UserError(f"{shown}: {shown.parent} is not a folder; make it first or choose another name")
-        return cls(place, shown, overwrite)
+            raise UserError(f"{path}: {path.parent} is not a folder; make it first or choose another name")
+        return cls(path, place, overwrite)
 
-    def finished(self, data: Source[Any, Any], what: JobSpec, asked: dict[str, Any]) -> RefineSummary | None:
-        """The summary of the result when this very job has made it.
+    def finished(self, data: Source, spec: JobSpec, fixed: dict[str, Any]) -> RefineSummary | None:
+        """The summary of an existing result of the same job; None if the job is to be done.
 
         Raises:
-            UserError: something else is there, or the name is that of another kind of data set.
+            UserError: something else exists there, or the name has the suffix of another kind of data set.
         """
-        if not self._taken():
-            self._refuse_misnomer(data)
+        if not self._exists():
+            self._check_suffix(data)
             return None
-        record = data.record(self.place)
-        why = ""
-        if record is not None:
-            try:
-                other = difference(Job.of(record), what, asked)
-                outcome = _outcome(record["outcome"])
-            except (KeyError, TypeError, ValueError):
-                other = None
-            else:
-                if other is None and not self.overwrite:
-                    return RefineSummary(self.shown, outcome.refined, outcome.copied, outcome.failed, "before")
-            why = f" (made with {other})" if other else ""
+        job = self._existing_job(data)
+        other = None if job is None else job.difference(spec, fixed)
         if not self.overwrite:
-            raise UserError(f"{self.shown}: already exists{why}; delete it or choose another name, or give --overwrite")
+            if job is not None and job.outcome is not None and other is None:
+                return self._summary(job.outcome, done="before")
+            reason = f" (made with {other})" if other else ""
+            raise UserError(
+                f"{self.path}: already exists{reason}; delete it or choose another name, or give --overwrite"
+            )
         if self.place.is_dir() != data.folder:
-            raise UserError(f"{self.shown}: is {'a folder' if self.place.is_dir() else 'a file'}; choose another name")
+            raise UserError(f"{self.path}: is {'a folder' if self.place.is_dir() else 'a file'}; choose another name")
         return None
 
-    def _refuse_misnomer(self, data: Source[Any, Any]) -> None:
-        own = "" if data.folder else _SUFFIXES[data.kind]
-        if (suffix := self.shown.suffix.lower()) in _SUFFIXES.values() and suffix != own:
-            kind = "a folder" if data.folder else f"a {own} file"
-            raise UserError(f"{self.shown}: {data.path} is refined into {kind}; choose a name without {suffix}")
+    def put(self, data: Source, job: Job, work: WorkFolder, outcome: Outcome) -> RefineSummary:
+        """Move the complete result from the work folder to its place.
 
-    def put(self, data: Source[Any, Any], job: Job, parts: Parts, on_assembly: OnProgress) -> RefineSummary:
-        """Assemble the parts, and put the result in its place.
-
-        Killed anywhere, it is done again: what is replaced is moved away before the new record lies beside it, or it
-        would pass for the new result. A folder that nobody's refine has made may be somebody's work, and is kept.
-
-        Raises:
-            UserError: not one image could be refined, or the disk does not take the result.
+        A kill at any moment is repaired by the next start: the old result is moved away before the new record is
+        written, with which it would pass for the new result. An old folder that refine has not made is kept beside.
         """
-        folder = parts.folder(job)
-        whole = folder / f"whole{'' if data.folder else self.place.suffix}"
-        with writing(folder):
-            _remove(whole)
-        outcome = data.assemble(job, [parts.part(job, block) for block in range(job.blocks)], whole, on_assembly)
-        if not outcome.refined:
-            first = outcome.failed[0]
-            parts.discard()
-            raise UserError(
-                f"{data.path}: not one of {job.what.images} images could be refined; {first.path}: {first.reason}"
-            )
-        aside = self._free_name() if self._taken() and data.folder and data.record(self.place) is None else None
+        exists = self._exists()
+        aside = self._free_name() if exists and data.folder and self._existing_job(data) is None else None
         with writing(self.place):
             if data.kind != "pack":
-                if self._taken():
-                    self.place.rename(aside or folder / f"replaced-{os.getpid()}")
-                record = {**job.record(), "outcome": asdict(outcome)}
-                write_text(folder / "record.json", json.dumps(record, indent=1) + "\n")
-                (folder / "record.json").replace(record_path(self.place))
-            whole.replace(self.place)
+                if exists:
+                    self.place.rename(aside or work.path / f"replaced-{os.getpid()}")
+                record = job.model_copy(update={"outcome": outcome})
+                write_text(self._record_path, record.model_dump_json(indent=1) + "\n")
+            work.whole.replace(self.place)
             sync(self.place.parent)
-        return RefineSummary(self.shown, outcome.refined, outcome.copied, outcome.failed, aside=aside)
+        return self._summary(outcome, aside=aside)
+
+    @property
+    def _record_path(self) -> Path:
+        """The record of a finished job beside a result other than a pack, whose header holds it."""
+        return self.place.with_name(f"{self.place.name}.job.json")
+
+    def _existing_job(self, data: Source) -> Job | None:
+        """The job that made the existing result; None if it is not a result of refine."""
+        try:
+            if data.kind != "pack":
+                return Job.model_validate_json(self._record_path.read_bytes())
+            with Pack(self.place) as pack:
+                job = Job.model_validate(pack.options.get("job"))
+                return job.model_copy(update={"outcome": Outcome(refined=len(pack))})
+        except (OSError, ValueError, UserError):
+            return None
+
+    def _summary(
+        self, outcome: Outcome, *, done: Literal["refined", "before"] = "refined", aside: Path | None = None
+    ) -> RefineSummary:
+        return RefineSummary(self.path, outcome.refined, outcome.copied, tuple(outcome.failed), done, aside)
+
+    def _check_suffix(self, data: Source) -> None:
+        own = "" if data.folder else _SUFFIXES[data.kind]
+        if (suffix := self.path.suffix.lower()) in _SUFFIXES.values() and suffix != own:
+            kind = "a folder" if data.folder else f"a {own} file"
+            raise UserError(f"{self.path}: {data.path} is refined into {kind}; choose a name without {suffix}")
 
     def _free_name(self) -> Path:
         names = (f"{self.place.name}.replaced{f'-{n}' if n else ''}" for n in itertools.count())
         return next(path for name in names if not os.path.lexists(path := self.place.with_name(name)))
 
-    def _taken(self) -> bool:
+    def _exists(self) -> bool:
+        """Whether there is anything but an empty folder; a link counts whatever it leads to."""
         if self.place.is_dir() and not self.place.is_symlink():
             return any(self.place.iterdir())
         return os.path.lexists(self.place)
-
-
-def _outcome(found: dict[str, Any]) -> Outcome:
-    return Outcome(**{**found, "failed": tuple(Skipped(**item) for item in found["failed"])})
-
-
-def _remove(path: Path) -> None:
-    if path.is_dir():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)

@@ -1,8 +1,9 @@
-"""Tar shards as webdataset has them: keys, order and all other members are kept.
+"""Refining tar shards of the webdataset format: keys, order, headers and all other members stay the same.
 
-A sample is a run of members with one key, the name up to the first dot of its last part. Refined are members whose
-extension is that of a picture and nothing more (``jpg``, not ``seg.png``: a mask is a label). A sample with a picture
-that fails is left out whole: half a sample would break who reads it.
+A sample is a run of members with the same key, which is the name up to the first dot of its last part. Members whose
+whole extension is that of a picture are refined (``jpg``, but not ``seg.png``: a mask is a label). A sample whose
+picture fails is left out, because its readers expect complete samples. tarfile reads and writes the shards: webdataset
+loses the headers, and takes a shard that is cut off for a shorter one.
 """
 
 from __future__ import annotations
@@ -10,21 +11,16 @@ from __future__ import annotations
 import copy
 import io
 import re
-import shutil
 import tarfile
-import threading
-from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from functools import partial
+from itertools import accumulate, groupby, pairwise
 from pathlib import Path
-from typing import Any
 
-from synthreal.bulk.folders import read_record
-from synthreal.bulk.job import Job
-from synthreal.bulk.pictures import Pictures
-from synthreal.bulk.source import OnProgress, Outcome, fingerprint, unreadable
-from synthreal.data.folder import SUFFIXES, files_below, ordinary
+from synthreal.bulk.job import Outcome
+from synthreal.bulk.pictures import Chunk, File, Pictures, Sample, make_parent
+from synthreal.data.folder import SUFFIXES, names_below, ordinary
 from synthreal.errors import UserError
-from synthreal.files import completing, writing
 from synthreal.spec import Skipped
 
 SUFFIX = ".tar"
@@ -34,150 +30,125 @@ _EXTENSIONS = tuple(suffix[1:] for suffix in SUFFIXES)
 
 
 class ShardSource(Pictures):
-    """The first ``limit`` pictures of a shard, or of the shards below a folder by relative path."""
+    """The first ``limit`` pictures of a shard, or of the shards below a folder by relative path; a shard is a block."""
 
     kind = "shards"
 
-    def __init__(self, path: Path, limit: int | None) -> None:
+    def __init__(self, path: Path, limit: int | None, samples: int) -> None:
         super().__init__()
-        self.path, self._limit = path, limit
-        self._single = path.is_file()
-        self.folder = not self._single
-        files = [path] if self._single else files_below(path)
-        self._shards = [file for file in files if file.suffix.lower() == SUFFIX]
-        self._others = [file for file in files if file.suffix.lower() != SUFFIX]
-        self._starts = [0]
-        for shard in self._shards:
-            self._starts.append(self._starts[-1] + len(_places(shard)))
-        self.count = self._starts[-1] if limit is None else min(limit, self._starts[-1])
-        self._lock, self._held = threading.Lock(), (-1, [(0, 0)])
+        self.path, self._limit, self._samples = path, limit, samples
+        self.folder = path.is_dir()
+        self.root = path if self.folder else path.parent
+        self.names = names_below(path) if self.folder else [path.name]
+        self._shards = [name for name in self.names if name.lower().endswith(SUFFIX)]
+        self.others = [name for name in self.names if not name.lower().endswith(SUFFIX)]
+        starts = list(accumulate((_count_pictures(self.root / name) for name in self._shards), initial=0))
+        self.count = starts[-1] if limit is None else min(limit, starts[-1])
+        blocks = [range(start, min(stop, self.count)) for start, stop in pairwise(starts)]
+        self._blocks = [rows for rows in blocks if limit is None or rows.start < self.count]
+        if not self.count:
+            raise UserError(f"{path}: no member with the extension {', '.join(_EXTENSIONS)} alone; nothing to refine")
 
-    def identity(self) -> str:
-        """Of the shards."""
-        return fingerprint((self._name(file).as_posix(), file) for file in [*self._shards, *self._others])
+    def blocks(self, length: int) -> list[range]:
+        """The pictures of every shard, or of those within the limit."""
+        return self._blocks
 
-    def content(self, index: int) -> bytes:
-        """The bytes of a member."""
-        shard = bisect_right(self._starts, index) - 1
-        with self._lock:
-            if self._held[0] != shard:
-                self._held = (shard, _places(self._shards[shard]))
-            offset, size = self._held[1][index - self._starts[shard]]
-        with self._shards[shard].open("rb") as file:
-            file.seek(offset)
-            return file.read(size)
+    def samples(self, block: int, rows: range) -> Iterator[Sample]:
+        """All; with a limit, those that have pictures and no picture beyond it."""
+        index = rows.start
+        with tarfile.open(self.root / self._shards[block], "r:") as tar:
+            for _, members in groupby(_members(tar), key=_key):
+                sample = []
+                for header, content in members:
+                    sample.append(
+                        File(header.name, index if _is_picture(header) else None, partial(bytes, content), header)
+                    )
+                    index += _is_picture(header)
+                if self._limit is not None and index > rows.stop:
+                    return
+                if self._limit is None or any(file.index is not None for file in sample):
+                    yield sample
 
-    def assemble(self, job: Job, parts: list[Path], whole: Path, on_progress: OnProgress) -> Outcome:
-        """Write every shard again with other pictures; other files of a folder are copied."""
-        failed: list[Skipped] = []
-        refined = copied = 0
-        pieces = self._told(job, parts, on_progress)
-        for shard, start in zip(self._shards, self._starts, strict=False):
-            if self._limit is not None and start >= self.count:
-                break
-            target = whole if self._single else whole / self._name(shard)
-            with writing(whole):
-                target.parent.mkdir(parents=True, exist_ok=True)
-            with completing(target) as partial, writing(target), tarfile.open(partial, "w") as written:
-                for sample in _samples(shard):
-                    found = [next(pieces, None) if _is_picture(member) else None for member, _ in sample]
-                    pictures = [
-                        (member, piece) for (member, _), piece in zip(sample, found, strict=True) if _is_picture(member)
-                    ]
-                    bad = [(member, piece) for member, piece in pictures if isinstance(piece, str)]
-                    failed += [Skipped(f"{shard}/{member.name}", str(why)) for member, why in bad]
-                    if bad or any(piece is None for _, piece in pictures):
-                        continue  # failed, or beyond the limit
-                    if self._limit is not None and not pictures:
-                        continue
-                    copied += len(sample) - len(pictures)
-                    versions = job.what.samples if pictures else 1
-                    refined += versions * len(pictures)
-                    for version in range(versions):
-                        for (member, content), piece in zip(sample, found, strict=True):
-                            data = piece[version] if isinstance(piece, list) else content
-                            _add(written, member, data, None if versions == 1 else version)
-        for file in self._others:
-            if file.name.lower().endswith(COMPRESSED):
-                failed.append(Skipped(str(file), f"a compressed shard is not refined; give the unpacked {SUFFIX}"))
-                continue
-            if (broken := unreadable(file)) is not None:
-                failed.append(broken)
-                continue
-            copied += 1
-            with writing(whole):
-                (whole / self._name(file)).parent.mkdir(parents=True, exist_ok=True)
-                shutil.copy2(file, whole / self._name(file))
-        return Outcome(refined, copied, tuple(failed))
+    def store(self, chunk: Chunk, samples: Iterable[Sample], whole: Path) -> Outcome:
+        """Append the samples to the shard, once for every version; samples with a failed picture are left out."""
+        outcome, shard = Outcome(), self._shards[chunk.block]
+        path = make_parent(whole / shard) if self.folder else whole
+        with path.open("wb" if chunk.first else "ab") as file:
+            tar = tarfile.open(fileobj=file, mode="w")  # closing it writes the end of the tar
+            for sample in samples:
+                if failed := [member for member in sample if member.failure is not None]:
+                    where = self.root / shard
+                    outcome.failed += [Skipped(f"{where}/{member.name}", str(member.failure)) for member in failed]
+                    continue
+                pictures = sum(member.index is not None for member in sample)
+                versions = self._samples if pictures else 1
+                for version in range(versions):
+                    for member in sample:
+                        content = member.read() if member.index is None else member.encoded[version]
+                        _append(tar, member.header, content, version if versions > 1 else None)
+                outcome.refined += versions * pictures
+                outcome.copied += len(sample) - pictures
+            if chunk.last:
+                tar.close()
+        return outcome
 
-    def record(self, target: Path) -> dict[str, Any] | None:
-        """It lies beside the shards."""
-        return read_record(target)
-
-    def _told(self, job: Job, parts: list[Path], on_progress: OnProgress) -> Iterator[list[bytes] | str]:
-        for done, piece in enumerate(self.pieces(job, parts), 1):
-            on_progress(done, self.count)
-            yield piece
-
-    def _name(self, file: Path) -> Path:
-        return Path(file.name) if self._single else file.relative_to(self.path)
+    def copies(self, name: str) -> list[str]:
+        """One; compressed shards are not copied unrefined."""
+        if name.lower().endswith(COMPRESSED):
+            raise ValueError(f"a compressed shard is not refined; give the unpacked {SUFFIX}")
+        return [name]
 
 
-def _is_picture(member: tarfile.TarInfo) -> bool:
-    found = _NAME.match(member.name)
-    return member.isfile() and found is not None and found[2].lower() in _EXTENSIONS
+def _is_picture(header: tarfile.TarInfo) -> bool:
+    name = _NAME.match(header.name)
+    return header.isfile() and name is not None and name[2].lower() in _EXTENSIONS
 
 
-def _places(shard: Path) -> list[tuple[int, int]]:
-    """Offset and size of every picture in a shard, found from header to header.
+def _key(member: tuple[tarfile.TarInfo, bytes]) -> object:
+    """The key of a member; a member without one is a sample of its own."""
+    header, _ = member
+    name = _NAME.match(header.name)
+    return name[1] if name and header.isfile() else header
 
-    ``tarfile`` takes a broken header, or a file that is cut off at one, for the end; a whole tar ends in zeros.
+
+def _count_pictures(shard: Path) -> int:
+    """Count the pictures of a shard by its headers.
+
+    tarfile takes a damaged or missing header for the end of the tar; a complete tar ends in zeros.
     """
     try:
         with tarfile.open(ordinary(shard), "r:") as tar:
-            places = [(member.offset_data, member.size) for member in _members(tar) if _is_picture(member)]
+            count = sum(map(_is_picture, _headers(tar)))
             end = tar.offset
         with shard.open("rb") as file:
             file.seek(end)
             if file.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
                 raise tarfile.ReadError(f"cut off or damaged at byte {end}")
-        return places
+        return count
     except (OSError, tarfile.TarError) as error:
         raise UserError(f"{shard}: not a readable tar ({error}); make it again, without compression") from error
 
 
-def _members(tar: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
-    """Headers one after another; ``tarfile`` would keep them all."""
-    while (member := tar.next()) is not None:
+def _headers(tar: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
+    """The headers in order; iterating over the tar itself would hold all of them in memory."""
+    while (header := tar.next()) is not None:
         tar.members.clear()  # type: ignore[attr-defined]
-        yield member
+        yield header
 
 
-def _samples(shard: Path) -> Iterator[list[tuple[tarfile.TarInfo, bytes]]]:
-    """Samples in order, each with its members and their bytes; what has no key stands alone."""
-    with tarfile.open(shard, "r:") as tar:
-        sample: list[tuple[tarfile.TarInfo, bytes]] = []
-        last: object = None
-        for member in _members(tar):
-            found = _NAME.match(member.name)
-            key = found[1] if found and member.isfile() else member
-            if sample and key != last:
-                yield sample
-                sample = []
-            file = tar.extractfile(member) if member.isfile() else None
-            sample.append((member, b"" if file is None else file.read()))
-            last = key
-        if sample:
-            yield sample
+def _members(tar: tarfile.TarFile) -> Iterator[tuple[tarfile.TarInfo, bytes]]:
+    for header in _headers(tar):
+        file = tar.extractfile(header) if header.isfile() else None
+        yield header, b"" if file is None else file.read()
 
 
-def _add(tar: tarfile.TarFile, member: tarfile.TarInfo, content: bytes, version: int | None) -> None:
-    """The member with other bytes, and of several versions with its number behind the key."""
-    changed = copy.copy(member)
+def _append(tar: tarfile.TarFile, header: tarfile.TarInfo | None, content: bytes, version: int | None) -> None:
+    """Write a member with other content, and with its version behind the key."""
+    assert header is not None, "members of shards have one"
+    changed = copy.copy(header)
     changed.size = len(content)
-    changed.pax_headers = {name: word for name, word in member.pax_headers.items() if name not in ("path", "size")}
-    found = _NAME.match(member.name)
-    if version is not None and found is not None:
-        changed.name = f"{found[1]}-{version}.{found[2]}"
-    tar.addfile(changed, io.BytesIO(content) if member.isfile() else None)
+    changed.pax_headers = {name: text for name, text in header.pax_headers.items() if name not in ("path", "size")}
+    if version is not None and (name := _NAME.match(header.name)):
+        changed.name = f"{name[1]}-{version}.{name[2]}"
+    tar.addfile(changed, io.BytesIO(content) if header.isfile() else None)
     tar.members.clear()  # type: ignore[attr-defined]

@@ -1,8 +1,8 @@
-"""Refining images so that each comes out the same whatever is refined beside it.
+"""Refining images with an index, independently of the images beside them.
 
-Arithmetic rounds by batch size, so a batch is always full: the missing images of a last one are copies, which are
-thrown away. Noise maps are a function of (seed, index, version, pixel). So what becomes of an image is a function of
-the image, its index, the seed and the size of the batch, to the bit, on a machine that computes likewise.
+Arithmetic rounds differently for other batch sizes, so batches are always full: the last one is filled up with copies,
+whose results are dropped. Noise maps are a function of (seed, index, version, pixel). So a refined image is a function
+of the image, its index, the seed and the batch size, to the bit on machines with the same arithmetic.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from synthreal.inference.transform import Refine
 from synthreal.spec import StoredDtype
 
 Window = tuple[slice, slice]
-BLOCK = 256  # images of a whole block
+BLOCK = 256  # images of a full block
 
 
 class IndexedRefiner:
@@ -30,8 +30,8 @@ class IndexedRefiner:
 
     Args:
         transform: the refiner; ``transform.micro_batch`` images pass through it at once.
-        seed: of noise maps.
-        tile: images of more than ``tile * tile`` px are refined in tiles that keep at most ``tile`` px a side; None
+        seed: seed of the noise maps.
+        tile: images of more than ``tile * tile`` px are refined in tiles with sides of at most ``tile`` px; None
             refines every image whole.
     """
 
@@ -41,7 +41,7 @@ class IndexedRefiner:
         self.device = next((parameter.device for parameter in transform.parameters()), torch.device("cpu"))
         self._seed = seed
 
-    def tiled(self, height: int, width: int) -> bool:
+    def is_tiled(self, height: int, width: int) -> bool:
         """Whether images of that size are refined in tiles."""
         return self.tile is not None and height * width > self.tile * self.tile
 
@@ -50,34 +50,34 @@ class IndexedRefiner:
 
         Args:
             image: the images.
-            index: ``(B,)`` int64, their places in the data set.
-            full: the number the batch is filled up to with copies, at least B.
-            version: which of the refined versions that noise gives of an image.
+            index: ``(B,)`` int64, their indices in the data set.
+            full: number of images that the batch is filled up to with copies, at least B.
+            version: number of the refined version, which selects the noise map.
         """
-        if self.tiled(*image.shape[-2:]):
+        if self.is_tiled(*image.shape[-2:]):
             return torch.cat([self._in_tiles(image[i : i + 1], index[i : i + 1], version) for i in range(len(image))])
-        parts = []
+        refined = []
         micro = resolve_micro_batch(self.transform.micro_batch, self.device, image.shape[-2], image.shape[-1])
         for rows in micro_batches(full, micro):
             if not (real := len(image[rows])):
                 break
             missing = rows.stop - rows.start - real
-            part = _filled(image[rows], missing)
-            noise = self._noise(_filled(index[rows], missing), image.shape, version)
-            parts.append(self.transform(part, noise)[:real])
-        return parts[0] if len(parts) == 1 else torch.cat(parts)
+            batch = _fill_up(image[rows], missing)
+            noise = self._noise(_fill_up(index[rows], missing), image.shape, version)
+            refined.append(self.transform(batch, noise)[:real])
+        return refined[0] if len(refined) == 1 else torch.cat(refined)
 
-    def stored(self, pixels: np.ndarray, index: Sequence[int], *, full: int, versions: int = 1) -> list[Tensor]:
-        """Refine stored pixels ``(B, C, H, W)`` uint8 or uint16 into as many versions of the same dtype.
+    def refine_stored(self, pixels: np.ndarray, index: Sequence[int], *, full: int, versions: int = 1) -> list[Tensor]:
+        """Refine stored pixels ``(B, C, H, W)`` uint8 or uint16 into ``versions`` tensors of the same dtype.
 
-        A refiner of one channel refines the luma of three and keeps their chroma.
+        A refiner of one channel refines the luma of colour images, whose chroma stays the same.
         """
         dtype: StoredDtype = "uint16" if pixels.dtype == np.uint16 else "uint8"
         image = to_unit(stored_tensor(pixels).to(self.device))
         before = luma(image) if self.transform.channels == 1 and pixels.shape[1] == 3 else None
-        refined, places = [], torch.tensor(list(index))
+        refined, indices = [], torch.tensor(index)
         for version in range(versions):
-            after = self(image if before is None else before, places, full=full, version=version)
+            after = self(image if before is None else before, indices, full=full, version=version)
             refined.append(from_unit(after if before is None else replace_luma(image, before, after), dtype))
         return refined
 
@@ -86,9 +86,9 @@ class IndexedRefiner:
         margin = margin_of(self.transform.refiner)
         refined = torch.empty_like(image)
         for tile in tiles(image.shape[-2], image.shape[-1], side=self.tile, margin=margin):
-            part = image[(..., *tile.window)].contiguous()
+            window = image[(..., *tile.window)].contiguous()
             noise = self._noise(index, image.shape, version, tile.window)
-            refined[(..., *tile.kept)] = self.transform(part, noise)[(..., *tile.inside)]
+            refined[(..., *tile.core)] = self.transform(window, noise)[(..., *tile.core_in_window)]
         return refined
 
     def _noise(self, index: Tensor, shape: torch.Size, version: int, window: Window | None = None) -> Tensor | None:
@@ -96,5 +96,5 @@ class IndexedRefiner:
         return self.transform.noise_of(index.to(self.device), size, seed=self._seed, version=version, window=window)
 
 
-def _filled(values: Tensor, missing: int) -> Tensor:
+def _fill_up(values: Tensor, missing: int) -> Tensor:
     return torch.cat([values, values[-1:].expand(missing, *values.shape[1:])]) if missing else values

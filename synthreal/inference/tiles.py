@@ -1,8 +1,8 @@
-"""Overlapping tiles of a large image, whose seams cannot be seen because there are none.
+"""Overlapping tiles that refine a large image without seams.
 
-A refined pixel depends on the input within half the receptive field around it. A tile is therefore refined with that
-margin on every side and cropped: what a layer pads at a cut never reaches the pixels that are kept. Where a tile ends
-at the image's own border there is no margin, so there the network pads as it pads the whole image, in any mode.
+A refined pixel depends on the input within half the receptive field around it. Every tile is therefore refined with
+that margin on each side and cropped, which removes all pixels that the padding of a layer has reached. At the border of
+the image a tile has no margin, so the network pads it there as it pads the whole image.
 """
 
 from __future__ import annotations
@@ -17,37 +17,41 @@ from synthreal.errors import UserError
 
 @dataclass(frozen=True)
 class Tile:
-    """One tile: rows and columns of the image to refine, those to keep, and where these lie within the refined."""
+    """Rows and columns of one tile.
+
+    Attributes:
+        window: the part of the image to refine, with margins.
+        core: the part of the image without margins.
+        core_in_window: the same part within the window.
+    """
 
     window: tuple[slice, slice]
-    kept: tuple[slice, slice]
-    inside: tuple[slice, slice]
+    core: tuple[slice, slice]
+    core_in_window: tuple[slice, slice]
 
 
 def tiles(height: int, width: int, *, side: int, margin: int) -> Iterator[Tile]:
-    """Tiles that together keep every pixel of a ``height`` x ``width`` image once, row by row.
+    """Tiles of a ``height`` x ``width`` px image, row by row; every pixel lies in one core.
 
     Args:
-        height: of the image in px.
-        width: of the image in px.
-        side: px a tile keeps at most along either direction; tiles are of nearly equal size.
-        margin: px around the kept ones that are refined with them; at least half the receptive field.
+        height: height of the image in px.
+        width: width of the image in px.
+        side: maximal side of a core in px; cores are nearly equal in size.
+        margin: px refined around a core; at least half the receptive field.
     """
     for row in _cuts(height, side, margin):
         for column in _cuts(width, side, margin):
-            window, kept, inside = zip(row, column, strict=True)
-            yield Tile(window, kept, inside)
+            window, core, core_in_window = zip(row, column, strict=True)
+            yield Tile(window, core, core_in_window)
 
 
 def margin_of(refiner: nn.Module) -> int:
-    """Px around a pixel that can change what it is refined to: half of ``refiner.receptive_field``, rounded up.
+    """The margin of tiles in px: half of ``refiner.receptive_field``, rounded up.
 
-    So neighbouring tiles overlap by at least the receptive field.
-
-    A network that has this attribute promises also that shifting an image shifts the result (no strides).
+    A network with this attribute must also be equivariant to shifts (no strides).
 
     Raises:
-        UserError: the network does not say its receptive field.
+        UserError: the network has no such attribute.
     """
     field = getattr(refiner, "receptive_field", None)
     if not isinstance(field, int):

@@ -75,7 +75,7 @@ def test_rows_keep_their_columns_and_do_not_depend_on_batches(run, tmp_path):
     paint = IndexedRefiner(refine, seed=3)
     with np.load(tmp_path / "found.npz") as found:
         for row, image in enumerate(found["given"]):
-            (expected,) = paint.stored(image[None, None], [row], full=8)
+            (expected,) = paint.refine_stored(image[None, None], [row], full=8)
             for blocks in (1, 4):
                 np.testing.assert_array_equal(found[f"image{blocks}"][row], stored_array(expected)[0, 0])
                 assert found[f"key{blocks}"][row] == f"{row:03d}"

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import io
+import tarfile
+
 import numpy as np
 import pytest
+from PIL import Image
 
 from synthreal.data.pack import PackWriter
 from synthreal.spec import ImageSpec, LabelSpec
@@ -29,9 +33,38 @@ def pack_of(tmp_path):
 
 
 @pytest.fixture
+def source_of(tmp_path, pack_of):
+    """``source_of("folder")``: 43 images of two sizes in a folder with sidecars or in three shards, or a pack."""
+
+    def make(kind, n=43):
+        if kind == "pack":
+            return pack_of(n)
+        root, rng, contents = tmp_path / "in", np.random.default_rng(0), {}
+        root.mkdir()
+        for index in range(n):
+            picture = io.BytesIO()
+            Image.fromarray(rng.integers(0, 256, (12, 16 + index % 2), np.uint8)).save(picture, "PNG")
+            contents |= {f"{index:03d}.json": str(index).encode(), f"{index:03d}.png": picture.getvalue()}
+        if kind == "folder":
+            for name, content in contents.items():
+                (root / name).write_bytes(content)
+            return root
+        for shard in range(3):
+            with tarfile.open(root / f"{shard}.tar", "w") as tar:
+                for name, content in contents.items():
+                    if int(name[:3]) % 3 == shard:
+                        member = tarfile.TarInfo(name)
+                        member.size = len(content)
+                        tar.addfile(member, io.BytesIO(content))
+        return root
+
+    return make
+
+
+@pytest.fixture
 def small_blocks(monkeypatch):
-    """Blocks of 8 images, in groups of 4, so that a small job has several."""
+    """Blocks of 8 images, so that a small job has several."""
     from synthreal.bulk import packs, pictures
 
-    monkeypatch.setattr(packs.PackSource, "cut", lambda self, batch, size: (4, 8))
-    monkeypatch.setattr(pictures.Pictures, "cut", lambda self, batch, size: (batch, 8))
+    monkeypatch.setattr(packs.PackSource, "block_size", lambda self, batch, size: 8)
+    monkeypatch.setattr(pictures.Pictures, "block_size", lambda self, batch, size: 8)

@@ -1,4 +1,4 @@
-"""Three stages at once: order, errors of any of them, and no thread left."""
+"""The pipeline: order, errors of every stage, and no thread left behind."""
 
 from __future__ import annotations
 
@@ -8,16 +8,15 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from synthreal.bulk.pipeline import AHEAD, ahead, pipeline
+from synthreal.bulk.pipeline import AHEAD, map_ahead, pipeline
 
 
-def test_everything_comes_in_order_and_stages_overlap():
-    found, under_way = [], []
+def test_results_are_in_order_and_stages_overlap():
+    results = []
     read = threading.Event()
 
     def loads():
         for item in range(20):
-            under_way.append(item)
             if item == 1:
                 read.set()
             yield item
@@ -26,11 +25,11 @@ def test_everything_comes_in_order_and_stages_overlap():
         assert read.wait(10)  # item 1 is read while item 0 is computed
         return item * item
 
-    pipeline(loads(), compute, found.extend)
-    assert found == [item * item for item in range(20)]
+    pipeline(loads(), compute, results.append)
+    assert results == [item * item for item in range(20)]
 
 
-def test_reading_goes_only_a_little_ahead():
+def test_reading_is_only_a_few_items_ahead():
     count = 0
 
     def loads():
@@ -44,32 +43,28 @@ def test_reading_goes_only_a_little_ahead():
         assert count <= item + AHEAD + 2
         return item
 
-    pipeline(loads(), compute, lambda done: [None for _ in done])
+    pipeline(loads(), compute, lambda done: None)
 
 
 @pytest.mark.parametrize("stage", ["read", "compute", "write"])
-def test_an_error_of_any_stage_ends_all(stage):
-    before, cleaned = threading.active_count(), []
+def test_an_error_of_any_stage_ends_all_stages(stage):
+    before, written = threading.active_count(), []
 
     def fail(where, item):
         if where == stage and item == 5:
             raise KeyError(stage)
         return item
 
-    def write(done):
-        try:
-            for item in done:
-                fail("write", item)
-        except BaseException:
-            cleaned.append(True)
-            raise
+    def write(item):
+        written.append(fail("write", item))
 
     with pytest.raises(KeyError, match=stage):
         pipeline((fail("read", item) for item in range(1000)), lambda item: fail("compute", item), write)
-    assert threading.active_count() == before and cleaned == [True]
+    assert threading.active_count() == before
+    assert written == [0, 1, 2, 3, 4]  # nothing is written after a failed write
 
 
-def test_ahead_keeps_the_order_and_its_depth():
+def test_map_ahead_keeps_the_order_and_its_depth():
     taken = []
 
     def items():
@@ -78,5 +73,5 @@ def test_ahead_keeps_the_order_and_its_depth():
             yield item
 
     with ThreadPoolExecutor(4) as pool:
-        for place, found in enumerate(ahead(pool, lambda item: -item, items(), 6)):
+        for place, found in enumerate(map_ahead(pool, lambda item: -item, items(), 6)):
             assert found == -place and len(taken) <= place + 6

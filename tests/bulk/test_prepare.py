@@ -1,4 +1,4 @@
-"""Any data set to a pack: drawn ones, folders, packs."""
+"""Preparing packs from simulators, folders and packs."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from synthreal.hooks.catalog import Catalog
 from synthreal.spec import ImageSpec, LabelSpec, Sample, Skipped
 
 
-def test_a_simulator_is_drawn_in_blocks_of_a_seed(toy, tmp_path):
-    told = []
-    summary = prepare(toy, "discs", tmp_path / "a.h5", limit=300, seed=3, on_progress=lambda *c: told.append(c))
-    assert (summary.n, summary.skipped, told) == (300, (), [(256, 300), (300, 300)])
+def test_a_simulator_is_sampled_in_seeded_blocks(toy, tmp_path):
+    reported = []
+    summary = prepare(toy, "discs", tmp_path / "a.h5", limit=300, seed=3, on_progress=lambda *c: reported.append(c))
+    assert (summary.n, summary.skipped, reported) == (300, (), [(256, 300), (300, 300)])
     pack = Pack(tmp_path / "a.h5")
     assert (pack.role, pack.name, pack.image, pack.options) == ("simulated", "discs", IMAGE, {"radius": 2.5})
     assert pack.header.versions["toy.py"].startswith("sha256:")
@@ -32,7 +32,7 @@ def test_a_simulator_is_drawn_in_blocks_of_a_seed(toy, tmp_path):
     np.testing.assert_array_equal(Pack(tmp_path / "b.h5").read(slice(None))[0], image[:20])
 
 
-def test_options_and_roles(toy, tmp_path):
+def test_options_and_roles_are_applied(toy, tmp_path):
     prepare(toy, "discs", tmp_path / "small.h5", limit=9, settings=["radius=1.0"])
     prepare(toy, "discs", tmp_path / "large.h5", limit=9, settings=["radius=1.0", "radius=4"])
     assert dict(Pack(tmp_path / "large.h5").options) == {"radius": 4.0}
@@ -44,7 +44,7 @@ def test_options_and_roles(toy, tmp_path):
     assert [label.name for label in Pack(tmp_path / "test.h5").labels] == ["centre"]
 
 
-def test_a_folder_takes_the_domains_image(toy, tmp_path):
+def test_a_folder_is_converted_to_the_image_of_the_domain(toy, tmp_path):
     (tmp_path / "crops").mkdir()
     for i in range(4):
         Image.fromarray(np.full((24, 32), 60 * i, np.uint8)).save(tmp_path / f"crops/{i}.png")
@@ -68,7 +68,7 @@ def test_a_pack_keeps_its_labels(toy, tmp_path):
     )
 
 
-def test_a_pack_stays_what_it_is_unless_another_role_is_asked_for(toy, tmp_path):
+def test_a_pack_keeps_its_role_unless_another_one_is_requested(toy, tmp_path):
     image = ImageSpec(channels=2, height=5, width=7, dtype="uint16", meaning="not the toy's", background=0.5)
     gone = (Skipped("gone.png", "truncated"), Skipped("lost.png", "empty"))
     pixels = np.random.default_rng(0).integers(0, 65536, (6, *image.shape)).astype(np.uint16)
@@ -95,32 +95,32 @@ def test_a_pack_stays_what_it_is_unless_another_role_is_asked_for(toy, tmp_path)
         copied("real", "g.h5", role="test")
 
 
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        ({"dataset": "discs"}, "discs: a simulator draws without end; .* --limit"),
-        ({"dataset": "disks", "limit": 2}, "data set 'disks' is not registered .* did you mean 'discs'"),
-        ({"dataset": "discs", "limit": 2, "role": "tset"}, "--role tset: not a role; use one of simulated, real"),
-        ({"dataset": "discs", "limit": 2, "role": "test"}, "'discs' has no role test; it has simulated"),
-        ({"dataset": "discs", "limit": 2, "settings": ["radus=3"]}, "discs: radus: .* did you mean radius"),
-        ({"dataset": "discs", "limit": 2, "settings": ["radius=-3"]}, "discs: radius: .*greater than 0"),
-        ({"dataset": "folder"}, "folder: root: missing"),
-        ({"dataset": "folder", "settings": ["root=none"]}, "folder: root: .*valid string"),
-        ({"dataset": "discs", "limit": 2, "device": "tpu"}, "tpu"),
-    ],
-)
-def test_mistakes_are_named_and_leave_nothing(toy, tmp_path, arguments, message):
-    with pytest.raises(UserError, match=message):
-        prepare(toy, out=tmp_path / "a.h5", **arguments)
+MISTAKES = [
+    ({"dataset": "discs"}, "discs: a simulator draws without end; .* --limit"),
+    ({"dataset": "disks", "limit": 2}, "data set 'disks' is not registered .* did you mean 'discs'"),
+    ({"dataset": "discs", "limit": 2, "role": "tset"}, "--role tset: not a role; use one of simulated, real"),
+    ({"dataset": "discs", "limit": 2, "role": "test"}, "'discs' has no role test; it has simulated"),
+    ({"dataset": "discs", "limit": 2, "settings": ["radus=3"]}, "discs: radus: .* did you mean radius"),
+    ({"dataset": "discs", "limit": 2, "settings": ["radius=-3"]}, "discs: radius: .*greater than 0"),
+    ({"dataset": "folder"}, "folder: root: missing"),
+    ({"dataset": "folder", "settings": ["root=none"]}, "folder: root: .*valid string"),
+    ({"dataset": "discs", "limit": 2, "device": "tpu"}, "tpu"),
+]
+
+
+def test_mistakes_are_named_and_nothing_is_written(toy, tmp_path):
+    for arguments, message in MISTAKES:
+        with pytest.raises(UserError, match=message):
+            prepare(toy, out=tmp_path / "a.h5", **arguments)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_domain_without_an_image_says_so(tmp_path):
+def test_a_domain_needs_an_image_specification(tmp_path):
     with pytest.raises(UserError, match="no recipe"):
         prepare(Catalog.of(()), "folder", tmp_path / "a.h5", settings=[f"root={tmp_path}"])
 
 
-def test_the_command_reports_what_it_skipped(tmp_path, cli):
+def test_the_command_reports_skipped_files(tmp_path, cli):
     (tmp_path / "crops").mkdir()
     Image.fromarray(np.full((24, 32), 60, np.uint8)).save(tmp_path / "crops/a.png")
     (tmp_path / "crops/b.png").write_text("not a picture")

@@ -1,4 +1,4 @@
-"""What becomes of an image: a function of it, its index, the seed and the version, whatever lies beside it."""
+"""A refined image is a function of the image, its index, the seed and the version, and of nothing else."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ def images():
     return torch.rand(20, 1, 12, 16, generator=torch.Generator().manual_seed(0))
 
 
-def test_neighbours_and_the_number_of_images_do_not_matter(noisy, images):
+def test_other_images_and_their_number_do_not_matter(noisy, images):
     refine = Refine.load(noisy, device="cpu")
     refine.micro_batch = 8
-    paint, index = IndexedRefiner(refine, seed=1), torch.arange(20)
-    whole = paint(images, index, full=24)
+    refiner, index = IndexedRefiner(refine, seed=1), torch.arange(20)
+    whole = refiner(images, index, full=24)
     for rows in (slice(0, 1), slice(3, 4), slice(5, 16)):
-        assert torch.equal(paint(images[rows], index[rows], full=24), whole[rows])
+        assert torch.equal(refiner(images[rows], index[rows], full=24), whole[rows])
     mixed = torch.tensor([7, 2, 19])
-    assert torch.equal(paint(images[mixed], index[mixed], full=24), whole[mixed])
+    assert torch.equal(refiner(images[mixed], index[mixed], full=24), whole[mixed])
 
 
-def test_a_batch_is_always_full(noisy, images):
+def test_batches_are_always_full(noisy, images):
     refine, seen = Refine.load(noisy, device="cpu"), []
     refine.micro_batch = 8
     refine.refiner.register_forward_pre_hook(lambda network, given: seen.append(len(given[0])))
@@ -35,28 +35,28 @@ def test_a_batch_is_always_full(noisy, images):
     assert seen == [8, 8]  # the third would be copies alone
 
 
-@pytest.mark.parametrize("change", [{"index": 1}, {"seed": 1}, {"version": 1}])
-def test_noise_follows_index_seed_and_version(noisy, images, change):
-    def painted(index=0, seed=0, version=0):
+def test_noise_depends_on_index_seed_and_version(noisy, images):
+    def refined(index=0, seed=0, version=0):
         return IndexedRefiner(Refine.load(noisy, device="cpu"), seed=seed)(
             images[:1], torch.tensor([index]), full=1, version=version
         )
 
-    assert torch.equal(painted(), painted())
-    assert (painted(**change) - painted()).abs().max() > 1e-3
+    assert torch.equal(refined(), refined())
+    for name in ("index", "seed", "version"):
+        assert (refined(**{name: 1}) - refined()).abs().max() > 1e-3
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
-def test_colour_without_colour_is_refined_as_grey(plain, dtype):
+def test_grey_rgb_images_are_refined_like_grey_images(plain, dtype):
     grey = np.random.default_rng(0).integers(0, np.iinfo(dtype).max, (3, 1, 12, 16)).astype(dtype)
-    paint = IndexedRefiner(Refine.load(plain, device="cpu"), seed=0)
-    (expected,) = paint.stored(grey, [0, 1, 2], full=4)
-    (found,) = paint.stored(np.repeat(grey, 3, axis=1), [0, 1, 2], full=4)
+    refiner = IndexedRefiner(Refine.load(plain, device="cpu"), seed=0)
+    (expected,) = refiner.refine_stored(grey, [0, 1, 2], full=4)
+    (found,) = refiner.refine_stored(np.repeat(grey, 3, axis=1), [0, 1, 2], full=4)
     assert found.dtype == expected.dtype
     assert torch.equal(found, expected.expand(-1, 3, -1, -1))
 
 
-def test_luma_changes_and_chroma_stays():
+def test_luma_changes_and_chroma_stays_the_same():
     image = torch.rand(2, 3, 5, 6)
     before = luma(image)
     red, green, blue = image.unbind(1)
