@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,14 @@ from synthreal.train.monitor import QualityReport
 LOG = "log.jsonl"
 IDENTITY = 0.01
 SATURATED = 0.99
+METRICS = (
+    "loss_adversarial",
+    "loss_regularization",
+    "loss_discriminator",
+    "accuracy_real",
+    "accuracy_refined",
+    "change",
+)
 
 
 @dataclass(frozen=True)
@@ -67,44 +75,31 @@ class MetricAccumulator:
 
     def refiner(self, update: RefinerUpdate, images: int) -> None:
         """Add one update of R."""
-        self._add("loss_regularization", update.regularization)
-        self._add("change", update.change)
+        self._add(images, loss_regularization=update.regularization, change=update.change)
         if update.adversarial is not None:
-            self._add("loss_adversarial", update.adversarial)
-        self.images += images
+            self._add(0, loss_adversarial=update.adversarial)
 
     def discriminator(self, update: DiscriminatorUpdate, images: int) -> None:
         """Add one update of D."""
-        self._add("loss_discriminator", update.loss)
-        self._add("accuracy_real", update.accuracy_real)
-        self._add("accuracy_refined", update.accuracy_refined)
-        self.images += images
+        accuracies = {"accuracy_real": update.accuracy_real, "accuracy_refined": update.accuracy_refined}
+        self._add(images, loss_discriminator=update.loss, **accuracies)
 
     def report(self, step: int, phase: str, *, warmed_up: bool) -> Report:
         """Read the means and reset. ``warmed_up``: a quarter of the game is over, so that warnings make sense."""
-        names = list(self.sums)
         means = [total / count for total, count in self.sums.values()]
         self.processes.all_reduce_mean(means)
-        read = torch.stack(means).tolist() if names else []
-        value = {name: mean for name, mean in zip(names, read, strict=True)}
-        seconds = time.perf_counter() - self.started
-        images, self.sums, self.images, self.started = self.images, {}, 0, time.perf_counter()
-        report = Report(
-            step=step,
-            phase=phase,
-            loss_adversarial=value.get("loss_adversarial"),
-            loss_regularization=value.get("loss_regularization"),
-            loss_discriminator=value.get("loss_discriminator"),
-            accuracy_real=value.get("accuracy_real"),
-            accuracy_refined=value.get("accuracy_refined"),
-            change=value.get("change"),
-            images_per_second=round(images / max(seconds, 1e-9), 1),
-        )
-        return Report(**{**asdict(report), "warnings": tuple(training_warnings(report, warmed_up=warmed_up))})
+        values: dict[str, Any] = dict.fromkeys(METRICS)
+        values.update(zip(self.sums, torch.stack(means).tolist() if means else (), strict=True))
+        rate = self.images / max(time.perf_counter() - self.started, 1e-9)
+        self.sums, self.images, self.started = {}, 0, time.perf_counter()
+        report = Report(step, phase, **values, images_per_second=round(rate, 1))
+        return replace(report, warnings=tuple(training_warnings(report, warmed_up=warmed_up)))
 
-    def _add(self, name: str, value: Tensor) -> None:
-        total, count = self.sums.get(name, (torch.zeros_like(value, dtype=torch.float32), 0))
-        self.sums[name] = (total + value.float(), count + 1)
+    def _add(self, images: int, **values: Tensor) -> None:
+        self.images += images
+        for name, value in values.items():
+            total, count = self.sums.get(name, (torch.zeros_like(value, dtype=torch.float32), 0))
+            self.sums[name] = (total + value.float(), count + 1)
 
 
 def training_warnings(report: Report, *, warmed_up: bool) -> list[str]:
@@ -114,21 +109,18 @@ def training_warnings(report: Report, *, warmed_up: bool) -> list[str]:
         report: the means.
         warmed_up: a quarter of the game is over, so that R is no longer the identity that it is pre-trained to be.
     """
-    found: list[str] = []
-    if not warmed_up:
-        return found
-    if report.change is not None and report.change < IDENTITY:
+    found = []
+    if warmed_up and report.change is not None and report.change < IDENTITY:
         found.append(
             f"identity refiner: mean |R(x) - x| is {report.change:.4f} (< {IDENTITY}); "
             "lower loss.weight or train longer"
         )
-    if report.accuracy_real is not None and report.accuracy_refined is not None:
-        if min(report.accuracy_real, report.accuracy_refined) > SATURATED:
-            found.append(
-                f"saturated discriminator: it classifies {100 * report.accuracy_refined:.1f} % of refined and "
-                f"{100 * report.accuracy_real:.1f} % of real patches correctly; lower its learning rate or "
-                "raise schedule.refiner_updates"
-            )
+    real, refined = report.accuracy_real, report.accuracy_refined
+    if warmed_up and real is not None and refined is not None and min(real, refined) > SATURATED:
+        found.append(
+            f"saturated discriminator: it classifies {100 * refined:.1f} % of refined and {100 * real:.1f} % of real "
+            "patches correctly; lower its learning rate or raise schedule.refiner_updates"
+        )
     return found
 
 
