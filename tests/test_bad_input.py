@@ -213,7 +213,7 @@ CASES["run directories"] = {
     ("evaluate", "run", "--arms", ","): ["--arms: names no arm", "choose of simulated, refined"],
     ("ablate", *PLUGIN, "--run", "new"): ["name what to vary: --over dotted.key=value,value"],
     ("ablate", "--over", "history=on,off"): ["name a domain with --plugin"],
-    ("ablate", *PLUGIN, "--run", "new", "--over", "histroy=off,on"): ["histroy: "],
+    ("ablate", *PLUGIN, "--run", "new", "--over", "histroy=off,on"): ["histroy: ", "did you mean history?"],
     ("ablate", *PLUGIN, "--run", "new", "--over", "loss.weight=1,heavy"): ["--over loss.weight=heavy", "valid number"],
     ("ablate", *PLUGIN, "--run", "file", "--over", "history=on,off"): ["file/history=on/seed-0: cannot write"],
     ("refine", "norun", "good.h5", "out.h5"): ["norun: "],
