@@ -30,8 +30,8 @@ def allowed_hosts(host: str) -> list[str]:
     """The names in a ``Host`` header that mean a server bound to ``host``."""
     loopback = ["127.0.0.1", "localhost", "[::1]"]
     if host not in ANY_ADDRESS:
-        return [*loopback, bracketed(host)]
-    name = socket.gethostname()
+        return [*loopback, bracketed(host.lower())]
+    name = socket.gethostname().lower()
     # Any IPv4 address, which may be that of a router or container host; no domain name ends in a number.
     addresses = [f"*.{number}" for number in range(1, 255)]
     return [*loopback, name, f"{name.partition('.')[0]}.local", *addresses]

@@ -169,7 +169,8 @@ print("the same")
 """
 
 
-def test_processes_that_map_forks_refine_the_same_and_do_not_hang(folder, dataset, tmp_path):
+@pytest.mark.slow
+def test_processes_forked_by_map_refine_the_same_and_do_not_hang(folder, dataset, tmp_path):
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     command = [sys.executable, "-c", FORKED, folder(noise=2), tmp_path / "set"]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)

@@ -116,7 +116,7 @@ class Set(torch.utils.data.Dataset):
         return refined, next(network.parameters()).device.type
 
 
-@pytest.mark.parametrize("context", ["fork", "spawn"])
+@pytest.mark.parametrize("context", ["fork", pytest.param("spawn", marks=pytest.mark.slow)])
 def test_workers_load_their_own_and_refine_the_same(folder, context):
     refine = LazyRefine(folder())
     mine = refine(images()[:1], keys=KEYS[:1], seed=0)

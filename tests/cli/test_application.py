@@ -172,7 +172,12 @@ def test_seeds_and_roles_reach_the_commands(cli, tmp_path, monkeypatch):
     cli("fit", "--plugin", TOY, "--run", "noisy", *flags(*QUICK, "refiner.options.noise_channels=1")).ok()
     refined = [content("refine", "noisy", "0.h5", f"r{k}.h5", "--seed", k) for k in (0, 1)]
     assert refined[0] != refined[1]
-    result = json.loads(cli("evaluate", "noisy", "--seeds", 2, "--json").ok().out)
+
+
+@pytest.mark.slow
+def test_evaluate_trains_an_estimator_per_seed(cli, toy_run, tmp_path):
+    run = shutil.copytree(toy_run, tmp_path / "run")
+    result = json.loads(cli("evaluate", run, "--seeds", 2, "--json").ok().out)
     found = result["arms"]["refined"]["error_px"]["seeds"]
     assert [(one["refiner_seed"], one["estimator_seed"]) for one in found] == [(0, 0), (0, 1)]
 
