@@ -1,4 +1,4 @@
-"""Every benchmark runs at a small size, prints JSON and writes the same; limits, shares and failures are as told."""
+"""Every benchmark runs at a small size, prints JSON and writes the same; limits, shares and failures are reported."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ PARTS = ("refiner_update", "discriminator_update", "step")
 
 @pytest.fixture
 def small(monkeypatch):
-    """``small("bench_step")``: the module, with sizes that take seconds."""
+    """``small("bench_step")``: import the module with small sizes."""
     monkeypatch.syspath_prepend(str(BENCHMARKS))
     before = set(sys.modules)
 
@@ -42,11 +42,11 @@ def small(monkeypatch):
 
 @pytest.fixture
 def run(small, monkeypatch, tmp_path, capfd):
-    """``run("bench_step", "--quick", IMAGES=8)``: what it wrote, after seeing that it printed the same."""
+    """``run("bench_step", "--quick", IMAGES=8)``: run a benchmark and return the JSON that it wrote and printed."""
 
     def measured(name, *flags, **constants):
         module, target = small(name), tmp_path / "out" / f"{name}.json"
-        if hasattr(module, "limit_gflops"):  # a busy machine says nothing of its limit
+        if hasattr(module, "limit_gflops"):  # a busy machine does not reach its limit
             monkeypatch.setattr(module, "limit_gflops", lambda device: {"fp32": 1e6, "bf16": 1e6})
         for constant, value in constants.items():
             monkeypatch.setattr(module, constant, value)
@@ -66,7 +66,7 @@ def run(small, monkeypatch, tmp_path, capfd):
 
 
 def test_bench_step(run):
-    written = run("bench_step", "--quick", ENOUGH=0.0)  # the check is for a quiet machine
+    written = run("bench_step", "--quick", ENOUGH=0.0)  # the check needs an idle machine
     precisions = list(dict.fromkeys(row["precision"] for row in written["rows"]))
     assert precisions in (["fp32"], ["fp32", "bf16"])
     assert [row["name"] for row in written["rows"]] == [*PARTS] * len(precisions)
@@ -75,8 +75,8 @@ def test_bench_step(run):
         assert (row["batch"], row["threads"]) == (4, 1)
         assert min(row[key] for key in ("images_per_second", "ratio_to_reference", "peak_memory_mb", "gflops")) > 0
     first, second, step = written["rows"][:3]
-    assert step["seconds"] >= 0.999 * (2 * first["seconds"] + second["seconds"])  # the data come on top
-    # three passes of R (0.5689 G multiply-adds an image, each way), but for the gradient of its input; and D
+    assert step["seconds"] >= 0.999 * (2 * first["seconds"] + second["seconds"])  # plus the time for data
+    # R forward and backward, without the gradient of its input, and D; 0.5689 G multiply-adds per image and pass of R
     work = first["gflops"] * first["seconds"] / 4
     assert 2 * 0.5689 * 2.9 < work < 2 * 0.5689 * 3.1
 
@@ -87,7 +87,7 @@ def test_bench_refine(run):
     assert all(row["images_per_second"] > 0 and row["ratio_to_reference"] > 0 for row in rows)
     assert all(row["share_of_network"] > 0 for row in rows if row["name"] == "refine_end_to_end")
     for row in rows:
-        if row["name"] == "refine":  # 0.5689 G multiply-adds an image
+        if row["name"] == "refine":  # 0.5689 G multiply-adds per image
             assert row["gflops"] * row["seconds"] / 4 == pytest.approx(2 * 0.5689, rel=1e-2)
 
     for row in rows:
@@ -152,7 +152,7 @@ def test_bench_start(run):
     written = run("bench_start", "--quick")
     rows = {row.get("what"): row for row in written["rows"]}
     assert "torch" not in rows["import synthreal"]["heavy"] and "torch" in rows["synthreal.Refine"]["heavy"].split()
-    assert 1_800 < rows["1,000 to 50,000 images"]["mb_per_million"] < 4_000  # 1,925 bytes an image
+    assert 1_800 < rows["1,000 to 50,000 images"]["mb_per_million"] < 4_000  # 1,925 bytes per image
 
 
 def test_bench_profile(run):
@@ -173,7 +173,7 @@ def test_bench_profile(run):
 def test_bench_processes(run):
     one, two = run("bench_processes", "--quick", BATCH=4, STEPS=4, WIDTH=4)["rows"]
     assert (one["processes"], one["ratio_to_one"], two["processes"]) == (1, 1.0, 2)
-    assert two["images_per_second"] > 0 and two["cpu_ratio"] > 1  # starting two costs more than one
+    assert two["images_per_second"] > 0 and two["cpu_ratio"] > 1  # two processes cost more to start than one
 
 
 def test_every_benchmark_has_a_test():
@@ -181,7 +181,7 @@ def test_every_benchmark_has_a_test():
     assert {path.name for path in BENCHMARKS.glob("bench_*.py")} == named
 
 
-def test_the_limit_is_measured_or_unknown_and_nothing_exceeds_it(small, monkeypatch):
+def test_the_limit_is_measured_or_unknown(small, monkeypatch):
     limit, record = small("limit"), small("record")
     found = limit.limit_gflops(torch.device("cpu"))
     assert found["fp32"] is None or found["fp32"] > 1
@@ -194,7 +194,7 @@ def test_the_limit_is_measured_or_unknown_and_nothing_exceeds_it(small, monkeypa
     assert record.share(work, {"fp32": None}, "fp32", "cpu") is None
 
 
-def test_a_gpu_is_asked_until_its_clock_is_up_and_the_mean_is_given(small, monkeypatch):
+def test_gpu_time_is_the_mean_of_repeated_calls(small, monkeypatch):
     clock, now = small("clock"), [0.0]
     monkeypatch.setattr(torch.cuda, "synchronize", lambda device: None)
     monkeypatch.setattr(clock.time, "perf_counter", lambda: now[0])
@@ -213,7 +213,7 @@ def test_a_gpu_is_asked_until_its_clock_is_up_and_the_mean_is_given(small, monke
         assert len(calls) == 1
 
 
-def test_a_share_above_one_is_an_error_told_after_everything_is_written(small, tmp_path, monkeypatch):
+def test_a_share_above_one_is_an_error_after_writing(small, tmp_path, monkeypatch):
     record, target = small("record"), tmp_path / "x.json"
     monkeypatch.setattr("sys.argv", ["bench_x.py"])
     asked = SimpleNamespace(device="cpu", threads=1, json=target)
@@ -224,7 +224,7 @@ def test_a_share_above_one_is_an_error_told_after_everything_is_written(small, t
     assert json.loads(target.read_text())["rows"][0]["share_of_limit"] == 1.01
 
 
-def test_a_row_is_medians_and_ratios_of_neighbouring_turns(small):
+def test_rows_contain_medians_and_ratios_of_neighbouring_turns(small):
     record = small("record")
     turns = [{"wall": wall, "cpu": wall / 2} for wall in (1.0, 2.0, 10.0)]
     against = [{"wall": wall, "cpu": wall} for wall in (3.0, 8.0, 20.0)]
@@ -238,39 +238,35 @@ def test_a_row_is_medians_and_ratios_of_neighbouring_turns(small):
 
 
 @pytest.mark.slow
-def test_a_badly_written_reference_is_no_reference(run, small, monkeypatch):
+def test_a_slow_reference_is_an_error(run, small, monkeypatch):
     monkeypatch.setattr(small("bench_step"), "ENOUGH", 100.0)
     with pytest.raises(SystemExit, match=r"runs at [\d.]+ of a bare nn.Sequential"):
         run("bench_step", "--quick")
 
 
-@pytest.mark.parametrize(("quick", "expected"), [(True, 1), (False, 2)])
-def test_a_gpu_in_haste_is_measured_in_bfloat16_alone(small, quick, expected):
-    asked = SimpleNamespace(device="cuda", quick=quick)
-    assert len(small("record").precisions(asked)) == expected
+def test_quick_on_a_gpu_measures_bfloat16_only(small):
+    precisions = small("record").precisions
+    assert precisions(SimpleNamespace(device="cuda", quick=True)) == ["bf16"]
+    assert precisions(SimpleNamespace(device="cuda", quick=False)) == ["fp32", "bf16"]
 
 
-@pytest.mark.parametrize(
-    ("flags", "says"),
-    [
-        (["--device", "foo"], "argument --device: 'foo' is not here (Expected one of cpu"),
-        (["--device", "cuda:99"], "argument --device: 'cuda:99' is not here"),
-        (["--threads", "0"], "argument --threads: '0' is not a number of at least 1"),
-        (["--repeats", "few"], "argument --repeats: 'few' is not a number of at least 1"),
-        (["--json", "."], "argument --json: .: cannot be written; name a file"),
-        (["--json", __file__ + "/x.json"], "cannot be written (["),
-    ],
-)
-@pytest.mark.parametrize("name", ["bench_step", "suite"])
-def test_what_cannot_be_measured_or_written_is_one_line(small, monkeypatch, capsys, tmp_path, name, flags, says):
-    monkeypatch.setattr("sys.argv", [f"{name}.py", "--json", str(tmp_path / "all.json"), *flags])
-    with pytest.raises(SystemExit) as ended:
-        small(name).main()
-    assert ended.value.code == 2 and says in capsys.readouterr().err.splitlines()[-1]
-    assert not list(tmp_path.iterdir())
+def test_wrong_arguments_are_one_line(small, monkeypatch, capsys, tmp_path):
+    for name, flags, message in [
+        ("bench_step", ["--device", "foo"], "argument --device: 'foo'"),
+        ("bench_step", ["--device", "cuda:99"], "argument --device: 'cuda:99'"),
+        ("bench_step", ["--threads", "0"], "argument --threads: '0'"),
+        ("suite", ["--repeats", "few"], "argument --repeats: 'few'"),
+        ("bench_step", ["--json", "."], "argument --json: .: cannot be written"),
+        ("suite", ["--json", __file__ + "/x.json"], "cannot be written"),
+    ]:
+        monkeypatch.setattr("sys.argv", [f"{name}.py", "--json", str(tmp_path / "all.json"), *flags])
+        with pytest.raises(SystemExit) as ended:
+            small(name).main()
+        assert ended.value.code == 2 and message in capsys.readouterr().err.splitlines()[-1]
+        assert not list(tmp_path.iterdir())
 
 
-def test_the_suite_writes_one_file_and_tells_what_failed(small, monkeypatch, tmp_path, capfd):
+def test_the_suite_writes_one_file_and_reports_failures(small, monkeypatch, tmp_path, capfd):
     suite, target = small("suite"), tmp_path / "all.json"
     monkeypatch.setattr(suite, "NAMES", ("render", "nothing"))
     monkeypatch.setattr("sys.argv", ["suite.py", "--json", str(target), "--quick", "--device", "cpu"])
@@ -282,7 +278,7 @@ def test_the_suite_writes_one_file_and_tells_what_failed(small, monkeypatch, tmp
     assert "failed: ['nothing']" in capfd.readouterr().out
 
 
-def test_the_suite_keeps_to_its_budget(small, monkeypatch, tmp_path):
+def test_the_suite_skips_benchmarks_after_its_budget(small, monkeypatch, tmp_path):
     suite, target = small("suite"), tmp_path / "all.json"
     monkeypatch.setattr("sys.argv", ["suite.py", "--json", str(target), "--budget", "0.01", "--device", "cpu"])
     with pytest.raises(SystemExit) as ended:
@@ -291,7 +287,7 @@ def test_the_suite_keeps_to_its_budget(small, monkeypatch, tmp_path):
     assert json.loads(target.read_text())["left_out"] == list(suite.NAMES)
 
 
-def test_the_suite_ends_what_runs_over_its_budget_with_all_its_children(small, monkeypatch, tmp_path):
+def test_the_suite_kills_a_benchmark_that_exceeds_the_budget(small, monkeypatch, tmp_path):
     suite, target = small("suite"), tmp_path / "all.json"
     sleeper = "import subprocess; subprocess.run(['sleep', '60'])"
     (tmp_path / "bench_sleep.py").write_text(sleeper)
@@ -305,7 +301,7 @@ def test_the_suite_ends_what_runs_over_its_budget_with_all_its_children(small, m
     assert json.loads(target.read_text())["left_out"] == ["sleep", "sleep"]
 
 
-def test_a_suite_that_is_terminated_leaves_nothing_running(tmp_path):
+def test_a_terminated_suite_leaves_no_process(tmp_path):
     folder, told = shutil.copytree(BENCHMARKS, tmp_path / "benchmarks"), tmp_path / "pid"
     sleeper = f"import os, pathlib, time; pathlib.Path({str(told)!r}).write_text(str(os.getpid())); time.sleep(600)"
     (folder / "bench_step.py").write_text(sleeper)
@@ -317,7 +313,7 @@ def test_a_suite_that_is_terminated_leaves_nothing_running(tmp_path):
 
 
 def running(pid):
-    """Whether there is such a process; one that was killed is there until it is reaped."""
+    """Whether the process exists; a killed process exists until it is reaped."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

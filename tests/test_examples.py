@@ -1,4 +1,4 @@
-"""The example programs do what their first lines say."""
+"""The example programs work as their docstrings say."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SHORT = ["--set", "schedule={refiner_steps=2, discriminator_steps=2, steps=4, ba
 
 @pytest.fixture
 def program(monkeypatch, capfd):
-    """``program("01_transform.py", ...)``: what the program prints, line by line."""
+    """``program("01_transform.py", ...)``: run an example and return its output lines."""
 
     def run(name, *arguments):
         monkeypatch.setattr(sys, "argv", [name, *map(str, arguments)])
@@ -28,31 +28,31 @@ def program(monkeypatch, capfd):
     return run
 
 
-def test_refined_eyes_train_an_estimator_in_an_ordinary_loop(tmp_path, cli, program):
+def test_01_transform_trains_on_simulated_and_refined_eyes(tmp_path, cli, program):
     few = ["--set", "data.simulated.count=40", "--set", "data.real.count=40", "--set", "history.size=16"]
     cli("fit", "--plugin", "gaze", "--run", tmp_path / "run", *SHORT, *few, "--set", "quality=none").ok()
-    capped = program("01_transform.py", tmp_path / "run", "--images", 96, "--epochs", 1)
-    for line, name in zip(capped, ("simulated", "refined"), strict=True):
+    lines = program("01_transform.py", tmp_path / "run", "--images", 96, "--epochs", 1)
+    for line, name in zip(lines, ("simulated", "refined"), strict=True):
         assert line.startswith(f"trained on {name} eyes: ") and line.endswith(" deg on camera eyes")
         assert 0 < float(line.split()[4]) < 180
-    assert capped[0].split()[4] != capped[1].split()[4]  # the same but for what refining changes
+    assert lines[0].split()[4] != lines[1].split()[4]  # refining is the only difference
 
 
-def test_a_loop_of_ones_own_stops_by_its_own_criterion(tmp_path, program):
-    lines = program("03_own_loop.py", tmp_path / "near", "--kid", 1000, "--seconds", 1e6)  # any look will do
-    looks = [line for line in lines if "KID" in line]
-    assert len(looks) == 1 and looks[0].startswith("step 110: KID ")
+def test_03_own_loop_stops_at_the_kid(tmp_path, program):
+    lines = program("03_own_loop.py", tmp_path / "near", "--kid", 1000, "--seconds", 1e6)  # reached by any measurement
+    measurements = [line for line in lines if "KID" in line]
+    assert len(measurements) == 1 and measurements[0].startswith("step 110: KID ")
     assert lines[-2] == "step 111: stopped"
     assert "refining changes dials by 0." in lines[-1]
 
 
 @pytest.mark.slow
-def test_or_when_the_time_is_up(tmp_path, program):
+def test_03_own_loop_stops_when_the_time_is_up(tmp_path, program):
     lines = program("03_own_loop.py", tmp_path / "late", "--seconds", 0)
-    assert lines[-2] == "step 51: stopped"  # the first report is at step 50, the phase's end
+    assert lines[-2] == "step 51: stopped"  # the first report is at step 50, the end of the phase
 
 
-def test_a_new_domain_is_one_file_that_fits_is_judged_and_refines(tmp_path, cli, monkeypatch):
+def test_02_new_domain_fits_evaluates_and_refines(tmp_path, cli, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert len(DOMAIN.read_text(encoding="utf-8").splitlines()) <= 150
     few = [
@@ -68,7 +68,7 @@ def test_a_new_domain_is_one_file_that_fits_is_judged_and_refines(tmp_path, cli,
 
 
 @pytest.mark.parametrize("plugin", ["gaze", "hands"])
-def test_a_file_of_differences_fits_the_recipe_it_names(cli, plugin):
+def test_a_configuration_file_changes_the_recipe_it_names(cli, plugin):
     path = EXAMPLES / f"{plugin}.toml"
     recipe = tomllib.loads(cli("show", "--plugin", plugin).ok().out)
     changed = tomllib.loads(cli("show", "--plugin", plugin, "--config", path).ok().out)
@@ -79,7 +79,7 @@ def test_a_file_of_differences_fits_the_recipe_it_names(cli, plugin):
 
 
 @pytest.mark.slow
-def test_refining_the_new_domain_is_worth_it(tmp_path, cli, monkeypatch):
+def test_refining_reduces_the_error_of_02_new_domain(tmp_path, cli, monkeypatch):
     monkeypatch.chdir(tmp_path)
     cli("fit", "--plugin", DOMAIN).ok()
     cli("evaluate", "runs/dials").ok()

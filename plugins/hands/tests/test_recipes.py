@@ -92,14 +92,15 @@ def test_hands_nyu_runs_on_patches_of_files(hands, tmp_path):
 
 
 SHORT = {
-    "data": {"simulated": {"count": 40}, "real": {"count": 40}, "real_labelled": {"count": 40}, "test": {"count": 20}},
+    # fewer real images than the two-sample test needs: it takes a minute
+    "data": {"simulated": {"count": 20}, "real": {"count": 18}, "real_labelled": {"count": 20}, "test": {"count": 18}},
     "schedule": {"refiner_steps": 1, "discriminator_steps": 1, "steps": 3, "batch": 8},
-    "evaluation": {"images": 40, "epochs": 1, "batch": 20, "evaluator": {"options": {"features": 8}}},
+    "evaluation": {"images": 20, "epochs": 1, "batch": 20, "evaluator": {"options": {"features": 8}}},
     "runtime": {"device": "cpu", "threads": 1},
 }
 
 
-def test_hands_fits_and_is_judged_like_gaze(hands, tmp_path):
+def test_hands_fits_and_evaluates(hands, tmp_path):
     config = synthreal.configure(hands, SHORT)
     synthreal.fit(config, hands, tmp_path / "run")
     synthreal.evaluate([tmp_path / "run"])
@@ -122,6 +123,7 @@ def test_the_history_stores_float32(hands):
         assert config.image.dtype == "uint16" and config.history.dtype == "float32"
 
 
+@pytest.mark.slow
 def test_an_unsuitable_estimator_is_an_error_before_training(hands, tmp_path):
     difference = {
         "data": {
