@@ -153,7 +153,6 @@ def error_charts(evaluation: Evaluation) -> Iterator[Chart]:
     within = (error for i, error in enumerate(x) if all(curve.percent[i] >= 99 for curve in curves.values()))
     limit, x_label = next(within, x[-1]), f"error at most, {base.unit}"
     yield Chart("Images within an error", lines, x_label, "% of images", x_limit=limit)
-    gains = {arm: (x, list(np.subtract(curve.percent, base.percent))) for arm, curve in curves.items() if arm != BASE}
-    if gains:
+    if gains := {arm: (x, list(np.subtract(y, base.percent))) for arm, (_, y) in lines.items() if arm != BASE}:
         title = "Images within an error, difference from simulated"
         yield Chart(title, gains, x_label, "percentage points", (BASE, 0), x_limit=limit)

@@ -94,10 +94,6 @@ def render(record: Record, device: torch.device, on_refine: OnRefine = lambda co
         lstrip_blocks=True,
     )
     templates.filters["draw"] = charts.draw
-    evaluations = [
-        (evaluation, evaluation_tables(evaluation), list(charts.error_charts(evaluation)))
-        for evaluation in record.evaluations
-    ]
     page = templates.get_template("page.html.j2").render(
         record=record,
         config=record.config,
@@ -106,7 +102,8 @@ def render(record: Record, device: torch.device, on_refine: OnRefine = lambda co
         losses=list(charts.loss_charts(record)),
         quality=list(charts.quality_charts(record)),
         drift=_drift(record, device, on_refine),
-        evaluations=evaluations,
+        tables_of=evaluation_tables,
+        error_charts_of=charts.error_charts,
         data=facts.data_rows(record),
         warnings=facts.warnings(record),
         evaluate=shlex.join(["synthreal", "evaluate", str(record.run)]),
@@ -125,11 +122,11 @@ def _drift(record: Record, device: torch.device, on_refine: OnRefine) -> dict[st
     scale = tiles.difference_scale(images, most + least)
     colormap = record.config.image.colormap if record.config.image else None
     quantiles = torch.quantile(images.distance, torch.tensor([0.5, 0.9, 1.0])).tolist()
-    median, ninth, maximum = (tiles.amount_text(value, images.unit) for value in quantiles)
+    median, p90, maximum = (tiles.amount_text(value, images.unit) for value in quantiles)
     return {
         "missing": None,
         "measure": images.measure,
-        "spread": f"median {median}, 90 % below {ninth}, maximum {maximum}",
+        "spread": f"median {median}, 90 % below {p90}, maximum {maximum}",
         "scale": f"{scale:g}",
         "gradient": tiles.heat_gradient(),
         "groups": [
