@@ -97,7 +97,7 @@ class _Worker:
 
         refine = Refine.load(run, device=device, precision=precision)
         refine.micro_batch = batch_size
-        self._refiner = IndexedRefiner(refine, seed=seed)
+        self._painter = IndexedRefiner(refine, seed=seed)
         self._column, self._index, self._full = column, index, batch_size
 
     def __call__(self, batch: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -111,8 +111,8 @@ class _Worker:
         places = batch[self._index].tolist() if self._index else list(range(len(images)))
         refined: list[np.ndarray] = list(images)
         for rows in _alike(images):
-            planes = np.stack([_planes(images[row], self._refiner.transform.channels) for row in rows])
-            (found,) = self._refiner.refine_stored(planes, [places[row] for row in rows], full=self._full)
+            planes = np.stack([_planes(images[row], self._painter.transform.channels) for row in rows])
+            (found,) = self._painter.refine_stored(planes, [places[row] for row in rows], full=self._full)
             for row, pixels in zip(rows, stored_array(found), strict=True):
                 refined[row] = pixels.transpose(1, 2, 0).reshape(images[row].shape)
         if given.dtype != object:
