@@ -1,10 +1,10 @@
-"""Does the memory of ``synthreal refine`` grow with the number of images? Its peak for 2,000 and for 20,000.
+"""Peak memory of ``synthreal refine`` for 2,000 and for 20,000 images.
 
 Usage: ``python benchmarks/bench_memory.py [--quick] [--device auto] [--threads 1] [--json FILE]``
 
-Each job runs in a process of its own, from pack to pack, from folder to folder of PNG files of 35x55 px, and from three
-shards to three; ``growth_mb`` is how much more the larger needs. Of a folder the names are held, about 300 bytes each,
-of a shard the places of its pictures, 130 bytes each.
+Each job runs in a separate process and refines a pack, a folder of PNG files of 35x55 px, or three shards;
+``growth_mb`` is the difference between both peaks. A job on a folder holds the names of its files in memory, about 300
+bytes each.
 """
 
 from __future__ import annotations
@@ -37,28 +37,30 @@ def peak(run: str, source: str, target: str, device: str, threads: int) -> float
     return peak_mb(torch.device("cpu"))
 
 
-def measured(kind: str, counts: tuple[int, ...], asked: argparse.Namespace) -> list[Row]:
-    """A row for each number of images."""
+def measure(kind: str, counts: tuple[int, ...], options: argparse.Namespace) -> list[Row]:
+    """Measure the peak for each number of images."""
     rows: list[Row] = []
     for images in counts:
         with tempfile.TemporaryDirectory() as folder, multiprocessing.get_context("spawn").Pool(1) as other:
-            size: dict[str, Any] = {**GAZE, **pack_of(folder, GAZE, images=8), "history": 2, "threads": asked.threads}
-            run = other.apply(fitted, ({**size, "device": asked.device}, "fp32", folder))
+            size: dict[str, Any] = {**GAZE, **pack_of(folder, GAZE, images=8), "history": 2, "threads": options.threads}
+            run = other.apply(fitted, ({**size, "device": options.device}, "fp32", folder))
             source = data_set(kind, Path(folder), images)
             with multiprocessing.get_context("spawn").Pool(1) as fresh:
                 target = str(Path(folder) / f"out{source.suffix}")
-                found = fresh.apply(peak, (run, str(source), target, asked.device, asked.threads))
-        rows.append({"name": f"memory_{kind}", "images": images, "precision": "fp32", "peak_memory_mb": rounded(found)})
+                megabytes = fresh.apply(peak, (run, str(source), target, options.device, options.threads))
+        rows.append(
+            {"name": f"memory_{kind}", "images": images, "precision": "fp32", "peak_memory_mb": rounded(megabytes)}
+        )
     rows[-1]["growth_mb"] = rounded(float(np.subtract(rows[-1]["peak_memory_mb"], rows[0]["peak_memory_mb"])))
     return rows
 
 
 def main() -> None:
     """Measure, print and write."""
-    asked = arguments(__doc__)
-    counts = tuple(count // 10 for count in COUNTS) if asked.quick else COUNTS
-    rows = [row for kind in KINDS for row in measured(kind, counts, asked)]
-    finish(asked, limit_gflops(torch.device(asked.device)), rows)
+    options = arguments(__doc__)
+    counts = tuple(count // 10 for count in COUNTS) if options.quick else COUNTS
+    rows = [row for kind in KINDS for row in measure(kind, counts, options)]
+    finish(options, limit_gflops(torch.device(options.device)), rows)
 
 
 if __name__ == "__main__":

@@ -1,11 +1,11 @@
-"""Does ``synthreal refine`` survive being killed? SIGKILL at random moments, the same command again, and a comparison.
+"""Restarts of ``synthreal refine``: jobs are killed at random moments, started again, and their results compared.
 
 Usage: ``python benchmarks/kill_refine.py [--kills 20] [--images 6000] [--kinds pack,folder,shards] [--json FILE]``
 
-Each kind of data set is refined once undisturbed. Then the same job is started in a process of its own and killed over
-and over, at a moment drawn from the time the undisturbed one took; a job that ends before is compared and begun anew.
-After the last kill it may finish. Every result must be the undisturbed one, byte for byte, and nothing may be left
-beside it. Processes are forked, so that they spend their time on the job and not on importing torch.
+Each kind of data set is refined once without interruption. Then the same job is started in a separate process and
+killed repeatedly, at moments drawn from the duration of the uninterrupted job. A job that ends before is compared and
+started from the beginning; after the last kill the job may finish. Every result must equal the uninterrupted one, byte
+for byte, and nothing may be left beside it. Processes are forked, so that they do not import torch again.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def data_set(kind: str, folder: Path, images: int) -> Path:
 
 
 def digest(path: Path) -> str:
-    """Hash of a file, or of every file below a folder and its name."""
+    """Hash of a file, or of the names and contents of all files below a folder."""
     content = hashlib.sha256()
     for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
         if file.is_file():
@@ -70,8 +70,8 @@ def digest(path: Path) -> str:
     return content.hexdigest()
 
 
-def started(run: str, source: Path, target: Path) -> multiprocessing.process.BaseProcess:
-    """The job in a process of its own."""
+def start(run: str, source: Path, target: Path) -> multiprocessing.process.BaseProcess:
+    """Start the job in a separate process."""
     process = multiprocessing.get_context("fork").Process(
         target=synthreal.refine_bulk, args=(run, source, target), kwargs={"threads": 1, "device": "cpu"}
     )
@@ -79,71 +79,71 @@ def started(run: str, source: Path, target: Path) -> multiprocessing.process.Bas
     return process
 
 
-def ended(process: multiprocessing.process.BaseProcess) -> None:
-    """Wait for a job that is to succeed."""
+def join(process: multiprocessing.process.BaseProcess) -> None:
+    """Wait for a job that must succeed."""
     process.join()
     if process.exitcode:
         raise SystemExit(f"a job that was not killed ended with code {process.exitcode}")
 
 
-def tried(kind: str, folder: Path, run: str, asked: argparse.Namespace) -> dict[str, Any]:
-    """Kill and compare: a row."""
-    source = data_set(kind, folder, asked.images)
-    undisturbed, target = (folder / name / f"out{source.suffix}" for name in ("undisturbed", "killed"))
-    for path in (undisturbed, target):
+def kill_and_compare(kind: str, folder: Path, run: str, options: argparse.Namespace) -> dict[str, Any]:
+    """Kill a job repeatedly and compare its results; returns a row."""
+    source = data_set(kind, folder, options.images)
+    uninterrupted, target = (folder / name / f"out{source.suffix}" for name in ("uninterrupted", "killed"))
+    for path in (uninterrupted, target):
         path.parent.mkdir()
     began = time.monotonic()
-    ended(started(run, source, undisturbed))
+    join(start(run, source, uninterrupted))
     seconds = time.monotonic() - began
-    expected, beside = digest(undisturbed), len(list(undisturbed.parent.iterdir()))
-    row = {"name": f"kill_{kind}", "images": asked.images, "seconds": round(seconds, 2), "kills": 0, "results": 0}
-    moments = random.Random(asked.seed)
+    expected, beside = digest(uninterrupted), len(list(uninterrupted.parent.iterdir()))
+    row = {"name": f"kill_{kind}", "images": options.images, "seconds": round(seconds, 2), "kills": 0, "results": 0}
+    moments = random.Random(options.seed)
 
     def compare() -> None:
         if digest(target) != expected:
-            raise SystemExit(f"{target}: differs from the undisturbed result after {row['kills']} kills")
+            raise SystemExit(f"{target}: differs from the uninterrupted result after {row['kills']} kills")
         if len(list(target.parent.iterdir())) != beside:
             raise SystemExit(f"{target.parent}: holds more than a result: {sorted(target.parent.iterdir())}")
         row["results"] += 1
 
-    while row["kills"] < asked.kills:
-        process = started(run, source, target)
+    while row["kills"] < options.kills:
+        process = start(run, source, target)
         process.join(moments.uniform(0, seconds))
         if process.is_alive():
             process.kill()
             process.join()
             row["kills"] += 1
             continue
-        ended(process)
+        join(process)
         compare()
         shutil.rmtree(target.parent)
         target.parent.mkdir()
-    ended(started(run, source, target))
+    join(start(run, source, target))
     compare()
     return row
 
 
 def main() -> None:
-    """Try, print and write."""
+    """Run, print and write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--images", type=int, default=6000)
     parser.add_argument("--kinds", default=",".join(KINDS))
-    parser.add_argument("--seed", type=int, default=0, help="of the moments")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the moments")
     parser.add_argument("--json", type=Path)
-    asked = parser.parse_args()
+    options = parser.parse_args()
     rows = []
-    for kind in asked.kinds.split(","):
+    for kind in options.kinds.split(","):
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
             size = {**GAZE, **pack_of(folder, GAZE, images=8), "history": 2, "device": "cpu", "threads": 1}
-            with multiprocessing.get_context("spawn").Pool(1) as other:  # torch's threads do not survive a fork
+            with multiprocessing.get_context("spawn").Pool(1) as other:  # a fork does not copy torch's threads
                 run = other.apply(fitted, (size, "bf16", name))
-            rows.append(tried(kind, folder, run, asked))
+            rows.append(kill_and_compare(kind, folder, run, options))
     text = json.dumps({"rows": rows}, indent=2)
     print(text)
-    if asked.json is not None:
-        asked.json.write_text(text + "\n", encoding="utf-8")
+    if options.json is not None:
+        options.json.write_text(text + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -20,7 +20,6 @@ from tarfile import TarInfo
 
 import numpy as np
 from PIL import UnidentifiedImageError
-from torch import Tensor
 
 from synthreal.bulk.job import ExecutionSettings, Job, OnProgress, Outcome, WorkFolder, split
 from synthreal.bulk.pipeline import map_ahead
@@ -69,13 +68,13 @@ Sample = list[File]
 
 @dataclass
 class Chunk:
-    """Samples of a block, and batches of their pictures with the refined versions."""
+    """Samples of a block; all chunks of a block share its outcome."""
 
     block: int
-    first: bool = False  # of its block
+    outcome: Outcome
+    first: bool = False
     last: bool = False
     samples: list[Sample] = field(default_factory=list)
-    refined: list[tuple[list[File], list[Tensor]]] = field(default_factory=list)
 
     def __len__(self) -> int:
         return sum(file.index is not None for file in chain(*self.samples))
@@ -104,7 +103,6 @@ class Pictures(ABC):
 
     def __init__(self) -> None:
         self._channels = 0
-        self._outcome = Outcome()  # of the block being written
         self._pool = ThreadPoolExecutor(_WORKERS, thread_name_prefix="picture")
 
     @abstractmethod
@@ -144,14 +142,14 @@ class Pictures(ABC):
 
     def loads(self, block: int, rows: range, settings: ExecutionSettings) -> Iterator[Chunk]:
         """Read a block in chunks of ``settings.block`` samples, or of fewer large ones."""
-        chunk, size = Chunk(block, first=True), 0
+        chunk, size = Chunk(block, outcome := Outcome(), first=True), 0
         for sample in map_ahead(self._pool, self._decode, self.samples(block, rows), 2 * _WORKERS):
             chunk.samples.append(sample)
             size += sum(_PX_BYTES * file.picture.colour[0].size for file in sample if file.picture is not None)
             size += sum(file.header.size for file in sample if file.header is not None)
             if len(chunk.samples) >= settings.block or size >= max(_PX_BYTES * settings.px, CHUNK_BYTES):
                 yield chunk
-                chunk, size = Chunk(block), 0
+                chunk, size = Chunk(block, outcome), 0
         chunk.last = True
         yield chunk
 
@@ -170,27 +168,24 @@ class Pictures(ABC):
                 try:
                     if refiner.is_tiled(height, width):
                         margin_of(refiner.transform.refiner)
-                    versions = refiner.refine_stored(np.stack(arrays), index, full=full, versions=job.spec.samples)
-                    load.refined.append((files, versions))
+                    refined = refiner.refine_stored(np.stack(arrays), index, full=full, versions=job.spec.samples)
+                    versions = [stored_array(version) for version in refined]
                 except (UserError, RuntimeError) as error:  # too small for the network, for example
                     if "memory" in str(error):
                         raise
                     for file in files:
                         file.failure = f"{height}x{width} px: {_line(error)}"
+                else:
+                    for row, file in enumerate(files):
+                        file.refined = [version[row] for version in versions]
 
     def write(self, load: Chunk, work: WorkFolder) -> None:
         """Encode and store a chunk; after the last one of a block write the ``done`` file, which holds its outcome."""
-        for files, versions in load.refined:
-            arrays = [stored_array(version) for version in versions]
-            for row, file in enumerate(files):
-                file.refined = [array[row] for array in arrays]
-        if load.first:
-            self._outcome = Outcome()
         with writing(work.whole):
-            self._outcome += self.store(load, map_ahead(self._pool, _encode, load.samples, 2 * _WORKERS), work.whole)
+            load.outcome += self.store(load, map_ahead(self._pool, _encode, load.samples, 2 * _WORKERS), work.whole)
         if load.last:
             os.sync()
-            write_text(work.done_path(load.block), self._outcome.model_dump_json())
+            write_text(work.done_path(load.block), load.outcome.model_dump_json())
 
     def assemble(self, job: Job, work: WorkFolder, on_progress: OnProgress) -> Outcome:
         """Copy the other files, once every block is finished."""

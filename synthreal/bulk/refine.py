@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from contextlib import closing
 from pathlib import Path
 from typing import Any, Literal
@@ -27,6 +28,8 @@ from synthreal.distributed.rank import Rank
 from synthreal.errors import UserError, WriteError
 from synthreal.inference.indexed import IndexedRefiner
 from synthreal.inference.pretrained import read_config
+
+_PATIENCE = 120  # seconds; a network file system shows the files of other machines late
 
 
 def refine_bulk(
@@ -196,5 +199,9 @@ def _refine_blocks(
     loads = (load for block in own for load in data.loads(block, blocks[block], job.settings))
     pipeline(loads, refine, lambda load: data.write(load, work))
     processes.wait()
-    if processes.is_main and len(work.done()) < len(blocks):
-        raise UserError(f"{work.path}: finished blocks have vanished; run the same command again to continue")
+    patience = _PATIENCE if processes.size > 1 else 0
+    while processes.is_main and len(work.done()) < len(blocks):
+        if patience == 0:
+            raise UserError(f"{work.path}: finished blocks are missing; run the same command again to continue")
+        patience -= 1
+        time.sleep(1)

@@ -210,6 +210,12 @@ def test_a_damaged_block_is_reported(plain, source, tmp_path, small_blocks):
     assert content(tmp_path / "out") == content(tmp_path / "whole")
 
 
+def test_missing_blocks_are_reported(plain, source, tmp_path, monkeypatch):
+    monkeypatch.setattr(WorkFolder, "done", lambda self: set())
+    with pytest.raises(UserError, match=r"out\.parts: finished blocks are missing; run the same command again"):
+        refine_bulk(plain, source, tmp_path / "out")
+
+
 def test_versions_of_a_pack_are_rows_with_repeated_labels(noisy, pack_of, tmp_path, small_blocks):
     source = pack_of(N)
     done = refine_bulk(noisy, source, tmp_path / "out.h5", samples=3)
