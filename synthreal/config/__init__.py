@@ -14,11 +14,10 @@ from synthreal.config.evaluation import (
     HistogramConfig,
     PixelDistributionConfig,
 )
-from synthreal.config.run import DataConfig, ResolvedConfig, RunConfig, RuntimeConfig
+from synthreal.config.run import DataConfig, LossConfig, ResolvedConfig, RunConfig, RuntimeConfig
 from synthreal.config.training import (
     AdamConfig,
     HistoryConfig,
-    LossConfig,
     OptimizerConfig,
     QualityConfig,
     ScheduleConfig,

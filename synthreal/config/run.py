@@ -11,7 +11,7 @@ from pydantic import BeforeValidator, Field, ValidationError, model_validator
 from synthreal.config.component import Component, ComponentConfig, Feature, FeatureConfig, Frozen, Source, listed
 from synthreal.config.evaluation import EvaluationConfig
 from synthreal.config.toml import describe_error, from_none, merge, parse_toml, to_none
-from synthreal.config.training import HistoryConfig, LossConfig, OptimizerConfig, QualityConfig, ScheduleConfig
+from synthreal.config.training import HistoryConfig, OptimizerConfig, QualityConfig, ScheduleConfig
 from synthreal.errors import UserError
 from synthreal.spec import ImageSpec
 
@@ -28,6 +28,14 @@ class DataConfig(Frozen):
         default=None, description="Labelled real images of other identities, to choose settings."
     )
     test: Source | None = Field(default=None, description="Labelled real images for the final evaluation.")
+
+
+class LossConfig(Frozen):
+    """The loss of R: adversarial + weight x self-regularization, both means (paper Eq. 1, 4)."""
+
+    weight: float = Field(
+        default=1.0, ge=0, description="lambda, the weight of mean |psi(R(x)) - psi(x)| on [0, 1] images."
+    )
 
 
 class RuntimeConfig(Frozen):

@@ -1,4 +1,4 @@
-"""Settings of the training: loss, history, schedule, optimizers and quality monitoring."""
+"""Settings of the training: history, schedule, optimizers and quality monitoring."""
 
 from __future__ import annotations
 
@@ -8,14 +8,6 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field
 
 from synthreal.config.component import Frozen, named
-
-
-class LossConfig(Frozen):
-    """The loss of R: adversarial + weight x self-regularization, both means (paper Eq. 1, 4)."""
-
-    weight: float = Field(
-        default=1.0, ge=0, description="lambda, the weight of mean |psi(R(x)) - psi(x)| on [0, 1] images."
-    )
 
 
 class HistoryConfig(Frozen):

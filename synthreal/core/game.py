@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
+from synthreal.config import LossConfig
 from synthreal.core.history import History
 from synthreal.core.losses import discriminator_real, discriminator_refined, refiner_adversarial, self_regularization
 from synthreal.core.refiner import micro_batches, noise_for, refine, refine_with
@@ -23,7 +24,7 @@ class Game:
         refiner: R.
         discriminator: D; a logit > 0 means refined.
         features: pairs of psi and weight.
-        weight: lambda.
+        loss: lambda, and the weights of further terms.
         optimizer_refiner: of R.
         optimizer_discriminator: of D.
         generator: draws noise maps and, with one process, slots of the history; on the networks' device.
@@ -38,7 +39,7 @@ class Game:
     refiner: nn.Module
     discriminator: nn.Module
     features: Sequence[tuple[nn.Module, float]]
-    weight: float
+    loss: LossConfig
     optimizer_refiner: torch.optim.Optimizer
     optimizer_discriminator: torch.optim.Optimizer
     generator: torch.Generator
@@ -121,7 +122,7 @@ def update_refiner(game: Game, simulated: Tensor, *, adversarial: bool) -> Refin
             refined = refine_with(game.refiner, x, None if noise is None else noise[rows])
             fooling = refiner_adversarial(game.discriminator(refined)) if adversarial else None
         regularization = self_regularization(refined, x, game.features)
-        loss = regularization if fooling is None else fooling + game.weight * regularization
+        loss = regularization if fooling is None else fooling + game.loss.weight * regularization
         (share * loss).backward(inputs=list(game.refiner.parameters()))
         change = (refined.detach() - x).abs().mean()
         scalars.append(
