@@ -18,14 +18,9 @@ _TARGET = 112  # desired size of the longer side of an image on the sheet, px
 
 
 def contact_sheet(rows: Sequence[tuple[str, Tensor]], *, colormap: str | None = None) -> Image.Image:
-    """Draw rows of images with captions.
+    """An RGB picture of captioned rows of images ``(N, C, H, W)`` in [0, 1], enlarged by an integer factor.
 
-    Args:
-        rows: caption and images ``(N, C, H, W)`` in [0, 1]; all rows share ``(C, H, W)``.
-        colormap: "viridis" shows a single channel in false colour, on the [0, 1] scale.
-
-    Returns:
-        An RGB picture; images are enlarged by an integer factor.
+    All rows share ``(C, H, W)``; the colormap "viridis" shows a single channel in false colour, on the [0, 1] scale.
     """
     height, width = rows[0][1].shape[-2:]
     scale = max(1, round(_TARGET / max(height, width)))
@@ -50,13 +45,9 @@ def save_sheet(path: Path, rows: Sequence[tuple[str, Tensor]], *, colormap: str 
 
 
 def png(image: Tensor, *, colormap: str | None = None) -> bytes:
-    """One image as an RGB PNG of its own size, uncompressed and without metadata.
+    """One image ``(C, H, W)`` in [0, 1] as an RGB PNG, uncompressed and without metadata.
 
     Images of equal shape give files of equal size, so that only the pixels distinguish them.
-
-    Args:
-        image: ``(C, H, W)`` in [0, 1].
-        colormap: as for :func:`pixels_of`.
     """
     file = BytesIO()
     Image.fromarray(pixels_of(image[None], colormap=colormap)[0]).save(file, format="PNG", compress_level=0)
@@ -66,9 +57,7 @@ def png(image: Tensor, *, colormap: str | None = None) -> bytes:
 def pixels_of(images: Tensor, *, colormap: str | None = None) -> np.ndarray:
     """Images ``(N, C, H, W)`` in [0, 1] as RGB ``(N, H, W, 3)`` uint8.
 
-    Args:
-        images: one channel is shown as grey, two channels by the first one, three and four by the first three as RGB.
-        colormap: "viridis" shows a single channel in false colour, on the [0, 1] scale.
+    Of two channels the first is shown as grey, of four the first three as RGB.
     """
     levels = (images.detach().float().clamp(0, 1) * 255).round().byte().cpu().permute(0, 2, 3, 1).numpy()
     channels = levels.shape[-1]

@@ -28,14 +28,7 @@ TOLERANCE = 1e-3
 def dry_run(game: Game, config: ResolvedConfig, catalog: Catalog, batch: Batch) -> None:
     """Try networks, psi and the evaluator on the first two images of a batch, without side effects.
 
-    Args:
-        game: of the run, on its device.
-        config: the configuration.
-        catalog: the loaded plugins.
-        batch: at least two simulated images with their labels.
-
-    Raises:
-        UserError: a function of a plugin fails or returns a wrong value.
+    Raises ``UserError`` if a function of a plugin fails or returns a wrong value.
     """
     pair = Batch(batch.image[:2], {name: values[:2] for name, values in batch.labels.items()})
     device = pair.image.device

@@ -20,32 +20,17 @@ from synthreal.train.monitor import QualityReport
 LOG = "log.jsonl"
 IDENTITY = 0.01
 SATURATED = 0.99
-METRICS = (
-    "loss_adversarial",
-    "loss_regularization",
-    "loss_discriminator",
-    "accuracy_real",
-    "accuracy_refined",
-    "change",
-)
+LOSSES = ("loss_adversarial", "loss_regularization", "loss_discriminator")
+METRICS = (*LOSSES, "accuracy_real", "accuracy_refined", "change")
 
 
 @dataclass(frozen=True)
 class Report:
     """Means over the steps since the last report; None for quantities that the phase does not have.
 
-    Attributes:
-        step: completed steps.
-        phase: "refiner", "discriminator" or "game".
-        loss_adversarial: Eq. 3.
-        loss_regularization: the unweighted sum over psi.
-        loss_discriminator: the sum of both cross-entropies of Eq. 2.
-        accuracy_real: share of real patches that D classifies correctly, in [0, 1].
-        accuracy_refined: the same for refined patches.
-        change: mean |R(x) - x| of [0, 1] images.
-        images_per_second: training throughput of this process.
-        quality: the quality report of this step, if there is one.
-        warnings: messages for the user.
+    ``loss_regularization`` is the unweighted sum over psi, ``loss_discriminator`` the sum of both cross-entropies of
+    Eq. 2; accuracies are shares of correctly classified patches in [0, 1]; ``change`` is mean |R(x) - x| of [0, 1]
+    images; ``images_per_second`` is the throughput of this process.
     """
 
     step: int
@@ -103,12 +88,7 @@ class MetricAccumulator:
 
 
 def training_warnings(report: Report, *, warmed_up: bool) -> list[str]:
-    """Warnings about the means of the last steps.
-
-    Args:
-        report: the means.
-        warmed_up: a quarter of the game is over, so that R is no longer the identity that it is pre-trained to be.
-    """
+    """Warnings about the means; none before ``warmed_up``, because R is pre-trained to be the identity."""
     found = []
     if warmed_up and report.change is not None and report.change < IDENTITY:
         found.append(

@@ -33,7 +33,7 @@ from synthreal.metrics.features import random_features
 from synthreal.metrics.landmark_shift import detect, distance
 from synthreal.train.sources import random_images
 
-RULE = "mean share of simulated's distances to real that is left, plus the share of the diagonal labels move / 0.015"
+RULE = "mean of the distances refined to real / simulated to real, plus label shift / (0.015 x image diagonal)"
 FILE = "quality.json"
 SEED = 0
 DRIFT = 0.015  # label shift, as a share of the image diagonal, that weighs as much as the simulator's distance to real
@@ -44,16 +44,11 @@ Locate = Callable[[Tensor], Tensor]
 
 @dataclass(frozen=True)
 class QualityReport:
-    """Quality of R at a step.
+    """Quality of R at a step; the lower ``score``, by :data:`RULE`, the better.
 
-    Attributes:
-        kid: distance of refined to real images, see :func:`synthreal.metrics.distances.realism`.
-        sliced_wasserstein: likewise.
-        spectrum: likewise.
-        shift_px: mean shift of the landmarks that the domain's detector finds; None without a detector.
-        change: mean |R(x) - x|.
-        diversity: spread of refined images as a share of that of simulated ones (1 if those are all equal).
-        score: realism and drift combined by :data:`RULE`; lower is better.
+    ``kid``, ``sliced_wasserstein`` and ``spectrum`` are the distances of :func:`synthreal.metrics.distances.realism`,
+    ``shift_px`` is the mean shift of the landmarks that the domain's detector finds (None without one), ``change`` is
+    mean |R(x) - x|, and ``diversity`` the spread of refined images as a share of that of simulated ones.
     """
 
     kid: float
@@ -66,14 +61,7 @@ class QualityReport:
 
 
 class QualityMonitor:
-    """Measures quality on the same images every time, and remembers the best score.
-
-    Args:
-        config: settings.
-        simulated: x, ``(N, C, H, W)`` in [0, 1].
-        real: y, ``(M, C, H, W)`` in [0, 1].
-        locate: the domain's detector, or None.
-    """
+    """Measures quality on the same images ``(N, C, H, W)`` in [0, 1] every time, and remembers the best score."""
 
     def __init__(self, config: QualityConfig, simulated: Tensor, real: Tensor, locate: Locate | None) -> None:
         self.config, self.simulated, self.real, self.locate = config, simulated, real, locate

@@ -31,17 +31,9 @@ from synthreal.train.sources import few_images_warnings, unreadable_warnings
 class TrainingRun:
     """The state of a run that the training loop works on.
 
-    Attributes:
-        config: the configuration.
-        run_dir: the run directory; only rank 0 writes to it.
-        processes: the processes of the run.
-        precision: "float32" or "bfloat16".
-        game: the networks, new or restored from the checkpoint.
-        feed: the mini-batches.
-        monitor: the quality monitor; None when monitoring is off, and on ranks other than 0.
-        step: completed steps.
-        warnings: warnings for the next report.
-        exhausted: whether ``quality.patience`` has run out.
+    ``precision`` is "float32" or "bfloat16"; ``monitor`` is None when monitoring is off and on ranks other than 0;
+    ``step`` counts completed steps; ``warnings`` are for the next report; ``exhausted`` means that ``quality.patience``
+    has run out. Only rank 0 writes to ``run_dir``.
     """
 
     config: ResolvedConfig
@@ -65,14 +57,7 @@ class TrainingRun:
 def set_up(config: ResolvedConfig, catalog: Catalog, run_dir: Path, *, resume: bool) -> Iterator[TrainingRun]:
     """Claim the run directory, build or restore the game and open the data, until the block ends.
 
-    Args:
-        config: the configuration.
-        catalog: the loaded plugins.
-        run_dir: created if missing.
-        resume: continue the run in ``run_dir``.
-
-    Raises:
-        UserError: bad input; a run that did not start leaves nothing behind.
+    Raises ``UserError`` for bad input; a run that did not start leaves nothing behind.
     """
     with ExitStack() as stack:
         processes = stack.enter_context(process_group())
@@ -116,10 +101,8 @@ def set_up(config: ResolvedConfig, catalog: Catalog, run_dir: Path, *, resume: b
 def select_device(config: ResolvedConfig, processes: Processes) -> tuple[torch.device, Processes]:
     """The device of this process, and the processes with a communication group for tensors on it.
 
-    ``runtime.device`` applies to all processes: each takes the GPU of its local rank.
-
-    Raises:
-        UserError: fewer GPUs than processes, or a mini-batch that cannot be divided equally.
+    Each process takes the GPU of its local rank. Raises ``UserError`` for fewer GPUs than processes, or a mini-batch
+    that cannot be divided equally.
     """
     device = resolve_device(config.runtime.device)
     if processes.size == 1:
