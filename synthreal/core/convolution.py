@@ -1,7 +1,8 @@
-"""A convolution whose replication padding can be compiled for training."""
+"""Convolutions: replication padding that can be compiled for training, and receptive fields."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Literal
 
 import torch
@@ -12,14 +13,7 @@ Padding = Literal["zeros", "replicate", "reflect"]
 
 
 class Convolution(nn.Conv2d):
-    """``nn.Conv2d`` with an odd square kernel and same padding: ``(B, C, H, W) -> (B, width, H, W)``.
-
-    Args:
-        channels: C.
-        width: feature maps.
-        kernel: odd side in pixels.
-        padding: padding mode.
-    """
+    """``nn.Conv2d`` with an odd square kernel and same padding: ``(B, channels, H, W) -> (B, width, H, W)``."""
 
     def __init__(self, channels: int, width: int, kernel: int, padding: Padding) -> None:
         super().__init__(channels, width, kernel, padding=kernel // 2, padding_mode=padding)
@@ -38,3 +32,15 @@ def replicated(maps: Tensor, border: int) -> Tensor:
         first, last = maps.narrow(axis, 0, 1), maps.narrow(axis, maps.shape[axis] - 1, 1)
         maps = torch.cat([first] * border + [maps] + [last] * border, axis)
     return maps
+
+
+def receptive_field(layers: Iterable[tuple[int, int]]) -> int:
+    """Side in pixels of the input area of one output position, for layers ``(kernel, stride)`` from input to output.
+
+    A layer widens the area by (kernel - 1) times the product of the strides before it.
+    """
+    field, jump = 1, 1
+    for kernel, stride in layers:
+        field += (kernel - 1) * jump
+        jump *= stride
+    return field

@@ -15,7 +15,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from synthreal.core.receptive import receptive_field
+from synthreal.core.convolution import receptive_field
 from synthreal.spec import OddSide, Options
 
 

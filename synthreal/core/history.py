@@ -16,14 +16,7 @@ DTYPES = {"uint8": torch.uint8, "float16": torch.float16, "float32": torch.float
 
 
 class History:
-    """A buffer of past refined images on the device.
-
-    Args:
-        size: number of images.
-        shape: ``(C, H, W)`` of one image.
-        dtype: "uint8" (quantised to 256 levels), "float16" or "float32".
-        device: of the buffer.
-    """
+    """A buffer of ``size`` past refined images ``(C, H, W)`` on the device; "uint8" quantises them to 256 levels."""
 
     def __init__(self, size: int, shape: tuple[int, int, int], *, dtype: str = "uint8", device: torch.device) -> None:
         self.images = torch.zeros((size, *shape), dtype=DTYPES[dtype], device=device)

@@ -33,12 +33,9 @@ def discriminator_real(logits_real: Tensor) -> Tensor:
 
 
 def self_regularization(refined: Tensor, simulated: Tensor, features: Sequence[tuple[nn.Module, float]]) -> Tensor:
-    """Sum over psi of weight x mean |psi(R(x)) - psi(x)| (paper Eq. 4, as a mean).
+    """Sum over pairs of psi and weight of weight x mean |psi(R(x)) - psi(x)| (paper Eq. 4, as a mean).
 
-    Args:
-        refined: R(x), ``(B, C, H, W)`` in [0, 1].
-        simulated: x, the same shape.
-        features: pairs of psi and weight.
+    ``refined`` is R(x) and ``simulated`` is x, both ``(B, C, H, W)`` in [0, 1].
     """
     terms = [weight * (psi(refined) - psi(simulated)).abs().mean() for psi, weight in features]
     return torch.stack(terms).sum()

@@ -22,13 +22,9 @@ _STEPS = 1 << 24  # integers up to here are exact in float32
 def indexed_noise(
     index: Tensor, shape: tuple[int, int, int], seed: int, *, window: tuple[slice, slice] | None = None
 ) -> Tensor:
-    """Standard normal ``(B, K, H, W)`` float32 for the images with these indices.
+    """Standard normal ``(B, *shape)`` float32, shape (K, H, W), for images with indices ``(B,)`` int64.
 
-    Args:
-        index: ``(B,)`` int64; its device is the noise's.
-        shape: K, H, W.
-        seed: in [0, 2**63).
-        window: the rows and columns to return, as slices with start and stop; None is all of them.
+    ``seed`` is in [0, 2**63); ``window`` selects rows and columns, as slices with start and stop.
     """
     start = _mix(_mix(torch.full_like(index, seed)) + index * _GAMMA)
     if window is None:

@@ -14,13 +14,8 @@ from torch import Tensor
 def random_patches(images: Tensor, side: int, generator: torch.Generator, *, rank: int = 0, size: int = 1) -> Tensor:
     """One square crop of each image, at a uniformly random place: ``(B, C, H, W) -> (B, C, side, side)``.
 
-    Args:
-        images: ``(B, C, H, W)``, both sides at least ``side``.
-        side: in px.
-        generator: draws the places; on the images' device.
-        rank: of this process. Each process draws the places of the whole mini-batch, from generators in the same state,
-            and takes its own.
-        size: number of processes.
+    With several processes (``size``), each draws the places of the whole mini-batch, from generators in the same state,
+    and takes those of its ``rank``. The generator is on the images' device.
     """
     count, _, height, width = images.shape
     unit = torch.rand((2, count * size, 1), generator=generator, device=images.device)

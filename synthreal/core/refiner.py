@@ -14,8 +14,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, nn
 
-from synthreal.core.convolution import Convolution, Padding
-from synthreal.core.receptive import receptive_field
+from synthreal.core.convolution import Convolution, Padding, receptive_field
 
 
 class ResidualBlock(nn.Module):
@@ -71,15 +70,7 @@ class Refiner(nn.Module):
         self.receptive_field = receptive_field([(kernel, 1)] * (1 + 2 * blocks) + [(1, 1)])
 
     def forward(self, image: Tensor, noise: Tensor | None = None) -> Tensor:
-        """Refine images.
-
-        Args:
-            image: ``(B, C, H, W)`` in [0, 1].
-            noise: ``(B, K, H, W)`` standard normal; required if and only if K > 0.
-
-        Returns:
-            ``(B, C, H, W)`` in [0, 1].
-        """
+        """``(B, C, H, W)`` in [0, 1] to the same; standard normal ``noise (B, K, H, W)`` is required if K > 0."""
         given = 0 if noise is None else noise.shape[1]
         if given != self.noise_channels:
             raise ValueError(f"this refiner takes {self.noise_channels} noise maps, given {given}")

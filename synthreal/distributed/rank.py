@@ -23,11 +23,7 @@ class Rank:
 
     @classmethod
     def here(cls) -> Rank:
-        """From RANK, WORLD_SIZE and LOCAL_RANK; without RANK, the only process.
-
-        Raises:
-            UserError: the variables are not numbers, or contradict each other.
-        """
+        """From RANK, WORLD_SIZE and LOCAL_RANK; without RANK, the only process. Raises ``UserError`` for bad values."""
         if "RANK" not in os.environ:
             return cls()
         values = {name: os.environ.get(name, default) for name, default in _VARIABLES}

@@ -31,14 +31,9 @@ REMEDY = "restore it or fit again"
 
 @dataclass(frozen=True)
 class Pretrained:
-    """The origin of a refiner.
+    """The origin of a refiner: its absolute folder, configuration, versions by distribution, training step and kind.
 
-    Attributes:
-        folder: absolute path it was read from.
-        config: the configuration of the run.
-        versions: distribution -> version at training time.
-        step: training step of the weights.
-        kind: "ema" for averaged weights, or "raw".
+    The kind is "ema" for averaged weights, or "raw".
     """
 
     folder: Path
@@ -51,8 +46,7 @@ class Pretrained:
 def read_pretrained(folder: Path) -> tuple[nn.Module, Pretrained]:
     """Build the refiner of a folder on the CPU in float32, without advancing torch's global generator.
 
-    Raises:
-        UserError: a file is missing or damaged, or the weights do not fit.
+    Raises ``UserError`` if a file is missing or damaged, or the weights do not fit.
     """
     config = read_config(folder)
     builtin, name = Catalog.of(()), config.refiner.name
@@ -83,8 +77,7 @@ def _default_dtype() -> Iterator[None]:
 def write_pretrained(folder: Path, refiner: nn.Module, about: Pretrained, card: str, *, overwrite: bool) -> None:
     """Write weights, README.md and config.toml (in this order) into a folder, each atomically.
 
-    Raises:
-        UserError: the folder holds one of them (without ``overwrite``) or a run (always), or cannot be written.
+    Raises ``UserError`` if the folder holds one of them (without ``overwrite``) or a run, or cannot be written.
     """
     if any((folder / name).exists() for name in ("checkpoints", "log.jsonl")):  # a run may have lost its checkpoints
         raise UserError(f"{folder}: holds a run; choose another folder")

@@ -16,15 +16,7 @@ SLACK = 0.5  # tolerance in widths of the range, because resampling and noise ov
 
 @dataclass(frozen=True)
 class ValueRange:
-    """The range of float images; uint8 images are always 0 to 255.
-
-    Attributes:
-        low: the value that means 0.
-        high: the value that means 1.
-
-    Raises:
-        UserError: not two finite numbers in ascending order.
-    """
+    """The range of float images; uint8 images are always 0 to 255."""
 
     low: float = 0.0
     high: float = 1.0

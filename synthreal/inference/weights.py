@@ -27,16 +27,9 @@ def write_weights(path: Path, network: nn.Module, metadata: Mapping[str, str]) -
 
 
 def read_weights(path: Path, network: nn.Module, *, described: str, remedy: str) -> Mapping[str, str]:
-    """Load a file into a network and return its metadata.
+    """Load a file into a network and return its metadata. Raises ``UserError`` if it is damaged or does not fit.
 
-    Args:
-        path: the file.
-        network: the network, of the same architecture.
-        described: where the architecture is described, for messages ("config.toml").
-        remedy: advice if the file is damaged ("restore it or fit again").
-
-    Raises:
-        UserError: the file is damaged, or its weights do not fit.
+    Messages name ``described``, the place that describes the network, and the ``remedy``.
     """
     try:
         with safetensors.safe_open(path, framework="pt") as file:

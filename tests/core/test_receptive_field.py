@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from synthreal.core.convolution import receptive_field
 from synthreal.core.discriminator import Layer, LocalDiscriminator, conv, pool
-from synthreal.core.receptive import receptive_field
 from synthreal.core.refiner import Refiner
 
 GAZE = (conv(2, 3, 2), conv(2, 3, 2), pool(3, 1), conv(2, 3), conv(2, 1))
