@@ -35,8 +35,8 @@ def tests(seconds: float | None) -> dict[str, Any]:
     flags = ["-q", "-m", "gpu", "-p", "no:cacheprovider", "-W", "default"]
     command = [sys.executable, "-m", "pytest", *flags]
     limit = TESTS if seconds is None else min(seconds, TESTS)
-    code, said, took = _run(command, limit, {**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"})
-    return {"command": " ".join(command[1:]), "code": code, "seconds": round(took, 1), "output": said[-TAIL:]}
+    code, output, took = _run(command, limit, {**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"})
+    return {"command": " ".join(command[1:]), "code": code, "seconds": round(took, 1), "output": output[-TAIL:]}
 
 
 def _run(command: list[str], seconds: float | None, env: dict[str, str] | None = None) -> tuple[int | None, str, float]:
@@ -45,16 +45,16 @@ def _run(command: list[str], seconds: float | None, env: dict[str, str] | None =
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
     done = subprocess.Popen(command, cwd=HERE.parent, text=True, env=env, start_new_session=True, **pipes)
     try:
-        said, code = done.communicate(timeout=seconds)[0], done.returncode
+        output, code = done.communicate(timeout=seconds)[0], done.returncode
     except subprocess.TimeoutExpired:
         os.killpg(done.pid, signal.SIGKILL)
-        said, code = done.communicate()[0], None
+        output, code = done.communicate()[0], None
     except BaseException:  # interrupted: leave no process behind
         os.killpg(done.pid, signal.SIGKILL)
         done.wait()
         raise
-    print(said, end="", flush=True)
-    return code, said, time.perf_counter() - started
+    print(output, end="", flush=True)
+    return code, output, time.perf_counter() - started
 
 
 def main() -> None:
@@ -82,12 +82,12 @@ def main() -> None:
             print(f"== bench_{name}", flush=True)
             written = Path(folder) / f"{name}.json"
             command = [sys.executable, str(HERE / f"bench_{name}.py"), "--json", str(written), *handed_on]
-            code, said, took = _run(command, left())
+            code, output, took = _run(command, left())
             result["seconds"][name] = round(took, 1)
             if code is None:
                 result["left_out"].append(name)
             elif code != 0:
-                result["failed"][name] = said[-TAIL:]
+                result["failed"][name] = output[-TAIL:]
             if written.is_file():  # also written when a measurement is wrong
                 result["benchmarks"][name] = json.loads(written.read_text(encoding="utf-8"))
             _write(asked.json, result)  # save after every benchmark
