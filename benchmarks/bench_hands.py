@@ -1,10 +1,10 @@
-"""How fast is training on depth hands? The paper's 7x7 refiner at 224x224, on whole images and on patches.
+"""Training speed on hand depth images: the paper's 7x7 refiner at 224x224, on whole images and on patches.
 
 Usage: ``python benchmarks/bench_hands.py [--quick] [--device auto] [--threads 1] [--repeats 5] [--json FILE]``
 
-The same comparison as ``bench_step.py``, rows ``hands_whole_*`` and ``hands_patch_*``: the whole image is 224 px, the
-patch 96 px, 18 % of it. The reference trains on whole images in the first, on equal patches in the second. The batch
-is 2 on the CPU (half of it past images) and 16, the paper's, on a GPU.
+The comparison is that of ``bench_step.py``. Rows ``hands_whole_*`` train on images of 224 px, rows ``hands_patch_*`` on
+patches of 96 px (18 % of the pixels); so does the reference. The batch size is 2 on the CPU (half of it past images)
+and 16, the paper's, on a GPU.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ PATCH = 96
 
 
 def main() -> None:
-    """Measure, print and write."""
+    """Run the benchmark, print and write its rows."""
     asked = arguments(__doc__)
     device = torch.device(asked.device)
     limit, rows = limit_gflops(device), []

@@ -1,11 +1,11 @@
-"""What do more processes bring? ``synthreal fit`` by one and by two, on the same mini-batches.
+"""Speed of ``synthreal fit`` with one and with two processes, on the same mini-batches.
 
 Usage: ``python benchmarks/bench_processes.py [--quick] [--device auto] [--threads 1] [--repeats 5] [--json FILE]``
 
-Both are started by torchrun and take turns; a turn fits the demonstration's gaze recipe with a float32 refiner of the
-paper's width, and images/s are those of its log without the first half. ``ratio_to_one`` is of neighbouring turns, 2
-would be perfect; ``cpu_ratio`` is CPU seconds of all processes, starting them included, against those of one. On GPUs
-each process takes one of its own.
+Both run under torchrun, in alternating turns. A turn fits the recipe ``gaze`` with a float32 refiner of the paper's
+width; images/s are the median of the second half of its log. ``ratio_to_one`` compares neighbouring turns; 2 is ideal.
+``cpu_ratio`` compares the CPU seconds of all processes, including their start, with those of one process. On GPUs, each
+process uses its own.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ COUNTS = (1, 2)
 
 
 def turn(processes: int, folder: Path, asked: argparse.Namespace) -> tuple[float, float]:
-    """Images and CPU seconds: how many a second, and how long all processes took from start to end."""
+    """One fit: images per second, and CPU seconds of all processes."""
     run = folder / f"{processes}-{len(list(folder.iterdir()))}"
     settings = {
         "schedule": f"{{refiner_steps=0, discriminator_steps=0, steps={STEPS}, batch={BATCH}, report_every=1}}",
@@ -58,7 +58,7 @@ def turn(processes: int, folder: Path, asked: argparse.Namespace) -> tuple[float
 
 
 def main() -> None:
-    """Measure, print and write."""
+    """Run the benchmark, print and write its rows."""
     asked = arguments(__doc__)
     counts = [count for count in COUNTS if asked.device == "cpu" or count <= torch.cuda.device_count()]
     with tempfile.TemporaryDirectory() as folder:

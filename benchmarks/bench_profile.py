@@ -1,11 +1,11 @@
-"""Where does the time of an R update go, and what would its convolutions reach alone?
+"""Profile of an update of R, and the speed of its convolutions alone.
 
 Usage: ``python benchmarks/bench_profile.py [--quick] [--device auto] [--threads 1] [--repeats 5] [--json FILE]``
 
-``profile`` rows are shares of the operators' own time in R updates of the paper's gaze refiner, micro-batches of 32:
-the 64-to-64 convolutions of the blocks, the other convolutions (stem, head, D), everything else (activations, sums,
-losses, casts, SGD). ``kernel`` rows time one such convolution alone, forwards and for each of its gradients, with the
-share of the limit: what an update made of nothing else would reach is their mean cost, row ``kernels together``.
+Rows ``profile`` are shares of the operators' own time in updates of the paper's gaze refiner with micro-batches of 32:
+the 64-to-64 convolutions of the blocks, the other convolutions (stem, head, D), and the rest (activations, sums,
+losses, casts, SGD). Rows ``kernel`` time one 64-to-64 convolution alone, forward and for each gradient, with its share
+of the limit. Row ``kernels together`` is the speed of an update that consists of nothing else.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from typing import Any
 
 import torch
 from clock import Spent, spent
+from library import LibraryWorkload
 from limit import higher, limit_gflops
-from ours import Ours
 from packs import GAZE, pack_of
 from record import Row, arguments, finish, precisions, timed_row
 from torch.autograd import DeviceType
@@ -35,17 +35,17 @@ DIRECTIONS = {
 
 def shares(size: dict[str, Any], repeats: int) -> list[Row]:
     """The rows ``profile`` of one precision."""
-    player = Ours(size)
-    x = player.images(BATCH)
-    update_refiner(player.game, x, adversarial=True)
-    gpu = player.device.type == "cuda"
+    workload = LibraryWorkload(size)
+    x = workload.images(BATCH)
+    update_refiner(workload.game, x, adversarial=True)
+    gpu = workload.device.type == "cuda"
     activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if gpu else [])]
     with profile(activities=activities, record_shapes=True) as profiled:
         for _ in range(repeats):
-            update_refiner(player.game, x, adversarial=True)
+            update_refiner(workload.game, x, adversarial=True)
     seconds = dict.fromkeys(("blocks, forwards", "blocks, backwards", "stem, head and D", "everything else"), 0.0)
     for event in profiled.key_averages(group_by_input_shape=True):
-        if event.device_type != DeviceType.CPU:  # kernels: their time is that of the operators that started them
+        if event.device_type != DeviceType.CPU:  # the time of a kernel is counted for its operator
             continue
         took = event.self_device_time_total if gpu else event.self_cpu_time_total
         seconds[_group(event.key, event.input_shapes)] += took
@@ -98,7 +98,7 @@ def _kernel(what: str, gflop: float, turns: list[Spent], precision: str, asked: 
 
 
 def main() -> None:
-    """Measure, print and write."""
+    """Run the benchmark, print and write its rows."""
     asked = arguments(__doc__)
     torch.set_num_threads(asked.threads)
     limit, rows = limit_gflops(torch.device(asked.device)), []

@@ -1,12 +1,12 @@
-"""How fast are images refined? The network alone on a batch, and from pack to pack, against the reference.
+"""Speed of refining against the reference: the network alone, and from pack to pack.
 
 Usage: ``python benchmarks/bench_refine.py [--quick] [--device auto] [--threads 1] [--repeats 5] [--json FILE]``
 
-The reference runs its whole batch through an eager float32 network, and from pack to pack reads, refines and writes
-HDF5 in a loop. ``refine_end_to_end`` is ``synthreal refine``: it checks what it reads, and writes part files and the
-pack whole or not at all. ``share_of_network`` is its images/s beside those of the network alone, measured in the same
-process right before (``network_images_per_second``): the median of pairs, by the clock and by CPU seconds, which other
-programs on the machine do not change but which waiting for a disk does not show in.
+The reference passes its batch through an eager float32 network; from pack to pack, it reads, refines and writes HDF5 in
+a loop. Row ``refine_end_to_end`` is ``synthreal refine``, which also checks its input and writes atomically.
+``share_of_network`` is its images/s relative to the network alone, measured just before in the same process
+(``network_images_per_second``): the median of pairs, by wall clock and by CPU seconds. CPU seconds do not depend on
+other programs, but exclude time spent waiting for the disk.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from typing import Any
 
 import torch
 from clock import Spent
+from library import configured
 from limit import higher, limit_gflops
-from ours import configured
 from packs import GAZE, pack_of
 from record import Row, arguments, batches, finish, middle, precisions, spread, timed_row
-from side import WARM, Side
+from worker import WARM, Worker
 
 import synthreal
 
@@ -31,33 +31,34 @@ IMAGES, GPU_IMAGES = 2048, 200_000
 
 
 def compare(asked: argparse.Namespace, size: dict[str, Any], runs: dict[str, str], *, whole: bool) -> list[Row]:
-    """The rows of one batch size, and with ``whole`` those from pack to pack."""
+    """The rows of one batch size; with ``whole``, also those from pack to pack."""
     with ExitStack() as stack:
-        plain = stack.enter_context(Side("plain", size))
-        ours = {name: stack.enter_context(Side("ours", {**size, "precision": name})) for name in runs}
-        sides = {"plain": plain, **ours}
-        gflop = next(iter(ours.values()))("gflop")["refine"]
-        for side in sides.values():
-            side("refine", count=min(WARM, size["batch"]) if asked.device == "cpu" else size["batch"])
-        turns = [{name: side("refine") for name, side in sides.items()} for _ in range(asked.repeats)]
-        rows = [_row("refine", size["batch"], turns, precision, size, gflop, asked) for precision in ours]
+        reference = stack.enter_context(Worker("baseline", size))
+        library = {name: stack.enter_context(Worker("library", {**size, "precision": name})) for name in runs}
+        workers = {"reference": reference, **library}
+        gflop = next(iter(library.values()))("gflop")["refine"]
+        for worker in workers.values():
+            worker("refine", count=min(WARM, size["batch"]) if asked.device == "cpu" else size["batch"])
+        turns = [{name: worker("refine") for name, worker in workers.items()} for _ in range(asked.repeats)]
+        rows = [_row("refine", size["batch"], turns, precision, size, gflop, asked) for precision in library]
         if whole:
             alone, turns = [], []
             for turn in range(asked.repeats):
-                alone.append({name: side("refine") for name, side in sides.items()})
-                targets = {name: str(Path(size["folder"]) / f"{name}-{turn}.h5") for name in sides}
+                alone.append({name: worker("refine") for name, worker in workers.items()})
+                targets = {name: str(Path(size["folder"]) / f"{name}-{turn}.h5") for name in workers}
                 turns.append(
                     {
-                        name: side("refine_pack", run=runs.get(name, ""), target=targets[name])
-                        for name, side in sides.items()
+                        name: worker("refine_pack", run=runs.get(name, ""), target=targets[name])
+                        for name, worker in workers.items()
                     }
                 )
-            for precision in ours:
+            for precision in library:
                 row = _row("refine_end_to_end", size["images"], turns, precision, size, gflop, asked)
                 rows.append({**row, **_share(size, [turn[precision] for turn in alone], [t[precision] for t in turns])})
-        peaks = {name: round(side("peak")) for name, side in sides.items()}
+        peaks = {name: round(worker("peak")) for name, worker in workers.items()}
     return [
-        {**row, "peak_memory_mb": peaks[row["precision"]], "reference_peak_memory_mb": peaks["plain"]} for row in rows
+        {**row, "peak_memory_mb": peaks[row["precision"]], "reference_peak_memory_mb": peaks["reference"]}
+        for row in rows
     ]
 
 
@@ -78,12 +79,12 @@ def _row(
         images=images,
         gflop=images * gflop,
         turns=[turn[precision] for turn in turns],
-        against=[turn["plain"] for turn in turns],
+        against=[turn["reference"] for turn in turns],
     )
 
 
 def _share(size: dict[str, Any], alone: list[Spent], turns: list[Spent]) -> Row:
-    """Of the network's images/s from pack to pack, turn by turn."""
+    """The speed from pack to pack relative to the network alone, per turn."""
     shares = {
         clock: [
             size["images"] / whole[clock] / (size["batch"] / network[clock])
@@ -101,7 +102,7 @@ def _share(size: dict[str, Any], alone: list[Spent], turns: list[Spent]) -> Row:
 
 
 def fitted(size: dict[str, Any], precision: str, folder: str) -> str:
-    """A run of one step, for its refiner."""
+    """Fit a run of one step; returns its directory."""
     catalog = synthreal.Catalog.of([size["plugin"]])
     config = configured({**size, "precision": precision, "batch": 2, "history": 2}, catalog)
     schedule = config.schedule.model_copy(update={"refiner_steps": 1, "discriminator_steps": 0, "steps": 0})
@@ -111,7 +112,7 @@ def fitted(size: dict[str, Any], precision: str, folder: str) -> str:
 
 
 def main() -> None:
-    """Measure, print and write."""
+    """Run the benchmark, print and write its rows."""
     asked = arguments(__doc__)
     device = torch.device(asked.device)
     limit, rows = limit_gflops(device), []

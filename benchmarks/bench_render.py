@@ -1,4 +1,4 @@
-"""How fast are the drawn domains? Images a second of both simulators and both cameras, in blocks of 256.
+"""Rendering speed of both simulators and both cameras, in blocks of 256 images.
 
 Usage: ``python benchmarks/bench_render.py [--quick] [--device auto] [--threads 1] [--repeats 5] [--json FILE]``
 """
@@ -22,14 +22,14 @@ DOMAINS = (
 
 
 def rates(spec: synthreal.DatasetSpec, device: torch.device, repeats: int) -> list[float]:
-    """Images a second of each repeat, after one that does not count."""
+    """Images per second of each repeat, after one warm-up."""
     generator = torch.Generator(device).manual_seed(0)
     draws = (spent(lambda: spec.render(spec.options(), BLOCK, generator), device) for _ in range(repeats + 1))
     return [BLOCK / seconds["wall"] for seconds in draws][1:]
 
 
 def main() -> None:
-    """Measure, print and write."""
+    """Run the benchmark, print and write its rows."""
     asked = arguments(__doc__)
     torch.set_num_threads(asked.threads)
     device = torch.device(asked.device)

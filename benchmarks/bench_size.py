@@ -1,11 +1,11 @@
-"""Where does cost stop being linear? The R update of the paper's gaze refiner, one quantity at a time.
+"""Cost of an update of the paper's gaze refiner as a function of batch size, image size and processes.
 
 Usage: ``python benchmarks/bench_size.py [--quick] [--device auto] [--threads 1] [--repeats 5] [--json FILE]``
 
-Around batch 512 and 35x55 px: ``size_batch`` is batches of 8 to 1024, ``size_image`` 35x55 to 512x512 px at batches
-of 1 to 4, ``size_processes`` one process and two at once, ``size_hands`` the 7x7 refiner on one 224x224 image.
-``seconds_per_megapixel`` is constant where cost is linear; ``to_best`` is the lowest of its group over a row's. With
-``--quick`` it measures batch 512 alone.
+Rows ``size_batch`` have batch sizes of 8 to 1024 at 35x55 px, rows ``size_image`` 35x55 to 512x512 px at batch sizes of
+1 to 4, rows ``size_processes`` one process and two at once; ``size_hands`` is the 7x7 refiner on one 224x224 image.
+``seconds_per_megapixel`` is constant where the cost is linear; ``to_best`` is the lowest cost of the group divided by
+that of the row. ``--quick`` measures batch size 512 only.
 """
 
 from __future__ import annotations
@@ -19,26 +19,26 @@ import torch
 from limit import higher, limit_gflops
 from packs import GAZE, HANDS, pack_of
 from record import Row, arguments, batches, finish, precisions, rounded, spread, timed_row
-from side import WARM, Side
+from worker import WARM, Worker
 
 BATCHES = (8, 16, 32, 64, 128, 256, 512, 1024)
 SIDES = ((35, 55), (70, 110), (128, 128), (256, 256), (512, 512))
 
 
 def measure(asked: argparse.Namespace, name: str, size: dict[str, Any], batch: int, processes: int = 1) -> Row:
-    """A row: the median of the repeats, of all processes when there are several."""
+    """A row: medians of the repeats, over all processes."""
     with ExitStack() as stack:
-        sides = [stack.enter_context(Side("ours", size)) for _ in range(processes)]
-        gflop = sides[0]("gflop")["refiner_update"]
-        for side in sides:
-            side("update", count=min(WARM, batch))
+        workers = [stack.enter_context(Worker("library", size)) for _ in range(processes)]
+        gflop = workers[0]("gflop")["refiner_update"]
+        for worker in workers:
+            worker("update", count=min(WARM, batch))
         turns = []
         for _ in range(asked.repeats):
-            for side in sides:
-                side.ask("update", count=batch)
-            spent = [side.answer() for side in sides]
+            for worker in workers:
+                worker.send("update", count=batch)
+            spent = [worker.receive() for worker in workers]
             turns.append({"wall": max(one["wall"] for one in spent), "cpu": sum(one["cpu"] for one in spent)})
-        peak = max(side("peak") for side in sides)
+        peak = max(worker("peak") for worker in workers)
     images = batch * processes
     row = timed_row(
         name,
@@ -61,7 +61,7 @@ def measure(asked: argparse.Namespace, name: str, size: dict[str, Any], batch: i
 
 
 def group(rows: list[Row]) -> list[Row]:
-    """The rows with ``to_best``: the lowest cost of a pixel over theirs."""
+    """Add ``to_best`` to rows: the lowest cost per pixel divided by the row's."""
     best = min(row["seconds_per_megapixel"] for row in rows)
     for row in rows:
         row["to_best"] = float(f"{best / row['seconds_per_megapixel']:.3g}")
@@ -69,7 +69,7 @@ def group(rows: list[Row]) -> list[Row]:
 
 
 def main() -> None:
-    """Measure, print and write."""
+    """Run the benchmark, print and write its rows."""
     asked = arguments(__doc__)
     device = torch.device(asked.device)
     limit, rows = limit_gflops(device), []

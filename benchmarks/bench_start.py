@@ -1,10 +1,10 @@
-"""What does starting cost? Seconds until a command answers, and the memory a run takes for its images.
+"""Start-up time of commands, and memory of a run for its images.
 
 Usage: ``python benchmarks/bench_start.py [--quick] [--device auto] [--threads 1] [--repeats 5] [--json FILE]``
 
-``start`` rows are fresh processes: Python alone, ``import synthreal``, ``synthreal --help``, torch, the transform;
-``heavy`` names the large libraries a process had imported by its end. ``fit_memory`` is the growth of a
-process when a run's images are opened: megabytes for a million, of the simulated and of the real set each.
+Rows ``start`` are fresh processes: Python alone, ``import synthreal``, ``synthreal --help``, torch, the transform;
+``heavy`` lists the large libraries that the process imported. Row ``fit_memory`` is the memory of a process that opens
+the images of a run, in megabytes per million images of each data set.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import torch
 from limit import limit_gflops
 from packs import GAZE, pack_of
 from record import Row, arguments, finish, middle, spread
-from side import Side
+from worker import Worker
 
 FEW, MANY = 1_000, 500_000
 HEAVY = ("torch", "kornia", "albumentations", "h5py", "pydantic", "rich", "typer", "scipy", "matplotlib")
@@ -29,17 +29,17 @@ STARTS = {
     "import torch": "import torch",
     "synthreal.Refine": "import synthreal; synthreal.Refine",
 }
-TOLD = (
+REPORT = (
     "import atexit, sys; atexit.register(lambda: print(*[n for n in {heavy} if n in sys.modules], file=sys.stderr))\n"
 )
 
 
 def start(name: str, code: str, repeats: int) -> Row:
-    """Median seconds of a fresh process, after one that filled the caches."""
+    """Median seconds of a fresh process, after one that fills the caches."""
     seconds = []
     for _ in range(repeats + 1):
         started = time.perf_counter()
-        command = [sys.executable, "-c", TOLD.format(heavy=HEAVY) + code]
+        command = [sys.executable, "-c", REPORT.format(heavy=HEAVY) + code]
         ended = subprocess.run(command, capture_output=True, text=True, check=True)
         seconds.append(time.perf_counter() - started)
     return {
@@ -52,22 +52,22 @@ def start(name: str, code: str, repeats: int) -> Row:
 
 
 def memory(folder: str, size: dict[str, object], few: int, many: int) -> Row:
-    """Megabytes a million images of 35x55 take, from the peak of two runs that differ in their number alone."""
+    """Megabytes per million 35x55 images, from the peaks of two runs that differ only in the number of images."""
     peaks = []
     for count in (few, many):
-        with Side("ours", {**size, **pack_of(folder, GAZE, images=count)}) as side:
-            side("warm", count=2)
-            peaks.append(side("peak"))
-    sets = 2  # simulated and real
+        with Worker("library", {**size, **pack_of(folder, GAZE, images=count)}) as worker:
+            worker("warm", count=2)
+            peaks.append(worker("peak"))
+    data_sets = 2  # simulated and real
     return {
         "name": "fit_memory",
         "what": f"{few:,} to {many:,} images",
-        "mb_per_million": round((peaks[1] - peaks[0]) / (sets * (many - few)) * 1e6),
+        "mb_per_million": round((peaks[1] - peaks[0]) / (data_sets * (many - few)) * 1e6),
     }
 
 
 def main() -> None:
-    """Measure, print and write."""
+    """Run the benchmark, print and write its rows."""
     asked = arguments(__doc__)
     rows = [start(name, code, asked.repeats) for name, code in STARTS.items()]
     with tempfile.TemporaryDirectory() as folder:

@@ -1,12 +1,12 @@
-"""What do data cost? Streams and history as a share of a training step, and how that grows with the number of images.
+"""Cost of data: streams and history as a share of a training step, and its growth with the number of images.
 
 Usage: ``python benchmarks/bench_stream.py [--quick] [--device auto] [--threads 1] [--repeats 5] [--json FILE]``
 
-``data_share`` draws the batches of one step from a resident pack (three simulated, one real) and half a batch from the
-history, and pushes as many: ``share_of_step`` of the seconds of a step of the paper's gaze recipe in the same process;
-its reference draws batches from a DataLoader. ``data_share_drawn`` is the same for eyes drawn as training goes.
-``history`` draws from and pushes to 51,200 images against a NumPy array that is appended to and cut, as public ports
-do it. ``stream`` and ``pack`` repeat the batches with more images.
+Row ``data_share`` draws the batches of a step from a resident pack (three simulated, one real), draws half a batch from
+the history and pushes half a batch; ``share_of_step`` is relative to a step of the paper's gaze recipe in the same
+process. Its reference draws batches from a DataLoader. Row ``data_share_drawn`` is the same for eyes rendered during
+training. Row ``history`` draws from and pushes to 51,200 images; its reference is a NumPy array that is appended to and
+truncated, as in public ports. Rows ``stream`` and ``pack`` have more images.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from clock import spent
 from limit import limit_gflops
 from packs import GAZE, pack_of
 from record import Row, arguments, finish, middle, precisions, rounded, spread
-from side import Side, warm_up
+from worker import Worker, warm_up
 
 import synthreal
 from synthreal.device import configure_process
@@ -34,7 +34,7 @@ COUNTS = (1_000, 10_000, 100_000, 1_000_000)
 
 
 class Appended:
-    """A history that is one array: appended to, cut to size, drawn from."""
+    """A history in one array that is appended to and truncated."""
 
     def __init__(self, images: int, half: int) -> None:
         self.generator = np.random.default_rng(0)
@@ -48,26 +48,26 @@ class Appended:
 
 
 def measure(asked: argparse.Namespace, size: dict[str, Any]) -> list[Row]:
-    """The rows ``data_share`` and ``history``: all four by turns, then the steps; and ``data_share_drawn``."""
+    """The rows ``data_share``, ``history`` and ``data_share_drawn``."""
     cpu, arrays = torch.device("cpu"), Appended(size["history"], BATCH // 2)
-    with Side("ours", size) as ours, Side("plain", {**size, "history": 512}) as plain:
-        for side in (ours, plain):
-            warm_up(side, asked.device, BATCH)
+    with Worker("library", size) as library, Worker("baseline", {**size, "history": 512}) as reference:
+        for worker in (library, reference):
+            warm_up(worker, asked.device, BATCH)
         arrays.exchange()
         turns = [
             {
-                "history": ours("history", repeats=DRAWS),
+                "history": library("history", repeats=DRAWS),
                 "array": spent(arrays.exchange, cpu),
-                "data": ours("data", repeats=DRAWS),
-                "loader": plain("data", repeats=1),
+                "data": library("data", repeats=DRAWS),
+                "loader": reference("data", repeats=1),
             }
             for _ in range(max(3, asked.repeats))
         ]
-        steps = [ours("step") for _ in range(asked.repeats)]
-        peak = round(ours("peak"))
+        steps = [library("step") for _ in range(asked.repeats)]
+        peak = round(library("peak"))
     seconds = {name: [turn[name]["wall"] for turn in turns] for name in turns[0]}
     updates = [2 * turn["refiner_update"]["wall"] + turn["discriminator_update"]["wall"] for turn in steps]
-    step = middle(updates) + middle(seconds["data"])  # the history's part is in the updates
+    step = middle(updates) + middle(seconds["data"])  # the updates include the history
     cost = middle(seconds["data"]) + middle(seconds["history"])
     common = {"batch": BATCH, "precision": size["precision"], "threads": asked.threads}
     rows = []
@@ -94,7 +94,7 @@ def measure(asked: argparse.Namespace, size: dict[str, Any]) -> list[Row]:
 
 
 def drawn(asked: argparse.Namespace, common: Row, step: float) -> Row:
-    """The row ``data_share_drawn``: the batches of a step drawn as training goes, as the recipe ``gaze-full`` does."""
+    """The row ``data_share_drawn``: the batches of a step, rendered during training as in the recipe ``gaze-full``."""
     device, catalog = torch.device(asked.device), synthreal.Catalog.of(["gaze"])
     tree = {"schedule": {"batch": BATCH}, "runtime": {"device": asked.device, "threads": asked.threads}}
     config = synthreal.configure(catalog, tree, recipe="gaze-full")
@@ -122,17 +122,17 @@ def drawn(asked: argparse.Namespace, common: Row, step: float) -> Row:
 
 
 def grown(asked: argparse.Namespace, size: dict[str, Any], count: int) -> list[Row]:
-    """Writing, opening and drawing from a pack of ``count`` images."""
+    """The rows ``pack`` and ``stream`` for a pack of ``count`` images."""
     with tempfile.TemporaryDirectory() as folder:
         started = time.perf_counter()
         pack = pack_of(folder, GAZE, images=count)
         wrote = time.perf_counter() - started
         file_mb = Path(pack["pack"]).stat().st_size / 1e6
         started = time.perf_counter()
-        with Side("ours", {**size, **pack, "history": 512}) as ours:
-            data, held = ours("data", repeats=DRAWS)["wall"], ours("held")
+        with Worker("library", {**size, **pack, "history": 512}) as library:
+            data, held = library("data", repeats=DRAWS)["wall"], library("held")
             opened = time.perf_counter() - started
-            peak = ours("peak")
+            peak = library("peak")
     common = {"batch": BATCH, "precision": "uint8", "threads": asked.threads, "images": count}
     return [
         {
@@ -155,7 +155,7 @@ def grown(asked: argparse.Namespace, size: dict[str, Any], count: int) -> list[R
 
 
 def main() -> None:
-    """Measure, print and write."""
+    """Run the benchmark, print and write its rows."""
     asked = arguments(__doc__)
     rows: list[Row] = []
     with tempfile.TemporaryDirectory() as folder:

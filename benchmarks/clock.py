@@ -1,4 +1,4 @@
-"""Wall and CPU seconds of a call, the device's work included; and the memory of this process."""
+"""Wall and CPU seconds of a call, including the work of the device, and the memory of this process."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ UNTIMED, TIMED = 0.1, 0.4  # seconds
 
 
 def spent(call: Callable[[], Any], device: torch.device, *, once: bool = False) -> Spent:
-    """``{"wall": s, "cpu": s}`` of a call; the CPU seconds are those of all threads of this process.
+    """The seconds ``{"wall": s, "cpu": s}`` of a call; CPU seconds are those of all threads of this process.
 
-    A GPU is asked again and again for half a second, the first fifth untimed, and the mean is given: a single call of
-    a few milliseconds would measure an idle clock and a wait. ``once`` is for calls that cannot be repeated.
+    On a GPU, the call is repeated for half a second, the first fifth of it untimed, and the mean is returned, because a
+    single call of a few milliseconds would measure an idle clock rate. ``once`` is for calls that cannot be repeated.
     """
     if device.type != "cuda" or once:
         with timed(device) as seconds:
@@ -39,7 +39,7 @@ def spent(call: Callable[[], Any], device: torch.device, *, once: bool = False) 
 
 @contextmanager
 def timed(device: torch.device) -> Iterator[Spent]:
-    """The same for a block: the dictionary it gives is filled when the block ends."""
+    """Time a block; the dictionary is filled when the block ends."""
     seconds: Spent = {}
     _wait(device)
     wall, cpu = time.perf_counter(), time.process_time()
@@ -49,11 +49,11 @@ def timed(device: torch.device) -> Iterator[Spent]:
 
 
 def peak_mb(device: torch.device) -> float:
-    """Largest memory so far in MB: of the GPU where that is the device, else of this process."""
+    """Peak memory in MB, of the GPU if it is the device, else of this process."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 1e6
     status = Path("/proc/self/status")
-    if status.is_file():  # getrusage would tell a large parent's
+    if status.is_file():  # getrusage would include the peak of a large parent
         line = next(line for line in status.read_text(encoding="ascii").splitlines() if line.startswith("VmHWM"))
         return int(line.split()[1]) * 1024 / 1e6
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6

@@ -1,8 +1,9 @@
-"""What this machine could reach at most: GFLOP/s of one core, or of the GPU.
+"""The peak speed of this machine: GFLOP/s of one core, or of the GPU.
 
-A CPU is asked by a loop of independent fused multiply-adds on registers, compiled with ``cc`` when a benchmark runs;
-bfloat16 by the dot-product instruction of AVX512-BF16. A matrix product is no limit there: float32 ``torch.matmul``
-reaches less than half of it. A GPU is asked by large matrix products, float32 with TF32 as convolutions use it.
+On a CPU, it is measured with a loop of independent fused multiply-adds on registers, compiled with ``cc`` when a
+benchmark runs; for bfloat16, with the dot-product instruction of AVX512-BF16. A matrix product is not a limit there:
+float32 ``torch.matmul`` reaches less than half. On a GPU, it is measured with large matrix products, for float32 with
+TF32, as convolutions use it.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ SOURCE = r"""
 typedef float lanes __attribute__((vector_size(BYTES)));
 #define CHAINS 12
 double flop32(void) { return 2.0 * CHAINS * BYTES / 4; }
-float loop32(int64_t turns, float start) { /* unknown to the compiler, or it leaves a chain out */
+float loop32(int64_t turns, float start) { /* start is unknown to the compiler, which would otherwise drop a chain */
   lanes sum[CHAINS], x, y;
   for (int j = 0; j < BYTES / 4; j++) { x[j] = 0.999f; y[j] = 0.001f * start; }
   for (int i = 0; i < CHAINS; i++) for (int j = 0; j < BYTES / 4; j++) sum[i][j] = i + start;
@@ -65,15 +66,16 @@ float loop16(int64_t turns, float start) { return turns + start; }
 
 
 def limit_gflops(device: torch.device) -> Limit:
-    """GFLOP/s ``{"fp32": x, "bf16": y}`` of one core or of the GPU; None where it cannot be told.
+    """GFLOP/s ``{"fp32": x, "bf16": y}`` of one core or of the GPU; None if unknown.
 
-    On the CPU that is without a compiler, and bfloat16 without AVX512-BF16 or with AMX, which this loop does not use.
+    On a CPU, both are unknown without a compiler; bfloat16 is unknown without AVX512-BF16, or with AMX, which this loop
+    does not use.
     """
     return _of_gpu(device) if device.type == "cuda" else _of_core()
 
 
 def higher(one: Limit, other: Limit) -> Limit:
-    """The higher of two measurements: a shared machine only ever takes away."""
+    """The higher of two measurements: other programs can only reduce the speed."""
     pairs = {name: [value for value in (one[name], other[name]) if value is not None] for name in one}
     return {name: max(values) if values else None for name, values in pairs.items()}
 
@@ -96,7 +98,9 @@ def _rate(loop: ctypes._CFuncPtr, flop: ctypes._CFuncPtr, turns: int = 2_000_000
     if flop() == 0:
         return None
     loop(turns, 1.0)
-    best = min(_seconds(lambda: loop(turns, 1.0), time.thread_time) for _ in range(15))  # as shares are of CPU seconds
+    best = min(
+        _seconds(lambda: loop(turns, 1.0), time.thread_time) for _ in range(15)
+    )  # shares are of CPU seconds, too
     return float(flop()) * turns / best / 1e9
 
 

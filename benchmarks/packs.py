@@ -1,4 +1,4 @@
-"""Packs of random images of a domain's size, and the paper's recipe that plays on them."""
+"""Packs of random images in the size of a domain, and the paper's recipe for it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ HANDS = {"plugin": "hands", "recipe": "hands-nyu", "height": 224, "width": 224, 
 
 
 def pack_of(folder: str | Path, domain: dict[str, Any], *, images: int) -> dict[str, Any]:
-    """Write a pack of random images: what a side needs to find it."""
+    """Write a pack of random images; returns the entries of ``size`` that locate it."""
     shape = (1, domain["height"], domain["width"])
     path = Path(folder) / f"{images}x{shape[1]}x{shape[2]}.h5"
     spec = synthreal.ImageSpec(channels=1, height=shape[1], width=shape[2], meaning="noise")

@@ -1,4 +1,4 @@
-"""What a benchmark is asked, and what it leaves: a table to read and JSON to keep."""
+"""Arguments and results of a benchmark: a table for people, JSON for programs."""
 
 from __future__ import annotations
 
@@ -23,17 +23,21 @@ BATCHES = (32, 128, 512)
 
 
 def arguments(doc: str | None, given: list[str] | None = None) -> argparse.Namespace:
-    """``--json FILE --quick --device --threads --repeats``; ``auto`` is a GPU where there is one.
+    """Parse ``--json FILE --quick --device --threads --repeats``; device ``auto`` is a GPU if there is one.
 
     Raises:
-        SystemExit: with code 2 and one line, for what cannot be measured or written.
+        SystemExit: with code 2 and one line, for an unavailable device or a file that cannot be written.
     """
     parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--json", type=target, help="write the result here")
-    parser.add_argument("--quick", action="store_true", help="batch 512 alone, one repeat; on a GPU bfloat16 alone")
+    parser.add_argument("--json", type=target, help="file for the result")
+    parser.add_argument("--quick", action="store_true", help="batch size 512 only, one repeat; on a GPU bfloat16 only")
     parser.add_argument("--device", type=_device, default="auto", help="auto, cpu, cuda or cuda:N")
     parser.add_argument("--threads", type=_positive, default=1, help="CPU threads of every process")
-    parser.add_argument("--repeats", type=_positive, help="interleaved repeats; the median is given (5; in haste 1)")
+    parser.add_argument(
+        "--repeats",
+        type=_positive,
+        help="interleaved repeats, of which the median is reported (default: 5, with --quick 1)",
+    )
     asked = parser.parse_args(given)
     if asked.repeats is None:
         asked.repeats = 1 if asked.quick else 5
@@ -41,14 +45,14 @@ def arguments(doc: str | None, given: list[str] | None = None) -> argparse.Names
 
 
 def target(text: str) -> Path:
-    """A file to write, in a folder that is made when it is missing: found out before anything is measured."""
+    """The path of an output file; creates its folder, so that errors appear before measuring."""
     path = Path(text)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise argparse.ArgumentTypeError(f"{text}: cannot be written ({error})") from None
     if path.is_dir() or not os.access(path.parent, os.W_OK):
-        raise argparse.ArgumentTypeError(f"{text}: cannot be written; name a file in a folder of yours")
+        raise argparse.ArgumentTypeError(f"{text}: cannot be written; give a file in a writable folder")
     return path
 
 
@@ -59,23 +63,23 @@ def _device(text: str) -> str:
         torch.empty(0, device=text)
     except (RuntimeError, AssertionError) as error:
         reason = str(error).splitlines()[0]
-        raise argparse.ArgumentTypeError(f"{text!r} is not here ({reason}); use auto or cpu") from None
+        raise argparse.ArgumentTypeError(f"{text!r} is not available ({reason}); use auto or cpu") from None
     return text
 
 
 def _positive(text: str) -> int:
     if not text.isdigit() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of at least 1")
+        raise argparse.ArgumentTypeError(f"{text!r} is not an integer of at least 1")
     return int(text)
 
 
 def batches(asked: argparse.Namespace) -> tuple[int, ...]:
-    """The batch sizes to measure: 512 alone in haste."""
+    """The batch sizes to measure: with ``--quick``, 512 only."""
     return BATCHES[-1:] if asked.quick else BATCHES
 
 
 def precisions(asked: argparse.Namespace) -> list[str]:
-    """What to measure: float32, and bfloat16 where the machine computes it natively; on a GPU in haste, the latter."""
+    """float32, and bfloat16 where the machine computes it natively; on a GPU with ``--quick``, only bfloat16."""
     if asked.device != "cpu":
         return ["bf16"] if asked.quick else ["fp32", "bf16"]
     capabilities: dict[str, bool] = getattr(torch.cpu, "get_capabilities", dict)()
@@ -83,7 +87,7 @@ def precisions(asked: argparse.Namespace) -> list[str]:
 
 
 def machine(asked: argparse.Namespace) -> dict[str, Any]:
-    """Where and when and of which commit."""
+    """Machine, versions, date, commit and command."""
     gpu = torch.cuda.get_device_name(asked.device) if asked.device != "cpu" else None
     return {
         "device": gpu or _processor(),
@@ -99,7 +103,7 @@ def machine(asked: argparse.Namespace) -> dict[str, Any]:
 
 
 def rounded(value: float) -> float:
-    """To four digits."""
+    """Round to four digits."""
     return float(f"{value:.4g}")
 
 
@@ -109,7 +113,7 @@ def middle(values: Iterable[float]) -> float:
 
 
 def spread(values: Iterable[float]) -> list[float]:
-    """Least and greatest, to four digits."""
+    """Minimum and maximum, to four digits."""
     found = sorted(values)
     return [rounded(found[0]), rounded(found[-1])]
 
@@ -125,9 +129,9 @@ def timed_row(
     turns: list[Spent],
     against: list[Spent] | None = None,
 ) -> Row:
-    """A row of what was timed: ``images`` and ``gflop`` of work a turn, beside the same turns of a reference.
+    """A row for turns of ``images`` and ``gflop`` of work, compared with the same turns of a reference.
 
-    :func:`finish` makes ``share_of_limit`` of ``work``: the limit is only known at the end.
+    :func:`finish` computes ``share_of_limit`` from ``work``, because the limit is only known at the end.
     """
     cost = {clock: middle(turn[clock] for turn in turns) for clock in ("wall", "cpu")}
     row: Row = {
@@ -159,19 +163,16 @@ def timed_row(
 
 
 def share(work: dict[str, float], limit: Limit, precision: str, device: str) -> float | None:
-    """Of the limit: work over what one core does in the CPU seconds spent, or a GPU in the seconds of the clock.
-
-    None where the limit is unknown.
-    """
+    """Share of the limit, which applies to CPU seconds on a CPU and to wall time on a GPU; None if it is unknown."""
     one = limit[precision]
     return None if one is None else float(f"{work['gflop'] / work['cpu' if device == 'cpu' else 'wall'] / one:.3g}")
 
 
 def finish(asked: argparse.Namespace, limit: Limit, rows: list[Row], **more: Any) -> None:
-    """Work out the shares, print rows and JSON, write the JSON where asked.
+    """Compute the shares, print rows and JSON, and write the JSON to ``--json``.
 
     Raises:
-        SystemExit: a share above 1, after everything is written: something was measured wrongly.
+        SystemExit: a share is above 1, so the measurement is wrong; raised after writing.
     """
     for row in rows:
         if "work" in row:
@@ -189,7 +190,7 @@ def finish(asked: argparse.Namespace, limit: Limit, rows: list[Row], **more: Any
         asked.json.write_text(text + "\n", encoding="utf-8")
     above = [row["name"] for row in rows if (row.get("share_of_limit") or 0) > 1]
     if above:
-        raise SystemExit(f"{', '.join(above)}: more than the limit {limit} allows; measured wrongly")
+        raise SystemExit(f"{', '.join(above)}: share of the limit {limit} above 1; the measurement is wrong")
 
 
 def _shown(value: Any) -> str:
@@ -209,6 +210,6 @@ def _commit() -> str:
     command = ["git", "describe", "--always", "--dirty", "--abbrev=7", "--exclude=*"]
     try:
         found = subprocess.run(command, cwd=Path(__file__).parent, capture_output=True, text=True, check=True)
-    except (FileNotFoundError, subprocess.CalledProcessError):  # a source tree without git
+    except (FileNotFoundError, subprocess.CalledProcessError):  # not a git repository
         return "unknown"
     return found.stdout.strip()

@@ -1,8 +1,8 @@
-"""The paper's step as a careful PyTorch user writes it: what the library's step is compared with.
+"""The reference of the benchmarks: the paper's step as a careful PyTorch user writes it.
 
-Eager float32 in torch's default layout, each mini-batch in one pass, batches from a DataLoader, all images refined
-again for D, past images in a list on the host. It imports torch alone, so that nothing of the library helps or hinders
-it, and it is checked to give the library's losses (``tests/test_reference.py``).
+Eager float32 in torch's default layout, each mini-batch in one pass, batches from a DataLoader, images refined again
+for D, past images in a list on the host. It imports only torch. ``tests/test_reference.py`` checks that its losses
+equal those of the library.
 """
 
 from __future__ import annotations
@@ -28,26 +28,26 @@ class Block(nn.Module):
 
 
 class Scaled(nn.Module):
-    """A network on images in [-1, 1], for users whose images are in [0, 1]."""
+    """Applies a network for images in [-1, 1] to images in [0, 1]."""
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
         self.network = network
 
     def forward(self, image: Tensor) -> Tensor:
-        """``(B, C, H, W)`` in [0, 1] to whatever the network gives."""
+        """The output of the network for ``(B, C, H, W)`` in [0, 1]."""
         out: Tensor = self.network(2 * image - 1)
         return out
 
 
 def refiner(kernel: int = 3, blocks: int = 4, width: int = 64) -> nn.Sequential:
-    """R on images in [-1, 1], tanh at its end: the paper's for gaze; for hands, kernel 7 and 10 blocks."""
+    """R on images in [-1, 1] with a final tanh: the paper's for gaze; for hands, kernel 7 and 10 blocks."""
     stem = [nn.Conv2d(1, width, kernel, padding=kernel // 2), nn.ReLU()]
     return nn.Sequential(*stem, *(Block(width, kernel) for _ in range(blocks)), nn.Conv2d(width, 1, 1), nn.Tanh())
 
 
 def discriminator() -> nn.Sequential:
-    """The paper's D for gaze, two maps at its end: real and refined."""
+    """The paper's D for gaze; the last two maps are real and refined."""
     return nn.Sequential(
         nn.Conv2d(1, 96, 3, stride=2, padding=1),
         nn.ReLU(),
@@ -79,14 +79,14 @@ def hand_discriminator() -> nn.Sequential:
 
 
 class Reference:
-    """Both players, their optimizers and the history.
+    """R, D, their optimizers and the history.
 
     Args:
         refiner: R on images in [-1, 1].
         discriminator: D on images in [-1, 1], ``-> (B, 2, h, w)``.
         weight: lambda on mean |R(x) - x| of [0, 1] images.
-        buffer: past images kept.
-        rate: of SGD.
+        buffer: size of the history.
+        rate: learning rate of SGD.
     """
 
     def __init__(
@@ -114,7 +114,7 @@ class Reference:
         return torch.sub(refined, real)
 
     def update_refiner(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """One step on Eq. 4; the adversarial loss and the regularization."""
+        """One step on Eq. 4; returns the adversarial loss and the regularization."""
         refined = self.refine(x)
         adversarial = softplus(self.logits(refined)).mean()
         regularization = (refined - x).abs().mean()
@@ -126,7 +126,7 @@ class Reference:
         return adversarial.detach(), regularization.detach()
 
     def update_discriminator(self, x: Tensor, y: Tensor) -> Tensor:
-        """One step on Eq. 2 with half of the refined images from the history; D's loss."""
+        """One step on Eq. 2 with half of the refined images from the history; returns the loss of D."""
         with torch.no_grad():
             refined = self.refine(x)
         half = len(x) // 2

@@ -1,10 +1,10 @@
-"""Every benchmark in turn, and the GPU's tests where asked: one JSON of all their results.
+"""Run all benchmarks, and optionally the GPU tests, and write their results to one JSON file.
 
 Usage: ``python benchmarks/suite.py --json FILE [--tests] [--budget SECONDS] [--quick] [--device auto] ...``
 
-``--budget`` stops the benchmark that runs when the seconds are spent and leaves out the rest; both are said in the
-JSON (``"left_out"``). A benchmark that fails is said there too (``"failed"``, with the end of its output), the others
-run, and the exit code is 1. Everything else is handed on to the benchmarks.
+After ``--budget`` seconds, the running benchmark is stopped and the rest is skipped; the JSON lists both as
+``"left_out"``. A benchmark that fails is listed as ``"failed"`` with the end of its output; the others still run, and
+the exit code is 1. All other arguments are passed on to the benchmarks.
 """
 
 from __future__ import annotations
@@ -28,43 +28,43 @@ TAIL, TESTS = 3000, 120  # characters, seconds
 
 
 def tests(seconds: float | None) -> dict[str, Any]:
-    """``pytest -m gpu``: exit code, seconds and the end of what it said; two minutes of it at most.
+    """Run ``pytest -m gpu`` for at most two minutes; returns exit code, seconds and the end of the output.
 
-    Without the plugins a host may have, and without turning warnings of its other torch into errors.
+    The host's pytest plugins are disabled, and warnings (of another torch version) are not errors.
     """
     flags = ["-q", "-m", "gpu", "-p", "no:cacheprovider", "-W", "default"]
     command = [sys.executable, "-m", "pytest", *flags]
     limit = TESTS if seconds is None else min(seconds, TESTS)
-    code, said, took = _run(command, limit, {**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"})
-    return {"command": " ".join(command[1:]), "code": code, "seconds": round(took, 1), "output": said[-TAIL:]}
+    code, output, took = _run(command, limit, {**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"})
+    return {"command": " ".join(command[1:]), "code": code, "seconds": round(took, 1), "output": output[-TAIL:]}
 
 
 def _run(command: list[str], seconds: float | None, env: dict[str, str] | None = None) -> tuple[int | None, str, float]:
-    """Exit code (None when time ran out: everything it started is ended), output and seconds."""
+    """Exit code, output and seconds. After a timeout the process group is killed and the exit code is None."""
     started = time.perf_counter()
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
     done = subprocess.Popen(command, cwd=HERE.parent, text=True, env=env, start_new_session=True, **pipes)
     try:
-        said, code = done.communicate(timeout=seconds)[0], done.returncode
+        output, code = done.communicate(timeout=seconds)[0], done.returncode
     except subprocess.TimeoutExpired:
         os.killpg(done.pid, signal.SIGKILL)
-        said, code = done.communicate()[0], None
-    except BaseException:  # interrupted: nothing of it may go on running
+        output, code = done.communicate()[0], None
+    except BaseException:  # interrupted: leave no process behind
         os.killpg(done.pid, signal.SIGKILL)
         done.wait()
         raise
-    print(said, end="", flush=True)
-    return code, said, time.perf_counter() - started
+    print(output, end="", flush=True)
+    return code, output, time.perf_counter() - started
 
 
 def main() -> None:
-    """Run them all and write one file."""
+    """Run all benchmarks and write one file."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", type=target, required=True)
     parser.add_argument("--tests", action="store_true")
     parser.add_argument("--budget", type=float)
     asked, handed_on = parser.parse_known_args()
-    arguments(__doc__, handed_on)  # ends here if no benchmark would take them
+    arguments(__doc__, handed_on)  # exits here if they are invalid
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     began = time.perf_counter()
     result: dict[str, Any] = {"benchmarks": {}, "seconds": {}, "failed": {}, "left_out": []}
@@ -82,18 +82,18 @@ def main() -> None:
             print(f"== bench_{name}", flush=True)
             written = Path(folder) / f"{name}.json"
             command = [sys.executable, str(HERE / f"bench_{name}.py"), "--json", str(written), *handed_on]
-            code, said, took = _run(command, left())
+            code, output, took = _run(command, left())
             result["seconds"][name] = round(took, 1)
             if code is None:
                 result["left_out"].append(name)
             elif code != 0:
-                result["failed"][name] = said[-TAIL:]
-            if written.is_file():  # also of one that says that something was measured wrongly
+                result["failed"][name] = output[-TAIL:]
+            if written.is_file():  # also written when a measurement is wrong
                 result["benchmarks"][name] = json.loads(written.read_text(encoding="utf-8"))
-            _write(asked.json, result)  # what is done is kept, whatever becomes of the rest
+            _write(asked.json, result)  # save after every benchmark
     _write(asked.json, result)
     print(f"written: {asked.json}; failed: {list(result['failed'])}; left out: {result['left_out']}")
-    broken = result["failed"] or (asked.tests and result["tests"]["code"] not in (0, 5))  # 5: no such tests here
+    broken = result["failed"] or (asked.tests and result["tests"]["code"] not in (0, 5))  # 5: no tests were collected
     sys.exit(1 if broken else 0)
 
 

@@ -219,7 +219,7 @@ def test_a_share_above_one_is_an_error_after_writing(small, tmp_path, monkeypatc
     asked = SimpleNamespace(device="cpu", threads=1, json=target)
     turns = [{"wall": 1.0, "cpu": 1.0}]
     row = record.timed_row("x", asked=asked, batch=4, precision="fp32", images=4, gflop=101.0, turns=turns)
-    with pytest.raises(SystemExit, match=r"x: more than the limit .* allows; measured wrongly"):
+    with pytest.raises(SystemExit, match=r"^x: .* limit"):
         record.finish(asked, {"fp32": 100.0, "bf16": None}, [row])
     assert json.loads(target.read_text())["rows"][0]["share_of_limit"] == 1.01
 
@@ -240,7 +240,7 @@ def test_rows_contain_medians_and_ratios_of_neighbouring_turns(small):
 @pytest.mark.slow
 def test_a_slow_reference_is_an_error(run, small, monkeypatch):
     monkeypatch.setattr(small("bench_step"), "ENOUGH", 100.0)
-    with pytest.raises(SystemExit, match=r"runs at [\d.]+ of a bare nn.Sequential"):
+    with pytest.raises(SystemExit, match=r"of a bare nn.Sequential"):
         run("bench_step", "--quick")
 
 

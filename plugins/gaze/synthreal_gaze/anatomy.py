@@ -1,7 +1,7 @@
 """Parameters of an eye: anatomy per person, pose per image, and the projection of the face into the crop.
 
 Lengths are in millimetres. The projection is a scaled orthography at the scale of MPIIGaze's normalized crops (60x36
-px, focal length 960 px, distance 600 mm, hence 1.6 px/mm) resized to 55x35: an iris of 11.8 mm is 17 px wide, as
+px, focal length 960 px, distance 600 mm, so 1.6 px/mm) resized to 55x35: an iris of 11.8 mm is 17 px wide, as
 measured on real crops. Face and camera axes are x right, y down, z away from the camera; a frontal face looks along
 (0, 0, -1). Crops show a left eye, with the inner corner on the left of the image.
 """

@@ -68,17 +68,17 @@ def compare(folder: Path, seed: int = 0) -> Comparison:
     """Render :data:`DRAWN` eyes of each kind and measure the distances; raises as :func:`read_photographs`."""
     real, skipped = read_photographs(folder)
     generator = torch.Generator().manual_seed(seed)
-    drawn = {
+    rendered = {
         "simulator": render_simulator(SimulatorOptions(), DRAWN, generator).image,
         "camera": render_camera(CameraOptions(), DRAWN, generator, "real").image,
     }
     shuffled = real[torch.randperm(len(real), generator=generator)]
     half = len(real) // 2
     levels = {
-        kind: sliced_wasserstein(image, real, generator=generator).levels.tolist() for kind, image in drawn.items()
+        kind: sliced_wasserstein(image, real, generator=generator).levels.tolist() for kind, image in rendered.items()
     }
     levels["photographs"] = sliced_wasserstein(shuffled[:half], shuffled[half:], generator=generator).levels.tolist()
-    return Comparison({**drawn, "photographs": shuffled}, levels, skipped)
+    return Comparison({**rendered, "photographs": shuffled}, levels, skipped)
 
 
 def sheet_rows(result: Comparison, n: int) -> list[tuple[str, Tensor]]:

@@ -69,7 +69,7 @@ def metrics(pred: Tensor, labels: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The error of each joint.
 
     Args:
-        pred: maps ``(B, S, 28, h, h)``, or joints ``(1 or B, 14, 3)`` px, px, mm of the crop (the constant answer).
+        pred: maps ``(B, S, 28, h, h)``, or joints ``(1 or B, 14, 3)`` px, px, mm of the crop (the constant prediction).
         labels: ``joints``, ``xyz`` and ``crop``.
 
     Returns:

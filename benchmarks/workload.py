@@ -1,4 +1,4 @@
-"""What either side of a comparison is asked, in terms of what each does in its own way."""
+"""The interface of a benchmark workload, implemented by the library and by the reference."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from torch import Tensor
 WARM_PX = 96
 
 
-class Player(ABC):
-    """A game with a full history, and the batches it is played on. Its methods answer with seconds.
+class Workload(ABC):
+    """R, D, a full history, and batches to train on. The timing methods return seconds.
 
     Args:
-        size: what to play: ``plugin``, ``batch``, ``device``, ``patch`` and whatever a side needs besides.
+        size: the parameters of the workload: ``plugin``, ``batch``, ``device``, ``patch`` and others.
     """
 
     def __init__(self, size: dict[str, Any]) -> None:
@@ -25,11 +25,11 @@ class Player(ABC):
 
     @abstractmethod
     def images(self, count: int) -> Tensor:
-        """Images ``(count, 1, H, W)``, of the size the game is played on."""
+        """Images ``(count, 1, H, W)`` in the size used for training."""
 
     @abstractmethod
     def draw(self) -> list[Tensor]:
-        """The next batches of a step: three simulated and one real."""
+        """The batches of the next step: three simulated, one real."""
 
     @abstractmethod
     def update_refiner(self, x: Tensor) -> Any:
@@ -44,7 +44,7 @@ class Player(ABC):
         """R(x) without gradients."""
 
     def warm(self, count: int) -> None:
-        """Do everything once, on a few images; of large ones on a corner, which the history cannot take."""
+        """Run everything once on a few images, or on a corner of large images, which the history cannot store."""
         x = self.images(count)
         self.update_refiner(x[..., :WARM_PX, :WARM_PX])
         if max(x.shape[-2:]) <= WARM_PX:
@@ -52,7 +52,7 @@ class Player(ABC):
         self.draw()
 
     def step(self) -> dict[str, Spent]:
-        """K_g = 2 updates of R and one of D on fresh batches: the seconds of each part."""
+        """Time K_g = 2 updates of R and one of D on new batches: the seconds of each part."""
         batches: list[list[Tensor]] = []
         data = self.spent(lambda: batches.append(self.draw()))
         *simulated, real = batches[-1]
@@ -64,21 +64,21 @@ class Player(ABC):
         }
 
     def update(self, count: int) -> Spent:
-        """One update of R alone, on ``count`` images."""
+        """Time one update of R on ``count`` images."""
         x = self.images(count)
         return self.spent(lambda: self.update_refiner(x))
 
     def refine(self, count: int | None = None) -> Spent:
-        """The refiner on a batch."""
+        """Time the refiner on a batch."""
         x = self.images(count or self.size["batch"])
         return self.spent(lambda: self.refined(x))
 
     def data(self, repeats: int) -> Spent:
-        """The batches of one step, three simulated and one real: the mean of some."""
+        """Time the batches of one step, three simulated and one real: the mean of ``repeats``."""
         return self.repeated(self.draw, repeats)
 
     def peak(self) -> float:
-        """Largest memory so far, MB."""
+        """Peak memory, MB."""
         return peak_mb(self.device)
 
     def spent(self, call: Callable[[], Any]) -> Spent:
@@ -86,7 +86,7 @@ class Player(ABC):
         return spent(call, self.device)
 
     def repeated(self, call: Callable[[], Any], repeats: int) -> Spent:
-        """The mean seconds of some calls, after one that does not count."""
+        """The mean seconds of ``repeats`` calls, after one warm-up."""
         call()
         total = self.spent(lambda: [call() for _ in range(repeats)])
         return {clock: seconds / repeats for clock, seconds in total.items()}

@@ -1,4 +1,4 @@
-"""The reference's side of a comparison: its step on batches of a DataLoader. It imports nothing of the library."""
+"""The workload of the reference: its steps on batches of a DataLoader. It imports nothing from the library."""
 
 from __future__ import annotations
 
@@ -7,23 +7,23 @@ from typing import Any
 
 import torch
 from clock import Spent, spent
-from player import Player
 from reference import Block, Reference, discriminator, hand_discriminator, refiner
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
+from workload import Workload
 
 
-class Plain(Player):
-    """The reference, and two loaders."""
+class ReferenceWorkload(Workload):
+    """The reference and two loaders."""
 
     def __init__(self, size: dict[str, Any]) -> None:
         super().__init__(size)
         torch.set_num_threads(size["threads"])
         hands = size["plugin"] == "hands"
-        painter = refiner(7, 10) if hands else refiner()
-        judge = hand_discriminator() if hands else discriminator()
+        generator = refiner(7, 10) if hands else refiner()
+        classifier = hand_discriminator() if hands else discriminator()
         rate = 0.0002 * 7 * 7 if hands else 0.001 * 9 * 14
-        self.game = Reference(painter.to(self.device), judge.to(self.device), buffer=size["history"], rate=rate)
+        self.game = Reference(generator.to(self.device), classifier.to(self.device), buffer=size["history"], rate=rate)
         self.shape = (1, self.patch or size["height"], self.patch or size["width"])
         self.game.past = [torch.rand(self.shape) for _ in range(size["history"])]
         self.loaders = [self._loader(), self._loader()]
@@ -49,7 +49,7 @@ class Plain(Player):
         return torch.rand(count, *self.shape, device=self.device)
 
     def draw(self) -> list[Tensor]:
-        """The next batches of a step."""
+        """The batches of the next step."""
         return [next(loader) for loader in (*[self.loaders[0]] * 3, self.loaders[1])]
 
     def update_refiner(self, x: Tensor) -> None:
@@ -66,7 +66,7 @@ class Plain(Player):
         return self.game.refine(x)
 
     def refine_pack(self, run: str, target: str) -> Spent:
-        """The refiner from one HDF5 file to another in batches; ``run`` is the other side's."""
+        """The refiner from one HDF5 file to another in batches; ``run`` is not used."""
         import h5py
 
         def refine() -> None:
@@ -82,7 +82,7 @@ class Plain(Player):
             return spent(refine, self.device, once=True)
 
     def bare(self, repeats: int, count: int = 32) -> float:
-        """Seconds of a bare ``nn.Sequential`` of R's layers over R's own, forwards and backwards: about 1."""
+        """Time of a bare ``nn.Sequential`` of R's layers divided by that of R, forward and backward: about 1."""
         x, network = self.images(count), self.game.refiner.network
         layers = [part for module in network for part in _flat(module)]
         bare = nn.Sequential(*layers)
@@ -99,4 +99,4 @@ def _flat(module: nn.Module) -> list[nn.Module]:
     return [module.first, nn.ReLU(), module.second, nn.ReLU()] if isinstance(module, Block) else [module]
 
 
-player = Plain
+workload = ReferenceWorkload

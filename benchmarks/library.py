@@ -1,4 +1,4 @@
-"""The library's side of a comparison: a recipe's game on packs of random images, as ``steps`` plays it."""
+"""The workload of the library: the steps of a recipe on packs of random images."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import Any
 
 import torch
 from clock import Spent, spent
-from player import WARM_PX, Player
 from torch.utils.flop_counter import FlopCounterMode
+from workload import WARM_PX, Workload
 
 import synthreal
 from synthreal.core import update_discriminator, update_refiner
@@ -23,7 +23,7 @@ OFF = dict.fromkeys(("real_labelled", "validation", "test"), "none")
 
 
 def configured(size: dict[str, Any], catalog: synthreal.Catalog, **changed: Any) -> synthreal.RunConfig:
-    """The paper's recipe of a domain on the pack ``size["pack"]``."""
+    """The configuration of a recipe on the pack ``size["pack"]``."""
     pack = {"name": "pack", "options": {"path": size["pack"]}}
     runtime = {key: size[key] for key in ("device", "threads")} | {"precision": PRECISION[size["precision"]]}
     tree = {
@@ -31,14 +31,14 @@ def configured(size: dict[str, Any], catalog: synthreal.Catalog, **changed: Any)
         "evaluation": {"evaluator": "none"},
         "history": {"size": size["history"]},
         "schedule": {"batch": size["batch"], "patch": size.get("patch") or "none"},
-        "optimizer": {"ema": "none"},  # the reference has no average
+        "optimizer": {"ema": "none"},  # the reference has no weight average
         "runtime": runtime | changed,
     }
     return synthreal.configure(catalog, tree, recipe=size["recipe"])
 
 
-class Ours(Player):
-    """Both streams, the game and the refiner as a transform."""
+class LibraryWorkload(Workload):
+    """The two streams, the game, and the refiner as a transform."""
 
     def __init__(self, size: dict[str, Any]) -> None:
         super().__init__(size)
@@ -59,18 +59,18 @@ class Ours(Player):
         self.fill()
 
     def fill(self) -> None:
-        """Fill the history, as it is for all but the first steps of a run."""
+        """Fill the history, as it is in all but the first steps of a run."""
         history, generator = self.game.history, self.game.generator
         while len(history) < self.size["history"]:
             history.push(self.images(64), generator)
 
     def images(self, count: int) -> torch.Tensor:
-        """Images ``(count, 1, H, W)`` of the stream, cut to patches where the game is played on patches."""
+        """Images ``(count, 1, H, W)`` of the stream, cropped if the recipe trains on patches."""
         batch: torch.Tensor = self.streams[0].batch(0).image.repeat(-(-count // self.size["batch"]), 1, 1, 1)[:count]
         return batch if self.patch is None else batch[..., : self.patch, : self.patch]
 
     def draw(self) -> list[torch.Tensor]:
-        """The next batches of a step; of patches the upper left ones, at the cost of random ones."""
+        """The batches of the next step. Patches are the upper left corners, which cost the same as random ones."""
         images = [self.streams[0].batch(self.position + i).image for i in range(3)]
         images.append(self.streams[1].batch(self.position // 3).image)
         self.position += 3
@@ -87,19 +87,19 @@ class Ours(Player):
         update_discriminator(self.game, x, y)
 
     def refined(self, x: torch.Tensor) -> torch.Tensor:
-        """R(x) as the transform gives it."""
+        """R(x), by the transform."""
         refined: torch.Tensor = self.transform(x)
         return refined
 
     def refine_pack(self, run: str, target: str) -> Spent:
-        """The refiner from pack to pack, as ``synthreal refine`` does it."""
+        """Time ``synthreal refine`` from pack to pack."""
         refine = lambda: synthreal.refine_bulk(run, self.size["pack"], target, device=self.size["device"])  # noqa: E731
         return spent(refine, self.device, once=True)
 
     def gflop(self) -> dict[str, float]:
-        """Work an image in GFLOP, counted from the layers that run forwards and backwards, multiply and add apart.
+        """GFLOP per image, counted over the layers forward and backward; a multiply-add is two operations.
 
-        Counted on 32x32 px where images are large: there their sides are multiples of 32, the product of the strides.
+        Large images are counted on 32x32 px: their sides are multiples of 32, the product of the strides.
         """
         large = min(self.images(1).shape[-2:]) > WARM_PX
         small = {**self.size, "device": "cpu", "batch": 2, "history": 2}
@@ -118,7 +118,7 @@ class Ours(Player):
         return {name: scale * _flop(call) for name, call in calls.items()}
 
     def history(self, repeats: int) -> Spent:
-        """Pushing half a batch and drawing half a batch, one after the other: the mean of some."""
+        """Time pushing and drawing half a batch: the mean of ``repeats``."""
         fresh, game = self.images(self.size["batch"] // 2), self.game
 
         def exchange() -> None:
@@ -128,7 +128,7 @@ class Ours(Player):
         return self.repeated(exchange, repeats)
 
     def held(self) -> str:
-        """How the images are held: ``Resident`` on the device, or ``OnDisk``."""
+        """The class of the source: ``Resident`` (on the device) or ``OnDisk``."""
         return type(self.streams[0].source).__name__
 
 
@@ -138,4 +138,4 @@ def _flop(call: Callable[[], Any]) -> int:
     return int(counter.get_total_flops())
 
 
-player = Ours
+workload = LibraryWorkload
