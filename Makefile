@@ -1,24 +1,25 @@
-# install | demo | demo-hands | test | check | bench   All work on a fresh clone: .venv is made when it is missing or
-# out of date. gpu | gpu-science run from the source tree on a GPU host, which need not install anything.
+# install | demo | demo-hands | test | test-all | check | dist | bench   work on a fresh clone: .venv is created when it is
+# missing or out of date. gpu | gpu-science run from the source tree on a GPU host; nothing is installed there.
 VENV   ?= .venv
+CONSTRAINTS ?= constraints.txt
 PYTHON ?= python3
 PY     := $(VENV)/bin/python
 
-# Idle OpenMP threads must sleep, or small images cost milliseconds each on a busy machine;
-# albumentations asks the network for its version at import unless told not to.
+# Idle OpenMP threads sleep: on a busy machine spinning ones cost milliseconds per small image.
+# albumentations does not look for a newer version on the network at import.
 export OMP_WAIT_POLICY ?= PASSIVE
 export NO_ALBUMENTATIONS_UPDATE ?= 1
 
 PLUGINS := plugins/gaze plugins/hands
 
-.PHONY: install demo demo-hands test test-all check bench gpu-site gpu gpu-science wheels clean
+.PHONY: install demo demo-hands test test-all check dist bench gpu-site gpu gpu-science wheels clean
 
 install: $(VENV)/.stamp
 
 $(VENV)/.stamp: pyproject.toml $(PLUGINS:%=%/pyproject.toml) constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(PY) -m pip install -q -c constraints.txt -e ".[report,tensorboard,web,onnx,dev]" $(PLUGINS:%=-e %)
-	$(PY) -m pip install -q -c constraints.txt --no-deps torchvision  # for the tests; alone, or it brings a torch of its own
+	$(PY) -m pip install -q -c $(CONSTRAINTS) -e ".[report,tensorboard,web,onnx,dev]" $(PLUGINS:%=-e %)
+	$(PY) -m pip install -q -c $(CONSTRAINTS) --no-deps torchvision  # for tests; with dependencies it would replace torch
 	touch $@
 
 demo: PLUGIN = gaze
@@ -33,7 +34,7 @@ test: install
 	$(PY) -m pytest -q -m "not slow and not gpu" -n auto --maxprocesses 8 --dist loadfile
 
 test-all: install
-	$(PY) -m pip install -q -c constraints.txt -e ".[ray]"  # 500 MB that only slow tests want
+	$(PY) -m pip install -q -c $(CONSTRAINTS) -e ".[ray]"  # 500 MB, for slow tests only
 	$(PY) -m pytest -q
 
 check: install
@@ -41,16 +42,23 @@ check: install
 	$(PY) -m ruff format --check .
 	$(PY) -m mypy
 
+# Three source distributions, and three wheels built from them.
+dist: install
+	rm -rf dist
+	for project in . $(PLUGINS); do $(PY) -m build -q --no-isolation --outdir dist $$project || exit 1; done
+	$(PY) -m twine check --strict dist/*
+
 bench: RESULT ?= runs/bench/cpu.json
 bench: install
 	$(PY) benchmarks/suite.py --device cpu --json $(RESULT) $(BENCH)
 
-# A GPU host: its own interpreter, what it lacks from wheels (WHEELS=DIR, made by `make wheels` where there is a network).
+# A GPU host uses its own interpreter; missing packages come from WHEELS=DIR, which `make wheels` fills on a machine with a
+# network.
 GPU_SITE := .gpu
 GPU_PY   := env PYTHONPATH=$(CURDIR)/$(GPU_SITE):$(CURDIR):$(CURDIR)/plugins/gaze:$(CURDIR)/plugins/hands $(PYTHON)
 
 gpu-site:
-	$(if $(WHEELS),$(if $(wildcard $(WHEELS)/*.whl),,$(error $(WHEELS) holds no wheels; make wheels WHEELS=$(WHEELS))))
+	$(if $(WHEELS),$(if $(wildcard $(WHEELS)/*.whl),,$(error $(WHEELS) contains no wheels; run make wheels WHEELS=$(WHEELS))))
 	rm -rf $(GPU_SITE) && mkdir $(GPU_SITE)
 	for wheel in $(wildcard $(WHEELS)/*.whl); do $(PYTHON) -m zipfile -e $$wheel $(GPU_SITE) || exit 1; done
 
@@ -59,7 +67,7 @@ gpu: gpu-site
 	$(GPU_PY) benchmarks/suite.py --device auto --quick --tests --budget 450 --json $(RESULT) $(BENCH); \
 	code=$$?; cat $(RESULT); exit $$code
 
-# Four minutes of training at most (stopped, a fit saves), the rest for twelve estimators.
+# At most four minutes of training (an interrupted fit saves); the rest of the time is for twelve estimators.
 gpu-science: RUN ?= runs/gpu/gaze-full
 gpu-science: gpu-site
 	timeout 240 $(GPU_PY) -m synthreal fit --plugin gaze --recipe gaze-full --run $(RUN) \
@@ -72,7 +80,7 @@ TARGET := --only-binary=:all: --implementation cp --python-version 3.12 --platfo
 	--platform manylinux_2_28_x86_64
 
 wheels:
-	$(if $(WHEELS),,$(error name a folder for them, make wheels WHEELS=DIR))
+	$(if $(WHEELS),,$(error name the folder to fill: make wheels WHEELS=DIR))
 	$(PYTHON) -m pip download -q $(TARGET) -d $(WHEELS) pydantic tomli-w
 	$(PYTHON) -m pip download -q $(TARGET) -d $(WHEELS) --no-deps kornia kornia_rs albumentations albucore simsimd \
 	stringzilla

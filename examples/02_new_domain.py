@@ -1,9 +1,9 @@
-"""A whole new domain in one file: read a dial. Drawn dials are clean, photographed ones are dim, blurred and noisy.
+"""A complete domain in one file: reading a dial. Simulated dials are clean, real ones are dim, blurred and noisy.
 
     synthreal fit --plugin examples/02_new_domain.py
     synthreal evaluate runs/dials
 
-Replace ``drawn`` by your simulator and ``photographed`` by your pictures, and the rest stays as it is.
+For your own domain, replace ``render_simulated`` by your simulator and ``render_real`` by a reader of your photographs.
 """
 
 from itertools import pairwise
@@ -23,13 +23,13 @@ NEEDLE = LabelSpec("needle", (2,), "unit vector, x right, y down")
 
 
 class DialOptions(Options):
-    """What the simulator draws."""
+    """Appearance of the dials."""
 
-    ticks: int = Field(12, ge=4, le=36, description="Marks round the dial.")
+    ticks: int = Field(12, ge=4, le=36, description="Number of marks around the dial.")
 
 
-def face(ticks, n, generator):
-    """Clean dials ``(n, 1, 32, 32)`` and the labels that are exactly true of them."""
+def render_dials(ticks, n, generator):
+    """Clean dials ``(n, 1, 32, 32)`` and their exact labels."""
 
     def uniform(low, high):
         unit = torch.rand((n, 1, 1), generator=generator, device=generator.device)
@@ -48,23 +48,23 @@ def face(ticks, n, generator):
     return image[:, None], {NEEDLE.name: direction}
 
 
-def drawn(options, n, generator):
-    """The simulator: any number of dials, a function of the generator alone, on its device."""
-    return Batch(*face(options.ticks, n, generator))
+def render_simulated(options, n, generator):
+    """The simulator: ``n`` dials that depend only on the options and the generator, on the generator's device."""
+    return Batch(*render_dials(options.ticks, n, generator))
 
 
-def photographed(options, n, generator):
-    """The camera: the same dials in bad light; a stand-in for the photographs you have."""
-    image, labels = face(options.ticks, n, generator)
+def render_real(options, n, generator):
+    """A stand-in for photographs: dials in bad light, blurred and noisy."""
+    image, labels = render_dials(options.ticks, n, generator)
     light = torch.rand((n, 1, 2, 2), generator=generator, device=generator.device)
     light = interpolate(light, size=(SIDE, SIDE), mode="bilinear", align_corners=True)
-    soft = nn.functional.avg_pool2d(image, 3, stride=1, padding=1, count_include_pad=False)
+    blurred = nn.functional.avg_pool2d(image, 3, stride=1, padding=1, count_include_pad=False)
     noise = torch.randn(image.shape, generator=generator, device=generator.device)
-    return Batch((0.15 + soft * (0.35 + 0.25 * light) + 0.06 * noise).clamp(0, 1), labels)
+    return Batch((0.15 + blurred * (0.35 + 0.25 * light) + 0.06 * noise).clamp(0, 1), labels)
 
 
-class Reader(nn.Module):
-    """The model you want to train: dials ``(B, 1, 32, 32)`` to needle directions ``(B, 2)``."""
+class DialReader(nn.Module):
+    """The downstream model: dials ``(B, 1, 32, 32)`` to needle directions ``(B, 2)``."""
 
     def __init__(self, width):
         super().__init__()
@@ -77,14 +77,14 @@ class Reader(nn.Module):
         return self.body(2 * image - 1)
 
 
-class ReaderOptions(Options):
-    """How large the model is."""
+class DialReaderOptions(Options):
+    """Size of the model."""
 
-    width: int = Field(16, ge=1, description="Feature maps of the first layer.")
+    width: int = Field(16, ge=1, description="Channels of the first layer.")
 
 
-def error(pred, labels):
-    """Angle between the answer and the truth, in degrees, ``(B,)``."""
+def angle_error(pred, labels):
+    """Angle between prediction and truth in degrees, ``(B,)``."""
     truth = labels[NEEDLE.name]
     cross = pred[:, 0] * truth[:, 1] - pred[:, 1] * truth[:, 0]
     return torch.rad2deg(torch.atan2(cross.abs(), (pred * truth).sum(-1)))
@@ -92,24 +92,23 @@ def error(pred, labels):
 
 @synthreal.hookimpl
 def synthreal_datasets():
-    """Where images come from: one spec for each name and role."""
-    yield DatasetSpec(name="drawn", role="simulated", image=DIAL, labels=(NEEDLE,), options=DialOptions, render=drawn)
+    """The sources of images: one spec per name and role."""
+    common = {"image": DIAL, "labels": (NEEDLE,), "options": DialOptions}
+    yield DatasetSpec(name="simulated-dials", role="simulated", render=render_simulated, **common)
     for role in ("real", "real_labelled", "validation", "test"):  # labels of role "real" never reach training
-        yield DatasetSpec(
-            name="photographed", role=role, image=DIAL, labels=(NEEDLE,), options=DialOptions, render=photographed
-        )
+        yield DatasetSpec(name="real-dials", role=role, render=render_real, **common)
 
 
 @synthreal.hookimpl
 def synthreal_evaluators():
-    """What the images are for."""
+    """The downstream task that the images are for."""
     yield EvaluatorSpec(
         name="dial",
         requires=(NEEDLE,),
-        options=ReaderOptions,
-        build=lambda options, image: Reader(options.width),
+        options=DialReaderOptions,
+        build=lambda options, image: DialReader(options.width),
         loss=lambda pred, labels: (pred - labels[NEEDLE.name]).square().sum(-1).mean(),
-        metrics=lambda pred, labels: {"error_deg": error(pred, labels)},
+        metrics=lambda pred, labels: {"error_deg": angle_error(pred, labels)},
         primary="error_deg",
         curve=("error_deg", (2.0, 5.0, 10.0, 20.0, 45.0)),
     )
@@ -117,13 +116,13 @@ def synthreal_evaluators():
 
 @synthreal.hookimpl
 def synthreal_recipes():
-    """A complete run, sized to train in under a minute on a laptop."""
-    real = {role: {"name": "photographed", "count": 1000} for role in ("real", "real_labelled", "validation", "test")}
+    """A complete configuration that trains in under a minute on a laptop."""
+    real = {role: {"name": "real-dials", "count": 1000} for role in ("real", "real_labelled", "validation", "test")}
     refiner = {"blocks": 3, "width": 12, "padding": "replicate", "noise_channels": 1}
     return {
         "dials": RunConfig.from_tree(
             {
-                "data": {"simulated": {"name": "drawn", "count": 2000}, **real},
+                "data": {"simulated": {"name": "simulated-dials", "count": 2000}, **real},
                 "refiner": {"name": "resnet", "options": refiner},
                 "features": ["gradients", {"name": "identity", "weight": 0.1}],
                 "loss": {"weight": 4.0},
@@ -131,7 +130,7 @@ def synthreal_recipes():
                 "schedule": {"refiner_steps": 50, "discriminator_steps": 20, "steps": 400, "batch": 16},
                 "optimizer": {"refiner": {"learning_rate": 1e-3}, "discriminator": {"learning_rate": 1e-3}},
                 "evaluation": {"evaluator": "dial", "images": 2000, "epochs": 8, "batch": 32},
-                "runtime": {"threads": 1},  # images this small are slower on more
+                "runtime": {"threads": 1},  # more threads are slower on small images
             }
         )
     }

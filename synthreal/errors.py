@@ -1,13 +1,13 @@
-"""The one exception a user is meant to read: a single line that names the offender and the remedy."""
+"""Exceptions whose message is meant for users: one line that names the cause and the remedy."""
 
 from __future__ import annotations
 
 
 class UserError(Exception):
-    """Bad input, told in one line: the file or setting, what is wrong with it, and what to do.
+    """Bad input, described in one line: the file or setting, the problem, and the remedy.
 
-    The command line prints the message on stderr and exits with code 2. Everything else that is raised
-    is a bug of this library and keeps its traceback.
+    The command line prints the message on stderr and exits with code 2. Any other exception is a bug of this library
+    and keeps its traceback.
     """
 
     def __init__(self, message: str) -> None:
@@ -15,7 +15,7 @@ class UserError(Exception):
 
 
 class WriteError(UserError):
-    """A disk that does not take what is written below ``path``, for ``reason``."""
+    """Writing to ``path`` or below failed."""
 
     def __init__(self, path: object, reason: str) -> None:
         super().__init__(f"{path}: cannot write ({reason}); free or choose another place and run again")
@@ -23,7 +23,10 @@ class WriteError(UserError):
 
 
 class PeerError(RuntimeError):
-    """Another process of the same run is gone, so this one cannot go on.
+    """Another process of the run has exited or does not respond, so this one cannot continue."""
 
-    The process that failed first tells why; the command line prints nothing of this one and exits with code 1.
-    """
+    def __init__(self, reason: str) -> None:
+        super().__init__(
+            f"another process of this run is gone, or has not answered for too long ({reason}); see its own message; "
+            "fit with --resume continues from the last checkpoint"
+        )

@@ -1,4 +1,4 @@
-"""Files that are either whole or absent: write beside the target, fsync, rename, fsync the folder."""
+"""Atomic files: written under a temporary name in the same folder, synchronised to disk, then renamed."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from synthreal.errors import WriteError
 
 @contextmanager
 def writing(path: Path) -> Iterator[None]:
-    """Turn a failing write below ``path`` (read-only, full, not a folder) into one line for the user."""
+    """Raise an ``OSError`` of the block (read-only, full, not a folder) as a ``WriteError`` about ``path``."""
     try:
         yield
     except OSError as error:
@@ -21,7 +21,7 @@ def writing(path: Path) -> Iterator[None]:
 
 @contextmanager
 def completing(path: Path) -> Iterator[Path]:
-    """A temporary path in the same folder: ``path`` itself when the block succeeds, gone when it fails."""
+    """A temporary path in the same folder, renamed to ``path`` if the block succeeds, else removed."""
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
         yield partial
@@ -36,7 +36,7 @@ def completing(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """:func:`completing` for a block that does nothing but write: what fails in it is :func:`writing` too."""
+    """:func:`completing` for a block that only writes: an ``OSError`` in it is a ``WriteError`` as well."""
     with completing(path) as partial, writing(path):
         yield partial
 
@@ -48,7 +48,7 @@ def write_text(path: Path, text: str) -> None:
 
 
 def sync(path: Path) -> None:
-    """Wait until a file, or a folder's list of files, is on the disk."""
+    """Wait until a file, or the list of files of a folder, is on the disk."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)

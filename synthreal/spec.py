@@ -1,8 +1,8 @@
-"""The words of the library: frozen values a domain plugin returns, and the images that flow between them.
+"""The types that a plugin returns, and the samples and batches that flow between them; all are frozen.
 
-Image convention, said once: float32 ``(B, C, H, W)`` in [0, 1] on the run's device. Networks map to
-[-1, 1] inside themselves, so nobody else ever sees that range. On disk images are uint8, uint16 or float16;
-stored integers map to [0, 1] by their dtype's maximum, and readers rescale physical units to that range.
+Image convention: float32 ``(B, C, H, W)`` in [0, 1] on the run's device. Networks map to [-1, 1] internally; that range
+occurs nowhere else. On disk images are uint8, uint16 or float16. Stored integers are divided by their dtype's maximum;
+readers rescale physical units to [0, 1].
 """
 
 from __future__ import annotations
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 Role = Literal["simulated", "real", "real_labelled", "validation", "test"]
 Part = Literal["refiner", "discriminator"]
 StoredDtype = Literal["uint8", "uint16", "float16"]
-
 Colormap = Literal["viridis"]
 
 ROLES: tuple[Role, ...] = get_args(Role)
@@ -31,14 +30,14 @@ PARTS: tuple[Part, ...] = get_args(Part)
 
 
 class Options(BaseModel):
-    """Base of every component's options: frozen, unknown keys refused. Without fields it means "no options"."""
+    """Base class of the options of a component: frozen, unknown keys are refused. By itself it means "no options"."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 def _odd(side: int) -> int:
     if side % 2 == 0:
-        raise ValueError("must be odd, so that it has a middle")
+        raise ValueError("must be odd, so that it has a centre")
     return side
 
 
@@ -47,17 +46,17 @@ OddSide = Annotated[int, AfterValidator(_odd)]
 
 @dataclass(frozen=True, kw_only=True)
 class ImageSpec:
-    """What one image of a domain is.
+    """The images of a domain.
 
     Attributes:
         channels: C, 1 to 4.
         height: H in pixels.
         width: W in pixels.
-        dtype: how it is stored; integers map to [0, 1] by the dtype's maximum.
-        meaning: one phrase for people ("grey eye crop", "depth, 0..1 = palm -150..+150 mm").
-        background: value in [0, 1] of constant background, or None.
-        invalid: value in [0, 1] that marks missing pixels, or None.
-        colormap: "viridis" to show one channel in false colour on sheets, None for grey or RGB.
+        dtype: the stored dtype; integers are divided by its maximum.
+        meaning: a phrase for people ("grey eye crop", "depth, 0..1 = palm -150..+150 mm").
+        background: the value in [0, 1] of a constant background, or None.
+        invalid: the value in [0, 1] of missing pixels, or None.
+        colormap: "viridis" shows one channel in false colour on contact sheets, None shows grey or RGB.
     """
 
     channels: int
@@ -83,7 +82,7 @@ class ImageSpec:
         for name in ("background", "invalid"):
             value = getattr(self, name)
             if value is not None and not 0 <= value <= 1:
-                raise UserError(f"ImageSpec.{name} is {value}; it is a value in [0, 1], or none")
+                raise UserError(f"ImageSpec.{name} is {value}; it must be a value in [0, 1], or none")
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -91,7 +90,7 @@ class ImageSpec:
         return (self.channels, self.height, self.width)
 
     def alike(self, other: ImageSpec) -> bool:
-        """Whether images of one can be used as those of the other; what they mean and how they are shown may differ."""
+        """Whether images of both specs have the same shape and dtype."""
         return (self.shape, self.dtype) == (other.shape, other.dtype)
 
     def __str__(self) -> str:
@@ -100,7 +99,7 @@ class ImageSpec:
 
 @dataclass(frozen=True)
 class LabelSpec:
-    """One label that travels with an image: ``LabelSpec("gaze", (3,), "unit vector, camera frame")``."""
+    """A label of an image: ``LabelSpec("gaze", (3,), "unit vector, camera frame")``."""
 
     name: str
     shape: tuple[int, ...]
@@ -117,7 +116,7 @@ class LabelSpec:
 
 @dataclass(frozen=True)
 class Sample:
-    """One image ``(C, H, W)`` in its stored dtype and its labels by name (empty when unlabelled)."""
+    """One image ``(C, H, W)`` in its stored dtype, with labels ``(*L)`` by name (empty when unlabelled)."""
 
     image: np.ndarray
     labels: Mapping[str, np.ndarray] = field(default_factory=dict)
@@ -125,7 +124,7 @@ class Sample:
 
 @dataclass(frozen=True)
 class Skipped:
-    """What a reader yields in place of a sample it could not read: listed and counted, never lost silently."""
+    """A file that could not be read. Readers yield it in place of a sample; it is counted and reported."""
 
     path: str
     reason: str
@@ -133,7 +132,7 @@ class Skipped:
 
 @dataclass(frozen=True)
 class Batch:
-    """Images ``(B, C, H, W)`` float32 in [0, 1] and labels ``(B, *L)``, on one device."""
+    """Images ``(B, C, H, W)``, float32 in [0, 1], and labels ``(B, *L)`` by name, on one device."""
 
     image: Tensor
     labels: Mapping[str, Tensor] = field(default_factory=dict)
@@ -141,17 +140,17 @@ class Batch:
 
 @dataclass(frozen=True, kw_only=True)
 class DatasetSpec:
-    """A source of images in one role; it is either read from files or drawn by a simulator.
+    """A data set in one role, either read from files or rendered by a simulator.
 
     Attributes:
-        name: what the user types; several specs may share a name when their roles differ.
-        role: what the images are for. ``real`` images never carry labels into training.
-        image: their :class:`ImageSpec`; None adopts the run's (folders and packs of any domain).
-        labels: the labels every sample carries.
-        options: the pydantic model of its settings.
-        read: ``(options) -> Iterator[Sample | Skipped]``, for data sets on disk. Raises ``UserError``.
-        render: ``(options, n, generator) -> Batch``, for simulators that draw. The images live on
-            ``generator.device`` and are a function of the generator's state alone.
+        name: the name in a configuration; specs of different roles may share it.
+        role: the use of the images, one of ``ROLES``; the labels of ``real`` images are dropped.
+        image: the spec of the images; None adopts the run's (folders and packs of any domain).
+        labels: the labels of every sample.
+        options: the pydantic model of its options.
+        read: ``(options) -> Iterator[Sample | Skipped]``, for data sets of files. It may raise ``UserError``.
+        render: ``(options, n, generator) -> Batch`` of n images, for simulators. The images are on
+            ``generator.device`` and are a function of the options and the state of the generator alone.
     """
 
     name: str
@@ -176,7 +175,7 @@ class DatasetSpec:
 
     @property
     def carried(self) -> tuple[LabelSpec, ...]:
-        """The labels that come along into a run or a pack: none of a data set of role ``real``."""
+        """The labels that a run or a pack gets from this data set: none in the role ``real``."""
         return () if self.role == "real" else self.labels
 
 
@@ -195,8 +194,8 @@ def _model(options: Any, where: str) -> None:
 class NetworkSpec:
     """A refiner ``(B, C, H, W) -> (B, C, H, W)`` in [0, 1] or a discriminator ``-> (B, 1, h, w)`` logits.
 
-    ``build(options, image)`` returns the module; a discriminator's logit > 0 means "refined". A refiner with an
-    attribute ``noise_channels`` = K > 0 is called as ``refiner(image, noise)`` with noise ``(B, K, H, W)``.
+    ``build(options, image)`` returns the module. A logit > 0 means "refined". A refiner with an attribute
+    ``noise_channels`` = K > 0 is called as ``refiner(image, noise)`` with noise ``(B, K, H, W)``.
     """
 
     name: str
@@ -224,24 +223,24 @@ class FeatureSpec:
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluatorSpec:
-    """A downstream task: the model whose error on real images decides whether refining was worth it.
+    """A downstream task: the error of its model on real images shows whether refining helps.
 
     Attributes:
-        name: what the user types.
-        requires: labels a data set must carry to train and test it.
-        options: its settings.
-        build: ``(options, image) -> nn.Module``, a fresh model; ``model(image (B, C, H, W)) -> pred``.
+        name: the name in a configuration.
+        requires: the labels that a data set needs for training and testing the model.
+        options: the pydantic model of its options.
+        build: ``(options, image) -> nn.Module``, a new model; ``model(image (B, C, H, W)) -> pred``.
         loss: ``(pred, labels) -> ()``.
-        metrics: ``(pred, labels) -> {name: (B,)}``, or ``(B, K)`` when an image holds K answers, such as joints, which
-            then count alike; names end in their unit; a percentage is 0 or 100 for each.
-        primary: the metric that decides, lower is better.
-        curve: ``(metric, thresholds)`` for a cumulative error curve, or None.
-        augment: ``(Batch, Generator) -> Batch`` on training batches, or None.
-        locate: ``(image (B, C, H, W)) -> (B, K, 2)`` px (x, y): the domain's own detector, or None.
-        landmarks: the label ``(K, 2)`` px that says exactly where ``locate`` should point on simulated images.
-        constant: ``(labels) -> pred (1, ...)``, the constant answer; None: the mean of the first required label.
-        answer: ``(pred, labels) -> {name: (B, *shape)}``: the labels by which ``pred`` would be right, those left out
-            being the image's own; None: ``pred`` is the first required label.
+        metrics: ``(pred, labels) -> {name: (B,)}``, or ``(B, K)`` for K equally weighted answers per image, such as
+            joints. Names end in their unit; a percentage is 0 or 100 per answer.
+        primary: the metric that decides; lower is better.
+        curve: ``(metric, thresholds)`` of a cumulative error curve, or None.
+        augment: ``(Batch, Generator) -> Batch``, applied to training batches, or None.
+        locate: ``(image (B, C, H, W)) -> (B, K, 2)`` px (x, y), a landmark detector of the domain, or None.
+        landmarks: the label ``(K, 2)`` px with the true positions of what ``locate`` detects in simulated images.
+        constant: ``(labels) -> pred (1, ...)``, a constant prediction; None: the mean of the first required label.
+        answer: ``(pred, labels) -> {name: (B, *shape)}``, the labels for which ``pred`` is exact; labels left out are
+            the image's own. None: ``pred`` is the first required label.
     """
 
     name: str

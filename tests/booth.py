@@ -1,4 +1,4 @@
-"""A small visual Turing test whose images say what they are, and a real server for it."""
+"""A small visual Turing test whose images reveal their kind, and a real server for it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from PIL import Image
 
 from synthreal.spec import ImageSpec
 from synthreal.turing.answers import FILE, Answers
-from synthreal.turing.pictures import Pictures
+from synthreal.turing.pictures import ImagePool
 from synthreal.turing.study import Study
 
 IMAGE = ImageSpec(channels=1, height=6, width=9, meaning="one grey level")
@@ -24,7 +24,7 @@ POOL = 40
 
 
 def levels(start: int) -> torch.Tensor:
-    """Image i has the level ``start + i`` everywhere: real ones start at 0, synthetic ones at 100."""
+    """Image i has the level ``start + i`` everywhere: real images start at 0, synthetic images at 100."""
     return torch.arange(start, start + POOL, dtype=torch.uint8)[:, None, None, None].expand(POOL, 1, 6, 9).contiguous()
 
 
@@ -35,7 +35,7 @@ def level(png: bytes) -> int:
 
 
 def is_real(png: bytes) -> bool:
-    """What such an image is."""
+    """Whether such an image is real."""
     return level(png) < 100
 
 
@@ -51,7 +51,7 @@ class Reply:
 
 
 class Site:
-    """A study served by uvicorn on a thread, at ``host``; it is asked at 127.0.0.1."""
+    """A study served by uvicorn on a thread at ``host``; requests go to 127.0.0.1."""
 
     def __init__(self, study: Study, port: int = 0, host: str = "127.0.0.1") -> None:
         from synthreal.turing.server import listen, server_of
@@ -65,7 +65,7 @@ class Site:
         self.thread.start()
 
     def ask(self, method: str, path: str, body: bytes | None = None, **headers: str) -> Reply:
-        """A request with these headers; ``_`` in their names stands for ``-``."""
+        """Send a request; ``_`` in the names of headers stands for ``-``."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
         try:
             named = {name.replace("_", "-"): value for name, value in headers.items()}
@@ -91,19 +91,19 @@ class Site:
 
 
 def small_study(folder: Path, *, images: int = 3, **more: Any) -> Study:
-    """A study in a folder; made again there, it is the same study on a restarted server."""
-    return Study(Pictures(levels(0), levels(100), IMAGE), Answers(folder / FILE), images=images, **more)
+    """A study in a folder; a second one there is the same study on a restarted server."""
+    return Study(ImagePool(levels(0), levels(100), IMAGE), Answers(folder / FILE), images=images, **more)
 
 
-def run_through(study: Study, rater: str, rightly: int) -> None:
-    """A rater's remaining answers; of all, the first ``rightly`` are right."""
+def run_through(study: Study, rater: str, correct: int) -> None:
+    """Give a rater's remaining answers; of all answers the first ``correct`` are correct."""
     state = study.state(rater)
     while state.token is not None:
         real = is_real(study.png(state.token))
-        state = study.answer(state.token, "real" if real == (state.done < rightly) else "synthetic")
+        state = study.answer(state.token, "real" if real == (state.done < correct) else "synthetic")
 
 
 def lines(folder: Path) -> list[dict[str, Any]]:
-    """What stands in the folder's turing.jsonl."""
+    """The lines of the folder's turing.jsonl."""
     path = folder / FILE
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.exists() else []

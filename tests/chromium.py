@@ -1,4 +1,4 @@
-"""The browser of the tests: Debian's Chromium, which asks nothing of the network by itself."""
+"""Debian's Chromium for browser tests, started so that it makes no network requests of its own."""
 
 from __future__ import annotations
 
@@ -28,9 +28,7 @@ CONTRAST = """element => {
     };
     let behind = element;
     while (getComputedStyle(behind).backgroundColor === "rgba(0, 0, 0, 0)") behind = behind.parentElement;
-    const style = getComputedStyle(element);
-    const mine = element.matches("line, path") ? style.stroke : element.matches("text") ? style.fill : style.color;
-    const pair = [light(mine), light(getComputedStyle(behind).backgroundColor)];
+    const pair = [light(getComputedStyle(element).color), light(getComputedStyle(behind).backgroundColor)];
     return Math.max(...pair) / Math.min(...pair);
 }"""
 

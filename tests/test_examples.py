@@ -63,7 +63,7 @@ def test_a_new_domain_is_one_file_that_fits_is_judged_and_refines(tmp_path, cli,
     cli("evaluate", "runs/dials").ok()
     arms = json.loads((tmp_path / "runs/dials/evaluation.json").read_text())["arms"]
     assert all(0 < summary["error_deg"]["mean"] < 180 for summary in arms.values())
-    cli("prepare", "drawn", "dials.h5", "--plugin", DOMAIN, "--limit", 20).ok()
+    cli("prepare", "simulated-dials", "dials.h5", "--plugin", DOMAIN, "--limit", 20).ok()
     cli("refine", "runs/dials", "dials.h5", "refined.h5").ok()
 
 

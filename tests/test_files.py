@@ -1,4 +1,4 @@
-"""Files are whole or absent."""
+"""Atomic files: whole or absent."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def test_a_text_is_written_and_replaced(tmp_path):
 
 
 @pytest.mark.parametrize("error", [ValueError("mine"), KeyboardInterrupt(), UserError("mine")])
-def test_a_block_that_fails_leaves_the_old_file_and_its_own_error(tmp_path, error):
+def test_a_failing_block_leaves_the_old_file(tmp_path, error):
     write_text(tmp_path / "a.txt", "old")
     with pytest.raises(type(error)), replacing(tmp_path / "a.txt") as partial:
         partial.write_text("half")
@@ -37,7 +37,7 @@ def test_a_block_that_fails_leaves_the_old_file_and_its_own_error(tmp_path, erro
 
 
 @pytest.mark.parametrize(("owner", "name"), [(os, "fsync"), (Path, "replace"), (Path, "write_text")])
-def test_a_failing_disk_leaves_the_old_file_and_one_line(tmp_path, monkeypatch, owner, name):
+def test_a_full_disk_leaves_the_old_file_and_one_line(tmp_path, monkeypatch, owner, name):
     write_text(tmp_path / "a.txt", "old")
 
     def full(*arguments, **more):
@@ -50,7 +50,7 @@ def test_a_failing_disk_leaves_the_old_file_and_one_line(tmp_path, monkeypatch, 
     assert names(tmp_path) == ["a.txt"]
 
 
-def test_the_kernel_refusing_to_write_is_told_in_one_line(tmp_path):
+def test_a_write_refused_by_the_kernel_is_one_line(tmp_path):
     """A limit on the size of files stands for a full disk: weights, checkpoints and sheets alike."""
     import torch
     from torch import nn
@@ -75,7 +75,7 @@ def test_the_kernel_refusing_to_write_is_told_in_one_line(tmp_path):
     assert names(tmp_path) == ["checkpoints"] and names(tmp_path / "checkpoints") == []
 
 
-def test_the_content_is_on_the_disk_before_the_name_and_the_name_before_it_is_told(tmp_path, monkeypatch):
+def test_content_and_name_are_synchronised_in_order(tmp_path, monkeypatch):
     order = []
 
     def fsync(handle):
@@ -88,7 +88,7 @@ def test_the_content_is_on_the_disk_before_the_name_and_the_name_before_it_is_to
     assert order == ["file", "rename", "folder"]
 
 
-def test_a_folder_that_is_not_there_and_other_errors(tmp_path):
+def test_a_missing_folder_is_one_line_and_other_errors_pass(tmp_path):
     with pytest.raises(UserError, match=r"missing/a\.txt: cannot write \(No such file or directory\)"):
         write_text(tmp_path / "missing/a.txt", "x")
     with pytest.raises(ZeroDivisionError), writing(tmp_path):

@@ -1,4 +1,4 @@
-"""Imports only go down, heavy libraries have one home, and domains see nothing but the face."""
+"""Imports go down only, heavy libraries have one home, and domains import public names only."""
 
 from __future__ import annotations
 
@@ -7,12 +7,11 @@ import importlib
 import re
 import sys
 import tomllib
+from collections import Counter
 from collections.abc import Iterator
 from importlib.metadata import packages_distributions
 from itertools import chain
 from pathlib import Path
-
-import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "synthreal"
@@ -94,6 +93,12 @@ def imports(path: Path) -> Iterator[tuple[str, ast.AST]]:
             yield node.module, node
 
 
+def imports_of(paths: list[Path]) -> Iterator[tuple[Path, str, ast.AST]]:
+    for path in paths:
+        for name, node in imports(path):
+            yield path, name, node
+
+
 def part(path: Path) -> str:
     """The part of the package a file belongs to: ``core``, ``cli``, ``__init__``..."""
     return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
@@ -107,9 +112,8 @@ def test_every_part_has_a_layer():
     assert {part(path) for path in modules()} <= LAYER.keys()
 
 
-@pytest.mark.parametrize("path", modules(), ids=shown)
-def test_imports_go_down_only(path):
-    for name, node in imports(path):
+def test_imports_go_down_only():
+    for path, name, node in imports_of(modules()):
         if name.partition(".")[0] != "synthreal":
             continue
         where = f"{shown(path)}:{node.lineno} imports {name}"
@@ -118,9 +122,8 @@ def test_imports_go_down_only(path):
         assert mine == other or LAYER[other] < LAYER[mine], f"{where}: from layer {LAYER[mine]} to {LAYER[other]}"
 
 
-@pytest.mark.parametrize("path", modules(), ids=shown)
-def test_every_library_has_its_home(path):
-    for name, node in imports(path):
+def test_every_library_has_its_home():
+    for path, name, node in imports_of(modules()):
         library = name.partition(".")[0]
         where = f"{shown(path)}:{node.lineno} imports {name}"
         assert part(path) in HOMES.get(library, {part(path)}), where
@@ -163,10 +166,9 @@ def test_the_command_line_and_the_face_import_their_work_when_it_is_asked_for():
 OUTSIDE = [path for folder in ("plugins", "examples", "benchmarks") for path in sorted((ROOT / folder).rglob("*.py"))]
 
 
-@pytest.mark.parametrize("path", OUTSIDE, ids=shown)
-def test_domains_examples_and_benchmarks_import_public_names(path):
-    allowed = {"synthreal.cli"} if "tests" in path.parts else set()  # plugin tests run the command line
-    for name, node in imports(path):
+def test_domains_examples_and_benchmarks_import_public_names():
+    for path, name, node in imports_of(OUTSIDE):
+        allowed = {"synthreal.cli"} if "tests" in path.parts else set()  # plugin tests run the command line
         if name.partition(".")[0] != "synthreal" or name.startswith("synthreal.adapters.") or name in allowed:
             continue
         where = f"{shown(path)}:{node.lineno} imports {name}"
@@ -179,3 +181,17 @@ def test_domains_examples_and_benchmarks_import_public_names(path):
 
 def test_there_is_something_to_check():
     assert len(modules()) > 40 and len(OUTSIDE) > 10
+
+
+def test_at_most_23_packages_and_files_on_11_layers():
+    parts = {part(path) for path in modules()} - {"__init__", "__main__"}
+    assert len(parts) <= 23
+    assert len({LAYER[name] for name in parts}) <= 11
+
+
+def test_no_package_holds_more_than_17_percent_of_all_lines():
+    lines = Counter()
+    for path in modules():
+        lines[part(path)] += path.read_text(encoding="utf-8").count("\n")
+    (name, most), *_ = lines.most_common()
+    assert most <= 0.17 * lines.total(), name

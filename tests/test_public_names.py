@@ -17,19 +17,19 @@ NAMES = {
     """,
     "synthreal.config": """
         AdamConfig AugmentConfig ComponentConfig DataConfig EvaluationConfig FDAConfig FeatureConfig HistogramConfig
-        HistoryConfig LossConfig OptimizerConfig PixelDistributionConfig QualityConfig RunConfig RuntimeConfig SGDConfig
-        ScheduleConfig SourceConfig
+        HistoryConfig LossConfig OptimizerConfig PixelDistributionConfig QualityConfig ResolvedConfig RunConfig
+        RuntimeConfig SGDConfig ScheduleConfig SourceConfig
     """,
     "synthreal.core": "update_discriminator update_refiner",
     "synthreal.data": "Pack write_pack",
     "synthreal.device": "ProcessSettings configure_process",
-    "synthreal.evaluation": "ablate evaluate",
+    "synthreal.evaluation": "ablate",
     "synthreal.hooks": "plugin_manager",
     "synthreal.metrics": """
         annotation_drift kid random_features realism sliced_wasserstein spectrum_distance two_sample_test
     """,
     "synthreal.report": "write_report",
-    "synthreal.train": "Report build_game fit open_stream save_sheet steps",
+    "synthreal.train": "Report build_game open_stream save_sheet",
 }
 
 

@@ -1,4 +1,4 @@
-"""The words of the library: frozen, and wrong ones refused when they are said."""
+"""The types that plugins return: frozen, and checked when they are made."""
 
 from __future__ import annotations
 
@@ -11,25 +11,22 @@ from synthreal.errors import UserError
 from synthreal.spec import ROLES, DatasetSpec, EvaluatorSpec, ImageSpec, LabelSpec, NetworkSpec, Options, Sample
 
 
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
+def test_invalid_image_specs_are_refused():
+    for change, message in [
         ({"channels": 0}, "channels is 0; images have 1 to 4"),
         ({"channels": 5}, "channels is 5"),
         ({"height": 0}, "0x9 px; both sides"),
         ({"width": -3}, "8x-3 px"),
         ({"dtype": "uint9"}, "dtype is 'uint9'; images are uint8, uint16, float16"),
         ({"colormap": "jet"}, "colormap is 'jet'; choose viridis or none"),
-        ({"background": 300.0}, r"background is 300.0; it is a value in \[0, 1\]"),
+        ({"background": 300.0}, r"background is 300.0; it must be a value in \[0, 1\]"),
         ({"invalid": -1.0}, "invalid is -1.0"),
-    ],
-)
-def test_images_that_cannot_be(change, message):
-    with pytest.raises(UserError, match=message):
-        ImageSpec(**{"channels": 1, "height": 8, "width": 9, **change})
+    ]:
+        with pytest.raises(UserError, match=message):
+            ImageSpec(**{"channels": 1, "height": 8, "width": 9, **change})
 
 
-def test_images_say_what_they_are():
+def test_image_and_label_specs_as_text():
     image = ImageSpec(channels=3, height=8, width=9, dtype="uint16", meaning="crop")
     assert (image.shape, str(image)) == ((3, 8, 9), "3x8x9 uint16")
     assert image == ImageSpec(channels=3, height=8, width=9, dtype="uint16", meaning="crop")
@@ -38,14 +35,14 @@ def test_images_say_what_they_are():
         image.channels = 1
 
 
-def test_images_are_alike_in_shape_and_dtype_whatever_they_mean():
+def test_specs_are_alike_in_shape_and_dtype():
     image = ImageSpec(channels=1, height=8, width=9, meaning="crop")
     assert image.alike(ImageSpec(channels=1, height=8, width=9, meaning="depth", colormap="viridis"))
     for change in ({"channels": 3}, {"height": 9}, {"width": 8}, {"dtype": "float16"}):
         assert not image.alike(ImageSpec(**{"channels": 1, "height": 8, "width": 9, **change}))
 
 
-def test_a_data_set_reads_or_draws_in_a_known_role():
+def test_a_data_set_has_read_or_render_and_a_known_role():
     def function(*arguments):
         return iter(())
 
@@ -57,13 +54,13 @@ def test_a_data_set_reads_or_draws_in_a_known_role():
     assert [DatasetSpec(name="a", role=role, image=None, read=function).role for role in ROLES] == list(ROLES)
 
 
-def test_only_real_images_carry_no_labels():
+def test_only_real_images_have_no_labels():
     gaze = (LabelSpec("gaze", (3,), "unit vector"),)
     carried = {role: DatasetSpec(name="a", role=role, image=None, labels=gaze, read=iter).carried for role in ROLES}
     assert carried == {**dict.fromkeys(ROLES, gaze), "real": ()}
 
 
-def test_options_are_frozen_and_know_their_keys():
+def test_options_are_frozen_and_refuse_unknown_keys():
     class Mine(Options):
         size: float = 3
 

@@ -1,4 +1,4 @@
-"""Other libraries, one module each: each the only importer of its library, which may be missing.
+"""Adapters to other libraries: one module per optional library, which no other module imports.
 
-What they share is in ``lazy`` (the refiner of a folder) and ``images`` (images as those libraries hold them).
+They share ``lazy`` (a refiner loaded on first use) and ``images`` (image formats of those libraries).
 """

@@ -1,7 +1,4 @@
-"""The refiner as a function for Hugging Face ``datasets``: ``map`` and ``set_transform``.
-
-The library asks for no base class, so nothing of it is imported.
-"""
+"""The refiner as a function for ``map`` and ``set_transform`` of Hugging Face ``datasets``; needs no import of it."""
 
 from __future__ import annotations
 
@@ -13,33 +10,32 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from synthreal.adapters.images import refine_images
-from synthreal.adapters.lazy import LazyRefine, fresh_seed, picked
+from synthreal.adapters.images import refine_some
+from synthreal.adapters.lazy import LazyRefine
 from synthreal.errors import UserError
 from synthreal.inference.pretrained import CONFIG, WEIGHTS
 from synthreal.inference.value_range import check_probability
 
 
 class Refine:
-    """The refiner on one column of batched examples; the other columns, and features, stay.
+    """Refine one column of batched examples; other columns and the features do not change.
 
     ``dataset.map(Refine(run), batched=True)`` or ``dataset.set_transform(Refine(run))``. Images are PIL images (the
-    ``Image`` feature) or, for ``Array2D`` and ``Array3D`` features, what ``with_format("numpy")`` or ``"torch"`` gives:
-    ``(H, W)``, ``(H, W, C)`` or ``(C, H, W)``, uint8 or float in [0, 1]; they come back as they came, but tensors as
-    arrays, or ``map`` would forget their feature. Images of one size pass through the network together. The fingerprint
-    is a function of the run's path, its weights and these arguments: ``map`` finds its cache again, and not after
-    another fit.
+    ``Image`` feature) or, for ``Array2D`` and ``Array3D`` features, the arrays of ``with_format("numpy")`` or
+    ``"torch"``: ``(H, W)``, ``(H, W, C)`` or ``(C, H, W)``, uint8 or float in [0, 1]. Results have the same form, but
+    tensors become arrays, because ``map`` would lose their feature. The fingerprint depends on the run's path, its
+    weights and these arguments, so that ``map`` finds its cache, but not after another fit.
 
     Args:
         run: run directory, or any folder with its two files.
-        column: the images.
-        p: probability of each image.
-        seed: picks and noise maps are a function of ``(seed, index)``, so that ``map`` needs ``with_indices=True``
-            where there are any; None draws them anew at every call, which suits ``set_transform``.
-        device: "cpu", "cuda" or "cuda:N"; "auto" is a GPU where there is one, but the CPU in worker processes.
+        column: name of the image column.
+        p: probability with which an image is refined.
+        seed: picks and noise maps are a function of ``(seed, index)`` and need ``with_indices=True``; None draws them
+            at every call, which suits ``set_transform``.
+        device: "cpu", "cuda" or "cuda:N"; "auto" is a GPU if there is one, but the CPU in worker processes.
 
     Raises:
-        UserError: the folder holds no refiner; later, images it does not take, a missing column or missing indices, or
+        UserError: the folder holds no refiner; when called, an invalid image, a missing column or missing indices, or
             CUDA in a forked worker.
     """
 
@@ -55,17 +51,17 @@ class Refine:
         self.column, self.p, self.seed = column, check_probability(p), seed
         self._refine = LazyRefine(run, device)
         content = b"".join((Path(run) / name).read_bytes() for name in (CONFIG, WEIGHTS))
-        self.digest = hashlib.sha256(content).hexdigest()  # pickled, hence part of the fingerprint
+        self.digest = hashlib.sha256(content).hexdigest()  # pickled, and therefore part of the fingerprint
 
     def __call__(self, examples: Any, indices: Sequence[int] | None = None) -> Any:
-        """Examples as a mapping of columns to lists; the same with refined images."""
+        """Refine a batch, a mapping of columns to lists."""
         if not isinstance(examples, Mapping):
             raise UserError(
-                f"examples come as {type(examples).__name__} instead of columns by name; call map without "
-                "input_columns, of a data set with_format None, 'numpy' or 'torch'"
+                f"examples are {type(examples).__name__} instead of columns by name; call map without input_columns, "
+                "on a data set with_format None, 'numpy' or 'torch'"
             )
         if self.column not in examples:
-            raise UserError(f"column {self.column!r} is not there; choose of {', '.join(examples)} with column=...")
+            raise UserError(f"no column {self.column!r}; choose one of {', '.join(examples)} with column=...")
         images = examples[self.column]
         if isinstance(images, str | bytes) or not hasattr(images, "__len__"):
             raise UserError("one example instead of a batch; call map(..., batched=True)")
@@ -74,15 +70,10 @@ class Refine:
         if indices is None and self.seed is not None and (self.p < 1 or self._refine.noise_channels):
             raise UserError(
                 "picks and noise maps are a function of (seed, index): call map(..., with_indices=True), or give "
-                "seed=None to draw them anew at every call"
+                "seed=None to draw them at every call"
             )
         keys = torch.arange(len(images)) if indices is None else torch.tensor(indices)
-        seed = fresh_seed() if self.seed is None else self.seed
-        picks = picked(self.p, keys, seed)
-        rows: list[int] = picks.nonzero().flatten().tolist()
-        found = [image.numpy(force=True) if isinstance(image, Tensor) else image for image in images]
-        names = [f"{self.column} of row {key}" for key in keys[picks].tolist()]
-        painted = refine_images(self._refine, [found[row] for row in rows], keys=keys[picks], seed=seed, names=names)
-        for row, image in zip(rows, painted, strict=True):
-            found[row] = image
-        return examples | {self.column: found}  # type: ignore[operator]  # dict and LazyBatch have it
+        arrays = [image.numpy(force=True) if isinstance(image, Tensor) else image for image in images]
+        names = [f"{self.column} of row {key}" for key in keys.tolist()]
+        refined = refine_some(self._refine, arrays, p=self.p, keys=keys, seed=self.seed, names=names)
+        return examples | {self.column: refined}  # type: ignore[operator]  # dict and LazyBatch have it

@@ -1,7 +1,7 @@
-"""Images as other libraries hold them, refined and given back as they came: kind, layout, dtype and shape.
+"""Refine PIL images, arrays and tensors; results have the kind, layout, dtype and shape of the input.
 
-PIL images of 8 or 16 bits, arrays ``(H, W)``, ``(H, W, C)`` or ``(C, H, W)``, tensors ``(C, H, W)`` or ``(H, W)``;
-uint8, uint16 (arrays) or float in [0, 1].
+PIL images have 8 or 16 bits. Arrays are ``(H, W)``, ``(H, W, C)`` or ``(C, H, W)`` in uint8, uint16 or float in [0, 1],
+tensors ``(H, W)`` or ``(C, H, W)`` in uint8 or float in [0, 1].
 """
 
 from __future__ import annotations
@@ -15,121 +15,107 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from synthreal.adapters.lazy import LazyRefine
+from synthreal.adapters.lazy import LazyRefine, draw_seed, pick
 from synthreal.data.encoding import STORED_DTYPES, from_unit, stored_array, to_unit
 from synthreal.errors import UserError
 from synthreal.inference.value_range import ValueRange
 
 _UNIT = ValueRange()
-_MODES = ("L", "LA", "RGB", "RGBA", "I;16")
+_PIL_MODES = ("L", "LA", "RGB", "RGBA", "I;16")
 
 
 def refine_images(
     refine: LazyRefine, images: Sequence[Any], *, keys: Tensor, seed: int, names: Sequence[str] = ()
 ) -> list[Any]:
-    """Refine images of any kinds and sizes; those of one size pass through the network together.
+    """Refine images of any kinds and sizes; images of one size pass through the network together.
 
     Args:
-        refine: what refines.
-        images: PIL images, arrays or tensors. A 3D array is ``(H, W, C)``, or else ``(C, H, W)``, by where C fits.
-        keys: ``(B,)`` int64, for noise maps.
-        seed: of noise maps.
-        names: what errors call the images.
+        refine: the refiner.
+        images: PIL images, arrays or tensors. A 3D array is ``(H, W, C)`` if its last size is C, else ``(C, H, W)``.
+        keys: ``(B,)`` int64, of which noise maps are a function.
+        seed: seed of the noise maps.
+        names: names of the images in error messages.
 
     Raises:
-        UserError: not an image, another number of channels, another dtype or range.
+        UserError: not an image, or wrong channels, dtype or range.
     """
-    planes = []
-    for place, image in enumerate(images):
-        try:
-            planes.append(_planes(image, refine.channels))
-        except UserError as error:
-            raise UserError(f"{names[place]}: {error}" if names else str(error)) from None
     groups: dict[Any, list[int]] = defaultdict(list)
-    for place, plane in enumerate(planes):
-        groups[plane.shape, plane.device].append(place)
-    found: list[Any] = list(images)
-    for places in groups.values():
-        batch = torch.stack([planes[place] for place in places])
-        for place, refined in zip(places, refine(batch, keys=keys[places], seed=seed), strict=True):
-            found[place] = _like(refined, images[place])
-    return found
+    tensors = []
+    for index, image in enumerate(images):
+        try:
+            tensors.append(_to_tensor(image, refine.channels))
+        except UserError as error:
+            raise UserError(f"{names[index]}: {error}" if names else str(error)) from None
+        groups[tensors[-1].shape, tensors[-1].device].append(index)
+    results: list[Any] = list(images)
+    for indices in groups.values():
+        batch = torch.stack([tensors[index] for index in indices])
+        for index, refined in zip(indices, refine(batch, keys=keys[indices], seed=seed), strict=True):
+            results[index] = _like(refined, images[index])
+    return results
 
 
-def refine_array(refine: LazyRefine, images: np.ndarray, *, keys: Tensor, seed: int) -> np.ndarray:
-    """Refine arrays ``(B, H, W)`` or ``(B, H, W, C)`` in one pass; errors as in :func:`refine_images`."""
-    unit = _unit_array(images)
-    if images.ndim == 3 and refine.channels == 1:
-        batch = unit[:, None]
-    elif images.ndim == 4 and images.shape[-1] == refine.channels:
-        batch = unit.permute(0, 3, 1, 2)
-    else:
-        raise _wrong(f"array {images.shape[1:]}", refine.channels, "(H, W, {c})", "(H, W)")
-    refined = refine(batch, keys=keys, seed=seed)
-    return _array(refined[:, 0] if images.ndim == 3 else refined.permute(0, 2, 3, 1), images.dtype)
+def refine_some(
+    refine: LazyRefine, images: Sequence[Any], *, p: float, keys: Tensor, seed: int | None, names: Sequence[str]
+) -> list[Any]:
+    """:func:`refine_images` for each image with probability ``p``, decided by ``(seed, key)``; None draws a seed."""
+    seed = draw_seed() if seed is None else seed
+    rows = pick(p, keys, seed).nonzero().flatten().tolist()
+    refined = refine_images(
+        refine, [images[row] for row in rows], keys=keys[rows], seed=seed, names=[names[row] for row in rows]
+    )
+    results = list(images)
+    for row, image in zip(rows, refined, strict=True):
+        results[row] = image
+    return results
 
 
 def refine_tensor(refine: LazyRefine, images: Tensor, *, keys: Tensor, seed: int) -> Tensor:
-    """Refine tensors ``(B, C, H, W)``, uint8 or float in [0, 1], in one pass; errors as in :func:`refine_images`."""
+    """Refine ``(B, C, H, W)``, uint8 or float in [0, 1], in one pass. Raises ``UserError`` for other shapes."""
     if images.ndim != 4 or images.shape[1] != refine.channels:
-        raise _wrong(f"tensor {tuple(images.shape[1:])}", refine.channels, "({c}, H, W)")
+        raise _shape_error(f"tensor {tuple(images.shape[1:])}", refine.channels, "({c}, H, W)")
     return refine(images, keys=keys, seed=seed)
 
 
-def _planes(image: Any, channels: int) -> Tensor:
+def _to_tensor(image: Any, channels: int) -> Tensor:
     """Any image as float32 ``(C, H, W)`` in [0, 1]."""
-    if isinstance(image, Image.Image):
-        if image.mode not in _MODES:
-            raise UserError(f"a PIL image of mode {image.mode} is none to refine; convert it, to L or RGB")
-        found, last = _unit_array(np.asarray(image)), True
-    elif isinstance(image, np.ndarray):
-        found, last = _unit_array(image), image.ndim == 3 and image.shape[-1] == channels
-    elif isinstance(image, Tensor):
+    channels_last = False
+    if isinstance(image, Tensor):
         if not (image.is_floating_point() or image.dtype == torch.uint8):
             raise UserError(f"images are uint8 or float in [0, 1], given {image.dtype}; convert them first")
-        found, last = _UNIT.unit(image), False
-        _UNIT.refuse(found)
+        unit = _UNIT.unit(image)
+    elif isinstance(image, np.ndarray | Image.Image):
+        if isinstance(image, Image.Image) and image.mode not in _PIL_MODES:
+            raise UserError(f"cannot refine a PIL image of mode {image.mode}; convert it to L or RGB")
+        array = np.asarray(image)
+        if array.dtype.kind != "f" and array.dtype.name not in STORED_DTYPES:
+            raise UserError(f"images are uint8, uint16 or float in [0, 1], given {array.dtype}; convert them first")
+        unit = torch.from_numpy(array.astype(np.float32) if array.dtype.kind == "f" else to_unit(array))
+        channels_last = array.ndim == 3 and array.shape[-1] == channels
     else:
-        raise UserError(f"{type(image).__name__} is no image; give PIL images, numpy arrays or tensors")
-    shape = tuple(found.shape)
-    if found.ndim == 2:
-        found = found[None]
-    elif found.ndim == 3 and last:
-        found = found.permute(2, 0, 1)
-    if found.ndim != 3 or found.shape[0] != channels:
-        raise _wrong(f"{type(image).__name__} {shape}", channels, "(H, W, {c}) or ({c}, H, W)", "(H, W)")
-    return found
+        raise UserError(f"{type(image).__name__} is not an image; give PIL images, numpy arrays or tensors")
+    _UNIT.refuse(unit)
+    tensor = unit[None] if unit.ndim == 2 else unit.permute(2, 0, 1) if channels_last else unit
+    if tensor.ndim != 3 or tensor.shape[0] != channels:
+        given = f"{type(image).__name__} {tuple(unit.shape)}"
+        raise _shape_error(given, channels, "(H, W, {c}) or ({c}, H, W)" + " or (H, W)" * (channels == 1))
+    return tensor
 
 
 def _like(refined: Tensor, image: Any) -> Any:
-    """A refined ``(C, H, W)`` as the image it was."""
+    """A refined ``(C, H, W)`` in the form of the original image."""
     if isinstance(image, Tensor):
         return _UNIT.restore(refined.reshape(image.shape), image.dtype)
-    pixels = np.asarray(image)
-    if pixels.ndim == 2:
+    original = np.asarray(image)
+    if original.ndim == 2:
         refined = refined[0]
-    elif pixels.shape[-1] == len(refined):
+    elif original.shape[-1] == len(refined):
         refined = refined.permute(1, 2, 0)
-    array = _array(refined, pixels.dtype)
+    if original.dtype.kind == "f":
+        return refined.cpu().contiguous().numpy().astype(original.dtype, copy=False)
+    array = stored_array(from_unit(refined, "uint8" if original.dtype == np.uint8 else "uint16"))
     return Image.fromarray(array) if isinstance(image, Image.Image) else array
 
 
-def _unit_array(array: np.ndarray) -> Tensor:
-    if array.dtype.kind == "f":
-        unit = torch.from_numpy(array.astype(np.float32))
-        _UNIT.refuse(unit)  # here, where the image at fault can be named
-        return unit
-    if array.dtype.name not in STORED_DTYPES:
-        raise UserError(f"images are uint8, uint16 or float in [0, 1], given {array.dtype}; convert them first")
-    return torch.from_numpy(to_unit(array))
-
-
-def _array(refined: Tensor, dtype: np.dtype[Any]) -> np.ndarray:
-    if dtype.kind == "f":
-        return refined.cpu().contiguous().numpy().astype(dtype, copy=False)
-    return stored_array(from_unit(refined, "uint8" if dtype == np.uint8 else "uint16"))
-
-
-def _wrong(given: str, channels: int, shapes: str, grey: str = "") -> UserError:
-    also = f" or {grey}" if grey and channels == 1 else ""
-    return UserError(f"this refiner takes images {shapes.format(c=channels)}{also}, given {given}")
+def _shape_error(given: str, channels: int, shapes: str) -> UserError:
+    return UserError(f"this refiner takes images {shapes.format(c=channels)}, given {given}")

@@ -1,4 +1,4 @@
-"""The refiner as an augmentation of kornia: on batches, on the device where they are."""
+"""The refiner as an augmentation of kornia."""
 
 from __future__ import annotations
 
@@ -9,30 +9,30 @@ import torch
 from torch import Tensor
 
 from synthreal.adapters.images import refine_tensor
-from synthreal.adapters.lazy import LazyRefine, missing
+from synthreal.adapters.lazy import LazyRefine, missing_library
 from synthreal.inference.value_range import check_probability
 
 try:
     from kornia.augmentation import IntensityAugmentationBase2D
 except ImportError as error:
-    raise missing("kornia", "kornia", error) from None
+    raise missing_library("kornia", "kornia", error) from None
 
 
 class Refine(IntensityAugmentationBase2D):
-    """The refiner on ``(B, C, H, W)`` float in [0, 1], alone or in ``AugmentationSequential``; other keys stay.
+    """Refine ``(B, C, H, W)`` float in [0, 1], alone or in ``AugmentationSequential``; other keys do not change.
 
-    Each image is refined with probability ``p``; the others cost nothing. Calling again with ``params=`` paints the
-    same, noise maps included. The network goes where the images are, computes without gradients, and is neither among
-    the parameters nor in the state of the pipeline. It pickles as the path of the run.
+    Each image is refined with probability ``p``; the others cost nothing. Calling again with ``params=`` gives the same
+    images, including noise maps. The network runs on the images' device, without gradients, and is not part of the
+    pipeline's parameters and state. It pickles as the path of the run.
 
     Args:
         run: run directory, or any folder with its two files.
-        p: probability of each image.
+        p: probability with which an image is refined.
         same_on_batch: refine all images of a batch or none, with the same noise maps.
-        keepdim: give ``(C, H, W)`` for ``(C, H, W)``; kornia adds the batch otherwise.
+        keepdim: return ``(C, H, W)`` for ``(C, H, W)``; otherwise kornia adds the batch.
 
     Raises:
-        UserError: the folder holds no refiner, or ``p`` is no probability; later, images it does not take, or CUDA in
+        UserError: the folder holds no refiner, or ``p`` is not a probability; when called, an invalid image, or CUDA in
             a forked worker.
     """
 
@@ -42,7 +42,7 @@ class Refine(IntensityAugmentationBase2D):
         self._refine = LazyRefine(run, device=None)
 
     def generate_parameters(self, batch_shape: tuple[int, ...]) -> dict[str, Tensor]:
-        """What a call draws besides the picks: the key of each image's noise, ``(B,)`` int64."""
+        """Draw the key of each image's noise maps, ``(B,)`` int64."""
         count = batch_shape[0]
         drawn = torch.randint(2**63 - 1, (1 if self.same_on_batch else count,), device=self.device)
         return {"noise_key": drawn.expand(count)}
@@ -50,8 +50,8 @@ class Refine(IntensityAugmentationBase2D):
     def apply_transform(
         self, input: Tensor, params: dict[str, Tensor], flags: dict[str, Any], transform: Tensor | None = None
     ) -> Tensor:
-        """Refine the images that were picked."""
-        picks = params["batch_prob"] > 0.5  # looked at where they were drawn, or a GPU would be waited for
+        """Refine the picked images."""
+        picks = params["batch_prob"] > 0.5  # evaluated on the device of the parameters, so as not to wait for a GPU
         keys = params["noise_key"].to(input.device, non_blocking=input.is_cuda)
         if picks.all():
             return refine_tensor(self._refine, input, keys=keys, seed=0)

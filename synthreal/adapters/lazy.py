@@ -1,7 +1,7 @@
-"""What every adapter holds instead of a network: the folder, and the refiner once a process has needed it.
+"""A refiner known by its folder and loaded on first use, as all adapters hold it.
 
-Pickled, deep-copied or forked it is the folder again, so that transforms travel to worker processes in a few bytes,
-serialise by path, and keep their weights out of the parameters and the state of whatever they are part of.
+Pickled, copied or forked it is only the folder's path. Transforms therefore reach worker processes in a few bytes,
+serialise by path, and keep the network out of the parameters and state of the pipeline.
 """
 
 from __future__ import annotations
@@ -29,18 +29,17 @@ class LazyRefine:
 
     Args:
         run: run directory, or any folder with its two files.
-        device: "cpu", "cuda" or "cuda:N"; "auto" is a GPU where there is one, but the CPU in worker processes;
-            None is wherever the images are.
+        device: "cpu", "cuda" or "cuda:N"; "auto" is a GPU if there is one, but the CPU in worker processes;
+            None is the device of the images.
 
     Raises:
-        UserError: the folder holds no refiner, or there is no such device.
+        UserError: the folder holds no refiner, or the device does not exist.
     """
 
     def __init__(self, run: str | Path, device: str | torch.device | None = "auto") -> None:
-        self.run = str(Path(run).absolute())  # read later, perhaps from another folder
+        self.run = str(Path(run).absolute())  # the working directory may change before the refiner is loaded
         self.device = None if device is None else str(device)
         image = read_config(Path(run)).image
-        assert image is not None, "read_config() sees to it"
         self.channels = image.channels
         weights_of(Path(run))
         if self.device is not None and re.fullmatch(r"cuda(:\d+)?", self.device) is None:
@@ -48,29 +47,29 @@ class LazyRefine:
         self._loaded: dict[tuple[int, str], Refine] = {}
 
     def __call__(self, images: Tensor, *, keys: Tensor, seed: int) -> Tensor:
-        """Refine ``(B, C, H, W)``, float in [0, 1] or uint8; the result is where the images are.
+        """Refine ``(B, C, H, W)``, float in [0, 1] or uint8; the result is on the device of the images.
 
-        Noise maps are a function of ``(seed, key)`` of each image, the same as those of ``synthreal refine`` for that
-        seed and index. ``keys`` is ``(B,)`` int64. A compiled pipeline calls the network uncompiled.
+        Noise maps are a function of ``seed`` and the image's entry in ``keys``, ``(B,)`` int64, as in ``synthreal
+        refine`` for that seed and index. In a compiled pipeline the network runs uncompiled.
         """
-        if torch.compiler.is_compiling():  # which decorating would import the compiler for, a second or two
+        if torch.compiler.is_compiling():  # a decorator would import the compiler, which takes a second or two
             uncompiled: Callable[[Tensor, Tensor, int], Tensor] = torch.compiler.disable(self._call)
             return uncompiled(images, keys, seed)
         return self._call(images, keys, seed)
 
-    def _call(self, images: Tensor, keys: Tensor, seed: int) -> Tensor:
-        place = self._place(images)
-        refine = self._refine(place)
-        noise = refine.noise_of(keys.to(place), (images.shape[-2], images.shape[-1]), seed=seed)
-        refined: Tensor = refine(images.to(place), noise)
-        return refined.to(images.device)
-
     @property
     def noise_channels(self) -> int:
-        """How many noise maps the refiner takes; 0 means that it has one answer to an image."""
-        return self._refine(self._place(torch.empty(0))).noise_channels
+        """The number of noise maps that the refiner takes."""
+        return self._load(self._device_for(torch.empty(0))).noise_channels
 
-    def _place(self, images: Tensor) -> torch.device:
+    def _call(self, images: Tensor, keys: Tensor, seed: int) -> Tensor:
+        device = self._device_for(images)
+        refine = self._load(device)
+        noise = refine.noise_of(keys.to(device), (images.shape[-2], images.shape[-1]), seed=seed)
+        refined: Tensor = refine(images.to(device), noise)
+        return refined.to(images.device)
+
+    def _device_for(self, images: Tensor) -> torch.device:
         if self.device == "auto" and in_worker():
             return torch.device("cpu")
         if self.device is not None and not self.device.startswith("cuda"):
@@ -78,29 +77,29 @@ class LazyRefine:
         refuse_forked_cuda(images.device.type if self.device is None else self.device)
         return images.device if self.device is None else resolve_device(self.device)
 
-    def _refine(self, place: torch.device) -> Refine:
-        mine = os.getpid(), str(place)  # what a parent process loaded stays its own; the precision is the device's
-        if mine not in self._loaded:
+    def _load(self, device: torch.device) -> Refine:
+        key = os.getpid(), str(device)  # a forked process does not use its parent's network
+        if key not in self._loaded:
             if forked():
-                torch.set_num_threads(1)  # as DataLoader does: a forked process that waits for OpenMP's threads hangs
-            self._loaded[mine] = Refine.load(self.run, device=str(place))
-        return self._loaded[mine]
+                torch.set_num_threads(1)  # like DataLoader: OpenMP's threads do not survive a fork, and it would hang
+            self._loaded[key] = Refine.load(self.run, device=str(device))
+        return self._loaded[key]
 
     def __getstate__(self) -> dict[str, Any]:
         return {**vars(self), "_loaded": {}}
 
 
-def picked(p: float, keys: Tensor, seed: int) -> Tensor:
+def pick(p: float, keys: Tensor, seed: int) -> Tensor:
     """Which images to refine, each with probability ``p``: ``(B,)`` bool, a function of ``(seed, key)``."""
     normal = indexed_noise(keys, (1, 1, 1), derive_seed(0, "pick", seed)).flatten()
     return torch.special.ndtr(normal) < p if p < 1 else torch.ones_like(keys, dtype=torch.bool)
 
 
-def fresh_seed() -> int:
-    """A seed from torch's global generator, which DataLoader seeds anew for every worker and epoch."""
+def draw_seed() -> int:
+    """A seed from torch's global generator, which DataLoader seeds for every worker and epoch."""
     return int(torch.randint(2**63 - 1, ()))
 
 
-def missing(library: str, install: str, error: Exception) -> UserError:
-    """What to say where a library cannot be imported; ``install`` is what pip is to install."""
-    return UserError(f"{library} is not here or does not work ({error}); pip install {install}")
+def missing_library(library: str, install: str, error: Exception) -> UserError:
+    """The error for a library that cannot be imported; ``install`` is the argument of ``pip install``."""
+    return UserError(f"cannot import {library} ({error}); pip install {install}")

@@ -1,7 +1,7 @@
-"""ONNX: a trained refiner as one file that other runtimes read (onnxruntime, TensorRT, OpenVINO, web browsers).
+"""Export a refiner as an ONNX file for other runtimes (onnxruntime, TensorRT, OpenVINO, web browsers).
 
-The exporter is torch's own (torch.export underneath). A file appears only after onnxruntime has computed the same
-images from it as torch, at the training size and at another one.
+Uses torch's exporter, which is based on torch.export. The file is written only if onnxruntime computes the same images
+as torch, at the training size and at another size.
 """
 
 from __future__ import annotations
@@ -23,18 +23,18 @@ from synthreal.inference.transform import Refine
 
 OPSET = 18
 TOLERANCE = 1e-4
-OTHER = (13, 7)  # px by which the second size checked is larger
+OTHER = (13, 7)  # px by which the second tested size is larger
 LIBRARIES = ("onnx", "onnxscript", "onnxruntime")
 
 
 @dataclass(frozen=True)
 class Exported:
-    """What was written.
+    """An exported file.
 
     Attributes:
         path: the file.
         inputs: name -> shape, where a word stands for any size.
-        difference: the greatest between onnxruntime's and torch's images in [0, 1].
+        difference: maximum difference between the images of onnxruntime and torch, in [0, 1].
     """
 
     path: Path
@@ -45,17 +45,17 @@ class Exported:
 def export_onnx(run: str | Path, target: str | Path, *, overwrite: bool = False) -> Exported:
     """Write the refiner of a run as ONNX: opset 18, float32, any batch, height and width.
 
-    Its input ``image`` is ``(batch, C, height, width)`` in [0, 1], its output ``refined`` the same. A refiner with
-    noise maps has a second input ``noise``, ``(batch, K, height, width)`` standard normal.
+    The input ``image`` and the output ``refined`` are ``(batch, C, height, width)`` in [0, 1]. A refiner with noise
+    maps has a second input ``noise``, ``(batch, K, height, width)`` standard normal.
 
     Args:
-        run: run directory, or a folder that ``save_pretrained`` wrote.
-        target: the file to write.
-        overwrite: whether to replace one that exists.
+        run: run directory, or a folder written by ``save_pretrained``.
+        target: file to write.
+        overwrite: whether to replace an existing file.
 
     Raises:
-        UserError: no refiner; the file exists, cannot be written or is the refiner's own; a library is missing; a
-            refiner that cannot be exported, or computes otherwise there by more than 1e-4.
+        UserError: no refiner; the file exists, cannot be written or belongs to the refiner; a library is missing; the
+            refiner cannot be exported, or the images of onnxruntime differ by more than 1e-4.
     """
     target = Path(target)
     if missing := [name for name in LIBRARIES if find_spec(name) is None]:
@@ -63,11 +63,11 @@ def export_onnx(run: str | Path, target: str | Path, *, overwrite: bool = False)
     if target.exists() and not overwrite:
         raise UserError(f"{target}: exists already; name another file, or give --overwrite")
     if target.resolve() in [(Path(run) / name).resolve() for name in (CONFIG, WEIGHTS)]:
-        raise UserError(f"{target}: is what the refiner is read from; name another file")
+        raise UserError(f"{target}: belongs to the refiner; name another file")
     transform = Refine.load(run, device="cpu", precision="float32")
-    assert transform.about is not None and transform.about.config.image is not None, "load() sees to it"
+    assert transform.about is not None  # Refine.load() sets it
     image, noise_channels = transform.about.config.image, transform.noise_channels
-    least = max(2, getattr(transform.refiner, "smallest", 1))  # torch.export takes a size of 1 for a constant
+    least = max(2, getattr(transform.refiner, "smallest", 1))  # torch.export treats a size of 1 as a constant
     size = max(image.height, least), max(image.width, least)
     examples = [
         _example(transform, noise_channels, 2, *size),
@@ -79,7 +79,7 @@ def export_onnx(run: str | Path, target: str | Path, *, overwrite: bool = False)
     with completing(target) as partial:
         with writing(target):
             program.save(partial, external_data=False)
-        difference = float(torch.tensor(list(_differences(partial, transform, examples))).max())  # NaN is the greatest
+        difference = float(torch.tensor(list(_differences(partial, transform, examples))).max())  # NaN wins
         if not difference <= TOLERANCE:
             raise UserError(
                 f"{run}: onnxruntime computes images that differ by {difference:.1e} from torch's (more than "
@@ -92,13 +92,13 @@ def export_onnx(run: str | Path, target: str | Path, *, overwrite: bool = False)
 
 
 def _program(run: str | Path, transform: Refine, example: tuple[Tensor, ...]) -> torch.onnx.ONNXProgram:
-    """The exporter's program, every size but the channels' left open."""
+    """The exported program, with any batch, height and width."""
     least = getattr(transform.refiner, "smallest", 1)
     dimension = torch.export.Dim
     sizes = {0: dimension("batch"), 2: dimension("height", min=least), 3: dimension("width", min=least)}
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # the exporter's, about itself
+            warnings.simplefilter("ignore")  # warnings of the exporter about its own code
             program = torch.onnx.export(
                 transform.refiner,
                 example,
@@ -112,15 +112,15 @@ def _program(run: str | Path, transform: Refine, example: tuple[Tensor, ...]) ->
     except torch.onnx.OnnxExporterError as error:
         reason = str(error.__cause__ or error).splitlines()[0]
         raise UserError(
-            f"{run}: its refiner cannot be exported for images of any size ({reason}); a plugin's own must be made of "
-            "operators that torch.export and ONNX know"
+            f"{run}: the refiner cannot be exported for images of any size ({reason}); a plugin's refiner may use only "
+            "operators that torch.export and ONNX support"
         ) from error
-    assert program is not None, "the exporter built on torch.export returns one"
+    assert program is not None, "the exporter based on torch.export returns a program"
     return program
 
 
 def _example(transform: Refine, noise_channels: int, count: int, height: int, width: int) -> tuple[Tensor, ...]:
-    """Random images in [0, 1], with rows of values the refiner keeps, and noise maps where it takes them."""
+    """Random images in [0, 1], some rows with values that the refiner preserves, and noise maps if it takes them."""
     generator = seeded_generator(0, torch.device("cpu"))
     image = torch.rand((count, transform.channels, height, width), generator=generator)
     for row, value in enumerate(getattr(transform.refiner, "kept", ())[:height]):
@@ -131,7 +131,7 @@ def _example(transform: Refine, noise_channels: int, count: int, height: int, wi
 
 
 def _differences(path: Path, transform: Refine, examples: list[tuple[Tensor, ...]]) -> Iterator[float]:
-    """The greatest difference between onnxruntime's and torch's images, of each example."""
+    """The maximum difference between the images of onnxruntime and torch for each example."""
     import onnxruntime
 
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])

@@ -10,33 +10,32 @@ from PIL import Image
 from torch import Tensor
 
 from synthreal.adapters.images import refine_images, refine_tensor
-from synthreal.adapters.lazy import LazyRefine, fresh_seed, missing
+from synthreal.adapters.lazy import LazyRefine, draw_seed, missing_library
 from synthreal.inference.value_range import check_probability
 
 try:
     from torchvision import tv_tensors
     from torchvision.transforms import v2
-except (ImportError, RuntimeError) as error:  # RuntimeError: a torchvision that was built for another torch
-    raise missing(
-        "torchvision", f"'synthreal[torchvision]', the release for torch {torch.__version__}", error
-    ) from None
+except (ImportError, RuntimeError) as error:  # RuntimeError: torchvision was built for another torch
+    install = f"'synthreal[torchvision]', the release for torch {torch.__version__}"
+    raise missing_library("torchvision", install, error) from None
 
 
 class Refine(v2.Transform):  # type: ignore[misc]
-    """The refiner on images of a sample of any structure; boxes, masks, key points and labels stay.
+    """Refine the images of a sample of any structure; boxes, masks, key points and labels do not change.
 
     Images are ``tv_tensors.Image`` or ``Video``, PIL images, or a plain tensor as in every v2 transform:
-    ``(..., C, H, W)``, uint8 or float in [0, 1]. They come back in their class and dtype. As in other v2 transforms,
-    ``p`` decides once a call, for a batch as a whole. What is drawn comes from torch's global generator. The network
-    goes where the images are, computes without gradients, and is neither among the parameters nor in the state of the
-    pipeline. It pickles as the path of the run.
+    ``(..., C, H, W)``, uint8 or float in [0, 1]. They keep their class and dtype. As in other v2 transforms, ``p`` is
+    the probability of a call, for a batch as a whole, and random numbers come from torch's global generator. The
+    network runs on the images' device, without gradients, and is not part of the pipeline's parameters and state. It
+    pickles as the path of the run.
 
     Args:
         run: run directory, or any folder with its two files.
         p: probability of a call.
 
     Raises:
-        UserError: the folder holds no refiner; later, images it does not take, or CUDA in a forked worker.
+        UserError: the folder holds no refiner; when called, an invalid image, or CUDA in a forked worker.
     """
 
     def __init__(self, run: str | Path, p: float = 1.0) -> None:
@@ -45,11 +44,11 @@ class Refine(v2.Transform):  # type: ignore[misc]
         self._refine = LazyRefine(run, device=None)
 
     def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:
-        """What a call draws: whether to refine, and the seed of noise maps."""
-        return {"refine": bool(torch.rand(()) < self.p), "noise_seed": fresh_seed()}
+        """Draw whether to refine, and the seed of noise maps."""
+        return {"refine": bool(torch.rand(()) < self.p), "noise_seed": draw_seed()}
 
     def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
-        """Refine an image; whatever else there is stays what it is."""
+        """Refine an image; return anything else unchanged."""
         other = isinstance(inpt, tv_tensors.TVTensor) and not isinstance(inpt, tv_tensors.Image | tv_tensors.Video)
         if other or not params["refine"]:
             return inpt

@@ -1,7 +1,4 @@
-"""The refiner as a stage of a webdataset pipeline, for loading.
-
-A stage is any function from samples to samples, so nothing of the library is imported.
-"""
+"""The refiner as a stage of a webdataset pipeline. Does not import the library: a stage maps samples to samples."""
 
 from __future__ import annotations
 
@@ -13,8 +10,8 @@ from typing import Any
 
 import torch
 
-from synthreal.adapters.images import refine_images
-from synthreal.adapters.lazy import LazyRefine, fresh_seed, picked
+from synthreal.adapters.images import refine_some
+from synthreal.adapters.lazy import LazyRefine
 from synthreal.errors import UserError
 from synthreal.inference.value_range import check_probability
 
@@ -22,22 +19,22 @@ Sample = dict[str, Any]
 
 
 class Refine:
-    """The refiner on one member of decoded samples, in order; the other members stay.
+    """Refine one member of decoded samples, in order; other members do not change.
 
-    ``wds.WebDataset(urls).decode("pil").compose(Refine(run))``, before the samples are batched; "pill", grey, for a
-    refiner of one channel. Images are whatever ``decode`` gives, PIL, numpy or torch, and come back so. ``batch``
-    samples are read ahead, and those of one size pass through the network together. It pickles as the path of the run.
+    ``wds.WebDataset(urls).decode("pil").compose(Refine(run))``, before samples are batched; ``"pill"`` (grey) for a
+    refiner of one channel. Images are PIL images, arrays or tensors, as ``decode`` gives them. ``batch`` samples are
+    read ahead, and images of one size pass through the network together. It pickles as the path of the run.
 
     Args:
         run: run directory, or any folder with its two files.
-        image: names of the member, the first that a sample has counts; "png" is not "mask.png".
-        p: probability of each image.
-        seed: picks and noise maps are a function of ``(seed, __key__)``; None draws them anew in every epoch.
-        batch: images that are refined at once.
-        device: "cpu", "cuda" or "cuda:N"; "auto" is a GPU where there is one, but the CPU in worker processes.
+        image: names of the member, separated by semicolons; the first that a sample has is refined.
+        p: probability with which an image is refined.
+        seed: picks and noise maps are a function of ``(seed, __key__)``; None draws them in every epoch.
+        batch: number of samples that are read and refined together.
+        device: "cpu", "cuda" or "cuda:N"; "auto" is a GPU if there is one, but the CPU in worker processes.
 
     Raises:
-        UserError: the folder holds no refiner; later, a sample without an image, images it does not take, or CUDA in a
+        UserError: the folder holds no refiner; when called, a sample without an image, an invalid image, or CUDA in a
             forked worker.
     """
 
@@ -52,45 +49,44 @@ class Refine:
         device: str | torch.device = "auto",
     ) -> None:
         if batch < 1:
-            raise UserError(f"batch={batch}: at least one image is refined at once")
+            raise UserError(f"batch={batch}: give at least 1")
         self.names, self.p, self.seed, self.batch = image.split(";"), check_probability(p), seed, batch
         self._refine = LazyRefine(run, device)
 
     def __call__(self, source: Iterable[Sample]) -> Iterator[Sample]:
-        """Samples as they come, their images refined."""
+        """Refine the images of all samples."""
         if isinstance(source, dict):
-            raise UserError("one sample instead of all; put the refiner into the pipeline with compose, not with map")
-        return self._refined(source)
+            raise UserError("one sample instead of all; add the refiner to the pipeline with compose, not with map")
+        return self._refined(iter(source))
 
-    def _refined(self, source: Iterable[Sample]) -> Iterator[Sample]:
-        samples = iter(source)
+    def _refined(self, samples: Iterator[Sample]) -> Iterator[Sample]:
         while block := list(islice(samples, self.batch)):
-            if not all(isinstance(sample, dict) and "__key__" in sample for sample in block):
-                raise UserError("a sample is no dictionary with a __key__; refine before to_tuple and batched")
             members = [self._member(sample) for sample in block]
-            keys = torch.tensor([_key(sample) for sample in block])
-            seed = fresh_seed() if self.seed is None else self.seed
-            picks = picked(self.p, keys, seed)
-            rows: list[int] = picks.nonzero().flatten().tolist()
-            images = [block[row][members[row]] for row in rows]
-            names = [f"sample {block[row]['__key__']}" for row in rows]
-            painted = refine_images(self._refine, images, keys=keys[picks], seed=seed, names=names)
-            refined = dict(zip(rows, painted, strict=True))
-            for row, (sample, member) in enumerate(zip(block, members, strict=True)):
-                yield {**sample, member: refined[row]} if row in refined else sample
+            refined = refine_some(
+                self._refine,
+                [sample[member] for sample, member in zip(block, members, strict=True)],
+                p=self.p,
+                keys=torch.tensor([_key(sample) for sample in block]),
+                seed=self.seed,
+                names=[f"sample {sample['__key__']}" for sample in block],
+            )
+            for sample, member, image in zip(block, members, refined, strict=True):
+                yield {**sample, member: image}
 
     def _member(self, sample: Sample) -> str:
-        found = next((name for name in self.names if name in sample), None)
-        if found is None:
+        if not isinstance(sample, dict) or "__key__" not in sample:
+            raise UserError("a sample is not a dictionary with a __key__; refine before to_tuple and batched")
+        member = next((name for name in self.names if name in sample), None)
+        if member is None:
             has = ", ".join(name for name in sample if not name.startswith("__"))
             raise UserError(f"sample {sample['__key__']}: no image among {has}; name the member with image=...")
-        if isinstance(sample[found], bytes):
-            how = "pill" if self._refine.channels == 1 else "pil"
-            raise UserError(f"sample {sample['__key__']}: {found} is not decoded; put .decode({how!r}) before")
-        return found
+        if isinstance(sample[member], bytes):
+            decoder = "pill" if self._refine.channels == 1 else "pil"
+            raise UserError(f"sample {sample['__key__']}: {member} is not decoded; put .decode({decoder!r}) before")
+        return member
 
 
 def _key(sample: Sample) -> int:
-    """``__key__``, the name of the sample, as 63 bits."""
+    """A hash of ``__key__`` in 63 bits."""
     digest = hashlib.blake2b(str(sample["__key__"]).encode(), digest_size=8).digest()
     return int.from_bytes(digest, "little") >> 1

@@ -16,7 +16,7 @@ from synthreal.bulk.folders import FolderSource
 from synthreal.bulk.job import ExecutionSettings, Job, JobSpec
 from synthreal.bulk.packs import PackSource
 from synthreal.bulk.shards import COMPRESSED, SUFFIX, ShardSource
-from synthreal.config import RunConfig
+from synthreal.config import ResolvedConfig
 from synthreal.data.folder import SUFFIXES, names_below
 from synthreal.device import configure_process, resolve_device, resolve_precision, set_memory_format, should_compile
 from synthreal.errors import UserError
@@ -81,7 +81,7 @@ def open_source(path: Path, limit: int | None, samples: int, origin: dict[str, A
     return PackSource(path, limit, origin)
 
 
-def hash_refiner(run: Path, config: RunConfig) -> str:
+def hash_refiner(run: Path, config: ResolvedConfig) -> str:
     """Hash of the weights of a refiner and of the settings of its network."""
     content = hashlib.sha256(json.dumps(config.refiner.model_dump(mode="json"), sort_keys=True).encode())
     content.update(config.runtime.layout.encode())
@@ -104,7 +104,7 @@ def hash_files(root: Path, names: list[str]) -> str:
     return content.hexdigest()
 
 
-def load_refiner(run: Path, config: RunConfig, device: torch.device, settings: ExecutionSettings) -> Refine:
+def load_refiner(run: Path, config: ResolvedConfig, device: torch.device, settings: ExecutionSettings) -> Refine:
     """The refiner, in a process configured for the job."""
     configure_process(config.runtime.model_copy(update={"threads": settings.threads}))
     torch.backends.cudnn.benchmark = False  # it chooses algorithms by their time, which differs between processes
@@ -115,7 +115,7 @@ def load_refiner(run: Path, config: RunConfig, device: torch.device, settings: E
 
 
 def plan_job(
-    data: Source, spec: JobSpec, run: Path, config: RunConfig, device: torch.device, requested: RequestedOptions
+    data: Source, spec: JobSpec, run: Path, config: ResolvedConfig, device: torch.device, requested: RequestedOptions
 ) -> Job:
     """A new job with settings for its whole duration.
 

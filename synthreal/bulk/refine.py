@@ -81,7 +81,6 @@ def refine_bulk(
     refuse_below_one(samples=samples, limit=limit, batch_size=batch_size, threads=threads, tile=tile)
     folder, origin = Path(run), Path(source)
     config = read_config(folder)
-    assert config.image is not None, "read_config() sees to it"
     requested = RequestedOptions(Rank.here().device(device), batch_size, precision, threads, tile)
     destination = Destination.resolve(target, origin, folder, overwrite)
     header = {"refined_from": str(source), "refiner": str(run), "recipe": config.recipe}

@@ -1,15 +1,19 @@
-"""The application that commands join, and what the console script runs."""
+"""The typer application that commands register with, and the console script."""
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
+import time
+from importlib import metadata
+from typing import Annotated
 
 import typer
 
 from synthreal.errors import PeerError, UserError
 
-SHARED = ("fit", "refine")  # what several processes do together
+DISTRIBUTED = ("fit", "refine")  # commands that several processes may run together
 
 app = typer.Typer(
     help="Make simulated images look real with unlabelled real ones, and keep every label true (S+U learning, SimGAN).",
@@ -19,33 +23,58 @@ app = typer.Typer(
 )
 
 
+def _print_version(requested: bool) -> None:
+    if requested:
+        try:
+            number = metadata.version("synthreal")
+        except metadata.PackageNotFoundError:
+            number = "source"
+        typer.echo(f"synthreal {number}")
+        raise typer.Exit
+
+
 @app.callback()
-def check(context: typer.Context) -> None:
-    """Refuse what each of torchrun's processes would do anew, all writing the same files."""
+def check(
+    context: typer.Context,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Refuse to run a command under torchrun whose processes would all write the same files."""
     command, torchrun = context.invoked_subcommand, "TORCHELASTIC_RUN_ID" in os.environ
-    if torchrun and os.environ.get("WORLD_SIZE", "1") != "1" and command not in SHARED:
-        several = " and ".join(SHARED)
-        context.fail(f"{command} is the work of one process; start it without torchrun, which is for {several}")
+    if torchrun and os.environ.get("WORLD_SIZE", "1") != "1" and command not in DISTRIBUTED:
+        context.fail(
+            f"{command} runs in one process; start it without torchrun, which is for {' and '.join(DISTRIBUTED)}"
+        )
 
 
 def main() -> None:
-    """The console script: run the app, turn a user's mistake into one line and exit code 2."""
-    from synthreal.distributed.rank import let_main_report_first
+    """Run the application; a user's mistake is one line on stderr and exit code 2."""
+    from synthreal.distributed.rank import REPORT_DELAY, let_main_report_first
 
     if "" not in sys.path:
-        sys.path.append("")  # --plugin package.module may lie in the working directory; what is installed comes first
+        sys.path.append("")  # --plugin package.module may be in the working directory; installed packages come first
     try:
         code = app(sys.argv[1:] or ["--help"], prog_name="synthreal", standalone_mode=False)
+        sys.stdout.flush()
     except UserError as error:
+        let_main_report_first()
         code = _complain(str(error))
-    except PeerError:
+    except PeerError as error:
+        time.sleep(REPORT_DELAY)  # under torchrun this process ends here, and the other one has reported the cause
+        _complain(str(error))
         code = 1
     except KeyboardInterrupt:
         code = 130
-    except Exception as error:  # typer's usage errors, whichever click it carries; anything else goes on
-        if not hasattr(error, "format_message"):
+    except OSError as error:  # files are written elsewhere, with a UserError: this is standard output
+        if error.errno not in (errno.EPIPE, errno.ENOSPC):
             raise
-        let_main_report_first()  # torchrun gives all its processes the same words
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # drop buffered output
+        code = 1 if error.errno == errno.EPIPE else _complain(f"standard output: cannot write ({error.strerror})")
+    except Exception as error:
+        if not hasattr(error, "format_message"):  # not a usage error of typer
+            raise
+        let_main_report_first()  # under torchrun every process has the same arguments
         code = _complain(error.format_message())
     sys.exit(code if isinstance(code, int) else 0)
 

@@ -1,4 +1,4 @@
-"""Commands whose pages a person looks at in a browser."""
+"""Commands whose results are shown in a browser."""
 
 from __future__ import annotations
 
@@ -9,10 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from synthreal.cli.application import app
-from synthreal.cli.options import (
-    Device,
-    display,
-)
+from synthreal.cli.options import Device, display
 from synthreal.errors import UserError
 
 if TYPE_CHECKING:
@@ -24,13 +21,16 @@ Against = Literal["refined", "simulated"]
 @app.command()
 def report(
     run: Annotated[Path, typer.Argument(help="Run directory.")],
-    out: Annotated[Path | None, typer.Option(metavar="FILE.html", help="The file; default RUN/report.html.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="FILE.html", help="File to write; default: RUN/report.html.")
+    ] = None,
     device: Device = "auto",
     tensorboard: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Write log and sheets for TensorBoard into a folder, too.")
+        Path | None,
+        typer.Option(metavar="DIR", help="Folder for TensorBoard, to which the log and sheets are also written."),
     ] = None,
 ) -> None:
-    """Write one HTML page about a run: pictures, curves, the table of arms, how to make it again."""
+    """Write an HTML page about a run. It shows images, curves, the table of arms and how to reproduce the run."""
     from synthreal.report import write_report
 
     page = write_report(
@@ -48,20 +48,18 @@ def report(
 @app.command()
 def turing(
     run: Annotated[Path, typer.Argument(help="Run directory.")],
-    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to serve at; 0 takes a free one.")] = 8765,
-    images: Annotated[int, typer.Option(min=1, max=1000, help="Images of either kind each rater judges.")] = 50,
-    against: Annotated[Against, typer.Option(help="refined, or simulated as a control.")] = "refined",
-    host: Annotated[str, typer.Option(help="Address to bind; at another one other machines may answer too.")] = (
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port of the server; 0 takes a free one.")] = 8765,
+    images: Annotated[int, typer.Option(min=1, max=1000, help="Images of each kind that a rater judges.")] = 50,
+    against: Annotated[Against, typer.Option(help="Synthetic images: refined, or simulated as a control.")] = "refined",
+    host: Annotated[str, typer.Option(help="Address to bind; with 0.0.0.0 other machines can answer too.")] = (
         "127.0.0.1"
     ),
     seed: Annotated[int, typer.Option(min=0, help="Seed of the choice and order of images.")] = 0,
     device: Device = "auto",
-    summary: Annotated[bool, typer.Option("--summary", help="Print what raters answered so far; serve nothing.")] = (
-        False
-    ),
+    summary: Annotated[bool, typer.Option("--summary", help="Print the answers so far instead of serving.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
 ) -> None:
-    """Let people tell refined images from real ones, in a browser."""
+    """Serve a visual Turing test. Can people tell refined images from real ones?"""
     from synthreal.cli.tables import turing_table
     from synthreal.turing.answers import FILE, Answers
     from synthreal.turing.summary import in_a_line, summarise
@@ -70,21 +68,21 @@ def turing(
     if summary:
         if not run.exists():
             raise UserError(f"{run}: no such folder; give a run directory")
-        result = summarise(_judged(answers))
+        result = summarise(_read(answers))
         if not result["raters"]:
             command = f"synthreal turing {shlex.quote(str(run))}"
             raise UserError(f"{answers.path}: no answers yet; serve the study with: {command}")
         display(result if as_json else turing_table(result))
         return
     if as_json:
-        raise UserError("--json prints the summary; give --summary with it")
-    _web()
+        raise UserError("--json prints the summary; add --summary")
+    _require_web()
     from synthreal.turing.server import serve
 
     def ready(url: str, reachable: bool) -> None:
         if reachable:
-            typer.echo("notice: other machines can reach this server, and whoever does can answer", err=True)
-        typer.echo(f"open {url} in a browser; Ctrl-C ends")
+            typer.echo("notice: other machines can reach this server and answer", err=True)
+        typer.echo(f"open {url} in a browser; stop with Ctrl-C")
 
     serve(
         run,
@@ -98,18 +96,18 @@ def turing(
         on_refine=lambda count: typer.echo(f"refining {count} images", err=True),
         on_ready=ready,
     )
-    typer.echo(f"{in_a_line(summarise(_judged(answers)))}; in {answers.path}")
+    typer.echo(f"{in_a_line(summarise(_read(answers)))}; in {answers.path}")
 
 
-def _judged(answers: Answers) -> list[Answer]:
-    found = answers.all()
+def _read(answers: Answers) -> list[Answer]:
+    valid = answers.read()
     if answers.damaged:
         typer.echo(f"{answers.path}: {answers.damaged} damaged lines skipped", err=True)
-    return found
+    return valid
 
 
-def _web() -> None:
-    """Say what to install where the extra ``web`` is missing."""
+def _require_web() -> None:
+    """Raise ``UserError`` when the extra ``web`` is missing."""
     from importlib.util import find_spec
 
     if not all(map(find_spec, ("starlette", "uvicorn", "jinja2"))):

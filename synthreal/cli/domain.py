@@ -1,29 +1,19 @@
-"""Commands about a domain: what there is, how it is configured, its data as packs."""
+"""Commands about domains: installed plugins, resolved configurations, data sets as packs."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from synthreal.cli.application import app
-from synthreal.cli.options import (
-    ConfigFile,
-    Device,
-    Json,
-    Plugins,
-    Recipe,
-    Settings,
-    catalog_of,
-    configured,
-    display,
-)
+from synthreal.cli.options import ConfigFile, Device, Json, Plugins, Recipe, Settings, catalog_of, configured, display
 
 
 @app.command()
 def plugins(as_json: Json = False) -> None:
-    """List installed plugins and what each registers."""
+    """List the installed plugins and their components."""
     from synthreal.cli.tables import plugins_table
     from synthreal.hooks.catalog import inventory
 
@@ -40,18 +30,20 @@ def show(plugin: Plugins = None, recipe: Recipe = None, config: ConfigFile = Non
 
 @app.command()
 def prepare(
-    dataset: Annotated[str, typer.Argument(help="Name of a data set of the plugin, or folder, or pack.")],
-    out: Annotated[Path, typer.Argument(help="The pack to write (.h5); must not exist.")],
+    dataset: Annotated[str, typer.Argument(help="Name of a data set of the plugin, folder, or pack.")],
+    out: Annotated[Path, typer.Argument(help="Pack to write (.h5); must not exist.")],
     plugin: Plugins = None,
     settings: Annotated[
-        list[str] | None, typer.Option("--set", help="option=value of the data set; repeatable.")
+        list[str] | None, typer.Option("--set", help="Option of the data set: option=value; repeatable.")
     ] = None,
-    role: Annotated[str | None, typer.Option(help="simulated, real, real_labelled, validation or test.")] = None,
-    limit: Annotated[int | None, typer.Option(min=1, help="Images at most; needed for a simulator.")] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of a simulator.")] = 0,
+    role: Annotated[str | None, typer.Option(help="Role: simulated, real, real_labelled, validation or test.")] = None,
+    limit: Annotated[
+        int | None, typer.Option(min=1, help="Maximum number of images; required for a simulator.")
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the simulator.")] = 0,
     device: Device = "auto",
 ) -> None:
-    """Write any data set, read or drawn, as a pack."""
+    """Write a data set as a pack. Its images are read from files or simulated."""
     from synthreal.bulk.prepare import prepare as run
     from synthreal.cli.progress import counting
 
@@ -67,12 +59,8 @@ def prepare(
             device=device,
             on_progress=advance,
         )
-    _skipped(summary.skipped)
-    typer.echo(f"{summary.path}: {summary.n} images")
-
-
-def _skipped(items: Any) -> None:
-    for item in items:
+    for item in summary.skipped:
         typer.echo(f"skipped {item.path}: {item.reason}", err=True)
-    if items:
-        typer.echo(f"{len(items)} unreadable files skipped", err=True)
+    if summary.skipped:
+        typer.echo(f"{len(summary.skipped)} unreadable files skipped", err=True)
+    typer.echo(f"{summary.path}: {summary.n} images")

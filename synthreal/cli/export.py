@@ -1,4 +1,4 @@
-"""The command that takes a refiner elsewhere."""
+"""The command that exports a refiner."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from synthreal.cli.application import app
 @app.command()
 def export(
     run: Annotated[Path, typer.Argument(help="Run directory.")],
-    target: Annotated[Path, typer.Argument(metavar="OUT.onnx", help="The file to write.")],
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file when it exists.")] = False,
+    target: Annotated[Path, typer.Argument(metavar="OUT.onnx", help="File to write.")],
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file if it exists.")] = False,
 ) -> None:
-    """Write the refiner as ONNX (opset 18, float32, any batch and size), checked with onnxruntime."""
+    """Export the refiner as ONNX. The file has opset 18, float32, any batch and image size; onnxruntime checks it."""
     from synthreal.adapters.onnx import OPSET, export_onnx
 
     done = export_onnx(run, target, overwrite=overwrite)

@@ -1,4 +1,4 @@
-"""What commands have in common: their options, the configuration these make, and printing."""
+"""Options shared by several commands, the configuration they give, and printing."""
 
 from __future__ import annotations
 
@@ -13,28 +13,28 @@ import typer
 from synthreal.errors import UserError
 
 if TYPE_CHECKING:
-    from synthreal.config import RunConfig
+    from synthreal.config import ResolvedConfig
     from synthreal.hooks.catalog import Catalog
 
-WIDE = 200
+PIPE_COLUMNS = 200  # width of tables in a file or a pipe
 
 Plugins = Annotated[
     list[str] | None,
-    typer.Option("--plugin", help="A domain: its name, package.module or path/to/domain.py; repeatable."),
+    typer.Option("--plugin", help="Plugin of a domain: a name, package.module or path/to/domain.py; repeatable."),
 ]
-Recipe = Annotated[str | None, typer.Option(help="A recipe of the plugin; default: the one named like it.")]
-ConfigFile = Annotated[Path | None, typer.Option("--config", help="A TOML file of differences over the recipe.")]
+Recipe = Annotated[str | None, typer.Option(help="Recipe of the plugin; default: the recipe with the plugin's name.")]
+ConfigFile = Annotated[Path | None, typer.Option("--config", help="TOML file with changes to the recipe.")]
 Settings = Annotated[
     list[str] | None,
-    typer.Option("--set", help="dotted.key=value over recipe and file; the value is TOML; repeatable."),
+    typer.Option("--set", help="Change one setting: dotted.key=value, with the value in TOML; repeatable."),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 Split = Literal["test", "validation"]
-Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
+Device = Annotated[str, typer.Option(help="Device: auto, cpu, cuda or cuda:N.")]
 
 
 def catalog_of(names: list[str] | None) -> Catalog:
-    """The catalog of the domains a user named. Raises ``UserError`` when there are none."""
+    """The catalog of the plugins given with ``--plugin``. Raises ``UserError`` when there are none."""
     from synthreal.hooks.catalog import Catalog
     from synthreal.hooks.discovery import available
 
@@ -43,7 +43,7 @@ def catalog_of(names: list[str] | None) -> Catalog:
     return Catalog.of(names)
 
 
-def configured(catalog: Catalog, recipe: str | None, config: Path | None, settings: list[str] | None) -> RunConfig:
+def configured(catalog: Catalog, recipe: str | None, config: Path | None, settings: list[str] | None) -> ResolvedConfig:
     """The resolved configuration: recipe, then the file, then ``--set``."""
     from synthreal.hooks.resolve import configure
 
@@ -51,7 +51,7 @@ def configured(catalog: Catalog, recipe: str | None, config: Path | None, settin
 
 
 def differences(config: Path | None, settings: list[str] | None) -> list[dict[str, Any]]:
-    """The file's, then each setting's; a run's own config.toml will do as a file."""
+    """The changes to a recipe: those of the file, which may be a run's config.toml, then each ``--set``."""
     from synthreal.config.toml import parse_settings
     from synthreal.inference.pretrained import read_tree
 
@@ -59,12 +59,12 @@ def differences(config: Path | None, settings: list[str] | None) -> list[dict[st
 
 
 def source_of(config: Path | None, settings: list[str] | None) -> str:
-    """Where a wrong setting may stand."""
+    """The possible places of a wrong setting, for error messages."""
     return " or ".join([str(config)] * bool(config) + ["--set"] * bool(settings)) or "configuration"
 
 
 def number_of(option: str, text: str | None, word: str) -> int | None:
-    """The number of at least 1 that an option takes besides a word; None as it is."""
+    """The value, at least 1, of an option that takes a number or ``word``; None stays None."""
     if text is None:
         return None
     if not text.isdecimal() or int(text) < 1:
@@ -72,12 +72,12 @@ def number_of(option: str, text: str | None, word: str) -> int | None:
     return int(text)
 
 
-def display(what: Any) -> None:
-    """Print a table, or what should be JSON."""
-    if isinstance(what, list | dict):
-        typer.echo(json.dumps(what, indent=2))
+def display(result: Any) -> None:
+    """Print a list or dictionary as JSON, anything else as a table."""
+    if isinstance(result, list | dict):
+        typer.echo(json.dumps(result, indent=2))
         return
     from rich.console import Console
 
-    told = sys.stdout.isatty() or "COLUMNS" in os.environ
-    Console(width=None if told else WIDE).print(what)  # in a file or a pipe, tables are as wide as they need to be
+    fits_terminal = sys.stdout.isatty() or "COLUMNS" in os.environ
+    Console(width=None if fits_terminal else PIPE_COLUMNS).print(result)

@@ -1,169 +1,142 @@
-"""Progress on stderr: a bar on a terminal, a line now and then elsewhere."""
+"""Progress on stderr: a rich progress bar on a terminal, otherwise a line every 15 seconds and at the end."""
 
 from __future__ import annotations
 
-import datetime
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
-from typing import Any
+from contextlib import contextmanager
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+)
+from rich.text import Text
 
 from synthreal.train.log import Report
 
-QUIET_SECONDS = 15.0
-_OFTEN = 0.1  # seconds
+LINE_SECONDS = 15.0
 
+Show = Callable[[str, int, int | None, str], None]
 OnReport = Callable[[Report], None]
-Counter = Callable[[int, int], None]
-Tell = Callable[[int, int | None, str], None]
+Counter = Callable[[int, int | None], None]
+
+
+class SpeedColumn(ProgressColumn):
+    """Items per second, over the last 30 seconds or a whole finished task."""
+
+    def render(self, task: Task) -> Text:
+        """The text of a task."""
+        speed = task.finished_speed or task.speed
+        return Text("" if speed is None else f"{speed:,.2f} it/s")
 
 
 @contextmanager
-def _bar(text: str, total: int | None) -> Iterator[Tell]:
+def progress_bars() -> Iterator[Show]:
+    """``show(task, done, total, note)`` shows progress; several tasks have a bar each."""
+    columns = MofNCompleteColumn(), SpeedColumn(), TimeRemainingColumn(), TextColumn("{task.fields[note]}")
     console = Console(stderr=True)
-    if not console.is_terminal:
-        said = [time.monotonic()]
+    ids: dict[str, TaskID] = {}
+    last = time.monotonic()
 
-        def line(done: int, total: int | None, note: str) -> None:
-            if time.monotonic() - said[0] > QUIET_SECONDS or done == total:
-                said[0] = time.monotonic()
-                print(
-                    f"{text} {done}{'' if total is None else f'/{total}'} {note}".rstrip(), file=sys.stderr, flush=True
-                )
+    def show(name: str, done: int, total: int | None, note: str) -> None:
+        nonlocal last
+        if name not in ids:
+            ids[name] = progress.add_task(name, total=total, note=note)
+        progress.update(ids[name], completed=done, total=total, note=note)
+        if not console.is_terminal and (done == total or time.monotonic() - last > LINE_SECONDS):
+            last = time.monotonic()
+            texts = (str(column.render(progress.tasks[ids[name]])).strip() for column in columns)
+            print(name, *filter(None, texts), file=sys.stderr, flush=True)
 
-        yield line
-        return
-    columns = (
-        TextColumn(text),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[note]}"),
-    )
-    with Progress(*columns, console=console) as progress:
-        task = progress.add_task(text, total=total, note="")
-        yield lambda done, total, note: progress.update(task, completed=done, total=total, note=note)
+    bar = TextColumn("{task.description}"), BarColumn(), *columns
+    with Progress(*bar, console=console, disable=not console.is_terminal) as progress:
+        yield show
 
 
 @contextmanager
-def counting(text: str) -> Iterator[Callable[[int, int | None], None]]:
+def counting(text: str) -> Iterator[Counter]:
     """A counter of images."""
-    with _bar(text, None) as tell:
-        yield lambda done, total: tell(done, total, "")
+    with progress_bars() as show:
+        yield lambda done, total: show(text, done, total, "")
 
 
 @contextmanager
-def refining(number: int = 0) -> Iterator[tuple[Counter, Counter]]:
-    """A counter of images, and one of what is assembled in the end on a line of its own; process 0 alone tells."""
-    if number > 0:
+def refining(rank: int = 0) -> Iterator[tuple[Counter, Counter]]:
+    """Counters of refined images and of assembled blocks; silent on ranks other than 0."""
+    if rank > 0:
         yield (lambda done, total: None), (lambda done, total: None)
         return
-    with ExitStack() as line:
-        yield _rated(line.enter_context(_bar("refining", None)), " images"), _rated(_next(line, "assembling"), "")
-
-
-def _next(line: ExitStack, text: str) -> Tell:
-    """A bar that begins when it is first told something, below the one in ``line``, which ends."""
-    bar: list[Tell] = []
-
-    def tell(done: int, total: int | None, note: str) -> None:
-        if not bar:
-            line.close()
-            bar.append(line.enter_context(_bar(text, None)))
-        bar[0](done, total, note)
-
-    return tell
-
-
-def _rated(tell: Tell, unit: str) -> Counter:
-    """Tells the rate and the time left too, ten times a second at most."""
-    first: list[tuple[float, int]] = []
-    told = -_OFTEN
-
-    def count(done: int, total: int) -> None:
-        nonlocal told
-        now = time.monotonic()
-        first[:] = first or [(now, done)]
-        if now - told < _OFTEN and done < total:
-            return
-        told = now
-        seconds, items = now - first[0][0], done - first[0][1]
-        if not (rate := items / seconds if seconds else 0.0):
-            tell(done, total, "")
-            return
-        left = datetime.timedelta(seconds=round((total - done) / rate))
-        tell(done, total, f"{rate:,.0f}{unit}/s, {left} left" if rate >= 100 else f"{rate:.3g}{unit}/s, {left} left")
-
-    return count
+    with progress_bars() as show:
+        yield (
+            lambda done, total: show("refining", done, total, ""),
+            lambda done, total: show("assembling", done, total, ""),
+        )
 
 
 @contextmanager
 def evaluating() -> Iterator[Callable[[str, int, int], None]]:
-    """A counter of trainings, naming the arm."""
-    with _bar("evaluating", None) as tell:
-        yield lambda arm, done, total: tell(done, total, arm)
+    """A counter of trained estimators, with the name of the arm."""
+    with progress_bars() as show:
+        yield lambda arm, done, total: show("evaluating", done, total, arm)
 
 
 @contextmanager
-def training(total: int) -> Iterator[Callable[[Report], None]]:
-    """Steps, losses and, once each, warnings."""
-    warned: set[str] = set()
-    with _bar("fitting", total) as tell:
-
-        def on_report(report: Report) -> None:
-            _warn(report, warned)
-            tell(report.step, total, _note(report))
-
-        yield on_report
+def training(total: int) -> Iterator[OnReport]:
+    """Steps, losses and warnings of a run."""
+    with progress_bars() as show:
+        yield _on_report(lambda report: show("fitting", report.step, total, _losses(report)))
 
 
 @contextmanager
 def ablating() -> Iterator[tuple[Callable[[str, int, int], OnReport], Callable[[str, int, int], None]]]:
-    """Steps of all runs together: what to tell of a fit that begins, and of an estimator."""
-    now: dict[str, Any] = {}
-    with _bar("ablating", None) as tell:
+    """Steps of all runs together: callbacks for the start of a fit, and for an estimator."""
+    name, done, total = "", 0, 0
+    with progress_bars() as show:
 
-        def on_fit(name: str, done: int, total: int) -> OnReport:
-            warned: set[str] = set()
-            now.update(name=name, done=done, total=total)
-            tell(done, total, name)
+        def advance(step: int, note: str) -> None:
+            nonlocal done
+            done = step
+            show("ablating", done, total, f"{name}{note}")
 
-            def on_report(report: Report) -> None:
-                _warn(report, warned, f"{name}: ")
-                now.update(done=done + report.step)
-                tell(now["done"], total, f"{name}: {_note(report)}")
+        def on_fit(run: str, before: int, steps: int) -> OnReport:
+            nonlocal name, total
+            name, total = run, steps
+            advance(before, "")
+            return _on_report(lambda report: advance(before + report.step, f": {_losses(report)}"), f"{name}: ")
 
-            return on_report
-
-        def on_arm(arm: str, done: int, total: int) -> None:
-            tell(now["done"], now["total"], f"{now['name']}: estimator {done + 1}/{total}, {arm}")
-
-        yield on_fit, on_arm
+        yield on_fit, lambda arm, trained, arms: advance(done, f": estimator {trained + 1}/{arms}, {arm}")
 
 
-def _warn(report: Report, warned: set[str], of: str = "") -> None:
-    """Each kind of warning once."""
-    for warning in report.warnings:
-        if (kind := warning.partition(":")[0]) not in warned:
-            warned.add(kind)
-            print(f"warning: {of}step {report.step}: {warning}", file=sys.stderr, flush=True)
+def _on_report(show: OnReport, prefix: str = "") -> OnReport:
+    """Print each kind of warning once, then show the report."""
+    warned: set[str] = set()
+
+    def on_report(report: Report) -> None:
+        for warning in report.warnings:
+            if (kind := warning.partition(":")[0]) not in warned:
+                warned.add(kind)
+                print(f"warning: {prefix}step {report.step}: {warning}", file=sys.stderr, flush=True)
+        show(report)
+
+    return on_report
 
 
-def _note(report: Report) -> str:
-    parts = [report.phase, f"{report.images_per_second:.0f} img/s"]
-    if report.loss_regularization is not None:
-        parts.append(f"reg {report.loss_regularization:.4f}")
-    if report.loss_adversarial is not None:
-        parts.append(f"adv {report.loss_adversarial:.3f}")
-    if report.loss_discriminator is not None:
-        parts.append(
-            f"D {report.loss_discriminator:.3f} real {report.accuracy_real:.2f} refined {report.accuracy_refined:.2f}"
-        )
-    if report.quality is not None:
-        parts.append(f"score {report.quality.score:.2f}")
-    return "  ".join(parts)
+def _losses(report: Report) -> str:
+    values = {
+        "reg": (report.loss_regularization, ".4f"),
+        "adv": (report.loss_adversarial, ".3f"),
+        "D": (report.loss_discriminator, ".3f"),
+        "real": (report.accuracy_real, ".2f"),
+        "refined": (report.accuracy_refined, ".2f"),
+        "score": (report.quality and report.quality.score, ".2f"),
+    }
+    shown = [f"{name} {value:{digits}}" for name, (value, digits) in values.items() if value is not None]
+    return "  ".join([report.phase, f"{report.images_per_second:.0f} img/s", *shown])

@@ -1,95 +1,36 @@
-"""Tables for people."""
+"""Tables printed in the terminal."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from rich import box
 from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from synthreal.results.format import (
-    UNLABELLED,
-    compared_text,
-    mean_text,
-    p_text,
-    percent_text,
-    quality_rows,
-    unlabelled_text,
-)
+from synthreal.results import tables
+from synthreal.results.format import p_text
+from synthreal.results.schema import Evaluation
 
 
-def arms_table(result: Mapping[str, Any]) -> Group:
-    """The result of :func:`synthreal.evaluation.evaluate.evaluate`: arms x metrics, and what to think of them."""
-    names = [name for name in next(iter(result["arms"].values())) if name not in ("curve", "against_simulated")]
-    primary, constant = result["primary"], result["constant"]
-    test = result["test"]
-    table = Table(title=f"tested on {test['n']} real images ({test['name']}, {result['split']})")
-    table.add_column("trained on")
-    for name in names:
-        table.add_column(name, justify="right")
-    table.add_column("against simulated", justify="right", no_wrap=True)
-    table.add_column("p", justify="right", no_wrap=True)
-    start = result["arms"]["simulated"][primary]["mean"]
-    several = result["arms"]["simulated"][primary]["std"] is not None
-    for arm, summary in result["arms"].items():
-        table.add_row(arm, *(_cell(summary[name]) for name in names), *_against(summary["against_simulated"], start))
-    table.add_row("constant", *(f"{constant[name]:.2f}" for name in names), "", "", style="dim")
-    useless = [arm for arm, summary in result["arms"].items() if summary[primary]["mean"] > constant[primary]]
-    return Group(
-        table,
-        *([f"useless, for always giving the same answer is better: {', '.join(useless)}"] if useless else []),
-        compared_text(several),
-        quality_table(result),
-        *_preservation(result["preservation"]),
-        *(f"warning: {said}" for said in result["warnings"]),
-    )
+def evaluation_text(evaluation: Evaluation) -> Group:
+    """The tables of an evaluation, then its warnings."""
+    warnings = (Text(f"warning: {warning}") for warning in evaluation.warnings)
+    return Group(*map(_text, tables.evaluation_tables(evaluation)), *warnings)
 
 
-def quality_table(result: Mapping[str, Any]) -> Group:
-    """What the result says of each arm without labels of real images; nothing where it says nothing."""
-    titles, rows = quality_rows(result.get("quality") or {}, result["primary"])
-    if not titles:
-        return Group()
-    table = Table(title=UNLABELLED, padding=0)  # all of it fits a terminal of 80 columns
-    table.add_column("images", no_wrap=True)
-    for title in titles:
-        table.add_column(title, justify="right")
-    for arm, cells in rows.items():
-        table.add_row(arm, *cells)
-    return Group(table, unlabelled_text(result["primary"]))
-
-
-def ablation_table(result: Mapping[str, Any]) -> Group:
-    """The result of :func:`synthreal.evaluation.ablate.ablate`: a row a combination."""
-    rows, primary = result["rows"], result["primary"]
-    test = rows[0]["test"]
-    seeds = f"{result['seeds']} run{'s' if result['seeds'] > 1 else ''} each"
-    table = Table(
-        title=f"{result['recipe']}, {seeds}, tested on {test['n']} real images ({test['name']}, {result['split']})"
-    )
-    for title in rows[0]["settings"]:
-        table.add_column(title, overflow="fold")
-    for title in ("simulated", "refined", "difference", "p", "labels move, px", "change"):
-        table.add_column(title, justify="right", overflow="fold", no_wrap=title == "p")
-    for row in rows:
-        simulated, refined = (row["arms"][arm] for arm in ("simulated", "refined"))
-        against = _against(refined["against_simulated"], simulated[primary]["mean"])
-        kept = row["preservation"]
-        moved = f"{kept['shift_px']['mean']:.2f}" if kept else "-"
-        change = f"{kept['change']:.3f}" if kept else "-"
-        table.add_row(
-            *row["settings"].values(), _cell(simulated[primary]), _cell(refined[primary]), *against, moved, change
+def ablation_text(result: Mapping[str, Any]) -> Group:
+    """The result of :func:`synthreal.evaluation.ablation.ablate`, one row per combination of settings."""
+    rows = [(row["settings"], Evaluation.model_validate(row)) for row in result["rows"]]
+    table = tables.ablation_table(result["recipe"], result["seeds"], rows)
+    notes = []
+    if (rule := result["rule"]) is not None:
+        notes.append(
+            f"Rank correlation of the label-free score with the error: {rule['spearman']:+.2f}, {rule['runs']} runs."
         )
-    note = f"simulated and refined: {primary}; {compared_text(result['seeds'] > 1)}"
-    return Group(table, note, *_rule(result["rule"]))
-
-
-def _rule(found: Mapping[str, Any] | None) -> list[str]:
-    if found is None:
-        return []
-    return [f"score without labels against true error: rank correlation {found['spearman']:+.2f}, {found['runs']} runs"]
+    return Group(_text(table), *notes)
 
 
 def plugins_table(rows: Sequence[Mapping[str, Any]]) -> Table:
@@ -104,60 +45,29 @@ def plugins_table(rows: Sequence[Mapping[str, Any]]) -> Table:
 
 
 def turing_table(result: Mapping[str, Any]) -> Group:
-    """The result of :func:`synthreal.turing.summary.summarise`: raters, then a confusion matrix a kind of image."""
-    raters = Table()
-    for title in ("rater", "against"):
-        raters.add_column(title)
-    for title in ("answered", "right", "accuracy", "p"):
-        raters.add_column(title, justify="right")
-    for entry in result["raters"]:
-        raters.add_row(Text(entry["rater"]), *_answered(entry))
-    for total in result["total"].values():
-        raters.add_row(f"all {total['raters']}", *_answered(total), style="bold")
-    return Group(raters, *map(_confusion, result["total"].values()))
+    """The result of :func:`synthreal.turing.summary.summarise`: raters, then a confusion matrix per kind of image."""
+    totals = result["total"].values()
+    rows = [(entry["rater"], *_answer_cells(entry)) for entry in result["raters"]]
+    rows += [(f"all {total['raters']}", *_answer_cells(total)) for total in totals]
+    raters = tables.Table("", ("rater", "against", "answered", "right", "accuracy", "p"), tuple(rows))
+    return Group(_text(raters), *map(_confusion, totals))
 
 
-def _cell(metric: Mapping[str, Any]) -> str:
-    return mean_text(metric["mean"], metric["std"])
+def _answer_cells(entry: Mapping[str, Any]) -> tuple[str, ...]:
+    answered, accuracy = f"{entry['done']} of {entry['total']}", f"{100 * entry['accuracy']:.1f} %"
+    return entry["against"], answered, str(entry["correct"]), accuracy, p_text(entry["p"])
 
 
-def _against(found: Mapping[str, Any] | None, start: float) -> tuple[str, str]:
-    """The difference and its interval in per cent of the error to start from, and p."""
-    if found is None:
-        return "", ""
-    return percent_text(found["difference"], start, found["interval"]), p_text(found["p"])
+def _confusion(total: Mapping[str, Any]) -> Group:
+    rows = tuple((f"truly {truth}", *map(str, row.values())) for truth, row in total["confusion"].items())
+    return _text(tables.Table(f"real against {total['against']}", ("", "chosen real", "chosen synthetic"), rows))
 
 
-def _answered(entry: Mapping[str, Any]) -> tuple[str, ...]:
-    return (
-        entry["against"],
-        f"{entry['done']} of {entry['total']}",
-        str(entry["correct"]),
-        f"{100 * entry['accuracy']:.1f} %",
-        p_text(entry["p"]),
-    )
-
-
-def _confusion(total: Mapping[str, Any]) -> Table:
-    table = Table(title=f"real against {total['against']}")
-    table.add_column("")
-    for choice in ("real", "synthetic"):
-        table.add_column(f"chosen {choice}", justify="right")
-    for truth, row in total["confusion"].items():
-        table.add_row(f"truly {truth}", *map(str, row.values()))
-    return table
-
-
-def _preservation(found: Mapping[str, Any]) -> list[str]:
-    if not found:
-        return []
-    control = found["control_px"]
-    unfit = "" if abs(control - 2) <= 0.2 else ": it is off, so do not trust this shift"
-    error = found["detector_error_px"]
-    accuracy = "" if error is None else f"detector error {error:.2f} px, "
-    shift = found["shift_px"]
-    return [
-        f"labels: refining moves the landmarks by {shift['mean']:.2f} ± {shift['std']:.2f} px ({accuracy}"
-        f"reads {control:.2f} px for a shift of 2 px{unfit})",
-        f"change: mean |R(x) - x| {found['change']:.3f} on {found['n']} images",
-    ]
+def _text(table: tables.Table) -> Group:
+    """A table with its title above and its notes below, narrow enough for a terminal of 80 columns."""
+    text = Table(title=Text(table.title), box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+    for i, column in enumerate(table.columns):
+        text.add_column(column, justify="right" if i else "left", overflow="fold")
+    for row in table.rows:
+        text.add_row(*map(Text, row))
+    return Group(text, *map(Text, table.notes))

@@ -1,7 +1,7 @@
-"""The configuration of a run: one tree of frozen pydantic models, complete before step 0, never written to afterwards.
+"""The configuration of a run: one tree of frozen pydantic models.
 
 Precedence: recipe < ``--config file.toml`` < ``--set dotted.key=value``. Off is None; TOML has no null, so None is
-written and read as the string ``"none"``. Every error names the dotted path and, for a wrong key, the near miss.
+written and read as the string ``"none"``. Errors name the dotted path and, for an unknown key, the closest known one.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from synthreal.config.evaluation import (
     HistogramConfig,
     PixelDistributionConfig,
 )
-from synthreal.config.run import DataConfig, RunConfig, RuntimeConfig
+from synthreal.config.run import DataConfig, ResolvedConfig, RunConfig, RuntimeConfig
 from synthreal.config.training import (
     AdamConfig,
     HistoryConfig,
@@ -39,6 +39,7 @@ __all__ = [
     "OptimizerConfig",
     "PixelDistributionConfig",
     "QualityConfig",
+    "ResolvedConfig",
     "RunConfig",
     "RuntimeConfig",
     "SGDConfig",

@@ -1,4 +1,4 @@
-"""Components chosen by name, with options of their own: what every part of the configuration is made of."""
+"""Components: parts of the configuration that are chosen by name and have options of their own."""
 
 from __future__ import annotations
 
@@ -9,26 +9,26 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 
 def named(value: Any) -> Any:
-    """A bare name as the table it stands for."""
+    """Expand a bare name to a table."""
     return {"name": value} if isinstance(value, str) else value
 
 
 def listed(value: Any) -> Any:
-    """One component as a list of one."""
+    """Wrap a single component in a list."""
     return [value] if isinstance(value, str | Mapping | BaseModel) else value
 
 
 class Frozen(BaseModel):
-    """Settings that cannot be changed, nor misspelt."""
+    """Base of all settings: immutable, unknown keys refused."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class ComponentConfig(Frozen):
-    """A component chosen by name; a bare name stands for its default options."""
+    """A component and its options; a bare name means default options."""
 
     name: str = Field(description="Name under which a plugin registered the component.")
-    options: dict[str, Any] = Field(default={}, description="Its own options; checked against the component's model.")
+    options: dict[str, Any] = Field(default={}, description="Options of the component.")
 
 
 class SourceConfig(ComponentConfig):
@@ -37,14 +37,14 @@ class SourceConfig(ComponentConfig):
     count: int | None = Field(
         default=None,
         ge=1,
-        description="Images to draw once, or the first N to read; none = all there are, or endless drawing.",
+        description="Number of images: drawn once, or the first N files; none = all files, or drawn without end.",
     )
 
 
 class FeatureConfig(ComponentConfig):
-    """One psi and its share of the self-regularization loss."""
+    """One psi and its weight in the self-regularization loss."""
 
-    weight: float = Field(default=1.0, gt=0, description="Factor of this psi's mean absolute difference in the sum.")
+    weight: float = Field(default=1.0, gt=0, description="Weight of this psi's mean absolute difference.")
 
 
 Component = Annotated[ComponentConfig, BeforeValidator(named)]

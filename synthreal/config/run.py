@@ -1,9 +1,9 @@
-"""The whole tree: data, networks, game, proof and machine."""
+"""The whole configuration: data, networks, game, evaluation and runtime."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 import tomli_w
 from pydantic import BeforeValidator, Field, ValidationError, model_validator
@@ -17,71 +17,73 @@ from synthreal.spec import ImageSpec
 
 
 class DataConfig(Frozen):
-    """Where images come from, by role."""
+    """Data sets by role."""
 
-    simulated: Source = Field(description="Labelled simulated images, to be refined.")
-    real: Source = Field(description="Unlabelled real images; any labels they have are dropped on reading.")
-    real_labelled: Source | None = Field(default=None, description="Labelled real images for the upper bound alone.")
+    simulated: Source = Field(description="Labelled simulated images, the input of R.")
+    real: Source = Field(description="Unlabelled real images; their labels, if any, are dropped when they are read.")
+    real_labelled: Source | None = Field(
+        default=None, description="Labelled real images, used only for the upper bound."
+    )
     validation: Source | None = Field(
         default=None, description="Labelled real images of other identities, to choose settings."
     )
-    test: Source | None = Field(default=None, description="Labelled real images, touched once per evaluation.")
+    test: Source | None = Field(default=None, description="Labelled real images for the final evaluation.")
 
 
 class RuntimeConfig(Frozen):
-    """The machine, and the seed."""
+    """Seed, device and performance settings."""
 
     seed: int = Field(default=0, ge=0, lt=2**31, description="Seed of weights, data order, history and noise.")
     device: str = Field(
         default="auto",
-        description='"auto", "cpu", "cuda" or "cuda:1"; auto takes a GPU when there is one, under torchrun each '
-        "process one of its own.",
+        description='"auto", "cpu", "cuda" or "cuda:1"; auto uses a GPU if there is one, under torchrun one for each '
+        "process.",
     )
     precision: Literal["auto", "float32", "bfloat16"] = Field(
-        default="auto", description="Arithmetic of the networks; auto is bfloat16 where the hardware has it."
+        default="auto", description="Arithmetic of the networks; auto is bfloat16 where the hardware supports it."
     )
     micro_batch: Annotated[int, Field(ge=1)] | Literal["auto"] | None = Field(
         default="auto",
-        description="Images that pass through the networks at once, gradients adding up over the mini-batch; auto is "
-        "as many as hold 131,072 px on a CPU, half a mini-batch at most; none = the whole mini-batch.",
+        description="Images that pass through the networks at once; gradients accumulate over the mini-batch. On a CPU "
+        "auto is 131,072 px of images, at most half a mini-batch; none = the whole mini-batch.",
     )
     layout: Literal["channels_last", "channels_first"] = Field(
         default="channels_last",
-        description="Memory order of the networks' maps; channels_last suits matrix units and CPUs alike.",
+        description="Memory format of the networks; channels_last is faster on CPUs and tensor cores.",
     )
     compile: Literal["auto"] | bool = Field(
         default="auto",
-        description="Whether torch.compile fuses the networks; auto is on a GPU when the schedule has 2,000 steps or "
-        "more (compiling takes a minute), and never on a CPU, where it gains nothing.",
+        description="Compile the networks with torch.compile; auto does on a GPU for schedules of 2,000 steps or more "
+        "(compiling takes a minute), and never on a CPU, where it gains nothing.",
     )
     autotune: bool = Field(
         default=True,
-        description="Whether cuDNN tries its algorithms on a GPU's first batch and keeps the fastest.",
+        description="Let cuDNN benchmark its algorithms on the first batch and use the fastest.",
     )
     keep_memory: bool = Field(
         default=True,
-        description="Whether the process keeps freed memory for its next step instead of handing it to the kernel.",
+        description="Keep freed memory in the process for the next step instead of returning it to the kernel.",
     )
     threads: int | None = Field(
-        default=None, ge=1, description="CPU threads of torch in each process; none = torch's own choice."
+        default=None, ge=1, description="CPU threads of torch in each process; none = torch's default."
     )
     resident_gib: float | None = Field(
         default=None,
         ge=0,
-        description="GiB a data set may hold on the device; larger packs are read as they are used, larger simulators "
-        "refused; none = half of what is free.",
+        description="GiB of device memory that a data set may use; larger packs are read during training, larger "
+        "simulated sets are refused; none = half of the free memory.",
     )
 
 
 class RunConfig(Frozen):
-    """A complete run."""
+    """A run, as a recipe or a user writes it."""
 
-    recipe: str = Field(default="", description="The recipe this configuration started from; chosen with --recipe.")
+    recipe: str = Field(default="", description="Recipe this configuration is based on; choose with --recipe.")
     plugins: tuple[str, ...] = Field(
-        default=(), description="Plugins that are loaded: names, modules or files; chosen with --plugin."
+        default=(), description="Plugins to load: names, modules or files; choose with --plugin."
     )
     image: ImageSpec | None = Field(
-        default=None, description="What every image is; none takes that of the first data set that says so."
+        default=None, description="Format of all images; none = that of the first data set that declares one."
     )
     data: DataConfig = Field(description="Data sets by role.")
     refiner: Component = Field(default=ComponentConfig(name="resnet"), description="R.")
@@ -90,14 +92,16 @@ class RunConfig(Frozen):
         default=(FeatureConfig(name="identity"),), min_length=1, description="psi: one or several, summed by weight."
     )
     loss: LossConfig = Field(default=LossConfig(), description="The objective of R.")
-    history: HistoryConfig | None = Field(default=HistoryConfig(), description="The history buffer; none = off.")
-    schedule: ScheduleConfig = Field(default=ScheduleConfig(), description="How long and in what order.")
-    optimizer: OptimizerConfig = Field(default=OptimizerConfig(), description="How the players learn.")
-    quality: QualityConfig | None = Field(
-        default=QualityConfig(), description="Looks without labels while training; none = off, the last weights stay."
+    history: HistoryConfig | None = Field(
+        default=HistoryConfig(), description="The history of refined images; none = off."
     )
-    evaluation: EvaluationConfig = Field(default=EvaluationConfig(), description="How refined images are judged.")
-    runtime: RuntimeConfig = Field(default=RuntimeConfig(), description="Where and with what seed it runs.")
+    schedule: ScheduleConfig = Field(default=ScheduleConfig(), description="Numbers of steps and updates.")
+    optimizer: OptimizerConfig = Field(default=OptimizerConfig(), description="Optimizers of R and D.")
+    quality: QualityConfig | None = Field(
+        default=QualityConfig(), description="Label-free quality monitoring; none = off, the last weights are saved."
+    )
+    evaluation: EvaluationConfig = Field(default=EvaluationConfig(), description="The downstream evaluation.")
+    runtime: RuntimeConfig = Field(default=RuntimeConfig(), description="Seed, device and performance.")
 
     @model_validator(mode="before")
     @classmethod
@@ -109,31 +113,31 @@ class RunConfig(Frozen):
         return self.model_dump(mode="python")
 
     def to_toml(self) -> str:
-        """The whole tree as TOML; ``RunConfig.from_toml(c.to_toml()) == c``."""
+        """The whole tree as TOML; ``type(c).from_toml(c.to_toml()) == c``."""
         return tomli_w.dumps(to_none(self.tree()))
 
     @classmethod
-    def from_toml(cls, text: str, *, source: str = "config") -> RunConfig:
+    def from_toml(cls, text: str, *, source: str = "config") -> Self:
         """Read a whole tree. Raises ``UserError`` naming ``source`` and the setting."""
         return cls.from_tree(parse_toml(text, source=source), source=source)
 
     @classmethod
-    def from_tree(cls, tree: Mapping[str, Any], *, source: str = "config") -> RunConfig:
+    def from_tree(cls, tree: Mapping[str, Any], *, source: str = "config") -> Self:
         """Validate nested dictionaries. Raises ``UserError`` with the dotted path of the first offender."""
         try:
             return cls.model_validate(tree)
         except ValidationError as error:
             raise UserError(f"{source}: {describe_error(error, cls)}") from None
 
-    def changed(self, *differences: Mapping[str, Any], source: str = "config") -> RunConfig:
-        """This configuration with nested differences laid over it, later ones winning.
+    def changed(self, *differences: Mapping[str, Any], source: str = "config") -> Self:
+        """This configuration with nested differences merged into it; later ones take precedence.
 
-        ``recipe`` and ``plugins`` say where it comes from: a difference may repeat them, not change them.
+        ``recipe`` and ``plugins`` record its origin: a difference may repeat them but not change them.
         """
         tree: Mapping[str, Any] = self.tree()
         for difference in differences:
             tree = merge(tree, from_none(difference))
-        changed = RunConfig.from_tree(tree, source=source)
+        changed = type(self).from_tree(tree, source=source)
         for name, option in (("recipe", "--recipe"), ("plugins", "--plugin")):
             before, after = getattr(self, name), getattr(changed, name)
             if before != after:
@@ -141,3 +145,12 @@ class RunConfig(Frozen):
                     f"{source}: {name} is {before!r} here and cannot become {after!r}; choose with {option}"
                 )
         return changed
+
+
+class ResolvedConfig(RunConfig):
+    """A configuration in which every name is known, every option is written out and the image is set.
+
+    :func:`synthreal.hooks.resolve.resolve` makes it; ``config.toml`` of a run directory is one.
+    """
+
+    image: ImageSpec = Field(description="Format of all images.")

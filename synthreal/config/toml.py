@@ -1,4 +1,4 @@
-"""Nested settings as text: TOML in and out, ``--set`` strings, differences laid over each other, errors in one line.
+"""Nested settings as text: TOML, ``--set`` strings, merging, and validation errors in one line.
 
 TOML has no null: None is written and read as the string ``"none"``.
 """
@@ -19,13 +19,13 @@ from pydantic_core import ErrorDetails
 from synthreal.errors import UserError
 
 NONE = "none"
-TAGS = ("adam", "sgd")  # of the one union of tables; pydantic puts them into its paths
-BRANCH = re.compile(r"literal\[.*\]|constrained-\w+|bool|int|float|str")  # so it does with a union of plain values
+TAGS = ("adam", "sgd")  # of the only union of tables; pydantic puts them into its error paths
+BRANCH = re.compile(r"literal\[.*\]|constrained-\w+|bool|int|float|str")  # likewise for a union of plain values
 UNKNOWN = ("extra_forbidden", "unexpected_keyword_argument")
 
 
 def parse_toml(text: str, *, source: str) -> dict[str, Any]:
-    """TOML to dictionaries. Raises ``UserError`` naming ``source``."""
+    """Parse TOML. Raises ``UserError`` naming ``source``."""
     try:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
@@ -33,7 +33,7 @@ def parse_toml(text: str, *, source: str) -> dict[str, Any]:
 
 
 def read_toml(path: Path) -> dict[str, Any]:
-    """A TOML file to dictionaries. Raises ``UserError`` when it is missing or malformed."""
+    """Parse a TOML file. Raises ``UserError`` if it is missing or malformed."""
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
@@ -42,9 +42,9 @@ def read_toml(path: Path) -> dict[str, Any]:
 
 
 def parse_settings(settings: Iterable[str], *, option: str = "--set") -> list[dict[str, Any]]:
-    """``dotted.key=value`` strings to nested differences. A value is TOML, and where that fails a string.
+    """Parse ``dotted.key=value`` strings to nested differences. A value is TOML or, if that fails, a string.
 
-    ``option`` is what they were given with, for messages.
+    ``option`` is the command-line option, for messages.
     """
     parsed = []
     for setting in settings:
@@ -65,7 +65,7 @@ def parse_settings(settings: Iterable[str], *, option: str = "--set") -> list[di
 
 
 def merge(base: Any, difference: Any) -> Any:
-    """``difference`` over ``base``: tables merge, but another component ``name`` replaces its whole table."""
+    """Merge ``difference`` into ``base``; a table with another component ``name`` replaces the whole table."""
     if not isinstance(base, Mapping) or not isinstance(difference, Mapping):
         return difference
     if "name" in difference and difference["name"] != base.get("name"):
@@ -77,10 +77,10 @@ def merge(base: Any, difference: Any) -> Any:
 
 
 def describe_error(error: ValidationError, model: type[BaseModel], prefix: str = "") -> str:
-    """The first problem of a pydantic error as one phrase: dotted path, what is wrong, what was meant.
+    """The first problem of a pydantic error as one phrase: dotted path, problem, and the closest known key.
 
-    A misspelt key comes before the required key it was meant to be; an owner made wrong by its part is not counted;
-    what is wrong with each kind of value a setting may have is one problem.
+    Unknown keys come before missing ones, which they may be misspellings of. Errors of a table caused by its parts are
+    not counted, and the alternatives of a union count as one problem.
     """
     first, *rest = sorted(error.errors(include_url=False), key=lambda found: found["type"] not in UNKNOWN)
     place = _place(first)
@@ -106,17 +106,17 @@ def describe_error(error: ValidationError, model: type[BaseModel], prefix: str =
 
 
 def _place(found: ErrorDetails) -> tuple[int | str, ...]:
-    """Where an error is, without the branch of a union of plain values."""
+    """The path of an error, without the branch of a union of plain values."""
     loc = found["loc"]
     branch = loc and found["type"] not in UNKNOWN and isinstance(loc[-1], str) and BRANCH.fullmatch(loc[-1])
     return loc[:-1] if branch else loc
 
 
 def _fields(model: Any, path: Sequence[str | int]) -> list[str]:
-    """Names of the settings at a place in a tree, of every model that may stand there."""
+    """Names of the settings at a path, over all models that are possible there."""
     models = [model]
     for part in path:
-        if isinstance(part, int):  # an entry of a list: the models of its entries are known already
+        if isinstance(part, int):  # an entry of a list; the models are those of its entries
             continue
         if part in TAGS:
             models = [known for known in models if known.model_fields["name"].default == part]
@@ -146,7 +146,7 @@ def _models(annotation: Any) -> list[Any]:
 
 
 def to_none(value: Any) -> Any:
-    """None as "none", everywhere in a nested value."""
+    """Replace None by "none" everywhere in a nested value."""
     if isinstance(value, Mapping):
         return {key: to_none(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
@@ -155,7 +155,7 @@ def to_none(value: Any) -> Any:
 
 
 def from_none(value: Any) -> Any:
-    """The string "none" as None, everywhere in a nested value."""
+    """Replace "none" by None everywhere in a nested value."""
     if isinstance(value, Mapping):
         return {key: from_none(item) for key, item in value.items()}
     if isinstance(value, list | tuple):

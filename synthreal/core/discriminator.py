@@ -1,8 +1,8 @@
-"""Discriminators: the paper's local one, built from a list of layers, and the global one of its ablation.
+"""Discriminators: the local one of the paper, built from a list of layers, and the global one of its ablation.
 
 Convention: a logit > 0 means "refined". The paper's head has two maps and a softmax; the logit is their difference
 z_refined - z_real, so D(x) = sigmoid(logit) and the parameter counts are the paper's (gaze 75,906, hands 178,050).
-No normalisation layers: batch statistics would mix real and refined images by accident. No activation on logits.
+There are no normalisation layers, because batch statistics would mix real and refined images.
 Source: SimGAN 2.2, 3.1, 3.2; ``same`` padding makes the gaze map 9x14 for 35x55 and the hand map 7x7 for 224x224.
 """
 
@@ -20,21 +20,21 @@ from synthreal.spec import OddSide, Options
 
 
 class Layer(Options):
-    """One layer of a discriminator's trunk."""
+    """One layer of a discriminator."""
 
-    kind: Literal["conv", "pool"] = Field(default="conv", description="Convolution with ReLU, or max-pooling.")
-    maps: int = Field(default=0, ge=0, description="Feature maps of a convolution; a pool keeps its input's.")
-    kernel: OddSide = Field(default=3, ge=1, description="Side in pixels.")
-    stride: int = Field(default=1, ge=1, description="Step in pixels.")
+    kind: Literal["conv", "pool"] = Field(default="conv", description="conv (with ReLU) or pool (max-pooling).")
+    maps: int = Field(default=0, ge=0, description="Feature maps of a convolution; 0 for a pool.")
+    kernel: OddSide = Field(default=3, ge=1, description="Kernel side in pixels.")
+    stride: int = Field(default=1, ge=1, description="Stride in pixels.")
 
 
 def conv(maps: int, kernel: int, stride: int = 1) -> Layer:
-    """A convolution with ReLU."""
+    """A convolution layer with ReLU."""
     return Layer(kind="conv", maps=maps, kernel=kernel, stride=stride)
 
 
 def pool(kernel: int, stride: int) -> Layer:
-    """A max-pooling."""
+    """A max-pooling layer."""
     return Layer(kind="pool", kernel=kernel, stride=stride)
 
 
@@ -53,7 +53,7 @@ def _trunk(channels: int, layers: Sequence[Layer]) -> tuple[nn.Sequential, int]:
 
 
 class LocalDiscriminator(nn.Module):
-    """D: ``(B, C, H, W)`` in [0, 1] to a map of logits ``(B, 1, h, w)``, one for each local patch."""
+    """D: ``(B, C, H, W)`` in [0, 1] to logits ``(B, 1, h, w)``, one for each local patch."""
 
     def __init__(self, channels: int, layers: Sequence[Layer]) -> None:
         super().__init__()
@@ -68,9 +68,9 @@ class LocalDiscriminator(nn.Module):
 
 
 class GlobalDiscriminator(nn.Module):
-    """The ablation's D (paper 3.3): a fully connected layer looks at the whole image: ``(B, C, H, W) -> (B, 1, 1, 1)``.
+    """D of the ablation (paper 3.3): one logit for the whole image, ``(B, C, H, W) -> (B, 1, 1, 1)``.
 
-    It accepts images of the one size it was built for.
+    A fully connected layer follows the trunk, so the image size is fixed.
     """
 
     def __init__(self, channels: int, height: int, width: int, layers: Sequence[Layer]) -> None:

@@ -1,8 +1,8 @@
 """psi: the feature transforms on which self-regularization compares x and R(x) (paper Eq. 4 and 2.1).
 
-Each is a module ``(B, C, H, W)`` in [0, 1] to ``(B, D, h, w)``, differentiable, without trained parameters of its
-own. The paper uses the identity for all its numbers, the channel mean for its colour figure, and names image
-derivatives and learned transforms. kornia does the filtering and is imported only when one is built.
+Each is a differentiable module ``(B, C, H, W)`` in [0, 1] to ``(B, D, h, w)`` without trainable parameters. The paper
+uses the identity for all its numbers and the channel mean for its colour figure, and mentions image derivatives and
+learned transforms. kornia does the filtering; it is imported when a module is built.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 
 class Blur(nn.Module):
-    """A Gaussian blur, so that texture finer than ``sigma`` pixels is free to change."""
+    """Gaussian blur: structure finer than ``sigma`` pixels may change."""
 
     def __init__(self, sigma: float) -> None:
         super().__init__()
@@ -31,8 +31,8 @@ class Blur(nn.Module):
 class Gradients(nn.Module):
     """Image derivatives by Sobel filters: ``(B, C, H, W) -> (B, 2C, H, W)``, x then y for each channel.
 
-    With ``sigma`` > 0 the image is blurred first (derivatives of a Gaussian): edges must stay where they are, while
-    grain, sharpness and everything else finer than ``sigma`` pixels is free to change.
+    With ``sigma`` > 0 the image is blurred first (derivatives of a Gaussian): edges stay in place, while grain,
+    sharpness and other structure finer than ``sigma`` pixels may change.
     """
 
     kernel: Tensor
@@ -43,7 +43,7 @@ class Gradients(nn.Module):
         from kornia.filters.kernels import normalize_kernel2d
 
         self.blur = Blur(sigma) if sigma > 0 else nn.Identity()
-        # A buffer, because kornia's spatial_gradient copies its kernel from the host at every call.
+        # a buffer, because kornia's spatial_gradient copies its kernel from the host in every call
         kernel = normalize_kernel2d(get_spatial_gradient_kernel2d("sobel", 1))
         self.register_buffer("kernel", kernel, persistent=False)
 
@@ -57,7 +57,7 @@ class Gradients(nn.Module):
 
 
 class ChannelMean(nn.Module):
-    """The mean over channels, so that colour is free to change: ``(B, C, H, W) -> (B, 1, H, W)``."""
+    """Mean over channels, ``(B, C, H, W) -> (B, 1, H, W)``: colour may change."""
 
     def forward(self, image: Tensor) -> Tensor:
         """``(B, C, H, W) -> (B, 1, H, W)``."""
@@ -65,7 +65,7 @@ class ChannelMean(nn.Module):
 
 
 class Laplacian(nn.Module):
-    """The Laplacian, so that brightness and slow shading are free to change."""
+    """Laplacian: brightness and slow shading may change."""
 
     def __init__(self, kernel: int) -> None:
         super().__init__()
@@ -79,18 +79,18 @@ class Laplacian(nn.Module):
 
 
 class Learned(nn.Module):
-    """The features of a given module ``(B, C, H, W) -> (B, D, h, w)``, frozen; gradients pass through it."""
+    """A frozen module ``(B, C, H, W) -> (B, D, h, w)``; gradients pass through it."""
 
     def __init__(self, module: nn.Module) -> None:
         super().__init__()
         self.module = module
-        if not isinstance(module, torch.fx.GraphModule):  # an exported program is in eval mode for good
+        if not isinstance(module, torch.fx.GraphModule):  # an exported program is always in eval mode
             module.eval()
         for parameter in module.parameters():
             parameter.requires_grad_(False)
 
     def train(self, mode: bool = True) -> Learned:
-        """Stay as built: dropout and batch statistics of the features would be noise in psi."""
+        """Stay in eval mode, because dropout and batch statistics would add noise to psi."""
         return self
 
     def forward(self, image: Tensor) -> Tensor:
@@ -100,12 +100,12 @@ class Learned(nn.Module):
 
     @classmethod
     def load(cls, path: str) -> Learned:
-        """From a program saved with ``torch.export.save``; its batch dimension must be dynamic.
+        """Load a program saved with ``torch.export.save``; its batch dimension must be dynamic.
 
         Raises:
             OSError: no such file.
-            RuntimeError: an archive of something else.
-            ValueError: no archive at all.
+            RuntimeError: the archive holds something else.
+            ValueError: not an archive.
         """
         try:
             return cls(torch.export.load(path).module())

@@ -1,8 +1,8 @@
-"""The history of refined images: D keeps seeing what R painted before, so R cannot return to old artefacts.
+"""The history of refined images: D keeps seeing earlier outputs of R, so R cannot return to old artefacts.
 
-Source: SimGAN 2.3. The buffer holds ``size`` images, preallocated on the device; nothing passes through the host.
-Each D update shows b/2 fresh and b/2 past images, then the fresh half replaces b/2 random slots. While the buffer
-fills, the fresh half is appended instead.
+Source: SimGAN 2.3. The buffer is preallocated on the device and holds ``size`` images. Each update of D uses b/2 new
+    and
+b/2 past images; then the new half replaces b/2 random slots, or is appended while the buffer fills.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ DTYPES = {"uint8": torch.uint8, "float16": torch.float16, "float32": torch.float
 
 
 class History:
-    """A device-resident buffer of past refined images.
+    """A buffer of past refined images on the device.
 
     Args:
-        size: images kept.
+        size: number of images.
         shape: ``(C, H, W)`` of one image.
-        dtype: "uint8" (quantised to 255 levels), "float16" or "float32".
-        device: where the buffer lives.
+        dtype: "uint8" (quantised to 256 levels), "float16" or "float32".
+        device: of the buffer.
     """
 
     def __init__(self, size: int, shape: tuple[int, int, int], *, dtype: str = "uint8", device: torch.device) -> None:
@@ -33,19 +33,19 @@ class History:
         return self.filled
 
     def draw(self, count: int, generator: torch.Generator) -> Tensor:
-        """Different past images, float32 ``(count, C, H, W)`` in [0, 1]. Needs ``len(self) >= count``."""
+        """Draw ``count <= len(self)`` distinct past images, float32 ``(count, C, H, W)`` in [0, 1]."""
         if count > self.filled:
-            raise ValueError(f"history holds {self.filled} images, asked for {count}")
+            raise ValueError(f"history holds {self.filled} images, {count} requested")
         slots = torch.randperm(self.filled, generator=generator, device=self.images.device)[:count]
         past = self.images.index_select(0, slots)
         return past.float() / 255 if past.dtype == torch.uint8 else past.float()
 
     def push(self, images: Tensor, generator: torch.Generator) -> None:
-        """Remember images ``(n, C, H, W)`` in [0, 1]: append while there is room, then replace random slots."""
+        """Store images ``(n, C, H, W)`` in [0, 1]: append while there is room, then replace random slots."""
         size = self.images.shape[0]
         stored = images.detach()
         if self.images.dtype == torch.uint8:
-            stored = (stored * 255).round_().clamp_(0, 255).to(torch.int16)  # to uint8 at once is 5 times as slow
+            stored = (stored * 255).round_().clamp_(0, 255).to(torch.int16)  # directly to uint8 takes 5 times as long
         stored = stored[:size].to(self.images.dtype)
         room = min(size - self.filled, stored.shape[0])
         rest = stored.shape[0] - room
@@ -56,7 +56,7 @@ class History:
         self.filled += room
 
     def state_dict(self) -> dict[str, Any]:
-        """What a checkpoint needs."""
+        """The state for a checkpoint."""
         return {"images": self.images[: self.filled].cpu(), "filled": self.filled}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:

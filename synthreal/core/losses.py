@@ -1,6 +1,6 @@
-"""The two players' losses. Everything is a mean over patches, psi maps and batch.
+"""The losses of R and D, as means over patches, psi maps and batch.
 
-With means, neither batch size nor image size changes the effective lambda. The paper prints sums over patches and
+With means, the effective lambda does not depend on batch size or image size. The paper uses sums over patches and
 pixels: its lambda converts by N_pixels / N_patches (15.3 for gaze, 1024 for hands), and an L1 measured on [0, 1] is
 half of one measured on [-1, 1]. Its learning rates on the sum of N_patches cross-entropies multiply by N_patches.
 

@@ -1,7 +1,7 @@
-"""Gaussian noise as a pure function of a seed, an image's index and a pixel: no generator, no state, no order.
+"""Gaussian noise as a function of seed, image index and pixel, without a generator.
 
-A generator's numbers depend on how many were drawn before, hence on batch size and on who refined which image. Here
-every number is a hash of where it stands, so an image gets the same noise in any batch, block, process or restart.
+Numbers from a generator depend on how many were drawn before, and so on batch sizes and on the split between processes.
+Here every number is a hash of its position, so an image gets the same noise in any batch, block, process or restart.
 The hash is SplitMix64 (Steele, Lea, Flood: Fast Splittable Pseudorandom Number Generators, 2014): an image's stream
 starts at a hash of (seed, index), and the two halves of each word become one normal number (Box and Muller, 1958).
 """
@@ -13,10 +13,10 @@ import math
 import torch
 from torch import Tensor
 
-_GAMMA = 0x9E3779B97F4A7C15 - 2**64  # as int64, whose products wrap
+_GAMMA = 0x9E3779B97F4A7C15 - 2**64  # as int64; products wrap around
 _FIRST = 0xBF58476D1CE4E5B9 - 2**64
 _SECOND = 0x94D049BB133111EB - 2**64
-_STEPS = 1 << 24  # what float32 holds exactly
+_STEPS = 1 << 24  # integers up to here are exact in float32
 
 
 def indexed_noise(
@@ -28,7 +28,7 @@ def indexed_noise(
         index: ``(B,)`` int64; its device is the noise's.
         shape: K, H, W.
         seed: in [0, 2**63).
-        window: the rows and columns to give, as slices with both ends; None is all of them.
+        window: the rows and columns to return, as slices with start and stop; None is all of them.
     """
     start = _mix(_mix(torch.full_like(index, seed)) + index * _GAMMA)
     if window is None:
@@ -39,7 +39,7 @@ def indexed_noise(
         place = ((maps[:, None, None] * shape[1] + rows[:, None]) * shape[2] + columns + 1).flatten()
         shape = (shape[0], len(rows), len(columns))
     word = _mix(start[:, None] + place * _GAMMA)
-    # in (0, 1]: never the logarithm of 0
+    # in (0, 1], so that the logarithm is finite
     radius = ((_shifted(word, 40) + 1).to(torch.float32) / _STEPS).log_().mul_(-2).sqrt_()
     angle = (word & (_STEPS - 1)).to(torch.float32).mul_(2 * math.pi / _STEPS)
     return radius.mul_(angle.cos_()).view(len(index), *shape)
@@ -52,5 +52,5 @@ def _mix(word: Tensor) -> Tensor:
 
 
 def _shifted(word: Tensor, bits: int) -> Tensor:
-    """Logical shift to the right: int64's own repeats the sign."""
+    """Logical right shift; the shift of int64 is arithmetic."""
     return (word >> bits) & ((1 << (64 - bits)) - 1)

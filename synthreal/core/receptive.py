@@ -1,4 +1,4 @@
-"""Receptive fields of stacks of convolutions and pools, computed from their kernels and strides."""
+"""Receptive fields of stacks of convolutions and pools."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from collections.abc import Iterable
 
 
 def receptive_field(layers: Iterable[tuple[int, int]]) -> int:
-    """Side in pixels of what one output position sees, for layers given as ``(kernel, stride)`` from input to output.
+    """Side in pixels of the input area of one output position, for layers ``(kernel, stride)`` from input to output.
 
-    A layer widens the field by (kernel - 1) times the product of the strides before it.
+    A layer widens the area by (kernel - 1) times the product of the strides before it.
     """
     field, jump = 1, 1
     for kernel, stride in layers:

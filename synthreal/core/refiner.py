@@ -1,10 +1,10 @@
-"""The refiner R: a fully convolutional residual network that repaints an image and keeps its size.
+"""The refiner R: a fully convolutional residual network that changes how an image looks and keeps its size.
 
 Source: SimGAN 2.1 and 3.1. Gaze: 3x3 stem to 64 maps, 4 blocks, 1x1 head (296,129 parameters, receptive field 19);
 hands: 7x7, 10 blocks (4,018,625 parameters, receptive field 127). Images are [0, 1] outside and [-1, 1] inside,
-where the tanh head lives. Three options go beyond the paper: the padding of the convolutions (zeros paint a frame
-along the border), Gaussian noise maps joined to the input, so that one image has many refined versions, and pixels
-that are kept: the constant background of depth or of cut-out objects, and missing measurements, are no matter of looks.
+because of the tanh head. Three options go beyond the paper: the padding of the convolutions (zero padding leaves a
+visible frame along the border); Gaussian noise maps concatenated to the input, which give one image many refined
+versions; and pixel values that stay unchanged, for constant backgrounds and missing measurements.
 """
 
 from __future__ import annotations
@@ -16,11 +16,10 @@ from torch import Tensor, nn
 
 from synthreal.core.convolution import Convolution, Padding
 from synthreal.core.receptive import receptive_field
-from synthreal.distributed.processes import SINGLE_PROCESS, Processes
 
 
 class ResidualBlock(nn.Module):
-    """conv, ReLU, conv, add the input, ReLU: ``(B, width, H, W) -> same``."""
+    """conv, ReLU, conv, add the input, ReLU: ``(B, width, H, W)`` to the same shape."""
 
     def __init__(self, width: int, kernel: int, padding: Padding) -> None:
         super().__init__()
@@ -29,7 +28,7 @@ class ResidualBlock(nn.Module):
 
     def forward(self, maps: Tensor) -> Tensor:
         """``(B, width, H, W) -> (B, width, H, W)``."""
-        inside = torch.relu_(self.first(maps))  # in place: no convolution needs its own result again
+        inside = torch.relu_(self.first(maps))  # in place: the backward pass of a convolution does not need its output
         out: Tensor = self.second(inside)
         return out.add_(maps).relu_()
 
@@ -42,13 +41,13 @@ class Refiner(nn.Module):
         kernel: odd side of the stem's and blocks' convolutions in pixels.
         blocks: residual blocks.
         width: feature maps.
-        padding: how convolutions see beyond the border.
-        noise_channels: K Gaussian maps joined to the input; 0 is the paper.
-        kept: values in [0, 1]; pixels that equal one of them in every channel come out as they are.
+        padding: padding mode of the convolutions.
+        noise_channels: K Gaussian maps concatenated to the input; 0 is the paper's network.
+        kept: values in [0, 1]; pixels that equal one of them in every channel stay unchanged.
 
     Attributes:
-        smallest: the least side of an image in pixels: reflecting needs more than it reflects.
-        receptive_field: side in pixels of what one refined pixel depends on.
+        smallest: smallest accepted side of an image in pixels; reflection padding needs larger images.
+        receptive_field: side in pixels of the input area that one refined pixel depends on.
     """
 
     def __init__(
@@ -76,7 +75,7 @@ class Refiner(nn.Module):
 
         Args:
             image: ``(B, C, H, W)`` in [0, 1].
-            noise: ``(B, K, H, W)`` standard normal, needed exactly when K > 0.
+            noise: ``(B, K, H, W)`` standard normal; required if and only if K > 0.
 
         Returns:
             ``(B, C, H, W)`` in [0, 1].
@@ -89,7 +88,7 @@ class Refiner(nn.Module):
             maps = torch.cat([maps, noise.to(maps.dtype)], dim=1)
         maps = self.blocks(torch.relu_(self.stem(maps)))
         maps = self.head(maps)
-        if maps.dtype != image.dtype:  # autocast; a strict torch.export of to() checks for the dtype without autocast
+        if maps.dtype != image.dtype:  # under autocast; a strict torch.export of `to()` assumes the dtype without it
             maps = torch.empty_like(maps, dtype=image.dtype).copy_(maps)
         refined = (torch.tanh(maps) + 1) / 2
         for value in self.kept:
@@ -105,14 +104,14 @@ def refine(
     noise: Tensor | None = None,
     micro_batch: int | None = None,
 ) -> Tensor:
-    """R(x) with fresh noise maps where the refiner asks for them and none are given: ``(B, C, H, W) -> same``.
+    """R(x), ``(B, C, H, W)`` to the same shape, with new noise maps if the refiner takes them and none are given.
 
-    Noise is drawn on the generator's device (the image's when None), so the same generator state gives the same
-    result. At most ``micro_batch`` images pass through R at once; None for all.
+    Noise is drawn on the generator's device (the image's if None), so the same generator state gives the same result.
+    At most ``micro_batch`` images pass through R at once; None for all.
     """
     noise = noise_for(refiner, image, generator) if noise is None else noise
     if micro_batch is None:
-        return refine_with(refiner, image, noise)  # no count of images is taken, so that torch.export keeps it open
+        return refine_with(refiner, image, noise)  # without len(image), which torch.export would fix
     parts = [
         refine_with(refiner, image[rows], None if noise is None else noise[rows])
         for rows in micro_batches(len(image), micro_batch)
@@ -121,31 +120,33 @@ def refine(
 
 
 def noise_for(
-    refiner: nn.Module, image: Tensor, generator: torch.Generator | None, processes: Processes = SINGLE_PROCESS
+    refiner: nn.Module, image: Tensor, generator: torch.Generator | None, *, rank: int = 0, size: int = 1
 ) -> Tensor | None:
-    """The noise maps ``(B, K, H, W)`` a refiner asks for, on the images' device; None when it asks for none.
+    """The noise maps ``(B, K, H, W)`` that a refiner takes, on the images' device; None if it takes none.
 
-    Of several processes each draws those of the whole mini-batch, from generators in the same state, and keeps its own.
+    With several processes (``size``), each draws those of the whole mini-batch, from generators in the same state, and
+    takes those of its ``rank``.
     """
     noise_channels = getattr(refiner, "noise_channels", 0)
     if not noise_channels:
         return None
-    shape = (image.shape[0] * processes.size, noise_channels, *image.shape[-2:])
-    if generator is None:  # and not named: with open sizes, torch.compile and torch.export take no generator at all
+    count = image.shape[0]
+    shape = (count * size, noise_channels, *image.shape[-2:])
+    if generator is None:  # not passed on: with dynamic sizes, torch.compile and torch.export accept no generator
         noise = torch.randn(shape, device=image.device)
     else:
         noise = torch.randn(shape, generator=generator, device=generator.device)
-    return noise[processes.rows(image.shape[0])].to(image.device)
+    return noise[rank * count : (rank + 1) * count].to(image.device)
 
 
 def refine_with(refiner: nn.Module, image: Tensor, noise: Tensor | None) -> Tensor:
-    """R(x) with given noise maps, or without any."""
+    """R(x) with the given noise maps, or without."""
     out: Tensor = refiner(image) if noise is None else refiner(image, noise)
     return out
 
 
 def micro_batches(count: int, size: int | None) -> Iterator[slice]:
-    """The rows of a mini-batch of ``count`` images in nearly equal parts of at most ``size``; None is one part."""
+    """Slices of nearly equal length, at most ``size``, of ``count`` images; a single one if ``size`` is None."""
     parts = 1 if size is None else max(1, -(-count // size))
     each = -(-count // parts)
     for part in range(parts):

@@ -1,4 +1,4 @@
-"""Data sets: packs, folders, simulators, and endless batches of them."""
+"""Data sets: packs, folders and simulators, and endless batches from them."""
 
 from synthreal.data.pack import Pack
 from synthreal.data.writer import write_pack

@@ -1,8 +1,7 @@
-"""Foreign images made to measure: any image file's pixels as an image of the run's domain.
+"""Conversion of images of any size, channels and depth to the images of a run.
 
-Only images whose labels are not carried, or images of the right size already, come here: whatever its unit, a label
-(a keypoint, a mask, an angle seen in another aspect ratio) may no longer be true after resizing, so
-:func:`synthreal.data.source.convert_samples` refuses to resize labelled images.
+Labelled images are not resized (:func:`synthreal.data.source.convert_samples` refuses them): whatever its unit, a label
+such as a keypoint, a mask or an angle may no longer be true in another size or aspect ratio.
 """
 
 from __future__ import annotations
@@ -19,15 +18,16 @@ _LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
 
 
 def convert_image(image: np.ndarray, spec: ImageSpec) -> np.ndarray:
-    """An image ``(C, H, W)`` of any size, 1-4 channels, uint8, uint16 or float16, as one of ``spec``, in stored dtype.
+    """Convert an image ``(C, H, W)`` of any size, 1 to 4 channels, uint8, uint16 or float16, to one of ``spec``.
 
-    Channels: the same number is kept as it is; for grey and RGB targets alpha is dropped (not composited), colour
-    becomes grey by the Rec. 601 luma, grey is repeated. Size: antialiased bilinear, without regard to the aspect
-    ratio; nearest when the domain has a background or an invalid value, because blending depth across an edge
-    invents surfaces. Depth: scaled by the dtypes' maxima. What already agrees is not touched.
+    Channels: for grey and RGB, alpha is dropped (not composited), colour becomes grey by the Rec. 601 luma, and grey is
+    repeated. Size: antialiased bilinear interpolation without regard to the aspect ratio; nearest neighbour when the
+    spec has a background or an invalid value, because blending depth across an edge invents surfaces. Depth: scaled by
+    the maxima of the dtypes. An image that already has the shape and dtype of ``spec`` is returned unchanged.
 
     Raises:
-        UserError: the channels cannot be mapped (a 2- or 4-channel domain needs files with as many).
+        UserError: the channels cannot be mapped (2 or 4 channels need files with as many), or a pixel is not finite or
+            outside [0, 1].
     """
     if image.ndim != 3 or not 1 <= image.shape[0] <= 4:
         raise UserError(f"an image of shape {image.shape} is not (C, H, W) with 1 to 4 channels; correct the reader")
@@ -36,8 +36,8 @@ def convert_image(image: np.ndarray, spec: ImageSpec) -> np.ndarray:
     if first_bad(image[None], unit=True) is not None:
         raise UserError("an image has a pixel that is NaN, infinite or outside [0, 1]; remove or repair it")
     pixels = _channels(torch.from_numpy(to_unit(image)), spec.channels)
-    if pixels.shape[1:] != (spec.height, spec.width):
-        size = (spec.height, spec.width)
+    size = (spec.height, spec.width)
+    if pixels.shape[1:] != size:
         if spec.background is None and spec.invalid is None:
             pixels = interpolate(pixels[None], size=size, mode="bilinear", align_corners=False, antialias=True)[0]
         else:
@@ -45,13 +45,13 @@ def convert_image(image: np.ndarray, spec: ImageSpec) -> np.ndarray:
     return stored_array(from_unit(pixels, spec.dtype))
 
 
-def _channels(pixels: torch.Tensor, wanted: int) -> torch.Tensor:
-    found = len(pixels)
-    if found == wanted:
+def _channels(pixels: torch.Tensor, channels: int) -> torch.Tensor:
+    given = len(pixels)
+    if given == channels:
         return pixels
-    colour = pixels[: found - 1] if found in (2, 4) else pixels
-    if wanted == 1:
+    colour = pixels[: given - 1] if given in (2, 4) else pixels
+    if channels == 1:
         return (colour * torch.tensor(_LUMA)[:, None, None]).sum(0, keepdim=True) if len(colour) == 3 else colour
-    if wanted == 3:
+    if channels == 3:
         return colour.expand(3, -1, -1) if len(colour) == 1 else colour
-    raise UserError(f"an image of {found} channels cannot become one of {wanted}; give files with {wanted} channels")
+    raise UserError(f"an image of {given} channels cannot become one of {channels}; give files with {channels}")

@@ -1,13 +1,13 @@
-"""How images are stored, and the exact way between a stored image and float32 in [0, 1].
+"""Stored images, and their exact conversion to and from float32 in [0, 1].
 
-On disk an image is uint8, uint16 or float16. On a device it keeps its size per pixel: uint8 and float16 stay what
-they are, uint16 is held as **int16 with the same bits**. Why: torch has few uint16 operators (no ``index_select`` on
-CUDA among others), and int32 would double the memory of a depth data set that has to fit on one GPU. So in this
-package a stored *tensor* of dtype int16 always means uint16 bits; only this module interprets it.
+On disk an image is uint8, uint16 or float16. On a device uint8 and float16 are unchanged, and uint16 is held as **int16
+with the same bits**: torch has few uint16 operators (on CUDA no ``index_select``, among others), and int32 would double
+the memory of a depth data set that has to fit on one GPU. In this package a stored *tensor* of dtype int16 therefore
+always holds uint16 bits; only this module interprets it.
 
-Integers map to [0, 1] by their dtype's maximum with a correctly rounded division, so the CPU, CUDA and numpy agree to
-the bit (a division by a Python number on CUDA multiplies by the reciprocal instead), and
-``from_unit(to_unit(x)) == x`` for every stored value.
+Integers are divided by their dtype's maximum with correct rounding, so that the CPU, CUDA and numpy agree to the bit
+(CUDA multiplies by the reciprocal when the divisor is a Python number). ``from_unit(to_unit(x)) == x`` for every stored
+value.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from synthreal.spec import StoredDtype
+from synthreal.spec import ImageSpec, StoredDtype
 
 STORED_DTYPES: tuple[StoredDtype, ...] = get_args(StoredDtype)
 _MAXIMUM: dict[StoredDtype, float] = {"uint8": 255.0, "uint16": 65535.0, "float16": 1.0}
 _TORCH: dict[StoredDtype, torch.dtype] = {"uint8": torch.uint8, "uint16": torch.int16, "float16": torch.float16}
 
 
-def torch_dtype(dtype: StoredDtype) -> torch.dtype:
-    """The dtype of a stored image on a device: uint16 is int16 with the same bits."""
-    return _TORCH[dtype]
+def image_bytes(image: ImageSpec) -> int:
+    """The size of one stored image in bytes."""
+    return int(np.prod(image.shape)) * np.dtype(image.dtype).itemsize
 
 
 def stored_tensor(array: np.ndarray) -> Tensor:
@@ -39,7 +39,7 @@ def stored_tensor(array: np.ndarray) -> Tensor:
 
 
 def stored_array(tensor: Tensor) -> np.ndarray:
-    """The way back from :func:`stored_tensor`: a stored tensor on any device as a numpy array of the same bits."""
+    """The inverse of :func:`stored_tensor`: a stored tensor on any device as a numpy array of the same bits."""
     if tensor.dtype not in _TORCH.values():
         raise TypeError(f"a stored image tensor is one of {', '.join(map(str, _TORCH.values()))}, not {tensor.dtype}")
     array: np.ndarray = tensor.detach().cpu().contiguous().numpy()
@@ -51,7 +51,7 @@ def to_unit(stored: np.ndarray) -> np.ndarray: ...
 @overload
 def to_unit(stored: Tensor) -> Tensor: ...
 def to_unit(stored: np.ndarray | Tensor) -> np.ndarray | Tensor:
-    """A stored image of any shape as float32 in [0, 1], array to array, tensor to tensor on the same device."""
+    """A stored image of any shape as float32 in [0, 1]: an array from an array, a tensor on the device of a tensor."""
     if isinstance(stored, np.ndarray):
         return to_unit(stored_tensor(stored)).numpy()
     if stored.dtype == torch.float16:
@@ -67,18 +67,29 @@ def to_unit(stored: np.ndarray | Tensor) -> np.ndarray | Tensor:
 
 def from_unit(image: Tensor, dtype: StoredDtype) -> Tensor:
     """A finite float image of any shape as a stored tensor on its device: clamped to [0, 1], rounded half to even."""
-    image = image.detach().float().clamp(0.0, 1.0)
+    levels = _levels(image, dtype)
+    if dtype != "uint16":
+        return levels.to(_TORCH[dtype])
+    bits = levels.to(torch.int32)
+    return torch.where(bits > 0x7FFF, bits - 0x10000, bits).to(torch.int16)
+
+
+def quantize(image: Tensor, dtype: StoredDtype) -> Tensor:
+    """``to_unit(from_unit(image, dtype))`` without the stored tensor between them; a NaN remains a NaN."""
+    levels = _levels(image, dtype)
     if dtype == "float16":
-        return image.half()
-    level = (image * _MAXIMUM[dtype]).round_()
-    if dtype == "uint8":
-        return level.to(torch.uint8)
-    whole = level.to(torch.int32)
-    return torch.where(whole > 0x7FFF, whole - 0x10000, whole).to(torch.int16)
+        return levels.half().float()
+    return levels.div_(torch.full((), _MAXIMUM[dtype], device=image.device))
+
+
+def _levels(image: Tensor, dtype: StoredDtype) -> Tensor:
+    """A float image of any shape as float32 in the range of a stored dtype, integers rounded half to even."""
+    image = image.detach().float().clamp(0.0, 1.0)
+    return image if dtype == "float16" else (image * _MAXIMUM[dtype]).round_()
 
 
 def label_array(array: np.ndarray) -> np.ndarray:
-    """A label in the dtype it has on a device: floats become float32, uint16 int32, uint32 and uint64 int64."""
+    """A label in its dtype on a device: floats become float32, uint16 int32, uint32 and uint64 int64."""
     if array.dtype.kind == "f":
         return array.astype(np.float32, copy=False)
     if array.dtype == np.uint16:
@@ -97,7 +108,7 @@ def first_bad(array: np.ndarray, *, unit: bool = False) -> int | None:
     """Index along the first axis of the first entry that is not finite (``unit``: or outside [0, 1]), or None."""
     if array.dtype.kind != "f" or array.size == 0:
         return None
-    low, high = array.min(), array.max()  # NaN and infinities show in the extremes: one pass when all is well
+    low, high = array.min(), array.max()  # NaN and infinities show in the extremes, so a good array takes one pass
     if np.isfinite(low) and np.isfinite(high) and (not unit or (low >= 0 and high <= 1)):
         return None
     good = (array >= 0) & (array <= 1) if unit else np.isfinite(array)

@@ -1,20 +1,21 @@
-"""The file HDF5 writes to, which never fails in HDF5's eyes.
+"""A file for HDF5 to write to whose operations never fail.
 
-Why: HDF5 (2.0 and before) cannot survive a failing write. When the disk is full it fails again while closing, keeps
-half-closed objects, prints pages of errors and ends the process with a segmentation fault. Here the first error is
-kept, HDF5 is told that all is well, and :meth:`FailSafeFile.raise_error` brings the error up in Python, where it can
-be told in one line. Ctrl-C during a write takes the same way.
+HDF5 (2.0 and before) cannot survive a failing write. When the disk is full it fails again while closing, keeps
+half-closed objects, prints pages of errors and ends the process with a segmentation fault. This file records the first
+error and reports success to HDF5; :meth:`FailSafeFile.raise_error` then raises the error in Python. Ctrl-C during a
+write is handled in the same way.
 """
 
 from __future__ import annotations
 
 import io
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 
 class FailSafeFile(io.RawIOBase):
-    """A new file opened for writing through h5py's file-object driver."""
+    """A new file opened for writing through h5py's driver for file objects."""
 
     def __init__(self, path: Path) -> None:
         super().__init__()
@@ -22,38 +23,27 @@ class FailSafeFile(io.RawIOBase):
         self._error: BaseException | None = None
 
     def raise_error(self) -> None:
-        """Raise what went wrong first, if anything did."""
+        """Raise the first error, if there was one."""
         if self._error is not None:
             raise self._error
 
     def write(self, data: Any) -> int:
-        """All of ``data`` at the current position."""
+        """Write all of ``data`` at the current position."""
         rest = memoryview(data)
-        while self._error is None and len(rest):
-            try:
-                rest = rest[self._raw.write(rest) :]
-            except BaseException as error:  # kept for raise_error
-                self._error = error
+        while len(rest) and (written := self._attempt(self._raw.write, rest)):
+            rest = rest[written:]
         return len(data)
 
     def readinto(self, buffer: Any) -> int:
-        """Fill ``buffer`` from the current position; zeros after an error and past the end."""
-        view = memoryview(buffer)
-        done = 0
-        while self._error is None and done < len(view):
-            try:
-                got = self._raw.readinto(view[done:])
-            except BaseException as error:  # kept for raise_error
-                self._error = error
-                break
-            if not got:
-                break
-            done += got
+        """Fill ``buffer`` from the current position, with zeros after an error and past the end."""
+        view, done = memoryview(buffer), 0
+        while done < len(view) and (read := self._attempt(self._raw.readinto, view[done:])):
+            done += read
         view[done:] = bytes(len(view) - done)
         return len(view)
 
     def seek(self, offset: int, whence: int = 0) -> int:
-        """Move; seeking does not touch the disk."""
+        """Move the position, which does not touch the disk."""
         return self._raw.seek(offset, whence)
 
     def tell(self) -> int:
@@ -61,18 +51,23 @@ class FailSafeFile(io.RawIOBase):
         return self._raw.tell()
 
     def truncate(self, size: int | None = None) -> int:
-        """Set the size of the file."""
-        if self._error is None:
-            try:
-                self._raw.truncate(size)
-            except BaseException as error:  # kept for raise_error
-                self._error = error
+        """Set the size of the file; None is the current position."""
+        self._attempt(self._raw.truncate, size)
         return self.tell() if size is None else size
 
     def flush(self) -> None:
-        """Nothing to do: the file is not buffered."""
+        """Do nothing: the file is not buffered."""
 
     def close(self) -> None:
         """Close the file."""
         self._raw.close()
         super().close()
+
+    def _attempt(self, operation: Callable[..., int | None], *arguments: Any) -> int | None:
+        """The result of an operation on the disk; None if it fails or one has failed before."""
+        if self._error is None:
+            try:
+                return operation(*arguments)
+            except BaseException as error:
+                self._error = error
+        return None

@@ -1,18 +1,8 @@
-"""What a pack says about itself: the attributes of its HDF5 root.
+"""The header of a pack: the attributes of its HDF5 root.
 
-===============  =============================================================================
-attribute        content
-===============  =============================================================================
-synthreal_pack   version of the format, an integer; this library writes 1 and reads up to 1
-role             what the images are for (``real`` never has labels)
-dataset          name of the data set they came from
-image            the ``ImageSpec`` as a JSON object
-labels           the ``LabelSpec`` list as JSON
-options          the data set's options as a JSON object
-versions         distribution name -> version, as a JSON object
-skipped          ``[[path, reason], ...]``: what could not be read, as JSON
-limit            the number of images asked for, as JSON (null: all there are)
-===============  =============================================================================
+``synthreal_pack`` is the version of the format, an integer; this library writes 1 and reads up to 1. ``role`` and
+``dataset`` (the name) are text. ``image``, ``labels``, ``options``, ``versions``, ``limit`` and ``skipped``
+(``[[path, reason], ...]``) are JSON.
 """
 
 from __future__ import annotations
@@ -32,10 +22,21 @@ _VERSION_KEY = "synthreal_pack"
 
 @dataclass(frozen=True, kw_only=True)
 class Header:
-    """The attributes of one pack, typed; with role ``real`` there are no labels whatever is given."""
+    """The attributes of one pack.
+
+    Attributes:
+        image: the spec of the images.
+        labels: the specs of exactly the labels that every image has; always empty in the role ``real``.
+        role: the role of the images.
+        name: the name of the data set they come from.
+        options: the options of that data set.
+        versions: versions by distribution.
+        skipped: the files that could not be read.
+        limit: the requested number of images; None means all.
+    """
 
     image: ImageSpec
-    labels: tuple[LabelSpec, ...]
+    labels: tuple[LabelSpec, ...] = ()
     role: Role
     name: str
     options: Mapping[str, Any] = field(default_factory=dict)
@@ -52,7 +53,7 @@ class Header:
         for name in names:
             if not name or "/" in name or name == "." or names.count(name) > 1:
                 raise UserError(
-                    f"data set {self.name!r}: label name {name!r} is empty, repeated or holds a '/'; rename it"
+                    f"data set {self.name!r}: label name {name!r} is empty, repeated or contains a '/'; rename it"
                 )
 
     def to_attributes(self) -> dict[str, Any]:
@@ -71,7 +72,7 @@ class Header:
 
     @classmethod
     def from_attributes(cls, attributes: Mapping[str, Any], path: Path) -> Header:
-        """Read them back; ``UserError`` when they are not ours, newer than this library, or damaged."""
+        """Parse attributes. Raises ``UserError`` if they are not of a pack, newer than this library, or damaged."""
         if _VERSION_KEY not in attributes:
             raise UserError(f"{path}: an HDF5 file but not a synthreal pack; make one with `synthreal prepare`")
         try:
@@ -90,7 +91,7 @@ class Header:
                 name=str(attributes["dataset"]),
                 options=dict(json.loads(attributes["options"])),
                 versions=dict(json.loads(attributes["versions"])),
-                skipped=tuple(Skipped(str(where), str(why)) for where, why in json.loads(attributes["skipped"])),
+                skipped=tuple(Skipped(str(item), str(reason)) for item, reason in json.loads(attributes["skipped"])),
                 limit=None if limit is None else int(limit),
             )
         except UserError as error:

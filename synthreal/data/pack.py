@@ -1,8 +1,8 @@
-"""The one on-disk format: an HDF5 file of images and labels, read whole, in slices or by index.
+"""The on-disk format: an HDF5 file of images and labels, read whole, in slices or by index.
 
 ``/image (N, C, H, W)`` in stored dtype and ``/labels/<name> (N, *L)``, chunked along N and not compressed; the root
 attributes are described in :mod:`synthreal.data.header`. A pack of role ``real`` has no ``/labels``: labels of real
-images cannot leak into training because they are not in the file. Writing is in :mod:`synthreal.data.writer`.
+images cannot leak into training because they are not in the file. :mod:`synthreal.data.writer` writes packs.
 """
 
 from __future__ import annotations
@@ -11,14 +11,14 @@ import os
 from collections.abc import Iterator, Mapping
 from itertools import pairwise
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import h5py
 import numpy as np
 from pydantic import Field
 
-from synthreal.data.content_hash import ContentHash
+from synthreal.data.content_hash import content_sha256
+from synthreal.data.encoding import image_bytes
 from synthreal.data.header import Header
 from synthreal.data.writer import PackSummary, PackWriter, write_pack
 from synthreal.errors import UserError
@@ -30,10 +30,10 @@ _BLOCK_BYTES = 16 << 20
 
 
 class Pack:
-    """A pack opened for reading; ``len(pack)`` images.
+    """A pack opened for reading; ``len(pack)`` is its number of images.
 
-    The file is opened per process on first use, so a pack survives fork and pickling. Everything that can be wrong
-    with the file (not HDF5, truncated, not a pack, newer, shapes at odds with its header) raises ``UserError`` here.
+    Each process opens the file on first use, so a pack survives fork and pickling. A file that is not HDF5, truncated,
+    not a pack, of a newer format or at odds with its header raises ``UserError`` here.
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -53,38 +53,38 @@ class Pack:
 
     @property
     def image(self) -> ImageSpec:
-        """The images."""
+        """The spec of the images."""
         return self.header.image
 
     @property
     def labels(self) -> tuple[LabelSpec, ...]:
-        """The labels in the file; empty for role ``real``."""
+        """The specs of the labels; empty for the role ``real``."""
         return self.header.labels
 
     @property
     def role(self) -> Role:
-        """What the images are for."""
+        """The role of the images."""
         return self.header.role
 
     @property
     def name(self) -> str:
-        """The data set they came from."""
+        """The data set they come from."""
         return self.header.name
 
     @property
     def options(self) -> Mapping[str, Any]:
-        """The options that data set was read or drawn with."""
+        """The options of that data set."""
         return self.header.options
 
     @property
     def skipped(self) -> tuple[Skipped, ...]:
-        """What could not be read when the pack was written."""
+        """The files that could not be read when the pack was written."""
         return self.header.skipped
 
-    @property
-    def label_dtypes(self) -> dict[str, np.dtype[Any]]:
-        """Stored dtype of each label."""
-        return {label.name: self._open()["labels"][label.name].dtype for label in self.labels}
+    def label_bytes(self, names: tuple[str, ...]) -> int:
+        """The size in bytes of the labels ``names`` of one image."""
+        datasets = [self._open()["labels"][name] for name in names]
+        return sum(int(np.prod(dataset.shape[1:])) * dataset.dtype.itemsize for dataset in datasets)
 
     def read(
         self, which: slice | np.ndarray, names: tuple[str, ...] | None = None
@@ -96,40 +96,27 @@ class Pack:
             names: the labels to read; None reads all.
 
         Raises:
-            UserError: the file cannot be read there (damaged, or removed while open).
+            UserError: the file cannot be read (damaged, or removed while open).
         """
-        file = self._open()
-        wanted = [label.name for label in self.labels] if names is None else list(names)
-        try:
-            image = _rows(file["image"], which)
-            return image, {name: _rows(file["labels"][name], which) for name in wanted}
-        except (OSError, RuntimeError) as error:
-            raise UserError(f"{self.path}: damaged, images cannot be read ({error}); prepare the pack again") from error
+        return self._read("image", which), self.read_labels(which, names)
 
-    def read_labels(self, which: slice | np.ndarray) -> dict[str, np.ndarray]:
-        """All labels ``(B, *L)`` without the images; otherwise as :meth:`read`."""
-        labels = self._open().get("labels", {})
-        try:
-            return {label.name: _rows(labels[label.name], which) for label in self.labels}
-        except (OSError, RuntimeError) as error:
-            raise UserError(f"{self.path}: damaged, labels cannot be read ({error}); prepare the pack again") from error
+    def read_labels(self, which: slice | np.ndarray, names: tuple[str, ...] | None = None) -> dict[str, np.ndarray]:
+        """The labels of :meth:`read` without the images."""
+        names = tuple(label.name for label in self.labels) if names is None else names
+        return {name: self._read(f"labels/{name}", which) for name in names}
 
     def blocks(
         self, limit: int | None = None, names: tuple[str, ...] | None = None
     ) -> Iterator[tuple[int, np.ndarray, dict[str, np.ndarray]]]:
-        """The first ``limit`` images (None: all) in order as ``(start, images, labels)`` of about 16 MiB each."""
+        """The first ``limit`` images (None: all) in order, as ``(start, images, labels)`` in blocks of about 16 MiB."""
         n = len(self) if limit is None else min(limit, len(self))
-        row = int(np.prod(self.image.shape)) * np.dtype(self.image.dtype).itemsize
-        step = max(1, _BLOCK_BYTES // row)
+        step = max(1, _BLOCK_BYTES // image_bytes(self.image))
         for start in range(0, n, step):
             yield start, *self.read(slice(start, min(start + step, n)), names)
 
     def sha256(self) -> str:
-        """Hash of images and labels; the header and the layout of the file do not change it."""
-        content = ContentHash()
-        for _, image, labels in self.blocks():
-            content.add(image, labels)
-        return content.hexdigest()
+        """Hash of images and labels, independent of the header and the layout of the file."""
+        return content_sha256((image, labels) for _, image, labels in self.blocks())
 
     def close(self) -> None:
         """Close this process's handle; the next read opens the file again."""
@@ -140,16 +127,22 @@ class Pack:
     def __enter__(self) -> Pack:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.close()
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_file": None, "_pid": -1}
 
+    def _read(self, name: str, which: slice | np.ndarray) -> np.ndarray:
+        try:
+            return _rows(self._open()[name], which)
+        except (OSError, RuntimeError) as error:
+            raise UserError(
+                f"{self.path}: damaged, /{name} cannot be read ({error}); prepare the pack again"
+            ) from error
+
     def _open(self) -> Any:
-        """This process's h5py file. No chunk cache: an index then reads its own bytes, not its 1 MiB chunk."""
+        """The h5py file of this process. Without chunk cache an index reads its own bytes, not its 1 MiB chunk."""
         if self._file is None or self._pid != os.getpid():
             if not self.path.is_file():
                 raise UserError(f"{self.path}: no such pack; make one with `synthreal prepare`, or correct the path")
@@ -162,30 +155,30 @@ class Pack:
         return self._file
 
     def _check(self, file: Any) -> int:
-        """The number of images; ``UserError`` where the arrays contradict the header."""
+        """The number of images. Raises ``UserError`` if the arrays contradict the header."""
 
-        def refuse(what: str) -> UserError:
-            return UserError(f"{self.path}: damaged pack, {what}; prepare it again")
+        def damaged(problem: str) -> UserError:
+            return UserError(f"{self.path}: damaged pack, {problem}; prepare it again")
 
         image = file.get("image")
         spec = self.image
         if not isinstance(image, h5py.Dataset):
-            raise refuse("it has no /image")
+            raise damaged("it has no /image")
         if image.shape[1:] != spec.shape or image.dtype != spec.dtype:
-            raise refuse(f"/image is {image.shape} {image.dtype} but its header says {spec}")
+            raise damaged(f"/image is {image.shape} {image.dtype} but its header says {spec}")
         if image.shape[0] == 0:
-            raise refuse("it holds no image")
+            raise damaged("it holds no image")
         stored = file.get("labels", {})
         if set(stored) != {label.name for label in self.labels}:
-            raise refuse(f"/labels holds {sorted(stored)} but its header ({self.role}) says {[*map(str, self.labels)]}")
+            raise damaged(f"/labels holds {sorted(stored)} but its header ({self.role}) {[*map(str, self.labels)]}")
         for label in self.labels:
             if (shape := stored[label.name].shape) != (image.shape[0], *label.shape):
-                raise refuse(f"/labels/{label.name} is {shape} for {image.shape[0]} images of label {label}")
+                raise damaged(f"/labels/{label.name} is {shape} for {image.shape[0]} images of label {label}")
         return int(image.shape[0])
 
 
 def _rows(dataset: Any, which: slice | np.ndarray) -> np.ndarray:
-    """Rows by slice, or by strictly increasing indices as one read per run: h5py's own index lists are slower."""
+    """Rows by slice, or by strictly increasing indices with one read per run: h5py's own index lists are slower."""
     if isinstance(which, slice):
         return np.asarray(dataset[which])
     index = np.asarray(which, dtype=np.int64)
@@ -202,11 +195,11 @@ def _rows(dataset: Any, which: slice | np.ndarray) -> np.ndarray:
 class PackOptions(Options):
     """Options of the built-in ``pack`` data set."""
 
-    path: str = Field(description="the .h5 file, as written by `synthreal prepare` or `synthreal refine`")
+    path: str = Field(description=".h5 file written by `synthreal prepare` or `synthreal refine`")
 
 
 def read_pack(options: PackOptions) -> Iterator[Sample | Skipped]:
-    """Every image of an existing pack in order, with its labels; first what was skipped when it was written."""
+    """Every image of a pack in order, with its labels, after the files skipped when it was written."""
     with Pack(options.path) as pack:
         yield from pack.skipped
         for _, image, labels in pack.blocks():

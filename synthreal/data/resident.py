@@ -1,17 +1,19 @@
-"""A data set held whole on the run's device: a batch is an index select and a scale."""
+"""A data set held whole on the run's device: a batch takes an index select and a scaling."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from synthreal.data.content_hash import ContentHash
+from synthreal.data.content_hash import content_sha256
 from synthreal.data.encoding import stored_array, to_unit
 from synthreal.spec import Batch, Skipped
 
+_IMAGE = "/image"  # no label has this name
 _BLOCK = 8192
 PREDICT = 512
 PREDICT_PX = 1 << 20
@@ -24,19 +26,38 @@ class Resident:
     Attributes:
         image: ``(N, C, H, W)`` in stored dtype (uint16 as int16 bits, see :mod:`synthreal.data.encoding`).
         labels: ``(N, *L)`` by name; empty for real images.
-        skipped: what could not be read.
+        skipped: the files that could not be read.
     """
 
     image: Tensor
     labels: Mapping[str, Tensor] = field(default_factory=dict)
     skipped: tuple[Skipped, ...] = ()
 
+    @classmethod
+    def from_blocks(
+        cls,
+        blocks: Iterable[tuple[Tensor, Mapping[str, Tensor]]],
+        count: int,
+        device: torch.device,
+        skipped: tuple[Skipped, ...] = (),
+    ) -> Resident:
+        """Copy ``count`` >= 1 stored images and labels, given in blocks, to the device."""
+        held: dict[str, Tensor] = {}
+        start = 0
+        for image, labels in blocks:
+            for name, values in {_IMAGE: image, **labels}.items():
+                if name not in held:
+                    held[name] = torch.empty((count, *values.shape[1:]), dtype=values.dtype, device=device)
+                held[name][start : start + len(image)] = values.to(device)
+            start += len(image)
+        return cls(held.pop(_IMAGE), held, skipped)
+
     def __len__(self) -> int:
         return len(self.image)
 
     @property
     def device(self) -> torch.device:
-        """Where the images live."""
+        """The device of the images."""
         return self.image.device
 
     def select(self, indices: Tensor) -> Batch:
@@ -46,23 +67,23 @@ class Resident:
         return Batch(to_unit(self.image.index_select(0, indices)), labels)
 
     def first(self, count: int) -> Resident:
-        """The first ``count`` images (all where it holds fewer), sharing memory."""
+        """The first ``count`` images, or all if there are fewer; memory is shared."""
         labels = {name: values[:count] for name, values in self.labels.items()}
         return Resident(self.image[:count], labels, self.skipped)
 
     def sha256(self) -> str:
-        """Hash of the content; equal to :meth:`synthreal.data.pack.Pack.sha256` of the pack it was read from."""
-        content = ContentHash()
-        for start in range(0, len(self), _BLOCK):
-            rows = slice(start, start + _BLOCK)
+        """Hash of the content, equal to :meth:`synthreal.data.pack.Pack.sha256` of a pack of the same content."""
+
+        def block(rows: slice) -> tuple[np.ndarray, dict[str, np.ndarray]]:
             labels = {name: values[rows].cpu().numpy() for name, values in self.labels.items()}
-            content.add(stored_array(self.image[rows]), labels)
-        return content.hexdigest()
+            return stored_array(self.image[rows]), labels
+
+        return content_sha256(block(slice(start, start + _BLOCK)) for start in range(0, len(self), _BLOCK))
 
 
 def prediction_batches(data: Resident, indices: Tensor | None = None) -> Sequence[Tensor]:
-    """Row numbers, in order, in portions that an estimator answers at once."""
+    """The indices of ``data`` (None: all), in order, in batches for prediction: 512 images or 1 Mpx at most."""
     rows = torch.arange(len(data)) if indices is None else indices
     height, width = data.image.shape[-2:]
-    cut: Sequence[Tensor] = rows.split(max(1, min(PREDICT, PREDICT_PX // (height * width))))
-    return cut
+    batches: Sequence[Tensor] = rows.split(max(1, min(PREDICT, PREDICT_PX // (height * width))))
+    return batches

@@ -1,14 +1,13 @@
 """Endless batches from any source, as a pure function of a seed and a position.
 
-A finite source is walked epoch by epoch: the seed gives each epoch a permutation, the permutations are joined end to
-end, and batch ``p`` takes entries ``p * B`` to ``(p + 1) * B - 1``. Every image comes once per epoch, none is
-dropped, a batch may span epochs, and a batch larger than the data set works. A run resumes from the position alone.
+The seed gives each epoch of a finite source a permutation. The permutations are joined end to end, and batch ``p`` of
+``B`` images takes the entries ``p * B`` to ``(p + 1) * B - 1``. Every image comes once per epoch, a batch may span
+epochs, and it may be larger than the data set. A run resumes from the position alone.
 """
 
 from __future__ import annotations
 
 from concurrent.futures import Future, ThreadPoolExecutor
-from types import TracebackType
 
 import torch
 from torch import Tensor
@@ -22,15 +21,15 @@ _AHEAD = 2
 
 
 class Stream:
-    """Batches of ``batch_size`` images on ``device``; None is the source's own.
+    """Batches of ``batch_size`` images on ``device`` (None: the device of the source).
 
-    With ``world_size`` processes the global batch holds ``batch_size * world_size`` images and rank r takes the r-th
-    ``batch_size`` of them, so that together they see what one process sees. A source that holds images reads this
-    share alone; a simulator has to draw the whole batch, which one call makes from one generator. The streams of one
-    run need different seeds, else sources of equal size are walked in step.
+    Of ``world_size`` processes the global batch has ``batch_size * world_size`` images, of which rank r takes the r-th
+    ``batch_size``, so together they see the images that one process would. Stored images are read for this rank alone;
+    a simulator renders the whole batch, because one call with one generator makes it. The streams of one run need
+    different seeds, or else sources of equal size have the same order.
 
-    For a source on disk a thread reads the next two batches while the device works; what goes wrong in it is raised
-    by the :meth:`batch` that needed it. Close the stream, or use it as a context manager, to end the thread.
+    For a source on disk a thread reads the next two batches while the device computes; its errors are raised by the
+    :meth:`batch` that needs the result. Close the stream, or use it as a context manager, to end the thread.
     """
 
     def __init__(
@@ -61,19 +60,20 @@ class Stream:
             raise ValueError(f"position {position} is negative")
         source = self.source
         if isinstance(source, SimulatorSource):
-            batch = self._share(source.draw(position, self.batch_size * self.world_size))
+            whole = source.draw(position, self.batch_size * self.world_size)
+            rows = slice(self.rank * self.batch_size, (self.rank + 1) * self.batch_size)
+            batch = Batch(whole.image[rows], {name: values[rows] for name, values in whole.labels.items()})
         elif isinstance(source, OnDisk):
             batch = source.upload(self._read(source, position))
         else:
             batch = source.select(self._indices(position, source.device))
         if self.device == source.device:
             return batch
-        return Batch(
-            batch.image.to(self.device), {name: values.to(self.device) for name, values in batch.labels.items()}
-        )
+        labels = {name: values.to(self.device) for name, values in batch.labels.items()}
+        return Batch(batch.image.to(self.device), labels)
 
     def close(self) -> None:
-        """End the reading thread; batches of a source on disk cannot be had afterwards."""
+        """End the reading thread, after which a source on disk gives no more batches."""
         if self._reader is not None:
             self._reader.shutdown(wait=True, cancel_futures=True)
             self._ahead.clear()
@@ -81,23 +81,16 @@ class Stream:
     def __enter__(self) -> Stream:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.close()
 
-    def _share(self, batch: Batch) -> Batch:
-        rows = slice(self.rank * self.batch_size, (self.rank + 1) * self.batch_size)
-        return Batch(batch.image[rows], {name: values[rows] for name, values in batch.labels.items()})
-
     def _read(self, source: OnDisk, position: int) -> Fetched:
-        """What :meth:`batch` needs from the file; orders the batches after it, forgets those nobody asked for."""
-        if self._reader is None:
-            raise TypeError("a source on disk was put into a stream of another kind")
-        wanted = range(position, position + 1 + _AHEAD)
-        for other in [other for other in self._ahead if other not in wanted]:
+        """The batch as read from the file. Requests the next batches, and cancels requests for any others."""
+        assert self._reader is not None, "a source on disk has a reading thread"
+        upcoming = range(position, position + 1 + _AHEAD)
+        for other in [other for other in self._ahead if other not in upcoming]:
             self._ahead.pop(other).cancel()
-        for other in wanted:
+        for other in upcoming:
             if other not in self._ahead:
                 self._ahead[other] = self._reader.submit(self._fetch, source, other)
         return self._ahead.pop(position).result()
@@ -106,9 +99,8 @@ class Stream:
         return source.fetch(self._indices(position, torch.device("cpu")))
 
     def _indices(self, position: int, device: torch.device) -> Tensor:
-        """Indices ``(B,)`` int64 of this rank's batch, on ``device``."""
-        if isinstance(self.source, SimulatorSource):
-            raise TypeError("a simulator has no indices")
+        """The indices ``(B,)`` int64 of this rank's batch, on ``device``."""
+        assert not isinstance(self.source, SimulatorSource), "a simulator has no indices"
         n = len(self.source)
         start = (position * self.world_size + self.rank) * self.batch_size
         stop = start + self.batch_size
@@ -121,7 +113,7 @@ class Stream:
         return torch.cat(parts)
 
     def _permutation(self, epoch: int, n: int, device: torch.device) -> Tensor:
-        """The order of one epoch, drawn on the CPU so that it is the same on every device; the latest is kept."""
+        """The order of one epoch, made on the CPU so that it is the same on every device; the last one is cached."""
         if epoch != self._epoch:
             generator = derived_generator("cpu", epoch, "epoch", self.seed)
             self._order = torch.randperm(n, generator=generator).to(device)

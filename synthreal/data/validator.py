@@ -1,4 +1,4 @@
-"""What a block must be before it is written: every image and label held against the specs of its pack."""
+"""The check of images and labels against the specs of a pack, before they are written."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from synthreal.errors import UserError
 
 
 class BlockValidator:
-    """The promises of one pack's header, checked block by block.
+    """Checks blocks of images and labels against one pack's header.
 
     Attributes:
         label_dtypes: the dtype of each label, fixed by the first block: a ``LabelSpec`` does not name one.
@@ -24,14 +24,16 @@ class BlockValidator:
         self._header = header
 
     def check(self, image: np.ndarray, labels: Mapping[str, np.ndarray], first: int) -> None:
-        """Refuse a block that is not what the specs say; ``first`` is the index of its first image."""
-        spec, where = self._header.image, f"data set {self._header.name!r}, image {first}"
+        """Raise ``UserError`` for a block that contradicts the specs; ``first`` is the index of its first image."""
+        spec, name = self._header.image, f"data set {self._header.name!r}, image"
+        where = f"{name} {first}"
         if image.ndim != 4 or image.shape[1:] != spec.shape or image.dtype != np.dtype(spec.dtype):
-            found = "x".join(map(str, image.shape[1:]))
-            raise UserError(f"{where}: it is {found} {image.dtype}, not {spec}; correct the reader or its ImageSpec")
+            size = "x".join(map(str, image.shape[1:]))
+            raise UserError(f"{where}: it is {size} {image.dtype}, not {spec}; correct the reader or its ImageSpec")
         if (bad := first_bad(image, unit=True)) is not None:
-            name = f"data set {self._header.name!r}, image {first + bad}"
-            raise UserError(f"{name}: a pixel is NaN, infinite or outside [0, 1]; remove or repair that image")
+            raise UserError(
+                f"{name} {first + bad}: a pixel is NaN, infinite or outside [0, 1]; remove or repair that image"
+            )
         if self._header.role == "real":
             return
         expected = {label.name for label in self._header.labels}
@@ -44,15 +46,14 @@ class BlockValidator:
             if values.shape != (len(image), *label.shape):
                 raise UserError(
                     f"{where}: label {label.name!r} has shape {values.shape[1:]}, not {label.shape}; correct the "
-                    "reader (a number alone is np.array([value])) or its LabelSpec"
+                    "reader (a single number is np.array([value])) or its LabelSpec"
                 )
             if values.dtype.kind not in "biuf" or values.dtype.itemsize > 8:
                 raise UserError(f"{where}: label {label.name!r} is {values.dtype}; make it bool, integer or float")
-            if values.dtype != self.label_dtypes.setdefault(label.name, values.dtype):
-                first_dtype = self.label_dtypes[label.name]
-                raise UserError(
-                    f"{where}: label {label.name!r} is {values.dtype} here and {first_dtype} before; use one"
-                )
+            dtype = self.label_dtypes.setdefault(label.name, values.dtype)
+            if values.dtype != dtype:
+                raise UserError(f"{where}: label {label.name!r} is {values.dtype} here and {dtype} before; use one")
             if (bad := first_bad(values)) is not None:
-                name = f"data set {self._header.name!r}, image {first + bad}"
-                raise UserError(f"{name}: label {label.name!r} is NaN or infinite; remove or repair that sample")
+                raise UserError(
+                    f"{name} {first + bad}: label {label.name!r} is NaN or infinite; remove or repair that sample"
+                )

@@ -1,7 +1,7 @@
-"""Writing a pack: in blocks with bounded memory, checked against its specs, and all or nothing.
+"""Writing a pack: in blocks of bounded memory, checked against its specs, atomically.
 
-The file grows under a temporary name (:mod:`synthreal.files`); any exception, a full disk and Ctrl-C included,
-removes it.
+The file has a temporary name until it is complete (:mod:`synthreal.files`); any exception, a full disk and Ctrl-C
+included, removes it.
 """
 
 from __future__ import annotations
@@ -10,18 +10,18 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import h5py
 import numpy as np
 
+from synthreal.data.encoding import image_bytes
 from synthreal.data.fail_safe_file import FailSafeFile
 from synthreal.data.header import Header
 from synthreal.data.validator import BlockValidator
 from synthreal.errors import UserError
 from synthreal.files import completing, writing
-from synthreal.spec import ImageSpec, LabelSpec, Role, Sample, Skipped
+from synthreal.spec import Sample, Skipped
 
 _CHUNK_BYTES = 1 << 20
 _LABEL_ROWS = 4096
@@ -29,7 +29,7 @@ _LABEL_ROWS = 4096
 
 @dataclass(frozen=True)
 class PackSummary:
-    """A pack that was written: where, how many images, and what was left out."""
+    """A pack that was written: its path, the number of images, and the files that could not be read."""
 
     path: Path
     n: int
@@ -37,51 +37,24 @@ class PackSummary:
 
 
 class PackWriter:
-    """A pack being written, block by block; a context manager whose normal exit completes the file.
+    """Writes a pack block by block; a context manager whose normal exit completes the file.
 
     >>> with PackWriter("eyes.h5", image=spec, labels=labels, role="simulated", name="eyes") as writer:
     ...     writer.append(image, {"gaze": gaze})  # (B, C, H, W) in stored dtype, (B, 3)
 
     Args:
-        path: the file to make; its folder must exist.
-        image: what every image must be.
-        labels: the labels every image must carry, no more and no less; ignored for role ``real``.
-        role: ``real`` stores no labels whatever is appended.
-        name: the data set, for messages and for the header.
-        options: its options, recorded.
-        versions: distribution -> version, recorded.
-        limit: the number of images asked for, recorded; None means all there are.
-        overwrite: replace an existing file instead of refusing.
+        path: the file to write; its folder must exist.
+        overwrite: whether to replace an existing file.
+        header: the fields of :class:`~synthreal.data.header.Header`; ``image``, ``role`` and ``name`` are required.
     """
 
-    def __init__(
-        self,
-        path: str | Path,
-        *,
-        image: ImageSpec,
-        labels: tuple[LabelSpec, ...] = (),
-        role: Role,
-        name: str,
-        options: Mapping[str, Any] | None = None,
-        versions: Mapping[str, str] | None = None,
-        limit: int | None = None,
-        overwrite: bool = False,
-    ) -> None:
+    def __init__(self, path: str | Path, *, overwrite: bool = False, **header: Any) -> None:
         self.path = Path(path)
         self.n = 0
         self.skipped: list[Skipped] = []
-        self._header = Header(
-            image=image,
-            labels=labels,
-            role=role,
-            name=name,
-            options=options or {},
-            versions=versions or {},
-            limit=limit,
-        )
-        self.contract = BlockValidator(self._header)
-        row = int(np.prod(image.shape)) * np.dtype(image.dtype).itemsize
-        self.rows = max(1, _CHUNK_BYTES // row)  # images per chunk
+        self._header = Header(**header)
+        self.validator = BlockValidator(self._header)
+        self.rows = max(1, _CHUNK_BYTES // image_bytes(self._header.image))  # images per chunk
         if self.path.exists() and not overwrite:
             raise UserError(f"{self.path}: already exists; delete it or choose another name")
         if not self.path.parent.is_dir():
@@ -92,9 +65,9 @@ class PackWriter:
         with ExitStack() as stack:
             partial = stack.enter_context(completing(self.path))
             with writing(self.path):
-                self._target = FailSafeFile(partial)
-            stack.callback(self._target.close)
-            self._file: Any = h5py.File(self._target, "w")
+                self._output = FailSafeFile(partial)
+            stack.callback(self._output.close)
+            self._file: Any = h5py.File(self._output, "w")
             stack.callback(self._file.close)
             self._file.create_dataset(
                 "image", (0, *shape), self._header.image.dtype, maxshape=(None, *shape), chunks=(self.rows, *shape)
@@ -102,9 +75,7 @@ class PackWriter:
             self._open = stack.pop_all()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: Any, error: Any, traceback: Any) -> None:
         if error is not None:
             self._open.__exit__(kind, error, traceback)
             return
@@ -115,111 +86,94 @@ class PackWriter:
         """Add images ``(B, C, H, W)`` in stored dtype and their labels ``(B, *L)``.
 
         Raises:
-            UserError: a shape, dtype or label is not what the specs say, a value is not finite (naming the image),
-                or the disk does not take it.
+            UserError: a shape, dtype or label contradicts the specs, a value is not finite (naming the image), or the
+                disk is full.
         """
         arrays = {name: np.asarray(values) for name, values in (labels or {}).items()}
-        self.contract.check(image, arrays, self.n)
+        self.validator.check(image, arrays, self.n)
+        self._write(image, arrays)
+
+    def skip(self, item: Skipped) -> None:
+        """Record a file that could not be read."""
+        self.skipped.append(item)
+
+    def summary(self) -> PackSummary:
+        """The number of images written so far, and the files skipped."""
+        return PackSummary(self.path, self.n, tuple(self.skipped))
+
+    def _write(self, image: np.ndarray, labels: Mapping[str, np.ndarray]) -> None:
         if len(image) == 0:
             return
         with writing(self.path):
             stop = self.n + len(image)
-            targets = [(self._file["image"], image)]
-            targets += [(self._label(name), arrays[name]) for name in self.contract.label_dtypes]
-            for target, values in targets:
-                target.resize(stop, axis=0)
-                target[self.n : stop] = values
-            self._target.raise_error()
+            arrays = [(self._file["image"], image)]
+            arrays += [(self._label(name), labels[name]) for name in self.validator.label_dtypes]
+            for dataset, values in arrays:
+                dataset.resize(stop, axis=0)
+                dataset[self.n : stop] = values
+            self._output.raise_error()
         self.n = stop
 
-    def skip(self, item: Skipped) -> None:
-        """Record something that could not be read."""
-        self.skipped.append(item)
-
-    def summary(self) -> PackSummary:
-        """What was written."""
-        return PackSummary(self.path, self.n, tuple(self.skipped))
-
     def _label(self, name: str) -> Any:
-        """The dataset ``/labels/<name>``, made at its first block."""
+        """The HDF5 dataset ``/labels/<name>``, created with the first block."""
         if (path := f"labels/{name}") in self._file:
             return self._file[path]
         shape = next(label.shape for label in self._header.labels if label.name == name)
-        dtype = self.contract.label_dtypes[name]
+        dtype = self.validator.label_dtypes[name]
         rows = max(1, min(_LABEL_ROWS, _CHUNK_BYTES // max(1, int(np.prod(shape)) * dtype.itemsize)))
         chunks = (rows, *(max(1, side) for side in shape))
         return self._file.create_dataset(path, (0, *shape), dtype, maxshape=(None, *shape), chunks=chunks)
 
     def _complete(self) -> None:
         if self.n == 0:
-            why = "it is empty"
+            reason = "it is empty"
             if self.skipped:
                 first = self.skipped[0]
-                why = f"all {len(self.skipped)} were unreadable, first {first.path}: {first.reason}"
-            raise UserError(f"data set {self._header.name!r}: not one image to write to {self.path}; {why}")
+                reason = f"all {len(self.skipped)} were unreadable, first {first.path}: {first.reason}"
+            raise UserError(f"data set {self._header.name!r}: no image to write to {self.path}; {reason}")
         with writing(self.path):
             self._file.attrs.update(replace(self._header, skipped=tuple(self.skipped)).to_attributes())
             self._file.close()
-            self._target.raise_error()
+            self._output.raise_error()
 
 
 def write_pack(
     path: str | Path,
     samples: Iterable[Sample | Skipped],
     *,
-    image: ImageSpec,
-    labels: tuple[LabelSpec, ...] = (),
-    role: Role,
-    name: str,
-    options: Mapping[str, Any] | None = None,
-    versions: Mapping[str, str] | None = None,
     limit: int | None = None,
-    progress: Callable[[int], None] | None = None,
-    overwrite: bool = False,
+    progress: Callable[[int], None] = lambda n: None,
+    **header: Any,
 ) -> PackSummary:
-    """Write every sample (at most ``limit``) to ``path``; see :class:`PackWriter` for the arguments and errors.
+    """Write all samples (at most ``limit``) to ``path``; see :class:`PackWriter` for the other arguments and errors.
 
-    ``progress`` is called with the number of images written so far, after each block.
+    ``progress`` is called after each block with the number of images written so far.
     """
     if limit is not None and limit < 1:
-        raise UserError(f"{path}: the limit is {limit}; ask for at least 1 image, or leave it out for all")
-    writer = PackWriter(
-        path,
-        image=image,
-        labels=labels,
-        role=role,
-        name=name,
-        options=options,
-        versions=versions,
-        limit=limit,
-        overwrite=overwrite,
-    )
-    block: list[tuple[np.ndarray, dict[str, np.ndarray]]] = []
+        raise UserError(f"{path}: the limit is {limit}; give at least 1 image, or none for all")
+    block: list[Sample] = []
 
     def flush() -> None:
         if block:
-            stacked = {name: np.stack([values[name] for _, values in block]) for name in writer.contract.label_dtypes}
-            writer.append(np.stack([pixels for pixels, _ in block]), stacked)
+            names = writer.validator.label_dtypes
+            labels = {name: np.stack([np.asarray(sample.labels[name]) for sample in block]) for name in names}
+            writer._write(np.stack([np.asarray(sample.image) for sample in block]), labels)
             block.clear()
-            if progress is not None:
-                progress(writer.n)
+            progress(writer.n)
 
-    with writer:
+    with PackWriter(path, limit=limit, **header) as writer:
         for sample in samples:
             if isinstance(sample, Skipped):
                 writer.skip(sample)
                 continue
             if not isinstance(sample, Sample) or not isinstance(sample.labels, Mapping):
                 raise UserError(
-                    f"data set {name!r}: its reader yields a {type(sample).__name__}; "
+                    f"data set {header['name']!r}: its reader yields a {type(sample).__name__}; "
                     "yield Sample(image, {name: array}) or Skipped(path, reason)"
                 )
-            pixels = np.asarray(sample.image)
-            values = {key: np.asarray(value) for key, value in sample.labels.items()}
-            writer.contract.check(
-                pixels[None], {key: value[None] for key, value in values.items()}, writer.n + len(block)
-            )
-            block.append((pixels, values))
+            labels = {name: np.asarray(values)[None] for name, values in sample.labels.items()}
+            writer.validator.check(np.asarray(sample.image)[None], labels, writer.n + len(block))
+            block.append(sample)
             if len(block) == writer.rows:
                 flush()
             if limit is not None and writer.n + len(block) >= limit:

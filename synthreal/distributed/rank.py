@@ -1,4 +1,4 @@
-"""Which process this is, by the environment variables that torchrun sets; no process group."""
+"""The rank of this process, from the environment variables of torchrun; no process group is needed."""
 
 from __future__ import annotations
 
@@ -10,10 +10,12 @@ from synthreal.errors import UserError
 
 REPORT_DELAY = 3.0  # seconds
 
+_VARIABLES = (("RANK", "0"), ("WORLD_SIZE", "1"), ("LOCAL_RANK", "0"))
+
 
 @dataclass(frozen=True)
 class Rank:
-    """Process ``number`` of ``world``, the ``local``-th on this machine."""
+    """Process ``number`` of ``world``, the ``local``-th on its machine."""
 
     number: int = 0
     world: int = 1
@@ -21,34 +23,34 @@ class Rank:
 
     @classmethod
     def here(cls) -> Rank:
-        """From RANK, WORLD_SIZE and LOCAL_RANK; without RANK the only process.
+        """From RANK, WORLD_SIZE and LOCAL_RANK; without RANK, the only process.
 
         Raises:
-            UserError: they are no numbers, or do not fit together.
+            UserError: the variables are not numbers, or contradict each other.
         """
         if "RANK" not in os.environ:
             return cls()
-        words = {name: os.environ.get(name, default) for name, default in _VARIABLES}
+        values = {name: os.environ.get(name, default) for name, default in _VARIABLES}
         try:
-            number, world, local = (int(word) for word in words.values())
+            number, world, local = (int(value) for value in values.values())
             if not 0 <= number < world or local < 0:
                 raise ValueError
         except ValueError:
-            given = ", ".join(f"{name}={word}" for name, word in words.items())
-            raise UserError(f"{given}: no number of a process; start with torchrun, or unset them") from None
+            given = ", ".join(f"{name}={value}" for name, value in values.items())
+            raise UserError(f"{given}: not a valid rank; start with torchrun, or unset them") from None
         return cls(number, world, local)
 
     def device(self, name: str) -> str:
-        """The device "auto" stands for in this process: a GPU of its own where there are any."""
+        """The device that "auto" means for this process: its own GPU if there are several processes and GPUs."""
         import torch
 
         return f"cuda:{self.local}" if name == "auto" and self.world > 1 and torch.cuda.is_available() else name
 
 
-_VARIABLES = (("RANK", "0"), ("WORLD_SIZE", "1"), ("LOCAL_RANK", "0"))
-
-
 def let_main_report_first() -> None:
-    """Wait before telling what may be wrong for all: process 0 does not wait, and torchrun ends all once one failed."""
+    """Delay the error message of a rank other than 0.
+
+    If the mistake is everybody's, rank 0 reports it at once and torchrun ends the others before they repeat it.
+    """
     if os.environ.get("RANK", "0") != "0":
         time.sleep(REPORT_DELAY)

@@ -1,4 +1,4 @@
-"""Ctrl-C, SIGTERM, a terminal that closes and the end of torchrun, as what a loop may heed between two steps."""
+"""Signals that stop a training loop between two steps: Ctrl-C, SIGTERM, a closed terminal, a killed launcher."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from contextlib import contextmanager
 
 @contextmanager
 def stop_signals(*, patient: bool = False) -> Iterator[threading.Event]:
-    """An event set by the first SIGINT, SIGTERM or SIGHUP; a second one acts as usual, unless ``patient``.
+    """An event that the first SIGINT, SIGTERM or SIGHUP sets; a second signal has its usual effect, unless ``patient``.
 
-    torchrun sends its workers a second one as soon as Ctrl-C has reached all, and kills what is left after 30 seconds:
-    what it started must be patient. SIGHUP is nobody's second press: a terminal that closes may send several.
+    torchrun sends its workers a second signal right after Ctrl-C has reached all, and kills what is left after 30
+    seconds: its workers must be patient. A second SIGHUP is ignored, because a closing terminal may send several.
 
-    Only the main thread can listen. What whoever started the process had it ignore (as a shell does with SIGINT for a
-    job in the background, and nohup with SIGHUP) stays ignored.
+    Only the main thread can receive signals. Signals that the parent process had ignored (as a shell does with SIGINT
+    for background jobs, and nohup with SIGHUP) stay ignored.
     """
     event = threading.Event()
     if threading.current_thread() is not threading.main_thread():
@@ -43,7 +43,7 @@ def stop_signals(*, patient: bool = False) -> Iterator[threading.Event]:
 
 
 def launcher_exited() -> Callable[[], bool]:
-    """Asks whether the torchrun that started this process is gone: killed, it tells nobody to stop."""
+    """A function that tells whether the torchrun that started this process has exited; a killed one sends no signal."""
     if "TORCHELASTIC_RUN_ID" not in os.environ:
         return lambda: False
     parent = os.getppid()

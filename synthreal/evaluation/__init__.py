@@ -1,6 +1,5 @@
-"""The proof: training sets, estimators, what they found, and ablations."""
+"""Evaluation: training sets, estimators, their results, and ablations."""
 
-from synthreal.evaluation.ablate import ablate
-from synthreal.evaluation.evaluate import evaluate
+from synthreal.evaluation.ablation import ablate
 
-__all__ = ["ablate", "evaluate"]
+__all__ = ["ablate"]

@@ -92,7 +92,7 @@ def load_cached(
     """
     content = _content(spec, image, data, config, seed=0, autocast=autocast, versions=versions)
     for path in sorted(folder.glob(f"{arm}-*.safetensors")):
-        words = read_metadata(path, again="delete it and evaluate again")
+        words = read_metadata(path, remedy="delete it and evaluate again")
         try:
             seed = int(json.loads(words["content"])["seed"])
         except (KeyError, TypeError, ValueError):
@@ -135,7 +135,7 @@ def _path(folder: Path, arm: str, content: Mapping[str, Any]) -> Path:
 def _read(path: Path, spec: EvaluatorSpec, options: Any, image: ImageSpec, device: torch.device) -> nn.Module:
     with torch.random.fork_rng(devices=[]):
         model = spec.build(options, image)
-    read_weights(path, model, described=f"evaluator {spec.name!r}", again="delete it and evaluate again")
+    read_weights(path, model, described=f"evaluator {spec.name!r}", remedy="delete it and evaluate again")
     return model.to(device).eval()
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from synthreal.config import RunConfig
+from synthreal.config import ResolvedConfig
 from synthreal.data.encoding import to_unit
 from synthreal.data.resident import Resident
 from synthreal.data.source import SimulatorSource, Source
@@ -30,7 +30,7 @@ from synthreal.metrics.summary import COUNT, summarize_quality
 from synthreal.results.schema import BASE, FILES, Split
 from synthreal.spec import EvaluatorSpec
 from synthreal.train.run_dir import differences
-from synthreal.train.sources import first_images, open_role, unreadable_warnings
+from synthreal.train.sources import first_images, open_data, unreadable_warnings
 
 
 def evaluate(
@@ -78,7 +78,6 @@ def evaluate(
     reader: nn.Module | None = None
     total = len(names) * len(configs) * seeds
     for run, config in zip((Path(run) for run in runs), configs, strict=True):
-        assert config.image is not None, "read_config() sees to it"
         precision = autocast_dtype(resolve_precision(config.runtime.precision, place))
         configure_process(config.runtime)
         opened = partial(_opened, config, catalog, run, place, noted)
@@ -138,7 +137,7 @@ def evaluate(
     return result
 
 
-def _comparable(runs: Sequence[str | Path], configs: list[RunConfig]) -> None:
+def _comparable(runs: Sequence[str | Path], configs: list[ResolvedConfig]) -> None:
     """Several runs must be one configuration fitted with different seeds, or their spread means nothing."""
     for i, (run, config) in enumerate(zip(runs, configs, strict=True)):
         different = [
@@ -159,7 +158,7 @@ def _comparable(runs: Sequence[str | Path], configs: list[RunConfig]) -> None:
                 )
 
 
-def _task(configs: list[RunConfig], catalog: Catalog, split: Split) -> tuple[EvaluatorSpec, Any]:
+def _task(configs: list[ResolvedConfig], catalog: Catalog, split: Split) -> tuple[EvaluatorSpec, Any]:
     for config in configs:
         if config.evaluation.evaluator is None:
             raise UserError("evaluation.evaluator is none in this run; fit one whose recipe names an evaluator")
@@ -172,10 +171,10 @@ def _task(configs: list[RunConfig], catalog: Catalog, split: Split) -> tuple[Eva
 
 
 def _opened(
-    config: RunConfig, catalog: Catalog, run: Path, device: torch.device, noted: list[str], role: Any
+    config: ResolvedConfig, catalog: Catalog, run: Path, device: torch.device, noted: list[str], role: Any
 ) -> Source:
     """The data of a role; what could not be read is noted once."""
-    source = open_role(config, catalog, role, device=device, run_dir=run)
+    source = open_data(config, catalog, role, device=device, run_dir=run)
     noted += [warning for warning in unreadable_warnings(role, source) if warning not in noted]
     return source
 

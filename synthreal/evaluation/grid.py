@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import product
 from typing import Any
 
-from synthreal.config import RunConfig
+from synthreal.config import ResolvedConfig
 from synthreal.config.toml import NONE, parse_settings
 from synthreal.errors import UserError
 from synthreal.hooks.catalog import Catalog
@@ -24,7 +24,7 @@ class Cell:
     """One combination: the values as they were typed, by setting, and the configuration."""
 
     values: Mapping[str, str]
-    config: RunConfig
+    config: ResolvedConfig
 
     @property
     def name(self) -> str:
@@ -32,7 +32,7 @@ class Cell:
         return ", ".join(f"{key}={value}" for key, value in self.values.items())
 
 
-def cells(config: RunConfig, catalog: Catalog, over: Sequence[str]) -> list[Cell]:
+def cells(config: ResolvedConfig, catalog: Catalog, over: Sequence[str]) -> list[Cell]:
     """Every combination, the last setting changing fastest.
 
     Args:
@@ -104,7 +104,7 @@ def _split(text: str) -> list[str]:
     return [part.strip() for part in parts]
 
 
-def _difference(config: RunConfig, catalog: Catalog, key: str, value: str) -> Sequence[Mapping[str, Any]]:
+def _difference(config: ResolvedConfig, catalog: Catalog, key: str, value: str) -> Sequence[Mapping[str, Any]]:
     now = _value(config.tree(), key)
     if value == "on":
         if now is None:

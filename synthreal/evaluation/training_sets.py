@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from synthreal.config import AugmentConfig, EvaluationConfig, RunConfig
+from synthreal.config import AugmentConfig, EvaluationConfig, ResolvedConfig
 from synthreal.data.encoding import from_unit, to_unit
 from synthreal.data.resident import Resident
 from synthreal.data.seed import derived_generator
@@ -37,7 +37,7 @@ PART = 256
 Adapt = Callable[[Tensor, Tensor], Tensor]
 
 
-def select_arms(names: Iterable[str] | None, config: RunConfig) -> tuple[str, ...]:
+def select_arms(names: Iterable[str] | None, config: ResolvedConfig) -> tuple[str, ...]:
     """The arms to train, in the order of the table; ``simulated``, which the others are compared with, always.
 
     Args:
@@ -77,8 +77,7 @@ class TrainingSets:
         device: where the images live.
     """
 
-    def __init__(self, run: Any, config: RunConfig, opened: Callable[[Role], Any], device: torch.device) -> None:
-        assert config.image is not None, "read_config() sees to it"
+    def __init__(self, run: Any, config: ResolvedConfig, opened: Callable[[Role], Any], device: torch.device) -> None:
         self.config, self.opened = config.evaluation, opened
         self.dtype: StoredDtype = config.image.dtype
         self.simulated = first_images(opened("simulated"), self.config.images)

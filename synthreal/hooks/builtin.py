@@ -1,12 +1,12 @@
-"""The core's own components, entering by the public door: the same hooks a plugin implements."""
+"""The built-in components, registered by the hooks that any plugin implements."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, Any
 
 import torch
 from pydantic import Field
+from torch import nn
 
 from synthreal.core.convolution import Padding
 from synthreal.core.discriminator import GlobalDiscriminator, Layer, LocalDiscriminator, conv, pool
@@ -19,55 +19,52 @@ from synthreal.errors import UserError
 from synthreal.hooks.hookspecs import hookimpl
 from synthreal.spec import ROLES, DatasetSpec, FeatureSpec, ImageSpec, NetworkSpec, OddSide, Options
 
-if TYPE_CHECKING:
-    from torch import nn
-
 PAPER_GAZE = (conv(96, 3, 2), conv(64, 3, 2), pool(3, 1), conv(32, 3), conv(32, 1))
 
 
 class RefinerOptions(Options):
-    """The residual refiner; the defaults are the paper's for gaze."""
+    """Options of the residual refiner; the defaults are the paper's for gaze."""
 
     kernel: OddSide = Field(default=3, ge=1, description="Odd side of the convolutions in pixels.")
     blocks: int = Field(default=4, ge=1, description="Residual blocks.")
     width: int = Field(default=64, ge=1, description="Feature maps.")
-    padding: Padding = Field(default="zeros", description="zeros (the paper), replicate or reflect.")
-    noise_channels: int = Field(default=0, ge=0, description="Gaussian maps joined to the input; 0 is the paper.")
+    padding: Padding = Field(default="zeros", description="zeros (as in the paper), replicate or reflect.")
+    noise_channels: int = Field(default=0, ge=0, description="Gaussian noise maps added to the input channels.")
     keep_background: bool = Field(
         default=False,
-        description="Leave pixels as they are whose value is the image's background or invalid. They stay in the mean "
-        "of self-regularization, so lambda weighs less on the rest.",
+        description="Leave pixels of the image's background or invalid value unchanged. They count in the mean of "
+        "self-regularization, so lambda weighs less on the others.",
     )
 
 
 class DiscriminatorOptions(Options):
-    """A discriminator's trunk; the default is the paper's for gaze."""
+    """Options of a discriminator; the default is the paper's for gaze."""
 
     layers: tuple[Layer, ...] = Field(default=PAPER_GAZE, min_length=1, description="Layers from input to head.")
 
 
 class BlurOptions(Options):
-    """Gaussian blur."""
+    """Options of the Gaussian blur."""
 
     sigma: float = Field(default=1.0, gt=0, description="Standard deviation in pixels.")
 
 
 class GradientsOptions(Options):
-    """Image derivatives."""
+    """Options of the image derivatives."""
 
-    sigma: float = Field(default=0.0, ge=0, description="Standard deviation of a blur before them, px; 0 for none.")
+    sigma: float = Field(default=0.0, ge=0, description="Standard deviation of a preceding blur in pixels; 0 for none.")
 
 
 class LaplacianOptions(Options):
-    """Laplacian."""
+    """Options of the Laplacian."""
 
     kernel: OddSide = Field(default=3, ge=3, description="Odd side of the filter in pixels.")
 
 
 class LearnedOptions(Options):
-    """Features of a trained module."""
+    """Options of the features of a trained module."""
 
-    path: str = Field(description="A program saved with torch.export.save, (B, C, H, W) -> (B, D, h, w), any B.")
+    path: str = Field(description="A program saved by torch.export.save: (B, C, H, W) -> (B, D, h, w) for any B.")
 
 
 def _refiner(options: RefinerOptions, image: ImageSpec) -> nn.Module:
@@ -75,11 +72,11 @@ def _refiner(options: RefinerOptions, image: ImageSpec) -> nn.Module:
         raise UserError(
             f"refiner.options.padding: reflect needs images, and schedule.patch, larger than {options.kernel // 2} px"
         )
-    return Refiner(image.channels, **options.model_dump(exclude={"keep_background"}), kept=_kept(options, image))
+    return Refiner(image.channels, **options.model_dump(exclude={"keep_background"}), kept=_kept_values(options, image))
 
 
-def _kept(options: RefinerOptions, image: ImageSpec) -> tuple[float, ...]:
-    """The values of background and missing pixels, as declared and at the level that stored images have."""
+def _kept_values(options: RefinerOptions, image: ImageSpec) -> tuple[float, ...]:
+    """The values of background and missing pixels, as declared and rounded to the levels of stored images."""
     if not options.keep_background:
         return ()
     values = [value for value in (image.background, image.invalid) if value is not None]
@@ -92,19 +89,19 @@ def _kept(options: RefinerOptions, image: ImageSpec) -> tuple[float, ...]:
     return tuple(sorted({*declared.tolist(), *to_unit(from_unit(declared, image.dtype)).tolist()}))
 
 
-def _local(options: DiscriminatorOptions, image: ImageSpec) -> nn.Module:
-    return LocalDiscriminator(image.channels, _checked(options, image))
-
-
-def _global(options: DiscriminatorOptions, image: ImageSpec) -> nn.Module:
-    return GlobalDiscriminator(image.channels, image.height, image.width, _checked(options, image))
-
-
-def _checked(options: DiscriminatorOptions, image: ImageSpec) -> tuple[Layer, ...]:
+def _layers(options: DiscriminatorOptions) -> tuple[Layer, ...]:
     for i, layer in enumerate(options.layers):
         if (layer.kind == "conv") != (layer.maps > 0):
             raise UserError(f"discriminator.options.layers[{i}]: a conv needs maps of 1 or more, a pool has none")
     return options.layers
+
+
+def _local(options: DiscriminatorOptions, image: ImageSpec) -> nn.Module:
+    return LocalDiscriminator(image.channels, _layers(options))
+
+
+def _global(options: DiscriminatorOptions, image: ImageSpec) -> nn.Module:
+    return GlobalDiscriminator(image.channels, image.height, image.width, _layers(options))
 
 
 def _learned(options: LearnedOptions, image: ImageSpec) -> nn.Module:
@@ -128,7 +125,7 @@ def _learned(options: LearnedOptions, image: ImageSpec) -> nn.Module:
 
 @hookimpl
 def synthreal_datasets() -> Iterator[DatasetSpec]:
-    """``folder``: every image file below a folder; ``pack``: an existing .h5. Both take the run's image."""
+    """``folder``: the image files below a folder; ``pack``: an existing .h5 file. Both adopt the run's image spec."""
     for role in ("real", "simulated"):
         yield DatasetSpec(name="folder", role=role, image=None, options=FolderOptions, read=read_folder)
     for role in ROLES:
@@ -137,7 +134,7 @@ def synthreal_datasets() -> Iterator[DatasetSpec]:
 
 @hookimpl
 def synthreal_networks() -> Iterable[NetworkSpec]:
-    """The paper's networks and its ablation's."""
+    """The networks of the paper and of its ablation."""
     return (
         NetworkSpec(name="resnet", part="refiner", options=RefinerOptions, build=_refiner),
         NetworkSpec(name="local", part="discriminator", options=DiscriminatorOptions, build=_local),
@@ -148,15 +145,10 @@ def synthreal_networks() -> Iterable[NetworkSpec]:
 @hookimpl
 def synthreal_features() -> Iterable[FeatureSpec]:
     """The feature transforms psi."""
-    from torch import nn
-
-    def plain(module: type[nn.Module]) -> Any:
-        return lambda options, image: module()
-
     return (
-        FeatureSpec(name="identity", build=plain(nn.Identity)),
+        FeatureSpec(name="identity", build=lambda options, image: nn.Identity()),
         FeatureSpec(name="gradients", options=GradientsOptions, build=lambda options, image: Gradients(options.sigma)),
-        FeatureSpec(name="channel-mean", build=plain(ChannelMean)),
+        FeatureSpec(name="channel-mean", build=lambda options, image: ChannelMean()),
         FeatureSpec(name="blur", options=BlurOptions, build=lambda options, image: Blur(options.sigma)),
         FeatureSpec(name="laplacian", options=LaplacianOptions, build=lambda options, image: Laplacian(options.kernel)),
         FeatureSpec(name="learned", options=LearnedOptions, build=_learned),

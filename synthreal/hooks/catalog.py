@@ -1,33 +1,38 @@
-"""An immutable catalog of everything the named plugins offer, and from names in a configuration to specs."""
+"""The catalog of everything the loaded plugins register: the names in a configuration become specs."""
 
 from __future__ import annotations
 
-import dataclasses
 import difflib
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
+import synthreal.config
 from synthreal.config import ComponentConfig, RunConfig
 from synthreal.config.toml import describe_error
 from synthreal.errors import UserError
-from synthreal.hooks.discovery import BUILTIN, HOOKS, Origin, available, origin_of, plugin_manager, version_of
-from synthreal.hooks.validate import validate_hook
+from synthreal.hooks.discovery import BUILTIN, Origin, available, origin_of, plugin_manager, version_of
 from synthreal.spec import DatasetSpec, EvaluatorSpec, FeatureSpec, ImageSpec, NetworkSpec, Part, Role
 
 if TYPE_CHECKING:
     from torch import nn
 
 T = TypeVar("T")
-KINDS = tuple(hook.removeprefix("synthreal_") for hook in HOOKS)
+KINDS: Mapping[str, Any] = {
+    "datasets": DatasetSpec,
+    "networks": NetworkSpec,
+    "features": FeatureSpec,
+    "evaluators": EvaluatorSpec,
+    "recipes": RunConfig,
+}
 
 
 @dataclass(frozen=True)
 class Entry(Generic[T]):
-    """A spec and who gave it."""
+    """A spec and the plugin that registers it."""
 
     spec: T
     origin: Origin
@@ -35,7 +40,7 @@ class Entry(Generic[T]):
 
 @dataclass(frozen=True)
 class Catalog:
-    """Everything the loaded plugins offer, by name; data sets by (name, role), networks by (part, name)."""
+    """Everything the loaded plugins register, by name; data sets by (name, role), networks by (part, name)."""
 
     origins: tuple[Origin, ...]
     datasets: Mapping[tuple[str, Role], Entry[DatasetSpec]]
@@ -46,84 +51,81 @@ class Catalog:
 
     @classmethod
     def of(cls, names: Iterable[str]) -> Catalog:
-        """Load plugins by name, module or file, call every hook once, refuse clashes naming both distributions."""
+        """Load plugins by name, module or file, and call each of their hooks once.
+
+        Raises:
+            UserError: a plugin does not load, a hook returns something else than its specs, or two plugins register
+                the same name.
+        """
         manager = plugin_manager(names)
         tables: dict[str, dict[Any, Entry[Any]]] = {kind: {} for kind in KINDS}
         origins = []
         for name, plugin in manager.list_name_plugin():
-            origin = origin_of(name, plugin)
+            origin = origin_of(name)
             origins.append(origin)
             for kind, table in tables.items():
-                for key, spec in validate_hook(plugin, kind, origin.plugin):
+                for key, spec in _specs(plugin, kind, origin.plugin):
                     if key in table:
                         raise UserError(
-                            f"{kind}: {_shown(key)} is registered by both {table[key].origin.distribution} and "
+                            f"{kind}: {_label(key)} is registered by both {table[key].origin.distribution} and "
                             f"{origin.distribution}; rename one or load only one of the plugins"
                         )
                     table[key] = Entry(spec, origin)
         return cls(tuple(origins), **{kind: MappingProxyType(table) for kind, table in tables.items()})
 
     def dataset(self, name: str, role: Role | None = None) -> DatasetSpec:
-        """The data set of that name in that role; without a role, the first registered under the name."""
-        if role is not None and (name, role) in self.datasets:
-            return self.datasets[name, role].spec
-        same = [entry.spec for (known, _), entry in self.datasets.items() if known == name]
-        if not same:
-            raise self._missing("data set", name, sorted({known for known, _ in self.datasets}))
-        if role is not None:
-            raise UserError(f"data set {name!r} has no role {role}; it has {', '.join(spec.role for spec in same)}")
-        return same[0]
+        """The data set of a name and role; without a role, the first one registered under the name."""
+        roles = {known: entry for (other, known), entry in self.datasets.items() if other == name}
+        if not roles:
+            return self._find("data set", name, {other: entry for (other, _), entry in self.datasets.items()})
+        if role is None:
+            return next(iter(roles.values())).spec
+        if role not in roles:
+            raise UserError(f"data set {name!r} has no role {role}; it has {', '.join(roles)}")
+        return roles[role].spec
 
     def network(self, part: Part, name: str) -> NetworkSpec:
-        """The refiner or discriminator of that name."""
-        if (part, name) not in self.networks:
-            raise self._missing(part, name, [known for kind, known in self.networks if kind == part])
-        return self.networks[part, name].spec
+        """The refiner or discriminator of a name."""
+        return self._find(part, name, {known: entry for (kind, known), entry in self.networks.items() if kind == part})
 
     def feature(self, name: str) -> FeatureSpec:
-        """The psi of that name."""
-        if name not in self.features:
-            raise self._missing("features", name, list(self.features))
-        return self.features[name].spec
+        """The feature transform (psi) of a name."""
+        return self._find("features", name, self.features)
 
     def evaluator(self, name: str) -> EvaluatorSpec:
-        """The evaluator of that name."""
-        if name not in self.evaluators:
-            raise self._missing("evaluator", name, list(self.evaluators))
-        return self.evaluators[name].spec
+        """The evaluator of a name."""
+        return self._find("evaluator", name, self.evaluators)
 
     def recipe(self, name: str | None = None) -> RunConfig:
-        """The recipe of that name; without one, the recipe named like a loaded plugin, else the first."""
+        """The recipe of a name; without a name, the recipe named like a loaded plugin, else the first."""
         if name is None:
-            ours = [key for key, entry in self.recipes.items() if key == entry.origin.plugin]
-            name = next(iter(ours or self.recipes), None)
-            if name is None:
-                loaded = ", ".join(o.plugin for o in self.origins if o.plugin != BUILTIN) or "nothing"
-                raise UserError(
-                    f"no recipe: {loaded} loaded, and it offers none; name a plugin with --plugin that has one"
-                )
-        if name not in self.recipes:
-            raise self._missing("recipe", name, list(self.recipes))
-        entry = self.recipes[name]
-        plugins = entry.spec.plugins or ((entry.origin.plugin,) if entry.origin.plugin != BUILTIN else ())
-        return entry.spec.model_copy(update={"recipe": name, "plugins": plugins})
+            default = [key for key, entry in self.recipes.items() if key == entry.origin.plugin]
+            name = next(iter(default or self.recipes), None)
+        if name is None:
+            loaded = ", ".join(origin.plugin for origin in self.origins[1:]) or "none"
+            raise UserError(f"no recipe in the loaded plugins ({loaded}); name a plugin with --plugin that has one")
+        recipe = self._find("recipe", name, self.recipes)
+        origin = self.recipes[name].origin.plugin
+        return recipe.model_copy(update={"recipe": name, "plugins": recipe.plugins or (origin,)})
 
     def build_network(self, part: Part, component: ComponentConfig, image: ImageSpec) -> nn.Module:
-        """A fresh refiner or discriminator for images of that spec."""
+        """A new refiner or discriminator for images of a spec."""
         spec = self.network(part, component.name)
         return spec.build(parse_options(component, spec.options, part), image)
 
-    def _missing(self, kind: str, name: str, known: list[str]) -> UserError:
-        near = difflib.get_close_matches(name, known, n=1)
+    def _find(self, kind: str, name: str, table: Mapping[str, Entry[T]]) -> T:
+        if name in table:
+            return table[name].spec
+        near = difflib.get_close_matches(name, table, n=1)
         hint = f"did you mean {near[0]!r}? " if near else ""
-        return UserError(
-            f"{kind} {name!r} is not registered by {', '.join(o.plugin for o in self.origins)}; {hint}"
-            f"known: {', '.join(known) or 'none'}; install or name the plugin that has it"
+        raise UserError(
+            f"{kind} {name!r} is not registered by {', '.join(origin.plugin for origin in self.origins)}; {hint}"
+            f"known: {', '.join(table) or 'none'}; install or name the plugin that registers it"
         )
 
 
 def parse_options(component: ComponentConfig, model: type[BaseModel], path: str) -> Any:
-    """A component's options as its model. Raises ``UserError`` naming ``path.options.<field>``."""
+    """The options of a component as its pydantic model. Raises ``UserError`` naming ``path.options.<field>``."""
     try:
         return model.model_validate(component.options)
     except ValidationError as error:
@@ -131,31 +133,57 @@ def parse_options(component: ComponentConfig, model: type[BaseModel], path: str)
 
 
 def versions_of(catalog: Catalog) -> dict[str, str]:
-    """Distribution -> version, for config.toml: synthreal, torch, numpy, kornia and every plugin."""
+    """The versions of synthreal, torch, numpy, kornia and the loaded plugins by distribution, for config.toml."""
     versions = {name: version_of(name) for name in ("torch", "numpy", "kornia")}
     return {**{origin.distribution: origin.version for origin in catalog.origins}, **versions}
 
 
-def _shown(key: Any) -> str:
-    return " ".join(map(str, key)) if isinstance(key, tuple) else str(key)
-
-
 def inventory() -> list[dict[str, Any]]:
-    """Built-ins and every installed plugin: name, distribution, version, what it registers, or why it does not load."""
-    rows = [_row(BUILTIN, ())]
-    for name in available():
+    """The built-ins and every installed plugin: origin, what it registers, or the error that it raises on loading."""
+    rows = []
+    for name in (BUILTIN, *available()):
+        registers, error = {}, None
         try:
-            rows.append(_row(name, (name,)))
-        except Exception as error:  # whatever an installed plugin raises, the others are listed
-            why = f"does not load: {error}"
-            rows.append({**dataclasses.asdict(origin_of(name, None)), "registers": {}, "error": why})
+            catalog = Catalog.of(() if name == BUILTIN else (name,))
+            for kind in KINDS:
+                table = getattr(catalog, kind)
+                registers[kind] = [_label(key) for key, entry in table.items() if entry.origin.plugin == name]
+        except Exception as raised:  # an installed plugin may raise anything; the others are listed
+            error = f"does not load: {raised}"
+        rows.append({**asdict(origin_of(name)), "registers": registers, "error": error})
     return rows
 
 
-def _row(name: str, names: tuple[str, ...]) -> dict[str, Any]:
-    catalog = Catalog.of(names)
-    origin = next(origin for origin in catalog.origins if origin.plugin == name)
-    registers = {
-        kind: [_shown(key) for key, entry in getattr(catalog, kind).items() if entry.origin == origin] for kind in KINDS
-    }
-    return {**dataclasses.asdict(origin), "registers": registers, "error": None}
+def _specs(plugin: Any, kind: str, name: str) -> Iterator[tuple[Any, Any]]:
+    """The specs that one hook of a plugin returns, with their keys; none without the hook.
+
+    Specs check themselves when they are made, so only their types are checked here.
+    """
+    hook = getattr(plugin, f"synthreal_{kind}", None)
+    if hook is None:
+        return
+    where = f"plugin {name}: synthreal_{kind}()"
+    expected = "a mapping of names to RunConfigs" if kind == "recipes" else f"{KINDS[kind].__name__}s"
+    try:
+        returned = hook()
+        if isinstance(returned, BaseModel) or isinstance(returned, Mapping) != (kind == "recipes"):
+            raise UserError(f"{where} returns a {type(returned).__name__}; return {expected}")
+        items: list[Any] = list(returned.items() if kind == "recipes" else ((None, spec) for spec in returned))
+    except ValidationError as error:
+        model = getattr(synthreal.config, error.title, BaseModel)
+        raise UserError(f"{where}: {describe_error(error, model, error.title)}") from error
+    except TypeError as error:
+        raise UserError(f"{where}: {error}; return {expected}") from error
+    for key, spec in items:
+        if not isinstance(spec, KINDS[kind]):
+            raise UserError(f"{where} contains a {type(spec).__name__}; return {expected}")
+        if isinstance(spec, DatasetSpec):
+            yield (spec.name, spec.role), spec
+        elif isinstance(spec, NetworkSpec):
+            yield (spec.part, spec.name), spec
+        else:
+            yield (key if kind == "recipes" else spec.name), spec
+
+
+def _label(key: Any) -> str:
+    return " ".join(map(str, key)) if isinstance(key, tuple) else str(key)

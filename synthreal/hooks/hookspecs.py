@@ -1,7 +1,7 @@
-"""The whole extension surface: five hooks, argument-free, all optional, all returning values.
+"""The five hooks of a plugin: each takes no argument, is optional, and returns values.
 
-A plugin is any module with functions of these names, marked ``@synthreal.hookimpl``. Nothing is registered by
-side effect: the catalog calls each implementation once and knows which distribution gave what.
+A plugin is a module with functions of these names, marked ``@synthreal.hookimpl``. Nothing is registered by side
+effect: the catalog calls each function once, and knows which distribution every value comes from.
 """
 
 from __future__ import annotations
@@ -23,27 +23,32 @@ hookimpl = pluggy.HookimplMarker(PROJECT)
 
 @hookspec
 def synthreal_datasets() -> Iterable[DatasetSpec]:  # type: ignore[empty-body]
-    """Sources of images: readers of files (``read``) and simulators that draw (``render``).
+    """Data sets: readers of files (``read``) and simulators (``render``).
 
-    Images are ``(C, H, W)`` per sample or float32 ``(B, C, H, W)`` in [0, 1] per drawn batch; labels ``(*L)``.
+    A reader yields images ``(C, H, W)`` in their stored dtype with labels ``(*L)``, one at a time. A simulator returns
+    batches of images ``(B, C, H, W)``, float32 in [0, 1], with labels ``(B, *L)``.
     """
 
 
 @hookspec
 def synthreal_networks() -> Iterable[NetworkSpec]:  # type: ignore[empty-body]
-    """Refiners ``(B, C, H, W) -> same`` in [0, 1] and discriminators ``-> (B, 1, h, w)`` logits, > 0 = refined."""
+    """Networks: refiners and discriminators.
+
+    A refiner maps images ``(B, C, H, W)`` in [0, 1] to images of the same shape and range. A discriminator maps them to
+    logits ``(B, 1, h, w)``; a logit > 0 means "refined".
+    """
 
 
 @hookspec
 def synthreal_features() -> Iterable[FeatureSpec]:  # type: ignore[empty-body]
-    """Feature transforms psi ``(B, C, H, W) -> (B, D, h, w)`` on which self-regularization compares x and R(x)."""
+    """Feature transforms psi ``(B, C, H, W) -> (B, D, h, w)``; self-regularization compares psi(x) and psi(R(x))."""
 
 
 @hookspec
 def synthreal_evaluators() -> Iterable[EvaluatorSpec]:  # type: ignore[empty-body]
-    """Downstream tasks: a model, its loss and its metrics ``(B,)``, the primary one lower-is-better."""
+    """Downstream tasks: a model, its loss and its metrics ``(B,)``. Of the primary metric, lower is better."""
 
 
 @hookspec
 def synthreal_recipes() -> Mapping[str, RunConfig]:  # type: ignore[empty-body]
-    """Named, complete run configurations. The one named like the plugin, else the first, is its default."""
+    """Complete run configurations by name. The plugin's default is the one named like it, else the first."""

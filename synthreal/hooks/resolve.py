@@ -1,4 +1,4 @@
-"""A configuration with everything decided: options written out, the image known, labels agreed."""
+"""Resolving a configuration: names are looked up, options written out, the image set, and the parts checked."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from synthreal.config import ComponentConfig, RunConfig, SourceConfig
+from synthreal.config import ComponentConfig, ResolvedConfig, RunConfig, SourceConfig
 from synthreal.data.pack import Pack, PackOptions
 from synthreal.errors import UserError
 from synthreal.hooks.catalog import Catalog, parse_options
@@ -19,18 +19,28 @@ def configure(
     *differences: Mapping[str, Any],
     recipe: str | None = None,
     source: str = "--set",
-) -> RunConfig:
-    """A recipe of the catalog with differences laid over it, resolved."""
+) -> ResolvedConfig:
+    """A recipe of the catalog with differences merged into it, resolved.
+
+    Args:
+        catalog: the loaded plugins.
+        differences: nested settings; later ones take precedence.
+        recipe: its name; None is the default recipe.
+        source: origin of the differences, for messages.
+
+    Raises:
+        UserError: an unknown recipe, setting, name or option, or parts that do not fit together.
+    """
     plugins = tuple(canonical(origin.plugin) for origin in catalog.origins[1:])
     base = catalog.recipe(recipe).model_copy(update={"plugins": plugins})
     return resolve(base.changed(*differences, source=source), catalog)
 
 
-def resolve(config: RunConfig, catalog: Catalog) -> RunConfig:
-    """Look up every name, write every component's options out in full, and check that the parts fit together.
+def resolve(config: RunConfig, catalog: Catalog) -> ResolvedConfig:
+    """Look up every name, write out every component's options, and check that the parts fit together.
 
     Raises:
-        UserError: an unknown name or option, data of another image, an evaluator whose labels the data do not carry.
+        UserError: an unknown name or option, data with another image format, or data without the evaluator's labels.
     """
     tree = config.tree()
     for role in ROLES:
@@ -46,24 +56,24 @@ def resolve(config: RunConfig, catalog: Catalog) -> RunConfig:
     if evaluator is not None:
         spec = catalog.evaluator(evaluator.name)
         tree["evaluation"]["evaluator"]["options"] = _full(evaluator, spec.options, "evaluation.evaluator")
-    resolved = RunConfig.from_tree(tree)
+    partial = RunConfig.from_tree(tree)
     if config.history is not None and config.history.size < config.schedule.batch // 2:
         raise UserError(
             f"history.size is {config.history.size}, less than half of schedule.batch ({config.schedule.batch}), "
-            "so D would never see a past image; raise it, or set history=none"
+            "so D would never see an image from the history; raise it, or set history=none"
         )
-    image = config.image or _image(resolved, catalog)
+    image = config.image or _image(partial, catalog)
     patch = config.schedule.patch
     if patch is not None and patch > min(image.height, image.width):
         raise UserError(f"schedule.patch is {patch} px, but images are {image}; lower it, or set schedule.patch=none")
-    resolved = resolved.model_copy(update={"image": image})
+    resolved = ResolvedConfig.from_tree({**partial.tree(), "image": image})
     for role in ROLES:
-        _check(resolved, catalog, role, image)
+        _check(resolved, catalog, role)
     return resolved
 
 
 def dataset_of(config: RunConfig, catalog: Catalog, role: Role) -> tuple[DatasetSpec, Any, SourceConfig]:
-    """The data set a resolved configuration names in a role: its spec, typed options and source. It must name one."""
+    """The data set of a role: its spec, parsed options and source. Raises ``UserError`` if the role has none."""
     source: SourceConfig | None = getattr(config.data, role)
     if source is None:
         raise UserError(f"data.{role} is none; name a data set there")
@@ -72,7 +82,7 @@ def dataset_of(config: RunConfig, catalog: Catalog, role: Role) -> tuple[Dataset
 
 
 def labels_of(spec: DatasetSpec, options: Any) -> tuple[LabelSpec, ...]:
-    """The labels a data set carries; a pack says so itself."""
+    """The labels of a data set; a pack lists its own."""
     if isinstance(options, PackOptions):
         spec = replace(spec, labels=Pack(options.path).labels)
     return spec.carried
@@ -96,11 +106,12 @@ def _image(config: RunConfig, catalog: Catalog) -> ImageSpec:
         if spec.image is not None:
             return spec.image
     raise UserError(
-        'image: no data set says what an image is; set it, for example --set "image={channels=1, height=35, width=55}"'
+        'image: no data set declares an image format; set it, such as --set "image={channels=1, height=35, width=55}"'
     )
 
 
-def _check(config: RunConfig, catalog: Catalog, role: Role, image: ImageSpec) -> None:
+def _check(config: ResolvedConfig, catalog: Catalog, role: Role) -> None:
+    image = config.image
     if getattr(config.data, role) is None:
         return
     spec, options, source = dataset_of(config, catalog, role)

@@ -1,6 +1,6 @@
 """A trained refiner as a folder: refiner.safetensors and config.toml, of a run or of ``Refine.save_pretrained``.
 
-Nothing is unpickled on reading, and no plugin is needed when the refiner is the core's own.
+Reading unpickles nothing, and needs no plugin for a built-in refiner.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import tomli_w
 import torch
 from torch import nn
 
-from synthreal.config import RunConfig
+from synthreal.config import ResolvedConfig
 from synthreal.config.toml import read_toml
 from synthreal.errors import UserError
 from synthreal.files import write_text, writing
@@ -26,52 +26,51 @@ from synthreal.inference.weights import read_metadata, read_weights, write_weigh
 CONFIG = "config.toml"
 WEIGHTS = "refiner.safetensors"
 CARD = "README.md"
-AGAIN = "restore it or fit again"
+REMEDY = "restore it or fit again"
 
 
 @dataclass(frozen=True)
 class Pretrained:
-    """What a folder says of its refiner.
+    """The origin of a refiner.
 
     Attributes:
-        folder: where it was read, absolute.
-        config: the run's resolved configuration.
-        versions: distribution -> version of what trained it.
-        step: of training, after which the weights were taken.
+        folder: absolute path it was read from.
+        config: the configuration of the run.
+        versions: distribution -> version at training time.
+        step: training step of the weights.
         kind: "ema" for averaged weights, or "raw".
     """
 
     folder: Path
-    config: RunConfig
+    config: ResolvedConfig
     versions: Mapping[str, str]
     step: str
     kind: str
 
 
 def read_pretrained(folder: Path) -> tuple[nn.Module, Pretrained]:
-    """Build the refiner of a folder on the CPU, whatever torch's defaults are; its global generator stays.
+    """Build the refiner of a folder on the CPU in float32, without advancing torch's global generator.
 
     Raises:
-        UserError: a file is missing, damaged or of another network.
+        UserError: a file is missing or damaged, or the weights do not fit.
     """
     config = read_config(folder)
-    assert config.image is not None, "read_config() sees to it"
     builtin, name = Catalog.of(()), config.refiner.name
     own = ("refiner", name) in builtin.networks
     try:
         catalog = builtin if own else Catalog.of(config.plugins)
     except UserError as error:
-        raise UserError(f"{folder}: its refiner {name!r} is a plugin's ({CONFIG}, plugins): {error}") from error
-    with _alike(), torch.random.fork_rng(devices=[]):  # weights are drawn, to be overwritten
+        raise UserError(f"{folder}: its refiner {name!r} needs a plugin ({CONFIG}, plugins): {error}") from error
+    with _default_dtype(), torch.random.fork_rng(devices=[]):  # initial weights are drawn and overwritten
         refiner = catalog.build_network("refiner", config.refiner, config.image)
-    words = read_refiner(folder, refiner)
+    metadata = read_refiner(folder, refiner)
     versions = read_toml(folder / CONFIG).get("versions", {})
-    return refiner, Pretrained(folder.absolute(), config, versions, words.get("step", ""), words.get("kind", ""))
+    return refiner, Pretrained(folder.absolute(), config, versions, metadata.get("step", ""), metadata.get("kind", ""))
 
 
 @contextmanager
-def _alike() -> Iterator[None]:
-    """Networks are built on the CPU, in float32 where they do not say otherwise, whatever torch's defaults are."""
+def _default_dtype() -> Iterator[None]:
+    """Build networks on the CPU in float32, whatever torch's default device and dtype are."""
     before = torch.get_default_dtype()
     torch.set_default_dtype(torch.float32)
     try:
@@ -82,7 +81,7 @@ def _alike() -> Iterator[None]:
 
 
 def write_pretrained(folder: Path, refiner: nn.Module, about: Pretrained, card: str, *, overwrite: bool) -> None:
-    """Write the two files and README.md into a folder, config.toml last, each whole.
+    """Write weights, README.md and config.toml (in this order) into a folder, each atomically.
 
     Raises:
         UserError: the folder holds one of them (without ``overwrite``) or a run (always), or cannot be written.
@@ -102,26 +101,23 @@ def write_pretrained(folder: Path, refiner: nn.Module, about: Pretrained, card: 
                 (Path(partial) / name).replace(folder / name)
 
 
-def write_config(folder: Path, config: RunConfig, versions: Mapping[str, str]) -> None:
-    """Write config.toml: the resolved tree, then the version of each distribution."""
+def write_config(folder: Path, config: ResolvedConfig, versions: Mapping[str, str]) -> None:
+    """Write config.toml: the configuration, then the version of each distribution."""
     write_text(folder / CONFIG, config.to_toml() + "\n" + tomli_w.dumps({"versions": dict(versions)}))
 
 
-def read_config(folder: Path) -> RunConfig:
-    """The configuration of a run directory or saved refiner. Raises ``UserError`` when the folder holds none."""
+def read_config(folder: Path) -> ResolvedConfig:
+    """The configuration of a run directory or saved refiner. Raises ``UserError`` if there is none."""
     path = folder / CONFIG
     if not path.is_file():
         raise UserError(
             f"{folder}: holds no run (no {CONFIG}); give the folder that synthreal fit, or save_pretrained, wrote"
         )
-    config = RunConfig.from_tree(read_tree(path), source=str(path))
-    if config.image is None:
-        raise UserError(f"{path}: image is none; it must say what the refiner's images are")
-    return config
+    return ResolvedConfig.from_tree(read_tree(path), source=str(path))
 
 
 def read_tree(path: Path) -> dict[str, Any]:
-    """The settings in a TOML file, without the versions that a run's config.toml records beside them."""
+    """The settings in a TOML file, without the versions that config.toml of a run records."""
     tree = read_toml(path)
     tree.pop("versions", None)
     return tree
@@ -133,12 +129,12 @@ def write_refiner(folder: Path, refiner: nn.Module, *, step: int | str, kind: st
 
 
 def read_refiner(folder: Path, refiner: nn.Module) -> Mapping[str, str]:
-    """Load refiner.safetensors into a network and return its metadata. Raises ``UserError`` when they do not fit."""
-    return read_weights(weights_of(folder), refiner, described=CONFIG, again=AGAIN)
+    """Load refiner.safetensors into a network and return its metadata. Raises ``UserError`` if they do not fit."""
+    return read_weights(weights_of(folder), refiner, described=CONFIG, remedy=REMEDY)
 
 
 def weights_of(folder: Path) -> Path:
-    """The path of refiner.safetensors. Raises ``UserError`` when there is none."""
+    """The path of refiner.safetensors. Raises ``UserError`` if it is missing."""
     path = folder / WEIGHTS
     if not path.is_file():
         raise UserError(f"{path}: missing; finish the run with synthreal fit --resume, or restore the file")
@@ -146,5 +142,5 @@ def weights_of(folder: Path) -> Path:
 
 
 def weights_step(folder: Path) -> str:
-    """The step of the weights in refiner.safetensors. Raises ``UserError`` when there are none."""
-    return read_metadata(folder / WEIGHTS, again=AGAIN)["step"]
+    """The training step of refiner.safetensors. Raises ``UserError`` if it is damaged."""
+    return read_metadata(folder / WEIGHTS, remedy=REMEDY)["step"]

@@ -1,4 +1,4 @@
-"""The trained refiner inside anybody's loop."""
+"""``Refine``: the trained refiner as a transform for any training loop."""
 
 from __future__ import annotations
 
@@ -23,30 +23,31 @@ from synthreal.inference.workers import pack_generator, refuse_forked_cuda, unpa
 
 
 class Refine(nn.Module):
-    """R as a transform: ``(B, C, H, W)`` or ``(C, H, W)`` to the same, any H and W; labels need no change.
+    """R as a transform: ``(B, C, H, W)`` or ``(C, H, W)`` to the same shape, for any H and W; labels stay valid.
 
-    What comes out has the dtype, range, device and memory format of what went in. It computes in eval mode with frozen
-    weights, whatever a parent module is told: ``train()``, ``half()`` and ``apply()`` of the parent pass it by,
-    ``to(device)`` moves it. Its precision is its own as well, also under the parent's autocast.
+    The output has the dtype, range, device and memory format of the input. R runs in eval mode with frozen weights,
+    whatever is done to a parent module: ``train()``, ``half()`` and ``apply()`` of the parent have no effect on it,
+    ``to(device)`` moves it. It also keeps its own precision under the parent's autocast.
 
     Args:
         refiner: R; its weights are frozen.
         channels: C.
-        p: share of the images of a batch that is refined, each by chance; the others come back as they are, unspent.
-        range: what the least and the greatest value of float images mean. uint8 images are 0 to 255 always. Values far
-            outside are refused: on the CPU in every batch, on a GPU in the first (looking waits for the device).
-        grad: whether float images get their gradient; without it no graph is built.
-        generator: source of noise maps and of the choice by ``p``; None is torch's global one (the choice: the CPU's).
-            The same state gives the same images; each DataLoader worker's copy is seeded anew, from the loader's seed.
+        p: probability that an image of a batch is refined; the others are returned unchanged, at no cost.
+        range: lowest and highest value of float images; uint8 images are always 0 to 255. Values far outside are
+            refused: on the CPU in every batch, on a GPU in the first one (the check synchronizes with the device).
+        grad: propagate gradients to float images; without it no graph is built.
+        generator: draws noise maps and the choice by ``p``; None is torch's global generator (the CPU's for ``p``). The
+            same state gives the same images. The copy in a DataLoader worker is seeded from the worker's seed.
         autocast: reduced precision of R, or None.
-        micro_batch: images that pass through R at once; "auto" suits the device, None is all of them.
-        compile: whether torch.compile compiles R, on its first batch. A whole Refine compiles, too; with
-            ``fullgraph=True`` where ``p`` is 1 and no noise is drawn from ``generator``. Whole, it gives inference
-            tensors in ``torch.inference_mode()``, as all that torch compiles does.
-        about: where R comes from; needed to save it.
+        micro_batch: images that pass through R at once; "auto" chooses by device, None is all of them.
+        compile: compile R with torch.compile on its first batch. A whole Refine can be compiled, too, with
+            ``fullgraph=True`` if ``p`` is 1 and no noise is drawn from ``generator``; then it returns inference tensors
+            in ``torch.inference_mode()``, as every compiled module does.
+        about: origin of R, needed to save it.
 
     Raises:
-        UserError: ``p`` outside [0, 1], ``range`` not two finite numbers in order, ``generator`` no generator.
+        UserError: ``p`` outside [0, 1], ``range`` not two finite numbers in ascending order, or ``generator`` of
+            another type.
     """
 
     def __init__(
@@ -70,8 +71,8 @@ class Refine(nn.Module):
         self.channels, self.p, self.scale, self.grad = channels, check_probability(p), ValueRange.of(range), grad
         self.generator, self.autocast, self.micro_batch = generator, autocast, micro_batch
         self.compiled, self.about = compile, about
-        self._looked = False  # whether this process has looked at a batch's range,
-        self._worker_seed: int | None = None  # and the seed of the DataLoader worker it is
+        self._range_checked = False  # in this process
+        self._worker_seed: int | None = None  # of the DataLoader worker that this process is
         if compile:
             refiner.compile()
         self.eval()
@@ -91,29 +92,27 @@ class Refine(nn.Module):
     ) -> Refine:
         """The refiner of a run directory, or of a folder that :meth:`save_pretrained` wrote.
 
-        Nothing is unpickled, torch's global generator is left alone, and no plugin is needed when the refiner is the
-        core's own.
+        Nothing is unpickled, torch's global generator does not advance, and a built-in refiner needs no plugin.
 
         Args:
             run: the folder.
             device: "auto", "cpu", "cuda" or "cuda:N".
-            p: see the class; so are ``range``, ``grad``, ``generator`` and ``compile``.
-            range: the values of float images.
-            grad: differentiable with respect to the image.
-            generator: the source of noise maps and of the choice by ``p``.
-            precision: "auto", "float32" or "bfloat16"; None takes the run's setting.
-            compile: with torch.compile.
+            p: see the class, also for ``range``, ``grad``, ``generator`` and ``compile``.
+            range: of float images.
+            grad: propagate gradients.
+            generator: draws noise maps and the choice by ``p``.
+            precision: "auto", "float32" or "bfloat16"; None is the setting of the run.
+            compile: compile R.
 
         Raises:
-            UserError: a file is missing, damaged or of another network; the plugin of its own refiner is missing;
-                CUDA in a forked process.
+            UserError: a file is missing or damaged; weights that do not fit; a missing plugin; CUDA in a forked
+                process.
         """
         place = resolve_device(str(device))
         refuse_forked_cuda(place)
-        with torch.inference_mode(False):  # or no gradient would ever pass through these weights
+        with torch.inference_mode(False):  # weights made in inference mode could never take part in autograd
             refiner, about = read_pretrained(Path(run))
             image, runtime = about.config.image, about.config.runtime
-            assert image is not None, "read_config() sees to it"
             set_memory_format(refiner.to(place), runtime.layout)
         return cls(
             refiner,
@@ -131,20 +130,21 @@ class Refine(nn.Module):
     from_pretrained = load
 
     def save_pretrained(self, folder: str | Path, *, overwrite: bool = False) -> None:
-        """Write refiner.safetensors, config.toml and a model card (README.md), to share or to load elsewhere.
+        """Write refiner.safetensors, config.toml and a model card (README.md), for sharing.
 
-        config.toml is the run's, with the paths of its data. The card's table is that of the run's evaluation.json,
-        when it is there and of these weights; saved from a saved folder, the card is that folder's.
+        config.toml is that of the run, including the paths of its data. The card shows the results in the run's
+        evaluation.json if they belong to these weights. Saving from a saved folder copies its card.
 
         Args:
-            folder: made where it is missing.
-            overwrite: whether to replace these files in it.
+            folder: created if missing.
+            overwrite: replace these files in it.
 
         Raises:
-            UserError: the folder holds one of these files, or a run; it cannot be written; this was not loaded.
+            UserError: the folder holds one of these files, or a run; it cannot be written; or R was not loaded from
+                a folder.
         """
         if self.about is None:
-            raise UserError("Refine: made of a bare network; save what Refine.load gives")
+            raise UserError("Refine was made from a bare network; only the result of Refine.load can be saved")
         card = stored_card(self.about.folder) or model_card(self.about, self.refiner)
         write_pretrained(Path(folder), self.refiner, self.about, card, overwrite=overwrite)
 
@@ -152,23 +152,22 @@ class Refine(nn.Module):
         """Refine ``(B, C, H, W)`` or ``(C, H, W)``, float in ``range`` or uint8.
 
         Args:
-            image: what to refine; a single image counts as a batch of one.
-            noise: standard normal maps for a refiner with noise, shaped like ``image`` with K channels, instead of
-                drawn ones.
+            image: the images; a single image is a batch of one.
+            noise: standard normal maps for a refiner with noise, shaped like ``image`` with K channels; drawn if None.
 
         Raises:
-            UserError: no tensor, or another shape, dtype, range or device.
+            UserError: not a tensor, or a wrong shape, dtype, range or device.
         """
         self._check(image, noise)
         batch = image if image.ndim == 4 else image[None]
         noise = noise[None] if noise is not None and noise.ndim == 3 else noise
         grad, compiling = self.grad and torch.is_grad_enabled(), torch.compiler.is_compiling()
         if grad and not compiling:
-            self.refiner.requires_grad_(False)  # whatever a parent's requires_grad_(True) has done since
+            self.refiner.requires_grad_(False)  # undo a requires_grad_(True) of a parent module
         ordinary = torch.inference_mode(False) if not compiling and torch.is_inference_mode_enabled() else nullcontext()
         exporting = compiling and not torch.compiler.is_dynamo_compiling()
         if exporting and not grad:
-            batch = batch.detach()  # instead of the switch, with which torch.export.save fails
+            batch = batch.detach()  # because torch.export.save fails with set_grad_enabled
         with ordinary, nullcontext() if exporting else torch.set_grad_enabled(grad):
             if self.p == 1:
                 out = self._refined(batch, noise)
@@ -181,7 +180,7 @@ class Refine(nn.Module):
 
     @property
     def noise_channels(self) -> int:
-        """How many noise maps R takes; 0 means that it has one answer to an image."""
+        """Number of noise maps that R takes; 0 means that the output depends on the image alone."""
         return int(getattr(self.refiner, "noise_channels", 0))
 
     def noise_of(
@@ -193,38 +192,38 @@ class Refine(nn.Module):
         version: int = 0,
         window: tuple[slice, slice] | None = None,
     ) -> Tensor | None:
-        """Noise maps ``(B, K, H, W)`` that are a function of the seed, each image's index, the version and the pixel.
+        """Noise maps ``(B, K, H, W)`` as a function of seed, image index, version and pixel; None if R takes none.
 
-        Those of ``synthreal refine``, whatever is refined together; None where R takes none.
+        They are those of ``synthreal refine``, independent of batching.
 
         Args:
             index: ``(B,)`` int64; its device is the noise's.
             size: H, W.
-            seed: as ``refine --seed``.
-            version: which of the refined versions of an image.
-            window: the rows and columns to give; None is all of them.
+            seed: as in ``refine --seed``.
+            version: number of the refined version of an image.
+            window: the rows and columns to return; None is all of them.
         """
         if not self.noise_channels:
             return None
         return indexed_noise(index, (self.noise_channels, *size), derive_seed(version, "refine", seed), window=window)
 
     def train(self, mode: bool = True) -> Refine:
-        """Stay in eval mode, also when a parent module is told to train."""
+        """Stay in eval mode, also when a parent module switches to training."""
         return super().train(False)
 
     def apply(self, fn: Callable[[nn.Module], None]) -> Refine:
-        """Keep a parent's ``apply(fn)`` from R, whose weights an ``fn`` that initializes layers would draw anew."""
+        """Apply ``fn`` to this module only, so that a parent's weight initialization leaves R alone."""
         fn(self)
         return self
 
     def extra_repr(self) -> str:
-        """What ``print`` says of it."""
+        """The settings shown by ``print``."""
         return f"channels={self.channels}, p={self.p}, range={self.scale}, grad={self.grad}, autocast={self.autocast}"
 
     def _check(self, image: Tensor, noise: Tensor | None) -> None:
         c, smallest = self.channels, getattr(self.refiner, "smallest", 1)
         if not isinstance(image, Tensor):
-            raise UserError(f"a refiner takes tensors, given {type(image).__name__}; torch.as_tensor(image) makes one")
+            raise UserError(f"a refiner takes tensors, given {type(image).__name__}; use torch.as_tensor(image)")
         known = image.is_floating_point() or image.dtype == torch.uint8
         if image.ndim not in (3, 4) or image.shape[-3] != c or not known:
             raise UserError(
@@ -248,9 +247,9 @@ class Refine(nn.Module):
     def _refined(self, batch: Tensor, noise: Tensor | None) -> Tensor:
         unit, parts = self.scale.unit(batch), None
         if not torch.compiler.is_compiling():
-            if batch.dtype != torch.uint8 and not (batch.is_cuda and self._looked):
+            if batch.dtype != torch.uint8 and not (batch.is_cuda and self._range_checked):
                 self.scale.refuse(unit)
-                self._looked = True
+                self._range_checked = True
             parts = resolve_micro_batch(self.micro_batch, batch.device, *batch.shape[-2:])
         with torch.autocast(batch.device.type, dtype=self.autocast, enabled=self.autocast is not None):
             refined = refine(self.refiner, unit, self._source(), noise=noise, micro_batch=parts).float()
@@ -259,18 +258,18 @@ class Refine(nn.Module):
         return self.scale.restore(refined, batch.dtype).contiguous(memory_format=order)
 
     def _chosen(self, count: int) -> Tensor:
-        """The rows of a batch that are refined."""
+        """The rows of a batch to refine."""
         if torch.compiler.is_compiling() and not torch.compiler.is_dynamo_compiling():
-            raise UserError(f"Refine: p is {self.p}, and a program that is exported has no chance; export with p=1")
+            raise UserError(f"Refine: p is {self.p}, but an exported program cannot draw; export with p=1")
         source = self._source()
-        if source is None:  # and not named, as in noise_for()
+        if source is None:  # not passed on, as in noise_for()
             drawn = torch.rand(count, device="cpu")
         else:
             drawn = torch.rand(count, generator=source, device=source.device)
         return (drawn < self.p).nonzero()[:, 0]
 
     def _source(self) -> torch.Generator | None:
-        """The generator; a DataLoader worker's copy starts anew, or all workers would draw the same."""
+        """The generator; in a DataLoader worker it is seeded per worker, or all workers would draw the same."""
         worker = None if self.generator is None or torch.compiler.is_compiling() else get_worker_info()
         if self.generator is not None and worker is not None and worker.seed != self._worker_seed:
             self._worker_seed = worker.seed
@@ -278,7 +277,7 @@ class Refine(nn.Module):
         return self.generator
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Refine:
-        """Follow a parent to another device, not to another dtype."""
+        """Follow a parent to another device, but not to another dtype."""
 
         def moved(tensor: Tensor) -> Tensor:
             new = fn(tensor)
@@ -289,7 +288,7 @@ class Refine(nn.Module):
 
     def __getstate__(self) -> dict[str, Any]:
         state: dict[str, Any] = super().__getstate__()  # type: ignore[no-untyped-call]
-        return {**state, "generator": pack_generator(self.generator), "_looked": False, "_worker_seed": None}
+        return {**state, "generator": pack_generator(self.generator), "_range_checked": False, "_worker_seed": None}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__({**state, "generator": unpack_generator(state["generator"])})  # type: ignore[no-untyped-call]

@@ -1,4 +1,4 @@
-"""What numbers mean: the values of an image, from a declared range or uint8 to [0, 1] and back; a probability."""
+"""Value ranges of images: conversion from a declared range or uint8 to [0, 1] and back."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from torch import Tensor
 from synthreal.data.encoding import from_unit, to_unit
 from synthreal.errors import UserError
 
-SLACK = 0.5  # how far values may lie outside, in widths of the range: resampling and noise overshoot
+SLACK = 0.5  # tolerance in widths of the range, because resampling and noise overshoot
 
 
 @dataclass(frozen=True)
 class ValueRange:
-    """The range of float images; uint8 is 0 to 255 always.
+    """The range of float images; uint8 images are always 0 to 255.
 
     Attributes:
-        low: what is 0.
-        high: what is 1.
+        low: the value that means 0.
+        high: the value that means 1.
 
     Raises:
-        UserError: not two finite numbers in order.
+        UserError: not two finite numbers in ascending order.
     """
 
     low: float = 0.0
@@ -31,43 +31,43 @@ class ValueRange:
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.low) and math.isfinite(self.high) and self.low < self.high):
-            raise UserError(f"range is {(self.low, self.high)}; give the least and the greatest value, such as (-1, 1)")
+            raise UserError(f"range is {(self.low, self.high)}; give the lowest and the highest value, such as (-1, 1)")
 
     @classmethod
     def of(cls, range: tuple[float, float]) -> ValueRange:
-        """The scale of a declared range. Raises ``UserError`` when it is not two finite numbers in order."""
+        """A declared range. Raises ``UserError`` if it is not two finite numbers in ascending order."""
         try:
             low, high = range
             return cls(low, high)
         except (TypeError, ValueError):
-            raise UserError(f"range is {range!r}; give the least and the greatest value, such as (-1, 1)") from None
+            raise UserError(f"range is {range!r}; give the lowest and the highest value, such as (-1, 1)") from None
 
     def unit(self, image: Tensor) -> Tensor:
-        """An image of any shape, float in the range or uint8, as float32 in [0, 1]."""
+        """Convert images of any shape, float in the range or uint8, to float32 in [0, 1]."""
         if image.dtype == torch.uint8:
             return to_unit(image)
         image = image.float()
         if self == ValueRange():
             return image
-        width = torch.full((), self.high - self.low, device=image.device)  # by a number, CUDA would not divide exactly
+        width = torch.full((), self.high - self.low, device=image.device)  # CUDA rounds a division by a Python number
         return (image - self.low) / width
 
     def restore(self, unit: Tensor, dtype: torch.dtype) -> Tensor:
-        """The way back from :meth:`unit`, to the dtype the image had."""
+        """Convert back to the range and the given dtype."""
         if dtype == torch.uint8:
             return from_unit(unit, "uint8")
         return (unit if self == ValueRange() else unit * (self.high - self.low) + self.low).to(dtype)
 
     def refuse(self, unit: Tensor) -> None:
-        """Raise ``UserError`` when values lie far outside, or are NaN. Waits for the device."""
+        """Raise ``UserError`` for values far outside the range, or NaN. Synchronizes with the device."""
         least, most = torch.stack(unit.detach().aminmax()).tolist() if unit.numel() else (0.0, 1.0)
         if not (least >= -SLACK and most <= 1 + SLACK):
             if math.isnan(least):
-                raise UserError("there are NaN among the values of the images; find where they come from")
+                raise UserError("the images contain NaN; find where they come from")
             least, most = (self.low + value * (self.high - self.low) for value in (least, most))
             raise UserError(
-                f"values from {least:.4g} to {most:.4g} are no image in {self}; scale them, give uint8, or declare "
-                "what they are with range=(least, greatest) of synthreal.Refine"
+                f"values from {least:.4g} to {most:.4g} are not in {self}; scale them, give uint8, or declare their "
+                "range with range=(lowest, highest) of synthreal.Refine"
             )
 
     def __str__(self) -> str:
@@ -75,10 +75,10 @@ class ValueRange:
 
 
 def check_probability(p: float) -> float:
-    """``p`` itself. Raises ``UserError`` when it is no number in [0, 1]."""
+    """Return ``p``. Raises ``UserError`` if it is not a number in [0, 1]."""
     try:
         if 0 <= p <= 1:
             return p
     except TypeError:
         pass
-    raise UserError(f"p={p!r}: a probability is in [0, 1]")
+    raise UserError(f"p={p!r} is not a probability; give a number in [0, 1]")

@@ -1,4 +1,4 @@
-"""Weights of a network in a file: safetensors, whole or absent, never unpickled."""
+"""Weight files: safetensors, written atomically, never unpickled."""
 
 from __future__ import annotations
 
@@ -19,24 +19,24 @@ if TYPE_CHECKING:
 
 
 def write_weights(path: Path, network: nn.Module, metadata: Mapping[str, str]) -> None:
-    """Write the state of a network, on the CPU, and words about it."""
+    """Write the state of a network with metadata."""
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
     content = safetensors.torch.save(weights, metadata={**metadata, "format": "pt"})
     with replacing(path) as partial:
         partial.write_bytes(content)
 
 
-def read_weights(path: Path, network: nn.Module, *, described: str, again: str) -> Mapping[str, str]:
-    """Load a file into a network and return the words about it.
+def read_weights(path: Path, network: nn.Module, *, described: str, remedy: str) -> Mapping[str, str]:
+    """Load a file into a network and return its metadata.
 
     Args:
         path: the file.
-        network: what it must fit.
-        described: where the network is described ("config.toml").
-        again: what to do when the file is damaged ("restore it or fit again").
+        network: the network, of the same architecture.
+        described: where the architecture is described, for messages ("config.toml").
+        remedy: advice if the file is damaged ("restore it or fit again").
 
     Raises:
-        UserError: the file is damaged, or of another network.
+        UserError: the file is damaged, or its weights do not fit.
     """
     try:
         with safetensors.safe_open(path, framework="pt") as file:
@@ -44,26 +44,26 @@ def read_weights(path: Path, network: nn.Module, *, described: str, again: str) 
             metadata = dict(file.metadata() or {})
         network.load_state_dict(weights)
     except (safetensors.SafetensorError, OSError) as error:
-        raise UserError(f"{path}: not a whole safetensors file ({error}); {again}") from error
+        raise UserError(f"{path}: not a complete safetensors file ({error}); {remedy}") from error
     except RuntimeError as error:
         reason = str(error).splitlines()[-1].strip()
-        raise UserError(f"{path}: weights of another network than {described} describes ({reason}); {again}") from error
+        raise UserError(f"{path}: its weights do not fit the network in {described} ({reason}); {remedy}") from error
     return metadata
 
 
 def weights_sha256(network: nn.Module) -> str:
-    """A SHA-256 of the names, types, shapes and values of a network's weights, wherever and in what order they lie."""
-    found = sha256()
+    """SHA-256 of the names, dtypes, shapes and values of a network's weights, whatever their device and layout."""
+    digest = sha256()
     for name, tensor in sorted(network.state_dict().items()):
-        found.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
-        found.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes())
-    return found.hexdigest()
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
 
 
-def read_metadata(path: Path, *, again: str) -> Mapping[str, str]:
-    """The words about the weights in a file, without reading them. Raises ``UserError`` when it is damaged."""
+def read_metadata(path: Path, *, remedy: str) -> Mapping[str, str]:
+    """The metadata of a weight file. Raises ``UserError`` if it is damaged."""
     try:
         with safetensors.safe_open(path, framework="pt") as file:
             return dict(file.metadata() or {})
     except (safetensors.SafetensorError, OSError) as error:
-        raise UserError(f"{path}: not a whole safetensors file ({error}); {again}") from error
+        raise UserError(f"{path}: not a complete safetensors file ({error}); {remedy}") from error

@@ -1,9 +1,9 @@
 """How real do images look, and are their labels still true? Image sets in, numbers out."""
 
+from synthreal.metrics.distances import realism
 from synthreal.metrics.features import random_features
-from synthreal.metrics.kid import kid
 from synthreal.metrics.label_drift import annotation_drift
-from synthreal.metrics.realism import realism
+from synthreal.metrics.mmd import kid
 from synthreal.metrics.spectrum import spectrum_distance
 from synthreal.metrics.twosample import two_sample_test
 from synthreal.metrics.wasserstein import sliced_wasserstein

@@ -8,10 +8,10 @@ from torch import Tensor, nn
 
 from synthreal.data.encoding import to_unit
 from synthreal.data.resident import Resident
+from synthreal.metrics.distances import SIDE, realism
 from synthreal.metrics.features import estimator_features
-from synthreal.metrics.kid import kid
 from synthreal.metrics.label_drift import annotation_drift, predicts_labels
-from synthreal.metrics.realism import SIDE, realism
+from synthreal.metrics.mmd import kid
 from synthreal.metrics.twosample import LEAST, two_sample_test
 from synthreal.spec import EvaluatorSpec
 
@@ -32,7 +32,7 @@ def summarize_quality(
         simulated: the simulated images that ``images`` were made of, row by row; None where there are none.
 
     Returns:
-        The distances of :func:`synthreal.metrics.realism.realism` and ``kid_estimator``, KID on the estimator's
+        The distances of :func:`synthreal.metrics.distances.realism` and ``kid_estimator``, KID on the estimator's
         features (absent for images below 8 px); ``two_sample`` with ``accuracy``, ``correct``, ``total`` and ``p``
         (absent for fewer than 20 images); ``drift``, the mean of each metric of
         :func:`synthreal.metrics.label_drift.annotation_drift` (absent without ``simulated``, or where a prediction

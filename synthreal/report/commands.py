@@ -1,4 +1,4 @@
-"""The commands that make the run again, as the command line takes them."""
+"""The commands that repeat a run."""
 
 from __future__ import annotations
 
@@ -6,46 +6,34 @@ import shlex
 
 from synthreal.inference.pretrained import CONFIG
 from synthreal.report.record import Record
-from synthreal.results.schema import BASE
+from synthreal.results.schema import BASE, Evaluation, Seed
 
 
-def reproduction(record: Record) -> list[str]:
-    """Fit (once a refiner that was judged), evaluate as it was evaluated, report.
+def repeat_commands(record: Record) -> list[str]:
+    """Commands that fit the refiners again, evaluate them in the same way and write the page.
 
-    Empty for a run whose configuration names no plugin and recipe: a program made it, not the command line.
+    Empty for a run whose configuration names no plugin and recipe: it was not made by the command line.
     """
-    config, again = record.config, f"{record.run}-again"
+    config, seed = record.config, record.config.runtime.seed
     if not config.plugins or not config.recipe:
         return []
+    refiner_seeds = {seed, *(entry.refiner_seed for found in record.evaluations for entry in _seeds(found))}
+    again = f"{record.run}-again"
+    runs = {other: again if other == seed else f"{again}-{other}" for other in sorted(refiner_seeds)}
     plugins = [word for name in config.plugins for word in ("--plugin", name)]
     fit = ["fit", *plugins, "--recipe", config.recipe, "--config", str(record.run / CONFIG)]
-    runs = _runs(record, again)
     commands = [
-        [*fit, "--run", run, *([] if seed == config.runtime.seed else ["--set", f"runtime.seed={seed}"])]
-        for seed, run in runs.items()
+        [*fit, "--run", run, *([] if other == seed else ["--set", f"runtime.seed={other}"])]
+        for other, run in runs.items()
     ]
     for evaluation in record.evaluations:
-        seeds = {entry.estimator_seed for entry in evaluation.arms[BASE].metrics[evaluation.primary].seeds}
-        each = max(1, len(seeds) // len(runs))
+        per_run = len({entry.estimator_seed for entry in _seeds(evaluation)}) // len(runs)
+        seeds = ["--seeds", str(per_run)] if per_run > 1 else []
         split = [] if evaluation.split == "test" else ["--split", evaluation.split]
-        several = [] if each == 1 else ["--seeds", str(each)]
-        commands.append(["evaluate", *runs.values(), "--arms", ",".join(evaluation.arms), *several, *split])
-    commands.append(["report", runs[config.runtime.seed]])
+        commands.append(["evaluate", *runs.values(), "--arms", ",".join(evaluation.arms), *seeds, *split])
+    commands.append(["report", runs[seed]])
     return [shlex.join(["synthreal", *words]) for words in commands]
 
 
-def judging(record: Record) -> str:
-    """The command that judges the run, together with those it was judged with."""
-    together = record.evaluations[0].runs if record.evaluations else (str(record.run),)
-    return shlex.join(["synthreal", "evaluate", *together])
-
-
-def _runs(record: Record, again: str) -> dict[int, str]:
-    """Seed of a refiner -> the folder it is fitted into again: this run's, and of those judged with it."""
-    mine = record.config.runtime.seed
-    seeds = {
-        entry.refiner_seed
-        for evaluation in record.evaluations
-        for entry in evaluation.arms[BASE].metrics[evaluation.primary].seeds
-    }
-    return {seed: again if seed == mine else f"{again}-{seed}" for seed in sorted({mine, *seeds})}
+def _seeds(evaluation: Evaluation) -> tuple[Seed, ...]:
+    return evaluation.arms[BASE].metrics[evaluation.primary].seeds

@@ -1,20 +1,23 @@
-"""Which images refining moved most and least, and by what measure: the labels' own, where something can read them.
+"""The simulated images that refining moved most and least.
 
-Best is a kept estimator, trained on simulated images: it reads the label itself (:mod:`synthreal.metrics.label_drift`
-says how far to trust it). Nothing is trained for a page. Else the domain's detector tells how far its points moved, and
-where there is none, the mean change of the pixels stands in.
+Movement is measured in the units of the labels by a cached estimator trained on simulated images, if there is one
+(:mod:`synthreal.metrics.label_drift` states its limits). The alternatives are the landmark detector of the domain, then
+the mean change of the pixels. Writing a page trains nothing.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from torch import Tensor
 
+from synthreal.config import ResolvedConfig
 from synthreal.data.encoding import to_unit
 from synthreal.data.resident import Resident
+from synthreal.data.source import Source
 from synthreal.device import autocast_dtype, configure_process, resolve_precision
 from synthreal.evaluation.cache import FOLDER, load_cached
 from synthreal.evaluation.training_sets import TrainingSet
@@ -27,91 +30,98 @@ from synthreal.metrics.landmark_shift import landmark_shift
 from synthreal.report.record import Record
 from synthreal.results.schema import BASE
 from synthreal.spec import EvaluatorSpec
-from synthreal.train.sources import first_images, open_role
+from synthreal.train.sources import first_images, open_data
 
-COUNT = 512
-SMALL_PX = 128 * 128  # of larger images half as many are refined
-EACH = 6
+COUNT = 256  # images that are refined for the page
+EXAMPLES = 6
 
 
 @dataclass(frozen=True)
-class Drifted:
-    """Simulated images and what became of them, on the CPU.
+class RefinedImages:
+    """Simulated images, their refined versions and how far each has moved; on the CPU.
 
     Attributes:
         simulated: ``(N, C, H, W)`` in [0, 1].
-        refined: the same.
-        by: how far each moved, ``(N,)``.
-        unit: of ``by``: "deg", "px", or empty.
-        measure: a sentence on what ``by`` is.
-        worst: rows that moved most, first the most.
-        best: rows that moved least, first the least.
+        refined: the same shape.
+        distance: ``(N,)``.
+        unit: of ``distance``: "deg", "px", or empty.
+        measure: what ``distance`` is, in words.
     """
 
     simulated: Tensor
     refined: Tensor
-    by: Tensor
+    distance: Tensor
     unit: str
     measure: str
-    worst: tuple[int, ...]
-    best: tuple[int, ...]
+
+    def extremes(self) -> tuple[list[int], list[int]]:
+        """Rows of the images that moved most, in falling order, and least, in rising order; no row is in both."""
+        order = torch.argsort(self.distance, stable=True).tolist()
+        count = min(EXAMPLES, len(order) // 2)
+        return order[::-1][:count], order[:count]
 
 
-def drifted(record: Record, device: torch.device, on_refine: Callable[[int], None]) -> Drifted:
-    """Refine the first simulated images of a run and sort them by how far that moved them.
+def refine_images(record: Record, device: torch.device, on_refine: Callable[[int], None]) -> RefinedImages:
+    """Refine the first simulated images of a run and measure how far they move.
 
     Args:
         record: the run.
         device: where to refine.
-        on_refine: told how many images are about to be refined, which may take a minute.
+        on_refine: called with the number of images before they are refined.
 
     Raises:
-        UserError: no refiner yet, a plugin that is not there, data that cannot be read.
+        UserError: the run has no refiner yet, a plugin is missing, or data cannot be read.
     """
-    run = record.run
     catalog = Catalog.of(record.config.plugins)
     config = resolve(record.config, catalog)
-    assert config.image is not None, "read_config() sees to it"
     configure_process(config.runtime)
-    transform = Refine.load(run, device=str(device))
-    small = config.image.height * config.image.width <= SMALL_PX
-    source = open_role(config, catalog, "simulated", device=device, run_dir=run)
-    simulated = first_images(source, COUNT if small else COUNT // 2)
+    transform = Refine.load(record.run, device=str(device))
+    source = open_data(config, catalog, "simulated", device=device, run_dir=record.run)
+    simulated = first_images(source, COUNT)
     on_refine(len(simulated))
     refined = refine_resident(transform, simulated, config.image.dtype)
+    distance, unit, measure = _movement(record.run, config, catalog, source, simulated, refined)
+    return RefinedImages(to_unit(simulated.image).cpu(), to_unit(refined.image).cpu(), distance.cpu(), unit, measure)
+
+
+def _movement(
+    run: Path, config: ResolvedConfig, catalog: Catalog, source: Source, simulated: Resident, refined: Resident
+) -> tuple[Tensor, str, str]:
+    """Distance, unit and measure."""
     x, y = to_unit(simulated.image), to_unit(refined.image)
-
-    component, found = config.evaluation.evaluator, None
-    if component is not None:
+    if (component := config.evaluation.evaluator) is not None:
         spec = catalog.evaluator(component.name)
-        if any((run / FOLDER).glob(f"{BASE}-*.safetensors")):
-            model = load_cached(
-                run / FOLDER, BASE, spec, parse_options(component, spec.options, "evaluation.evaluator"), config.image,
-                TrainingSet(first_images(source, config.evaluation.images)), config.evaluation,
-                autocast=autocast_dtype(resolve_precision(config.runtime.precision, device)),
-                versions=versions_of(catalog),
-            )  # fmt: skip
-            found = None if model is None else _by_estimator(spec, model, simulated, refined)
-        if found is None and spec.locate is not None:
-            told = f"how far the points that the detector of {spec.name} finds lie apart on x and R(x), px"
-            found = landmark_shift(spec.locate, x, y).cpu(), "px", told
-    if found is None:
-        found = (y - x).abs().flatten(1).mean(1).cpu(), "", "the mean change of an image's pixels, |R(x) - x|"
-    by, unit, measure = found
-    order = torch.argsort(by, stable=True).tolist()
-    each = min(EACH, len(order) // 2)
-    return Drifted(x.cpu(), y.cpu(), by, unit, measure, tuple(order[::-1][:each]), tuple(order[:each]))
+        model = _cached_estimator(run, config, catalog, source, spec)
+        if model is not None and predicts_labels(spec, model, simulated):
+            distance = annotation_drift(spec, model, simulated, refined).moved[spec.primary]
+            measure = (
+                f"{spec.primary} between the predictions of the cached estimator (trained on simulated images) for x "
+                "and R(x). This is an upper bound, because refined images are new to the estimator"
+            )
+            return distance, spec.primary.rpartition("_")[2], measure
+        if spec.locate is not None:
+            measure = f"the shift of the landmarks that the detector of {spec.name} finds, px"
+            return landmark_shift(spec.locate, x, y), "px", measure
+    return (y - x).abs().flatten(1).mean(1), "", "the mean change of the pixels, |R(x) - x|"
 
 
-def _by_estimator(
-    spec: EvaluatorSpec, model: torch.nn.Module, simulated: Resident, refined: Resident
-) -> tuple[Tensor, str, str] | None:
-    """By the estimator's own primary metric; None where the task does not say how to read a prediction as labels."""
-    if not predicts_labels(spec, model, simulated):
-        return None
-    return (
-        annotation_drift(spec, model, simulated, refined).moved[spec.primary],
-        spec.primary.rpartition("_")[2],
-        f"{spec.primary} between what the kept estimator, trained on simulated images, reads on x and on R(x); an "
-        "upper bound, since refined images are new to it and it errs on them for that alone",
+def _cached_estimator(
+    run: Path, config: ResolvedConfig, catalog: Catalog, source: Source, spec: EvaluatorSpec
+) -> torch.nn.Module | None:
+    """The estimator trained on simulated images, if an evaluation of this run has saved it."""
+    component = config.evaluation.evaluator
+    assert config.image is not None and component is not None
+    if not any((run / FOLDER).glob(f"{BASE}-*.safetensors")):
+        return None  # without reading the training images
+    data = TrainingSet(first_images(source, config.evaluation.images))
+    return load_cached(
+        run / FOLDER,
+        BASE,
+        spec,
+        parse_options(component, spec.options, "evaluation.evaluator"),
+        config.image,
+        data,
+        config.evaluation,
+        autocast=autocast_dtype(resolve_precision(config.runtime.precision, data.images.device)),
+        versions=versions_of(catalog),
     )

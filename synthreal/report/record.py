@@ -1,18 +1,17 @@
-"""Everything a run directory says of its run, read and checked once; nothing is computed here."""
+"""The files of a run directory, read for the page; nothing is computed here."""
 
 from __future__ import annotations
 
 import json
+import math
 import re
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from PIL import Image
-
-from synthreal.config import RunConfig
+from synthreal.config import ResolvedConfig
 from synthreal.config.toml import read_toml
 from synthreal.errors import UserError
 from synthreal.inference.pretrained import CONFIG, read_config
@@ -20,28 +19,27 @@ from synthreal.results.schema import Evaluation, read_evaluations, reason
 from synthreal.train.log import LOG
 
 QUALITY = "quality.json"
-LARGEST = 1e300
 SHEET = re.compile(r"step-(\d+)\.png")
 
 
 @dataclass(frozen=True)
 class Record:
-    """A run as its directory tells it.
+    """The content of a run directory.
 
     Attributes:
-        run: the directory, as it was named.
-        config: resolved.
-        toml: config.toml as it stands.
+        run: the directory as the user named it.
+        config: the resolved configuration.
+        toml: the text of config.toml.
         versions: distribution -> version.
         log: the lines of log.jsonl, in order.
-        sheets: (step, file), in order of steps.
-        evaluations: of the test split, then of the validation split, as far as they are there.
-        quality: quality.json, empty without one.
-        notes: what was left out while reading.
+        sheets: step and file of each contact sheet, in order of steps.
+        evaluations: the evaluation of the test split, then of the validation split, as far as they exist.
+        quality: quality.json; empty if there is none.
+        notes: warnings about the files.
     """
 
     run: Path
-    config: RunConfig
+    config: ResolvedConfig
     toml: str
     versions: Mapping[str, str]
     log: tuple[Mapping[str, Any], ...]
@@ -51,7 +49,7 @@ class Record:
     notes: tuple[str, ...]
 
     def series(self, *keys: str) -> tuple[list[int], list[float]]:
-        """Steps and values of a number of the log, where it is one: ``series("quality", "kid")``."""
+        """Steps and values of a field of the log where it is a finite number: ``series("quality", "kid")``."""
         steps, values = [], []
         for line in self.log:
             value: Any = line
@@ -67,89 +65,62 @@ def read_record(run: Path) -> Record:
     """Read a run directory.
 
     Raises:
-        UserError: not a run, nothing logged yet, a damaged file.
+        UserError: the folder holds no run, the log is missing or empty, or a file is damaged.
     """
     config = read_config(run)
-    log, notes = _log(run)
-    sheets = list(_sheets(run))
-    whole = tuple((step, path) for step, path in sheets if _is_picture(path))
-    notes += [f"sheets/{path.name}: damaged and left out" for step, path in sheets if (step, path) not in whole]
+    log, notes = _read_log(run)
+    matches = ((SHEET.fullmatch(path.name), path) for path in sorted((run / "sheets").glob("*.png")))
     return Record(
         run=run,
         config=config,
         toml=(run / CONFIG).read_text(encoding="utf-8"),
         versions={str(name): str(version) for name, version in read_toml(run / CONFIG).get("versions", {}).items()},
         log=log,
-        sheets=whole,
+        sheets=tuple((int(match[1]), path) for match, path in matches if match),
         evaluations=read_evaluations(run),
-        quality=_quality(run),
-        notes=tuple(notes),
+        quality=_read_quality(run),
+        notes=notes,
     )
 
 
 def is_number(value: Any) -> bool:
-    """Whether a value of a JSON file is a finite number."""
-    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < LARGEST
+    """Whether a JSON value is a finite number."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
-def _log(run: Path) -> tuple[tuple[Mapping[str, Any], ...], list[str]]:
+def _read_log(run: Path) -> tuple[tuple[Mapping[str, Any], ...], tuple[str, ...]]:
+    """The lines of the log, and a note if the last one is incomplete: the run is writing it, or crashed."""
     path = run / LOG
     command = f"synthreal fit --run {shlex.quote(str(run))} --resume"
-    wait = f"wait for it, or continue the run with: {command}"
-    if not path.is_file():
-        raise UserError(f"{path}: missing, the run has reported nothing yet; {wait}")
-    try:
-        lines = path.read_text(encoding="utf-8", errors="replace").splitlines(keepends=True)
-    except OSError as error:
-        raise UserError(f"{path}: cannot read ({reason(error)}); give a run directory you may read") from None
-    found, notes = [], []
-    for number, text in enumerate(lines, start=1):
+    text = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
+    lines = text.splitlines()
+    notes: tuple[str, ...] = ()
+    if lines and not text.endswith("\n"):
+        lines, notes = lines[:-1], (f"{LOG}: the last line is incomplete and was ignored",)
+    if not lines:
+        raise UserError(f"{path}: missing or empty; wait for the first report, or continue the run with: {command}")
+    log = []
+    for number, line in enumerate(lines, start=1):
         try:
-            found.append(_line(text))
-        except (ValueError, RecursionError) as error:
-            if number == len(lines) and not text.endswith("\n"):  # being written now, or cut by a crash
-                notes.append(f"{LOG}: its last line is cut and left out")
-                continue
+            report = json.loads(line)
+            if not isinstance(report, dict) or not isinstance(report.get("step"), int):
+                raise ValueError("not a report with a step")
+        except ValueError as error:
             raise UserError(
                 f"{path}: line {number} is damaged ({error}); delete that line, or drop it with: {command}"
             ) from None
-    if not found:
-        raise UserError(f"{path}: empty, the run has reported nothing yet; {wait}")
-    return tuple(found), notes
+        log.append({"warnings": [], **report})
+    return tuple(log), notes
 
 
-def _line(text: str) -> Mapping[str, Any]:
-    line = json.loads(text)
-    if not isinstance(line, dict) or not isinstance(line.get("step"), int) or not isinstance(line.get("phase"), str):
-        raise ValueError("no report with a step and a phase")
-    if not isinstance(line.setdefault("warnings", []), list):
-        raise ValueError("its warnings are no list")
-    return line
-
-
-def _sheets(run: Path) -> Iterator[tuple[int, Path]]:
-    for path in sorted((run / "sheets").glob("*.png")):
-        if match := SHEET.fullmatch(path.name):
-            yield int(match[1]), path
-
-
-def _is_picture(path: Path) -> bool:
-    try:
-        with Image.open(path) as picture:
-            picture.verify()
-    except (OSError, SyntaxError, ValueError):
-        return False
-    return True
-
-
-def _quality(run: Path) -> Mapping[str, Any]:
+def _read_quality(run: Path) -> Mapping[str, Any]:
     path = run / QUALITY
     if not path.exists():
         return {}
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
         if not isinstance(found, dict):
-            raise ValueError("no table")
-    except (OSError, ValueError, RecursionError) as error:
-        raise UserError(f"{path}: damaged ({reason(error)}); delete it, the page does without") from None
+            raise ValueError("not a JSON object")
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path}: damaged ({reason(error)}); delete it, the page does not need it") from None
     return found

@@ -17,17 +17,17 @@ SUFFIX = ".synthreal"
 
 
 def write_events(record: Record, folder: Path) -> None:
-    """Write every number of the log by step, and the sheets as images.
+    """Write the numbers of the log by step, and the sheets as images.
 
     Args:
         record: the run.
-        folder: is made; events that were written here before are replaced, others are left alone.
+        folder: created if missing; events of an earlier call are replaced, other files are preserved.
 
     Raises:
         UserError: the folder cannot be written.
     """
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of the library's own making
+        warnings.simplefilter("ignore")  # about TensorBoard's own dependencies
         from torch.utils.tensorboard import SummaryWriter
 
     with writing(folder):
@@ -44,7 +44,7 @@ def write_events(record: Record, folder: Path) -> None:
 
 
 def numbers(line: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, float]]:
-    """Tags and values of every finite number of a line of the log but its step: ``quality/kid``."""
+    """Tags and values of the finite numbers of a log line, without its step; nested tags look like ``quality/kid``."""
     for name, value in line.items():
         if isinstance(value, Mapping):
             yield from numbers(value, f"{prefix}{name}/")

@@ -1,4 +1,4 @@
-"""Images of a page as data URLs: sheets as they are, tiles enlarged, differences in false colour on one scale."""
+"""Images of the page as data URLs: contact sheets, and examples of refined images with their difference."""
 
 from __future__ import annotations
 
@@ -8,106 +8,86 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
 from torch import Tensor
 
-from synthreal.report.drift import Drifted
+from synthreal.report.drift import RefinedImages
 from synthreal.train.contact_sheet import pixels_of
 
-SHARP = 200  # px of a tile's longer side at least, so that it is crisp on dense screens
-HEAT = ((0, 0, 4), (81, 18, 124), (183, 55, 121), (252, 137, 97), (252, 253, 191))
-STEPS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
-MOST, LEAST = 40, 6  # sheets on the slider
-SHEET_BYTES = 3 << 20
+HEAT = "magma"  # matplotlib's colormap of differences
+SHARP_PX = 200  # the longer side of a tile is enlarged to at least this
+SCALES = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
+MOST_SHEETS, FEWEST_SHEETS = 40, 6
+SHEETS_BYTES = 3 << 20
 
 
 @dataclass(frozen=True)
 class Tile:
-    """One image before and after, and what changed.
-
-    Attributes:
-        row: its number among the simulated images.
-        value: how far it moved, with unit.
-        pictures: (what it is, data URL) of simulated, refined and difference.
-    """
+    """An image and how far refining moved it; captions and data URLs of its three pictures."""
 
     row: int
     value: str
     pictures: tuple[tuple[str, str], ...]
 
 
-def scale_of(drifted: Drifted) -> float:
-    """The difference at which false colour ends: one scale for all tiles, which 1 % of their pixels may exceed."""
-    rows = list(drifted.worst + drifted.best)
-    values = _difference(drifted, rows).flatten().numpy()
-    high = float(np.quantile(values, 0.99))
-    return next((step for step in STEPS if step >= high), 1.0)
+def difference_scale(images: RefinedImages, rows: Sequence[int]) -> float:
+    """The difference at which the colormap ends, common to all tiles; 1 % of their pixels may exceed it."""
+    high = np.quantile(_difference(images, rows).numpy(), 0.99)
+    return next((scale for scale in SCALES if scale >= high), 1.0)
 
 
-def tiles(drifted: Drifted, rows: Sequence[int], *, scale: float, colormap: str | None) -> list[Tile]:
-    """The tiles of some rows.
+def draw_tiles(images: RefinedImages, rows: Sequence[int], *, scale: float, colormap: str | None) -> list[Tile]:
+    """Tiles of some rows: simulated, refined and difference; ``colormap`` is that of the domain."""
+    from matplotlib import colormaps
 
-    Args:
-        drifted: the images.
-        rows: which of them, in this order.
-        scale: from :func:`scale_of`.
-        colormap: of the domain, for simulated and refined images.
-    """
-    found = []
+    tiles = []
     for row in rows:
-        before, after = (
-            pixels_of(images[row][None], colormap=colormap)[0] for images in (drifted.simulated, drifted.refined)
-        )
-        heat = _heat((_difference(drifted, [row])[0] / scale).clamp(0, 1).numpy())
-        pictures = zip(("simulated", "refined", "difference"), map(_url, (before, after, heat)), strict=True)
-        value = amount(float(drifted.by[row]), drifted.unit)
-        found.append(Tile(row, value, tuple(pictures)))
-    return found
+        pair = (pixels_of(found[row][None], colormap=colormap)[0] for found in (images.simulated, images.refined))
+        heat = colormaps[HEAT](_difference(images, [row])[0].numpy() / scale, bytes=True)[..., :3]
+        pictures = zip(("simulated", "refined", "difference"), map(_url, (*pair, heat)), strict=True)
+        value = amount_text(float(images.distance[row]), images.unit)
+        tiles.append(Tile(row, value, tuple(pictures)))
+    return tiles
 
 
-def amount(value: float, unit: str) -> str:
-    """How far an image moved, as people read it."""
+def amount_text(value: float, unit: str) -> str:
+    """How far an image moved: 1.23 px, or 0.123 without a unit."""
     return f"{value:.2f} {unit}" if unit else f"{value:.3f}"
 
 
-def heat_css() -> str:
-    """The false colours as the stops of a CSS gradient."""
-    return ", ".join(f"rgb({red} {green} {blue})" for red, green, blue in HEAT)
+def heat_gradient() -> str:
+    """The colormap of differences as the colours of a CSS gradient."""
+    from matplotlib import colormaps
+    from matplotlib.colors import to_hex
+
+    return ", ".join(map(to_hex, colormaps[HEAT](np.linspace(0, 1, 8))))
 
 
-def chosen_sheets(sheets: Sequence[tuple[int, Path]]) -> list[tuple[int, Path]]:
-    """The sheets a page holds, evenly spaced with the first and the last: 40, fewer of large ones, 6 at least."""
+def select_sheets(sheets: Sequence[tuple[int, Path]]) -> list[tuple[int, Path]]:
+    """Evenly spaced sheets, with the first and the last: 40 at most, fewer of large files, but at least 6."""
     if not sheets:
         return []
     mean = sum(path.stat().st_size for _, path in sheets) / len(sheets)
-    most = min(MOST, max(LEAST, int(SHEET_BYTES / max(1, mean))))
-    if len(sheets) <= most:
-        return list(sheets)
-    return [sheets[round(i * (len(sheets) - 1) / (most - 1))] for i in range(most)]
+    count = min(len(sheets), MOST_SHEETS, max(FEWEST_SHEETS, int(SHEETS_BYTES / mean)))
+    return [sheets[i] for i in np.linspace(0, len(sheets) - 1, count).round().astype(int)]
 
 
 def data_url(png: bytes) -> str:
-    """A PNG file in the page itself."""
+    """A PNG file as a data URL."""
     return f"data:image/png;base64,{b64encode(png).decode('ascii')}"
 
 
-def _difference(drifted: Drifted, rows: Sequence[int]) -> Tensor:
-    """|R(x) - x|, the mean over channels: ``(len(rows), H, W)``."""
-    return (drifted.refined[list(rows)] - drifted.simulated[list(rows)]).abs().mean(1)
+def _difference(images: RefinedImages, rows: Sequence[int]) -> Tensor:
+    """|R(x) - x|, averaged over channels: ``(len(rows), H, W)``."""
+    return (images.refined[list(rows)] - images.simulated[list(rows)]).abs().mean(1)
 
 
-def _heat(share: np.ndarray) -> np.ndarray:
-    places = np.linspace(0, 1, len(HEAT))
-    channels = [np.interp(share, places, [stop[c] for stop in HEAT]) for c in range(3)]
-    return np.stack(channels, axis=-1).round().astype(np.uint8)
-
-
-def _url(pixels: np.ndarray) -> str:
+def _url(pixels: np.ndarray[Any, Any]) -> str:
     height, width = pixels.shape[:2]
-    times = max(1, math.ceil(SHARP / max(height, width)))
-    picture = Image.fromarray(pixels).resize((width * times, height * times), Image.Resampling.NEAREST)
+    factor = max(1, math.ceil(SHARP_PX / max(height, width)))
     file = BytesIO()
-    picture.save(file, format="PNG", optimize=True)
+    Image.fromarray(pixels).resize((width * factor, height * factor), Image.Resampling.NEAREST).save(file, "PNG")
     return data_url(file.getvalue())

@@ -1,1 +1,1 @@
-"""What evaluations found: the schema of evaluation.json, and its numbers as people read them."""
+"""Evaluation results: the schema of evaluation.json, and its tables and numbers as text."""

@@ -2,8 +2,7 @@
 
 from synthreal.train.build import build_game
 from synthreal.train.contact_sheet import save_sheet
-from synthreal.train.fit import fit, steps
 from synthreal.train.log import Report
 from synthreal.train.sources import open_stream
 
-__all__ = ["Report", "build_game", "fit", "open_stream", "save_sheet", "steps"]
+__all__ = ["Report", "build_game", "open_stream", "save_sheet"]

@@ -1,4 +1,4 @@
-"""The game of a resolved configuration: networks, psi, optimizers, history and generators."""
+"""Building the game of a configuration: networks, psi, optimizers, history and generators."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from synthreal.config import AdamConfig, RunConfig, SGDConfig
+from synthreal.config import AdamConfig, ResolvedConfig, SGDConfig
 from synthreal.core.game import Game
 from synthreal.core.history import History
 from synthreal.data.seed import derived_generator
@@ -25,14 +25,13 @@ from synthreal.hooks.catalog import Catalog, parse_options
 
 
 def build_game(
-    config: RunConfig, catalog: Catalog, device: torch.device, processes: Processes = SINGLE_PROCESS
+    config: ResolvedConfig, catalog: Catalog, device: torch.device, processes: Processes = SINGLE_PROCESS
 ) -> Game:
-    """Fresh networks (weights from ``runtime.seed``), optimizers, history and generator of a resolved configuration.
+    """New networks (weights from ``runtime.seed``), optimizers, history and generator.
 
-    Of several processes each holds its share of the history, which so keeps images as long as one process would.
+    With several processes, each holds its share of the history, so that images stay in it as long as with one process.
     """
     image, runtime, patch = config.image, config.runtime, config.schedule.patch
-    assert image is not None, "resolve() sets the image"
     if patch is not None:
         image = replace(image, height=patch, width=patch)
     with torch.random.fork_rng(devices=[]):
@@ -52,10 +51,10 @@ def build_game(
     compiled = should_compile(runtime.compile, device, config.schedule.total)
     for network in (refiner, discriminator):
         set_memory_format(network, runtime.layout, compiled=compiled)
-    ema, past = config.optimizer.ema, config.history
+    ema, settings = config.optimizer.ema, config.history
     history = None
-    if past is not None:
-        history = History(past.size // processes.size, image.shape, dtype=past.dtype, device=device)
+    if settings is not None:
+        history = History(settings.size // processes.size, image.shape, dtype=settings.dtype, device=device)
     return Game(
         refiner=refiner,
         discriminator=discriminator,
@@ -76,7 +75,7 @@ def build_game(
 
 
 def optimizer(network: nn.Module, config: SGDConfig | AdamConfig) -> torch.optim.Optimizer:
-    """SGD or Adam over a network's parameters."""
+    """SGD or Adam for a network's parameters."""
     if isinstance(config, SGDConfig):
         return torch.optim.SGD(network.parameters(), lr=config.learning_rate, momentum=config.momentum)
     return torch.optim.Adam(network.parameters(), lr=config.learning_rate, betas=(config.beta1, config.beta2))

@@ -1,4 +1,4 @@
-"""Checkpoints: the whole state of a game at a step boundary, written atomically and read without unpickling code."""
+"""Checkpoints: the whole state of a game after a step, written atomically and read without unpickling code."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from synthreal.errors import UserError
 from synthreal.files import replacing, writing
 
 KEEP = 2
-PLAYERS = ("refiner", "discriminator", "optimizer_refiner", "optimizer_discriminator")
-NEEDED = {"step", "seen", "config", "precision", "watch", *PLAYERS, "average", "history", "generator"}
+PARTS = ("refiner", "discriminator", "optimizer_refiner", "optimizer_discriminator")
+REQUIRED = {"step", "seen", "config", "precision", "monitor", *PARTS, "average", "history", "generator"}
 
 
 def game_state(game: Game) -> dict[str, Any]:
-    """Networks, both optimizers, the average, the history and the generator.
+    """Networks, optimizers, the average, the history and the generator.
 
-    Several processes must call this together. Rank 0 gets what all have alike and, in ``ranks``, what each has of its
-    own.
+    A collective operation: all processes must call it. On rank 0 the result holds the common state and, in ``ranks``,
+    the state that each process has for itself.
     """
     state = {
-        **{part: getattr(game, part).state_dict() for part in PLAYERS},
+        **{part: getattr(game, part).state_dict() for part in PARTS},
         "average": None if game.average is None else game.average.state_dict(),
         "history": None if game.history is None else game.history.state_dict(),
         "generator": game.generator.get_state(),
@@ -39,28 +39,27 @@ def game_state(game: Game) -> dict[str, Any]:
 
 
 def process_count(state: Mapping[str, Any]) -> int:
-    """How many processes a checkpoint is of."""
+    """The number of processes that wrote a checkpoint."""
     return len(state.get("ranks", (None,)))
 
 
 def scatter_state(state: dict[str, Any] | None, processes: Processes) -> dict[str, Any]:
-    """The checkpoint rank 0 has read, for each process: what all have alike, and its own. Others give None."""
-    if processes.size == 1:
-        assert state is not None, "rank 0 reads it"
-        return state
+    """The checkpoint that rank 0 has read, for each process: the common state and its own. Other ranks pass None."""
     state = {"ranks": []} if state is None else state
-    alike = processes.broadcast({name: value for name, value in state.items() if name != "ranks"})
-    return {**alike, **processes.scatter(state["ranks"])}
+    if processes.size == 1:
+        return state
+    common = processes.broadcast({name: value for name, value in state.items() if name != "ranks"})
+    return {**common, **processes.scatter(state["ranks"])}
 
 
 def restore(game: Game, state: dict[str, Any]) -> None:
-    """Put :func:`game_state` back, bit for bit. Raises ``UserError`` when a part is of another network."""
-    for part in (*PLAYERS, "average", "history"):
-        held = getattr(game, part)
-        if held is None:
+    """Restore :func:`game_state`, bit for bit. Raises ``UserError`` if a part does not fit the game."""
+    for part in (*PARTS, "average", "history"):
+        target = getattr(game, part)
+        if target is None:
             continue
         try:
-            held.load_state_dict(state[part])
+            target.load_state_dict(state[part])
         except (RuntimeError, ValueError, KeyError) as error:
             reason = str(error).splitlines()[-1].strip()
             raise UserError(
@@ -73,13 +72,13 @@ def restore(game: Game, state: dict[str, Any]) -> None:
 
 
 def save(run_dir: Path, step: int, state: dict[str, Any]) -> Path:
-    """Write ``checkpoints/step-<step>.pt`` (temporary file, fsync, rename) and keep the newest two."""
+    """Write ``checkpoints/step-<step>.pt`` (temporary file, fsync, rename) and delete all but the newest two."""
     folder = run_dir / "checkpoints"
     with writing(folder):
         folder.mkdir(exist_ok=True)
     path = folder / f"step-{step:08d}.pt"
     with replacing(path) as partial:
-        buffer = io.BytesIO()  # torch's own file writer reports a full disk as an unrelated RuntimeError
+        buffer = io.BytesIO()  # torch.save to a file reports a full disk as an unrelated RuntimeError
         torch.save({"step": step, **state}, buffer)
         partial.write_bytes(buffer.getbuffer())
     for old in checkpoints(run_dir)[:-KEEP]:
@@ -94,14 +93,14 @@ def checkpoints(run_dir: Path) -> list[Path]:
 
 
 def load(run_dir: Path) -> dict[str, Any]:
-    """The newest checkpoint, read with ``weights_only=True``. Raises ``UserError`` when none is whole."""
+    """The newest checkpoint, read with ``weights_only=True``. Raises ``UserError`` if it is missing or damaged."""
     found = checkpoints(run_dir)
     if not found:
         raise UserError(f"{run_dir}: nothing to resume (no checkpoints); fit without --resume, into an empty folder")
     try:
         state: dict[str, Any] = torch.load(found[-1], map_location="cpu", weights_only=True)
-        if not isinstance(state, dict) or not NEEDED <= state.keys():
-            raise ValueError("it lacks parts of a game's state")
+        if not isinstance(state, dict) or not REQUIRED <= state.keys():
+            raise ValueError("parts of the state are missing")
     except (pickle.UnpicklingError, RuntimeError, OSError, EOFError, KeyError, ValueError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         remedy = "delete it to resume from the one before" if len(found) > 1 else "delete the run and fit again"

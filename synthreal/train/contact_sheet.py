@@ -1,4 +1,4 @@
-"""Images for people: what they look like, alone as PNG or in contact sheets, enlarged rows with captions."""
+"""Images for display: single PNGs, and contact sheets of captioned rows."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from torch import Tensor
 from synthreal.files import replacing
 
 _GAP = 3
-_CAPTION = 92  # narrowest column of captions, px
-_TARGET = 112  # shortest side an image should have on the sheet, px
+_CAPTION = 92  # minimum width of the caption column, px
+_TARGET = 112  # desired size of the longer side of an image on the sheet, px
 
 
 def contact_sheet(rows: Sequence[tuple[str, Tensor]], *, colormap: str | None = None) -> Image.Image:
-    """Draw captioned rows of images.
+    """Draw rows of images with captions.
 
     Args:
         rows: caption and images ``(N, C, H, W)`` in [0, 1]; all rows share ``(C, H, W)``.
-        colormap: "viridis" draws one channel in false colour on the shared [0, 1] scale.
+        colormap: "viridis" shows a single channel in false colour, on the [0, 1] scale.
 
     Returns:
-        An RGB picture; images keep their pixels, enlarged by a whole factor.
+        An RGB picture; images are enlarged by an integer factor.
     """
     height, width = rows[0][1].shape[-2:]
     scale = max(1, round(_TARGET / max(height, width)))
@@ -50,9 +50,9 @@ def save_sheet(path: Path, rows: Sequence[tuple[str, Tensor]], *, colormap: str 
 
 
 def png(image: Tensor, *, colormap: str | None = None) -> bytes:
-    """One image as an RGB PNG of its own size, without metadata and uncompressed.
+    """One image as an RGB PNG of its own size, uncompressed and without metadata.
 
-    Images of one shape have files of one size, so that nothing but the picture tells them apart.
+    Images of equal shape give files of equal size, so that only the pixels distinguish them.
 
     Args:
         image: ``(C, H, W)`` in [0, 1].
@@ -64,11 +64,11 @@ def png(image: Tensor, *, colormap: str | None = None) -> bytes:
 
 
 def pixels_of(images: Tensor, *, colormap: str | None = None) -> np.ndarray:
-    """What people see of images ``(N, C, H, W)`` in [0, 1]: RGB ``(N, H, W, 3)`` uint8.
+    """Images ``(N, C, H, W)`` in [0, 1] as RGB ``(N, H, W, 3)`` uint8.
 
     Args:
-        images: one channel is shown grey, of two the first, of three and four the first three as RGB.
-        colormap: "viridis" shows one channel in false colour on the [0, 1] scale.
+        images: one channel is shown as grey, two channels by the first one, three and four by the first three as RGB.
+        colormap: "viridis" shows a single channel in false colour, on the [0, 1] scale.
     """
     levels = (images.detach().float().clamp(0, 1) * 255).round().byte().cpu().permute(0, 2, 3, 1).numpy()
     channels = levels.shape[-1]

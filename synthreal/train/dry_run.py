@@ -1,7 +1,7 @@
-"""A rehearsal before step 0: everything a plugin gave is tried on two images, so that its mistakes are told at once.
+"""The dry run before step 0: every function of a plugin is tried on two images, so that mistakes are reported at once.
 
-Without it a metric that broadcasts, a detector of the wrong shape or a misspelt label would show, if at all, after
-hours of training. What goes wrong inside a plugin's function is told in one line with the place in its file.
+Otherwise a metric that broadcasts by mistake or a detector with a wrong shape would only show after hours of training.
+An exception in a plugin's function is reported in one line with its place in the file.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from synthreal.config import RunConfig
+from synthreal.config import ResolvedConfig
 from synthreal.core.game import Game
 from synthreal.core.refiner import refine
 from synthreal.device import seeded_generator, uncompiled
@@ -22,156 +22,153 @@ from synthreal.errors import UserError
 from synthreal.hooks.catalog import Catalog, parse_options
 from synthreal.spec import Batch, EvaluatorSpec
 
-SLACK = 1e-3
+TOLERANCE = 1e-3
 
 
-def dry_run(game: Game, config: RunConfig, catalog: Catalog, batch: Batch) -> None:
-    """Try networks, psi and the evaluator on the first two of some simulated images; nothing is changed by it.
+def dry_run(game: Game, config: ResolvedConfig, catalog: Catalog, batch: Batch) -> None:
+    """Try networks, psi and the evaluator on the first two images of a batch, without side effects.
 
     Args:
         game: of the run, on its device.
-        config: resolved.
-        catalog: where its evaluator is.
+        config: the configuration.
+        catalog: the loaded plugins.
         batch: at least two simulated images with their labels.
 
     Raises:
-        UserError: something of a plugin's fails or returns what it should not.
+        UserError: a function of a plugin fails or returns a wrong value.
     """
     pair = Batch(batch.image[:2], {name: values[:2] for name, values in batch.labels.items()})
     device = pair.image.device
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         with uncompiled(game.refiner):
-            _networks(game, config, pair.image)
+            _try_networks(game, config, pair.image)
         component = config.evaluation.evaluator
         if component is not None:
             spec = catalog.evaluator(component.name)
-            _evaluator(spec, parse_options(component, spec.options, "evaluation.evaluator"), config, catalog, pair)
+            _try_evaluator(spec, parse_options(component, spec.options, "evaluation.evaluator"), config, catalog, pair)
 
 
-def _networks(game: Game, config: RunConfig, image: Tensor) -> None:
+def _try_networks(game: Game, config: ResolvedConfig, image: Tensor) -> None:
     patch = config.schedule.patch
     x = image if patch is None else image[..., :patch, :patch]
-    training = [(network, network.training) for network in (game.refiner, game.discriminator)]
-    for network, _ in training:
+    modes = [(network, network.training) for network in (game.refiner, game.discriminator)]
+    for network, _ in modes:
         network.eval()
-    with _blaming(f"refiner {config.refiner.name!r}"), torch.no_grad():
+    with _reporting(f"refiner {config.refiner.name!r}"), torch.no_grad():
         y = refine(game.refiner, x, seeded_generator(0, x.device))
-        _expect(y.shape == x.shape, f"returns {_shape(y)} for images {_shape(x)}; return the same shape")
-        inside = bool((y >= -SLACK).all() and (y <= 1 + SLACK).all())
-        _expect(inside, f"returns values {float(y.min()):.3g} to {float(y.max()):.3g}; return images in [0, 1]")
-    with _blaming(f"discriminator {config.discriminator.name!r}"), torch.no_grad():
+        _require(y.shape == x.shape, f"returns {_shape(y)} for images {_shape(x)}; return the same shape")
+        in_range = bool((y >= -TOLERANCE).all() and (y <= 1 + TOLERANCE).all())
+        _require(in_range, f"returns values {float(y.min()):.3g} to {float(y.max()):.3g}; return images in [0, 1]")
+    with _reporting(f"discriminator {config.discriminator.name!r}"), torch.no_grad():
         logits = game.discriminator(x)
-        proper = logits.ndim == 4 and logits.shape[:2] == (len(x), 1)
-        _expect(proper, f"returns {_shape(logits)} for {_shape(x)}; return logits (B, 1, h, w), > 0 for refined")
-    for network, mode in training:
+        valid = logits.ndim == 4 and logits.shape[:2] == (len(x), 1)
+        _require(valid, f"returns {_shape(logits)} for {_shape(x)}; return logits (B, 1, h, w), > 0 for refined")
+    for network, mode in modes:
         network.train(mode)
     for term, (psi, _) in zip(config.features, game.features, strict=True):
-        with _blaming(f"psi {term.name!r}"):
+        with _reporting(f"psi {term.name!r}"):
             features = psi(x.clone().requires_grad_())
-            proper = features.ndim == 4 and len(features) == len(x)
-            _expect(proper, f"returns {_shape(features)} for {_shape(x)}; return (B, D, h, w)")
-            _expect(features.requires_grad, "returns nothing that gradients flow through; keep it differentiable")
+            valid = features.ndim == 4 and len(features) == len(x)
+            _require(valid, f"returns {_shape(features)} for {_shape(x)}; return (B, D, h, w)")
+            _require(features.requires_grad, "returns a tensor without gradient; keep it differentiable")
 
 
-def _evaluator(spec: EvaluatorSpec, options: Any, config: RunConfig, catalog: Catalog, pair: Batch) -> None:
-    image = config.image
-    assert image is not None, "resolve() sets the image"
-    who = f"evaluator {spec.name!r}: "
-    with _blaming(who + "build"):
-        model = spec.build(options, image).to(pair.image.device)
+def _try_evaluator(spec: EvaluatorSpec, options: Any, config: ResolvedConfig, catalog: Catalog, pair: Batch) -> None:
+    name = f"evaluator {spec.name!r}: "
+    with _reporting(name + "build"):
+        model = spec.build(options, config.image).to(pair.image.device)
     augmented = pair
     if spec.augment is not None:
-        with _blaming(who + "augment"):
+        with _reporting(name + "augment"):
             augmented = spec.augment(pair, seeded_generator(0, pair.image.device))
-            _expect(isinstance(augmented, Batch), f"returns a {type(augmented).__name__}; return a Batch")
-    with _blaming(who + "loss"):
+            _require(isinstance(augmented, Batch), f"returns a {type(augmented).__name__}; return a Batch")
+    with _reporting(name + "loss"):
         loss = spec.loss(model(augmented.image), augmented.labels)
-        proper = isinstance(loss, Tensor) and loss.shape == () and loss.requires_grad
-        _expect(proper, f"returns {_shape(loss)}; return one differentiable number, a tensor of shape ()")
+        valid = isinstance(loss, Tensor) and loss.shape == () and loss.requires_grad
+        _require(valid, f"returns {_shape(loss)}; return one differentiable number, a tensor of shape ()")
         loss.backward()
     model.eval()
-    with _blaming(who + "metrics"), torch.no_grad():
+    with _reporting(name + "metrics"), torch.no_grad():
         pred = model(pair.image)
-        one = Batch(pair.image[:1], {name: values[:1] for name, values in pair.labels.items()})
-        found, single = spec.metrics(pred, pair.labels), spec.metrics(model(one.image), one.labels)
-        _metrics(found, single)
-        named = [spec.primary, *([] if spec.curve is None else spec.curve[:1])]
-        for name in named:
-            _expect(name in found, f"returns {', '.join(found)}, but primary or curve is {name!r}; name one of them")
+        one = Batch(pair.image[:1], {label: values[:1] for label, values in pair.labels.items()})
+        metrics = spec.metrics(pred, pair.labels)
+        _check_metrics(metrics, spec.metrics(model(one.image), one.labels))
+        for metric in [spec.primary, *([] if spec.curve is None else spec.curve[:1])]:
+            _require(
+                metric in metrics, f"returns {', '.join(metrics)}, but primary or curve is {metric!r}; name one of them"
+            )
     if spec.curve is not None:
-        with _blaming(who + "curve"):
-            name, thresholds = spec.curve
-            _expect(len([float(value) for value in thresholds]) > 0, "has no thresholds")
+        with _reporting(name + "curve"):
+            _require(len([float(value) for value in spec.curve[1]]) > 0, "has no thresholds")
     if spec.constant is not None:
-        with _blaming(who + "constant"), torch.no_grad():
+        with _reporting(name + "constant"), torch.no_grad():
             spec.metrics(spec.constant(pair.labels), pair.labels)
     if spec.answer is not None:
-        with _blaming(who + "answer"), torch.no_grad():
-            read = spec.answer(pred, pair.labels)
-            _answer(read, pair.labels)
-            spec.metrics(pred, {**pair.labels, **read})
+        with _reporting(name + "answer"), torch.no_grad():
+            answer = spec.answer(pred, pair.labels)
+            _check_answer(answer, pair.labels)
+            spec.metrics(pred, {**pair.labels, **answer})
     if spec.locate is not None:
-        with _blaming(who + "locate"), torch.no_grad():
+        with _reporting(name + "locate"), torch.no_grad():
             places = spec.locate(pair.image)
-            proper = places.ndim == 3 and (len(places), places.shape[-1]) == (2, 2)
-            _expect(proper, f"returns {_shape(places)} for 2 images; return (B, K, 2) px, x and y")
-        with _blaming(who + "landmarks"):
-            _landmarks(spec, catalog, pair, places)
+            valid = places.ndim == 3 and (len(places), places.shape[-1]) == (2, 2)
+            _require(valid, f"returns {_shape(places)} for 2 images; return (B, K, 2) px, x and y")
+        with _reporting(name + "landmarks"):
+            _check_landmarks(spec, catalog, pair, places)
 
 
-def _metrics(found: Mapping[str, Tensor], single: Mapping[str, Tensor]) -> None:
-    _expect(isinstance(found, Mapping) and len(found) > 0, "returns no metrics; return {name: (B,)}")
-    for name, values in found.items():
-        alone = single[name]
-        proper = isinstance(values, Tensor) and values.ndim in (1, 2) and len(values) == 2
-        proper = proper and values.shape[1:] == alone.shape[1:]  # a (B, B) of careless broadcasting changes its K
-        _expect(
-            proper,
-            f"gives {name!r} as {_shape(values)} for 2 images and {_shape(alone)} for one; return (B,), or (B, K) for "
-            "K answers an image",
+def _check_metrics(metrics: Mapping[str, Tensor], single: Mapping[str, Tensor]) -> None:
+    _require(isinstance(metrics, Mapping) and len(metrics) > 0, "returns no metrics; return {name: (B,)}")
+    for name, values in metrics.items():
+        valid = isinstance(values, Tensor) and values.ndim in (1, 2) and len(values) == 2
+        valid = valid and values.shape[1:] == single[name].shape[1:]  # an accidental (B, B) depends on the batch size
+        _require(
+            valid,
+            f"gives {name!r} as {_shape(values)} for 2 images and {_shape(single[name])} for one; return (B,), or "
+            "(B, K) for K answers an image",
         )
 
 
-def _answer(read: Mapping[str, Tensor], labels: Mapping[str, Tensor]) -> None:
-    _expect(isinstance(read, Mapping) and len(read) > 0, "returns no labels; return {name: (B, *shape)}")
-    for name, values in read.items():
-        _expect(name in labels, f"gives {name!r}, but the images have {', '.join(labels)}; name one of them")
-        alike = values.shape == labels[name].shape
-        _expect(alike, f"gives {name!r} as {_shape(values)}, the label is {_shape(labels[name])}; make them alike")
+def _check_answer(answer: Mapping[str, Tensor], labels: Mapping[str, Tensor]) -> None:
+    _require(isinstance(answer, Mapping) and len(answer) > 0, "returns no labels; return {name: (B, *shape)}")
+    for name, values in answer.items():
+        _require(name in labels, f"gives {name!r}, but the images have {', '.join(labels)}; name one of them")
+        equal = values.shape == labels[name].shape
+        _require(equal, f"gives {name!r} as {_shape(values)}, the label is {_shape(labels[name])}; make them equal")
 
 
-def _landmarks(spec: EvaluatorSpec, catalog: Catalog, pair: Batch, places: Tensor) -> None:
+def _check_landmarks(spec: EvaluatorSpec, catalog: Catalog, pair: Batch, places: Tensor) -> None:
     if spec.landmarks is None:
         return
     known = {label.name for entry in catalog.datasets.values() for label in entry.spec.labels}
-    _expect(spec.landmarks in known, f"is {spec.landmarks!r}, which no data set carries; name a label")
+    _require(spec.landmarks in known, f"is {spec.landmarks!r}, which is no label of any data set; name a label")
     if spec.landmarks in pair.labels:
         truth = pair.labels[spec.landmarks]
-        _expect(truth.shape == places.shape, f"is {_shape(truth)}, but locate gives {_shape(places)}; make them alike")
+        _require(truth.shape == places.shape, f"is {_shape(truth)}, but locate gives {_shape(places)}; make them equal")
 
 
-class _Improper(Exception):
-    """What a plugin's function returned is not what its contract says."""
+class _InvalidResult(Exception):
+    """A function of a plugin returned a wrong value."""
 
 
-def _expect(proper: bool, complaint: str) -> None:
-    if not proper:
-        raise _Improper(complaint)
+def _require(valid: bool, message: str) -> None:
+    if not valid:
+        raise _InvalidResult(message)
 
 
 @contextmanager
-def _blaming(who: str) -> Iterator[None]:
-    """Turn whatever happens inside into one line that names the part of the plugin, and the place in its file."""
+def _reporting(name: str) -> Iterator[None]:
+    """Turn any exception in the block into one line with the plugin's function and the place in its file."""
     try:
         yield
     except UserError:
         raise
-    except _Improper as complaint:
-        raise UserError(f"{who} {complaint}") from None
-    except Exception as error:  # a plugin's own code may raise anything
+    except _InvalidResult as error:
+        raise UserError(f"{name} {error}") from None
+    except Exception as error:  # a plugin's code may raise anything
         place = traceback.extract_tb(error.__traceback__)[-1]
-        said = " ".join(str(error).split())[:300]
-        raise UserError(f"{who} fails: {type(error).__name__}: {said} ({place.filename}:{place.lineno})") from error
+        message = " ".join(str(error).split())[:300]
+        raise UserError(f"{name} fails: {type(error).__name__}: {message} ({place.filename}:{place.lineno})") from error
 
 
 def _shape(value: Any) -> str:

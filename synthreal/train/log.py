@@ -1,11 +1,11 @@
-"""What a run says of itself: Report, the meter that fills it without stopping the device, and log.jsonl."""
+"""Training reports: their accumulation on the device, and log.jsonl."""
 
 from __future__ import annotations
 
 import json
 import math
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,15 +20,32 @@ from synthreal.train.monitor import QualityReport
 LOG = "log.jsonl"
 IDENTITY = 0.01
 SATURATED = 0.99
+METRICS = (
+    "loss_adversarial",
+    "loss_regularization",
+    "loss_discriminator",
+    "accuracy_real",
+    "accuracy_refined",
+    "change",
+)
 
 
 @dataclass(frozen=True)
 class Report:
-    """Means over the steps since the last report; None where a phase has no such thing.
+    """Means over the steps since the last report; None for quantities that the phase does not have.
 
-    ``loss_regularization`` is the unweighted sum over psi; ``loss_discriminator`` the sum of both cross-entropies;
-    accuracies are shares of patches in [0, 1]; ``change`` is mean |R(x) - x| of [0, 1] images; ``quality`` is
-    the look at this step, where one was taken.
+    Attributes:
+        step: completed steps.
+        phase: "refiner", "discriminator" or "game".
+        loss_adversarial: Eq. 3.
+        loss_regularization: the unweighted sum over psi.
+        loss_discriminator: the sum of both cross-entropies of Eq. 2.
+        accuracy_real: share of real patches that D classifies correctly, in [0, 1].
+        accuracy_refined: the same for refined patches.
+        change: mean |R(x) - x| of [0, 1] images.
+        images_per_second: training throughput of this process.
+        quality: the quality report of this step, if there is one.
+        warnings: messages for the user.
     """
 
     step: int
@@ -45,9 +62,9 @@ class Report:
 
 
 class MetricAccumulator:
-    """Sums scalars on the device; the host waits for them only when a report is due.
+    """Sums scalars on the device, so that the host waits for the device only when a report is due.
 
-    Several processes report the means over all of them.
+    With several processes, reports are means over all of them.
     """
 
     def __init__(self, processes: Processes = SINGLE_PROCESS) -> None:
@@ -57,77 +74,63 @@ class MetricAccumulator:
         self.started = time.perf_counter()
 
     def refiner(self, update: RefinerUpdate, images: int) -> None:
-        """Count one R update."""
-        self._add("loss_regularization", update.regularization)
-        self._add("change", update.change)
+        """Add one update of R."""
+        self._add(images, loss_regularization=update.regularization, change=update.change)
         if update.adversarial is not None:
-            self._add("loss_adversarial", update.adversarial)
-        self.images += images
+            self._add(0, loss_adversarial=update.adversarial)
 
     def discriminator(self, update: DiscriminatorUpdate, images: int) -> None:
-        """Count one D update."""
-        self._add("loss_discriminator", update.loss)
-        self._add("accuracy_real", update.accuracy_real)
-        self._add("accuracy_refined", update.accuracy_refined)
-        self.images += images
+        """Add one update of D."""
+        accuracies = {"accuracy_real": update.accuracy_real, "accuracy_refined": update.accuracy_refined}
+        self._add(images, loss_discriminator=update.loss, **accuracies)
 
-    def report(self, step: int, phase: str, *, settled: bool) -> Report:
-        """Read the means, start counting anew. ``settled`` says the game has run long enough to be judged."""
-        names = list(self.sums)
+    def report(self, step: int, phase: str, *, warmed_up: bool) -> Report:
+        """Read the means and reset. ``warmed_up``: a quarter of the game is over, so that warnings make sense."""
         means = [total / count for total, count in self.sums.values()]
         self.processes.all_reduce_mean(means)
-        read = torch.stack(means).tolist() if names else []
-        value = {name: mean for name, mean in zip(names, read, strict=True)}
-        seconds = time.perf_counter() - self.started
-        images, self.sums, self.images, self.started = self.images, {}, 0, time.perf_counter()
-        report = Report(
-            step=step,
-            phase=phase,
-            loss_adversarial=value.get("loss_adversarial"),
-            loss_regularization=value.get("loss_regularization"),
-            loss_discriminator=value.get("loss_discriminator"),
-            accuracy_real=value.get("accuracy_real"),
-            accuracy_refined=value.get("accuracy_refined"),
-            change=value.get("change"),
-            images_per_second=round(images / max(seconds, 1e-9), 1),
-        )
-        return Report(**{**asdict(report), "warnings": tuple(warnings_of(report, settled=settled))})
+        values: dict[str, Any] = dict.fromkeys(METRICS)
+        values.update(zip(self.sums, torch.stack(means).tolist() if means else (), strict=True))
+        rate = self.images / max(time.perf_counter() - self.started, 1e-9)
+        self.sums, self.images, self.started = {}, 0, time.perf_counter()
+        report = Report(step, phase, **values, images_per_second=round(rate, 1))
+        return replace(report, warnings=tuple(training_warnings(report, warmed_up=warmed_up)))
 
-    def _add(self, name: str, value: Tensor) -> None:
-        total, count = self.sums.get(name, (torch.zeros_like(value, dtype=torch.float32), 0))
-        self.sums[name] = (total + value.float(), count + 1)
+    def _add(self, images: int, **values: Tensor) -> None:
+        self.images += images
+        for name, value in values.items():
+            total, count = self.sums.get(name, (torch.zeros_like(value, dtype=torch.float32), 0))
+            self.sums[name] = (total + value.float(), count + 1)
 
 
-def warnings_of(report: Report, *, settled: bool) -> list[str]:
-    """What a user should worry about, as sentences.
+def training_warnings(report: Report, *, warmed_up: bool) -> list[str]:
+    """Warnings about the means of the last steps.
 
     Args:
-        report: the means of the last steps.
-        settled: a quarter of the game is over, so that an identity is no longer the pre-trained start.
+        report: the means.
+        warmed_up: a quarter of the game is over, so that R is no longer the identity that it is pre-trained to be.
     """
     found = []
-    if settled and report.change is not None and report.change < IDENTITY:
+    if warmed_up and report.change is not None and report.change < IDENTITY:
         found.append(
             f"identity refiner: mean |R(x) - x| is {report.change:.4f} (< {IDENTITY}); "
             "lower loss.weight or train longer"
         )
-    if settled and report.accuracy_real is not None and report.accuracy_refined is not None:
-        if min(report.accuracy_real, report.accuracy_refined) > SATURATED:
-            found.append(
-                f"saturated discriminator: it calls {100 * report.accuracy_refined:.1f} % of refined and "
-                f"{100 * report.accuracy_real:.1f} % of real patches rightly; lower its learning rate or "
-                "raise schedule.refiner_updates"
-            )
+    real, refined = report.accuracy_real, report.accuracy_refined
+    if warmed_up and real is not None and refined is not None and min(real, refined) > SATURATED:
+        found.append(
+            f"saturated discriminator: it classifies {100 * refined:.1f} % of refined and {100 * real:.1f} % of real "
+            "patches correctly; lower its learning rate or raise schedule.refiner_updates"
+        )
     return found
 
 
 def non_finite_losses(report: Report) -> list[str]:
-    """Names of the losses that are NaN or infinite."""
+    """Names of the values that are NaN or infinite."""
     return [name for name, value in asdict(report).items() if isinstance(value, float) and not math.isfinite(value)]
 
 
 def append_log(run_dir: Path, report: Report) -> None:
-    """One line of log.jsonl: the report without ``change``, which its warning needs; ``quality`` where there is one."""
+    """Append a report to log.jsonl, without ``change``, and without ``quality`` if there is none."""
     path = run_dir / LOG
     left_out = {"change"} if report.quality is not None else {"change", "quality"}
     line = {name: value for name, value in asdict(report).items() if name not in left_out}
@@ -136,14 +139,14 @@ def append_log(run_dir: Path, report: Report) -> None:
 
 
 def read_quality(run_dir: Path) -> dict[int, dict[str, Any]]:
-    """The looks at quality in log.jsonl, by step."""
+    """The quality reports in log.jsonl, by step."""
     path = run_dir / LOG
     lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
     return {line["step"]: line["quality"] for line in map(json.loads, lines) if "quality" in line}
 
 
 def trim_log(run_dir: Path, step: int) -> None:
-    """Drop the lines after ``step``, which a resumed run will write again, and damaged ones."""
+    """Remove the lines after ``step``, which a resumed run writes again, and damaged lines."""
     path = run_dir / LOG
     if path.is_file():
         with writing(path):
@@ -152,7 +155,7 @@ def trim_log(run_dir: Path, step: int) -> None:
 
 
 def _step_of(line: str) -> float:
-    """The step of a whole line of the log; infinity for one that was cut or edited."""
+    """The step of a log line; infinity for a truncated or edited line."""
     try:
         return int(json.loads(line)["step"]) if line.endswith("\n") else math.inf
     except (ValueError, KeyError, TypeError):

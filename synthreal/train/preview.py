@@ -1,4 +1,4 @@
-"""What R paints at this moment of a fit, for looks and contact sheets."""
+"""Refined images of the current state of a training run, for quality reports and contact sheets."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from synthreal.config import RunConfig
+from synthreal.config import ResolvedConfig
 from synthreal.core.game import Game
 from synthreal.core.refiner import refine
 from synthreal.device import seeded_generator, uncompiled
@@ -19,7 +19,7 @@ SHEET = 10
 
 @torch.no_grad()
 def refine_preview(game: Game, images: torch.Tensor) -> torch.Tensor:
-    """R(x) as refine and evaluate will give it, ``(N, C, H, W)``; the game's generator is left alone."""
+    """R(x) ``(N, C, H, W)`` in [0, 1], as refine and evaluate compute it; the game's generator does not advance."""
     refiner = game.averaged()
     training = refiner.training
     refiner.eval()
@@ -29,9 +29,8 @@ def refine_preview(game: Game, images: torch.Tensor) -> torch.Tensor:
     return refined.float()
 
 
-def write_preview(game: Game, feed: DataFeed, path: Path, config: RunConfig) -> None:
-    """Save simulated | refined | real for the same first images every time."""
-    assert config.image is not None, "resolve() sets the image"
+def write_preview(game: Game, feed: DataFeed, path: Path, config: ResolvedConfig) -> None:
+    """Write a contact sheet of simulated, refined and real images, the same ones every time."""
     with writing(path.parent):
         path.parent.mkdir(exist_ok=True)
     x, y = (feed.streams[kind].batch(0).image[:SHEET] for kind in ("simulated", "real"))

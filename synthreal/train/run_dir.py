@@ -1,4 +1,4 @@
-"""The run directory: one process at a time, and what must not change when a run is resumed."""
+"""The run directory: its lock, and the settings that must not change when a run is resumed."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from synthreal.config import RunConfig
+from synthreal.config import ResolvedConfig
 from synthreal.config.toml import read_toml
 from synthreal.errors import UserError
 from synthreal.files import writing
@@ -26,26 +26,26 @@ LOCK = ".lock"
 
 
 def holds_run(run_dir: Path) -> bool:
-    """Whether a folder holds a run that saved; ``config.toml`` alone is left by one that was killed before."""
+    """Whether a folder holds saved state; a run killed before its first save leaves only ``config.toml``."""
     return (run_dir / WEIGHTS).exists() or bool(checkpoints(run_dir))
 
 
 @contextmanager
-def claim(run_dir: Path, config: RunConfig, *, precision: str, state: Mapping[str, Any] | None) -> Iterator[None]:
-    """Make the folder of a new run, or check that a checkpoint's state belongs to this configuration.
+def claim(run_dir: Path, config: ResolvedConfig, *, precision: str, state: Mapping[str, Any] | None) -> Iterator[None]:
+    """Create the folder of a new run, or check that a checkpoint matches the configuration; lock it meanwhile.
 
-    A new run that ends before its first checkpoint leaves no ``config.toml``, so that the folder can be used again, and
-    a folder made here vanishes when nothing was put into it.
+    A new run that ends before its first checkpoint leaves no ``config.toml``, so that the folder can be used again;
+    folders created here are removed if they stay empty.
     """
     if state is None and holds_run(run_dir):
         raise UserError(f"{run_dir}: already holds a run; continue it with --resume or choose another --run-dir")
     if state is not None:
-        check_resumable(run_dir, RunConfig.from_toml(state["config"], source="checkpoint"), config)
+        check_resumable(run_dir, ResolvedConfig.from_toml(state["config"], source="checkpoint"), config)
         if state["precision"] != precision:
             raise UserError(
                 f"{run_dir}: was trained in runtime.precision={state['precision']}; resume with that, not {precision}"
             )
-    made = _missing(run_dir)
+    created = [path for path in (run_dir, *run_dir.parents) if not path.exists()]  # innermost first
     try:
         with writing(run_dir):
             run_dir.mkdir(parents=True, exist_ok=True)
@@ -59,12 +59,12 @@ def claim(run_dir: Path, config: RunConfig, *, precision: str, state: Mapping[st
                     (run_dir / CONFIG).unlink()
                 _remove_empty(run_dir / "checkpoints", run_dir / "data")
     finally:
-        _remove_empty(*made)
+        _remove_empty(*created)
 
 
 @contextmanager
 def _locked(run_dir: Path) -> Iterator[None]:
-    """Hold the folder's lock, which the system frees when the process dies; nothing where it has no such locks."""
+    """Hold the lock of the folder; the system releases it when the process dies. Without ``fcntl`` there is no lock."""
     try:
         import fcntl
     except ImportError:
@@ -88,15 +88,15 @@ def _remove_empty(*folders: Path) -> None:
 
 
 def check_processes(run_dir: Path, state: Mapping[str, Any], processes: int) -> None:
-    """Refuse a checkpoint of another number of processes: each has a history of its own."""
+    """Refuse a checkpoint of another number of processes, because each has its own history."""
     if (before := process_count(state)) != processes:
         trained = "one process" if before == 1 else f"{before} processes"
         how = "without torchrun" if before == 1 else f"with torchrun --nproc-per-node={before}"
         raise UserError(f"{run_dir}: was trained by {trained}, not {processes}; resume {how}")
 
 
-def check_resumable(run_dir: Path, before: RunConfig, now: RunConfig) -> None:
-    """Refuse differences that would change the mathematics: not a longer game, patience, evaluation and runtime."""
+def check_resumable(run_dir: Path, before: ResolvedConfig, now: ResolvedConfig) -> None:
+    """Refuse changes of settings that affect training; a longer game, evaluation and runtime settings may change."""
     old, new = dict(leaves(before.tree())), dict(leaves(now.tree()))
     longer = now.schedule.steps >= before.schedule.steps
     refused = [
@@ -106,21 +106,21 @@ def check_resumable(run_dir: Path, before: RunConfig, now: RunConfig) -> None:
         and not (key == "schedule.steps" and longer)
     ]
     if refused:
-        shown = ", ".join(f"{key} ({old.get(key)} there, {new.get(key)} now)" for key in refused[:4])
+        shown = ", ".join(f"{key} ({old.get(key)} before, {new.get(key)} now)" for key in refused[:4])
         more = f" and {len(refused) - 4} more" if len(refused) > 4 else ""
         raise UserError(
-            f"{run_dir}: holds a run of another configuration: {shown}{more}; resume with the same settings"
+            f"{run_dir}: holds a run with another configuration: {shown}{more}; resume with the same settings"
         )
 
 
-def differences(one: RunConfig, other: RunConfig) -> list[str]:
-    """Dotted paths of the settings in which two configurations differ."""
+def differences(one: ResolvedConfig, other: ResolvedConfig) -> list[str]:
+    """Dotted paths of the settings that differ between two configurations."""
     old, new = dict(leaves(one.tree())), dict(leaves(other.tree()))
     return sorted(key for key in old.keys() | new.keys() if old.get(key) != new.get(key))
 
 
 def leaves(tree: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Dotted paths and values of a nested configuration; lists count as values."""
+    """Dotted paths and values of a nested configuration; lists are values."""
     if isinstance(tree, Mapping) and tree:
         for key, value in tree.items():
             yield from leaves(value, f"{prefix}.{key}" if prefix else key)
@@ -129,15 +129,10 @@ def leaves(tree: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def changed_versions(run_dir: Path, catalog: Catalog) -> list[str]:
-    """Warnings: what is another version (a plugin file: another content) than config.toml says."""
+    """Warnings about versions (of plugin files: contents) that differ from those in config.toml."""
     before = read_toml(run_dir / CONFIG).get("versions", {}) if (run_dir / CONFIG).is_file() else {}
     return [
         f"{name} was {before[name]} when this run was last trained, now it is {version}"
         for name, version in versions_of(catalog).items()
         if before.get(name, version) != version
     ]
-
-
-def _missing(folder: Path) -> list[Path]:
-    """Folders on the way to ``folder`` that do not exist yet, innermost first."""
-    return [path for path in (folder, *folder.parents) if not path.exists()]

@@ -1,4 +1,4 @@
-"""Setting a fit up: everything that is made or put back before its first step."""
+"""Setting up a training run: everything that is built or restored before the first step."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from synthreal.config import RunConfig
+from synthreal.config import ResolvedConfig
 from synthreal.core.game import Game
 from synthreal.device import configure_process, resolve_device, resolve_precision
 from synthreal.distributed.join import device_group, process_group
@@ -20,57 +20,64 @@ from synthreal.inference.pretrained import write_config
 from synthreal.train import checkpoint
 from synthreal.train.build import build_game
 from synthreal.train.dry_run import dry_run
-from synthreal.train.loader import DataFeed, open_data_feed
+from synthreal.train.loader import DataFeed, open_feed
 from synthreal.train.log import trim_log
 from synthreal.train.monitor import QualityMonitor, open_monitor
 from synthreal.train.run_dir import changed_versions, check_processes, claim
 from synthreal.train.sources import few_images_warnings, unreadable_warnings
 
 
-@dataclass(frozen=True)
-class Setup:
-    """What a fit works with.
+@dataclass
+class TrainingRun:
+    """The state of a run that the training loop works on.
 
     Attributes:
-        config: resolved.
-        run_dir: the run directory, where rank 0 alone writes.
-        processes: the processes of this run.
-        precision: of the networks' arithmetic.
-        game: both players, new or as the checkpoint has them.
-        feed: their images.
-        watch: what looks at quality; None where it is off, and on other processes than rank 0.
-        step: steps done.
-        noted: warnings for the first report.
+        config: the configuration.
+        run_dir: the run directory; only rank 0 writes to it.
+        processes: the processes of the run.
+        precision: "float32" or "bfloat16".
+        game: the networks, new or restored from the checkpoint.
+        feed: the mini-batches.
+        monitor: the quality monitor; None when monitoring is off, and on ranks other than 0.
+        step: completed steps.
+        warnings: warnings for the next report.
+        exhausted: whether ``quality.patience`` has run out.
     """
 
-    config: RunConfig
+    config: ResolvedConfig
     run_dir: Path
     processes: Processes
     precision: str
     game: Game
     feed: DataFeed
-    watch: QualityMonitor | None
+    monitor: QualityMonitor | None
     step: int
-    noted: tuple[str, ...]
+    warnings: tuple[str, ...]
+    exhausted: bool
+
+    @property
+    def finished(self) -> bool:
+        """Whether the schedule is complete or patience has run out."""
+        return self.step >= self.config.schedule.total or self.exhausted
 
 
 @contextmanager
-def set_up(config: RunConfig, catalog: Catalog, run_dir: Path, *, resume: bool) -> Iterator[Setup]:
-    """Claim the run directory, build or restore the game and open the data, for as long as the block lasts.
+def set_up(config: ResolvedConfig, catalog: Catalog, run_dir: Path, *, resume: bool) -> Iterator[TrainingRun]:
+    """Claim the run directory, build or restore the game and open the data, until the block ends.
 
     Args:
-        config: resolved.
-        catalog: where its names are looked up.
-        run_dir: made here.
-        resume: continue the run it holds.
+        config: the configuration.
+        catalog: the loaded plugins.
+        run_dir: created if missing.
+        resume: continue the run in ``run_dir``.
 
     Raises:
-        UserError: bad input; nothing is left behind of a run that did not begin.
+        UserError: bad input; a run that did not start leaves nothing behind.
     """
     with ExitStack() as stack:
         processes = stack.enter_context(process_group())
         state = None
-        with processes.main_first():  # so that another number of processes is told before what that number cannot share
+        with processes.main_first():  # report another number of processes before the collectives below need it
             if processes.is_main and resume:
                 state = checkpoint.load(run_dir)
                 check_processes(run_dir, state, processes.size)
@@ -80,46 +87,44 @@ def set_up(config: RunConfig, catalog: Catalog, run_dir: Path, *, resume: bool) 
         if processes.is_main:
             stack.enter_context(claim(run_dir, config, precision=precision, state=state))
         game = build_game(config, catalog, device, processes)
-        feed = stack.enter_context(open_data_feed(config, catalog, game, run_dir))
-        watch, noted = None, []
+        feed = stack.enter_context(open_feed(config, catalog, game, run_dir))
+        monitor, warnings = None, []
         if processes.is_main:
-            noted = changed_versions(run_dir, catalog) if resume else _doubts(feed)
-            if not resume:
+            simulated, real = (feed.streams[kind].source for kind in ("simulated", "real"))
+            monitor = open_monitor(config, catalog, simulated, real)
+            if resume:
+                warnings = changed_versions(run_dir, catalog)
+            else:
+                warnings = unreadable_warnings("simulated", simulated) + unreadable_warnings("real", real)
+                warnings += few_images_warnings(real) + ([] if monitor is None else monitor.limitations())
                 dry_run(game, config, catalog, feed.streams["simulated"].batch(0))
             write_config(run_dir, config, versions_of(catalog))
-            watch = open_monitor(config, catalog, *(feed.streams[kind].source for kind in ("simulated", "real")))
-            noted += [] if resume or watch is None else watch.doubts()
         step = 0
         if resume:
             state = checkpoint.scatter_state(state, processes)
             checkpoint.restore(game, state)
             step = state["step"]
             feed.seen.update(state["seen"])
-            if watch is not None and state["watch"] is not None:
-                watch.load_state_dict(state["watch"])
+            if monitor is not None and state["monitor"] is not None:
+                monitor.load_state_dict(state["monitor"])
         if processes.is_main:
             trim_log(run_dir, step)
-        yield Setup(config, run_dir, processes, precision, game, feed, watch, step, tuple(noted))
+        exhausted = processes.broadcast(monitor is not None and monitor.exhausted)
+        yield TrainingRun(config, run_dir, processes, precision, game, feed, monitor, step, tuple(warnings), exhausted)
 
 
-def _doubts(feed: DataFeed) -> list[str]:
-    """Warnings about the data of a new run."""
-    simulated, real = (feed.streams[kind].source for kind in ("simulated", "real"))
-    return unreadable_warnings("simulated", simulated) + unreadable_warnings("real", real) + few_images_warnings(real)
+def select_device(config: ResolvedConfig, processes: Processes) -> tuple[torch.device, Processes]:
+    """The device of this process, and the processes with a communication group for tensors on it.
 
-
-def select_device(config: RunConfig, processes: Processes) -> tuple[torch.device, Processes]:
-    """The device this process computes on, and the processes with a group for tensors there.
-
-    ``runtime.device`` is for all processes: each of a machine takes the GPU of its number.
+    ``runtime.device`` applies to all processes: each takes the GPU of its local rank.
 
     Raises:
-        UserError: fewer GPUs than processes, or a mini-batch that cannot be shared equally.
+        UserError: fewer GPUs than processes, or a mini-batch that cannot be divided equally.
     """
     device = resolve_device(config.runtime.device)
     if processes.size == 1:
         return device, processes
-    _check_shares(config, processes.size)
+    _check_batch(config, processes.size)
     if device.type == "cuda":
         if device.index is not None:
             raise UserError(
@@ -127,7 +132,7 @@ def select_device(config: RunConfig, processes: Processes) -> tuple[torch.device
                 "gives each its own"
             )
         gpus = torch.cuda.device_count()
-        if processes.any(processes.local_rank >= gpus):  # told to all, or who has one would wait for who has not
+        if processes.any(processes.local_rank >= gpus):  # raise on all, or those with a GPU would wait for the others
             raise UserError(
                 f"there are more processes than GPUs ({gpus} on the machine of process {processes.rank}); start as "
                 "many processes as there are GPUs, or set runtime.device=cpu"
@@ -137,12 +142,12 @@ def select_device(config: RunConfig, processes: Processes) -> tuple[torch.device
     return device, replace(processes, devices=device_group(device))
 
 
-def _check_shares(config: RunConfig, size: int) -> None:
+def _check_batch(config: ResolvedConfig, size: int) -> None:
     batch = config.schedule.batch
     if batch % size:
         raise UserError(f"schedule.batch={batch} cannot be shared by {size} processes; make it a multiple of {size}")
     if config.history is not None and batch % (2 * size):
         raise UserError(
-            f"schedule.batch={batch} cannot be shared by {size} processes, each half fresh and half past; make it a "
-            f"multiple of {2 * size}, or set history=none"
+            f"schedule.batch={batch} cannot be shared by {size} processes, each with one half from the history; make "
+            f"it a multiple of {2 * size}, or set history=none"
         )

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from synthreal.config import RunConfig
+from synthreal.config import ResolvedConfig
 from synthreal.data.pack import PackOptions
 from synthreal.data.seed import derive_seed, derived_generator
 from synthreal.data.source import Resident, SimulatorSource, Source, default_budget, open_source
@@ -20,8 +20,8 @@ CACHE = "data"
 FEW = 200
 
 
-def open_role(
-    config: RunConfig,
+def open_data(
+    config: ResolvedConfig,
     catalog: Catalog,
     role: Role,
     *,
@@ -29,15 +29,14 @@ def open_role(
     run_dir: Path,
     processes: Processes = SINGLE_PROCESS,
 ) -> Source:
-    """The source a resolved configuration names in a role; files are read once into ``run_dir/data``.
+    """Open the data set of a role; files are read once, into a pack in ``run_dir/data``.
 
-    What is drawn without end depends on ``runtime.seed``; a counted data set is the same for every seed. The processes
-    of one machine share its memory.
+    A simulator without a count depends on ``runtime.seed``; a counted data set is the same for every seed. The
+    processes of a machine share its memory.
     """
     spec, options, source = dataset_of(config, catalog, role)
-    assert config.image is not None, "resolve() sets the image"
-    asked = config.runtime.resident_gib
-    budget = None if asked is None else int(asked * 2**30)
+    limit = config.runtime.resident_gib
+    budget = None if limit is None else int(limit * 2**30)
     if budget is None and device.type == "cpu" and processes.size > 1:
         budget = default_budget(device) // processes.local_size
     return open_source(
@@ -52,14 +51,14 @@ def open_role(
     )
 
 
-def caches(config: RunConfig, catalog: Catalog, role: Role) -> bool:
+def reads_files(config: ResolvedConfig, catalog: Catalog, role: Role) -> bool:
     """Whether opening a role may write a pack into the run directory."""
     spec, options, _ = dataset_of(config, catalog, role)
     return spec.render is None and not isinstance(options, PackOptions)
 
 
 def open_stream(
-    config: RunConfig,
+    config: ResolvedConfig,
     catalog: Catalog,
     role: Role,
     *,
@@ -67,13 +66,13 @@ def open_stream(
     run_dir: str | Path,
     processes: Processes = SINGLE_PROCESS,
 ) -> Stream:
-    """Endless mini-batches of ``schedule.batch`` images of a role, in the order ``runtime.seed`` gives.
+    """Endless mini-batches of ``schedule.batch`` images of a role, in the order that ``runtime.seed`` gives.
 
-    Of several processes each gets its share of every mini-batch. Close it, or use it as a context manager: a pack too
-    large for the device is read by a thread.
+    With several processes, each gets its share of every mini-batch. Close the stream or use it as a context manager: a
+    pack too large for the device is read by a thread.
     """
     return Stream(
-        open_role(config, catalog, role, device=device, run_dir=Path(run_dir), processes=processes),
+        open_data(config, catalog, role, device=device, run_dir=Path(run_dir), processes=processes),
         batch_size=config.schedule.batch // processes.size,
         seed=derive_seed(config.runtime.seed, role),
         device=device,
@@ -83,7 +82,7 @@ def open_stream(
 
 
 def unreadable_warnings(role: Role, source: Source) -> list[str]:
-    """A warning when files of a role could not be read: how many, and the first three; the cached pack lists all."""
+    """A warning with the number of unreadable files and the first three; the cached pack lists all of them."""
     skipped = () if isinstance(source, SimulatorSource) else source.skipped
     if not skipped:
         return []
@@ -92,22 +91,22 @@ def unreadable_warnings(role: Role, source: Source) -> list[str]:
 
 
 def few_images_warnings(real: Source) -> list[str]:
-    """A warning when there are too few real images to learn from."""
+    """A warning when there are so few real images that D can memorise them."""
     if isinstance(real, SimulatorSource) or len(real) >= FEW:
         return []
-    return [f"few real images: {len(real)}; D will know them by heart, give {FEW} or more"]
+    return [f"few real images: {len(real)}; D can memorise them, give {FEW} or more"]
 
 
 def first_images(source: Source, count: int) -> Resident:
-    """The first ``count`` images of a source, on the device; all of them when it holds fewer."""
+    """The first ``count`` images of a source, on the device; all of them if it holds fewer."""
     return source.to_resident(count) if isinstance(source, SimulatorSource) else source.first(count)
 
 
 def random_images(source: Source, count: int, *, seed: int) -> Resident:
-    """``count`` random images of a source without their labels, on the device; all of them when it holds fewer.
+    """``count`` random images of a source without labels, on the device; all of them if it holds fewer.
 
-    They come in random order from the whole source: a reader may give one person after another. A simulator that
-    draws without end gives its first, which are random already.
+    They are drawn in random order from the whole source, because readers yield one person after another. For a
+    simulator without a count they are its first images, which are random already.
     """
     if isinstance(source, SimulatorSource):
         return Resident(source.to_resident(count).image)

@@ -1,16 +1,14 @@
-"""The answers of a visual Turing test on disk: turing.jsonl, one line an answer, only ever appended to.
+"""The answers of a visual Turing test: ``turing.jsonl`` in the run directory, one JSON object per line, append-only.
 
-A line is one write to a file opened for appending, under a lock and followed by fsync, so that several processes can
-share the file and what a rater was told is recorded stays recorded. Before its own line each looks at the others': an
-answer that stands there already is not written twice. A last line that a power cut left unfinished is not read; the
-next answer ends it first, and what it then holds is read or counted as damaged like any other line.
+Several servers may share the file: each checks and appends under a file lock, so a trial has one answer. An answer is
+synced to disk before the rater sees the next image. A line cut off by a crash counts as damaged, and its trial is
+shown again. (2026-11: sqlite3 would need as many lines, and could not be read with the usual text tools.)
 """
 
 from __future__ import annotations
 
+import fcntl
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Literal
 
@@ -23,151 +21,89 @@ FILE = "turing.jsonl"
 Against = Literal["refined", "simulated"]
 Choice = Literal["real", "synthetic"]
 Truth = Literal["real", "refined", "simulated"]
-Key = tuple[str, Against, int, int, int]
 
 
 class Answer(BaseModel):
-    """One answer, one line.
-
-    Attributes:
-        rater: who answered.
-        trial: which of the rater's images, from 1.
-        truth: what the image is.
-        answer: what the rater took it for.
-        seconds: from the image's last loading to the answer; a reload or another tab starts them anew.
-        time: UTC, ISO 8601.
-        against: what real images are compared with.
-        images: how many of either the study shows a rater.
-        seed: of the study.
-    """
+    """One answer, one line."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     rater: str
-    trial: int = Field(ge=1)
+    trial: int = Field(ge=1)  # position in the rater's sequence of images
     truth: Truth
     answer: Choice
-    seconds: float = Field(ge=0)
-    time: str
-    against: Against
-    images: int = Field(ge=1)
-    seed: int
+    seconds: float = Field(ge=0)  # from the last display of the image to the answer
+    time: str  # UTC, ISO 8601
+    against: Against  # the kind of synthetic image in the study
+    images: int = Field(ge=1)  # of each kind that a rater judges
+    seed: int  # of the study
 
     @model_validator(mode="after")
-    def _agrees(self) -> Answer:
+    def _check_trial(self) -> Answer:
         if self.truth not in ("real", self.against) or self.trial > 2 * self.images:
-            raise ValueError(f"a study against {self.against} images, {self.images} of either kind, has no such trial")
+            raise ValueError(f"a study of {self.images} real and {self.images} {self.against} images has no such trial")
         return self
 
     @property
-    def key(self) -> Key:
-        """What there can be one answer to."""
-        return (self.rater, self.against, self.images, self.seed, self.trial)
+    def session(self) -> tuple[str, Against, int, int]:
+        """The rater and the study: ``(rater, against, images, seed)``."""
+        return (self.rater, self.against, self.images, self.seed)
 
     @property
-    def right(self) -> bool:
-        """Whether the rater told real from synthetic."""
+    def correct(self) -> bool:
+        """Whether the rater recognised the kind of image."""
         return (self.truth == "real") == (self.answer == "real")
 
 
 class Answers:
-    """The answers in a file, which other processes may be writing too.
+    """The file of answers, which other processes may append to.
 
     Attributes:
-        path: the file; it need not exist yet.
-        damaged: lines read so far that hold no answer.
+        path: the file; it need not exist.
+        damaged: lines without a valid answer at the last read.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.damaged = 0
-        self._read = 0
-        self._found: dict[Key, Answer] = {}
 
-    def all(self) -> list[Answer]:
-        """Every answer in whole lines, in the order they were given; of two to one trial the first.
-
-        Raises:
-            UserError: the file exists and cannot be read.
-        """
+    def read(self) -> list[Answer]:
+        """All answers in the order of the file. Raises ``UserError`` when it exists and cannot be read."""
         try:
-            self._catch_up()
+            return self._parse(self.path.read_bytes())
         except FileNotFoundError:
-            self._forget()
+            return self._parse(b"")
         except OSError as error:
             raise UserError(f"{self.path}: cannot read ({error.strerror}); give a run directory") from error
-        return list(self._found.values())
 
     def append(self, answer: Answer) -> None:
-        """Write an answer, unless its trial has one already; when this returns, it is on the disk.
-
-        Raises:
-            UserError: it could not be written.
-        """
-        with writing(self.path), self._locked() as handle:
-            if not _ends_a_line(handle):
-                _write(handle, b"\n")
-            self._catch_up()
-            if answer.key not in self._found:
-                _write(handle, answer.model_dump_json().encode() + b"\n")
-                os.fsync(handle)
+        """Write an answer to disk, unless its trial has one. Raises ``UserError`` when that fails."""
+        with writing(self.path), self.path.open("a+b") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            file.seek(0)
+            content = file.read()
+            if any((old.session, old.trial) == (answer.session, answer.trial) for old in self._parse(content)):
+                return
+            line = answer.model_dump_json().encode() + b"\n"
+            if content and not content.endswith(b"\n"):
+                line = b"\n" + line
+            if os.write(file.fileno(), line) != len(line):
+                raise OSError(None, "only part of it was written, the disk may be full")
+            os.fsync(file.fileno())
 
     def prepare(self) -> None:
-        """Make the file, so that a folder that cannot be written to shows before the first answer.
+        """Create the file, so that an unwritable folder is reported (``UserError``) before the first answer."""
+        with writing(self.path), self.path.open("ab"):
+            sync(self.path.parent)
 
-        Raises:
-            UserError: it cannot be written.
-        """
-        with writing(self.path), self._locked():
-            pass
-
-    @contextmanager
-    def _locked(self) -> Iterator[int]:
-        """The file open for appending, ours alone where the system has such locks; closing frees it."""
-        made = not self.path.exists()
-        handle = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
-        try:
-            with suppress(ImportError):
-                import fcntl
-
-                fcntl.flock(handle, fcntl.LOCK_EX)
-            if made:
-                sync(self.path.parent)  # or a power cut takes the file away with all that is synced in it
-            yield handle
-        finally:
-            os.close(handle)
-
-    def _catch_up(self) -> None:
-        """Read the whole lines that were added since the last time."""
-        with self.path.open("rb") as file:
-            if file.seek(0, os.SEEK_END) < self._read:  # somebody shortened it
-                self._forget()
-            file.seek(self._read)
-            *lines, unfinished = file.read().split(b"\n")
-            self._read = file.tell() - len(unfinished)
-        for line in lines:
-            if not line.strip():
-                continue
+    def _parse(self, content: bytes) -> list[Answer]:
+        answers: dict[object, Answer] = {}
+        self.damaged = 0
+        for line in filter(bytes.strip, content.split(b"\n")):
             try:
                 answer = Answer.model_validate_json(line)
             except ValidationError:
                 self.damaged += 1
             else:
-                self._found.setdefault(answer.key, answer)
-
-    def _forget(self) -> None:
-        self.damaged, self._read, self._found = 0, 0, {}
-
-
-def _ends_a_line(handle: int) -> bool:
-    size = os.fstat(handle).st_size
-    if size == 0:
-        return True
-    os.lseek(handle, size - 1, os.SEEK_SET)
-    return os.read(handle, 1) == b"\n"
-
-
-def _write(handle: int, line: bytes) -> None:
-    """One write call; a short one, as on a full disk, is an error and leaves an unfinished line."""
-    if os.write(handle, line) != len(line):
-        raise OSError(None, "only part of it was written, the disk may be full")
+                answers.setdefault((answer.session, answer.trial), answer)
+        return list(answers.values())

@@ -1,22 +1,20 @@
-"""The visual Turing test as web pages: what is at which path.
+"""The web application of a visual Turing test.
 
-``/`` asks for a name, and again where answers are recorded under it; ``/study?rater=`` shows the images,
-``/result?rater=`` says what came of it. The study page asks ``/state?rater=``, gets ``/image/TOKEN`` and posts to
-``/answer``; it is told a :class:`.State` as JSON.
-Handlers do their short work on the event loop, one after another, so a study needs no locks.
+``/`` asks for a name, ``/study?rater=`` shows the images, ``/result?rater=`` shows the result. The script of the study
+page reads ``/state?rater=`` (a :class:`synthreal.turing.study.State` as JSON) and ``/image/TOKEN``, and posts to
+``/answer``. Handlers run one after another on the event loop, so a study needs no locks.
 """
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 from urllib.parse import urlencode
 
 import jinja2
+from pydantic import BaseModel, ValidationError
 from starlette.applications import Starlette
-from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 from starlette.routing import Route
@@ -25,156 +23,125 @@ from synthreal.errors import UserError
 from synthreal.metrics.significance import binomial_p
 from synthreal.results.format import p_text
 from synthreal.turing.answers import Choice
-from synthreal.turing.gate import Gate
+from synthreal.turing.gate import access_rules
 from synthreal.turing.pictures import EXAMPLES
-from synthreal.turing.study import LONGEST_NAME, State, Study, name_of
+from synthreal.turing.study import LONGEST_NAME, InvalidNameError, Study, UnknownImageError
 from synthreal.turing.summary import finished, sentence, summarise
 
-LARGEST_BODY = 4096
-_PAGES = Path(__file__).parent / "pages"
-_FOR_PEOPLE = ("/", "/study", "/result")  # what a browser shows; scripts ask for the rest
-_ASSETS = {"turing.js": "text/javascript", "turing.css": "text/css"}
+LARGEST_BODY = 4096  # bytes
+PAGES = Path(__file__).parent / "pages"
+VISIBLE = ("/", "/study", "/result")  # paths whose errors are pages; scripts request the others
+ASSETS = {"turing.js": "text/javascript", "turing.css": "text/css"}
+
+
+class PostedAnswer(BaseModel):
+    """The body of ``POST /answer``."""
+
+    token: str
+    answer: Choice
 
 
 def application(study: Study, *, host: str) -> Starlette:
-    """The pages of a study, behind the :class:`synthreal.turing.gate.Gate` of a server bound to ``host``."""
-    pages = Pages(study)
-    binomial_p(1, 1)  # imports scipy, for seconds: not when the first rater is through, while others wait for images
+    """The application of a study, for a server bound to ``host``."""
+    handlers = Handlers(study)
+    binomial_p(1, 1)  # imports scipy now, which takes seconds, and not when the first rater has finished
     return Starlette(
         routes=[
-            *map(Route, _FOR_PEOPLE, (pages.welcome, pages.study_page, pages.result)),
-            Route("/state", pages.state),
-            Route("/answer", pages.answer, methods=["POST"]),
-            Route("/image/{token}", pages.image),
-            Route("/page/{name}", pages.asset),
+            Route("/", handlers.welcome),
+            Route("/study", handlers.study_page),
+            Route("/result", handlers.result),
+            Route("/state", handlers.state),
+            Route("/answer", handlers.answer, methods=["POST"]),
+            Route("/image/{token}", handlers.image),
+            Route("/page/{name}", handlers.asset),
         ],
-        middleware=[Middleware(Gate, host=host)],
-        exception_handlers={UserError: pages.failed},
+        middleware=access_rules(host),
+        exception_handlers={UserError: handlers.failed},
     )
 
 
-class Pages:
-    """What answers the requests about one study."""
+class Handlers:
+    """The request handlers of one study."""
 
     def __init__(self, study: Study) -> None:
         self.study = study
         self._templates = jinja2.Environment(
-            loader=jinja2.FileSystemLoader(_PAGES),
-            autoescape=True,
-            undefined=jinja2.StrictUndefined,
-            trim_blocks=True,
-            lstrip_blocks=True,
+            loader=jinja2.FileSystemLoader(PAGES), autoescape=True, undefined=jinja2.StrictUndefined
         )
         self._templates.filters["p"] = p_text
+        shared = {"against": study.against, "images": study.total, "examples": EXAMPLES, "longest": LONGEST_NAME}
+        self._templates.globals.update(shared, image=study.pool.image)
 
     async def welcome(self, request: Request) -> Response:
-        """What this is, and who you are: with ``?rater=`` the study, unless somebody of this name has answered."""
-        given = request.query_params.get("rater")
-        if given is None:
+        """The first page; with ``?rater=`` a redirect to the study, unless the name already has answers."""
+        if "rater" not in request.query_params:
             return self._page("welcome")
-        try:
-            rater = name_of(given)
-        except UserError as error:
-            return self._nameless(given, error)
-        done = self.study.done(rater)
-        if not done:
-            return RedirectResponse(f"/study?{urlencode({'rater': rater})}", 303)
-        return self._page("welcome", given=rater, done=done)
+        state = self.study.state(request.query_params["rater"])
+        if state.done:
+            return self._page("welcome", given=state.rater, done=state.done)
+        return RedirectResponse(f"/study?{urlencode({'rater': state.rater})}", 303)
 
     async def study_page(self, request: Request) -> Response:
-        """The page that shows one image after another; the result when there is none left."""
-        given = request.query_params.get("rater", "")
-        try:
-            rater = name_of(given)
-        except UserError as error:
-            return self._nameless(given, error)
-        state = self.study.state(rater)
+        """The page that shows one image after another; a redirect to the result when none is left."""
+        state = self.study.state(request.query_params.get("rater", ""))
         if state.token is None:
             return RedirectResponse(f"/result?{request.url.query}", 303)
         shown = {"real": self.study.examples(True), "synthetic": self.study.examples(False)}
         return self._page("study", rater=state.rater, shown=shown)
 
     async def result(self, request: Request) -> Response:
-        """A rater's own matrix, and all raters' who are through."""
-        try:
-            rater = name_of(request.query_params.get("rater", ""))
-        except UserError:
-            return RedirectResponse("/", 303)
-        state = self.study.state(rater)
+        """The rater's own result, and that of all raters who have finished."""
+        state = self.study.state(request.query_params.get("rater", ""))
         if state.token is not None:
             return RedirectResponse(f"/study?{request.url.query}", 303)
-        through = finished(self.study.answers.all(), against=self.study.against)
-        own = summarise(answer for answer in through if self.study.asked(answer, state.rater))["raters"][0]
-        everyone = summarise(through)
+        own = summarise(self.study.answers_of(state.rater))["raters"][0]
+        everyone = summarise(finished(self.study.answers.read(), against=self.study.against))
         total = everyone["total"][self.study.against]
         return self._page("result", own=own, raters=everyone["raters"], total=total, sentence=sentence)
 
     async def state(self, request: Request) -> Response:
-        """How far a rater is, and the token of the image to judge."""
-        try:
-            rater = name_of(request.query_params.get("rater", ""))
-        except UserError as error:
-            return _refused(400, str(error))
-        return _told(self.study.state(rater))
+        """A rater's progress and the token of the image to judge."""
+        return JSONResponse(asdict(self.study.state(request.query_params.get("rater", ""))))
 
     async def answer(self, request: Request) -> Response:
-        """Take ``{"token", "answer"}``; the rater's new state, the same however often it is sent."""
+        """Store ``{"token", "answer"}`` and return the rater's new state; repeated requests change nothing."""
+        if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
+            return _error(415, "send JSON")  # which a form of another site cannot
         body = b""
         async for part in request.stream():
             body += part
             if len(body) > LARGEST_BODY:
-                return _refused(413, f"send at most {LARGEST_BODY} bytes")
+                return _error(413, f"send at most {LARGEST_BODY} bytes")
         try:
-            sent = json.loads(body)
-            token, choice = sent["token"], sent["answer"]
-        except (ValueError, TypeError, KeyError, RecursionError):
-            token = choice = None
-        if not isinstance(token, str) or choice not in get_args(Choice):
-            return _refused(400, 'send {"token": ..., "answer": "real" or "synthetic"}')
-        try:
-            return _told(self.study.answer(token, choice))
-        except KeyError:
-            return _refused(404, "no such image; the server may have been started again")
+            posted = PostedAnswer.model_validate_json(body)
+            return JSONResponse(asdict(self.study.answer(posted.token, posted.answer)))
+        except ValidationError:
+            return _error(400, 'send {"token": ..., "answer": "real" or "synthetic"}')
 
     async def image(self, request: Request) -> Response:
-        """An image as PNG, without a word on what it is."""
-        try:
-            return Response(self.study.png(request.path_params["token"]), media_type="image/png")
-        except KeyError:
-            return _refused(404, "no such image; the server may have been started again")
+        """An image as PNG, without any sign of its kind."""
+        return Response(self.study.png(request.path_params["token"]), media_type="image/png")
 
     async def asset(self, request: Request) -> Response:
-        """The style and the script of the pages."""
+        """The style sheet and the script."""
         name = request.path_params["name"]
-        if name not in _ASSETS:
-            return _refused(404, "no such file")
-        return Response((_PAGES / name).read_bytes(), media_type=_ASSETS[name])
+        if name not in ASSETS:
+            return _error(404, "no such file")
+        return Response((PAGES / name).read_bytes(), media_type=ASSETS[name])
 
     async def failed(self, request: Request, error: Exception) -> Response:
-        """Answers that cannot be read or written: a page where a person asked for one, else a line for the page."""
-        if request.url.path not in _FOR_PEOPLE:
-            return _refused(500, str(error))
-        again = f"{request.url.path}?{request.url.query}"
-        return self._page("error", status=500, reason=str(error), again=again)
-
-    def _nameless(self, given: str, error: UserError) -> Response:
-        return self._page("welcome", status=400, error=str(error), given=given[:LONGEST_NAME])
+        """The first page again after an invalid name, an error page otherwise; JSON for scripts."""
+        status = 400 if isinstance(error, InvalidNameError) else 404 if isinstance(error, UnknownImageError) else 500
+        if request.url.path not in VISIBLE:
+            return _error(status, str(error))
+        if status == 400:
+            given = request.query_params.get("rater", "")[:LONGEST_NAME]
+            return self._page("welcome", status=400, error=str(error), given=given)
+        return self._page("error", status=500, reason=str(error), again=f"{request.url.path}?{request.url.query}")
 
     def _page(self, name: str, *, status: int = 200, **context: Any) -> Response:
-        image = self.study.pictures.image
-        shared = {
-            "against": self.study.against,
-            "images": self.study.total,
-            "examples": EXAMPLES,
-            "image": image,
-            "longest": LONGEST_NAME,
-        }
-        return HTMLResponse(self._templates.get_template(f"{name}.html.j2").render(**shared, **context), status)
+        return HTMLResponse(self._templates.get_template(f"{name}.html.j2").render(context), status)
 
 
-def _told(state: State) -> JSONResponse:
-    return JSONResponse(asdict(state))
-
-
-def _refused(status: int, reason: str) -> JSONResponse:
+def _error(status: int, reason: str) -> JSONResponse:
     return JSONResponse({"error": reason}, status)

@@ -1,8 +1,8 @@
-"""The images a study draws from: real ones, and refined or simulated ones, shown alike.
+"""The images of a study: real ones, and refined or simulated ones in the same form.
 
-A set of each is chosen at random from the whole of the run's data when the study starts, twice what a rater sees or
-more, and refined then, so that nobody waits for a refiner. Both kinds are in the stored dtype of the domain and become
-PNG files of the same number of bytes.
+When the study starts, at least twice as many images of each kind as a rater sees are chosen at random from all of the
+run's data and refined, so that raters need not wait. Both kinds have the stored dtype of the domain and are written to
+PNG by the same code.
 """
 
 from __future__ import annotations
@@ -25,33 +25,30 @@ from synthreal.inference.resident import refine_resident
 from synthreal.inference.transform import Refine
 from synthreal.spec import ImageSpec, Role
 from synthreal.train.contact_sheet import png
-from synthreal.train.sources import open_role, random_images
+from synthreal.train.sources import open_data, random_images
 from synthreal.turing.answers import Against
 
 EXAMPLES = 10
 
 
 @dataclass(frozen=True)
-class Pictures:
-    """Images in stored dtype, in random order, on the host.
-
-    Attributes:
-        real: ``(N, C, H, W)``.
-        synthetic: ``(M, C, H, W)``.
-        image: what one image is.
-    """
+class ImagePool:
+    """The images that a study draws from: ``(N, C, H, W)`` in stored dtype, in random order, on the CPU."""
 
     real: Tensor
     synthetic: Tensor
     image: ImageSpec
 
+    def count(self, real: bool) -> int:
+        """The number of images of a kind."""
+        return len(self.real if real else self.synthetic)
+
     def png(self, real: bool, row: int) -> bytes:
-        """Image ``row`` of either kind as a PNG file."""
-        stored = (self.real if real else self.synthetic)[row]
-        return png(to_unit(stored), colormap=self.image.colormap)
+        """Image ``row`` of a kind as a PNG file."""
+        return png(to_unit((self.real if real else self.synthetic)[row]), colormap=self.image.colormap)
 
 
-def choose(
+def choose_images(
     run: Path,
     *,
     against: Against,
@@ -59,43 +56,38 @@ def choose(
     seed: int,
     device: str = "auto",
     on_refine: Callable[[int], None] = lambda count: None,
-) -> Pictures:
+) -> ImagePool:
     """Choose the images of a study from a run's data.
 
     Args:
         run: run directory.
-        against: "refined", or "simulated" for the images as the simulator made them.
-        images: how many of either kind a rater judges; 10 more are examples.
-        seed: of the choice.
+        against: "refined", or "simulated" for unrefined images.
+        images: number of images of each kind that a rater judges; 10 more are examples.
+        seed: seed of the choice.
         device: where to refine, "auto", "cpu", "cuda" or "cuda:N".
-        on_refine: told how many images are about to be refined, which may take a minute.
+        on_refine: called with the number of images before they are refined, which may take a minute.
 
     Raises:
-        UserError: not a run, data that cannot be read, too few images.
+        UserError: not a run, unreadable data or too few images.
     """
     config = read_config(run)
     catalog = Catalog.of(config.plugins)
     config = resolve(config, catalog)
-    assert config.image is not None, "read_config() sees to it"
     place = resolve_device(device)
     configure_process(config.runtime)
     transform = Refine.load(run, device=device) if against == "refined" else None
     count = BLOCK * -(-2 * (images + EXAMPLES) // BLOCK)
-    found: dict[Role, Resident] = {}
+    chosen: dict[Role, Resident] = {}
     for role in ("real", "simulated"):
-        found[role] = random_images(open_role(config, catalog, role, device=place, run_dir=run), count, seed=seed)
-        _enough(run, role, len(found[role]), images)
-    synthetic = found["simulated"]
+        chosen[role] = random_images(open_data(config, catalog, role, device=place, run_dir=run), count, seed=seed)
+        if (n := len(chosen[role])) < images + EXAMPLES:
+            remedy = f"lower --images to {n - EXAMPLES}, or " if n > EXAMPLES else ""
+            raise UserError(
+                f"{run}: data.{role} has {n} images, --images {images} needs {images + EXAMPLES} of them "
+                f"({EXAMPLES} are examples); {remedy}fit a run with more"
+            )
+    synthetic = chosen["simulated"]
     if transform is not None:
         on_refine(len(synthetic))
         synthetic = refine_resident(transform, synthetic, config.image.dtype, seed=seed)
-    return Pictures(found["real"].image.cpu(), synthetic.image.cpu(), config.image)
-
-
-def _enough(run: Path, role: Role, count: int, images: int) -> None:
-    if count < images + EXAMPLES:
-        remedy = f"lower --images to {count - EXAMPLES}, or " if count > EXAMPLES else ""
-        raise UserError(
-            f"{run}: data.{role} has {count} images, --images {images} needs {images + EXAMPLES} of them "
-            f"({EXAMPLES} are examples); {remedy}fit a run with more"
-        )
+    return ImagePool(chosen["real"].image.cpu(), synthetic.image.cpu(), config.image)

@@ -1,8 +1,9 @@
-"""The server of a visual Turing test: its address, its images, and its end."""
+"""The web server of a visual Turing test."""
 
 from __future__ import annotations
 
 import ipaddress
+import os
 import socket
 from collections.abc import Callable
 from contextlib import suppress
@@ -13,105 +14,88 @@ import uvicorn
 from synthreal.errors import UserError
 from synthreal.turing.answers import Against, Answers
 from synthreal.turing.application import application
-from synthreal.turing.gate import is_wildcard, url_of
-from synthreal.turing.pictures import choose
+from synthreal.turing.gate import ANY_ADDRESS, bracketed
+from synthreal.turing.pictures import choose_images
 from synthreal.turing.study import Study
+
+LARGEST_HEADERS = 16 * 1024  # bytes
+RESPONSE_HEADERS = {
+    "Cache-Control": "no-store",
+    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
+    "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Referrer-Policy": "same-origin",
+    "X-Content-Type-Options": "nosniff",
+}
 
 
 def serve(
     run: Path,
     answers: Answers,
     *,
-    port: int = 8765,
-    images: int = 50,
-    against: Against = "refined",
-    host: str = "127.0.0.1",
-    seed: int = 0,
-    device: str = "auto",
+    port: int,
+    images: int,
+    against: Against,
+    host: str,
+    seed: int,
+    device: str,
     on_refine: Callable[[int], None],
     on_ready: Callable[[str, bool], None],
 ) -> None:
     """Serve the study of a run until Ctrl-C.
 
-    Args:
-        run: run directory.
-        answers: where answers are kept.
-        port: of the server; 0 takes a free one.
-        images: how many of either kind each rater judges.
-        against: what real images are compared with.
-        host: the address to bind.
-        seed: of the choice and order of images.
-        device: where to refine.
-        on_refine: told how many images are about to be refined.
-        on_ready: told the address to open, and whether other machines can reach it.
-
-    Raises:
-        UserError: an address that is taken or not this machine's, and what :func:`synthreal.turing.pictures.choose`
-            raises.
+    ``run``, ``images``, ``against``, ``seed``, ``device`` and ``on_refine`` are those of
+    :func:`synthreal.turing.pictures.choose_images`, ``host`` and ``port`` those of :func:`listen`. ``on_ready`` is
+    called with the URL to open and whether other machines can reach it. Raises ``UserError`` as these functions do.
     """
     with listen(host, port) as listener:
-        pictures = choose(run, against=against, images=images, seed=seed, device=device, on_refine=on_refine)
+        pool = choose_images(run, against=against, images=images, seed=seed, device=device, on_refine=on_refine)
         answers.prepare()
-        study = Study(pictures, answers, against=against, images=images, seed=seed)
-        server = server_of(study, host=host)
-        address = listener.getsockname()
-        on_ready(
-            url_of(_reached(listener) if is_wildcard(host) else host, address[1]),
-            not ipaddress.ip_address(address[0]).is_loopback,
-        )
+        server = server_of(Study(pool, answers, against=against, images=images, seed=seed), host=host)
+        bound, port = listener.getsockname()[:2]
+        name = outward_address() if host in ANY_ADDRESS else host
+        on_ready(f"http://{bracketed(name)}:{port}/", not ipaddress.ip_address(bound).is_loopback)
         with suppress(KeyboardInterrupt):
             server.run(sockets=[listener])
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """A socket that listens at an address. Raises ``UserError`` when that is taken or not this machine's."""
+    """A listening socket; port 0 takes a free one. Raises ``UserError`` when the address cannot be bound."""
     try:
-        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
     except (OSError, UnicodeError):
-        raise UserError(f"--host {host}: no address of this machine; use 127.0.0.1") from None
-    listener = socket.socket(family, kind, protocol)
+        raise UserError(f"--host {host}: not an address of this machine; use 127.0.0.1") from None
     try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(address)
-        listener.listen()
+        return socket.create_server(address, family=family, dualstack_ipv6=family == socket.AF_INET6)
     except OSError as error:
-        listener.close()
+        reason = os.strerror(error.errno or 0)
         raise UserError(
-            f"cannot serve at {host}, port {port} ({error.strerror}); choose another --port (0: any free one) or --host"
+            f"cannot serve at {host}, port {port} ({reason}); choose another --port (0: any free one) or --host"
         ) from error
-    return listener
 
 
 def server_of(study: Study, *, host: str) -> uvicorn.Server:
-    """The server of a study, to run on a listening socket bound to ``host``; it logs nothing but errors."""
+    """The server of a study, to run on a socket bound to ``host``; it logs errors only."""
     return uvicorn.Server(
         uvicorn.Config(
             application(study, host=host),
+            http="h11",
+            h11_max_incomplete_event_size=LARGEST_HEADERS,
+            headers=list(RESPONSE_HEADERS.items()),
+            ws="none",
+            lifespan="off",
             log_config=None,
             log_level="warning",
             access_log=False,
             server_header=False,
-            lifespan="off",
-            ws="none",
             timeout_graceful_shutdown=2,
         )
     )
 
 
-def _reached(listener: socket.socket) -> str:
-    """Where others reach a socket bound to every address: at the one this machine would send from, else by its name.
-
-    A name alone would not do: a phone rarely resolves it. Nothing is sent; the targets are addresses of examples.
-    """
-    for family, target in ((socket.AF_INET, "192.0.2.1"), (socket.AF_INET6, "2001:db8::1")):
-        if family == listener.family or _takes_both(listener):
-            with suppress(OSError), socket.socket(family, socket.SOCK_DGRAM) as probe:
-                probe.connect((target, 9))
-                return str(probe.getsockname()[0])
+def outward_address() -> str:
+    """The address at which other machines reach this one; its name where there is no network."""
+    with suppress(OSError), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        probe.connect(("192.0.2.1", 9))  # an address reserved for documentation; nothing is sent
+        return str(probe.getsockname()[0])
     return socket.gethostname()
-
-
-def _takes_both(listener: socket.socket) -> bool:
-    """Whether a socket of version 6 takes connections of version 4, too."""
-    six = listener.family == socket.AF_INET6
-    return six and not listener.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY)

@@ -1,7 +1,7 @@
-"""What the answers say: who took what for what, how often rightly, and how likely that is by guessing.
+"""The summary of a visual Turing test: confusion matrix (the paper's Table 1), accuracy and p.
 
-The matrix is the paper's Table 1; p is the exact one-sided binomial test's. Raters who judged refined images and raters
-who judged simulated ones are never added up.
+p is that of the exact one-sided binomial test against guessing. Studies of refined images and of simulated images are
+never added up.
 """
 
 from __future__ import annotations
@@ -13,76 +13,68 @@ from synthreal.metrics.significance import binomial_p
 from synthreal.results.format import p_text
 from synthreal.turing.answers import Against, Answer, Choice
 
-CHOICES: tuple[Choice, ...] = get_args(Choice)
-
 
 def summarise(answers: Iterable[Answer]) -> dict[str, Any]:
-    """The summary of a study.
+    """Summarise a study by rater and in total.
 
     Returns:
-        ``{"raters": [...], "total": {"refined": {...}, "simulated": {...}}}``. A rater's entry holds ``rater``,
+        ``{"raters": [...], "total": {"refined": {...}, "simulated": {...}}}``. A rater's entry has ``rater``,
         ``against``, ``done`` and ``total`` (images), ``confusion`` (truth -> choice -> number), ``correct``,
-        ``accuracy`` in [0, 1] and ``p``; a total holds the same of all who judged against it, with ``raters``, their
-        number, for ``rater``. Who took part in studies of several seeds or sizes has one entry for all of them.
+        ``accuracy`` in [0, 1] and ``p``; it covers all the rater's studies, whatever their seed and size. A total has
+        the same entries over all raters, with their number as ``raters`` instead of ``rater``.
     """
-    given: dict[tuple[Against, str], list[Answer]] = {}
+    by_rater: dict[tuple[Against, str], list[Answer]] = {}
     for answer in answers:
-        given.setdefault((answer.against, answer.rater), []).append(answer)
-    totals: dict[str, Any] = {}
-    for against in get_args(Against):
-        found = {rater: theirs for (arm, rater), theirs in given.items() if arm == against}
-        if found:
-            every = [answer for theirs in found.values() for answer in theirs]
-            totals[against] = {"raters": len(found), "against": against, **_counted(every, against)}
+        by_rater.setdefault((answer.against, answer.rater), []).append(answer)
     raters = [
-        {"rater": rater, "against": against, **_counted(theirs, against)} for (against, rater), theirs in given.items()
+        {"rater": rater, "against": against, **_counts(own, against)} for (against, rater), own in by_rater.items()
     ]
+    totals = {}
+    for against in get_args(Against):
+        every = [answer for (kind, _), own in by_rater.items() if kind == against for answer in own]
+        if every:
+            number = len({answer.rater for answer in every})
+            totals[against] = {"raters": number, "against": against, **_counts(every, against)}
     return {"raters": raters, "total": totals}
 
 
 def finished(answers: Iterable[Answer], *, against: Against) -> list[Answer]:
-    """The answers to one kind of image by raters who are through: an unfinished rater's would tell them how they do."""
-    sessions: dict[tuple[str, int, int], list[Answer]] = {}
+    """The answers of raters who have judged all images; partial results would reveal answers to their raters."""
+    sessions: dict[object, list[Answer]] = {}
     for answer in answers:
         if answer.against == against:
-            sessions.setdefault((answer.rater, answer.images, answer.seed), []).append(answer)
-    return [answer for (_, images, _), theirs in sessions.items() if len(theirs) == 2 * images for answer in theirs]
+            sessions.setdefault(answer.session, []).append(answer)
+    return [answer for own in sessions.values() if len(own) == 2 * own[0].images for answer in own]
 
 
 def sentence(entry: dict[str, Any]) -> str:
-    """What a rater's or a total's numbers mean, in plain words."""
-    kind, share = entry["against"], 100 * entry["accuracy"]
-    told = f"{entry['correct']} of {entry['done']} answers were right ({share:.1f} %)."
-    if entry["p"] < 0.05:
-        return (
-            f"{told} Guessing does as well or better with a probability of only {p_text(entry['p'])}: "
-            f"{kind} images can be told from real ones."
-        )
+    """The meaning of a rater's or a total's numbers in a sentence."""
+    share, significant = 100 * entry["accuracy"], entry["p"] < 0.05
     return (
-        f"{told} Guessing does as well or better with a probability of {p_text(entry['p'])}: "
-        f"no evidence that {kind} images can be told from real ones."
+        f"{entry['correct']} of {entry['done']} answers are correct ({share:.1f} %). "
+        f"Guessing does at least as well with a probability of {'only ' * significant}{p_text(entry['p'])}: "
+        f"{'' if significant else 'no evidence that '}{entry['against']} images can be told from real ones."
     )
 
 
 def in_a_line(summary: dict[str, Any]) -> str:
     """The summary in one line, for the end of a session."""
-    told = [
-        f"{total['correct']} of {total['done']} answers right against {against} images "
+    totals = [
+        f"{total['correct']} of {total['done']} answers correct against {against} images "
         f"({100 * total['accuracy']:.1f} %, p {p_text(total['p'])})"
         for against, total in summary["total"].items()
     ]
-    return "; ".join(told) or "no answers"
+    return "; ".join(totals) or "no answers"
 
 
-def _counted(answers: list[Answer], against: Against) -> dict[str, Any]:
-    confusion = {truth: dict.fromkeys(CHOICES, 0) for truth in ("real", against)}
+def _counts(answers: list[Answer], against: Against) -> dict[str, Any]:
+    confusion = {truth: dict.fromkeys(get_args(Choice), 0) for truth in ("real", against)}
     for answer in answers:
         confusion[answer.truth][answer.answer] += 1
-    correct = sum(answer.right for answer in answers)
-    sessions = {(answer.rater, answer.images, answer.seed) for answer in answers}
+    correct = sum(answer.correct for answer in answers)
     return {
         "done": len(answers),
-        "total": sum(2 * images for _, images, _ in sessions),
+        "total": sum(2 * session[2] for session in {answer.session for answer in answers}),
         "confusion": confusion,
         "correct": correct,
         "accuracy": correct / len(answers),

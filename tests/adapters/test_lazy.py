@@ -1,4 +1,4 @@
-"""What adapters hold: a path that becomes a network where it is needed, and not on CUDA in a forked worker."""
+"""A refiner that is a path until it is used, and not on CUDA in a forked worker."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
-from synthreal.adapters.lazy import LazyRefine, fresh_seed, picked
+from synthreal.adapters.lazy import LazyRefine, draw_seed, pick
 from synthreal.core.noise import indexed_noise
 from synthreal.data.seed import derive_seed
 from synthreal.errors import UserError
@@ -43,7 +43,7 @@ def test_the_network_is_read_at_the_first_image_and_once(folder, loads, expected
     assert torch.equal(found[0], expected(folder(), images())) and torch.equal(found[0], found[2])
 
 
-def test_copies_and_pickles_are_the_path_alone(folder, loads):
+def test_copies_and_pickles_hold_the_path_only(folder, loads):
     refine = LazyRefine(folder())
     before = pickle.dumps(refine)
     mine = refine(images(), keys=KEYS, seed=0)
@@ -71,12 +71,12 @@ def test_noise_is_a_function_of_seed_and_key_and_that_of_bulk_refinement(folder)
         assert (refine(x, keys=keys, seed=seed) - found).abs().amax((1, 2, 3)).min() > 1e-4
 
 
-def test_it_knows_how_many_noise_maps_there_are(folder):
+def test_the_number_of_noise_maps_is_known(folder):
     assert LazyRefine(folder(noise=2)).noise_channels == 2
     assert LazyRefine(folder()).noise_channels == 0
 
 
-def test_nothing_it_returns_is_an_inference_tensor_or_asks_for_gradients(folder):
+def test_results_can_be_part_of_a_graph_and_need_no_gradients(folder):
     weight = torch.ones((), requires_grad=True)
     refined = LazyRefine(folder())(images() * weight, keys=KEYS, seed=0)
     assert not refined.requires_grad
@@ -84,13 +84,10 @@ def test_nothing_it_returns_is_an_inference_tensor_or_asks_for_gradients(folder)
     assert weight.grad is not None
 
 
-@pytest.mark.parametrize("device", ["gpu", "mps", "tpu:0", "cudaa", "cuda:x", torch.device("meta")])
-def test_a_device_there_is_none_of_is_refused_at_once(folder, device):
-    with pytest.raises(UserError, match="use auto, cpu, cuda or cuda:N"):
-        LazyRefine(folder(), device)
-
-
-def test_a_device_may_be_torchs_own(folder):
+def test_an_unknown_device_is_refused_at_once(folder):
+    for device in ("gpu", "mps", "tpu:0", "cudaa", "cuda:x", torch.device("meta")):
+        with pytest.raises(UserError, match="use auto, cpu, cuda or cuda:N"):
+            LazyRefine(folder(), device)
     for device in ("cpu", "cuda:3"):
         assert LazyRefine(folder(), torch.device(device)).device == device
 
@@ -129,8 +126,8 @@ def test_workers_load_their_own_and_refine_the_same(folder, context):
         assert device == ("cpu", "cpu")
 
 
-@pytest.mark.parametrize("device", ["cuda", "cuda:1"])
-def test_cuda_in_a_forked_worker_is_an_error_that_says_what_to_do(folder, device):
+def test_cuda_in_a_forked_worker_is_an_error_with_a_remedy(folder):
+    device = "cuda:1"
     loader = DataLoader(Set(LazyRefine(folder(), device)), num_workers=1, multiprocessing_context="fork")
     with pytest.raises(UserError, match=f"a refiner on {device} cannot work in a forked process.*{INSTEAD}"):
         next(iter(loader))
@@ -139,18 +136,18 @@ def test_cuda_in_a_forked_worker_is_an_error_that_says_what_to_do(folder, device
 def test_auto_is_the_gpu_in_the_main_process_and_the_cpu_in_workers(folder, monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     refine = LazyRefine(folder())
-    assert refine._place(images()).type == "cuda"
+    assert refine._device_for(images()).type == "cuda"
     with monkeypatch.context() as patch:
         patch.setattr(worker, "get_worker_info", lambda: SimpleNamespace(id=0))
-        assert refine._place(images()).type == "cpu"
+        assert refine._device_for(images()).type == "cpu"
     monkeypatch.setattr(worker, "_IMPORTED_IN", 0)
-    assert refine._place(images()).type == "cpu"
+    assert refine._device_for(images()).type == "cpu"
 
 
 def test_without_a_device_it_goes_where_the_images_are(folder):
     refine = LazyRefine(folder(), device=None)
     for place in (torch.device("cpu"), torch.device("cuda:1")):
-        assert refine._place(SimpleNamespace(device=place)) == place
+        assert refine._device_for(SimpleNamespace(device=place)) == place
 
 
 @pytest.mark.gpu
@@ -162,17 +159,17 @@ def test_the_network_follows_the_images_to_the_gpu(folder):
     torch.testing.assert_close(there.cpu(), here, atol=1e-4, rtol=0)
 
 
-@pytest.mark.parametrize("p", [0.0, 0.2, 0.7, 1.0])
-def test_picks_are_a_function_of_seed_and_key_with_that_probability(p):
-    keys = torch.arange(4000)
-    picks = picked(p, keys, 3)
-    assert float(picks.float().mean()) == pytest.approx(p, abs=0.03)
-    assert torch.equal(picked(p, keys[10:20], 3), picks[10:20])
-    assert torch.equal(picked(p, keys, 4), picks) == (p in (0, 1))
+def test_picks_are_a_function_of_seed_and_key_with_that_probability():
+    for p in (0.0, 0.2, 0.7, 1.0):
+        keys = torch.arange(4000)
+        picks = pick(p, keys, 3)
+        assert float(picks.float().mean()) == pytest.approx(p, abs=0.03)
+        assert torch.equal(pick(p, keys[10:20], 3), picks[10:20])
+        assert torch.equal(pick(p, keys, 4), picks) == (p in (0, 1))
 
 
-def test_fresh_seeds_come_from_the_global_generator():
+def test_draw_seeds_come_from_the_global_generator():
     torch.manual_seed(1)
-    first, second = fresh_seed(), fresh_seed()
+    first, second = draw_seed(), draw_seed()
     torch.manual_seed(1)
-    assert first == fresh_seed() != second
+    assert first == draw_seed() != second

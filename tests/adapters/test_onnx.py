@@ -1,4 +1,4 @@
-"""ONNX against onnxruntime: every padding, noise, kept pixels, sizes that were never seen."""
+"""ONNX against onnxruntime: each padding, noise maps, preserved pixels, other sizes."""
 
 from __future__ import annotations
 
@@ -103,12 +103,12 @@ def test_the_command_refuses_to_overwrite(cli, toy_run, tmp_path):
 def test_the_refiner_itself_is_never_replaced(toy_run, tmp_path, name):
     run = shutil.copytree(toy_run, tmp_path / "run")
     before = (run / name).read_bytes()
-    with pytest.raises(UserError, match="is what the refiner is read from; name another file"):
+    with pytest.raises(UserError, match="belongs to the refiner; name another file"):
         export_onnx(run, run / ".." / "run" / name, overwrite=True)
     assert (run / name).read_bytes() == before
 
 
-def test_what_is_not_a_number_is_not_written(toy_run, tmp_path, monkeypatch):
+def test_a_refiner_that_gives_nan_is_not_written(toy_run, tmp_path, monkeypatch):
     monkeypatch.setattr("synthreal.adapters.onnx._differences", lambda *given: iter([0.0, float("nan")]))
     with pytest.raises(UserError, match=r"differ by nan from torch's \(more than 0\.0001\), so .*out\.onnx is not"):
         export_onnx(toy_run, tmp_path / "out.onnx")

@@ -84,14 +84,14 @@ def test_rows_keep_their_columns_and_do_not_depend_on_batches(run, tmp_path):
 def test_without_ray_one_line_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
     monkeypatch.setitem(sys.modules, "ray.data", None)
-    with pytest.raises(UserError, match=r"Ray is missing .*pip install 'synthreal\[ray\]'"):
+    with pytest.raises(UserError, match=r"Ray .*pip install 'synthreal\[ray\]'"):
         refine_dataset(None, "run")
 
 
-def test_a_worker_takes_grey_colour_and_mixed_sizes(run):
-    from synthreal.adapters.ray import _Worker
+def test_an_actor_takes_grey_colour_and_mixed_sizes(run):
+    from synthreal.adapters.ray import _Actor
 
-    worker = _Worker(str(run), "cpu", "image", "row", 4, 0, None)
+    worker = _Actor(str(run), "cpu", "image", "row", 4, 0, None)
     rng = np.random.default_rng(0)
     mixed = np.empty(3, object)
     mixed[:] = [
@@ -109,9 +109,9 @@ def test_a_worker_takes_grey_colour_and_mixed_sizes(run):
         worker({"image": np.zeros((1, 5, 6)), "row": np.array([0])})
 
 
-def test_a_worker_takes_an_empty_batch(run):
-    from synthreal.adapters.ray import _Worker
+def test_an_actor_takes_an_empty_batch(run):
+    from synthreal.adapters.ray import _Actor
 
     empty = {"image": np.empty((0, 5, 6), np.uint8), "row": np.arange(0)}
-    done = _Worker(str(run), "cpu", "image", "row", 4, 0, None)(empty)
+    done = _Actor(str(run), "cpu", "image", "row", 4, 0, None)(empty)
     assert done["image"].shape == (0, 5, 6)

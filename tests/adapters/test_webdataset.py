@@ -1,4 +1,4 @@
-"""The refiner as a stage of a pipeline: in order, one pass a size, the other members as they were."""
+"""The refiner as a stage of a pipeline: samples in order, one pass per size, other members unchanged."""
 
 from __future__ import annotations
 
@@ -61,14 +61,13 @@ def opened(shards):
 
 @pytest.fixture
 def alone(folder):
-    """Every image by itself, as the stage should paint it without noise maps."""
+    """Every image by itself, as the stage should refine it without noise maps."""
     refine = LazyRefine(folder())
     units = [torch.from_numpy(one / np.float32(255))[None, None] for one in pictures()]
     return [refine(unit, keys=torch.arange(1), seed=0)[0, 0].numpy() for unit in units]
 
 
-@pytest.mark.parametrize("decode", ["pill", "l8", "l", "torchl"])
-@pytest.mark.parametrize("batch", [1, 3, 32])
+@pytest.mark.parametrize(("decode", "batch"), [("pill", 1), ("pill", 3), ("l8", 3), ("l", 32), ("torchl", 3)])
 def test_images_are_refined_in_order_as_they_were_decoded(folder, shards, alone, decode, batch):
     before = list(opened(shards).decode(decode))
     after = list(opened(shards).decode(decode).compose(Refine(folder(), batch=batch)))
@@ -165,18 +164,18 @@ def test_bad_arguments_and_samples(folder, tmp_path, shards):
         UserError, match=r"sample eye0: no image among png, mask.png, json; name the member with image="
     ):
         next(iter(opened(shards).decode("pil").compose(Refine(folder(), image="photo;jpg"))))
-    with pytest.raises(UserError, match=r"sample eye0: this refiner takes .*, given ndarray \(9, 16, 3\)"):
+    with pytest.raises(UserError, match=r"sample eye0: this refiner takes .*given ndarray \(9, 16, 3\)"):
         next(iter(opened(shards).decode("rgb8").compose(Refine(folder()))))
 
 
-def test_samples_that_were_taken_apart_or_batched_are_told_in_one_line(folder, shards):
+def test_tuples_and_batches_are_an_error(folder, shards):
     for late in (opened(shards).to_tuple("png", "json"), opened(shards).batched(2, collation_fn=None)):
         with pytest.raises(UserError, match="refine before to_tuple and batched"):
             next(iter(late.compose(Refine(folder()))))
 
 
-def test_a_stage_is_no_function_of_a_sample(folder, shards):
-    with pytest.raises(UserError, match="one sample instead of all; put the refiner into the pipeline with compose"):
+def test_a_stage_does_not_take_one_sample(folder, shards):
+    with pytest.raises(UserError, match=r"one sample instead of all.*compose"):
         next(iter(opened(shards).decode("pill").map(Refine(folder()))))
 
 

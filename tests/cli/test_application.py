@@ -1,16 +1,20 @@
-"""The command line as people use it: help, output, settings, files that appear; and that it starts light."""
+"""The command line: help, output, settings, files, and quick start."""
 
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
 import tomllib
+from importlib import metadata
 
 import pytest
 from quick import QUICK, TOY, configured, files, flags, weights
+from rich.table import Table
 
+from synthreal.cli.options import display
 from synthreal.config import RunConfig
 from synthreal.data.pack import Pack
 from synthreal.inference.pretrained import write_config
@@ -28,20 +32,45 @@ def test_help_lists_the_commands(cli):
     assert cli().ok().out == text  # nothing given: the same
 
 
-@pytest.mark.parametrize("command", COMMANDS)
-def test_every_command_explains_itself_and_each_of_its_options(cli, command):
+def test_every_command_and_option_has_a_help_text(cli):
     import typer
 
     from synthreal.cli import app
 
-    text = " ".join(cli(command, "--help").ok().out.split())
-    found = typer.main.get_command(app).commands[command]
-    assert found.help and found.help.partition("\n")[0] in text
-    for parameter in found.params:
-        if parameter.name != "help":
-            assert getattr(parameter, "help", None), f"{command} {parameter.name} is not explained"
-            name = parameter.metavar if parameter.param_type_name == "argument" else parameter.opts[-1]
-            assert (name or parameter.name).lower() in text.lower()
+    for command in COMMANDS:
+        text = " ".join(cli(command, "--help").ok().out.split())
+        found = typer.main.get_command(app).commands[command]
+        assert found.help and found.help.partition("\n")[0] in text
+        for parameter in found.params:
+            if parameter.name != "help":
+                assert getattr(parameter, "help", None), f"{command} {parameter.name} has no help"
+                name = parameter.metavar if parameter.param_type_name == "argument" else parameter.opts[-1]
+                assert (name or parameter.name).lower() in text.lower()
+
+
+def test_version_is_that_of_the_distribution(cli, monkeypatch):
+    def missing(name):
+        raise metadata.PackageNotFoundError(name)
+
+    assert cli("--version").ok().out == f"synthreal {metadata.version('synthreal')}\n"
+    monkeypatch.setattr(metadata, "version", missing)
+    assert cli("--version").ok().out == "synthreal source\n"
+
+
+@pytest.mark.parametrize("pipe", [False, True])
+def test_standard_output_that_takes_nothing_ends_without_a_traceback(pipe):
+    command = [sys.executable, "-m", "synthreal", "show", "--plugin", str(TOY)]
+    if pipe:
+        reader, writer = os.pipe()
+        os.close(reader)
+        with os.fdopen(writer, "w") as out:
+            done = subprocess.run(command, stdout=out, stderr=subprocess.PIPE, text=True)
+        assert (done.returncode, done.stderr) == (1, "")
+    else:
+        with open("/dev/full", "w") as out:  # noqa: PTH123
+            done = subprocess.run(command, stdout=out, stderr=subprocess.PIPE, text=True)
+        assert done.returncode == 2
+        assert done.stderr == "synthreal: standard output: cannot write (No space left on device)\n"
 
 
 LIGHT = """
@@ -107,15 +136,15 @@ def test_show_prints_the_resolved_configuration(cli, toy, tmp_path):
 
 
 def test_fit_refine_evaluate_from_a_pack_end_to_end(cli, toy_run, tmp_path, monkeypatch):
-    """The short run that no test selection leaves out: every command, in the default folder."""
+    """Every command in the default folder, in the fast selection of tests."""
     monkeypatch.chdir(tmp_path)
     cli("prepare", "discs", "discs.h5", "--plugin", TOY, "--limit", 40, "--seed", 0).ok()
     done = cli("fit", "--plugin", TOY, *flags(*QUICK)).ok()
     assert done.out == (
-        "runs/toy: step 11, weights of step 11 kept; sheets in runs/toy/sheets; judge it with: "
+        "runs/toy: step 11, saved the weights of step 11; sheets in runs/toy/sheets; evaluate it with: "
         "synthreal evaluate runs/toy\n"
     )
-    assert "fitting 11/11 game" in done.err and "score" in done.err.splitlines()[-1]
+    assert "fitting 11/11 " in done.err and "score" in done.err.splitlines()[-1]
     kinds = [line.split(": ")[2] for line in done.err.splitlines() if line.startswith("warning")]
     assert kinds == ["few real images", "collapse", "drifting labels"]  # after eleven steps on 30 images, rightly
     assert weights(tmp_path / "runs/toy") == weights(toy_run)
@@ -148,15 +177,15 @@ def test_seeds_and_roles_reach_the_commands(cli, tmp_path, monkeypatch):
     assert [(one["refiner_seed"], one["estimator_seed"]) for one in found] == [(0, 0), (0, 1)]
 
 
-def test_a_fit_that_stops_early_says_so(cli, tmp_path):
+def test_a_fit_that_stops_early_reports_it(cli, tmp_path):
     wavering = ("optimizer.refiner.learning_rate=0.05", "quality={every=1, patience=1}", "schedule.steps=300")
     done = cli("fit", "--plugin", TOY, "--run", tmp_path / "run", *flags(*QUICK, *wavering)).ok()
-    assert " of 305, stopped after 1 looks without a better one, weights of step " in done.out
+    assert " of 305, stopped early: no better score in 1 reports, saved the weights of step " in done.out
     assert "was complete already" in cli("fit", "--run", tmp_path / "run", "--resume").ok().out
 
 
 @pytest.mark.parametrize("command", ["evaluate", "ablate"])
-def test_an_interruption_says_that_the_same_command_goes_on(cli, tmp_path, toy_run, monkeypatch, command):
+def test_an_interruption_prints_how_to_continue(cli, tmp_path, toy_run, monkeypatch, command):
     from synthreal.evaluation import cache as trained
 
     def stop(*arguments, **options):
@@ -167,10 +196,22 @@ def test_an_interruption_says_that_the_same_command_goes_on(cli, tmp_path, toy_r
     words = [tmp_path / "run"] if command == "evaluate" else ["--plugin", TOY, "--run", tmp_path, *flags(*QUICK)]
     done = cli(command, *words, *(["--over", "history=on,off"] if command == "ablate" else []))
     assert done.code == 130 and done.out == "" and "Traceback" not in done.err
-    assert done.err.splitlines()[-1] == "stopped; what is trained is kept, the same command goes on"
+    assert "the same command continues" in done.err.splitlines()[-1]
 
 
-def test_a_table_in_a_pipe_is_as_wide_as_it_needs_and_cuts_no_word_where_it_may_not(cli, tmp_path, monkeypatch):
+def test_tables_are_wider_in_a_pipe(capsys, monkeypatch):
+    table = Table(*("a long title" for _ in range(10)))
+    monkeypatch.delenv("COLUMNS", raising=False)
+    display(table)
+    assert "a long title" in capsys.readouterr().out
+    monkeypatch.setenv("COLUMNS", "80")
+    display(table)
+    narrow = capsys.readouterr().out
+    assert "a long title" not in narrow and max(map(len, narrow.splitlines())) <= 80
+
+
+@pytest.mark.slow
+def test_a_table_of_long_settings_cuts_no_words(cli, tmp_path, monkeypatch):
     over = ("history=on,off", "loss.weight=0.5", "optimizer.discriminator.learning_rate=0.002")
     words = ["ablate", "--plugin", TOY, "--run", tmp_path / "out", *flags(*QUICK)]
     words += [word for axis in over for word in ("--over", axis)]
@@ -202,7 +243,7 @@ def test_the_default_folder_resumes_too(cli, tmp_path, monkeypatch):
     assert len((tmp_path / "runs/toy/log.jsonl").read_text().splitlines()) == 12
 
 
-def test_a_warning_is_said_once_on_stderr(cli, tmp_path):
+def test_a_warning_is_printed_once_on_stderr(cli, tmp_path):
     players = ("optimizer.discriminator.learning_rate=0.05", "optimizer.refiner.learning_rate=1e-9")
     settings = ("schedule.steps=100", *players)
     done = cli("fit", "--plugin", TOY, "--run", tmp_path / "run", *flags(*QUICK, "history.size=64", *settings)).ok()

@@ -22,14 +22,14 @@ from toy import TOY as RECIPE
 
 from synthreal import device as machine
 from synthreal.bulk.prepare import prepare
-from synthreal.config import HistoryConfig, RunConfig
+from synthreal.config import HistoryConfig, ResolvedConfig, RunConfig
 from synthreal.data.pack import Pack
 from synthreal.errors import UserError
 from synthreal.evaluation.evaluate import evaluate
 from synthreal.hooks.catalog import Catalog
 from synthreal.hooks.resolve import resolve
 from synthreal.train.build import build_game
-from synthreal.train.sources import open_role
+from synthreal.train.sources import open_data
 
 
 def models(annotation: Any) -> list[type[BaseModel]]:
@@ -222,7 +222,7 @@ class Bench:
     def held(self, *settings: str) -> Any:
         config = configured(self.toy, *settings)
         folder = self.folder / "held"
-        return type(open_role(config, self.toy, "real", device=torch.device("cpu"), run_dir=folder))
+        return type(open_data(config, self.toy, "real", device=torch.device("cpu"), run_dir=folder))
 
     def arranged(self, *settings: str) -> Any:
         config = resolve(configured(self.toy, *settings), self.toy)
@@ -286,7 +286,7 @@ ROUND_TRIPS = [
 @pytest.mark.parametrize("settings", ROUND_TRIPS)
 def test_toml_and_back(toy, settings):
     config = configured(toy, *settings)
-    assert RunConfig.from_toml(config.to_toml()) == config
+    assert ResolvedConfig.from_toml(config.to_toml()) == config
     assert RunConfig.from_toml(RECIPE.to_toml()) == RECIPE
     assert "None" not in config.to_toml()
 

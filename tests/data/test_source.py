@@ -1,4 +1,4 @@
-"""Data sets opened in a role: held, on disk or drawn, with the images and labels they should have."""
+"""Data sets opened in a role: held on the device, on disk or simulated."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def make_pack(path, n=50, spec=SPEC):
 
 
 def open_pack(path, role="simulated", **arguments):
-    settings = {"image": SPEC, "device": CPU, **arguments}
+    settings = {"image": SPEC, "device": CPU, "cache": None, **arguments}
     return open_source(pack_spec(role), PackOptions(path=str(path)), **settings)
 
 
@@ -101,7 +101,7 @@ def test_a_pack_gives_the_same_batches_wherever_it_is_held(tmp_path, dtype, budg
 
 
 @pytest.mark.parametrize("budget", [1 << 30, 0])
-def test_count_takes_the_first(tmp_path, budget):
+def test_count_uses_the_first_images(tmp_path, budget):
     image, _ = make_pack(tmp_path / "a.h5")
     source = open_pack(tmp_path / "a.h5", count=7, budget_bytes=budget)
     assert len(source) == 7
@@ -110,8 +110,6 @@ def test_count_takes_the_first(tmp_path, budget):
         select(source, torch.tensor([7]))
     assert source.first(50).sha256() != Pack(tmp_path / "a.h5").sha256()
     assert len(open_pack(tmp_path / "a.h5", count=700, budget_bytes=budget)) == 50
-    with pytest.raises(UserError, match=r"data\.simulated\.count is 0"):
-        open_pack(tmp_path / "a.h5", count=0)
 
 
 @pytest.mark.parametrize("budget", [1 << 30, 0])
@@ -119,10 +117,9 @@ def test_real_never_has_labels(tmp_path, budget):
     make_pack(tmp_path / "a.h5")
     source = open_pack(tmp_path / "a.h5", role="real", budget_bytes=budget)
     assert select(source, torch.arange(3)).labels == {}
-    drawn = open_source(simulator(role="real"), ToyOptions(), image=SPEC, device=CPU)
-    assert (drawn.draw(0, 4).labels, drawn.to_resident(4).labels) == ({}, {})
-    held = open_source(simulator(role="real"), ToyOptions(), image=SPEC, device=CPU, count=9)
-    assert held.labels == {}
+    simulated = opened(role="real")
+    assert (simulated.draw(0, 4).labels, simulated.to_resident(4).labels) == ({}, {})
+    assert opened(role="real", count=9).labels == {}
 
     def read(options):
         for value in range(4):
@@ -135,7 +132,7 @@ def test_real_never_has_labels(tmp_path, budget):
         assert list(file) == ["image"]
 
 
-def test_packs_that_do_not_suit_the_run(tmp_path):
+def test_a_pack_of_other_images_is_refused(tmp_path):
     make_pack(tmp_path / "a.h5")
     with pytest.raises(UserError, match=r"a\.h5: holds images 1x3x5 uint8 .*this run uses 1x35x55 uint8"):
         open_pack(tmp_path / "a.h5", image=ImageSpec(channels=1, height=35, width=55))
@@ -162,7 +159,7 @@ def save(folder, name, size=(10, 12), value=None):
     Image.fromarray(pixels if value is None else np.full(size, value, np.uint8)).save(folder / name)
 
 
-def test_a_folder_is_made_to_measure_and_packed_once(tmp_path):
+def test_a_folder_is_converted_and_packed_once(tmp_path):
     root, cache = tmp_path / "crops", tmp_path / "run" / "data"
     save(root, "a.png", value=10)
     save(root, "b.png", (3, 5), value=20)
@@ -181,13 +178,13 @@ def test_a_folder_is_made_to_measure_and_packed_once(tmp_path):
     assert again.first(3).sha256() == source.sha256()
     assert (cache / "real.h5").stat().st_mtime_ns == written
     other = open_source(folder_spec(), FolderOptions(root=str(root), recursive=False), **settings)
-    assert len(other) == 2  # other options: read anew
+    assert len(other) == 2  # other options: read again
     taller = ImageSpec(channels=1, height=7, width=5)
     resized = open_source(folder_spec(), options, **{**settings, "image": taller})
     assert resized.image.shape == (2, 1, 7, 5)
 
 
-def test_a_limited_pack_is_read_anew_when_more_is_asked_for(tmp_path):
+def test_a_limited_pack_is_made_again_when_more_images_are_requested(tmp_path):
     for i in range(5):
         save(tmp_path / "crops", f"{i}.png")
     settings = {"image": SPEC, "device": CPU, "cache": tmp_path / "data"}
@@ -199,19 +196,15 @@ def test_a_limited_pack_is_read_anew_when_more_is_asked_for(tmp_path):
     assert len(open_source(folder_spec(), options, **settings)) == 5
 
 
-def test_without_a_cache_a_folder_must_fit_in_memory(tmp_path):
+def test_a_cache_that_cannot_be_written_is_one_line(tmp_path):
     save(tmp_path / "crops", "a.png")
-    options = FolderOptions(root=str(tmp_path / "crops"))
-    settings = {"image": SPEC, "device": CPU}
-    assert len(open_source(folder_spec(), options, **settings)) == 1
-    with pytest.raises(UserError, match=r"data\.real: 1 images do not fit in memory"):
-        open_source(folder_spec(), options, budget_bytes=0, **settings)
     (tmp_path / "file").write_text("")
+    options = FolderOptions(root=str(tmp_path / "crops"))
     with pytest.raises(UserError, match="file/data: cannot write"):
-        open_source(folder_spec(), options, cache=tmp_path / "file" / "data", **settings)
+        open_source(folder_spec(), options, image=SPEC, device=CPU, cache=tmp_path / "file" / "data")
 
 
-@pytest.mark.parametrize("unit", ["px", "pixels", "class", "unit vector"])
+@pytest.mark.parametrize("unit", ["px", "unit vector"])
 def test_labelled_images_are_not_resized(tmp_path, unit):
     pupil = LabelSpec("pupil", (2,), unit)
 
@@ -230,15 +223,16 @@ def test_labelled_images_are_not_resized(tmp_path, unit):
     four = ImageSpec(channels=4, height=3, width=5)
     with pytest.raises(UserError, match="image 0: an image of 1 channels cannot become one of 4"):
         open_source(spec, Options(), image=four, device=CPU, cache=tmp_path)
-    real = replace(spec, role="real")  # its labels stay behind: nothing can become untrue
+    real = replace(spec, role="real")  # its labels are dropped, so it may be resized
     assert open_source(real, Options(), image=SPEC, device=CPU, cache=tmp_path).image.shape == (2, 1, 3, 5)
 
 
 # -- simulators ------------------------------------------------------------------------------------------------------
 
 
-def opened(seed=0, **arguments):
-    return open_source(simulator(), ToyOptions(), image=SPEC, device=CPU, seed=seed, **arguments)
+def opened(seed=0, role="simulated", **arguments):
+    settings = {"image": SPEC, "device": CPU, "cache": None, **arguments}
+    return open_source(simulator(role=role), ToyOptions(), seed=seed, **settings)
 
 
 def test_draws_are_a_function_of_seed_and_position():
@@ -259,7 +253,7 @@ def test_draws_are_a_function_of_seed_and_position():
     assert not torch.equal(other.draw(5, 8).image, later.image)  # roles of one simulator do not share images
 
 
-def test_image_i_is_the_same_whatever_is_drawn_around_it():
+def test_an_image_does_not_depend_on_the_size_of_the_set():
     source = opened()
     whole = source.to_resident(3 * BLOCK + 10)
     assert len(whole) == 3 * BLOCK + 10
@@ -275,12 +269,10 @@ def test_image_i_is_the_same_whatever_is_drawn_around_it():
     blocks = list(source.blocks(BLOCK + 20))
     assert [len(image) for image, _ in blocks] == [BLOCK, 20]
     assert torch.equal(torch.cat([image for image, _ in blocks]), whole.image[: BLOCK + 20])
-    with pytest.raises(ValueError, match="at least 1"):
-        source.to_resident(0)
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "uint16", "float16"])
-def test_drawn_images_have_the_levels_of_stored_ones(dtype):
+def test_simulated_images_have_the_levels_of_stored_ones(dtype):
     spec = ImageSpec(channels=1, height=3, width=5, dtype=dtype)
     image = SimulatorSource(simulator(image=spec), ToyOptions(level=1.0), 0, CPU, spec).draw(0, 64).image
     assert torch.equal(to_unit(from_unit(image, dtype)), image)
@@ -302,22 +294,39 @@ def _broken(**change):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"image": lambda x: x * float("nan")}, "drew a NaN, an infinite value"),
-        ({"gaze": lambda x: x / 0}, "drew a NaN, an infinite value"),
-        ({"image": lambda x: x[:, :, :2]}, "draws images 1x2x5"),
-        ({"image": lambda x: x[1:]}, r"render returns \d+ images in torch.float32, asked for \d+"),
+        ({"image": lambda x: x * float("nan")}, "returns a NaN, an infinite value"),
+        ({"gaze": lambda x: x / 0}, "returns a NaN, an infinite value"),
+        ({"image": lambda x: x[:, :, :2]}, r"render returns torch.float32 images \(\d+, 1, 2, 5\)"),
+        ({"image": lambda x: x[1:]}, r"render returns torch.float32 images \(\d+, 1, 3, 5\)"),
         ({"image": lambda x: 255 * x}, "a pixel outside"),
         ({"image": lambda x: 2 * x - 1}, "a pixel outside"),
-        ({"image": lambda x: (255 * x).byte()}, "images in torch.uint8"),
-        ({"gaze": lambda x: x[:, :2]}, r"label 'gaze' is \(2,\), its LabelSpec says \(3,\)"),
+        ({"image": lambda x: (255 * x).byte()}, "returns torch.uint8 images"),
+        ({"gaze": lambda x: x[:, :2]}, r"label 'gaze' of shape \(2,\), its LabelSpec has \(3,\)"),
     ],
 )
-def test_simulators_that_draw_nonsense(change, message):
+def test_wrong_output_of_a_simulator_is_refused(change, message):
     source = SimulatorSource(simulator(_broken(**change)), ToyOptions(), 0, CPU, SPEC)
     with pytest.raises(UserError, match=f"data set 'toy': .*{message}"):
         source.draw(0, 4)
     with pytest.raises(UserError, match=f"data set 'toy': .*{message}"):
         source.to_resident(4)
+
+
+def test_only_the_first_batch_is_checked_but_a_later_nan_stays_one():
+    """Rounded to uint8 it would become 0, and training would go on."""
+
+    def render_late(options, n, generator):
+        batches.append(render(options, n, generator))
+        return batches[-1] if len(batches) == 1 else Batch(batches[-1].image * float("nan"), batches[-1].labels)
+
+    batches = []
+    for dtype in ("uint8", "uint16", "float16"):
+        batches.clear()
+        spec = replace(SPEC, dtype=dtype)
+        source = SimulatorSource(simulator(render_late, image=spec), ToyOptions(), 0, CPU, spec)
+        assert source.draw(0, 4).image.isfinite().all() and source.draw(1, 4).image.isnan().all()
+        with pytest.raises(UserError, match="render returns a NaN"):
+            source.to_resident(4)
 
 
 def test_a_missing_label_is_named():
@@ -326,9 +335,9 @@ def test_a_missing_label_is_named():
         source.draw(0, 4)
 
 
-def test_simulators_that_do_not_suit_the_run():
-    with pytest.raises(UserError, match="its images are 1x3x5 uint8, this run uses 3x3x5"):
-        open_source(simulator(), ToyOptions(), image=ImageSpec(channels=3, height=3, width=5), device=CPU)
+def test_a_simulator_of_other_images_or_too_many_is_refused():
+    with pytest.raises(UserError, match=r"images \(4, 1, 3, 5\), this run uses \(4, 3, 3, 5\)"):
+        opened(image=ImageSpec(channels=3, height=3, width=5)).draw(0, 4)
     with pytest.raises(UserError, match="10000 images of 1x3x5 uint8 do not fit"):
         opened(count=10000, budget_bytes=1 << 10)
     one = 15 + 3 * 4  # an image of 3x5 bytes and a label of three floats
@@ -350,6 +359,6 @@ def test_seeds_do_not_repeat_and_do_not_change():
 FROZEN_SEEDS = [3209082727, 3456337021, 2544507672]
 
 
-def test_the_budget_is_half_of_what_is_free():
+def test_the_default_budget_is_plausible():
     assert 1 << 20 < default_budget(CPU) < 1 << 45
     assert BLOCK == 256

@@ -55,7 +55,7 @@ def oracle(n, size, seed, position):
 
 
 @pytest.mark.parametrize("size", [1, 4, 23, 50])
-def test_batches_are_those_of_the_oracle(path, size):
+def test_batches_equal_those_of_the_oracle(path, size):
     pixels, _ = Pack(path).read(slice(None))
     with Stream(resident(path), size, seed=5) as held, Stream(on_disk(path), size, seed=5) as read:
         for position in (0, 1, 2, 3, 11, 4, 5, 5, 0, 30, 31):
@@ -95,7 +95,7 @@ def test_ranks_share_the_global_batch(path, make):
     assert [[*parts[0][position], *parts[1][position], *parts[2][position]] for position in range(6)] == expected
 
 
-def test_ranks_share_a_drawn_batch():
+def test_ranks_share_a_simulated_batch():
     def render(options, n, generator):
         return Batch(torch.rand((n, *SPEC.shape), generator=generator))
 
@@ -109,7 +109,7 @@ def test_ranks_share_a_drawn_batch():
     assert stream.batch(0).image.shape == (6, *SPEC.shape)
 
 
-def test_the_next_batches_are_read_ahead_and_only_those(path, monkeypatch):
+def test_two_batches_are_read_ahead(path, monkeypatch):
     source, fetched, done = on_disk(path), [], threading.Semaphore(0)
     original = source.fetch
 
@@ -122,7 +122,7 @@ def test_the_next_batches_are_read_ahead_and_only_those(path, monkeypatch):
     monkeypatch.setattr(source, "fetch", fetch)
     with Stream(source, 4, seed=6) as stream:
         stream.batch(0)
-        assert all(done.acquire(timeout=20) for _ in range(3))  # 0, and 1 and 2 unasked
+        assert all(done.acquire(timeout=20) for _ in range(3))  # 0, and 1 and 2 ahead
         assert fetched == [oracle(N, 4, 6, position) for position in (0, 1, 2)]
         stream.batch(1)
         assert done.acquire(timeout=20)
@@ -157,13 +157,13 @@ def test_closing_ends_the_thread(path):
         stream.batch(9)
 
 
-def test_batches_go_to_the_device_asked_for(path):
+def test_batches_are_moved_to_the_requested_device(path):
     batch = Stream(resident(path), 4, seed=0, device=torch.device("meta")).batch(0)
     assert (batch.image.device.type, batch.labels["id"].device.type) == ("meta", "meta")
 
 
 @pytest.mark.parametrize("arguments", [{"batch_size": 0}, {"rank": 1}, {"rank": -1}])
-def test_shares_that_do_not_exist(path, arguments):
+def test_invalid_ranks_sizes_and_positions_are_refused(path, arguments):
     with pytest.raises(ValueError, match="not a share of a batch"):
         Stream(resident(path), **{"batch_size": 4, "seed": 0, **arguments})
     with pytest.raises(ValueError, match="negative"):

@@ -145,10 +145,6 @@ def test_what_one_process_asks_to_stop_resumes_to_the_bit_on_both(shown):
     assert [line["step"] for line in lines(shown / "cut")] == list(range(1, 12))
 
 
-def test_of_many_that_fail_one_tells(shown):
-    assert len(list(shown.glob("told-by-*"))) == 1
-
-
 def test_resuming_takes_as_many_processes_as_before(toy, shown):
     settings = ("refiner.options.noise_channels=1", "data.real.count=none")
     before = {name: (shown / "whole" / name).read_bytes() for name in files(shown / "whole")}
@@ -194,8 +190,6 @@ def test_a_killed_process_ends_the_job_with_its_error(tmp_path):
     _, err = ended(fitting)
     assert fitting.returncode == 1
     assert "exitcode  : -9" in err and "rank      : 1" in err
-    (said,) = [line for line in ours(err) if line.startswith("synthreal:")]
-    assert said.startswith("synthreal: another process of this run is gone") and "--resume" in said
     assert checkpoint.load(run)["step"] % 50 == 0
     assert not (run / ".lock").exists() and not list(run.rglob("*.partial"))
 
@@ -267,9 +261,9 @@ def test_without_torchrun_the_death_of_process_0_which_held_the_store_is_told(tm
     both[0].kill()
     ended(both[0])
     _, err = ended(both[1])
-    assert both[1].returncode == 2
-    (said,) = ours(err)
-    assert said.startswith("synthreal: another process of this run is gone")
+    assert both[1].returncode == 1
+    (said,) = [line for line in ours(err) if line.startswith("synthreal:")]
+    assert said.startswith("synthreal: another process of this run is gone") and "--resume" in said
 
 
 @pytest.mark.slow
@@ -297,7 +291,7 @@ def test_an_interrupt_saves_at_one_step_and_says_how_to_resume(tmp_path, whom):
     # what is saved is of two processes: it gets as far as the shorter schedule
     out, err = ended(torchrun(*resume[4:], *flags("schedule.steps=9")))
     (said,) = [line for line in ours(err) if line.startswith("synthreal:")]
-    assert "schedule.steps (1000000 there" in said
+    assert "schedule.steps (1000000 before" in said
 
 
 @pytest.mark.slow
@@ -377,10 +371,10 @@ def test_variables_that_number_no_process_are_one_line(monkeypatch, given):
 
 
 def test_nobody_who_answers_and_a_port_that_is_taken_are_told(monkeypatch):
-    monkeypatch.setattr(processes, "MEETING", timedelta(seconds=1))
+    monkeypatch.setattr(processes, "RENDEZVOUS", timedelta(seconds=1))
     for name, value in variables(0, 2, free_port()).items():
         monkeypatch.setenv(name, value)
-    with pytest.raises(UserError, match=r"1/2 clients joined.*unset RANK and WORLD_SIZE to fit alone"), process_group():
+    with pytest.raises(UserError, match=r"1/2 clients joined.*unset RANK and WORLD_SIZE"), process_group():
         pass
     with socket.create_server(("", 0)) as taken:
         monkeypatch.setenv("MASTER_PORT", str(taken.getsockname()[1]))
@@ -393,7 +387,7 @@ def test_nobody_who_answers_and_a_port_that_is_taken_are_told(monkeypatch):
     [
         (3, ("schedule.batch=8",), "schedule.batch=8 cannot be shared by 3 processes; make it a multiple of 3"),
         (3, ("schedule.batch=8", "history=none"), "make it a multiple of 3"),
-        (2, ("schedule.batch=6",), "each half fresh and half past; make it a multiple of 4, or set history=none"),
+        (2, ("schedule.batch=6",), "each with one half from the history; make it a multiple of 4, or set history=none"),
     ],
 )
 def test_what_cannot_be_shared_is_refused(toy, size, settings, said):
@@ -472,9 +466,7 @@ def test_what_one_process_does_is_refused_to_several(cli, monkeypatch, tmp_path)
         monkeypatch.setenv(name, word)
     for command in typer.main.get_command(app).commands.keys() - {"fit", "refine"}:
         message = cli(command).complaint()
-        assert (
-            f"{command} is the work of one process; start it without torchrun, which is for fit and refine" in message
-        )
+        assert f"{command} runs in one process; start it without torchrun, which is for fit and refine" in message
     monkeypatch.setenv("WORLD_SIZE", "1")
     cli("show", "--plugin", TOY).ok()
     monkeypatch.delenv("TORCHELASTIC_RUN_ID")

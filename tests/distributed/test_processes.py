@@ -35,8 +35,12 @@ def test_shares_of_a_draw_are_the_draw_of_one_process_and_leave_generators_alike
 
     def drawn(processes, mine):
         generator = torch.Generator().manual_seed(0)
-        noise = noise_for(refiner, mine, generator, processes)
-        return noise, random_patches(mine, 5, generator, processes), generator.get_state()
+        noise = noise_for(refiner, mine, generator, rank=processes.rank, size=processes.size)
+        return (
+            noise,
+            random_patches(mine, 5, generator, rank=processes.rank, size=processes.size),
+            generator.get_state(),
+        )
 
     noise, patches, state = drawn(SINGLE_PROCESS, images)
     shares = [

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import shutil
 import statistics
@@ -12,10 +11,8 @@ import numpy as np
 import pytest
 import torch
 from quick import configured, fit_toy
-from rich.console import Console
 from toy import CENTRE, IMAGE, synthreal_evaluators
 
-from synthreal.cli.tables import arms_table, quality_table
 from synthreal.data.encoding import to_unit
 from synthreal.errors import UserError
 from synthreal.evaluation import summary as outcome
@@ -26,8 +23,8 @@ from synthreal.evaluation.training_sets import TrainingSets
 from synthreal.inference.pretrained import read_config
 from synthreal.inference.transform import Refine
 from synthreal.inference.weights import weights_sha256
-from synthreal.metrics.realism import realism
-from synthreal.train.sources import first_images, open_role
+from synthreal.metrics.distances import realism
+from synthreal.train.sources import first_images, open_data
 
 ARMS = ["simulated", "refined", "histogram", "real"]
 
@@ -53,7 +50,7 @@ def test_one_run_and_one_seed(toy, runs, single, tmp_path):
     assert set(single) == about | {"arms", "quality", "warnings"}
     assert single["weights"] == [weights_sha256(Refine.load(runs[0]).refiner)]
     assert single["warnings"] == []
-    test = open_role(configured(toy), toy, "test", device=torch.device("cpu"), run_dir=tmp_path)
+    test = open_data(configured(toy), toy, "test", device=torch.device("cpu"), run_dir=tmp_path)
     assert single["test"] == {"name": "photographs", "n": 15, "sha256": test.sha256()}
     preservation = single["preservation"]
     assert set(preservation) == {"shift_px", "detector_error_px", "control_px", "change", "n"}
@@ -86,7 +83,6 @@ def test_test_images_that_could_not_be_read_are_told(toy, tmp_path):
     fit_toy(toy, tmp_path / "run", f'data.test={{name="pack", options={{path="{tmp_path}/test.h5"}}}}')
     result = evaluate([tmp_path / "run"])
     assert result["warnings"] == ["data.test: 1 unreadable files skipped: a.png: truncated"]
-    assert "warning: data.test: 1 unreadable files skipped" in table(result)
 
 
 def test_every_training_set_is_appraised_without_labels_of_real_images(toy, runs, single):
@@ -99,7 +95,7 @@ def test_every_training_set_is_appraised_without_labels_of_real_images(toy, runs
     assert quality["real"]["kid"] < quality["simulated"]["kid"]
     run = runs[0]
     config = read_config(run)
-    opened = partial(open_role, config, toy, device=torch.device("cpu"), run_dir=run)
+    opened = partial(open_data, config, toy, device=torch.device("cpu"), run_dir=run)
     sets = TrainingSets(run, config, opened, torch.device("cpu"))
     real = to_unit(first_images(opened("real"), 500).image)
     assert {**quality["refined"], **realism(to_unit(sets.refined.image), real, seed=0)} == quality["refined"]
@@ -241,52 +237,6 @@ def test_a_run_that_has_not_saved_says_so(runs, tmp_path):
         evaluate([tmp_path / "run"])
     with pytest.raises(UserError, match="holds no run"):
         evaluate([tmp_path])
-
-
-def table(result):
-    console = Console(width=200, record=True, file=io.StringIO())
-    console.print(arms_table(result))
-    return console.export_text()
-
-
-def test_the_table_says_what_is_useless(single):
-    text = table({**single, "constant": {"error_px": 0.0, "within_1px": 100.0}})
-    assert "is better: simulated, refined, histogram, real" in text
-    interval = single["arms"]["refined"]["against_simulated"]["interval"]
-    assert (
-        f"{100 * interval[0] / single['arms']['simulated']['error_px']['mean']:+.0f} to" in text
-    )  # shown all the same
-    text = table({**single, "constant": {"error_px": 99.0, "within_1px": 0.0}})
-    assert "useless" not in text
-    simulated, refined = (single["arms"][arm]["error_px"]["mean"] for arm in ("simulated", "refined"))
-    assert f"{100 * (refined / simulated - 1):+.0f} %" in text
-    for words in (
-        "constant",
-        "simulated",
-        "refined",
-        "histogram",
-        "real",
-        "15 real images",
-        "for a shift of 2 px",
-        "can disagree",
-    ):
-        assert words in text
-
-
-def test_the_table_without_labels_is_there_when_something_is_known_and_fits_80_columns(single):
-    older = {name: value for name, value in single.items() if name != "quality"}
-    assert "Without labels" not in table(older)
-    told = {
-        "kid": 0.123, "kid_estimator": 0.2, "sliced_wasserstein": 0.3, "spectrum": 12.3, "drift": {"error_px": 1.25},
-        "two_sample": {"accuracy": 0.954, "correct": 477, "total": 500, "p": 1e-110},
-    }  # fmt: skip
-    quality = {"quality": {"pixel-distribution": told, "real": {"kid": 0.001}}}
-    assert "50 % is guessing" in table({**older, **quality})
-    console = Console(width=80, record=True, file=io.StringIO())
-    console.print(quality_table({**older, **quality}))
-    text = console.export_text()
-    words = ("pixel-distribution", "0.123", "12.300", "told apart", "95.4 %", "1.0e-110", "1.25", "KID est", "error_px")
-    assert all(word in text for word in words)
 
 
 def test_the_command_prints_a_table_or_json(runs, single, cli):

@@ -12,7 +12,7 @@ from synthreal.data.resident import Resident
 from synthreal.errors import UserError
 from synthreal.evaluation.training_sets import ARMS, DEFAULT, TrainingSets, adapt_images, select_arms
 from synthreal.hooks.resolve import resolve
-from synthreal.train.sources import open_role
+from synthreal.train.sources import open_data
 
 CPU = torch.device("cpu")
 
@@ -20,7 +20,7 @@ CPU = torch.device("cpu")
 @pytest.fixture
 def sets(toy, toy_run, tmp_path):
     config = resolve(configured(toy), toy)
-    return TrainingSets(toy_run, config, partial(open_role, config, toy, device=CPU, run_dir=tmp_path), CPU)
+    return TrainingSets(toy_run, config, partial(open_data, config, toy, device=CPU, run_dir=tmp_path), CPU)
 
 
 def test_every_arm_has_the_labels_and_the_order_of_the_simulated_images(sets):

@@ -1,4 +1,4 @@
-"""The built-in components, entering by the hooks: every option of theirs changes something."""
+"""The built-in components: every option has an effect, and wrong ones are refused."""
 
 from __future__ import annotations
 
@@ -100,12 +100,12 @@ def test_every_setting_of_a_layer_matters(change):
 
 
 def kept(values, images):
-    """Which pixels a refiner that keeps its background leaves alone."""
+    """The pixels that a refiner with keep_background leaves unchanged."""
     spec = RESNET.build(RESNET.options(blocks=1, width=4, keep_background=True), values)
     return (spec(images) == images).all(dim=1)
 
 
-def test_background_and_missing_pixels_stay_and_nothing_else_does():
+def test_only_background_and_missing_pixels_are_kept():
     """As declared (images that were never stored) and at the level 8 bits have for it."""
     torch.manual_seed(0)
     values = ImageSpec(channels=1, height=3, width=5, background=0.5, invalid=0.0)
@@ -120,8 +120,8 @@ def test_a_colour_is_background_only_when_every_channel_is():
     assert kept(values, images).flatten().tolist() == [True, False]
 
 
-def test_a_missing_pixel_is_no_dark_one():
-    """Depth 0 would be nearest of all: with a far value for what was not measured, R is not asked to paint it."""
+def test_a_missing_pixel_is_not_a_dark_one():
+    """Depth 0 would be nearest of all; with a far value for missing depth, R need not refine it."""
     torch.manual_seed(0)
     values = ImageSpec(channels=1, height=2, width=2, dtype="uint16", background=1.0, invalid=1.0)
     images = torch.tensor([[[[1.0, 0.0], [0.3, 1.0]]]])
@@ -136,7 +136,7 @@ def save(path, weight):
 
 
 @pytest.mark.filterwarnings("ignore")  # torch.export's own
-def test_learned_features_are_those_of_the_given_program(tmp_path):
+def test_learned_features_come_from_the_given_program(tmp_path):
     for name, weight in (("ONE", 1.0), ("TWO", 2.0)):
         save(tmp_path / f"{name}.pt2", weight)
     one, two = (output("features", "learned", path=str(tmp_path / f"{name}.pt2")) for name in ("ONE", "TWO"))
@@ -146,7 +146,7 @@ def test_learned_features_are_those_of_the_given_program(tmp_path):
 
 @pytest.mark.filterwarnings("ignore")  # torch.export's own
 @pytest.mark.parametrize("case", ["channels", "batch"])
-def test_a_program_for_other_images_is_told_before_training(tmp_path, case):
+def test_a_program_for_other_images_is_refused(tmp_path, case):
     module = nn.Conv2d(3 if case == "channels" else 1, 2, 3).eval()
     example = torch.rand(2, 3 if case == "channels" else 1, 12, 16)
     shapes = ({0: torch.export.Dim("batch")},) if case == "channels" else None
@@ -177,9 +177,8 @@ def test_every_option_of_a_data_set_matters(tmp_path, toy):
         assert shas[0] != shas[1], (name, option)
 
 
-@pytest.mark.parametrize(
-    ("kind", "name", "options", "message"),
-    [
+def test_invalid_options_are_named():
+    for kind, name, options, message in [
         ("refiner", "resnet", {"kernel": 4}, r"refiner\.options\.kernel: must be odd.*, got 4"),
         ("refiner", "resnet", {"kernel": 25, "padding": "reflect"}, r"refiner\.options\.padding: reflect needs images"),
         ("refiner", "resnet", {"padding": "mirror"}, r"refiner\.options\.padding: .*'zeros', 'replicate' or 'reflect'"),
@@ -204,20 +203,18 @@ def test_every_option_of_a_data_set_matters(tmp_path, toy):
         ("features", "laplacian", {"kernel": 4}, r"laplacian\.options\.kernel: must be odd.*, got 4"),
         ("features", "learned", {"path": "/nowhere.pt2"}, r"/nowhere\.pt2: not a program of torch\.export .*; save it"),
         ("features", "learned", {}, r"learned\.options\.path: missing; set it"),
-    ],
-)
-def test_options_that_cannot_be(kind, name, options, message):
-    with pytest.raises(UserError, match=message) as error:
-        build(kind, name, **options)
-    assert "\n" not in str(error.value)
+    ]:
+        with pytest.raises(UserError, match=message) as error:
+            build(kind, name, **options)
+        assert "\n" not in str(error.value)
 
 
-def test_nothing_to_keep_is_told():
+def test_keep_background_needs_a_background():
     with pytest.raises(UserError, match=r"keep_background: these images have no background and no invalid value"):
         RESNET.build(RESNET.options(keep_background=True), ImageSpec(channels=1, height=3, width=4))
 
 
-def test_a_file_that_is_no_program_is_told_in_one_line(tmp_path):
+def test_a_file_that_is_no_program_is_refused(tmp_path):
     for content in (b"", b"hello", b"PK\x03\x04"):
         (tmp_path / "a.pt2").write_bytes(content)
         with pytest.raises(UserError, match=r"a\.pt2: not a program of torch\.export") as error:

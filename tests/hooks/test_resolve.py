@@ -1,4 +1,4 @@
-"""A configuration with everything decided before step 0."""
+"""Resolving a configuration: options written out, the image known, data and evaluator compatible."""
 
 from __future__ import annotations
 
@@ -44,12 +44,12 @@ def test_a_relative_plugin_file_is_recorded_absolutely(monkeypatch):
     assert configure(Catalog.of(["toy.py"])).plugins == (str(TOY),)
 
 
-def test_the_image_comes_from_the_first_that_knows(toy, tmp_path):
+def test_the_image_comes_from_the_first_data_set_with_one(toy, tmp_path):
     folder = f'{{name="folder", options={{root="{tmp_path}"}}}}'
     off = "evaluation.evaluator=none"
-    assert configured(toy, f"data.simulated={folder}", off).image == IMAGE  # the camera's
+    assert configured(toy, f"data.simulated={folder}", off).image == IMAGE  # of the camera
     files = (f"data.simulated={folder}", f"data.real={folder}", "data.test=none", "data.validation=none", off)
-    assert configured(toy, *files, "data.real_labelled=none").image == IMAGE  # the recipe's simulator's
+    assert configured(toy, *files, "data.real_labelled=none").image == IMAGE  # of the simulator in the recipe
     small = ImageSpec(channels=3, height=4, width=5)
     path = pack(tmp_path / "a.h5", image=small)
     bare = ("data.test=none", "data.validation=none", "data.real_labelled=none")
@@ -68,7 +68,7 @@ def synthreal_recipes():
     return {{"plain": RunConfig(data=DataConfig(simulated=folder, real=folder))}}
 """
     (tmp_path / "plain.py").write_text(body)
-    with pytest.raises(UserError, match=r"image: no data set says what an image is; set it, for example --set"):
+    with pytest.raises(UserError, match=r"image: no data set declares an image format; set it, such as --set"):
         configure(Catalog.of([str(tmp_path / "plain.py")]))
 
 
@@ -126,13 +126,13 @@ OTHER = ImageSpec(channels=1, height=35, width=55)
         ),
     ],
 )
-def test_what_does_not_fit_is_told_before_anything_is_trained(toy, tmp_path, make, message):
+def test_incompatible_settings_are_refused(toy, tmp_path, make, message):
     with pytest.raises(UserError, match=message) as error:
         configured(toy, make(tmp_path / "a.h5"))
     assert "\n" not in str(error.value)
 
 
-def test_labels_are_the_packs_own_and_real_images_have_none(toy, tmp_path):
+def test_a_pack_has_its_own_labels_and_real_images_none(toy, tmp_path):
     prepare(toy, "discs", tmp_path / "a.h5", limit=5)
     config = configured(toy, f'data.simulated={{name="pack", options={{path="{tmp_path}/a.h5"}}}}')
     spec, options, source = dataset_of(config, toy, "simulated")

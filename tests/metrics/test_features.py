@@ -8,7 +8,7 @@ from torch import nn
 
 from synthreal.errors import UserError
 from synthreal.metrics.features import WIDTHS, estimator_features, random_features
-from synthreal.metrics.kid import kid
+from synthreal.metrics.mmd import kid
 
 
 def slow(image: torch.Tensor, seed: int) -> list[float]:

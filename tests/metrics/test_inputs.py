@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from synthreal.errors import UserError
+from synthreal.metrics.distances import realism
 from synthreal.metrics.features import estimator_features, random_features
 from synthreal.metrics.inputs import check_images, parts
-from synthreal.metrics.realism import realism
 from synthreal.metrics.spectrum import spectrum_distance
 from synthreal.metrics.twosample import two_sample_test
 

@@ -11,10 +11,10 @@ from toy import Pointer
 
 from synthreal.data.encoding import to_unit
 from synthreal.data.resident import Resident
+from synthreal.metrics.distances import realism
 from synthreal.metrics.features import estimator_features
-from synthreal.metrics.kid import kid
 from synthreal.metrics.label_drift import annotation_drift
-from synthreal.metrics.realism import realism
+from synthreal.metrics.mmd import kid
 from synthreal.metrics.summary import COUNT, SEED, summarize_quality
 from synthreal.metrics.twosample import two_sample_test
 

@@ -1,4 +1,4 @@
-"""Runs with everything a page can show, written by hand where training would take too long."""
+"""Runs with every file that a page can show; what would take long to train is written by hand."""
 
 from __future__ import annotations
 
@@ -6,35 +6,35 @@ import shutil
 from pathlib import Path
 
 import pytest
-from diary import write_quality
 from PIL import Image
 from quick import fit_toy
+from run_log import write_quality
 
 from synthreal.evaluation.evaluate import evaluate
 from synthreal.hooks.catalog import Catalog
 
 
 @pytest.fixture(scope="session")
-def unseen(toy: Catalog, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A finished run that nobody looked at; read it, write nothing into it."""
-    folder = tmp_path_factory.mktemp("unseen") / "run"
+def fitted(toy: Catalog, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run without quality monitoring; tests must not write into it."""
+    folder = tmp_path_factory.mktemp("fitted") / "run"
     fit_toy(toy, folder, "quality=none", "data.real.count=200")
     return folder
 
 
 @pytest.fixture
-def run(unseen: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A fitted run, ``run`` in the working directory; write into it."""
+def run(fitted: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A writable copy of the fitted run, ``run`` in the working directory."""
     monkeypatch.chdir(tmp_path)
-    shutil.copytree(unseen, "run")
+    shutil.copytree(fitted, "run")
     return Path("run")
 
 
 @pytest.fixture(scope="session")
-def judged(unseen: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An evaluated run with four sheets and quality; read it, write nothing into it."""
-    folder = tmp_path_factory.mktemp("judged") / "run"
-    shutil.copytree(unseen, folder)
+def evaluated(fitted: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An evaluated run with four sheets and quality; tests must not write into it."""
+    folder = tmp_path_factory.mktemp("evaluated") / "run"
+    shutil.copytree(fitted, folder)
     evaluate([folder], arms=["refined"])
     for number, step in enumerate((2, 5, 8)):
         Image.new("RGB", (300, 90), (60 * number, 120, 90)).save(folder / "sheets" / f"step-{step:08d}.png")
@@ -43,8 +43,8 @@ def judged(unseen: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def full(judged: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A copy of it, ``run`` in the working directory; write into it."""
+def full(evaluated: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A writable copy of the evaluated run, ``run`` in the working directory."""
     monkeypatch.chdir(tmp_path)
-    shutil.copytree(judged, "run")
+    shutil.copytree(evaluated, "run")
     return Path("run")

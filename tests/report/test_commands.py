@@ -1,4 +1,4 @@
-"""The commands that make a run again are taken by the command line, and resolve to the run's own configuration."""
+"""The commands that repeat a run are valid, and resolve to the configuration of the run."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ import typer
 from quick import fit_toy, weights
 
 from synthreal.cli import app
-from synthreal.config import RunConfig
+from synthreal.config import ResolvedConfig
 from synthreal.inference.pretrained import read_config
-from synthreal.report.commands import judging, reproduction
+from synthreal.report.commands import repeat_commands
 from synthreal.report.record import read_record
 
 COMMANDS = typer.main.get_command(app).commands
@@ -25,16 +25,16 @@ def parsed(command):
     return name, COMMANDS[name].make_context(name, words).params
 
 
-@pytest.mark.parametrize("folder", ["run", "a run's"])
-def test_the_printed_fit_is_the_run(run, toy, cli, folder):
+def test_fit_has_the_configuration_of_the_run(run, toy, cli):
+    folder = "a run's"
     shutil.rmtree(run)
     fit_toy(toy, Path(folder), "history=none", "loss.weight=0.7", "runtime.seed=3")
-    fit, report = reproduction(read_record(Path(folder)))
+    fit, report = repeat_commands(read_record(Path(folder)))
     name, given = parsed(fit)
     assert name == "fit" and given["run"] == Path(f"{folder}-again") and given["recipe"] == "toy"
     words = shlex.split(fit)[2:]
     del words[words.index("--run") : words.index("--run") + 2]
-    assert RunConfig.from_toml(cli("show", *words).ok().out) == read_config(Path(folder))
+    assert ResolvedConfig.from_toml(cli("show", *words).ok().out) == read_config(Path(folder))
     assert parsed(report) == (
         "report",
         {"run": Path(f"{folder}-again"), "out": None, "device": "auto", "tensorboard": None},
@@ -42,8 +42,8 @@ def test_the_printed_fit_is_the_run(run, toy, cli, folder):
 
 
 @pytest.mark.slow
-def test_it_gives_the_same_page(full, cli):
-    for command in reproduction(read_record(full)):
+def test_the_commands_repeat_the_run(full, cli):
+    for command in repeat_commands(read_record(full)):
         cli(*shlex.split(command)[1:]).ok()
     again = Path("run-again")
     assert weights(again) == weights(full)
@@ -54,30 +54,28 @@ def test_it_gives_the_same_page(full, cli):
     assert (again / "report.html").is_file()
 
 
-def test_what_was_judged_is_judged_alike(full):
-    _, evaluate, _ = reproduction(read_record(full))
+def test_evaluate_has_the_same_arms_and_seeds(full):
+    _, evaluate, _ = repeat_commands(read_record(full))
     name, given = parsed(evaluate)
     assert (name, given["runs"]) == ("evaluate", [Path("run-again")])
     assert given["arms"] == "simulated,refined" and given["seeds"] == 1 and given["split"] == "test"
 
 
-def test_several_runs_and_seeds_and_the_other_split(full):
+def test_several_runs_seeds_and_the_validation_split(full):
     path = full / "evaluation.json"
     tree = json.loads(path.read_text())
     seeds = [{"refiner_seed": r, "estimator_seed": 2 * r + e, "value": 1.0} for r in (0, 4) for e in (0, 1)]
     tree["arms"]["simulated"]["error_px"]["seeds"] = seeds
     (full / "validation.json").write_text(json.dumps({**tree, "split": "validation", "runs": ["run", "run-4"]}))
     path.unlink()
-    record = read_record(full)
-    first, second, evaluate, _ = reproduction(record)
+    first, second, evaluate, _ = repeat_commands(read_record(full))
     assert "runtime.seed" not in first and parsed(second)[1]["settings"] == ["runtime.seed=4"]
     _, given = parsed(evaluate)
     assert given["runs"] == [Path("run-again"), Path("run-again-4")]
     assert given["seeds"] == 2 and given["split"] == "validation"
-    assert judging(record) == "synthreal evaluate run run-4"
 
 
-def test_a_run_that_no_command_line_made(run):
+def test_a_run_made_by_a_program_has_no_commands(run):
     text = (run / "config.toml").read_text()
     (run / "config.toml").write_text(text.replace('recipe = "toy"', 'recipe = ""'))
-    assert reproduction(read_record(run)) == []
+    assert repeat_commands(read_record(run)) == []

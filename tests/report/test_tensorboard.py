@@ -1,4 +1,4 @@
-"""What TensorBoard reads back is what the log says."""
+"""TensorBoard reads back the log and the sheets."""
 
 from __future__ import annotations
 
@@ -44,21 +44,21 @@ def test_numbers_and_sheets_come_back(full, cli):
         assert [one.value for one in found] == pytest.approx(values, rel=1e-6)
     sheets = events.Images("sheet")
     assert [one.step for one in sheets] == [2, 5, 8, 11]
-    with Image.open(BytesIO(sheets[0].encoded_image_string)) as told, Image.open(record.sheets[0][1]) as drawn:
-        assert np.array_equal(np.asarray(told), np.asarray(drawn))
+    with Image.open(BytesIO(sheets[0].encoded_image_string)) as image, Image.open(record.sheets[0][1]) as drawn:
+        assert np.array_equal(np.asarray(image), np.asarray(drawn))
 
 
-def test_written_again_it_is_there_once(full):
+def test_events_are_replaced(full):
     record = read_record(full)
     Path("events").mkdir()
     Path("events/events.out.tfevents.1.other").write_bytes(b"")
     for _ in range(2):
         write_events(record, Path("events"))
-    assert len(list(Path("events").iterdir())) == 2  # somebody else's is left alone
+    assert len(list(Path("events").iterdir())) == 2  # other events are preserved
     assert len(read_back("events").Scalars("loss_regularization")) == len(record.series("loss_regularization")[0])
 
 
-def test_a_place_that_cannot_be_written(full):
+def test_an_unwritable_folder(full):
     Path("file").write_text("mine")
     for place in ("file", "file/below"):
         with pytest.raises(UserError, match=r"file.*: cannot write"):

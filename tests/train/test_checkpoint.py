@@ -76,7 +76,7 @@ def test_every_part_is_needed(saved, part):
     state = torch.load(path, weights_only=True)
     del state[part]
     torch.save(state, path)
-    with pytest.raises(UserError, match=r"not a whole checkpoint \(it lacks parts"):
+    with pytest.raises(UserError, match=r"not a whole checkpoint \(parts of the state"):
         checkpoint.load(saved)
 
 

@@ -71,15 +71,15 @@ EVALUATORS = {
     ),
     "answer of another shape": (
         {"answer": lambda pred, labels: {"centre": pred[:, 0]}},
-        "answer gives 'centre' as (2, 2), the label is (2, 1, 2); make them alike",
+        "answer gives 'centre' as (2, 2), the label is (2, 1, 2); make them equal",
     ),
     "answer is no mapping": ({"answer": lambda pred, labels: pred}, "answer returns no labels; return {name:"),
     "answer fails": ({"answer": fails}, "evaluator 'pointer': answer fails: KeyError"),
     "locate without K": ({"locate": lambda image: image.flatten(1)[:, :2]}, "locate returns (2, 2) for 2 images"),
-    "landmarks misspelt": ({"landmarks": "center"}, "landmarks is 'center', which no data set carries"),
+    "landmarks misspelt": ({"landmarks": "center"}, "landmarks is 'center', which is no label of any data set"),
     "landmarks of another K": (
         {"locate": lambda image: SPEC.locate(image).expand(-1, 3, -1)},
-        "landmarks is (2, 1, 2), but locate gives (2, 3, 2); make them alike",
+        "landmarks is (2, 1, 2), but locate gives (2, 3, 2); make them equal",
     ),
 }
 
@@ -128,7 +128,7 @@ def test_a_network_that_does_not_fit_is_told(toy, tmp_path, case, message):
     ("answer", "message"),
     [
         (lambda x: x.flatten(1), "psi 'mine' returns (2, 192)"),
-        (lambda x: x.detach(), "psi 'mine' returns nothing that gradients flow through"),
+        (lambda x: x.detach(), "psi 'mine' returns a tensor without gradient"),
     ],
 )
 def test_a_psi_that_does_not_fit_is_told(toy, tmp_path, answer, message):

@@ -24,7 +24,7 @@ from synthreal.errors import UserError
 from synthreal.hooks.catalog import Catalog
 from synthreal.inference.transform import Refine
 from synthreal.train import checkpoint
-from synthreal.train.fit import phase_of, steps
+from synthreal.train.fit import steps
 
 KEYS = [
     "step",
@@ -124,9 +124,9 @@ def test_updates_and_images_are_counted_as_algorithm_1_says(toy, tmp_path, k_g, 
 
 def test_phases():
     schedule = ScheduleConfig(refiner_steps=2, discriminator_steps=1, steps=2)
-    assert [phase_of(schedule, step) for step in range(5)] == ["refiner", "refiner", "discriminator", "game", "game"]
+    assert [schedule.phase(step) for step in range(5)] == ["refiner", "refiner", "discriminator", "game", "game"]
     no_warm_up = ScheduleConfig(refiner_steps=0, discriminator_steps=0, steps=1)
-    assert phase_of(no_warm_up, 0) == "game"
+    assert no_warm_up.phase(0) == "game"
 
 
 def test_a_phase_leaves_the_other_player_alone(toy, tmp_path):

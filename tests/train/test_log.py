@@ -9,7 +9,7 @@ import torch
 
 from synthreal.core.game import DiscriminatorUpdate, RefinerUpdate
 from synthreal.errors import UserError
-from synthreal.train.log import MetricAccumulator, Report, append_log, non_finite_losses, trim_log, warnings_of
+from synthreal.train.log import MetricAccumulator, Report, append_log, non_finite_losses, training_warnings, trim_log
 
 
 def report(step=1, **more):
@@ -35,12 +35,12 @@ def test_the_meter_means_over_updates_and_starts_anew():
     for value in (1, 2, 6):
         meter.refiner(RefinerUpdate(scalar(value), scalar(10 * value), scalar(100 * value)), 8)
     meter.discriminator(DiscriminatorUpdate(scalar(4), scalar(0.25), scalar(1)), 8)
-    first = meter.report(5, "game", settled=False)
+    first = meter.report(5, "game", warmed_up=False)
     assert (first.loss_adversarial, first.loss_regularization, first.change) == (3, 30, 300)
     assert (first.loss_discriminator, first.accuracy_real, first.accuracy_refined) == (4, 0.25, 1)
     assert first.images_per_second > 0
     meter.refiner(RefinerUpdate(None, scalar(7), scalar(7)), 8)
-    second = meter.report(6, "refiner", settled=False)
+    second = meter.report(6, "refiner", warmed_up=False)
     assert (second.loss_adversarial, second.loss_regularization, second.loss_discriminator) == (None, 7, None)
 
 
@@ -48,7 +48,7 @@ def test_half_precision_losses_are_summed_in_float32():
     meter = MetricAccumulator()
     for _ in range(1000):
         meter.refiner(RefinerUpdate(None, torch.tensor(1.0, dtype=torch.bfloat16), scalar(0)), 1)
-    assert meter.report(1, "refiner", settled=False).loss_regularization == 1.0
+    assert meter.report(1, "refiner", warmed_up=False).loss_regularization == 1.0
 
 
 BOTH = ["identity refiner", "saturated discriminator"]
@@ -70,7 +70,7 @@ BOTH = ["identity refiner", "saturated discriminator"]
     ],
 )  # fmt: skip
 def test_warnings(change, settled, kinds):
-    found = warnings_of(report(**change), settled=settled)
+    found = training_warnings(report(**change), warmed_up=settled)
     assert [warning.partition(":")[0] for warning in found] == kinds
     assert all(";" in warning for warning in found)  # each says what to do
 

@@ -12,7 +12,7 @@ from quick import configured, fit_toy, weights
 
 from synthreal.config import QualityConfig
 from synthreal.errors import UserError
-from synthreal.metrics.realism import realism
+from synthreal.metrics.distances import realism
 from synthreal.train import fit as module
 from synthreal.train.monitor import QualityMonitor, open_monitor, score
 
@@ -40,7 +40,7 @@ def looks(run):
 
 def test_a_look_measures_what_it_says():
     mine, refined = watch(), pictures(0.5, 0.04, seed=2)
-    look = mine.look(5, refined)
+    look = mine.measure(5, refined)
     found = realism(refined, mine.real, seed=0)
     assert {name: getattr(look, name) for name in found} == found
     assert look.change == pytest.approx(float((refined - mine.simulated).abs().mean()))
@@ -66,9 +66,9 @@ def test_a_distance_that_simulated_images_do_not_have_does_not_drown_the_others(
 
 def test_closer_to_real_is_better_and_moved_labels_are_worse():
     mine = watch()
-    near, far = (mine.look(i, pictures(level, 0.05, seed=3)) for i, level in enumerate((0.6, 0.45)))
-    assert near.kid < far.kid and score(vars_of(near), mine.base, 0.0) < score(vars_of(far), mine.base, 0.0)
-    unmoved, moved = (score(vars_of(near), mine.base, drift) for drift in (0.0, 0.5))
+    near, far = (mine.measure(i, pictures(level, 0.05, seed=3)) for i, level in enumerate((0.6, 0.45)))
+    assert near.kid < far.kid and score(vars_of(near), mine.baseline, 0.0) < score(vars_of(far), mine.baseline, 0.0)
+    unmoved, moved = (score(vars_of(near), mine.baseline, drift) for drift in (0.0, 0.5))
     assert moved == pytest.approx(unmoved + 0.5)
 
 
@@ -78,14 +78,14 @@ def vars_of(look):
 
 def test_without_a_detector_there_is_no_shift():
     mine = QualityMonitor(QualityConfig(), pictures(0.3, 0.01), pictures(0.6, 0.05, seed=1), None)
-    assert mine.look(1, pictures(0.5, 0.04)).shift_px is None
+    assert mine.measure(1, pictures(0.5, 0.04)).shift_px is None
 
 
 def test_patience_counts_looks_without_a_better_one():
     mine = watch(patience=2)
     for step, level, best, done in ((1, 0.4, 1, False), (2, 0.6, 2, False), (3, 0.3, 2, False), (4, 0.3, 2, True)):
         mine.locate = mine.found = None
-        mine.look(step, pictures(level, 0.05, seed=3))
+        mine.measure(step, pictures(level, 0.05, seed=3))
         assert (mine.best_step, mine.exhausted) == (best, done)
     other = watch(patience=2)
     other.load_state_dict(mine.state_dict())
@@ -94,9 +94,9 @@ def test_patience_counts_looks_without_a_better_one():
 
 def test_warnings_name_collapse_and_drifting_labels():
     mine = watch()
-    alike = mine.look(1, pictures(0.5, 0.05)[:1].expand(60, -1, -1, -1))
+    alike = mine.measure(1, pictures(0.5, 0.05)[:1].expand(60, -1, -1, -1))
     assert [said.partition(":")[0] for said in mine.warnings(alike)] == ["collapse", "drifting labels"]
-    same = mine.look(2, mine.simulated)
+    same = mine.measure(2, mine.simulated)
     assert mine.warnings(same) == [] and same.shift_px == 0 and same.diversity == pytest.approx(1)
 
 
@@ -108,21 +108,23 @@ def test_without_a_detector_that_is_told_once(toy, tmp_path, monkeypatch):
     for folder, setting in (("without", "quality.every=1"), ("off", "quality=none")):
         fit_toy(blind, tmp_path / folder, setting, on_report=lambda report: told.extend(report.warnings))
     assert [said.partition(";")[0] for said in told if said.startswith("no detector")] == [
-        "no detector: nobody sees labels move, and the score that chooses weights is realism alone"
+        "no detector: moved labels are not measured, and the score that selects weights is realism alone"
     ]
 
 
 def test_fit_keeps_the_weights_of_the_best_look(toy, tmp_path, monkeypatch):
     """The third of six looks is made the best: its weights are those of a run that ends there."""
-    look, seen = QualityMonitor.look, []
+    measure, seen = QualityMonitor.measure, []
 
     def third_is_best(self, step, refined):
-        found = look(self, step, refined)
-        self.best_step, self.since = (step, 0) if len(seen) == 2 else (seen[2] if len(seen) > 2 else 0, self.since)
+        found = measure(self, step, refined)
+        self.best_step, self.since_best = (
+            (step, 0) if len(seen) == 2 else (seen[2] if len(seen) > 2 else 0, self.since_best)
+        )
         seen.append(step)
         return found
 
-    monkeypatch.setattr(QualityMonitor, "look", third_is_best)
+    monkeypatch.setattr(QualityMonitor, "measure", third_is_best)
     fit_toy(toy, tmp_path / "best", "quality.every=1")
     assert seen == [6, 7, 8, 9, 10, 11]
     monkeypatch.undo()

@@ -40,7 +40,7 @@ def test_the_message_shows_both_values_of_the_first_four_and_counts_the_rest(toy
     with pytest.raises(UserError) as error:
         check_resumable(Path("runs/x"), configured(toy), other)
     message = str(error.value)
-    assert message.startswith("runs/x: holds a run of another configuration: history.size (12 there, 20 now), loss.")
+    assert message.startswith("runs/x: holds a run with another configuration: history.size (12 before, 20 now), loss.")
     assert message.endswith("and 2 more; resume with the same settings")
 
 

@@ -15,13 +15,13 @@ from synthreal.data.pack import Pack
 from synthreal.data.resident import Resident
 from synthreal.data.source import SimulatorSource
 from synthreal.errors import UserError
-from synthreal.train.sources import few_images_warnings, first_images, open_role, random_images
+from synthreal.train.sources import few_images_warnings, first_images, open_data, random_images
 
 CPU = torch.device("cpu")
 
 
 def opened(toy, folder, role, *settings):
-    return open_role(configured(toy, *settings), toy, role, device=CPU, run_dir=folder)
+    return open_data(configured(toy, *settings), toy, role, device=CPU, run_dir=folder)
 
 
 def test_a_counted_data_set_is_the_same_for_every_seed_and_endless_drawing_is_not(toy, tmp_path):
@@ -76,7 +76,7 @@ def test_few_real_images_are_told_whether_quality_is_looked_at_or_not(toy, tmp_p
     told = []
     fit_toy(toy, tmp_path / "run", quality, on_report=lambda report: told.extend(report.warnings))
     assert [said for said in told if said.startswith("few real images")] == [
-        "few real images: 30; D will know them by heart, give 200 or more"
+        "few real images: 30; D can memorise them, give 200 or more"
     ]
     assert (
         few_images_warnings(Resident(torch.zeros(200, 1, 8, 8)))

@@ -14,13 +14,13 @@ from synthreal.turing.study import Study
 
 @pytest.fixture
 def make(tmp_path: Path) -> Callable[..., Study]:
-    """``make(images=3, ...)``: a study in the test's folder; made again, it is the same on a restarted server."""
+    """``make(images=3, ...)``: a study in the test's folder; a second one is the same study on a restarted server."""
     return lambda folder=tmp_path, **more: small_study(folder, **more)
 
 
 @pytest.fixture
 def recorded(tmp_path: Path) -> Callable[[], list[dict[str, object]]]:
-    """What stands in the test's turing.jsonl."""
+    """The lines of the test's turing.jsonl."""
     return partial(lines, tmp_path)
 
 

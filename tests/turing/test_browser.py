@@ -31,27 +31,27 @@ def browser():
 
 @pytest.fixture
 def tab(browser):
-    """``tab(**options)``: a page in a context of its own; whatever it logs or fails to load fails the test."""
-    contexts, said = [], []
+    """``tab(**options)``: a page in its own context; a message in the console or a failed request fails the test."""
+    contexts, logged = [], []
 
     def watched(page):
         page.set_default_timeout(10_000)
-        page.on("console", lambda message: said.append(message.text))
-        page.on("pageerror", lambda error: said.append(str(error)))
-        page.on("requestfailed", lambda request: said.append(f"failed: {request.url}"))
+        page.on("console", lambda message: logged.append(message.text))
+        page.on("pageerror", lambda error: logged.append(str(error)))
+        page.on("requestfailed", lambda request: logged.append(f"failed: {request.url}"))
         return page
 
     def opened(beside=None, **options):
         if beside is None:
             contexts.append(browser.new_context(**options))
         page = watched((contexts[-1] if beside is None else beside.context).new_page())
-        page.said = said
+        page.logged = logged
         return page
 
     yield opened
     for context in contexts:
         context.close()
-    assert said == []
+    assert logged == []
 
 
 def number(page, text):
@@ -94,7 +94,7 @@ def test_a_rater_goes_from_the_first_page_to_the_result_with_keys_and_clicks(mak
     assert [line["answer"] for line in mine] == [choice for _, choice in acts]
     assert all(GUARD_MS / 1000 - 0.1 < line["seconds"] < 10 for line in mine)
 
-    result = summarise(study.answers.all())
+    result = summarise(study.answers.read())
     own = next(entry for entry in result["raters"] if entry["rater"] == "Ada")
     shown = [
         [int(cell) for cell in table.locator("td").all_inner_texts()[1:]] for table in page.locator(".matrix").all()
@@ -108,7 +108,7 @@ def test_a_rater_goes_from_the_first_page_to_the_result_with_keys_and_clicks(mak
     assert page.locator(".raters tbody th").all_inner_texts() == ["Bob", "Ada"]
 
 
-def test_reload_double_click_and_a_key_held_down_lose_and_add_no_answer(make, serve, recorded, tab):
+def test_reload_double_click_and_a_held_key_lose_and_add_no_answer(make, serve, recorded, tab):
     page = tab()
     start(page, serve(make()))
     number(page, "1 / 6")
@@ -172,7 +172,7 @@ def test_two_tabs_of_a_rater_show_one_study(make, serve, recorded, tab):
     assert len(recorded()) == 4
 
 
-def test_the_page_goes_on_when_the_server_was_away(make, serve, recorded, tab):
+def test_the_page_continues_after_a_restart_of_the_server(make, serve, recorded, tab):
     first = serve(make())
     page = tab()
     start(page, first)
@@ -181,13 +181,13 @@ def test_the_page_goes_on_when_the_server_was_away(make, serve, recorded, tab):
     number(page, "2 / 6")
     first.close()
     page.keyboard.press("r")
-    page.get_by_text("The server does not answer").wait_for()
-    assert all("fail" in line.lower() for line in page.said)
-    page.said.clear()
+    page.get_by_text("The server does not respond").wait_for()
+    assert all("fail" in line.lower() for line in page.logged)
+    page.logged.clear()
     second = serve(make(), first.port)
     page.get_by_role("button", name="Try again").click()
     number(page, "2 / 6")
-    assert page.get_by_text("The server does not answer").is_hidden()
+    assert page.get_by_text("The server does not respond").is_hidden()
     page.keyboard.press("s")
     number(page, "3 / 6")
     second.close()
@@ -196,14 +196,14 @@ def test_the_page_goes_on_when_the_server_was_away(make, serve, recorded, tab):
     page.keyboard.press("r")
     playwright.expect(page.locator("#image")).not_to_have_attribute("src", before)
     number(page, "3 / 6")
-    assert any("404" in line for line in page.said)
-    page.said.clear()
+    assert any("404" in line for line in page.logged)
+    page.logged.clear()
     page.keyboard.press("r")
     number(page, "4 / 6")
     assert [line["answer"] for line in recorded()] == ["real", "synthetic", "real"]
 
 
-def test_a_path_in_a_message_is_shown_as_it_is(make, serve, tmp_path, tab):
+def test_a_path_in_a_message_is_not_capitalised(make, serve, tmp_path, tab):
     site = serve(make())
     page = tab()
     start(page, site)
@@ -216,11 +216,11 @@ def test_a_path_in_a_message_is_shown_as_it_is(make, serve, tmp_path, tab):
     page.goto(page.url)
     playwright.expect(page.get_by_role("alert")).to_contain_text(f"{tmp_path / FILE}: cannot")
     assert page.get_by_role("alert").evaluate(letter) == "none"
-    assert all("500" in line for line in page.said)
-    page.said.clear()
+    assert all("500" in line for line in page.logged)
+    page.logged.clear()
 
 
-def test_two_people_of_one_name_are_told(make, serve, recorded, tab):
+def test_a_name_in_use_is_reported(make, serve, recorded, tab):
     site = serve(make())
     one = tab()
     start(one, site)
@@ -229,19 +229,19 @@ def test_two_people_of_one_name_are_told(make, serve, recorded, tab):
     number(one, "2 / 6")
     other = tab(viewport={"width": 390, "height": 844})
     start(other, site)
-    playwright.expect(other.get_by_role("alert")).to_contain_text("Ada has answered 1 of 6")
+    playwright.expect(other.get_by_role("alert")).to_contain_text("Ada has judged 1 of 6")
     assert overflow(other) <= 0
-    assert other.get_by_role("link", name="Go on").evaluate(CONTRAST) >= 4.5
+    assert other.get_by_role("link", name="Continue").evaluate(CONTRAST) >= 4.5
     other.get_by_label("Your name").fill("Ada the second")
     other.get_by_role("button", name="Start").click()
     number(other, "1 / 6")
     one.goto(site.url)
     start(one, site)
-    one.get_by_role("link", name="Go on").click()
+    one.get_by_role("link", name="Continue").click()
     number(one, "2 / 6")
 
 
-def test_a_server_that_keeps_silent_is_given_up_and_asked_again(make, serve, recorded, tab):
+def test_a_request_without_a_response_times_out_and_can_be_repeated(make, serve, recorded, tab):
     page = tab()
     start(page, serve(make()))
     number(page, "1 / 6")
@@ -255,21 +255,21 @@ def test_a_server_that_keeps_silent_is_given_up_and_asked_again(make, serve, rec
     for path, shown, answers in (("**/answer", "1 / 6", 0), ("**/image/*", "2 / 6", 1)):
         page.route(path, lambda route: None)  # taken, and never answered
         page.keyboard.press("r")
-        page.get_by_text("The server does not answer").wait_for()
+        page.get_by_text("The server does not respond").wait_for()
         assert len(recorded()) == answers
         page.unroute(path)
         page.get_by_role("button", name="Try again").click()
         number(page, shown)
-        assert page.get_by_text("The server does not answer").is_hidden()
+        assert page.get_by_text("The server does not respond").is_hidden()
         assert page.locator("#image").evaluate("image => image.complete && image.naturalWidth > 0")
     assert set(page.evaluate("waited")) == {10_000}
-    page.said.clear()
+    page.logged.clear()
     page.keyboard.press("s")
     number(page, "3 / 6")
     assert [line["answer"] for line in recorded()] == ["real", "synthetic"]
 
 
-def test_a_phone_shows_it_all_without_scrolling_sideways_and_takes_taps(make, serve, recorded, tab):
+def test_the_pages_fit_a_phone_and_take_taps(make, serve, recorded, tab):
     study = make()
     site = serve(study)
     page = tab(viewport={"width": 390, "height": 844}, device_scale_factor=2, has_touch=True, is_mobile=True)
@@ -299,7 +299,7 @@ def test_a_phone_shows_it_all_without_scrolling_sideways_and_takes_taps(make, se
     assert numbers.count() == 7 and set(numbers.evaluate_all(LINES)) == {1}  # no figure is broken in two
 
 
-def test_light_and_dark_follow_the_system_and_both_can_be_read(make, serve, tab):
+def test_light_and_dark_themes_are_readable(make, serve, tab):
     site = serve(make())
     grounds = set()
     for scheme in ("light", "dark"):

@@ -1,4 +1,4 @@
-"""The images of a study: the run's own, from all over its data, in the levels that real ones have."""
+"""The images of a study: those of the run, refined, in the stored dtype."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from synthreal.data.encoding import from_unit, to_unit
 from synthreal.errors import UserError
 from synthreal.inference.transform import Refine
 from synthreal.train.contact_sheet import png
-from synthreal.turing.pictures import Pictures, choose
+from synthreal.turing.pictures import ImagePool, choose_images
 
 
 def rows(images):
     return {image.numpy().tobytes() for image in images}
 
 
-def test_synthetic_images_are_the_refiners_and_in_the_control_the_simulators(toy_run):
-    refined = choose(toy_run, against="refined", images=5, seed=0, device="cpu")
-    simulated = choose(toy_run, against="simulated", images=5, seed=0, device="cpu")
+def test_synthetic_images_are_refined_or_simulated_ones(toy_run):
+    refined = choose_images(toy_run, against="refined", images=5, seed=0, device="cpu")
+    simulated = choose_images(toy_run, against="simulated", images=5, seed=0, device="cpu")
     assert torch.equal(refined.real, simulated.real)
     assert refined.synthetic.dtype == refined.real.dtype == torch.uint8
     expected = Refine.load(toy_run, device="cpu")(to_unit(simulated.synthetic))
@@ -32,29 +32,29 @@ def test_synthetic_images_are_the_refiners_and_in_the_control_the_simulators(toy
 def test_the_control_needs_no_weights(toy_run, tmp_path):
     shutil.copytree(toy_run, tmp_path / "run")
     (tmp_path / "run/refiner.safetensors").unlink()
-    assert len(choose(tmp_path / "run", against="simulated", images=5, seed=0).synthetic) == 40
+    assert len(choose_images(tmp_path / "run", against="simulated", images=5, seed=0).synthetic) == 40
     with pytest.raises(UserError, match="missing"):
-        choose(tmp_path / "run", against="refined", images=5, seed=0)
+        choose_images(tmp_path / "run", against="refined", images=5, seed=0)
 
 
-def test_images_come_in_another_order_for_another_seed(toy_run):
-    one, other = (choose(toy_run, against="simulated", images=5, seed=seed) for seed in (0, 1))
+def test_the_order_depends_on_the_seed(toy_run):
+    one, other = (choose_images(toy_run, against="simulated", images=5, seed=seed) for seed in (0, 1))
     assert rows(one.real) == rows(other.real)  # there are 30, all of which are taken
     assert not torch.equal(one.real, other.real)
 
 
-def test_too_few_images_are_told_with_how_many_there_are(toy_run, tmp_path):
+def test_too_few_images_are_an_error_with_their_number(toy_run, tmp_path):
     with pytest.raises(UserError, match=r"data\.real has 30 images, --images 21 needs 31 .* lower --images to 20"):
-        choose(toy_run, against="refined", images=21, seed=0)
-    assert len(choose(toy_run, against="refined", images=20, seed=0).real) == 30
+        choose_images(toy_run, against="refined", images=21, seed=0)
+    assert len(choose_images(toy_run, against="refined", images=20, seed=0).real) == 30
     shutil.copytree(toy_run, tmp_path / "run")
     config = (tmp_path / "run/config.toml").read_text()
     (tmp_path / "run/config.toml").write_text(config.replace("count = 30", "count = 10"))
     with pytest.raises(UserError, match=r"has 10 images, --images 1 needs 11 .*examples\); fit a run with more"):
-        choose(tmp_path / "run", against="refined", images=1, seed=0)
+        choose_images(tmp_path / "run", against="refined", images=1, seed=0)
 
 
-def test_a_picture_is_what_a_sheet_shows(monkeypatch):
-    pictures = Pictures(levels(0), levels(100), IMAGE)
+def test_png_files_match_those_of_contact_sheets():
+    pictures = ImagePool(levels(0), levels(100), IMAGE)
     assert pictures.png(True, 3) == png(torch.full((1, 6, 9), 3 / 255))
     assert pictures.png(False, 3) == png(torch.full((1, 6, 9), 103 / 255))

@@ -1,4 +1,4 @@
-"""The study itself: who sees what in which order, what is recorded once, and where a rater goes on."""
+"""The study: images and their order, answers stored once, and continuing after a restart."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections import Counter
 from datetime import UTC, datetime
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -16,7 +17,7 @@ from booth import is_real, level
 
 from synthreal.errors import UserError
 from synthreal.turing.answers import FILE
-from synthreal.turing.study import name_of
+from synthreal.turing.study import UnknownImageError, rater_name
 
 
 def seen(study, rater):
@@ -35,7 +36,7 @@ def test_a_rater_judges_as_many_real_as_synthetic_images_and_each_once(make):
     assert found != sorted(found)
 
 
-def test_the_ten_examples_of_either_kind_are_no_ones_trials(make):
+def test_the_ten_examples_of_each_kind_are_nobodys_trials(make):
     study = make(images=30)  # all that is left
     real, synthetic = ({level(study.png(token)) for token in study.examples(kind)} for kind in (True, False))
     assert len(real) == len(synthetic) == 10
@@ -44,7 +45,7 @@ def test_the_ten_examples_of_either_kind_are_no_ones_trials(make):
     assert len(found) == 60 and not set(found) & (real | synthetic)
 
 
-def test_raters_and_seeds_draw_other_images_in_other_orders(make, tmp_path):
+def test_images_and_order_depend_on_rater_and_seed(make, tmp_path):
     found = []
     for folder, seed, rater in (("a", 0, "Ada"), ("a", 0, "Bob"), ("b", 1, "Ada")):
         (tmp_path / folder).mkdir(exist_ok=True)
@@ -59,8 +60,8 @@ def test_truth_does_not_follow_from_the_place_in_the_order(make, tmp_path):
     study = make(images=2)
     counts = Counter()
     for rater in range(200):
-        for place, picture in enumerate(study._trials_of(f"rater {rater}")):
-            counts[place] += picture.real
+        for place, (real, _) in enumerate(study.sequence(f"rater {rater}")):
+            counts[place] += real
     assert all(70 < counts[place] < 130 for place in range(4))
 
 
@@ -69,20 +70,16 @@ def test_tokens_are_long_random_and_new_after_a_restart(make):
     for _ in range(2):
         study = make()
         tokens += [study.state("Ada").token, study.state("Bob").token, *study.examples(True), *study.examples(False)]
-        with pytest.raises(KeyError):
+        with pytest.raises(UnknownImageError):
             study.png("x" * 22)
     assert len(set(tokens)) == len(tokens)
     assert min(map(len, tokens)) >= 22
 
 
-def test_the_same_trial_has_the_same_token_in_every_tab(make):
-    study = make()
-    assert study.state("Ada") == study.state(" Ada ") == study.state("Ada")
-
-
 def test_an_answer_counts_once_however_often_it_is_sent(make, recorded):
     study = make()
     first = study.state("Ada").token
+    assert study.state(" Ada ").token == first  # in every tab
     after = study.answer(first, "real")
     assert (after.done, after.total) == (1, 6)
     assert study.answer(first, "real") == after  # a double click
@@ -93,9 +90,10 @@ def test_an_answer_counts_once_however_often_it_is_sent(make, recorded):
     assert study.answer(first, "synthetic") == later and len(recorded()) == 2
 
 
-def test_a_line_says_what_was_asked_and_answered(make, recorded):
+def test_a_line_records_trial_answer_and_study(make, recorded, monkeypatch):
     now = [100.0]
-    study = make(against="simulated", images=5, seed=3, clock=lambda: now[0])
+    monkeypatch.setattr("synthreal.turing.study.time", SimpleNamespace(monotonic=lambda: now[0]))
+    study = make(against="simulated", images=5, seed=3)
     state = study.state("Ada")
     now[0] += 60  # the page stood in a background tab
     real = is_real(study.png(state.token))
@@ -118,7 +116,7 @@ def test_a_line_says_what_was_asked_and_answered(make, recorded):
     }
 
 
-def test_a_restarted_server_goes_on_where_the_rater_was(make, recorded, tmp_path):
+def test_a_restarted_server_continues_the_study(make, recorded, tmp_path):
     whole = seen(make(tmp_path), "Ada")
     (tmp_path / FILE).unlink()
     found = []
@@ -168,7 +166,7 @@ for trial in range(1, 81):
     assert Counter(line["rater"] for line in lines) == dict.fromkeys([*(name * 9 for name in names), "shared" * 9], 80)
 
 
-def test_a_cut_last_line_is_asked_again_and_never_spoils_the_next(make, tmp_path):
+def test_a_cut_last_line_is_shown_again_and_does_not_damage_the_next(make, tmp_path):
     study = make()
     for _ in range(2):
         study.answer(study.state("Ada").token, "real")
@@ -180,53 +178,45 @@ def test_a_cut_last_line_is_asked_again_and_never_spoils_the_next(make, tmp_path
         assert again.state("Ada").done == whole[:cut].count(b"\n")
         after = again.answer(again.state("Ada").token, "synthetic")
         assert after.done == make().state("Ada").done == whole[:cut].count(b"\n") + 1
-        good = [line for line in again.answers.all() if line.rater == "Ada"]
+        good = [line for line in again.answers.read() if line.rater == "Ada"]
         assert [line.trial for line in good] == list(range(1, after.done + 1))
         assert good[0].answer == "real" and good[-1].answer == "synthetic"
         assert again.answers.damaged == (cut > first)
 
 
-def test_a_last_line_that_lacks_but_its_end_is_kept(make, tmp_path, recorded):
+def test_a_complete_last_line_without_newline_is_an_answer(make, tmp_path, recorded):
     study = make()
     study.answer(study.state("Ada").token, "real")
-    whole = (tmp_path / FILE).read_bytes()
-    (tmp_path / FILE).write_bytes(whole[:-1])
+    (tmp_path / FILE).write_bytes((tmp_path / FILE).read_bytes()[:-1])
     again = make()
-    token = again.state("Ada").token
-    assert again.answer(token, "synthetic").done == 1
-    (line,) = recorded()
-    assert line["answer"] == "real" and (tmp_path / FILE).read_bytes() == whole
+    assert again.state("Ada").done == 1
+    assert again.answer(again.state("Ada").token, "synthetic").done == 2
+    assert [line["answer"] for line in recorded()] == ["real", "synthetic"]
 
 
-@pytest.mark.parametrize(
-    "damage",
-    [
-        b"not json\n",
-        b"[]\n",
-        b"{}\n",
-        b'{"rater": "Ada"}\n',
-        b"\xff\xfe\n",
-        b'{"rater":"A","trial":1,"truth":"refined","answer":"real","seconds":1,"time":"","against":"simulated",'
-        b'"images":3,"seed":0}\n',
-        b'{"rater":"A","trial":7,"truth":"real","answer":"real","seconds":1,"time":"","against":"refined",'
-        b'"images":3,"seed":0}\n',
-    ],
-)
-def test_damaged_lines_are_counted_and_passed_over(make, tmp_path, damage):
-    (tmp_path / FILE).write_bytes(damage + b"\n")
+DAMAGE = [
+    b"not json",
+    b"[]",
+    b"{}",
+    b'{"rater": "Ada"}',
+    b"\xff\xfe",
+    b'{"rater":"A","trial":1,"truth":"refined","answer":"real","seconds":1,"time":"","against":"simulated",'
+    b'"images":3,"seed":0}',
+    b'{"rater":"A","trial":7,"truth":"real","answer":"real","seconds":1,"time":"","against":"refined",'
+    b'"images":3,"seed":0}',
+]
+
+
+def test_damaged_lines_are_counted_and_skipped(make, tmp_path):
+    (tmp_path / FILE).write_bytes(b"\n".join(DAMAGE) + b"\n\n")
     study = make()
     assert study.answer(study.state("Ada").token, "real").done == 1
-    assert study.answers.damaged == 1 and len(study.answers.all()) == 1
+    assert len(study.answers.read()) == 1 and study.answers.damaged == len(DAMAGE)
+    (tmp_path / FILE).unlink()  # a deleted file starts a new study
+    assert study.state("Ada").done == 0 and study.answers.damaged == 0
 
 
-def test_a_file_that_was_taken_away_starts_anew(make, tmp_path):
-    study = make()
-    study.answer(study.state("Ada").token, "real")
-    (tmp_path / FILE).unlink()
-    assert study.state("Ada").done == 0
-
-
-def test_the_folder_is_synced_when_the_file_is_made_so_that_a_power_cut_leaves_it_there(make, monkeypatch, tmp_path):
+def test_answers_and_the_folder_of_a_new_file_are_synced(make, monkeypatch):
     synced, real = [], os.fsync
 
     def fsync(handle):
@@ -235,16 +225,13 @@ def test_the_folder_is_synced_when_the_file_is_made_so_that_a_power_cut_leaves_i
 
     monkeypatch.setattr(os, "fsync", fsync)
     study = make()
+    study.answers.prepare()
+    assert synced == ["folder"]
     study.answer(study.state("Ada").token, "real")
     assert synced == ["folder", "file"]
-    study.answer(study.state("Ada").token, "real")
-    assert synced == ["folder", "file", "file"]
-    (tmp_path / FILE).unlink()
-    study.answers.prepare()
-    assert synced[3:] == ["folder"]
 
 
-def test_a_full_disk_is_told_and_the_answer_can_be_given_again(make, monkeypatch, tmp_path):
+def test_a_full_disk_is_an_error_and_the_answer_can_be_repeated(make, monkeypatch, tmp_path):
     study = make()
     token = study.state("Ada").token
     write = os.write
@@ -257,24 +244,20 @@ def test_a_full_disk_is_told_and_the_answer_can_be_given_again(make, monkeypatch
     assert make().state("Ada").done == 1
 
 
-@pytest.mark.parametrize(
-    ("given", "name"), [("Ada", "Ada"), ("  Ada \t B ", "Ada B"), ("Jürgen 漢", "Jürgen 漢"), ("<b>&", "<b>&")]
-)
-def test_names_that_will_do(given, name):
-    assert name_of(given) == name
+def test_names_are_printable_and_normalised(make):
+    for given, name in (
+        ("Ada", "Ada"),
+        ("  Ada \t B ", "Ada B"),
+        ("Jürgen 漢", "Jürgen 漢"),
+        ("Zoe\u0308", "Zo\u00eb"),
+    ):
+        assert rater_name(given) == name
+    for given in ("", "   ", "x" * 41, "a\x00b", "a\u200bb", "\u202eabc", "a\x1bb"):
+        with pytest.raises(UserError, match="1 to 40 printable"):
+            make().state(given)
 
 
-@pytest.mark.parametrize("given", ["", "   ", "x" * 41, "a\x00b", "a\u200bb", "\u202eabc", "a\x1bb"])
-def test_names_that_will_not(make, given):
-    with pytest.raises(UserError, match="1 to 40 printable"):
-        make().state(given)
-
-
-def test_a_name_is_the_same_however_its_accents_are_written():
-    assert name_of("Zoe\u0308") == name_of("Zo\u00eb")
-
-
-def test_torch_keeps_its_random_state(make):
+def test_the_global_random_state_is_unchanged(make):
     before = torch.get_rng_state()
     seen(make(), "Ada")
     assert torch.equal(before, torch.get_rng_state())

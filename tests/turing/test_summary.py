@@ -1,4 +1,4 @@
-"""Numbers of the paper from lines of turing.jsonl, in words, as a table and as JSON."""
+"""The paper's numbers from turing.jsonl, as sentences, a table and JSON."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def table1(tmp_path):
 
 
 def test_the_papers_study_gives_the_papers_p(table1):
-    result = summarise(Answers(table1 / FILE).all())
+    result = summarise(Answers(table1 / FILE).read())
     total = result["total"]["refined"]
     assert total["confusion"] == {"real": {"real": 224, "synthetic": 276}, "refined": {"real": 207, "synthetic": 293}}
     assert (total["raters"], total["done"], total["total"], total["correct"]) == (10, 1000, 1000, 517)
@@ -54,7 +54,7 @@ def test_the_papers_study_gives_the_papers_p(table1):
 
 
 def test_the_papers_control_gives_the_papers_p_and_is_not_mixed_with_the_study(table1):
-    result = summarise(Answers(table1 / FILE).all())
+    result = summarise(Answers(table1 / FILE).read())
     total = result["total"]["simulated"]
     assert (total["done"], total["correct"], total["accuracy"]) == (200, 162, 0.81)
     assert total["p"] == pytest.approx(9.9e-20, rel=0.01)
@@ -68,14 +68,14 @@ def test_the_papers_control_gives_the_papers_p_and_is_not_mixed_with_the_study(t
 
 def test_the_command_prints_it_as_json(table1, cli):
     result = json.loads(cli("turing", table1, "--summary", "--json").ok().out)
-    assert result == summarise(Answers(table1 / FILE).all())
+    assert result == summarise(Answers(table1 / FILE).read())
     assert set(result) == {"raters", "total"}
     shared = {"against", "done", "total", "confusion", "correct", "accuracy", "p"}
     assert all(set(entry) == {"rater", *shared} for entry in result["raters"])
     assert all(set(entry) == {"raters", *shared} for entry in result["total"].values())
 
 
-def test_without_answers_the_command_that_asks_for_them_can_be_pasted(tmp_path, cli):
+def test_without_answers_the_error_names_the_command_to_serve(tmp_path, cli):
     folder = tmp_path / "Ada's run"
     folder.mkdir()
     line = cli("turing", folder, "--summary").complaint()
@@ -90,15 +90,15 @@ def test_the_command_prints_it_as_a_table(table1, cli):
         assert f" {number} " in text
 
 
-def test_the_command_says_how_many_lines_are_damaged(table1, cli):
+def test_damaged_lines_are_counted_on_stderr(table1, cli):
     with (table1 / FILE).open("a") as file:
         file.write("damaged\nunfinished")
     done = cli("turing", table1, "--summary", "--json").ok()
-    assert done.err == f"{table1 / FILE}: 1 damaged lines skipped\n"
+    assert done.err == f"{table1 / FILE}: 2 damaged lines skipped\n"
     assert json.loads(done.out)["total"]["refined"]["done"] == 1000
 
 
-def test_a_name_is_no_markup_in_the_table(tmp_path, make, cli):
+def test_names_are_not_markup_in_the_table(tmp_path, make, cli):
     run_through(make(), "[bold]x[/bold]", 3)
     assert "[bold]x[/bold]" in cli("turing", tmp_path, "--summary").ok().out
 
@@ -107,7 +107,7 @@ def test_an_unfinished_rater_counts_in_the_summary_and_not_on_the_pages(tmp_path
     study = make()
     run_through(study, "Ada", 6)
     study.answer(study.state("Bob").token, "real")
-    answers = study.answers.all()
+    answers = study.answers.read()
     entries = {entry["rater"]: entry for entry in summarise(answers)["raters"]}
     assert (entries["Bob"]["done"], entries["Bob"]["total"]) == (1, 6)
     assert {answer.rater for answer in finished(answers, against="refined")} == {"Ada"}
@@ -118,33 +118,28 @@ def test_a_rater_of_two_sessions_has_one_entry(make):
     for seed, rightly in ((0, 6), (1, 2)):
         study = make(seed=seed)
         run_through(study, "Ada", rightly)
-    (entry,) = summarise(study.answers.all())["raters"]
+    (entry,) = summarise(study.answers.read())["raters"]
     assert (entry["done"], entry["total"], entry["correct"]) == (12, 12, 8)
 
 
-def test_what_is_right_is_calling_real_real_and_anything_else_synthetic():
+def test_an_answer_is_correct_if_it_names_the_kind():
     given = {"rater": "A", "trial": 1, "seconds": 1, "time": "", "images": 1, "seed": 0}
     for against in ("refined", "simulated"):
         for truth in ("real", against):
             for choice in ("real", "synthetic"):
                 answer = Answer(truth=truth, answer=choice, against=against, **given)
-                assert answer.right == ((truth == "real") == (choice == "real"))
+                assert answer.correct == ((truth == "real") == (choice == "real"))
 
 
 @pytest.mark.parametrize(
-    ("correct", "done", "p", "parts"),
+    ("correct", "p", "parts"),
     [
-        (
-            52,
-            100,
-            0.382,
-            ["52 of 100", "52.0 %", "probability of 0.382", "no evidence that refined images can be told"],
-        ),
-        (90, 100, 1.5e-17, ["90.0 %", "only 1.5e-17", "refined images can be told from real ones"]),
-        (10, 100, 1.0, ["10.0 %", "1.000", "no evidence"]),
+        (52, 0.382, ["52 of 100", "52.0 %", "probability of 0.382", "no evidence that refined images can be told"]),
+        (90, 1.5e-17, ["90.0 %", "only 1.5e-17", "refined images can be told from real ones"]),
+        (10, 1.0, ["10.0 %", "1.000", "no evidence"]),
     ],
 )
-def test_the_numbers_in_words(correct, done, p, parts):
-    entry = {"against": "refined", "correct": correct, "done": done, "accuracy": correct / done, "p": p}
-    assert all(part in sentence(entry) for part in parts)
-    assert ("no evidence" in sentence(entry)) == (p >= 0.05)
+def test_the_sentence_follows_from_p(correct, p, parts):
+    text = sentence({"against": "refined", "correct": correct, "done": 100, "accuracy": correct / 100, "p": p})
+    assert all(part in text for part in parts)
+    assert ("no evidence" in text) == (p >= 0.05)

@@ -1,15 +1,15 @@
-"""Where is the pupil? A detector without learning, the same ruler for simulated, refined and camera images.
+"""A pupil detector without learning, the same for simulated, refined and camera images.
 
-An iris is a dark disc of known size: 11.8 mm are about 17 px in a crop at the scale of MPIIGaze (another scale, such as
-UnityEyes', is read less exactly: look at detector_error_px). So the detector asks
-at every pixel how well the grey-level gradients around it point away from it on a limbus-sized ellipse and on a
-pupil-sized circle, and how dark the disc is. Gradients count by direction, softly limited in strength, which makes
-lashes, glints and contrast matter little. The upper limbus is mostly hidden and the lid's shadow imitates it, so arcs
-near the top hardly count. A weak prior for the eye's place in the crop decides between the iris and a brow or a
-corner; it has no say in the final place, otherwise the detector would under-read displacements.
+An iris is a dark disc of known size: 11.8 mm are about 17 px in a crop at the scale of MPIIGaze. At another scale, such
+as UnityEyes', the detector is less accurate (``detector_error_px`` measures it). Each pixel is scored by how well the
+surrounding grey-level gradients point away from it on an ellipse of the size of the limbus and on a circle of the size
+of the pupil, and by how dark the disc is. The magnitude of a gradient saturates, so that lashes, glints and contrast
+have little influence. The upper limbus is mostly hidden and the shadow of the lid resembles it, so arcs near the top
+have a low weight. A weak prior on the position of the eye separates the iris from a brow or a corner. The prior does
+not enter the final position; otherwise displacements would be underestimated.
 
-Evidence is summed by convolution with a small bank of templates, in the spirit of Timm and Barth's means of gradients
-(VISAPP 2011), then the best pixel is refined by a parabola in each axis.
+The score is a convolution with a small bank of templates, similar to the means of gradients of Timm and Barth (VISAPP
+2011). A parabola along each axis then refines the best pixel.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-LIMBUS = ((7.0, 8.5), (8.7, 8.7), (8.7, 7.5))  # px, half axes: seen from the side, frontal, from above or below
+LIMBUS = ((7.0, 8.5), (8.7, 8.7), (8.7, 7.5))  # px, semi-axes: seen from the side, frontal, from above or below
 PUPIL = 3.5  # px, radius; the ring is wide enough for 2.5 to 4.5
 REACH = 12  # px, half size of the templates
 PUPIL_WEIGHT, DARK_WEIGHT = 0.5, 0.1
-PRIOR = ((27.2, 7.0), (13.5, 5.0), 0.15)  # px, mean and spread of x and of y; weight
-BORDER = (2, 8, 9, 9)  # px without candidates at the top, bottom, left and right
-SEARCH = 2  # px, how far the prior-free optimum may lie from the chosen pixel
-LID_PULL = 0.35  # px by which the hidden upper limbus draws the optimum down, measured on simulated eyes
+PRIOR = ((27.2, 7.0), (13.5, 5.0), 0.15)  # px, mean and deviation of x and of y; weight
+BORDER = (2, 8, 9, 9)  # px excluded at the top, bottom, left and right
+SEARCH = 2  # px, maximum distance of the prior-free optimum from the best pixel
+LID_PULL = 0.35  # px, downward bias caused by the hidden upper limbus, measured on simulated eyes
 
 
 @torch.no_grad()
@@ -35,14 +35,14 @@ def locate_pupil(image: Tensor) -> Tensor:
     """Find the pupil centre of each eye crop.
 
     Args:
-        image: ``(B, C, 35, 55)`` in [0, 1], any number of channels (their mean is used).
+        image: ``(B, C, 35, 55)`` in [0, 1]; channels are averaged.
 
     Returns:
         ``(B, 1, 2)`` float32: x and y in px, pixel centres at integers.
     """
     grey = _blur(image.float().mean(1, keepdim=True))
     evidence = F.pad(_directions(grey), (REACH,) * 4)
-    level = F.pad(_standardised(grey), (REACH,) * 4, mode="replicate")
+    level = F.pad(_standardise(grey), (REACH,) * 4, mode="replicate")
     top, bottom, left, right = BORDER
     height, width = grey.shape[-2:]
     window = torch.cat((evidence, level), 1)[..., top : height + 2 * REACH - bottom, left : width + 2 * REACH - right]
@@ -62,7 +62,7 @@ def locate_pupil(image: Tensor) -> Tensor:
 
 @cache
 def _templates() -> Tensor:
-    """Convolution weights ``(K + 2, 3, 25, 25)``: K limbus ellipses, pupil, darkness, over gx, gy and grey level."""
+    """Convolution weights ``(K + 2, 3, 25, 25)`` over gx, gy and grey level: K limbus ellipses, pupil, darkness."""
     steps = torch.arange(-REACH, REACH + 1.0)
     y, x = torch.meshgrid(steps, steps, indexing="ij")
     bank = [_ring(x, y, *axes, lidded=True) for axes in LIMBUS]
@@ -95,7 +95,7 @@ def _blur(grey: Tensor, sigma: float = 0.8) -> Tensor:
 
 
 def _directions(grey: Tensor, limit: float = 3.0) -> Tensor:
-    """Gradients ``(B, 2, H, W)`` whose length saturates at 1 above ``limit`` times the image's rms gradient."""
+    """Gradients ``(B, 2, H, W)`` whose magnitude saturates at 1 above ``limit`` times the image's RMS gradient."""
     padded = F.pad(grey, (1, 1, 1, 1), mode="replicate")
     gx = padded[..., 1:-1, 2:] - padded[..., 1:-1, :-2]
     gy = padded[..., 2:, 1:-1] - padded[..., :-2, 1:-1]
@@ -104,7 +104,7 @@ def _directions(grey: Tensor, limit: float = 3.0) -> Tensor:
     return torch.cat((gx, gy), 1) * (power + typical + 1e-12).rsqrt()
 
 
-def _standardised(grey: Tensor) -> Tensor:
+def _standardise(grey: Tensor) -> Tensor:
     spread, mean = torch.std_mean(grey, (1, 2, 3), keepdim=True)
     return (grey - mean) / (spread + 1e-6)
 
@@ -116,7 +116,7 @@ def _peak(score: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _vertex(score: Tensor, y: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
-    """Sub-pixel offsets ``(B,)`` in y and x of the parabola through a peak and its neighbours, at most half a pixel."""
+    """Offsets ``(B,)`` in y and x to the vertex of the parabola through a peak and its neighbours, at most 0.5 px."""
     batch, (height, width) = torch.arange(len(score), device=score.device), score.shape[1:]
 
     def offset(before: Tensor, after: Tensor, top: Tensor) -> Tensor:

@@ -1,20 +1,21 @@
-"""The downstream task: a CNN that reads the gaze direction from a grey eye crop.
+"""The downstream task: a CNN that estimates the gaze direction from a grey eye crop.
 
-The default network is the paper's (arXiv 1612.07828): conv3-32, conv3-32, conv3-64,
-maxpool3 s2, conv3-80, conv3-192, maxpool2 s2, FC9600, FC1000, FC3, trained with an l2 loss. Its convolutions are
-unpadded: only then a 35x55 crop ends in 192x5x10 = 9600 features. The paper counts three fully connected layers, so
-FC9600 is read as a layer of its own (92 M parameters); ``hidden=[1000]`` is the other reading, in which 9600 merely
-names the flattened features. Smaller ``widths`` and ``hidden`` keep the shape of the network at a fraction of its cost.
-After four to six epochs on 4000 images of the drawn camera, on one shared AVX2 core without bf16:
+The default network is the paper's (arXiv 1612.07828): conv3-32, conv3-32, conv3-64, maxpool3 s2, conv3-80, conv3-192,
+maxpool2 s2, FC9600, FC1000, FC3, trained with an l2 loss. Its convolutions are unpadded: only then does a 35x55 crop
+end in 192x5x10 = 9600 features. The paper counts three fully connected layers, so FC9600 is taken as a layer (92 M
+parameters). With ``hidden=[1000]``, 9600 is the number of flattened features instead. Smaller ``widths`` and ``hidden``
+preserve the structure of the network at a fraction of its cost. Results after four to six epochs on 4000 images of the
+camera simulator, on one shared AVX2 core without bf16:
 
-- (16, 16, 32, 32, 64), (256,): 5.5 deg, 450 images/s trained
+- (16, 16, 32, 32, 64), (256,): 5.5 deg, 450 images/s in training
 - (8, 8, 16, 32, 64), (128,): 5.4 deg, 900 images/s
 - (8, 8, 8, 16, 32), (128,): 6.1 deg, 1800 images/s
 
-Weights start from He's initialisation, under which the signal of an image survives eight layers; the paper names none.
+The paper names no initialisation. He's initialisation is used because it preserves the signal of an image over eight
+layers.
 
-The crop is mapped from [0, 1] to [-1, 1] and nothing more. Standardising each image would close part of the gap
-between simulated and real images inside the judge, for every arm alike, and hide what refining is worth.
+The only preprocessing maps the crop from [0, 1] to [-1, 1]. Standardising each image would close part of the gap
+between simulated and real images inside the estimator, for every arm alike, and hide the effect of refining.
 """
 
 from __future__ import annotations
@@ -34,10 +35,10 @@ class EstimatorOptions(Options):
     """Size of the gaze network; the defaults are the paper's."""
 
     widths: tuple[int, int, int, int, int] = Field(
-        default=(32, 32, 64, 80, 192), description="Feature maps of the five 3x3 convolutions."
+        default=(32, 32, 64, 80, 192), description="Channels of the five 3x3 convolutions."
     )
     hidden: tuple[int, ...] = Field(
-        default=(9600, 1000), description="Units of the hidden fully connected layers; empty for none."
+        default=(9600, 1000), description="Units of the hidden fully connected layers; may be empty."
     )
 
     @field_validator("widths", "hidden")
@@ -52,9 +53,9 @@ class GazeNet(nn.Module):
     """Five unpadded 3x3 convolutions, two max-poolings, fully connected layers: ``(B, C, H, W)`` to ``(B, 3)``."""
 
     def __init__(self, options: EstimatorOptions, image: ImageSpec) -> None:
-        """Build for images of one size; raises ``UserError`` where they are too small."""
+        """Build the network for one image size. Raises ``UserError`` if it is too small."""
         super().__init__()
-        height, width = (_remaining(side) for side in (image.height, image.width))
+        height, width = (_output_side(side) for side in (image.height, image.width))
         if height < 1 or width < 1:
             raise UserError(
                 f"the gaze estimator needs images of at least 19x19 px, not {image.height}x{image.width}; "
@@ -94,8 +95,8 @@ def _conv(channels: int, maps: int) -> tuple[nn.Module, nn.Module]:
     return nn.Conv2d(channels, maps, kernel_size=3), nn.ReLU(inplace=True)
 
 
-def _remaining(side: int) -> int:
-    """What remains of a side of the image after all convolutions and poolings."""
+def _output_side(side: int) -> int:
+    """The side of the last feature map for a side of the image."""
     return ((side - 6 - 3) // 2 + 1 - 4) // 2
 
 
@@ -107,7 +108,7 @@ def loss(pred: Tensor, labels: Mapping[str, Tensor]) -> Tensor:
 def metrics(pred: Tensor, labels: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Angle to the true gaze and whether it is within 7 and 13 degrees.
 
-    The paper prints 7 degrees beside values that its own curve reaches at 13, hence both.
+    Both thresholds are reported because the paper states 7 degrees for values that its own curve reaches at 13.
 
     Args:
         pred: ``(B, 3)``, any length.

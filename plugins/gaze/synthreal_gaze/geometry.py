@@ -1,12 +1,12 @@
-"""Gaze directions as vectors and as angles, and the angle between two of them.
+"""Gaze directions as vectors and angles, the angle between two of them, and the shared specs.
 
-One frame for the whole domain, that of MPIIGaze's normalized camera: x to the right of the image, y down, z away
-from the camera. A gaze vector points from the eye to its target, so looking straight into the camera is (0, 0, -1).
+The whole domain uses the frame of MPIIGaze's normalized camera: x to the right of the image, y down, z away from the
+camera. A gaze vector points from the eye to its target, so looking straight into the camera is (0, 0, -1).
 Pitch is positive when the eye looks up in the image, yaw when it looks to the image's left (MPIIGaze readme:
 ``pitch = asin(-y)``, ``yaw = atan2(-x, -z)``).
 
-The image, the roles and the labels that the data sets share are defined here once: an evaluator accepts a data set
-only when the label specs are equal, unit included.
+The data sets share these image and label specs, because an evaluator accepts a data set only if the label specs are
+equal, including the unit.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ PUPIL = LabelSpec("pupil", (1, 2), "px, x and y of the projected centre")
 
 
 def gaze_to_angles(gaze: Tensor) -> Tensor:
-    """Turn gaze vectors into angles.
+    """Convert gaze vectors to angles.
 
-    The pitch is taken as ``atan2(-y, |(x, z)|)``: equal to ``asin(-y)`` on unit vectors, defined when rounding makes
-    |y| exceed 1, accurate near the poles, and indifferent to the vector's length.
+    The pitch is computed as ``atan2(-y, |(x, z)|)``, which equals ``asin(-y)`` for unit vectors, is defined when
+    rounding makes |y| exceed 1, is accurate near the poles, and does not depend on the vector's length.
 
     Args:
         gaze: vectors ``(..., 3)`` of any positive length, camera frame.
@@ -43,7 +43,7 @@ def gaze_to_angles(gaze: Tensor) -> Tensor:
 
 
 def angles_to_gaze(angles: Tensor) -> Tensor:
-    """Turn angles into unit gaze vectors; the inverse of :func:`gaze_to_angles`.
+    """Convert angles to unit gaze vectors; the inverse of :func:`gaze_to_angles`.
 
     Args:
         angles: ``(..., 2)``, pitch and yaw in radians.
@@ -59,9 +59,9 @@ def angles_to_gaze(angles: Tensor) -> Tensor:
 def angular_error(pred: Tensor, gaze: Tensor) -> Tensor:
     """Angle between predicted and true directions.
 
-    ``atan2(|a x b|, a . b)`` keeps full precision at 0 and at 180 degrees, where ``acos`` of a dot product loses half
-    the digits or returns NaN. Lengths do not matter. A vector without a direction (all zeros) counts as 90 degrees,
-    what a random direction scores on average: a dead network must not look perfect.
+    ``atan2(|a x b|, a . b)`` has full precision at 0 and 180 degrees, where ``acos`` of a dot product loses half of the
+    digits or returns NaN. The lengths do not matter. A zero vector counts as 90 degrees, the mean error of a random
+    direction, so that a dead network does not appear perfect.
 
     Args:
         pred: ``(B, 3)``, any length.
@@ -70,18 +70,18 @@ def angular_error(pred: Tensor, gaze: Tensor) -> Tensor:
     Returns:
         ``(B,)`` degrees in [0, 180]; its gradient is finite everywhere.
     """
-    a, a_lost = _scaled(pred)
-    b, b_lost = _scaled(gaze)
-    lost = a_lost | b_lost
-    # Two rounded products and a difference, not linalg.cross: its fused multiply-add leaves a remainder for a x a.
+    a, a_zero = _normalise(pred)
+    b, b_zero = _normalise(gaze)
+    zero = a_zero | b_zero
+    # Not linalg.cross: its fused multiply-add leaves a remainder for a x a.
     cross = a.roll(-1, -1) * b.roll(1, -1) - a.roll(1, -1) * b.roll(-1, -1)
     angle = torch.rad2deg(torch.atan2(torch.linalg.vector_norm(cross, dim=-1), (a * b).sum(-1)))
-    return torch.where(lost, torch.full_like(angle, 90.0), angle)
+    return torch.where(zero, torch.full_like(angle, 90.0), angle)
 
 
-def _scaled(vector: Tensor) -> tuple[Tensor, Tensor]:
-    """Vectors ``(B, 3)`` with largest component 1, so that products neither overflow nor vanish; which had none."""
+def _normalise(vector: Tensor) -> tuple[Tensor, Tensor]:
+    """Scale vectors ``(B, 3)`` to a largest component of 1 against overflow and underflow; also mark zero vectors."""
     size = vector.detach().abs().amax(-1, keepdim=True)
-    lost = size == 0
+    zero = size == 0
     ahead = torch.tensor((0.0, 0.0, -1.0), dtype=vector.dtype, device=vector.device)
-    return torch.where(lost, ahead, vector / torch.where(lost, torch.ones_like(size), size)), lost.squeeze(-1)
+    return torch.where(zero, ahead, vector / torch.where(zero, torch.ones_like(size), size)), zero.squeeze(-1)

@@ -1,4 +1,4 @@
-"""The eyelids: two curves between the corners that follow the eye's pitch and turn with the head."""
+"""The eyelids: two curves between the eye corners that follow the pitch of the gaze and rotate with the head."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ import torch
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from synthreal_gaze.anatomy import Anatomy, Place, Pose
+    from synthreal_gaze.anatomy import Anatomy, Pose, Projection
 
 BALL_RADIUS = 12.0  # mm
-LID_BULGE = 6.5  # mm that the lid margins' middles stand before the plane of the corners
+LID_BULGE = 6.5  # mm, distance of the middle of the lid margins in front of the plane of the corners
 MARGIN = 16  # points of the lid outline; point 0 is the inner corner, point 8 the outer one
 
 
 @dataclass(frozen=True)
 class Lids:
-    """The two margins as curves over the line from the inner to the outer corner; every field ``(n, 1, 1)`` px."""
+    """The two lid margins as curves over the line from the inner to the outer corner: fields ``(n, 1, 1)``, px."""
 
     inner_x: Tensor
     inner_y: Tensor
@@ -32,15 +32,15 @@ class Lids:
     fullness: Tensor
 
     @classmethod
-    def of(cls, a: Anatomy, p: Pose, place: Place) -> Lids:
-        """The corners and the margins' middles, turned with the head; the upper lid follows the eye's pitch."""
+    def of(cls, a: Anatomy, p: Pose, projection: Projection) -> Lids:
+        """Project corners and margins with the head pose; the upper lid follows the pitch of the gaze."""
         turn = (p.pitch - p.head_pitch).sin() * BALL_RADIUS
         upper = (a.upper * p.openness + a.follow * turn).clamp_min(0.6)
         lower = (a.lower * (0.5 + 0.5 * p.openness) - 0.3 * turn).clamp_min(0.8)
-        inner = place(-a.half_width, a.tilt, 0.0)
-        outer = place(a.half_width, -a.tilt, 2.0)
-        top = place(a.upper_peak, -upper, -LID_BULGE)
-        bottom = place(a.lower_peak, lower, -LID_BULGE)
+        inner = projection(-a.half_width, a.tilt, 0.0)
+        outer = projection(a.half_width, -a.tilt, 2.0)
+        top = projection(a.upper_peak, -upper, -LID_BULGE)
+        bottom = projection(a.lower_peak, lower, -LID_BULGE)
 
         def height(point: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
             u = ((point[0] - inner[0]) / (outer[0] - inner[0])).clamp(0.38, 0.62)
@@ -52,7 +52,7 @@ class Lids:
         return cls(*inner, *outer, high, low, high_warp, low_warp, a.fullness)
 
     def rows(self, u: Tensor) -> tuple[Tensor, Tensor]:
-        """Rows of the upper and the lower margin at ``u (n, 1, K)``; outside [0, 1] the two have crossed."""
+        """Rows of the upper and lower margin at ``u (n, 1, K)``; outside [0, 1] the margins cross."""
         line = torch.lerp(self.inner_y, self.outer_y, u)
         bounded = u.clamp(-0.4, 1.4)
 
@@ -63,7 +63,7 @@ class Lids:
         return line + self.upper * bump(self.upper_warp, self.fullness), line + self.lower * bump(self.lower_warp, 0.1)
 
     def outline(self) -> Tensor:
-        """The label: ``(n, 16, 2)`` px, inner corner, over the upper lid, outer corner, back under the lower lid."""
+        """Label ``lids (n, 16, 2)`` px: inner corner, upper lid, outer corner, and back along the lower lid."""
         half = MARGIN // 2
         u = torch.linspace(0, 1, half + 1, device=self.upper.device).expand(len(self.upper), 1, half + 1)
         x = torch.lerp(self.inner_x, self.outer_x, u)

@@ -1,13 +1,13 @@
-"""Reader of MPIIGaze's normalized eye patches: ``pNN/dayMM.mat``, both eyes, split by person.
+"""Reader of MPIIGaze's normalized eye patches (``pNN/dayMM.mat``), split by person.
 
-Format, after the data set's readme: each file holds ``data.left`` and ``data.right`` with ``gaze`` (N, 3) unit vectors
-from the eye to the target in the normalized camera frame, ``image`` (N, 36, 60) uint8 and ``pose`` (N, 3) head
-rotations as Rodrigues vectors. Head angles: Z is the third column of the rotation, ``pitch = asin(Z_y)`` and
+Format, according to the readme of the data set: each file holds ``data.left`` and ``data.right`` with ``gaze`` (N, 3)
+unit vectors from the eye to the target in the normalized camera frame, ``image`` (N, 36, 60) uint8 and ``pose`` (N, 3)
+head rotations as Rodrigues vectors. Head angles: Z is the third column of the rotation, ``pitch = asin(Z_y)`` and
 ``yaw = atan2(Z_x, Z_z)``. A right eye becomes a left one by mirroring the patch and negating both yaws.
 
-The default persons of each role keep identities apart: p00-p08 are the real images to learn from (``real`` without
-labels and ``real_labelled``, the upper bound, which only means something on the images the refiner saw), p09 and p10
-are for validation, p11-p14 for the test. Nobody in validation or test appears in any other role.
+By default, roles use disjoint people: p00-p08 for training (``real`` without labels, and ``real_labelled`` for the
+upper bound, which is only meaningful on the images that the refiner saw), p09 and p10 for validation, p11-p14 for the
+test.
 """
 
 from __future__ import annotations
@@ -31,21 +31,19 @@ PERSONS: dict[RealRole, tuple[int, ...]] = {
     "validation": (9, 10),
     "test": (11, 12, 13, 14),
 }
-_FIELDS = {"gaze": (3,), "image": (36, 60), "pose": (3,)}
+FIELDS = {"gaze": (3,), "image": (36, 60), "pose": (3,)}
 
 
 class MPIIGazeOptions(Options):
-    """Where the data set is and which part of it to read."""
+    """Location of the data set and the part to read."""
 
-    root: Path = Field(description="Folder that holds p00 .. p14, or MPIIGaze's own with Data/Normalized inside.")
+    root: Path = Field(description="Folder that contains p00 to p14, or MPIIGaze's top folder with Data/Normalized.")
     persons: tuple[int, ...] | None = Field(
         default=None,
-        description="Persons to read, 0..14; none takes the role's own: real and real_labelled 0-8, validation 9-10,"
-        " test 11-14. Whoever sets it keeps test persons out of the other roles.",
+        description="Persons to read, 0 to 14. The default depends on the role: real and real_labelled 0-8,"
+        " validation 9-10, test 11-14. If you set it, choose disjoint persons for the roles.",
     )
-    eyes: Literal["both", "left", "right"] = Field(
-        default="both", description="Which eyes to read; right eyes are mirrored into left ones."
-    )
+    eyes: Literal["both", "left", "right"] = Field(default="both", description="Eyes to read; right eyes are mirrored.")
 
     @field_validator("persons")
     @classmethod
@@ -57,31 +55,30 @@ class MPIIGazeOptions(Options):
         return persons
 
 
-def mpiigaze(options: MPIIGazeOptions, role: RealRole) -> Iterator[Sample | Skipped]:
-    """Read normalized eye patches, person by person, day by day, left eyes before right ones.
+def read_mpiigaze(options: MPIIGazeOptions, role: RealRole) -> Iterator[Sample | Skipped]:
+    """Read normalized eye patches in the order of persons and days, left eyes before right eyes.
 
     Args:
         options: folder, persons and eyes.
-        role: decides the default persons; images of role ``real`` carry no labels.
+        role: determines the default persons; images of role ``real`` have no labels.
 
     Yields:
         :class:`Sample` with a uint8 image ``(1, 35, 55)`` (the 36x60 patch, resized with antialiasing) and, except
         for ``real``, the labels ``gaze`` ``(3,)`` float32 unit vector, ``head_pose`` ``(2,)`` float32 pitch and yaw in
-        rad, ``person`` ``(1,)`` int64. Nothing is ever skipped.
+        rad, ``person`` ``(1,)`` int64. Nothing is skipped.
 
     Raises:
-        UserError: the folder, a person's folder or its days are missing; a file is not a MATLAB v5 file in the layout
-            above.
+        UserError: a folder or a day file is missing, or a file is not a MATLAB v5 file with the layout above.
     """
-    for path in _days(options.root, options.persons or PERSONS[role]):
+    for path in _find_days(options.root, options.persons or PERSONS[role]):
         sides: tuple[Literal["left", "right"], ...] = ("left", "right") if options.eyes == "both" else (options.eyes,)
-        day = _load(path, sides)
+        day = _read_day(path, sides)
         for side in sides:
-            yield from _samples(day[side], mirrored=side == "right", person=int(path.parent.name[1:]), role=role)
+            yield from _make_samples(day[side], mirrored=side == "right", person=int(path.parent.name[1:]), role=role)
 
 
-def _days(root: Path, persons: tuple[int, ...]) -> list[Path]:
-    """The day files of the persons in order; raises before anything is read when one is missing."""
+def _find_days(root: Path, persons: tuple[int, ...]) -> list[Path]:
+    """The day files of the persons in order. Raises ``UserError`` if a person has none."""
     root = root.expanduser()
     if not root.is_dir():
         raise UserError(f"{root}: no such folder; set root to MPIIGaze's folder or to its Data/Normalized")
@@ -91,7 +88,7 @@ def _days(root: Path, persons: tuple[int, ...]) -> list[Path]:
         raise UserError(
             f"{root}: no person folders p00 .. p14 here or in Data/Normalized; set root to MPIIGaze's folder"
         )
-    days = {f"p{person:02d}": sorted((folder / f"p{person:02d}").glob("day*.mat"), key=_number) for person in persons}
+    days = {f"p{person:02d}": sorted((folder / f"p{person:02d}").glob("day*.mat"), key=_sort_key) for person in persons}
     missing = [name for name, files in days.items() if not files]
     if missing:
         raise UserError(
@@ -100,12 +97,12 @@ def _days(root: Path, persons: tuple[int, ...]) -> list[Path]:
     return [path for files in days.values() for path in files]
 
 
-def _number(path: Path) -> tuple[int, str]:
+def _sort_key(path: Path) -> tuple[int, str]:
     digits = re.search(r"\d+", path.stem)
     return int(digits[0]) if digits else 0, path.stem
 
 
-def _load(path: Path, sides: tuple[str, ...]) -> dict[str, dict[str, np.ndarray]]:
+def _read_day(path: Path, sides: tuple[str, ...]) -> dict[str, dict[str, np.ndarray]]:
     """Arrays ``{side: {gaze (N, 3), image (N, 36, 60), pose (N, 3)}}`` of one day."""
     from scipy.io import loadmat
 
@@ -114,15 +111,15 @@ def _load(path: Path, sides: tuple[str, ...]) -> dict[str, dict[str, np.ndarray]
         content = loadmat(path, variable_names=["data"])
     except NotImplementedError as error:
         raise UserError(f"{path}: a MATLAB v7.3 (HDF5) file; save it as -v7 or {remedy}") from error
-    except Exception as error:  # scipy raises whatever its parser stumbles over: a dozen types in practice
+    except Exception as error:  # scipy's parser raises a dozen different types
         raise UserError(f"{path}: not a readable MATLAB file ({error}); {remedy}") from error
     day: dict[str, dict[str, np.ndarray]] = {}
     for side in sides:
-        eye = _member(_member(content, "data"), side)
+        eye = _get_field(_get_field(content, "data"), side)
         day[side] = {}
-        for name, shape in _FIELDS.items():
-            values = np.asarray(_member(eye, name))
-            if values.shape == shape:  # a day of one sample, saved from squeezed arrays
+        for name, shape in FIELDS.items():
+            values = np.asarray(_get_field(eye, name))
+            if values.shape == shape:  # a day with one sample, saved from squeezed arrays
                 values = values[None]
             if name == "image":
                 proper = values.dtype == np.uint8
@@ -140,8 +137,8 @@ def _load(path: Path, sides: tuple[str, ...]) -> dict[str, dict[str, np.ndarray]
     return day
 
 
-def _member(value: Any, name: str) -> Any:
-    """Field ``name`` of a MATLAB struct however scipy nests it, None where there is none."""
+def _get_field(value: Any, name: str) -> Any:
+    """Field ``name`` of a MATLAB struct at any nesting of scipy's arrays, or None."""
     while isinstance(value, np.ndarray) and value.dtype == object and value.size == 1:
         value = value.item()
     if isinstance(value, np.ndarray) and value.dtype.names and name in value.dtype.names and value.size == 1:
@@ -149,7 +146,7 @@ def _member(value: Any, name: str) -> Any:
     return value.get(name) if isinstance(value, dict) else None
 
 
-def _samples(eye: dict[str, np.ndarray], mirrored: bool, person: int, role: RealRole) -> Iterator[Sample]:
+def _make_samples(eye: dict[str, np.ndarray], mirrored: bool, person: int, role: RealRole) -> Iterator[Sample]:
     gaze, head = eye["gaze"].astype(np.float64), head_angles(eye["pose"])
     images = eye["image"]
     if mirrored:
@@ -163,7 +160,7 @@ def _samples(eye: dict[str, np.ndarray], mirrored: bool, person: int, role: Real
 
 
 def head_angles(pose: np.ndarray) -> np.ndarray:
-    """Pitch and yaw of heads given by Rodrigues vectors.
+    """Head pitch and yaw from Rodrigues vectors.
 
     Args:
         pose: ``(N, 3)`` rotation vectors: axis times angle in rad.

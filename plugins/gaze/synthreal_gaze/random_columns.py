@@ -1,8 +1,7 @@
-"""Uniform random numbers dealt out one parameter at a time, one column per parameter.
+"""A table of uniform random numbers, one column per parameter of a rendered eye.
 
-Every random property of a drawn eye is a column of a table ``(n, K)`` of numbers in [0, 1). The table is either drawn
-from a generator (what changes from image to image) or looked up by identity number (what belongs to a person), and
-the code that turns columns into properties is the same for both.
+The table ``(n, K)`` is drawn from a generator for parameters that change with every image, and looked up by identity
+number for parameters of a person. The code that turns columns into parameters is the same for both.
 """
 
 from __future__ import annotations
@@ -19,27 +18,27 @@ if TYPE_CHECKING:
 
 @dataclass
 class RandomColumns:
-    """Deals the columns of ``unit (n, K)`` in order, each shaped ``(n, 1, 1)`` to broadcast over pixels."""
+    """Returns the columns of ``table (n, K)`` in order, with shape ``(n, 1, 1)`` to broadcast over pixels."""
 
-    unit: Tensor
+    table: Tensor
     used: int = field(default=0, init=False)
 
     @classmethod
-    def roll(cls, n: int, columns: int, generator: torch.Generator) -> RandomColumns:
-        """A fresh table of ``n`` rows drawn from ``generator``, on its device."""
+    def draw(cls, n: int, columns: int, generator: torch.Generator) -> RandomColumns:
+        """A table of ``n`` rows drawn from ``generator``, on its device."""
         return cls(torch.rand(n, columns, generator=generator, device=generator.device))
 
     def uniform(self, low: float, high: float) -> Tensor:
         """The next column, uniform in [low, high): ``(n, 1, 1)``."""
-        column = self.unit[:, self.used]
+        column = self.table[:, self.used]
         self.used += 1
         return (low + (high - low) * column)[:, None, None]
 
     def normal(self, mean: float, std: float, limit: float = 2.5) -> Tensor:
-        """The next column, normal and cut at ``limit`` standard deviations: ``(n, 1, 1)``."""
+        """The next column, normal and truncated at ``limit`` standard deviations: ``(n, 1, 1)``."""
         edge = math.erf(limit / math.sqrt(2))
         return mean + std * math.sqrt(2) * torch.erfinv(self.uniform(-edge, edge))
 
     def chance(self, probability: float) -> Tensor:
-        """1 with this probability, else 0: ``(n, 1, 1)`` float."""
-        return (self.uniform(0, 1) < probability).to(self.unit.dtype)
+        """The next column as 1 with this probability, else 0: ``(n, 1, 1)`` float."""
+        return (self.uniform(0, 1) < probability).to(self.table.dtype)

@@ -1,37 +1,39 @@
-"""Complete run configurations of the gaze domain.
+"""Run configurations of the gaze domain.
 
-``gaze`` is sized for two CPU cores: the paper's structure with fewer maps, a short schedule, a small estimator, on the
-drawn simulator and camera. ``gaze-full`` is the same on a GPU without that thrift: the paper's networks, batch 512,
-history and estimator, eyes drawn on the device without end. ``gaze-mpiigaze`` is the paper: its networks, batch and
-schedule, UnityEyes and MPIIGaze.
+``gaze`` is sized for two CPU cores: the structure of the paper with fewer channels, a short schedule and a small
+estimator, on the eye simulator and the camera simulator. ``gaze-full`` is for a GPU: the paper's networks, batch size,
+history and estimator, on eyes rendered during training. ``gaze-mpiigaze`` is the paper: its networks, batch size and
+schedule, on UnityEyes and MPIIGaze.
 
 The settings of ``gaze`` were chosen on the camera's validation split, where estimators of two seeds differ by 0.5 deg.
-Errors below are of one or two fitted seeds:
+The errors below are from one or two fitted seeds:
 
-- The simulator is set up for its use, a camera above a screen: pitch -9 +/- 15 and yaw +/- 25 deg, wider than people
-  use (-9 +/- 9, +/- 15). 6.4 deg (simulated 8.6); 2000 steps and lambda 5 the same, lambda 4 7.2 where 8 gave 6.6.
-  Uniform over 0 +/- 25 and +/- 35 it is 7.6 to 8.9 (simulated 9.9): there the simulator's eyes look further up than
-  people before a screen do, so D pays R for drooping lids and lower irises, which no label follows, and pitch is read
-  3 to 5 deg too high.
-- D looks at 15 px. Over the wide range it gave 7.6 where 23 px, the paper's, gave 8.7, for the same reason; 11 px 7.6.
-- psi is image derivatives and, with weight 0.3, the identity. The grey levels of equalised photographs lie far from the
-  simulator's, so a strong identity holds the simulator's grey skin; a weak one (0.1) drew prettier skin and 8.8 deg for
-  7.6.
-- Over the wide range (7.6): lambda 16 gave 8.4, 4 gave 7.8 to 8.4, 2000 steps 8.5, 32 maps 7.7, a D three times as fast
-  7.7, a slower average 7.7; a noise map drew grain and changed nothing downstream.
-- Replicated borders paint no frame.
+- The simulator matches a camera above a screen: pitch -9 +/- 15 and yaw +/- 25 deg, wider than the people of the camera
+  (-9 +/- 9, +/- 15). The error is 6.4 deg (simulated 8.6); the same with 2000 steps and lambda 5; 7.2 with lambda 4
+  where lambda 8 gave 6.6. With pitch 0 +/- 25 and yaw +/- 35 it is 7.6 to 8.9 (simulated 9.9): those eyes look further
+  up than people in front of a screen, so D rewards R for drooping lids and lower irises, which the labels do not
+  follow, and the estimated pitch is 3 to 5 deg too high.
+- D has a receptive field of 15 px. Over the wide range it gave 7.6 where the paper's 23 px gave 8.7, for the same
+  reason; 11 px gave 7.6.
+- psi is the image derivatives and, with weight 0.3, the identity. The grey levels of equalised photographs are far from
+  the simulator's, so a strong identity preserves the simulator's grey skin. A weak one (0.1) gave more realistic skin,
+  but 8.8 deg instead of 7.6.
+- Over the wide range (7.6): lambda 16 gave 8.4, lambda 4 gave 7.8 to 8.4, 2000 steps 8.5, 32 channels 7.7, three times
+  D's learning rate 7.7, a slower weight average 7.7. A noise map added grain and changed nothing downstream.
+- Replicate padding avoids a frame along the border.
 
-What the refiner is compared with, by the same split (one fitted seed, one estimator each; untouched 8.9, refined 6.3):
+Alternatives to the refiner, on the same split (one fitted seed, one estimator each; simulated 8.9, refined 6.3):
 
 - fda, beta 0.03, 0.06, 0.1, 0.2, 0.3, 0.5: 8.5, 7.9, 7.5, 6.8, 7.0, 7.0.
 - histogram, blend 0.25, 0.5, 0.75, 1: 7.6, 7.5, 7.3, 8.1.
-- pixel-distribution, blend 0.25, 0.5, 0.75, 1: 7.6, 7.0, 7.3, 7.6; by range 8.4 (grey has one axis).
-- augment, from (0.5 px, 0.02, 0.1, 0.15) to (3 px, 0.15, 0.6, 0.8): 8.2, 8.2, 7.2, 7.2, 7.2, 7.1. Refined: 7.9.
+- pixel-distribution, blend 0.25, 0.5, 0.75, 1: 7.6, 7.0, 7.3, 7.6; by range 8.4 (a grey image has one axis).
+- augment, from (0.5 px, 0.02, 0.1, 0.15) to (3 px, 0.15, 0.6, 0.8): 8.2, 8.2, 7.2, 7.2, 7.2, 7.1; refined and augmented
+  7.9.
 
-Where the paper is silent or contradicts itself: lambda is ours (the losses are means here, see synthreal's
-``core/losses.py``); K_g is 2 (the sentence also says 50); SGD's 0.001 on the sum of 9x14 patch losses is
-0.001 * 126 = 0.126 on their mean; the buffer holds 100 mini-batches; the number of steps, the averaged weights and the
-estimator's Adam are ours.
+Choices where the paper is silent or contradicts itself: lambda (losses are means here, see ``core/losses.py`` of
+synthreal), the number of steps, the averaged weights, and Adam for the estimator; K_g is 2 (the same sentence also says
+50); SGD's 0.001 on the sum of 9x14 patch losses is 0.001 * 126 = 0.126 on their mean; the history holds 100
+mini-batches.
 """
 
 from __future__ import annotations
@@ -56,9 +58,10 @@ from synthreal.config import (
     SGDConfig,
     SourceConfig,
 )
+from synthreal_gaze.mpiigaze import PERSONS
 
-PATCHES = 9 * 14
-ABOVE_A_SCREEN = {"pitch_mean_deg": -9.0, "pitch_deg": 15.0, "yaw_deg": 25.0}
+PATCHES = 9 * 14  # logits of D
+SCREEN_GAZE = {"pitch_mean_deg": -9.0, "pitch_deg": 15.0, "yaw_deg": 25.0}
 
 BASELINES: dict[str, Any] = {
     "fda": FDAConfig(beta=0.2),
@@ -67,14 +70,12 @@ BASELINES: dict[str, Any] = {
     "augment": AugmentConfig(blur_px=3.0, noise=0.15, brightness=0.6, contrast=0.8),
 }
 
-SMALL_DISCRIMINATOR = {
-    "layers": [
-        {"kind": "conv", "maps": 48, "kernel": 3, "stride": 2},
-        {"kind": "conv", "maps": 48, "kernel": 3, "stride": 2},
-        {"kind": "conv", "maps": 32, "kernel": 3, "stride": 1},
-        {"kind": "conv", "maps": 32, "kernel": 1, "stride": 1},
-    ]
-}
+
+def _conv(maps: int, kernel: int, stride: int = 1) -> dict[str, Any]:
+    return {"kind": "conv", "maps": maps, "kernel": kernel, "stride": stride}
+
+
+SMALL_DISCRIMINATOR = {"layers": [_conv(48, 3, 2), _conv(48, 3, 2), _conv(32, 3), _conv(32, 1)]}
 
 
 def _source(name: str, count: int | None = None, **options: Any) -> SourceConfig:
@@ -83,7 +84,7 @@ def _source(name: str, count: int | None = None, **options: Any) -> SourceConfig
 
 GAZE = RunConfig(
     data=DataConfig(
-        simulated=_source("simulator", 8000, **ABOVE_A_SCREEN),
+        simulated=_source("simulator", 8000, **SCREEN_GAZE),
         real=_source("camera", 4000),
         real_labelled=_source("camera", 8000),
         validation=_source("camera", 2000),
@@ -118,7 +119,7 @@ GAZE = RunConfig(
 
 GAZE_FULL = RunConfig(
     data=DataConfig(
-        simulated=_source("simulator", **ABOVE_A_SCREEN),
+        simulated=_source("simulator", **SCREEN_GAZE),
         real=_source("camera"),
         real_labelled=_source("camera", 100_000),
         validation=_source("camera", 10_000),
@@ -151,10 +152,7 @@ GAZE_FULL = RunConfig(
 GAZE_MPIIGAZE = RunConfig(
     data=DataConfig(
         simulated=_source("unityeyes", root="data/UnityEyes"),
-        real=_source("mpiigaze", root="data/MPIIGaze"),
-        real_labelled=_source("mpiigaze", root="data/MPIIGaze"),
-        validation=_source("mpiigaze", root="data/MPIIGaze"),
-        test=_source("mpiigaze", root="data/MPIIGaze"),
+        **dict.fromkeys(PERSONS, _source("mpiigaze", root="data/MPIIGaze")),
     ),
     loss=LossConfig(weight=1.0),
     history=HistoryConfig(size=51200),

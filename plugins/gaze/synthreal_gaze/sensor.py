@@ -1,4 +1,4 @@
-"""What a camera and a file format do to an image: JPEG's 8x8 quantisation and histogram equalisation, in batches."""
+"""Batched JPEG quantisation and histogram equalisation."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ LUMINANCE = (  # ITU-T T.81, table K.1
 
 @functools.lru_cache(maxsize=8)
 def _transform(size: int, device: torch.device) -> tuple[Tensor, Tensor]:
-    """For every grid offset, pixels to block coefficients ``(8, S, size)`` and back ``(8, size, S)``; edges repeat."""
+    """Matrices from pixels to block coefficients ``(8, S, size)`` and back ``(8, size, S)``, one per grid offset."""
     k, i = torch.arange(BLOCK)[:, None], torch.arange(BLOCK)[None, :]
     dct = torch.cos(math.pi * (2 * i + 1) * k / (2 * BLOCK)) / 2
     dct[0] /= math.sqrt(2)
@@ -40,17 +40,17 @@ def _transform(size: int, device: torch.device) -> tuple[Tensor, Tensor]:
 
 @functools.lru_cache(maxsize=8)
 def _steps(down: int, across: int, device: torch.device) -> Tensor:
-    """The luminance table for a grid of blocks: ``(8 down, 8 across)``."""
+    """The luminance table tiled over the blocks: ``(8 down, 8 across)``."""
     return torch.tensor(LUMINANCE, dtype=torch.float32).repeat(down, across).to(device)
 
 
 def jpeg(image: Tensor, coarseness: Tensor, offset: Tensor) -> Tensor:
-    """Quantise 8x8 DCT coefficients as a JPEG file does.
+    """Quantise the DCT coefficients of 8x8 blocks, as JPEG does. Edges are replicated.
 
     Args:
         image: ``(n, H, W)`` in [0, 1].
-        coarseness: ``(n, 1, 1)``, factor on the standard's luminance table; 1 is quality 50, 0.4 quality 80.
-        offset: ``(n, 2)`` integers 0..7, where the block grid starts in each image (crops do not keep the grid).
+        coarseness: ``(n, 1, 1)``, factor on the standard luminance table; 1 is quality 50, 0.4 is quality 80.
+        offset: ``(n, 2)`` integers 0 to 7, the offset of the block grid (a crop is not aligned to the grid).
 
     Returns:
         ``(n, H, W)``, not clamped.
@@ -65,9 +65,9 @@ def jpeg(image: Tensor, coarseness: Tensor, offset: Tensor) -> Tensor:
 
 
 def equalise(image: Tensor) -> Tensor:
-    """Spread each image's 256 grey levels evenly, as MPIIGaze's crops are: ``(n, H, W)`` in [0, 1] to the same.
+    """Equalise the histogram of each image, as in MPIIGaze's crops: ``(n, H, W)`` in [0, 1] to the same.
 
-    A level becomes the share of pixels below it; the darkest becomes 0 (OpenCV's ``equalizeHist``).
+    The formula is that of OpenCV's ``equalizeHist``: a level becomes the share of darker pixels, the darkest becomes 0.
     """
     n, pixels = len(image), image[0].numel()
     level = (image.clamp(0, 1) * 255).round().long().view(n, pixels)

@@ -1,4 +1,4 @@
-"""Procedural noise and per-image linear filters, all as small matrix products over a batch."""
+"""Procedural noise and per-image filters, as small matrix products over a batch."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ if TYPE_CHECKING:
 
 
 def smoothstep(x: Tensor, low: float | Tensor, high: float | Tensor) -> Tensor:
-    """0 below ``low``, 1 above ``high``, a cubic between: the anti-aliased edge of a signed distance."""
+    """0 below ``low``, 1 above ``high``, a cubic in between; anti-aliases the edge of a signed distance."""
     t = ((x - low) / (high - low)).clamp(0, 1)
     return t * t * (3 - 2 * t)
 
 
 @functools.lru_cache(maxsize=64)
 def _spline(size: int, cells: int, device: torch.device) -> Tensor:
-    """``(size, cells + 3)`` weights that lay a cubic B-spline of ``cells`` cells over ``size`` pixels."""
+    """Weights ``(size, cells + 3)`` of a cubic B-spline with ``cells`` cells over ``size`` pixels."""
     place = (torch.arange(size, dtype=torch.float32) + 0.5) * cells / size + 1
     gap = (place[:, None] - torch.arange(cells + 3, dtype=torch.float32)).abs()
     inner, outer = 2 / 3 - gap**2 + gap**3 / 2, (2 - gap).clamp_min(0) ** 3 / 6
@@ -28,7 +28,7 @@ def _spline(size: int, cells: int, device: torch.device) -> Tensor:
 
 
 def noise(n: int, height: int, width: int, cells: tuple[int, int], generator: torch.Generator) -> Tensor:
-    """Smooth Gaussian noise ``(n, H, W)`` of unit variance whose grains are about ``size / cells`` pixels."""
+    """Smooth Gaussian noise ``(n, H, W)`` of unit variance with a grain of about ``size / cells`` pixels."""
     rows, columns = cells
     device = generator.device
     grid = torch.randn(n, rows + 3, columns + 3, generator=generator, device=device)
@@ -36,7 +36,7 @@ def noise(n: int, height: int, width: int, cells: tuple[int, int], generator: to
 
 
 def gaussian(sigma: Tensor, size: int) -> Tensor:
-    """Blur along one side as a matrix: sigma ``(n, 1, 1)`` px to ``(n, size, size)``, rows summing to one."""
+    """Blur along one axis as a matrix: sigma ``(n, 1, 1)`` px to ``(n, size, size)``, whose rows sum to 1."""
     place = torch.arange(size, device=sigma.device, dtype=sigma.dtype)
     gap = place[:, None] - place[None, :]
     weight = torch.exp(-gap.square() / (2 * sigma.clamp_min(0.05).square()))
@@ -44,10 +44,10 @@ def gaussian(sigma: Tensor, size: int) -> Tensor:
 
 
 def blur(image: Tensor, down: Tensor, across: Tensor) -> Tensor:
-    """Gaussian blur of ``(n, H, W)`` with its own sigmas ``(n, 1, 1)`` px for each image; edges renormalise."""
+    """Gaussian blur of ``(n, H, W)`` with sigmas ``(n, 1, 1)`` px per image, renormalised at the edges."""
     return gaussian(down, image.shape[1]) @ image @ gaussian(across, image.shape[2]).transpose(1, 2)
 
 
-def quantised(image: Tensor) -> Tensor:
-    """``(n, H, W)`` to ``(n, 1, H, W)`` on the 8-bit grid, so that a stored pack equals the drawn images."""
+def quantise(image: Tensor) -> Tensor:
+    """Round ``(n, H, W)`` to 8 bits, ``(n, 1, H, W)``, so that a stored pack equals the rendered images."""
     return (image.clamp(0, 1) * 255).round().div(255).unsqueeze(1)

@@ -1,4 +1,4 @@
-"""Writers of small data sets in the formats of UnityEyes and MPIIGaze, byte for byte; no sample is committed."""
+"""Writers of small data sets in the exact formats of UnityEyes and MPIIGaze."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Tree = dict[str, Any]
 
 
 def simple_json(value: Any, depth: int = 0) -> str:
-    """Text as the simulator's SimpleJSON writes it: blanks before newlines, closing brackets indented as children."""
+    """Text in the style of SimpleJSON: spaces before newlines, closing brackets indented like children."""
     if isinstance(value, str):
         return f'"{value}"'
     indent = "\n" + "  " * (depth + 1)
@@ -71,7 +71,7 @@ def annotation(
 
 
 def gradient(size: tuple[int, int]) -> np.ndarray:
-    """A picture ``(H, W)`` uint8 whose grey level tells where a pixel was."""
+    """A picture ``(H, W)`` uint8 whose grey level encodes the position."""
     x, y = np.meshgrid(np.linspace(0, 1, size[0]), np.linspace(0, 1, size[1]))
     return np.rint(60 + 100 * x + 60 * y).astype(np.uint8)
 
@@ -85,7 +85,7 @@ def write_pair(folder: Path, number: int | str, tree: Tree | None = None, size: 
 
 
 def write_day(path: Path, n: int, seed: int = 0) -> tuple[Tree, Tree]:
-    """Write one MPIIGaze ``dayNN.mat`` with ``n`` samples an eye; return what was written (left, right).
+    """Write one MPIIGaze ``dayNN.mat`` with ``n`` samples per eye; return the written data (left, right).
 
     The layout is the author's: ``data`` with ``left`` and ``right``, each ``gaze``, ``image``, ``pose`` in that order,
     and ``filenames`` as an (n, 1) cell.
@@ -107,6 +107,6 @@ def write_day(path: Path, n: int, seed: int = 0) -> tuple[Tree, Tree]:
 
 
 def write_people(root: Path) -> None:
-    """Write ``p00`` .. ``p14`` below ``root``, one day of two samples an eye each."""
+    """Write ``p00`` to ``p14`` below ``root``, one day with two samples per eye each."""
     for person in range(15):
         write_day(root / f"p{person:02d}" / "day01.mat", 2, seed=person)

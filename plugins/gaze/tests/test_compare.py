@@ -8,8 +8,8 @@ import pytest
 import torch
 from PIL import Image
 
-from synthreal_gaze.camera import CameraOptions, camera
-from synthreal_gaze.compare import main, photographs
+from synthreal_gaze.camera import CameraOptions, render_camera
+from synthreal_gaze.compare import main, read_photographs
 
 
 @pytest.fixture
@@ -17,7 +17,7 @@ def folder(tmp_path: Path) -> Path:
     """Crops of the camera domain of several sizes and modes."""
     crops = tmp_path / "crops"
     crops.mkdir()
-    image = camera(CameraOptions(), 48, torch.Generator().manual_seed(5), "validation").image
+    image = render_camera(CameraOptions(), 48, torch.Generator().manual_seed(5), "validation").image
     for k, pixels in enumerate((image[:, 0] * 255).round().byte().numpy()):
         picture = Image.fromarray(pixels)
         picture = picture.resize((60, 36)) if k % 3 == 0 else picture
@@ -25,16 +25,16 @@ def folder(tmp_path: Path) -> Path:
     return crops
 
 
-def test_the_folder_is_read_as_grey_crops_and_unreadable_files_are_counted(folder):
+def test_a_folder_is_read_as_grey_crops_and_unreadable_files_are_counted(folder):
     (folder / "broken.png").write_bytes((folder / "01.png").read_bytes()[:200])
-    image, skipped = photographs(folder)
+    image, skipped = read_photographs(folder)
     assert image.shape == (48, 1, 35, 55)
     assert skipped == 1
     with Image.open(folder / "01.png") as picture:
         assert np.array_equal((image[1, 0] * 255).round().byte().numpy(), np.asarray(picture))
 
 
-def test_the_command_draws_a_sheet_and_prints_distances(folder, tmp_path, capsys, monkeypatch):
+def test_the_command_writes_a_sheet_and_prints_distances(folder, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr("synthreal_gaze.compare.DRAWN", 128)
     out = tmp_path / "sheet.png"
     assert main([str(folder), "--out", str(out), "--n", "12", "--json"]) == 0
@@ -54,7 +54,7 @@ def test_the_command_draws_a_sheet_and_prints_distances(folder, tmp_path, capsys
 
 
 @pytest.mark.parametrize("case", ["missing", "empty", "one", "n", "seed", "out"])
-def test_a_mistake_is_one_line_on_stderr(case, folder, tmp_path, capsys):
+def test_a_user_error_is_one_line_on_stderr(case, folder, tmp_path, capsys):
     (tmp_path / "empty").mkdir()
     (tmp_path / "one").mkdir()
     (folder / "01.png").rename(tmp_path / "one" / "01.png")
@@ -74,7 +74,7 @@ def test_a_mistake_is_one_line_on_stderr(case, folder, tmp_path, capsys):
     assert not (tmp_path / "sheet.png").exists()
 
 
-def test_the_camera_is_at_most_half_as_far_from_real_photographs(samples, tmp_path, capsys):
+def test_the_camera_is_at_most_half_as_far_from_photographs_as_the_simulator(samples, tmp_path, capsys):
     assert main([str(samples("mpiigaze_unlabelled")), "--out", str(tmp_path / "sheet.png"), "--json"]) == 0
     distance = json.loads(capsys.readouterr().out)["distance"]
     assert distance["camera"]["mean"] <= 0.5 * distance["simulator"]["mean"]

@@ -1,4 +1,4 @@
-"""What the simulator and the camera domain both promise."""
+"""Properties of both simulator and camera."""
 
 from __future__ import annotations
 
@@ -8,26 +8,26 @@ import pytest
 import torch
 
 from synthreal import Batch
-from synthreal_gaze.camera import CameraOptions, camera
+from synthreal_gaze.camera import CameraOptions, render_camera
 from synthreal_gaze.eye import LABELS
 from synthreal_gaze.geometry import EYE
-from synthreal_gaze.render import SimulatorOptions, simulator
+from synthreal_gaze.simulator import SimulatorOptions, render_simulator
 
 Draw = Callable[[int], Batch]
 
 
 def simulated(seed: int = 0) -> Batch:
-    return simulator(SimulatorOptions(), 64, torch.Generator().manual_seed(seed))
+    return render_simulator(SimulatorOptions(), 64, torch.Generator().manual_seed(seed))
 
 
 def photographed(seed: int = 0) -> Batch:
-    return camera(CameraOptions(), 64, torch.Generator().manual_seed(seed), "test")
+    return render_camera(CameraOptions(), 64, torch.Generator().manual_seed(seed), "test")
 
 
 pytestmark = pytest.mark.parametrize("draw", [simulated, photographed])
 
 
-def test_images_and_labels_are_what_the_specs_say(draw: Draw):
+def test_images_and_labels_match_the_specs(draw: Draw):
     batch = draw(0)
     assert batch.image.shape == (64, *EYE.shape)
     assert batch.image.dtype == torch.float32
@@ -36,7 +36,7 @@ def test_images_and_labels_are_what_the_specs_say(draw: Draw):
     assert found == {label.name: (64, *label.shape) for label in LABELS}
 
 
-def test_the_generator_decides_everything(draw: Draw):
+def test_the_generator_determines_images_and_labels(draw: Draw):
     one, same, other = draw(0), draw(0), draw(1)
     assert torch.equal(one.image, same.image)
     assert all(torch.equal(one.labels[name], same.labels[name]) for name in one.labels)

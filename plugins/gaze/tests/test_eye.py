@@ -5,25 +5,25 @@ import math
 import numpy as np
 import pytest
 import torch
-from synthreal_gaze.dice import RandomColumns
 
-from synthreal_gaze.anatomy import HEIGHT, SCALE_X, SCALE_Y, WIDTH, Anatomy, Place, Pose
+from synthreal_gaze.anatomy import HEIGHT, SCALE_X, SCALE_Y, WIDTH, Anatomy, Pose, Projection
 from synthreal_gaze.eye import LABELS, Eye, project
 from synthreal_gaze.geometry import gaze_to_angles
 from synthreal_gaze.lids import BALL_RADIUS
+from synthreal_gaze.random_columns import RandomColumns
 
 
 def anatomy(n: int) -> Anatomy:
-    return Anatomy.of(RandomColumns.roll(n, Anatomy.COLUMNS, torch.Generator().manual_seed(1)))
+    return Anatomy.of(RandomColumns.draw(n, Anatomy.COLUMNS, torch.Generator().manual_seed(1)))
 
 
 def pose(pitch: torch.Tensor, yaw: torch.Tensor, head_deg: float = 10.0, jitter_px: float = 1.0) -> Pose:
-    dice = RandomColumns.roll(len(pitch), Pose.COLUMNS, torch.Generator().manual_seed(2))
-    return Pose.of(dice, pitch[:, None, None], yaw[:, None, None], head_deg, jitter_px)
+    columns = RandomColumns.draw(len(pitch), Pose.COLUMNS, torch.Generator().manual_seed(2))
+    return Pose.of(columns, pitch[:, None, None], yaw[:, None, None], head_deg, jitter_px)
 
 
 def looking(pitch_deg: list[float], yaw_deg: list[float]) -> Eye:
-    """The same eye in a centred crop, looking several ways; the head takes only its share of the gaze."""
+    """The same eye in a centred crop with several gazes; the head follows its share of the gaze."""
     one = RandomColumns(torch.full((len(pitch_deg), Anatomy.COLUMNS), 0.5))
     still = RandomColumns(torch.full((len(pitch_deg), Pose.COLUMNS), 0.5))
     pitch, yaw = (torch.deg2rad(torch.tensor(v))[:, None, None] for v in (pitch_deg, yaw_deg))
@@ -39,7 +39,7 @@ def drawn() -> tuple[Anatomy, Pose, Eye]:
 
 
 def field_at(field: torch.Tensor, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
-    """Value of fields (n, H, W) that are affine in the pixel, anywhere: (n, K) from (n, K) px."""
+    """Values (n, K) of affine fields (n, H, W) at any positions (n, K) px."""
     origin = field[:, :1, 0]
     return origin + (field[:, :1, 1] - origin) * x + (field[:, 1:2, 0] - origin) * y
 
@@ -93,7 +93,7 @@ def head_axes(p: Pose, k: int) -> np.ndarray:
 def test_the_head_turns_by_its_labelled_pose(drawn):
     _, p, eye = drawn
     points = np.random.default_rng(0).normal(size=(40, 3)) * 10
-    x, y = Place(p)(*(torch.from_numpy(points[:, i]).float()[:, None, None] for i in range(3)))
+    x, y = Projection(p)(*(torch.from_numpy(points[:, i]).float()[:, None, None] for i in range(3)))
     for k in range(40):
         turned = points[k] @ head_axes(p, k)
         zoom = p.zoom[k].item()

@@ -1,4 +1,4 @@
-"""Geometry of the gaze domain: conventions, round trips, and an angle that is exact where acos is not."""
+"""Gaze geometry: conventions, round trips, and angles that are exact where acos is not."""
 
 from __future__ import annotations
 
@@ -16,21 +16,18 @@ def _directions(n: int, seed: int = 0) -> torch.Tensor:
     return vectors / vectors.norm(dim=-1, keepdim=True)
 
 
-@pytest.mark.parametrize(
-    ("vector", "pitch_deg", "yaw_deg"),
-    [
+def test_conventions_of_mpiigaze() -> None:
+    for vector, pitch_deg, yaw_deg in [
         ((0.0, 0.0, -1.0), 0.0, 0.0),  # into the camera
         ((0.0, -0.5, -math.sqrt(0.75)), 30.0, 0.0),  # up in the image (y points down)
         ((-0.5, 0.0, -math.sqrt(0.75)), 0.0, 30.0),  # to the image's left
         ((0.5, 0.0, -math.sqrt(0.75)), 0.0, -30.0),
         ((0.0, 1.0, 0.0), -90.0, None),
-    ],
-)
-def test_conventions_of_mpiigaze(vector: tuple[float, ...], pitch_deg: float, yaw_deg: float | None) -> None:
-    pitch, yaw = torch.rad2deg(gaze_to_angles(torch.tensor(vector, dtype=torch.float64))).tolist()
-    assert pitch == pytest.approx(pitch_deg, abs=1e-12)
-    if yaw_deg is not None:
-        assert yaw == pytest.approx(yaw_deg, abs=1e-12)
+    ]:
+        pitch, yaw = torch.rad2deg(gaze_to_angles(torch.tensor(vector, dtype=torch.float64))).tolist()
+        assert pitch == pytest.approx(pitch_deg, abs=1e-12)
+        if yaw_deg is not None:
+            assert yaw == pytest.approx(yaw_deg, abs=1e-12)
 
 
 def test_pitch_is_asin_and_yaw_atan2_of_the_readme() -> None:
@@ -47,12 +44,12 @@ def test_round_trip_over_leading_dimensions_and_lengths() -> None:
     torch.testing.assert_close(gaze_to_angles(angles_to_gaze(angles)), angles, atol=1e-14, rtol=0)
 
 
-def test_rounding_beyond_the_unit_sphere_gives_no_nan() -> None:
+def test_vectors_slightly_longer_than_1_give_no_nan() -> None:
     up = torch.tensor([[0.0, -1.0000002, 0.0]])
     assert gaze_to_angles(up)[0, 0].item() == pytest.approx(math.pi / 2)
 
 
-def test_error_equals_the_angle_it_was_built_with() -> None:
+def test_error_equals_the_angle_of_a_rotation() -> None:
     for degrees in (1e-9, 1e-6, 1e-3, 0.1, 7.0, 45.0, 90.0, 135.0, 179.0, 180.0 - 1e-6):
         axis = _directions(200, seed=1)
         side = torch.linalg.cross(axis, _directions(200, seed=2))
@@ -63,11 +60,11 @@ def test_error_equals_the_angle_it_was_built_with() -> None:
         torch.testing.assert_close(error, torch.full((200,), degrees, dtype=torch.float64), atol=1e-13, rtol=1e-6)
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_error_is_exact_at_0_and_180(dtype: torch.dtype) -> None:
-    gaze = _directions(300).to(dtype)
-    assert angular_error(gaze, gaze).max().item() == 0.0
-    assert (angular_error(-gaze, gaze) == 180.0).all()
+def test_error_is_exact_at_0_and_180() -> None:
+    for dtype in [torch.float32, torch.float64]:
+        gaze = _directions(300).to(dtype)
+        assert angular_error(gaze, gaze).max().item() == 0.0
+        assert (angular_error(-gaze, gaze) == 180.0).all()
 
 
 def test_float32_keeps_small_angles_that_acos_loses() -> None:
@@ -82,7 +79,7 @@ def test_tiny_and_huge_vectors_have_a_direction() -> None:
     torch.testing.assert_close(angular_error(gaze, other), torch.tensor([90.0, 45.0]))
 
 
-def test_a_zero_prediction_is_not_perfect() -> None:
+def test_a_zero_prediction_counts_as_90_degrees() -> None:
     gaze = torch.tensor([[0.0, 0.0, -1.0]])
     assert angular_error(torch.zeros(1, 3), gaze).item() == 90.0
 

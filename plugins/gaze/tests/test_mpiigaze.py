@@ -1,4 +1,4 @@
-"""The MPIIGaze reader: the author's layout, angles, mirroring, the split by person, files that are something else."""
+"""The MPIIGaze reader: layout, angles, mirroring, the split by person, broken files."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from scipy.spatial.transform import Rotation
 
 from synthreal import Sample, UserError
 from synthreal_gaze.geometry import RealRole
-from synthreal_gaze.mpiigaze import LABELS, PERSONS, MPIIGazeOptions, head_angles, mpiigaze
+from synthreal_gaze.mpiigaze import LABELS, PERSONS, MPIIGazeOptions, head_angles, read_mpiigaze
 
 
 @pytest.fixture
@@ -26,7 +26,7 @@ def root(tmp_path: Path) -> Path:
 
 
 def _read(root: Path, role: RealRole = "test", **settings: Any) -> list[Sample]:
-    items = list(mpiigaze(MPIIGazeOptions(root=root, **settings), role))
+    items = list(read_mpiigaze(MPIIGazeOptions(root=root, **settings), role))
     assert all(isinstance(item, Sample) for item in items)
     return items  # type: ignore[return-value]
 
@@ -39,8 +39,8 @@ def _error(root: Path, **settings: Any) -> str:
 
 
 @pytest.mark.parametrize("n", [1, 3])
-def test_fixture_is_laid_out_as_the_author_wrote_it(tmp_path: Path, n: int) -> None:
-    """The three ways in which public loaders index these files all find the same arrays."""
+def test_the_fixture_has_the_authors_layout(tmp_path: Path, n: int) -> None:
+    """The three ways in which public loaders index these files find the same arrays."""
     path = tmp_path / "day01.mat"
     left, right = write_day(path, n)
     raw = loadmat(path)
@@ -56,23 +56,26 @@ def test_fixture_is_laid_out_as_the_author_wrote_it(tmp_path: Path, n: int) -> N
     assert named["image"].dtype == np.uint8
 
 
-@pytest.mark.parametrize("n", [1, 4])
-def test_samples_are_those_written(tmp_path: Path, n: int) -> None:
-    left, right = write_day(tmp_path / "p03" / "day01.mat", n)
-    samples = _read(tmp_path, persons=(3,))
-    assert len(samples) == 2 * n
-    for index in range(n):
-        sample, mirrored = samples[index], samples[n + index]
-        assert sample.image.shape == (1, 35, 55)
-        assert sample.image.dtype == np.uint8
-        assert [(name, value.shape) for name, value in sample.labels.items()] == [(s.name, s.shape) for s in LABELS]
-        assert sample.labels["person"].tolist() == [3]
-        np.testing.assert_allclose(sample.labels["gaze"], left["gaze"][index], atol=1e-7)
-        np.testing.assert_allclose(mirrored.labels["gaze"], right["gaze"][index] * (-1, 1, 1), atol=1e-7)
-        for got, pose, sign in ((sample, left["pose"][index], 1), (mirrored, right["pose"][index], -1)):
-            z = Rotation.from_rotvec(pose).as_matrix()[:, 2]
-            expected = np.arcsin(z[1]), sign * np.arctan2(z[0], z[2])
-            np.testing.assert_allclose(got.labels["head_pose"], expected, atol=1e-6)
+def test_samples_equal_the_written_data(tmp_path: Path) -> None:
+    root = tmp_path
+    for number, n in enumerate([1, 4]):
+        tmp_path = root / str(number)
+        tmp_path.mkdir()
+        left, right = write_day(tmp_path / "p03" / "day01.mat", n)
+        samples = _read(tmp_path, persons=(3,))
+        assert len(samples) == 2 * n
+        for index in range(n):
+            sample, mirrored = samples[index], samples[n + index]
+            assert sample.image.shape == (1, 35, 55)
+            assert sample.image.dtype == np.uint8
+            assert [(name, value.shape) for name, value in sample.labels.items()] == [(s.name, s.shape) for s in LABELS]
+            assert sample.labels["person"].tolist() == [3]
+            np.testing.assert_allclose(sample.labels["gaze"], left["gaze"][index], atol=1e-7)
+            np.testing.assert_allclose(mirrored.labels["gaze"], right["gaze"][index] * (-1, 1, 1), atol=1e-7)
+            for got, pose, sign in ((sample, left["pose"][index], 1), (mirrored, right["pose"][index], -1)):
+                z = Rotation.from_rotvec(pose).as_matrix()[:, 2]
+                expected = np.arcsin(z[1]), sign * np.arctan2(z[0], z[2])
+                np.testing.assert_allclose(got.labels["head_pose"], expected, atol=1e-6)
 
 
 def test_a_squeezed_day_of_one_sample_is_read(tmp_path: Path) -> None:
@@ -99,7 +102,7 @@ def test_right_eye_is_the_mirror_image_of_a_left_one(tmp_path: Path) -> None:
         np.testing.assert_allclose(sample.labels["head_pose"], mirrored.labels["head_pose"], atol=1e-6)
 
 
-def test_resize_keeps_grey_levels_and_places(tmp_path: Path) -> None:
+def test_resize_preserves_grey_levels_and_positions(tmp_path: Path) -> None:
     left, right = write_day(tmp_path / "p00" / "day01.mat", 1)
     ramp = np.linspace(10, 240, 60)[None, None] * np.linspace(0.5, 1.0, 36)[None, :, None]
     left["image"] = np.rint(ramp).astype(np.uint8)
@@ -110,12 +113,12 @@ def test_resize_keeps_grey_levels_and_places(tmp_path: Path) -> None:
     np.testing.assert_allclose(image[1:-1, 1:-1], expected[1:-1, 1:-1], atol=1.5)
 
 
-def test_head_angles_by_hand() -> None:
+def test_head_angles() -> None:
     pose = np.array([[0, 0, 0], [0, 0.3, 0], [0.2, 0, 0], [0, 0, 1.0]])
     np.testing.assert_allclose(head_angles(pose), [[0, 0], [0, 0.3], [-0.2, 0], [0, 0]], atol=1e-12)
 
 
-def test_roles_have_their_own_persons_and_real_has_no_labels(root: Path) -> None:
+def test_roles_have_disjoint_persons_and_real_has_no_labels(root: Path) -> None:
     seen = {role: {int(s.labels["person"][0]) for s in _read(root, role)} for role in PERSONS if role != "real"}
     assert seen == {role: set(persons) for role, persons in PERSONS.items() if role != "real"}
     assert not seen["test"] & (seen["validation"] | seen["real_labelled"] | set(PERSONS["real"]))
@@ -125,9 +128,9 @@ def test_roles_have_their_own_persons_and_real_has_no_labels(root: Path) -> None
     assert all(sample.labels == {} for sample in unlabelled)
 
 
-@pytest.mark.parametrize("inner", ["", "Data", "Data/Normalized"])
-def test_root_may_be_any_of_three_folders(root: Path, inner: str) -> None:
-    assert len(_read(root / inner, persons=(4,))) == 4
+def test_root_may_be_any_of_three_folders(root: Path) -> None:
+    for inner in ["", "Data", "Data/Normalized"]:
+        assert len(_read(root / inner, persons=(4,))) == 4
 
 
 def test_one_eye_and_days_in_order(tmp_path: Path) -> None:
@@ -141,10 +144,10 @@ def test_one_eye_and_days_in_order(tmp_path: Path) -> None:
         np.testing.assert_allclose(right[position].labels["gaze"][1:], written[day][1]["gaze"][0, 1:], atol=1e-7)
 
 
-@pytest.mark.parametrize("persons", [(), (15,), (-1,), (3, 3)])
-def test_persons_are_checked(persons: tuple[int, ...]) -> None:
-    with pytest.raises(ValidationError, match=r"different persons out of 0\.\.14"):
-        MPIIGazeOptions(root=Path("x"), persons=persons)
+def test_persons_are_checked() -> None:
+    for persons in [(), (15,), (-1,), (3, 3)]:
+        with pytest.raises(ValidationError, match=r"different persons out of 0\.\.14"):
+            MPIIGazeOptions(root=Path("x"), persons=persons)
 
 
 def test_missing_folders_are_named(root: Path) -> None:
@@ -217,12 +220,15 @@ BROKEN: dict[str, tuple[Any, str]] = {
 }
 
 
-@pytest.mark.parametrize("kind", BROKEN)
-def test_files_that_are_not_what_they_say(tmp_path: Path, kind: str) -> None:
-    break_it, expected = BROKEN[kind]
-    path = tmp_path / "p11" / "day01.mat"
-    write_day(path, 3)
-    break_it(path)
-    message = _error(tmp_path, persons=(11,))
-    assert str(path) in message
-    assert expected in message
+def test_broken_files_are_reported(tmp_path: Path) -> None:
+    root = tmp_path
+    for number, kind in enumerate(BROKEN):
+        tmp_path = root / str(number)
+        tmp_path.mkdir()
+        break_it, expected = BROKEN[kind]
+        path = tmp_path / "p11" / "day01.mat"
+        write_day(path, 3)
+        break_it(path)
+        message = _error(tmp_path, persons=(11,))
+        assert str(path) in message
+        assert expected in message

@@ -18,7 +18,7 @@ def slow_jpeg(image: np.ndarray, coarseness: float, down: int, across: int) -> n
     return (framed[down : down + 35, across : across + 55] + 128) / 255
 
 
-def test_jpeg_equals_block_by_block_quantisation_with_its_own_grid_in_each_image():
+def test_jpeg_equals_quantisation_block_by_block():
     image = torch.rand(4, 35, 55, generator=torch.Generator().manual_seed(0))
     offset = torch.tensor([[0, 0], [3, 5], [7, 7], [1, 6]])
     coarseness = torch.tensor([0.2, 0.5, 1.0, 2.0])[:, None, None]
@@ -28,7 +28,7 @@ def test_jpeg_equals_block_by_block_quantisation_with_its_own_grid_in_each_image
         assert np.abs(result[k].numpy() - slow).mean() < 2e-3  # a tie may round the other way in float32
 
 
-def test_jpeg_keeps_smooth_images_and_loses_more_the_coarser_it_is():
+def test_jpeg_error_grows_with_coarseness():
     image = torch.rand(8, 35, 55, generator=torch.Generator().manual_seed(0))
     none = torch.zeros(8, 2, dtype=torch.long)
     loss = [(jpeg(image, torch.full((8, 1, 1), c), none) - image).abs().mean().item() for c in (0.05, 0.5, 2.0)]
@@ -37,7 +37,7 @@ def test_jpeg_keeps_smooth_images_and_loses_more_the_coarser_it_is():
     assert torch.allclose(jpeg(flat, torch.ones(8, 1, 1), none), flat, atol=1e-4)
 
 
-def test_equalisation_is_opencvs_by_its_formula():
+def test_equalisation_is_that_of_opencv():
     generator = torch.Generator().manual_seed(0)
     image = 0.2 + 0.3 * torch.rand(5, 35, 55, generator=generator) ** 2
     result = equalise(image)
@@ -51,7 +51,7 @@ def test_equalisation_is_opencvs_by_its_formula():
     assert result.flatten(1).amax(1).tolist() == [1] * 5
 
 
-def test_equalisation_survives_an_image_of_one_level():
+def test_an_image_of_one_level_can_be_equalised():
     assert equalise(torch.full((1, 35, 55), 0.4)).isfinite().all()
 
 

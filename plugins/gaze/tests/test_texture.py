@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from synthreal_gaze.texture import blur, noise, quantised, smoothstep
+from synthreal_gaze.texture import blur, noise, quantise, smoothstep
 
 
-def test_noise_has_unit_variance_and_grains_of_the_asked_size():
+def test_noise_has_unit_variance_and_the_requested_grain():
     generator = torch.Generator().manual_seed(0)
     fine, coarse = (noise(400, 35, 55, cells, generator) for cells in ((17, 27), (4, 6)))
     for field in (fine, coarse):
@@ -33,13 +33,13 @@ def test_blur_equals_direct_convolution_away_from_the_borders():
     assert torch.allclose(blur(torch.full((2, 21, 23), 0.3), down, across), torch.tensor(0.3))
 
 
-def test_smoothstep_runs_either_way():
+def test_smoothstep_rises_or_falls():
     x = torch.tensor([-1.0, 0.0, 0.5, 1.0, 2.0])
     assert smoothstep(x, 0, 1).tolist() == [0, 0, 0.5, 1, 1]
     assert smoothstep(x, 1, 0).tolist() == [1, 1, 0.5, 0, 0]
 
 
 def test_quantised_images_lie_on_the_eight_bit_grid():
-    image = quantised(torch.tensor([[[-0.2, 0.1234, 1.7]]]))
+    image = quantise(torch.tensor([[[-0.2, 0.1234, 1.7]]]))
     assert image.shape == (1, 1, 1, 3)
     assert torch.allclose(image.flatten(), torch.tensor([0, 31 / 255, 1.0]))

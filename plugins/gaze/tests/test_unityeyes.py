@@ -1,4 +1,4 @@
-"""The UnityEyes reader: byte format, crop, label conventions, and each way a folder can be broken."""
+"""The UnityEyes reader: file format, crop, label conventions, broken folders."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ from gaze_fixtures import annotation, gradient, simple_json, write_pair
 from PIL import Image
 
 from synthreal import Sample, Skipped, UserError
-from synthreal_gaze.unityeyes import LABELS, UnityEyesOptions, unityeyes
+from synthreal_gaze.unityeyes import LABELS, UnityEyesOptions, read_unityeyes
 
 
 def _samples(root: Path, **settings: Any) -> list[Sample]:
-    items = list(unityeyes(UnityEyesOptions(root=root, **settings)))
+    items = list(read_unityeyes(UnityEyesOptions(root=root, **settings)))
     assert all(isinstance(item, Sample) for item in items)
     return items  # type: ignore[return-value]
 
 
 def _error(root: Path, **settings: Any) -> str:
     with pytest.raises(UserError) as caught:
-        next(unityeyes(UnityEyesOptions(root=root, **settings)))
+        next(read_unityeyes(UnityEyesOptions(root=root, **settings)))
     assert "\n" not in str(caught.value)
     return str(caught.value)
 
 
-def test_labels_are_those_announced(tmp_path: Path) -> None:
+def test_labels_match_the_specs(tmp_path: Path) -> None:
     write_pair(tmp_path, 1)
     (sample,) = _samples(tmp_path)
     assert sample.image.shape == (1, 35, 55)
@@ -50,41 +50,44 @@ def test_gaze_goes_to_mpiigaze_axes_with_y_down(tmp_path: Path) -> None:
         np.testing.assert_allclose(sample.labels["gaze"], (0.36, -0.48, -0.80), atol=1e-6)
 
 
-@pytest.mark.parametrize(
-    ("written", "pitch_yaw_deg"),
-    [
-        ((0.0, 180.0), (0.0, 0.0)),
-        ((351.3264, 180.0), (8.6736, 0.0)),  # the camera looks up, so the face looks over it
-        ((0.0, 210.0), (0.0, -30.0)),
-        ((12.5, 140.0), (-9.5438, 40.6782)),
-    ],
-)
-def test_head_pose_is_the_faces_direction_in_the_image(
-    tmp_path: Path, written: tuple[float, float], pitch_yaw_deg: tuple[float, float]
-) -> None:
-    write_pair(tmp_path, 1, annotation(head=written))
-    np.testing.assert_allclose(np.degrees(_samples(tmp_path)[0].labels["head_pose"]), pitch_yaw_deg, atol=1e-4)
+def test_head_pose_is_the_faces_direction_in_the_image(tmp_path: Path) -> None:
+    root = tmp_path
+    for number, (written, pitch_yaw_deg) in enumerate(
+        [
+            ((0.0, 180.0), (0.0, 0.0)),
+            ((351.3264, 180.0), (8.6736, 0.0)),  # the camera looks up, so the face looks over it
+            ((0.0, 210.0), (0.0, -30.0)),
+            ((12.5, 140.0), (-9.5438, 40.6782)),
+        ]
+    ):
+        tmp_path = root / str(number)
+        tmp_path.mkdir()
+        write_pair(tmp_path, 1, annotation(head=written))
+        np.testing.assert_allclose(np.degrees(_samples(tmp_path)[0].labels["head_pose"]), pitch_yaw_deg, atol=1e-4)
 
 
-@pytest.mark.parametrize("size", [(640, 480), (1280, 960), (512, 384)])
-def test_window_scales_with_the_height_and_y_points_up(tmp_path: Path, size: tuple[int, int]) -> None:
-    unit = size[1] / 480
-    write_pair(tmp_path, 1, annotation(size, (300.0 * unit, 180.0 * unit)), size)
-    sample = _samples(tmp_path)[0]
-    margin = sample.labels["margin"]
-    np.testing.assert_allclose((margin.min(0) + margin.max(0)) / 2, (27.0, 17.0), atol=0.01)  # the crop's middle
-    np.testing.assert_allclose(np.ptp(margin, axis=0), (100 * 55 / 140, 40 * 35 / 84), atol=0.01)
-    assert margin[4, 1] < margin[12, 1]  # upper lid above the lower one
-    assert margin[0, 0] < margin[8, 0]  # inner corner at the image's left
-    picture = gradient((640, 480)).astype(float)
-    expected = picture[180 - 42 : 180 + 42, 300 - 70 : 300 + 70]
-    assert sample.image[0, 17, 27] == pytest.approx(expected.mean(), abs=1.5)
-    assert sample.image[0, 0, 0] == pytest.approx(expected[0, 0], abs=1.5)
-    assert sample.image[0, -1, -1] == pytest.approx(expected[-1, -1], abs=1.5)
+def test_window_scales_with_the_height_and_y_points_up(tmp_path: Path) -> None:
+    root = tmp_path
+    for number, size in enumerate([(640, 480), (1280, 960), (512, 384)]):
+        tmp_path = root / str(number)
+        tmp_path.mkdir()
+        unit = size[1] / 480
+        write_pair(tmp_path, 1, annotation(size, (300.0 * unit, 180.0 * unit)), size)
+        sample = _samples(tmp_path)[0]
+        margin = sample.labels["margin"]
+        np.testing.assert_allclose((margin.min(0) + margin.max(0)) / 2, (27.0, 17.0), atol=0.01)  # the crop's middle
+        np.testing.assert_allclose(np.ptp(margin, axis=0), (100 * 55 / 140, 40 * 35 / 84), atol=0.01)
+        assert margin[4, 1] < margin[12, 1]  # upper lid above the lower one
+        assert margin[0, 0] < margin[8, 0]  # inner corner at the image's left
+        picture = gradient((640, 480)).astype(float)
+        expected = picture[180 - 42 : 180 + 42, 300 - 70 : 300 + 70]
+        assert sample.image[0, 17, 27] == pytest.approx(expected.mean(), abs=1.5)
+        assert sample.image[0, 0, 0] == pytest.approx(expected[0, 0], abs=1.5)
+        assert sample.image[0, -1, -1] == pytest.approx(expected[-1, -1], abs=1.5)
 
 
-def test_labels_point_at_what_the_picture_shows(tmp_path: Path) -> None:
-    """A dark disc drawn at the iris is found at the iris outline's centre, half a pixel counted."""
+def test_labels_match_the_picture(tmp_path: Path) -> None:
+    """The centroid of a dark disc drawn at the iris is the centre of the labelled outline, half a pixel included."""
     write_pair(tmp_path, 1, annotation(centre=(281.0, 263.0)))
     rows, columns = np.mgrid[0:480, 0:640] + 0.5
     disc = (columns - 281.0) ** 2 + (rows - 263.0) ** 2 < 18.0**2
@@ -105,14 +108,17 @@ def test_resize_is_antialiased(tmp_path: Path) -> None:
     assert image.std() < 4
 
 
-@pytest.mark.parametrize("centre", [(10.0, 12.0), (635.0, 470.0)])
-def test_window_beyond_the_picture_repeats_its_edge(tmp_path: Path, centre: tuple[float, float]) -> None:
-    write_pair(tmp_path, 1, annotation(centre=centre))
-    sample = _samples(tmp_path)[0]
-    corner = sample.image[0, 0, 0] if centre[0] < 100 else sample.image[0, -1, -1]
-    assert corner == pytest.approx(gradient((640, 480))[(0, 0) if centre[0] < 100 else (-1, -1)], abs=1)
-    margin = sample.labels["margin"]
-    np.testing.assert_allclose((margin.min(0) + margin.max(0)) / 2, (27.0, 17.0), atol=0.01)
+def test_window_beyond_the_picture_repeats_its_edge(tmp_path: Path) -> None:
+    root = tmp_path
+    for number, centre in enumerate([(10.0, 12.0), (635.0, 470.0)]):
+        tmp_path = root / str(number)
+        tmp_path.mkdir()
+        write_pair(tmp_path, 1, annotation(centre=centre))
+        sample = _samples(tmp_path)[0]
+        corner = sample.image[0, 0, 0] if centre[0] < 100 else sample.image[0, -1, -1]
+        assert corner == pytest.approx(gradient((640, 480))[(0, 0) if centre[0] < 100 else (-1, -1)], abs=1)
+        margin = sample.labels["margin"]
+        np.testing.assert_allclose((margin.min(0) + margin.max(0)) / 2, (27.0, 17.0), atol=0.01)
 
 
 def test_order_is_numerical_and_imgs_is_found(tmp_path: Path) -> None:
@@ -131,7 +137,7 @@ def test_missing_root_and_empty_folder(tmp_path: Path) -> None:
     assert "1.json has no 1.jpg beside it (1 unpaired" in message
 
 
-def test_a_home_folder_is_found_and_an_unlistable_one_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_home_is_expanded_and_an_unreadable_folder_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_pair(tmp_path / "eyes", 1)
     monkeypatch.setenv("HOME", str(tmp_path))
     assert len(_samples(Path("~/eyes"))) == 1
@@ -143,19 +149,22 @@ def test_a_home_folder_is_found_and_an_unlistable_one_told(tmp_path: Path, monke
     assert "eyes: cannot be listed (Permission denied)" in _error(tmp_path / "eyes")
 
 
-@pytest.mark.parametrize("lost", ["jpg", "json"])
-def test_unpaired_files_are_told_before_anything_is_read(tmp_path: Path, lost: str) -> None:
-    for number in (1, 2, 11, 12):
-        write_pair(tmp_path, number)
-    (tmp_path / f"11.{lost}").unlink()
-    (tmp_path / f"12.{lost}").unlink()
-    message = _error(tmp_path)
-    assert f"has no 11.{lost} beside it (2 unpaired" in message
-    assert "skip_broken=true" in message
-    items = list(unityeyes(UnityEyesOptions(root=tmp_path, skip_broken=True)))
-    assert [isinstance(item, Skipped) for item in items] == [False, False, True, True]
-    kept = "json" if lost == "jpg" else "jpg"
-    assert items[2] == Skipped(str(tmp_path / f"11.{kept}"), "has no partner")
+def test_unpaired_files_are_reported_before_reading(tmp_path: Path) -> None:
+    root = tmp_path
+    for number, lost in enumerate(["jpg", "json"]):
+        tmp_path = root / str(number)
+        tmp_path.mkdir()
+        for number in (1, 2, 11, 12):
+            write_pair(tmp_path, number)
+        (tmp_path / f"11.{lost}").unlink()
+        (tmp_path / f"12.{lost}").unlink()
+        message = _error(tmp_path)
+        assert f"has no 11.{lost} beside it (2 unpaired" in message
+        assert "skip_broken=true" in message
+        items = list(read_unityeyes(UnityEyesOptions(root=tmp_path, skip_broken=True)))
+        assert [isinstance(item, Skipped) for item in items] == [False, False, True, True]
+        kept = "json" if lost == "jpg" else "jpg"
+        assert items[2] == Skipped(str(tmp_path / f"11.{kept}"), "has no partner")
 
 
 def _with(**changes: Any) -> Callable[[Path], None]:
@@ -211,39 +220,42 @@ BROKEN: dict[str, tuple[Callable[[Path], None], str]] = {
 }
 
 
-@pytest.mark.parametrize("kind", BROKEN)
-def test_broken_pairs_are_named_counted_and_skippable(tmp_path: Path, kind: str) -> None:
-    break_it, expected = BROKEN[kind]
-    for number in (1, 2, 3):
-        write_pair(tmp_path, number)
-    break_it(tmp_path)
-    message = _error(tmp_path)  # raised before the intact pair 1 is yielded
-    assert expected in message
-    assert "(1 broken of 3 pairs)" in message
-    assert "skip_broken=true" in message
-    items = list(unityeyes(UnityEyesOptions(root=tmp_path, skip_broken=True)))
-    assert [isinstance(item, Skipped) for item in items] == [False, True, False]
-    assert isinstance(items[1], Skipped)
-    assert items[1].reason in message
-    assert Path(items[1].path).stem == "2"
+def test_broken_pairs_are_named_counted_and_skippable(tmp_path: Path) -> None:
+    root = tmp_path
+    for number, kind in enumerate(BROKEN):
+        tmp_path = root / str(number)
+        tmp_path.mkdir()
+        break_it, expected = BROKEN[kind]
+        for number in (1, 2, 3):
+            write_pair(tmp_path, number)
+        break_it(tmp_path)
+        message = _error(tmp_path)  # raised before the intact pair 1 is yielded
+        assert expected in message
+        assert "(1 broken of 3 pairs)" in message
+        assert "skip_broken=true" in message
+        items = list(read_unityeyes(UnityEyesOptions(root=tmp_path, skip_broken=True)))
+        assert [isinstance(item, Skipped) for item in items] == [False, True, False]
+        assert isinstance(items[1], Skipped)
+        assert items[1].reason in message
+        assert Path(items[1].path).stem == "2"
 
 
-def test_landmarks_of_another_resolution_are_refused(tmp_path: Path) -> None:
+def test_landmarks_outside_the_picture_are_an_error(tmp_path: Path) -> None:
     write_pair(tmp_path, 1, annotation(size=(1920, 1080), centre=(1500.0, 900.0)))
     with pytest.raises(UserError, match=r"'interior_margin_2d' lies outside 1.jpg \(640x480 px\)"):
-        list(unityeyes(UnityEyesOptions(root=tmp_path)))
+        list(read_unityeyes(UnityEyesOptions(root=tmp_path)))
 
 
-def test_nothing_readable_is_an_error_even_when_skipping(tmp_path: Path) -> None:
+def test_a_folder_without_readable_pairs_is_an_error(tmp_path: Path) -> None:
     write_pair(tmp_path, 1)
     (tmp_path / "1.json").write_text("{")
-    items = unityeyes(UnityEyesOptions(root=tmp_path, skip_broken=True))
+    items = read_unityeyes(UnityEyesOptions(root=tmp_path, skip_broken=True))
     assert isinstance(next(items), Skipped)
     with pytest.raises(UserError, match="none of the 1 pairs is readable"):
         next(items)
 
 
-def test_fixtures_have_the_bytes_of_the_simulator(samples: Callable[[str], Path]) -> None:
+def test_the_fixture_has_the_simulators_bytes(samples: Callable[[str], Path]) -> None:
     text = samples("unityeyes/100.json").read_bytes().decode()
     tree = json.loads(text)
     assert simple_json(tree) == text
@@ -254,10 +266,10 @@ def test_fixtures_have_the_bytes_of_the_simulator(samples: Callable[[str], Path]
             assert len(value) == len(tree[key])
 
 
-def test_real_sample_shows_the_iris_where_the_labels_say(samples: Callable[[str], Path]) -> None:
+def test_labels_match_a_real_sample(samples: Callable[[str], Path]) -> None:
     sample = _samples(samples("unityeyes"))[0]
     np.testing.assert_allclose(sample.labels["gaze"], (0.6337, -0.3779, -0.6750), atol=1e-4)
-    # The face on the picture is turned to the right: its far corner is the outer one, and the eye follows.
+    # The face is turned to the right of the image, and the eye follows.
     np.testing.assert_allclose(np.degrees(sample.labels["head_pose"]), (4.03, -30.98), atol=0.01)
     outline, margin = sample.labels["iris_outline"], sample.labels["margin"]
     shift = outline.mean(0) - (margin.min(0) + margin.max(0)) / 2

@@ -1,4 +1,4 @@
-"""The hand domain: a drawn or rendered hand to a drawn depth camera or NYU's. A table of contents."""
+"""The hand domain: data sets, evaluator and recipes, as hooks."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from functools import partial
 
 from synthreal import DatasetSpec, EvaluatorSpec, hookimpl
 from synthreal.config import RunConfig
-from synthreal_hands import camera, estimator, nyu, recipes, render
+from synthreal_hands import camera, estimator, nyu, recipes, simulator
 from synthreal_hands.cube import CROP, JOINTS, XYZ, hand_image
 
 SIDES = {"": 64, "-224": 224}
@@ -15,15 +15,15 @@ SIDES = {"": 64, "-224": 224}
 
 @hookimpl
 def synthreal_datasets() -> Iterator[DatasetSpec]:
-    """``simulator`` and ``camera`` are drawn, 64 px wide or, with ``-224``, 224; ``nyu`` is read."""
+    """``simulator`` and ``camera`` are rendered at 64 px or, with suffix ``-224``, at 224 px; ``nyu`` is read."""
     for suffix, side in SIDES.items():
         yield DatasetSpec(
             name=f"simulator{suffix}",
             role="simulated",
             image=hand_image(side),
-            labels=render.labels_of(side),
-            options=render.SimulatorOptions,
-            render=partial(render.simulator, side=side),
+            labels=simulator.simulator_labels(side),
+            options=simulator.SimulatorOptions,
+            render=partial(simulator.render_simulator, side=side),
         )
         for role in camera.IDENTITIES:
             yield DatasetSpec(
@@ -32,26 +32,26 @@ def synthreal_datasets() -> Iterator[DatasetSpec]:
                 image=hand_image(side),
                 labels=(JOINTS, XYZ, CROP),
                 options=camera.CameraOptions,
-                render=partial(camera.camera, role=role, side=side),
+                render=partial(camera.render_camera, role=role, side=side),
             )
-    for place in nyu.FOLDERS:
+    for role in nyu.FOLDERS:
         yield DatasetSpec(
             name="nyu",
-            role=place,
+            role=role,
             image=hand_image(nyu.SIDE),
             labels=nyu.LABELS,
             options=nyu.NYUOptions,
-            read=partial(nyu.nyu, role=place),
+            read=partial(nyu.read_nyu, role=role),
         )
 
 
 @hookimpl
 def synthreal_evaluators() -> Iterable[EvaluatorSpec]:
-    """The hand-pose estimator of the paper."""
+    """``hands``: the paper's hand-pose estimator."""
     return (estimator.EVALUATOR,)
 
 
 @hookimpl
 def synthreal_recipes() -> Mapping[str, RunConfig]:
-    """``hands``: the embedded default; ``hands-nyu``: the paper's."""
+    """``hands`` (default, for a CPU) and ``hands-nyu`` (the paper's)."""
     return recipes.RECIPES

@@ -1,12 +1,12 @@
-"""The depth camera, the cube around the hand and the square crop it gives: how every number maps to every other.
+"""Coordinates: camera frame, the cube around a hand, and the square crop of the cube.
 
-Frames are 640x480 with the intrinsics of the NYU data set's own scripts. uvd is (column px, row px, depth mm); xyz is
-mm in the camera frame, x right, **y up**, z away from the camera, so that v = 240 - fy * y / z. A cube of
-:data:`CUBE_MM` around the hand's centre (u, v, d) projects to a window of the frame, which a crop samples on a square
-grid. Crop coordinates count px of that grid, 0 being the centre of the first one.
+Frames are 640x480 with the intrinsics of the NYU data set's scripts. uvd is (column px, row px, depth mm). xyz is in mm
+in the camera frame: x right, **y up**, z away from the camera, so v = 240 - fy * y / z. A cube of side :data:`CUBE_MM`
+around the hand's centre (u, v, d) projects to a window of the frame, which a crop samples on a square grid. Crop
+coordinates are px of that grid; 0 is the centre of the first pixel.
 
-Depth in a crop: value = (depth - d + half) / (2 half), 0 on the cube's near face and 1 on its far one. What lies
-beyond the cube, and what the sensor could not measure, has the value 1 exactly: it is far away, never near.
+Depth in a crop is (depth - d + half) / (2 half): 0 on the near face of the cube, 1 on the far face. Pixels beyond the
+cube and pixels without a measurement are exactly 1 (far), never near.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ FRAME = (640, 480)
 FX, FY = 588.036865, 587.075073
 CX, CY = 320.0, 240.0
 CUBE_MM = 330.0
-"""Side of the cube. 300 is common, but puts a joint outside the crop in 14 of 100 NYU test frames; 330 in 1 of 100."""
+"""Side of the cube. With the common 300 mm, 14 % of NYU's test frames have a joint outside the crop; with 330, 1 %."""
 
 JOINT_COUNT = 14
 JOINTS = LabelSpec("joints", (JOINT_COUNT, 3), "px, px of the crop, mm behind its centre")
@@ -36,13 +36,13 @@ RealRole = Literal["real", "real_labelled", "validation", "test"]
 
 @functools.lru_cache(maxsize=256)
 def constant(values: Any, like: tuple[torch.device, torch.dtype]) -> Tensor:
-    """Numbers in (nested) tuples as a tensor, copied to a device once: every copy makes a GPU wait."""
+    """Nested tuples of numbers as a tensor. Cached, because each copy to a GPU synchronises it."""
     device, dtype = like
     return torch.tensor(values, device=device, dtype=dtype)
 
 
 def hand_image(side: int) -> ImageSpec:
-    """What a crop of ``side`` px is: 16-bit depth with far background."""
+    """The image spec of a crop of ``side`` px: 16-bit depth, background at 1."""
     return ImageSpec(
         channels=1,
         height=side,
@@ -57,7 +57,7 @@ def hand_image(side: int) -> ImageSpec:
 
 @dataclass(frozen=True)
 class Crop:
-    """Crops of a batch. ``centre (n, 3)`` uvd of the frame, ``half (n,)`` mm, ``side (n,)`` px of the images."""
+    """The crops of a batch: ``centre (n, 3)`` uvd, ``half (n,)`` mm (half the cube), ``side (n,)`` px of the image."""
 
     centre: Tensor
     half: Tensor
@@ -74,7 +74,7 @@ class Crop:
 
     @property
     def pitch(self) -> Tensor:
-        """Px of the frame between neighbours of the crop, across and down: ``(n, 2)``."""
+        """Distance of neighbouring crop pixels in px of the frame, across and down: ``(n, 2)``."""
         reach = 2 * self.half[:, None] * constant((FX, FY), (self.half.device, self.half.dtype)) / self.centre[:, 2:]
         return reach / self.side[:, None]
 
@@ -83,29 +83,29 @@ class Crop:
         return (self.side[:, None, None] - 1) / 2
 
     def from_frame(self, uvd: Tensor) -> Tensor:
-        """Points uvd of the frame ``(n, K, 3)`` to uvd of the crop: px, px, mm behind the centre."""
+        """Map points ``(n, K, 3)`` uvd of the frame to the crop: px, px, mm behind the centre."""
         uv = (uvd[..., :2] - self.centre[:, None, :2]) / self.pitch[:, None] + self._middle
         return torch.cat([uv, uvd[..., 2:] - self.centre[:, None, 2:]], dim=-1)
 
     def to_frame(self, joints: Tensor) -> Tensor:
-        """The way back, ``(n, K, 3)`` or ``(1, K, 3)`` to ``(n, K, 3)``."""
+        """The inverse of :meth:`from_frame`; takes ``(n, K, 3)`` or ``(1, K, 3)``."""
         uv = (joints[..., :2] - self._middle) * self.pitch[:, None] + self.centre[:, None, :2]
         return torch.cat([uv, joints[..., 2:] + self.centre[:, None, 2:]], dim=-1)
 
     def to_unit(self, depth: Tensor) -> Tensor:
-        """Depth ``(n, H, W)`` mm to values in [0, 1]; not positive or not finite means not measured: 1."""
+        """Map depth ``(n, H, W)`` mm to [0, 1]. Non-positive and non-finite depth (not measured) becomes 1."""
         centre, half = self.centre[:, 2, None, None], self.half[:, None, None]
         value = ((depth - centre + half) / (2 * half)).clamp(0, 1)
         return torch.where((depth > 0) & torch.isfinite(depth), value, torch.ones_like(value))
 
 
 def project(xyz: Tensor) -> Tensor:
-    """Points ``(..., 3)`` mm of the camera frame to uvd of the frame."""
+    """Project points ``(..., 3)`` mm of the camera frame to uvd."""
     x, y, z = xyz.unbind(-1)
     return torch.stack([CX + FX * x / z, CY - FY * y / z, z], dim=-1)
 
 
 def unproject(uvd: Tensor) -> Tensor:
-    """Points ``(..., 3)`` uvd of the frame to mm of the camera frame."""
+    """Back-project points ``(..., 3)`` uvd to mm of the camera frame."""
     u, v, d = uvd.unbind(-1)
     return torch.stack([(u - CX) * d / FX, (CY - v) * d / FY, d], dim=-1)

@@ -1,8 +1,8 @@
-"""The downstream task: where are the 14 joints, in the crop and in millimetres?
+"""The downstream task: the positions of 14 joints, in the crop and in millimetres.
 
-**Pixels are px of a 224 px crop, whatever the image's size**: an error measured on a 64 px image counts 3.5 times. So
-``pck_5px`` (percentage of joints within 5 px) and the curve from 1 to 20 px mean the same at every size, and on smaller
-images the threshold shrinks with them (5 px of 224 are 1.4 px of 64).
+**Errors are in px of a 224 px crop at every image size**: an error in a 64 px image is multiplied by 3.5. Therefore
+``pck_5px`` (percentage of joints within 5 px) and the curve from 1 to 20 px are comparable between sizes (5 px of 224
+are 1.4 px of 64).
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ SCALE = (0.9, 1.1)
 
 
 def loss(pred: Tensor, labels: Mapping[str, Tensor]) -> Tensor:
-    """Sum over stacks of the heat maps' cross-entropy and of the depths' error, ``()``.
+    """Cross-entropy of the heat maps plus the depth error, summed over stacks, ``()``.
 
-    A heat map is a distribution over cells, its target a Gaussian of deviation 1 cell round the joint (the paper names
-    neither loss nor sigma; Newell et al. take the squared error). Joints outside the map pull at its nearest cells.
-    Depth is read with the target as weights; its smooth L1 error is in halves of the cube.
+    A heat map is a distribution over cells; its target is a Gaussian with a deviation of 1 cell around the joint (the
+    paper names neither loss nor sigma; Newell et al. use the squared error). A joint outside the map is clamped to its
+    border. Depth is the mean under the target, in units of half the cube, with a smooth L1 loss.
 
     Args:
         pred: maps ``(B, S, 28, h, h)``.
@@ -49,13 +49,13 @@ def loss(pred: Tensor, labels: Mapping[str, Tensor]) -> Tensor:
     target = (target / target.sum(-1, keepdim=True))[:, None]
     heat, depth = pred.float().flatten(3).split(JOINT_COUNT, dim=2)
     entropy = -(target * log_softmax(heat, dim=-1)).sum(-1)
-    found = (target * depth).sum(-1)
-    behind = (joints[..., 2] / crop.half[:, None])[:, None].expand_as(found)
-    return entropy.mean(dim=(0, 2)).sum() + DEPTH_WEIGHT * smooth_l1_loss(found, behind, beta=0.1) * pred.shape[1]
+    predicted = (target * depth).sum(-1)
+    behind = (joints[..., 2] / crop.half[:, None])[:, None].expand_as(predicted)
+    return entropy.mean(dim=(0, 2)).sum() + DEPTH_WEIGHT * smooth_l1_loss(predicted, behind, beta=0.1) * pred.shape[1]
 
 
-def joints_of(pred: Tensor, crop: Crop) -> Tensor:
-    """Joints ``(B, 14, 3)`` px, px, mm of the crop: from maps ``(B, S, 28, h, h)``, or given as they are."""
+def decode_joints(pred: Tensor, crop: Crop) -> Tensor:
+    """Joints ``(B, 14, 3)`` px, px, mm of the crop from maps ``(B, S, 28, h, h)``; joints are returned unchanged."""
     if pred.ndim == 3:
         return pred
     heat, depth = pred[:, -1].float().split(JOINT_COUNT, dim=1)
@@ -66,7 +66,7 @@ def joints_of(pred: Tensor, crop: Crop) -> Tensor:
 
 
 def metrics(pred: Tensor, labels: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Errors of every joint.
+    """The error of each joint.
 
     Args:
         pred: maps ``(B, S, 28, h, h)``, or joints ``(1 or B, 14, 3)`` px, px, mm of the crop (the constant answer).
@@ -77,25 +77,25 @@ def metrics(pred: Tensor, labels: Mapping[str, Tensor]) -> dict[str, Tensor]:
         (0 or 100), each ``(B, 14)``.
     """
     crop = Crop.of(labels[CROP.name])
-    found = joints_of(pred, crop)
+    predicted = decode_joints(pred, crop)
     factor = GRID_PX / crop.side[:, None]
-    error = torch.linalg.vector_norm(found[..., :2] - labels[JOINTS.name][..., :2], dim=-1) * factor
-    space = torch.linalg.vector_norm(unproject(crop.to_frame(found)) - labels[XYZ.name], dim=-1)
+    error = torch.linalg.vector_norm(predicted[..., :2] - labels[JOINTS.name][..., :2], dim=-1) * factor
+    space = torch.linalg.vector_norm(unproject(crop.to_frame(predicted)) - labels[XYZ.name], dim=-1)
     return {"error_px": error, "error_mm": space, "pck_5px": 100.0 * (error <= 5.0).to(error.dtype)}
 
 
 def answer(pred: Tensor, labels: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The joints that maps ``(B, S, 28, h, h)`` show, as labels: ``joints`` and ``xyz``, each ``(B, 14, 3)``."""
+    """Predicted maps ``(B, S, 28, h, h)`` as labels: ``joints`` and ``xyz``, each ``(B, 14, 3)``."""
     crop = Crop.of(labels[CROP.name])
-    joints = joints_of(pred, crop)
+    joints = decode_joints(pred, crop)
     return {JOINTS.name: joints, XYZ.name: unproject(crop.to_frame(joints))}
 
 
 def augment(batch: Batch, generator: torch.Generator) -> Batch:
-    """Random rotation within +/-20 degrees and a random crop (shifted by 8 %, scaled by 0.9 to 1.1), joints with it.
+    """Rotate within +/-20 degrees, shift by up to 8 % and scale by 0.9 to 1.1; transforms the joints, too.
 
-    Depth is sampled, never blended, and background fills what comes into view. Only labels that stay true are returned:
-    ``joints`` and ``crop`` (places in the camera's frame are those of the image before).
+    Depth is sampled (nearest neighbour), never blended; new pixels are background. Only labels that remain valid are
+    returned: ``joints``, and ``crop`` for the position of the original image in the frame.
     """
     from kornia.geometry.linalg import transform_points
     from kornia.geometry.transform import get_affine_matrix2d, warp_affine

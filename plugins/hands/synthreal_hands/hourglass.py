@@ -1,14 +1,14 @@
-"""A stacked hourglass that points at joints: the paper's hand-pose estimator, with a depth for every joint.
+"""The paper's hand-pose estimator, a stacked hourglass, extended by the depth of every joint.
 
 Source: Newell et al. 2016 (stacked hourglass), SimGAN 3.2: two stacks, 64x64 heat maps, 14 joints. The paper predicts
-places in the image; back-projection needs depth too, so each stack also gives one map of depth a joint, read where
-its heat map is high.
+positions in the image. Back-projection needs depth, so each stack also predicts a depth map per joint, which is
+averaged where the heat map is high.
 
-**How 224 and 64 are reconciled.** A stem with total stride 4 turns 224 px into 56x56 maps, not 64x64, so the paper's
-two numbers do not fit together. Here the image is padded with background to ``stride x maps`` px (224 -> 256, 16 px on
-each side) instead of being resized: no pixel of depth is blended, one cell of a 64x64 map is exactly 4 px of the crop,
-and joints a little outside the crop have a place on the map. The stem's stride is the smallest power of two that
-makes ``stride x maps`` at least the image's side: 4 for 224 and 64 maps, 2 for 64 and 32.
+**224 px images and 64x64 heat maps.** A stem with total stride 4 turns 224 px into 56x56 maps, so the two numbers of
+the paper do not fit together. Here the image is padded with background to ``stride x maps`` px (224 -> 256, 16 px on
+each side) instead of being resized: depth is not blended, one cell of a 64x64 map is exactly 4 px of the crop, and
+joints slightly outside the crop are on the map. The stride is the smallest power of two for which ``stride x maps`` is
+at least the side of the image: 4 for 224 px and 64 maps, 2 for 64 px and 32 maps.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ WINDOW = 2
 
 
 class HourglassOptions(Options):
-    """How large the estimator is; the defaults are the paper's where it says."""
+    """Size of the estimator; the defaults are the paper's where it states them."""
 
-    features: int = Field(256, ge=4, multiple_of=2, description="Feature maps of every residual block.")
-    stacks: int = Field(2, ge=1, description="Hourglasses one after the other, each with its own loss.")
+    features: int = Field(256, ge=4, multiple_of=2, description="Channels of every residual block.")
+    stacks: int = Field(2, ge=1, description="Number of successive hourglasses, each with its own loss.")
     maps: int = Field(64, ge=8, description="Side of the heat maps; a power of two.")
 
     @field_validator("maps")
@@ -45,9 +45,9 @@ class HourglassOptions(Options):
 
 @dataclass(frozen=True)
 class Grid:
-    """How heat maps lie on an image: cell ``i`` is centred at ``(i + 0.5) * stride - 0.5 - margin`` px.
+    """The position of heat-map cells in an image: cell ``i`` is centred at ``(i + 0.5) * stride - 0.5 - margin`` px.
 
-    Both are numbers, or tensors ``(B, 1, 1)`` that broadcast over the joints of images.
+    Both fields are numbers, or tensors ``(B, 1, 1)`` that broadcast over the joints of images.
     """
 
     stride: int | Tensor
@@ -55,7 +55,7 @@ class Grid:
 
     @classmethod
     def of(cls, side: int, maps: int) -> Grid:
-        """Of images of ``side`` px and heat maps of ``maps`` cells. Raises ``UserError`` when they do not fit."""
+        """The grid for images of ``side`` px and maps of ``maps`` cells. Raises ``UserError`` if they do not fit."""
         stride = 1 << max(0, math.ceil(math.log2(side / maps)))
         if stride > 8 or (stride * maps - side) % 2:
             raise UserError(
@@ -66,21 +66,21 @@ class Grid:
 
     @classmethod
     def over(cls, side: Tensor, maps: int) -> Grid:
-        """The same for sides in a tensor, without looking at them."""
+        """The same for a tensor of sides, without checks and host synchronisation."""
         stride = torch.exp2(torch.log2(side / maps).ceil().clamp_min(0))
         return cls(stride, (stride * maps - side) / 2)
 
     def to_px(self, cells: Tensor) -> Tensor:
-        """Places in cells to px of the image."""
+        """Convert cells to px of the image."""
         return (cells + 0.5) * self.stride - 0.5 - self.margin
 
     def to_cells(self, px: Tensor) -> Tensor:
-        """The way back."""
+        """The inverse of :meth:`to_px`."""
         return (px + 0.5 + self.margin) / self.stride - 0.5
 
 
 class Residual(nn.Module):
-    """Pre-activated bottleneck: ``(B, a, h, w) -> (B, b, h, w)``."""
+    """Pre-activation bottleneck: ``(B, a, h, w) -> (B, b, h, w)``."""
 
     def __init__(self, channels: int, features: int) -> None:
         super().__init__()
@@ -105,24 +105,24 @@ class Residual(nn.Module):
 
 
 class Hourglass(nn.Module):
-    """Down to 4x4 and up again, with a branch at every size: ``(B, f, h, h) -> same``."""
+    """Down to 4x4 and up again, with a skip connection at every size: ``(B, f, h, h) -> same``."""
 
     def __init__(self, features: int, side: int) -> None:
         super().__init__()
-        self.beside, self.down, self.up = (Residual(features, features) for _ in range(3))
+        self.skip, self.down, self.up = (Residual(features, features) for _ in range(3))
         self.inner = Hourglass(features, side // 2) if side // 2 > SMALLEST else Residual(features, features)
 
     def forward(self, maps: Tensor) -> Tensor:
-        """Both ways, added."""
+        """The sum of the skip connection and the path through lower resolutions."""
         low = self.up(self.inner(self.down(nn.functional.max_pool2d(maps, 2))))
-        out: Tensor = self.beside(maps) + interpolate(low, scale_factor=2, mode="nearest")
+        out: Tensor = self.skip(maps) + interpolate(low, scale_factor=2, mode="nearest")
         return out
 
 
 class HandNet(nn.Module):
     """Crops ``(B, 1, S, S)`` in [0, 1] to maps ``(B, stacks, 28, h, h)``: 14 heat maps (logits), 14 depth maps.
 
-    Depth is in halves of the cube behind its centre.
+    Depth is relative to the centre of the cube, in units of half the cube.
     """
 
     def __init__(self, options: HourglassOptions, image: ImageSpec) -> None:
@@ -138,7 +138,7 @@ class HandNet(nn.Module):
         for _ in range(int(math.log2(stride)) - 1):
             layers += [nn.MaxPool2d(2), Residual(features, features)]
         self.stem = nn.Sequential(*layers)
-        self.glasses = nn.ModuleList(Hourglass(features, options.maps) for _ in range(options.stacks))
+        self.hourglasses = nn.ModuleList(Hourglass(features, options.maps) for _ in range(options.stacks))
         self.tails = nn.ModuleList(
             nn.Sequential(
                 Residual(features, features),
@@ -149,26 +149,26 @@ class HandNet(nn.Module):
             for _ in range(options.stacks)
         )
         self.heads = nn.ModuleList(nn.Conv2d(features, outputs, 1) for _ in range(options.stacks))
-        self.again = nn.ModuleList(nn.Conv2d(features + outputs, features, 1) for _ in range(options.stacks - 1))
+        self.merges = nn.ModuleList(nn.Conv2d(features + outputs, features, 1) for _ in range(options.stacks - 1))
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # 1.4 to 1.8 times as fast
 
     def forward(self, image: Tensor) -> Tensor:
-        """Maps of every stack; the last one's count."""
+        """The maps of every stack; the last stack is the prediction."""
         padded = pad(image, (int(self.grid.margin),) * 4, value=self.background)
         maps = self.stem((1 - padded).contiguous(memory_format=torch.channels_last))
-        found = []
-        for i, (glass, tail, head) in enumerate(zip(self.glasses, self.tails, self.heads, strict=True)):
-            inside = tail(glass(maps))
-            found.append(head(inside))
-            if i < len(self.again):
-                maps = maps + self.again[i](torch.cat([inside, found[-1]], dim=1))
-        return torch.stack(found, dim=1)
+        outputs_by_stack = []
+        for i, (hourglass, tail, head) in enumerate(zip(self.hourglasses, self.tails, self.heads, strict=True)):
+            features = tail(hourglass(maps))
+            outputs_by_stack.append(head(features))
+            if i < len(self.merges):
+                maps = maps + self.merges[i](torch.cat([features, outputs_by_stack[-1]], dim=1))
+        return torch.stack(outputs_by_stack, dim=1)
 
 
 def peak(logits: Tensor) -> tuple[Tensor, Tensor]:
-    """The sub-pixel arg-max of heat maps and the weights it was read with.
+    """The sub-pixel arg-max of heat maps, and its weights.
 
-    The highest cell, moved to the centre of gravity of exp(logit) over the 5x5 cells around it.
+    This is the centre of gravity of exp(logit) over the 5x5 cells around the highest cell.
 
     Args:
         logits: ``(B, J, h, w)``.

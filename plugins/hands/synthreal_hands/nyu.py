@@ -1,17 +1,17 @@
-"""Reader of the NYU hand pose data set: depth frames of three cameras, renders of the same hands, 36 joints each.
+"""Reader of the NYU hand pose data set: depth frames of three cameras, and renders of the same hands.
 
-Format, after the author's scripts and page: ``train|test/{depth,synthdepth}_<k>_<f>.png``, camera k = 1 (in front), 2,
-3, frame f with seven digits from 0000001; 640x480 8-bit RGB with depth_mm = G * 256 + B. ``joint_data.mat`` in either
-folder holds ``joint_uvd`` (px, px, mm) and ``joint_xyz`` (mm, y up), both (3 cameras, N frames, 36 joints, 3).
+Format, according to the author's scripts and page: ``train|test/{depth,synthdepth}_<k>_<f>.png``, camera k = 1 (in
+front), 2, 3, frame f with seven digits from 0000001; 640x480 8-bit RGB with depth_mm = G * 256 + B. ``joint_data.mat``
+in both folders holds ``joint_uvd`` (px, px, mm) and ``joint_xyz`` (mm, y up), both (3 cameras, N frames, 36 joints, 3).
 
-Every frame is cropped by a cube round PALM_5, also those of role ``real``: this one place per frame is all that is used
-of their annotation (the paper cuts its real hands out with the renders). Joints are taken to count px from 0, as
-images do; the scripts run in MATLAB, which counts from 1, and no document says.
+Every frame is cropped to a cube around the joint PALM_5. For role ``real``, this position is the only part of the
+annotation that is used (the paper segments its real hands with the renders). Joint coordinates are assumed to count px
+from 0, as images do; the scripts are in MATLAB, which counts from 1, and no document settles the question.
 
-``train`` shows one person; ``test`` shows the same one and, from frame 2441 of 8252 on, a second with smaller hands. So
-by default ``test`` is that second person and ``validation`` the frames before (of a smaller copy, the same shares): new
-poses, but of the person in ``train``, for the data set has no third. The paper's table is over the whole folder: set
-``frames`` to [1, 8252] for that, and choose nothing on validation then.
+``train`` shows one person. ``test`` shows the same person and, from frame 2441 of 8252 on, a second person with smaller
+hands. By default ``test`` is the second person, and ``validation`` is the frames before (in a smaller copy, the same
+shares): new poses of the person in ``train``, because the data set has no third person. The paper evaluates on the
+whole folder. To do so, set ``frames`` to [1, 8252], and do not choose settings on validation.
 """
 
 from __future__ import annotations
@@ -48,17 +48,17 @@ LABELS = (JOINTS, XYZ, CROP, FRAME_LABEL)
 
 
 class NYUOptions(Options):
-    """Where the data set is and which part of it to read."""
+    """Location of the data set and the part to read."""
 
-    root: Path = Field(description="Folder that holds train and test.")
+    root: Path = Field(description="Folder that contains train and test.")
     views: tuple[int, ...] = Field(default=(1, 2, 3), min_length=1, description="Cameras to read, out of 1, 2, 3.")
     frames: tuple[int, int] | None = Field(
-        default=None, description="First and last frame to read, counted from 1; none takes the role's own."
+        default=None, description="First and last frame to read, counted from 1. The default depends on the role."
     )
     skip_broken: bool = Field(
-        default=False, description="Leave out missing and unreadable frames, listed and counted, instead of stopping."
+        default=False, description="Skip missing and unreadable frames and list them, instead of stopping."
     )
-    cube_mm: float = Field(default=CUBE_MM, gt=0, description="Side of the cube round the hand, mm.")
+    cube_mm: float = Field(default=CUBE_MM, gt=0, description="Side of the cube around the hand, mm.")
 
     @field_validator("views")
     @classmethod
@@ -75,32 +75,32 @@ class NYUOptions(Options):
         return frames
 
 
-def nyu(options: NYUOptions, role: Role) -> Iterator[Sample | Skipped]:
+def read_nyu(options: NYUOptions, role: Role) -> Iterator[Sample | Skipped]:
     """Read cropped frames, camera by camera.
 
     Args:
         options: folder, cameras, frames and cube.
-        role: decides folder, kind of frame (renders for ``simulated``) and the default frames.
+        role: determines the folder, the kind of frame (renders for ``simulated``) and the default frames.
 
     Yields:
         :class:`Sample` with uint16 depth ``(1, 224, 224)`` (65535 = far or not measured) and, except for ``real``,
         labels ``joints (14, 3)``, ``xyz (14, 3)``, ``crop (5,)`` float32 and ``frame (2,)`` int64;
-        with ``skip_broken`` :class:`Skipped` for a frame that is missing or cannot be decoded.
+        with ``skip_broken`` also a :class:`Skipped` for each missing or unreadable frame.
 
     Raises:
-        UserError: a folder, ``joint_data.mat`` or one of its variables is missing; a frame is missing (told before any
-            is read) or unreadable and ``skip_broken`` is off; or not a single frame is readable.
+        UserError: a folder, ``joint_data.mat`` or one of its variables is missing; a frame is missing (checked before
+            reading) or unreadable and ``skip_broken`` is off; or no frame is readable.
     """
     folder = options.root.expanduser() / FOLDERS[role]
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder; set root to the folder that holds NYU's train and test")
-    uvd, xyz = _joints(folder / "joint_data.mat")
+    uvd, xyz = _read_joints(folder / "joint_data.mat")
     kind = "synthdepth" if role == "simulated" else "depth"
-    first, last = options.frames or frames_of(role, uvd.shape[1])
+    first, last = options.frames or default_frames(role, uvd.shape[1])
     if not 1 <= first <= last <= uvd.shape[1]:
         raise UserError(
-            f"{folder / 'joint_data.mat'}: holds joints of {uvd.shape[1]} frames, asked for {first} to {last}; "
-            "set frames to some it has"
+            f"{folder / 'joint_data.mat'}: holds joints of {uvd.shape[1]} frames, but frames is [{first}, {last}]; "
+            f"set frames within 1 to {uvd.shape[1]}"
         )
     wanted = [
         (folder / f"{kind}_{view}_{frame:07d}.png", view, frame)
@@ -123,21 +123,21 @@ def nyu(options: NYUOptions, role: Role) -> Iterator[Sample | Skipped]:
             continue
         read += 1
         place = uvd[view - 1, frame - 1], xyz[view - 1, frame - 1]
-        yield crop_sample(depth, *place, options.cube_mm, number=(view, frame), labelled=role != "real")
+        yield crop_frame(depth, *place, options.cube_mm, number=(view, frame), labelled=role != "real")
     if not read:
         raise UserError(
             f"{folder}: none of {len(wanted)} {kind} frames is readable; restore them from the NYU data set"
         )
 
 
-def frames_of(role: Role, count: int) -> tuple[int, int]:
-    """First and last frame of a role in a folder of ``count``; validation and test share none."""
+def default_frames(role: Role, count: int) -> tuple[int, int]:
+    """First and last frame of a role in a folder of ``count`` frames; validation and test are disjoint."""
     split = round(FIRST_PERSON * count)
     return {"validation": (1, split), "test": (split + 1, count)}.get(role, (1, count))
 
 
 def read_depth(path: Path) -> np.ndarray:
-    """Depth ``(480, 640)`` float32 in mm, 0 where nothing was measured. Raises ``OSError`` or ``ValueError``."""
+    """Read depth ``(480, 640)`` float32 in mm, 0 where not measured. Raises ``OSError`` or ``ValueError``."""
     with Image.open(path) as picture:
         if picture.size != FRAME or picture.mode != "RGB":
             raise ValueError(f"a frame is 640x480 RGB, this is {picture.width}x{picture.height} {picture.mode}")
@@ -145,10 +145,10 @@ def read_depth(path: Path) -> np.ndarray:
     return np.asarray(pixels[..., 1] * 256 + pixels[..., 2], dtype=np.float32)
 
 
-def crop_sample(
+def crop_frame(
     depth: np.ndarray, uvd: np.ndarray, xyz: np.ndarray, cube_mm: float, *, number: tuple[int, int], labelled: bool
 ) -> Sample:
-    """Cut the hand out of a frame and express its joints in the crop.
+    """Crop the hand from a frame and express its joints in the crop.
 
     Args:
         depth: ``(480, 640)`` mm.
@@ -156,7 +156,7 @@ def crop_sample(
         xyz: the same in mm of the camera frame.
         cube_mm: side of the cube.
         number: camera and frame.
-        labelled: whether labels come along.
+        labelled: whether the sample has labels.
     """
     centre = torch.tensor(uvd[None, CENTRE], dtype=torch.float64)
     crop = Crop(centre, centre.new_tensor([cube_mm / 2]), centre.new_tensor([float(SIDE)]))
@@ -176,8 +176,8 @@ def crop_sample(
     return Sample(image, labels)
 
 
-def _joints(path: Path) -> tuple[np.ndarray, np.ndarray]:
-    """``joint_uvd`` and ``joint_xyz`` ``(3, N, 36, 3)``, finite, with depths in front of the camera."""
+def _read_joints(path: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Read and check ``joint_uvd`` and ``joint_xyz``, ``(3, N, 36, 3)``."""
     from scipy.io import loadmat
 
     remedy = "restore it from the NYU data set"
@@ -188,7 +188,7 @@ def _joints(path: Path) -> tuple[np.ndarray, np.ndarray]:
         content: dict[str, Any] = loadmat(path, variable_names=names)
     except NotImplementedError as error:
         raise UserError(f"{path}: a MATLAB v7.3 (HDF5) file; save it as -v7 or {remedy}") from error
-    except Exception as error:  # scipy raises whatever its parser stumbles over: a dozen types in practice
+    except Exception as error:  # scipy's parser raises a dozen different types
         raise UserError(f"{path}: not a readable MATLAB file ({error}); {remedy}") from error
     found = []
     for name in names:

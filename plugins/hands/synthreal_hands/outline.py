@@ -1,10 +1,10 @@
-"""The hand domain's own detector: how far the silhouette reaches, by geometry alone.
+"""The detector of the hand domain: the extent of the silhouette, by geometry alone.
 
-Supporting lines in pairs of directions right and left of up touch the outermost fingers; each pair meets in a corner.
-A corner moves exactly as the hand does, it needs no decision which finger is which, and where it should be follows
-exactly from the simulator's bones. The mask is smoothed first, so that single stray or missing pixels do not count.
-Shifts are px of the image. It sees the silhouette only: not fingers before the palm, not depth; and a refiner that
-keeps its background cannot push corners out, only lose fingertips.
+Supporting lines in pairs of directions, one right and one left of up, touch the outermost fingers; each pair intersects
+in a corner. A corner moves exactly as the hand does, requires no identification of fingers, and its true position
+follows from the simulator's bones. The mask is smoothed first, so that single stray or missing pixels have no effect.
+The detector sees only the silhouette: neither fingers in front of the palm nor depth. A refiner that keeps its
+background cannot move corners outwards; it can only lose fingertips.
 """
 
 from __future__ import annotations
@@ -13,21 +13,21 @@ import torch
 from torch import Tensor
 from torch.nn.functional import avg_pool2d
 
-from synthreal_hands.scene import corners_of, directions
+from synthreal_hands.scene import directions, intersect_lines
 
 SOLID = 0.4
 EDGE_PX = 0.35
-"""From the centre of the outermost pixel to the edge, on average over directions; measured on the simulator."""
+"""Mean distance from the centre of the outermost pixel to the edge, measured on the simulator."""
 
 
 def locate_corners(image: Tensor) -> Tensor:
-    """Corners of supporting lines round the hand.
+    """Find the corners of supporting lines of the hand.
 
     Args:
-        image: crops ``(B, 1, S, S)`` in [0, 1], 1 meaning nothing.
+        image: crops ``(B, 1, S, S)`` in [0, 1]; 1 is background.
 
     Returns:
-        ``(B, K, 2)`` px (x, y), as the label ``outline``; the crop's centre where there is nothing at all.
+        ``(B, K, 2)`` px (x, y), like the label ``outline``; the centre of the crop if the image is empty.
     """
     side = image.shape[-1]
     window = 2 * max(1, side // 64) + 1
@@ -37,5 +37,5 @@ def locate_corners(image: Tensor) -> Tensor:
     place = torch.arange(side, device=image.device, dtype=torch.float32)
     along = place * angles.cos()[:, None, None] - place[:, None] * angles.sin()[:, None, None]
     reach = torch.stack([torch.where(solid, way, -torch.inf).flatten(1).amax(1) + EDGE_PX for way in along], dim=1)
-    found = corners_of(reach)
-    return torch.where(solid.flatten(1).any(1)[:, None, None], found, (side - 1) / 2)
+    corners = intersect_lines(reach)
+    return torch.where(solid.flatten(1).any(1)[:, None, None], corners, (side - 1) / 2)

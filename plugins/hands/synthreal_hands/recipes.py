@@ -1,22 +1,24 @@
-"""Complete run configurations of the hand domain.
+"""Run configurations of the hand domain.
 
-``hands`` is sized for two CPU cores: 64 px crops, the paper's structure with fewer maps and a discriminator that looks
-at 15 px, on drawn hands and the drawn depth camera. ``hands-nyu`` is the paper: its networks and schedule on NYU's
-renders and frames.
+``hands`` is sized for two CPU cores: 64 px crops, the structure of the paper with fewer channels and a discriminator
+with a receptive field of 15 px, on the hand simulator and the depth camera simulator. ``hands-nyu`` is the paper: its
+networks and schedule on NYU's renders and frames.
 
 The settings of ``hands`` were chosen on the camera's validation split (px of a 224 px crop; estimators trained on
-simulated hands as they are 9.3 to 10.0, on labelled real ones 6.1). Errors below are of one fitted seed, 0.3 is noise:
+simulated hands reach 9.3 to 10.0, on labelled real hands 6.1). The errors below are from one fitted seed; differences
+of 0.3 are noise:
 
-- Noise maps: without them R can only make noise out of what is in a clean image, and hatches slopes with regular
-  patterns; with one map it scatters holes.
-- Both players at 1e-3. With D at 2e-4 it saw hardly a difference (its patches are mostly background) and R changed half
-  as much.
-- lambda 8: 6.5 px and 14 mm; 16 gave 6.7, 4 6.8, 2 7.1; at 1, with a faster D, hands went flat and lost fingers.
-- ``keep_background``: without it silhouettes fray outwards as the camera's do, which looks better, and the outline
-  moves less (0.1 px for 0.6), but depth drifts: 6.8 to 7.1 px and 17 to 19 mm.
+- One noise map: without it, R can only derive noise from the content of a clean image, and covers slopes with regular
+  patterns; with it, R scatters holes.
+- Learning rate 1e-3 for R and D. At 2e-4, D barely separated the images (its patches are mostly background), and R
+  changed half as much.
+- lambda 8: 6.5 px and 14 mm; 16 gave 6.7 px, 4 gave 6.8, 2 gave 7.1; with lambda 1 and a faster D, hands became flat
+  and lost fingers.
+- ``keep_background``: without it, silhouettes fray outwards like the camera's, which looks better, and the outline
+  moves less (0.1 px instead of 0.6), but depth drifts: 6.8 to 7.1 px and 17 to 19 mm.
 - Patches of 32 px: a third of the time of whole images (6.8 px).
 
-What the refiner is compared with, by the same split (one estimator each; untouched 8.2 px):
+Alternatives to the refiner, on the same split (one estimator each; simulated 8.2 px):
 
 - fda, beta 0.02, 0.05, 0.1: 9.4, 9.2, 9.9; it smears depth over the background.
 - histogram, blend 0.5, 1: 7.7, 7.1.
@@ -24,12 +26,12 @@ What the refiner is compared with, by the same split (one estimator each; untouc
 - augment (px of blur, noise, brightness, contrast): (1, 0.02, 0, 0) 8.2, (1, 0.05, 0.02, 0.05) 7.6, (2, 0.1, 0, 0) 7.4,
   (2, 0.1, 0.02, 0.05) 7.5, (3, 0.15, 0, 0) 7.6.
 
-The history holds float32: in 8 bits past images would be told from fresh ones by their steps of 1.3 mm. The estimator
-of ``hands-nyu`` trains on as many images as one camera took (the paper's "1x"), 7.3 GB for each arm.
+The history stores float32: with 8 bits, D could recognise past images by their steps of 1.3 mm. The estimator of
+``hands-nyu`` trains on as many images as one camera took (the paper's "1x"), 7.3 GB per arm.
 
-Where the paper is silent: lambda is ours (the losses are means here); SGD's 0.0002 on the sum of 7x7 patch losses is
-0.0002 * 49 = 0.0098 on their mean; it falls to a quarter after 600,000 steps, where ``hands-nyu`` ends; batch, buffer
-(100 mini-batches), averaged weights and the estimator's Adam are ours.
+Choices where the paper is silent: lambda (losses are means here), batch size, history (100 mini-batches), averaged
+weights, and Adam for the estimator. SGD's 0.0002 on the sum of 7x7 patch losses is 0.0002 * 49 = 0.0098 on their mean.
+The paper reduces it to a quarter after 600,000 steps, where ``hands-nyu`` ends.
 """
 
 from __future__ import annotations
@@ -54,7 +56,8 @@ from synthreal.config import (
     SourceConfig,
 )
 
-PATCHES = 7 * 7
+ROLES = ("simulated", "real", "real_labelled", "validation", "test")
+PATCHES = 7 * 7  # logits of D
 
 
 def _conv(maps: int, kernel: int, stride: int = 1) -> dict[str, Any]:
@@ -122,13 +125,7 @@ HANDS = RunConfig(
 )
 
 HANDS_NYU = RunConfig(
-    data=DataConfig(
-        simulated=_source("nyu", root="data/NYU"),
-        real=_source("nyu", root="data/NYU"),
-        real_labelled=_source("nyu", root="data/NYU"),
-        validation=_source("nyu", root="data/NYU"),
-        test=_source("nyu", root="data/NYU"),
-    ),
+    data=DataConfig(**dict.fromkeys(ROLES, _source("nyu", root="data/NYU"))),
     refiner=ComponentConfig(name="resnet", options=HAND_REFINER),
     discriminator=ComponentConfig(name="local", options=HAND_DISCRIMINATOR),
     loss=LossConfig(weight=1.0),

@@ -1,7 +1,6 @@
-"""One hand before one camera: what the simulator and the depth camera have in common, labels included.
+"""A hand in front of a depth camera: the geometry and labels that simulator and camera share.
 
-Both draw hands here, so their labels mean the same; only shapes, ranges and what happens to the depth afterwards
-differ.
+They differ only in hand shapes, ranges, and the sensor errors that the camera adds to the depth.
 """
 
 from __future__ import annotations
@@ -14,8 +13,8 @@ from torch import Tensor
 
 from synthreal import LabelSpec
 from synthreal_hands.cube import CROP, CUBE_MM, CX, CY, JOINTS, XYZ, Crop, constant, project, unproject
-from synthreal_hands.skeleton import POSE_COLUMNS, Pose, Shape, between, bones, turned
-from synthreal_hands.surface import Capsules, capsules, draw, support
+from synthreal_hands.skeleton import POSE_COLUMNS, Pose, Shape, bones, interpolate_limits, rotate
+from synthreal_hands.surface import Capsules, capsules, render, support
 
 VIEW_COLUMNS = 9
 SCENE_COLUMNS = POSE_COLUMNS + VIEW_COLUMNS
@@ -25,7 +24,7 @@ OUTLINE = LabelSpec("outline", (len(CORNERS_DEG), 2), "px")
 
 @dataclass(frozen=True)
 class Ranges:
-    """From where a hand is seen: degrees either side, mm, and how badly it is centred (mm)."""
+    """Ranges of the view: angles in degrees, distance in mm, and the offset of the cube (``jitter``) in mm."""
 
     yaw: float
     pitch: tuple[float, float]
@@ -36,7 +35,7 @@ class Ranges:
 
 @dataclass(frozen=True)
 class Scene:
-    """Skin and the 14 joints ``xyz (n, 14, 3)`` in the camera frame (mm, y up), and the crop of ``side`` px."""
+    """Skin and 14 joints ``xyz (n, 14, 3)`` in the camera frame (mm, y up), and the crop of ``side`` px."""
 
     skin: Capsules
     xyz: Tensor
@@ -45,18 +44,18 @@ class Scene:
 
     @classmethod
     def of(cls, shape: Shape, unit: Tensor, ranges: Ranges, side: int) -> Scene:
-        """Pose and view from a table of numbers in [0, 1), ``(n, 33)``; crops of ``side`` px."""
-        found = bones(shape, Pose.of(unit[:, :POSE_COLUMNS]))
+        """Pose and view from a table ``(n, 33)`` of numbers in [0, 1)."""
+        skeleton = bones(shape, Pose.of(unit[:, :POSE_COLUMNS]))
         view = unit[:, POSE_COLUMNS:]
         turns = ((-ranges.yaw, ranges.yaw), ranges.pitch, (-ranges.roll, ranges.roll))
-        angles = between(turns, view[:, :3]).unbind(-1)
+        angles = interpolate_limits(turns, view[:, :3]).unbind(-1)
         low, high = ranges.distance
         distance = low + (high - low) * view[:, 3]
         u, v = CX + 200 * (view[:, 4] - 0.5), CY + 140 * (view[:, 5] - 0.5)
         middle = unproject(torch.stack([u, v, distance], dim=-1))[:, None]
-        skin = capsules(found, shape)
-        ends = turned(skin.ends.flatten(1, 2), *angles) + middle
-        xyz = turned(found.joints(), *angles) + middle
+        skin = capsules(skeleton, shape)
+        ends = rotate(skin.ends.flatten(1, 2), *angles) + middle
+        xyz = rotate(skeleton.joints(), *angles) + middle
         off = ranges.jitter * (2 * view[:, 6:9] - 1)
         centre = project(middle[:, 0] + off)
         crop = Crop(centre, torch.full_like(distance, CUBE_MM / 2), torch.full_like(distance, side))
@@ -64,17 +63,17 @@ class Scene:
         return cls(placed, xyz, crop, side)
 
     def depth(self) -> tuple[Tensor, Tensor]:
-        """Depth ``(n, S, S)`` mm, inf where there is nothing, and the part of every pixel, uint8."""
-        return draw(self.skin, self.crop, self.side)
+        """Depth ``(n, S, S)`` mm, inf for background, and the part of every pixel, uint8."""
+        return render(self.skin, self.crop, self.side)
 
     def labels(self) -> dict[str, Tensor]:
-        """``joints``, ``xyz`` and ``crop``, float32 and exact."""
+        """The exact labels ``joints``, ``xyz`` and ``crop``, float32."""
         joints = self.crop.from_frame(project(self.xyz))
         return {JOINTS.name: joints, XYZ.name: self.xyz, CROP.name: self.crop.label()}
 
     def outline(self) -> Tensor:
-        """The label ``outline (n, 3, 2)``: where :func:`synthreal_hands.outline.locate_corners` should point, px."""
-        return corners_of(support(self.skin, self.crop, directions(self.xyz)))
+        """The label ``outline (n, 3, 2)`` px, the target of :func:`synthreal_hands.outline.locate_corners`."""
+        return intersect_lines(support(self.skin, self.crop, directions(self.xyz)))
 
 
 def directions(like: Tensor) -> Tensor:
@@ -83,11 +82,11 @@ def directions(like: Tensor) -> Tensor:
     return torch.cat([math.pi / 2 - lean, math.pi / 2 + lean])
 
 
-def corners_of(reach: Tensor) -> Tensor:
-    """Where pairs of supporting lines, one leaning right of up and one as much left of it, meet.
+def intersect_lines(reach: Tensor) -> Tensor:
+    """Intersect pairs of supporting lines whose directions lean equally right and left of up.
 
     Args:
-        reach: ``(n, 2K)`` px: how far the silhouette reaches in each of :func:`directions`.
+        reach: ``(n, 2K)`` px, extent of the silhouette in each of :func:`directions`.
 
     Returns:
         ``(n, K, 2)`` px (x, y), y downwards.

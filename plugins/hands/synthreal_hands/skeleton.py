@@ -1,9 +1,10 @@
-"""The articulated hand: lengths and radii, joint angles within anatomical limits, and where every joint then is.
+"""The articulated hand: lengths and radii, joint angles within anatomical limits, and forward kinematics.
 
-Local axes of a right hand whose palm faces the camera, fingers up: x to the thumb, y along the middle finger, z from
-the palm to the back of the hand; mm, the origin at the hand's centre (NYU's PALM_5). Where joints lie and how long
-bones are was measured on NYU's own annotation of one subject, rounded. A finger bends towards -z: each of its three
-phalanges points along ``cos(f) (sin a, cos a, 0) + sin(f) (0, 0, -1)`` with abduction a and summed flexion f.
+Local axes are those of a right hand with its palm towards the camera and its fingers up: x to the thumb, y along the
+middle finger, z from the palm to the back of the hand; in mm, with the origin at the hand's centre (NYU's PALM_5).
+Joint positions and bone lengths are rounded measurements from NYU's annotation of one subject. A finger bends towards
+-z: each of its three phalanges points along ``cos(f) (sin a, cos a, 0) + sin(f) (0, 0, -1)`` with abduction a and
+cumulative flexion f.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from torch import Tensor
 
 from synthreal_hands.cube import constant
 
-# Four fingers each, from the little one to the index.
+# Four fingers, from little to index.
 MCP = ((-41.0, 42.0, -8.0), (-20.0, 56.0, -3.0), (4.0, 58.0, -1.0), (28.0, 49.0, -3.0))
 PHALANGES = ((33.0, 27.0, 15.0), (42.0, 32.0, 17.0), (49.0, 35.0, 19.0), (48.0, 33.0, 17.0))
 FINGER_RADII = (
@@ -31,9 +32,9 @@ THUMB_RADII = (17.0, 13.0, 11.0, 9.0)
 WRIST = (0.0, -57.0, 0.0)
 PALM = {"PALM_1": (-18.0, -51.0, -3.0), "PALM_2": (18.0, -51.0, -3.0), "PALM_3": (0.0, 28.0, 0.0)}
 
-# Degrees, lowest and highest. Order: abduction, MCP, PIP, DIP of a finger.
+# Degrees, minimum and maximum. Order: abduction, MCP, PIP, DIP of a finger.
 FINGER_LIMITS = ((-10.0, 10.0), (-15.0, 85.0), (0.0, 100.0), (0.0, 65.0))
-# Order: metacarpal towards the side, metacarpal towards the front, MCP, IP.
+# Order: metacarpal to the side, metacarpal to the front, MCP, IP.
 THUMB_LIMITS = ((25.0, 70.0), (5.0, 45.0), (0.0, 45.0), (-10.0, 65.0))
 WRIST_LIMITS = ((-15.0, 15.0), (-40.0, 40.0))
 
@@ -43,14 +44,14 @@ POSE_COLUMNS = 24
 
 @dataclass(frozen=True)
 class Shape:
-    """Hands of ``n`` people: factors on the lengths and radii above.
+    """The hand shapes of ``n`` people: factors on the lengths and radii above.
 
     Attributes:
-        size: whole hand ``(n,)``.
-        length: phalanges, ``(n, 5)``, thumb last.
-        girth: radii of the five, ``(n, 5)``.
-        palm: palm's width and thickness ``(n, 2)``.
-        arm: radius of the forearm in mm ``(n,)``.
+        size: of the whole hand, ``(n,)``.
+        length: of the phalanges, ``(n, 5)``, thumb last.
+        girth: of the fingers, ``(n, 5)``, thumb last.
+        palm: width and thickness of the palm, ``(n, 2)``.
+        arm: radius of the forearm in mm, ``(n,)``.
     """
 
     size: Tensor
@@ -61,7 +62,7 @@ class Shape:
 
     @classmethod
     def of(cls, unit: Tensor, *, spread: float) -> Shape:
-        """From a table of numbers in [0, 1), ``(n, 16)``; ``spread`` 1 is how much people differ."""
+        """From a table ``(n, 16)`` of numbers in [0, 1); ``spread`` 1 is the variation between people."""
         signed = (2 * unit - 1) * spread
         size = 0.92 * (1 + 0.14 * signed[:, 0])
         common, own = signed[:, 1, None], signed[:, 2:7]
@@ -79,10 +80,10 @@ class Pose:
 
     @classmethod
     def of(cls, unit: Tensor) -> Pose:
-        """From a table of numbers in [0, 1), ``(n, 24)``.
+        """From a table ``(n, 24)`` of numbers in [0, 1).
 
-        People open and close fingers together, so each finger mixes its own curl with the hand's, and a finger's three
-        joints bend together. Between the limits every angle can occur.
+        Fingers usually open and close together, so the curl of a finger is mixed with that of the hand, and the three
+        joints of a finger bend together. Every angle within the limits can occur.
         """
         hand, own = unit[:, 0, None], unit[:, 1:5]
         together = unit[:, 5, None] < 0.6
@@ -93,28 +94,28 @@ class Pose:
             [abduction, curl * 0.8 + 0.2 * loose[..., 0], curl * 0.85 + 0.15 * loose[..., 1], curl], dim=-1
         )
         return cls(
-            between(FINGER_LIMITS, bend),
-            between(THUMB_LIMITS, unit[:, 18:22]),
-            between(WRIST_LIMITS, unit[:, 22:24]),
+            interpolate_limits(FINGER_LIMITS, bend),
+            interpolate_limits(THUMB_LIMITS, unit[:, 18:22]),
+            interpolate_limits(WRIST_LIMITS, unit[:, 22:24]),
         )
 
 
-def between(limits: tuple[tuple[float, float], ...], unit: Tensor) -> Tensor:
-    """Angles in rad between limits in degrees, 0..1 being the lowest and the highest."""
+def interpolate_limits(limits: tuple[tuple[float, float], ...], unit: Tensor) -> Tensor:
+    """Angles in rad: ``unit`` 0 to 1 maps linearly to the limits, which are in degrees."""
     low, high = torch.deg2rad(constant(limits, (unit.device, unit.dtype))).unbind(-1)
     return low + (high - low) * unit
 
 
 @dataclass(frozen=True)
 class Bones:
-    """Where everything is, mm in local axes.
+    """Joint positions, mm in local axes.
 
     Attributes:
-        fingers: MCP, PIP, DIP, tip of the four fingers ``(n, 4, 4, 3)``.
-        thumb: base, MCP, IP, tip ``(n, 4, 3)``.
+        fingers: MCP, PIP, DIP, tip of the four fingers, ``(n, 4, 4, 3)``.
+        thumb: base, MCP, IP, tip, ``(n, 4, 3)``.
         wrist: ``(n, 3)``.
-        elbow: far beyond the cube ``(n, 3)``.
-        palm: PALM_1, PALM_2, PALM_3 ``(n, 3, 3)``.
+        elbow: far outside the cube, ``(n, 3)``.
+        palm: PALM_1, PALM_2, PALM_3, ``(n, 3, 3)``.
     """
 
     fingers: Tensor
@@ -124,16 +125,16 @@ class Bones:
     palm: Tensor
 
     def joints(self) -> Tensor:
-        """The 14 joints that NYU's authors evaluate, in their order: ``(n, 14, 3)``.
+        """The 14 joints that NYU's authors evaluate, in their order, ``(n, 14, 3)``.
 
-        PALM_3, PALM_1, PALM_2, thumb's tip, IP and MCP, then tip and PIP of the little, ring, middle, index finger.
+        PALM_3, PALM_1, PALM_2; tip, IP and MCP of the thumb; tip and PIP of the little, ring, middle and index finger.
         """
         palm = self.palm.roll(1, dims=1)
         return torch.cat([palm, self.thumb.flip(1)[:, :3], self.fingers.flip(2)[:, :, ::2].flatten(1, 2)], dim=1)
 
 
 def bones(shape: Shape, pose: Pose) -> Bones:
-    """Forward kinematics."""
+    """Joint positions from shape and pose (forward kinematics)."""
     device, n = shape.size.device, len(shape.size)
 
     def fixed(values: object) -> Tensor:
@@ -170,8 +171,8 @@ def bones(shape: Shape, pose: Pose) -> Bones:
     return Bones(fingers, thumb, wrist, wrist + 320 * back, palm)
 
 
-def turned(points: Tensor, yaw: Tensor, pitch: Tensor, roll: Tensor) -> Tensor:
-    """Local points ``(n, K, 3)`` turned about y, then x, then z by angles ``(n,)`` in rad."""
+def rotate(points: Tensor, yaw: Tensor, pitch: Tensor, roll: Tensor) -> Tensor:
+    """Rotate points ``(n, K, 3)`` about y, then x, then z by angles ``(n,)`` in rad."""
     (cy, sy), (cp, sp), (cr, sr) = ((angle.cos(), angle.sin()) for angle in (yaw, pitch, roll))
     zero, one = torch.zeros_like(yaw), torch.ones_like(yaw)
 

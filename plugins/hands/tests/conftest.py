@@ -1,4 +1,4 @@
-"""Makes the fixture writers of this folder importable under any import mode."""
+"""Makes the fixture writers importable in any import mode."""
 
 from __future__ import annotations
 

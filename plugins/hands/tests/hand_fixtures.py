@@ -1,4 +1,4 @@
-"""Writers of small data sets in NYU's format; no sample is committed."""
+"""Writers of small data sets in NYU's format."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ NAMES = [
 
 
 def to_xyz(uvd: np.ndarray) -> np.ndarray:
-    """The author's own formula, mm with y up."""
+    """The formula of NYU's author, mm with y up."""
     u, v, d = np.moveaxis(uvd, -1, 0)
     return np.stack([(u / 640 - 0.5) * d * 1.08836710, (0.5 - v / 480) * d * 0.817612648, d], axis=-1)
 
 
 def write_depth(path: Path, depth: np.ndarray) -> None:
-    """Write a frame ``(480, 640)`` in mm: green holds the high byte, blue the low one, red something else."""
+    """Write a frame ``(480, 640)`` in mm: green is the high byte, blue the low byte, red is unused."""
     whole = depth.astype(int)
     pixels = np.stack([np.full_like(whole, 77), whole // 256, whole % 256], axis=-1).astype(np.uint8)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -40,7 +40,7 @@ def write_joints(folder: Path, uvd: np.ndarray) -> None:
 
 
 def hand(frame: int, view: int) -> tuple[np.ndarray, np.ndarray]:
-    """A frame ``(480, 640)`` mm with a slanted plate before a wall, and 36 joints ``(36, 3)`` on the plate."""
+    """A frame ``(480, 640)`` mm with a slanted plate in front of a wall, and 36 joints ``(36, 3)`` on the plate."""
     random = np.random.default_rng(10 * frame + view)
     centre = np.array([300.0 + 5 * view, 230.0 + 3 * frame])
     depth = np.full((480, 640), 2001.0)

@@ -1,4 +1,4 @@
-"""What the simulator and the depth camera both promise, and where they differ."""
+"""Properties of simulator and camera, and their differences."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ import pytest
 import torch
 
 from synthreal import Batch, Catalog
-from synthreal_hands.camera import IDENTITIES, CameraOptions, camera, people
+from synthreal_hands.camera import IDENTITIES, CameraOptions, identity_table, render_camera
 from synthreal_hands.cube import CROP, JOINTS, XYZ, Crop, hand_image, unproject
 from synthreal_hands.estimator import augment, loss, metrics
 from synthreal_hands.hourglass import HandNet, HourglassOptions
 from synthreal_hands.outline import locate_corners
-from synthreal_hands.render import SimulatorOptions, labels_of, simulator
+from synthreal_hands.simulator import SimulatorOptions, render_simulator, simulator_labels
 from synthreal_hands.skeleton import POSE_COLUMNS, Pose, Shape, bones
 from synthreal_hands.surface import PARTS
 
@@ -23,20 +23,20 @@ Draw = Callable[[int], Batch]
 
 
 def simulated(seed: int = 0, n: int = 64, side: int = SIDE, **options: float) -> Batch:
-    return simulator(SimulatorOptions(**options), n, torch.Generator().manual_seed(seed), side)
+    return render_simulator(SimulatorOptions(**options), n, torch.Generator().manual_seed(seed), side)
 
 
 def photographed(seed: int = 0, n: int = 64, side: int = SIDE, role: str = "test", **options: float) -> Batch:
-    return camera(CameraOptions(**options), n, torch.Generator().manual_seed(seed), role, side)
+    return render_camera(CameraOptions(**options), n, torch.Generator().manual_seed(seed), role, side)
 
 
 both = pytest.mark.parametrize("draw", [simulated, photographed])
 
 
 @both
-def test_images_and_labels_are_what_the_specs_say(draw):
+def test_images_and_labels_match_the_specs(draw):
     batch = draw(0)
-    expected = labels_of(SIDE) if draw is simulated else (JOINTS, XYZ, CROP)
+    expected = simulator_labels(SIDE) if draw is simulated else (JOINTS, XYZ, CROP)
     assert batch.image.shape == (64, *hand_image(SIDE).shape) and batch.image.dtype == torch.float32
     assert {name: tuple(values.shape[1:]) for name, values in batch.labels.items()} == {
         label.name: label.shape for label in expected
@@ -44,7 +44,7 @@ def test_images_and_labels_are_what_the_specs_say(draw):
 
 
 @both
-def test_the_generator_decides_everything(draw):
+def test_the_generator_determines_images_and_labels(draw):
     one, same, other = draw(0), draw(0), draw(1)
     assert torch.equal(one.image, same.image)
     assert all(torch.equal(one.labels[name], same.labels[name]) for name in one.labels)
@@ -64,7 +64,7 @@ def test_the_three_labels_agree(draw):
     torch.testing.assert_close(unproject(crop.to_frame(labels["joints"])), labels["xyz"], rtol=1e-3, atol=0.1)
 
 
-def test_joints_lie_inside_the_flesh_of_their_own_part():
+def test_joints_are_inside_the_surface_of_their_part():
     """The surface at a joint is nearer than the joint, by at most a palm's thickness unless something covers it."""
     batch = simulated(n=100, side=224)
     labels, crop = batch.labels, Crop.of(batch.labels["crop"])
@@ -90,35 +90,35 @@ def test_the_part_mask_covers_the_hand_exactly():
     assert set(batch.labels["parts"].unique().tolist()) == set(range(len(PARTS)))
 
 
-def test_hands_of_224_px_are_the_same_hands():
+def test_images_of_224_px_show_the_same_hands():
     small, large = simulated(n=16), simulated(n=16, side=224)
     torch.testing.assert_close(small.labels["xyz"], large.labels["xyz"])
     shrunk = torch.nn.functional.interpolate(large.image, size=(64, 64), mode="area")
     assert (shrunk - small.image).abs().mean() < 0.02
 
 
-@pytest.mark.parametrize("option", list(SimulatorOptions.model_fields))
-def test_every_simulator_option_changes_something(option):
-    changed = {"yaw_deg": 10.0, "pitch_deg": 5.0, "roll_deg": 5.0, "jitter_mm": 0.0}
-    assert set(changed) == set(SimulatorOptions.model_fields)
-    assert not torch.equal(simulated().image, simulated(**{option: changed[option]}).image)
-    assert SimulatorOptions.model_fields[option].description
+def test_every_simulator_option_changes_something():
+    for option in list(SimulatorOptions.model_fields):
+        changed = {"yaw_deg": 10.0, "pitch_deg": 5.0, "roll_deg": 5.0, "jitter_mm": 0.0}
+        assert set(changed) == set(SimulatorOptions.model_fields)
+        assert not torch.equal(simulated().image, simulated(**{option: changed[option]}).image)
+        assert SimulatorOptions.model_fields[option].description
 
 
-def test_without_jitter_the_cube_sits_on_the_hand():
+def test_without_jitter_the_cube_is_centred_on_the_hand():
     xyz = simulated(n=200, jitter_mm=0.0).labels
     centre = unproject(xyz["crop"][:, None, :3])[:, 0]
     offset = (xyz["xyz"][:, 0] - centre).norm(dim=-1)  # PALM_3 is 28 mm above the centre, times the hand's size
     assert (offset > 20).all() and (offset < 32).all()
 
 
-@pytest.mark.parametrize("option", list(CameraOptions.model_fields))
-def test_every_fault_of_the_camera_can_be_switched_off(option):
-    off = False if option == "shadow" else 0.0
-    assert not torch.equal(photographed().image, photographed(**{option: off}).image)
+def test_every_sensor_error_can_be_turned_off():
+    for option in list(CameraOptions.model_fields):
+        off = False if option == "shadow" else 0.0
+        assert not torch.equal(photographed().image, photographed(**{option: off}).image)
 
 
-def test_without_faults_the_camera_sees_clean_surfaces():
+def test_a_camera_without_errors_sees_clean_surfaces():
     off = {"noise": 0.0, "edges": 0.0, "missing": 0.0, "shadow": False}
 
     def roughness(image: torch.Tensor) -> float:
@@ -135,23 +135,25 @@ def test_without_faults_the_camera_sees_clean_surfaces():
     assert pinholes(dirty) > 0.004 > 0.001 > pinholes(clean)
 
 
-def test_real_frames_carry_no_labels_and_the_other_roles_do():
+def test_only_the_role_real_has_no_labels():
     assert photographed(role="real", n=4).labels == {}
     assert all(photographed(role=role, n=4).labels for role in ("real_labelled", "validation", "test"))
 
 
-def test_no_person_has_two_roles_and_every_person_is_their_own():
+def test_no_person_has_two_roles_and_all_people_differ():
     ranges = sorted(IDENTITIES.values())
     assert all(stop <= first for (_, stop), (first, _) in pairwise(ranges))
-    assert len(people(torch.device("cpu")).unique(dim=0)) == ranges[-1][1]
+    assert len(identity_table(torch.device("cpu")).unique(dim=0)) == ranges[-1][1]
     assert not torch.equal(photographed(role="test").image, photographed(role="validation").image)
 
 
-def test_a_persons_bones_are_the_same_in_every_frame_and_come_from_the_roles_own_people():
+def test_bones_are_those_of_the_people_of_the_role():
     labels = photographed(n=400, role="validation").labels["xyz"]
     palm = (labels[:, 1] - labels[:, 0]).norm(dim=-1)  # PALM_1 to PALM_3, one length a person
     first, stop = IDENTITIES["validation"]
-    everyone = bones(Shape.of(people(torch.device("cpu")), spread=1.3), Pose.of(torch.rand(320, POSE_COLUMNS))).joints()
+    everyone = bones(
+        Shape.of(identity_table(torch.device("cpu")), spread=1.3), Pose.of(torch.rand(320, POSE_COLUMNS))
+    ).joints()
     known = (everyone[:, 1] - everyone[:, 0]).norm(dim=-1)
     apart = (palm[:, None] - known).abs()
     assert apart[:, first:stop].amin(1).max() < 1e-2
@@ -170,13 +172,13 @@ def test_the_camera_of_every_role_and_size_is_registered():
 
 @pytest.mark.gpu
 @both
-def test_hands_are_drawn_and_judged_on_the_generators_device_without_waiting_for_it(draw):
+def test_rendering_and_evaluation_do_not_synchronise_the_gpu(draw):
     generator = torch.Generator("cuda").manual_seed(0)
 
     def once() -> Batch:
         if draw is simulated:
-            return simulator(SimulatorOptions(), 16, generator, SIDE)
-        return camera(CameraOptions(), 16, generator, "test", SIDE)
+            return render_simulator(SimulatorOptions(), 16, generator, SIDE)
+        return render_camera(CameraOptions(), 16, generator, "test", SIDE)
 
     net = HandNet(HourglassOptions(features=8, stacks=1, maps=32), hand_image(SIDE)).cuda()
 

@@ -1,4 +1,4 @@
-"""The hand estimator: the heat maps' grid, sub-pixel peaks, depth, metrics, joints that move with the image."""
+"""The hand estimator: grid of the heat maps, sub-pixel peaks, depth, metrics, augmentation."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch import Tensor
 
 from synthreal import Batch, UserError
 from synthreal_hands.cube import CUBE_MM, Crop, hand_image, project, unproject
-from synthreal_hands.estimator import EVALUATOR, answer, augment, joints_of, loss, metrics
+from synthreal_hands.estimator import EVALUATOR, answer, augment, decode_joints, loss, metrics
 from synthreal_hands.hourglass import Grid, HandNet, HourglassOptions, peak
 
 SMALL = HourglassOptions(features=8, stacks=1, maps=32)
@@ -21,7 +21,7 @@ def crops(n: int, side: int) -> Crop:
 
 
 def labelled(n: int, side: int, seed: int = 0) -> dict[str, Tensor]:
-    """Joints anywhere in the crop but near its border."""
+    """Random joints, away from the border of the crop."""
     generator = torch.Generator().manual_seed(seed)
     joints = torch.rand(n, 14, 3, generator=generator) * torch.tensor([0.7 * side, 0.7 * side, 200.0])
     joints = joints + torch.tensor([0.15 * side, 0.15 * side, -100.0])
@@ -30,7 +30,7 @@ def labelled(n: int, side: int, seed: int = 0) -> dict[str, Tensor]:
 
 
 def perfect(labels: dict[str, Tensor], maps: int, stacks: int = 1) -> Tensor:
-    """The maps a perfect network would give: the log of the target, and the right depth everywhere."""
+    """The maps of a perfect network: the log of the target, and the true depth everywhere."""
     crop = Crop.of(labels["crop"])
     place = Grid.over(crop.side[:, None, None], maps).to_cells(labels["joints"][..., :2])
     cells = torch.arange(maps)
@@ -40,43 +40,46 @@ def perfect(labels: dict[str, Tensor], maps: int, stacks: int = 1) -> Tensor:
     return torch.cat([heat, depth], dim=1)[:, None].repeat(1, stacks, 1, 1, 1)
 
 
-@pytest.mark.parametrize(
-    ("side", "maps", "stride", "margin"),
-    [(224, 64, 4, 16), (64, 32, 2, 0), (64, 64, 1, 0), (96, 32, 4, 16), (256, 64, 4, 0)],
-)
-def test_heat_maps_cover_the_image_and_a_margin_of_background(side, maps, stride, margin):
-    grid = Grid.of(side, maps)
-    assert (grid.stride, grid.margin) == (stride, margin)
-    net = HandNet(HourglassOptions(features=4, stacks=2, maps=maps), hand_image(side))
-    assert net(torch.rand(2, 1, side, side)).shape == (2, 2, 28, maps, maps)
+def test_heat_maps_cover_the_image_and_a_margin_of_background():
+    for side, maps, stride, margin in [
+        (224, 64, 4, 16),
+        (64, 32, 2, 0),
+        (64, 64, 1, 0),
+        (96, 32, 4, 16),
+        (256, 64, 4, 0),
+    ]:
+        grid = Grid.of(side, maps)
+        assert (grid.stride, grid.margin) == (stride, margin)
+        net = HandNet(HourglassOptions(features=4, stacks=2, maps=maps), hand_image(side))
+        assert net(torch.rand(2, 1, side, side)).shape == (2, 2, 28, maps, maps)
 
 
-@pytest.mark.parametrize(("side", "maps"), [(224, 64), (64, 32), (96, 32)])
-def test_a_cell_sees_the_part_of_the_image_that_the_grid_names(side, maps):
-    torch.manual_seed(0)
-    net = HandNet(HourglassOptions(features=32, stacks=1, maps=maps), hand_image(side)).eval()
-    seen: list[Tensor] = []
-    net.stem.register_forward_hook(lambda module, given, out: seen.append(out))
-    axis = torch.arange(float(side))
-    for x, y in ((0.31 * side, 0.64 * side), (0.7 * side, 0.4 * side)):
-        image = torch.rand(1, 1, side, side, requires_grad=True)
-        net(image)
-        column, row = Grid.of(side, maps).to_cells(torch.tensor([x, y])).round().long().tolist()
-        seen[-1][0, :, row, column].abs().sum().backward()
-        weight = image.grad[0, 0].abs()
-        found = torch.stack([weight.sum(0) @ axis, weight.sum(1) @ axis]) / weight.sum()
-        assert (found - torch.tensor([x, y])).abs().max() < Grid.of(side, maps).stride
+def test_the_receptive_field_of_a_cell_is_where_the_grid_says():
+    for side, maps in [(224, 64), (64, 32), (96, 32)]:
+        torch.manual_seed(0)
+        net = HandNet(HourglassOptions(features=32, stacks=1, maps=maps), hand_image(side)).eval()
+        stem_maps: list[Tensor] = []
+        net.stem.register_forward_hook(lambda module, inputs, output, maps=stem_maps: maps.append(output))
+        axis = torch.arange(float(side))
+        for x, y in ((0.31 * side, 0.64 * side), (0.7 * side, 0.4 * side)):
+            image = torch.rand(1, 1, side, side, requires_grad=True)
+            net(image)
+            column, row = Grid.of(side, maps).to_cells(torch.tensor([x, y])).round().long().tolist()
+            stem_maps[-1][0, :, row, column].abs().sum().backward()
+            weight = image.grad[0, 0].abs()
+            found = torch.stack([weight.sum(0) @ axis, weight.sum(1) @ axis]) / weight.sum()
+            assert (found - torch.tensor([x, y])).abs().max() < Grid.of(side, maps).stride
 
 
-@pytest.mark.parametrize(("side", "maps"), [(1024, 64), (63, 32)])
-def test_sizes_that_do_not_fit(side, maps):
-    with pytest.raises(UserError, match=f"maps: {maps} for images of {side} px"):
-        Grid.of(side, maps)
-    with pytest.raises(ValidationError, match="power of two"):
-        HourglassOptions(maps=24)
+def test_incompatible_sizes_are_errors():
+    for side, maps in [(1024, 64), (63, 32)]:
+        with pytest.raises(UserError, match=f"maps: {maps} for images of {side} px"):
+            Grid.of(side, maps)
+        with pytest.raises(ValidationError, match="power of two"):
+            HourglassOptions(maps=24)
 
 
-def test_every_option_sizes_the_network():
+def test_every_option_changes_the_size_of_the_network():
     def parameters(**change: int) -> int:
         options = HourglassOptions(**{"features": 8, "stacks": 1, "maps": 32, **change})
         return sum(p.numel() for p in HandNet(options, hand_image(64)).parameters())
@@ -90,7 +93,7 @@ def test_the_papers_estimator_has_two_stacks_and_64_maps_for_14_joints():
         assert net(torch.empty(1, 1, 224, 224)).shape == (1, 2, 28, 64, 64)
 
 
-def test_peaks_are_found_between_cells():
+def test_peaks_have_sub_cell_precision():
     labels = labelled(20, 64)
     place, weights = peak(perfect(labels, 32)[:, 0, :14])
     expected = Grid.of(64, 32).to_cells(labels["joints"][..., :2])
@@ -99,25 +102,25 @@ def test_peaks_are_found_between_cells():
     torch.testing.assert_close(weights.sum((2, 3)), torch.ones(20, 14))
 
 
-@pytest.mark.parametrize(("side", "maps"), [(64, 32), (224, 64)])
-def test_a_perfect_network_makes_no_error_in_px_and_mm(side, maps):
-    labels = labelled(6, side)
-    found = metrics(perfect(labels, maps, stacks=2), labels)
-    assert found["error_px"].shape == found["error_mm"].shape == found["pck_5px"].shape == (6, 14)
-    assert found["error_px"].max() < 0.5
-    assert found["error_mm"].max() < 0.8
-    assert (found["pck_5px"] == 100).all()
+def test_perfect_maps_have_no_error():
+    for side, maps in [(64, 32), (224, 64)]:
+        labels = labelled(6, side)
+        found = metrics(perfect(labels, maps, stacks=2), labels)
+        assert found["error_px"].shape == found["error_mm"].shape == found["pck_5px"].shape == (6, 14)
+        assert found["error_px"].max() < 0.5
+        assert found["error_mm"].max() < 0.8
+        assert (found["pck_5px"] == 100).all()
 
 
-@pytest.mark.parametrize("side", [64, 224])
-def test_errors_are_px_of_a_224_px_crop_whatever_the_image(side):
-    labels = labelled(3, side)
-    off = labels["joints"] + torch.tensor([4.9 * side / 224, 0, 0])
-    found = metrics(off, labels)
-    torch.testing.assert_close(found["error_px"], torch.full((3, 14), 4.9), rtol=1e-3, atol=1e-3)
-    assert (found["pck_5px"] == 100).all()
-    further = metrics(labels["joints"] + torch.tensor([0, 5.1 * side / 224, 0]), labels)
-    assert (further["pck_5px"] == 0).all()
+def test_errors_are_px_of_a_224_px_crop_for_any_image_size():
+    for side in [64, 224]:
+        labels = labelled(3, side)
+        off = labels["joints"] + torch.tensor([4.9 * side / 224, 0, 0])
+        found = metrics(off, labels)
+        torch.testing.assert_close(found["error_px"], torch.full((3, 14), 4.9), rtol=1e-3, atol=1e-3)
+        assert (found["pck_5px"] == 100).all()
+        further = metrics(labels["joints"] + torch.tensor([0, 5.1 * side / 224, 0]), labels)
+        assert (further["pck_5px"] == 0).all()
 
 
 def test_mm_are_distances_in_space_after_back_projection():
@@ -128,18 +131,14 @@ def test_mm_are_distances_in_space_after_back_projection():
     assert ((aside / 10) * 800 / (labels["joints"][..., 2] + 800)).sub(1).abs().max() < 1e-3
 
 
-def test_the_curve_goes_from_1_to_20_px():
-    assert EVALUATOR.curve == ("error_px", tuple(range(1, 21)))
+def test_grids_of_numbers_and_tensors_are_equal():
+    for maps in [8, 32, 64]:
+        for side in range(2, 8 * maps + 1, 2):
+            over = Grid.over(torch.tensor(float(side)), maps)
+            assert (Grid.of(side, maps).stride, Grid.of(side, maps).margin) == (int(over.stride), float(over.margin))
 
 
-@pytest.mark.parametrize("maps", [8, 32, 64])
-def test_the_grid_of_a_number_is_that_of_a_tensor(maps):
-    for side in range(2, 8 * maps + 1, 2):
-        over = Grid.over(torch.tensor(float(side)), maps)
-        assert (Grid.of(side, maps).stride, Grid.of(side, maps).margin) == (int(over.stride), float(over.margin))
-
-
-def test_maps_are_right_by_the_labels_they_are_read_as():
+def test_answer_gives_labels_without_error():
     labels = labelled(5, 64)
     maps = torch.randn(5, 2, 28, 32, 32, generator=torch.Generator().manual_seed(0))
     read = answer(maps, labels)
@@ -149,14 +148,14 @@ def test_maps_are_right_by_the_labels_they_are_read_as():
     assert EVALUATOR.answer is answer
 
 
-def test_the_constant_answer_is_a_set_of_joints():
+def test_the_constant_prediction_is_a_set_of_joints():
     labels = labelled(5, 64)
     mean = labels["joints"].mean(0, keepdim=True)
-    assert joints_of(mean, Crop.of(labels["crop"])) is mean
+    assert decode_joints(mean, Crop.of(labels["crop"])) is mean
     assert metrics(mean, labels)["error_px"].shape == (5, 14)
 
 
-def test_the_loss_is_lowest_for_the_truth_and_counts_every_stack():
+def test_the_loss_is_minimal_for_the_truth_and_sums_over_stacks():
     labels = labelled(4, 64)
     truth = perfect(labels, 32, stacks=2)
     wrong_place, wrong_depth, one_wrong = truth.clone(), truth.clone(), truth.clone()
@@ -169,7 +168,7 @@ def test_the_loss_is_lowest_for_the_truth_and_counts_every_stack():
     torch.testing.assert_close(loss(truth[:, :1], labels) * 2, best)
 
 
-def test_joints_outside_the_map_do_not_make_the_loss_infinite():
+def test_joints_outside_the_map_have_a_finite_loss():
     labels = labelled(2, 64)
     labels["joints"][:, 0, :2] = torch.tensor([-50.0, 400.0])
     maps = torch.zeros(2, 1, 28, 32, 32, requires_grad=True)
@@ -188,7 +187,7 @@ def dotted(labels: dict[str, Tensor], side: int) -> Tensor:
     return image
 
 
-def test_a_joint_drawn_into_the_image_moves_with_it():
+def test_augmentation_moves_joints_with_the_image():
     side, n = 64, 12
     labels = labelled(n, side)
     labels["joints"][..., :2] = labels["joints"][..., :2].round()
@@ -208,7 +207,7 @@ def test_a_joint_drawn_into_the_image_moves_with_it():
     assert moved > 100
 
 
-def test_augmentation_neither_blends_depth_nor_keeps_labels_that_became_untrue():
+def test_augmentation_does_not_blend_depth_and_drops_invalid_labels():
     labels = labelled(8, 64)
     levels = torch.tensor([0.2, 0.5, 0.7, 1.0])
     image = levels[torch.randint(4, (8, 1, 64, 64), generator=torch.Generator().manual_seed(0))]
@@ -233,7 +232,7 @@ def test_rotation_stays_within_twenty_degrees():
     assert 0.9 <= scale.min() < 0.92 and 1.08 < scale.max() <= 1.1001
 
 
-def test_images_that_are_not_square_are_refused():
+def test_images_that_are_not_square_are_errors():
     from dataclasses import replace
 
     with pytest.raises(UserError, match="64x48 px; it needs square crops"):

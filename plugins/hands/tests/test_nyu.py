@@ -1,4 +1,4 @@
-"""The NYU reader: the bytes of a frame, the crop, the joints, the roles; and one real frame."""
+"""The NYU reader: file format, crop, joints, roles, and one real frame."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from hand_fixtures import hand, to_xyz, write_depth, write_joints, write_nyu
 
 from synthreal import Sample, Skipped
 from synthreal_hands.cube import FX, FY
-from synthreal_hands.nyu import EVALUATED, FOLDERS, LABELS, NYUOptions, crop_sample, frames_of, nyu, read_depth
+from synthreal_hands.nyu import EVALUATED, LABELS, NYUOptions, crop_frame, default_frames, read_depth, read_nyu
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +24,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def read(root: Path, role: str, **options: object) -> list[Sample]:
-    return list(nyu(NYUOptions(root=root, **options), role))
+    return list(read_nyu(NYUOptions(root=root, **options), role))
 
 
 def test_depth_is_green_times_256_plus_blue(tmp_path):
@@ -33,30 +33,28 @@ def test_depth_is_green_times_256_plus_blue(tmp_path):
     assert np.array_equal(read_depth(tmp_path / "a.png"), depth)
 
 
-@pytest.mark.parametrize(
-    ("role", "count"), [("simulated", 12), ("real", 12), ("real_labelled", 12), ("validation", 3), ("test", 9)]
-)
-def test_roles_have_their_frames_and_labels(root, role, count):
-    found = read(root, role)
-    assert len(found) == count
-    for sample in found:
-        assert sample.image.shape == (1, 224, 224) and sample.image.dtype == np.uint16
-        names = set() if role == "real" else {label.name for label in LABELS}
-        assert set(sample.labels) == names
-        for label in LABELS if names else ():
-            assert sample.labels[label.name].shape == label.shape
+def test_roles_have_their_frames_and_labels(root):
+    for role, count in [("simulated", 12), ("real", 12), ("real_labelled", 12), ("validation", 3), ("test", 9)]:
+        found = read(root, role)
+        assert len(found) == count
+        for sample in found:
+            assert sample.image.shape == (1, 224, 224) and sample.image.dtype == np.uint16
+            names = set() if role == "real" else {label.name for label in LABELS}
+            assert set(sample.labels) == names
+            for label in LABELS if names else ():
+                assert sample.labels[label.name].shape == label.shape
 
 
-def test_validation_and_test_share_no_frame_and_the_whole_set_is_split_between_its_persons():
-    assert frames_of("validation", 8252) == (1, 2440)
-    assert frames_of("test", 8252) == (2441, 8252)
-    assert frames_of("real", 72757) == (1, 72757)
-    assert frames_of("test", 1) == (1, 1)
+def test_validation_and_test_are_disjoint_and_split_by_person():
+    assert default_frames("validation", 8252) == (1, 2440)
+    assert default_frames("test", 8252) == (2441, 8252)
+    assert default_frames("real", 72757) == (1, 72757)
+    assert default_frames("test", 1) == (1, 1)
 
 
-def test_the_renders_are_the_simulated_images_and_their_background_is_nothing(root):
+def test_simulated_images_are_the_renders(root):
     rendered, photographed = read(root, "simulated")[0], read(root, "real_labelled")[0]
-    assert np.array_equal(rendered.image, photographed.image)  # wall (2001) and nothing (0) are both beyond the cube
+    assert np.array_equal(rendered.image, photographed.image)  # wall (2001) and missing pixels (0) become background
     assert (rendered.image == 65535).mean() > 0.4
 
 
@@ -70,8 +68,8 @@ def test_labels_are_the_fourteen_joints_in_order(root):
     np.testing.assert_allclose(sample.labels["joints"], expected, atol=1e-3)
 
 
-def test_a_crop_is_nearest_neighbours_and_its_depth_comes_back(root):
-    """No value of a crop is one the frame does not have: depth is never blended across an edge."""
+def test_a_crop_is_sampled_and_its_depth_can_be_restored(root):
+    """Every value of a crop is one of the frame: depth is never blended across an edge."""
     sample = read(root, "real_labelled", views=[1], frames=[1, 1])[0]
     depth, _ = hand(1, 1)
     u, v, d, half, side = sample.labels["crop"].astype(float)
@@ -84,29 +82,29 @@ def test_a_crop_is_nearest_neighbours_and_its_depth_comes_back(root):
         assert values[row, column] == pytest.approx(depth[y, x], abs=0.01)
 
 
-def test_pixels_without_a_measurement_are_far_and_not_near(root):
+def test_pixels_without_a_measurement_are_far(root):
     sample = read(root, "real_labelled", views=[1], frames=[1, 1])[0]
     window = sample.image[0, 80:112, 100:124]
     assert (window == 65535).any()
     assert sample.image.min() > 10000
 
 
-def test_a_hand_at_the_border_is_cut_off_by_nothing(root):
+def test_beyond_the_frame_a_crop_is_background(root):
     depth = np.full((480, 640), 700.0)
     uvd = np.tile([2.0, 478.0, 700.0], (36, 1))
-    sample = crop_sample(depth, uvd, to_xyz(uvd), 330.0, number=(1, 1), labelled=True)
+    sample = crop_frame(depth, uvd, to_xyz(uvd), 330.0, number=(1, 1), labelled=True)
     assert (sample.image[0, :100, 130:] < 65535).all()
     assert (sample.image[0, 120:] == 65535).all() and (sample.image[0, :, :100] == 65535).all()
 
 
-def test_the_cube_can_be_larger(root):
+def test_the_size_of_the_cube_can_be_set(root):
     near, far = (read(root, "real_labelled", cube_mm=size, views=[1])[0] for size in (330, 660))
     spread = [np.ptp(sample.labels["joints"][:, 0]) for sample in (near, far)]
     assert spread[0] == pytest.approx(2 * spread[1], rel=1e-5)
     assert far.labels["crop"][3] == 330
 
 
-def test_missing_and_truncated_frames_are_left_out_when_asked(root, tmp_path):
+def test_missing_and_truncated_frames_can_be_skipped(root, tmp_path):
     shutil.copytree(root, tmp_path / "nyu")
     path = tmp_path / "nyu/train/depth_2_0000003.png"
     path.write_bytes(path.read_bytes()[:900])
@@ -117,7 +115,7 @@ def test_missing_and_truncated_frames_are_left_out_when_asked(root, tmp_path):
     assert len(found) == 12
 
 
-def test_a_frame_of_another_size_is_no_frame(root, tmp_path):
+def test_a_frame_of_another_size_is_skipped(root, tmp_path):
     shutil.copytree(root, tmp_path / "nyu")
     write_depth(tmp_path / "nyu/train/depth_1_0000001.png", np.zeros((240, 320)))
     assert "640x480 RGB, this is 320x240 RGB" in read(tmp_path / "nyu", "real", skip_broken=True)[0].reason
@@ -131,11 +129,11 @@ def real_frame(samples: Callable[[str], Path], root: Path) -> Sample:
     )
     write_joints(root / "test", np.tile(uvd, (3, 1, 1, 1)))
     shutil.copy(source, root / "test/depth_1_0000001.png")
-    return next(nyu(NYUOptions(root=root, views=(1,)), "test"))
+    return next(read_nyu(NYUOptions(root=root, views=(1,)), "test"))
 
 
-def test_the_joints_of_a_real_frame_lie_on_the_real_hand(samples, tmp_path):
-    """Annotated joints are inside the flesh: up to 30 mm behind the surface that the sensor sees, never before it."""
+def test_the_joints_of_a_real_frame_are_on_the_hand(samples, tmp_path):
+    """Annotated joints are inside the hand: up to 35 mm behind the measured surface, never in front of it."""
     sample = real_frame(samples, tmp_path)
     _, _, d, half, _ = sample.labels["crop"]
     depth = sample.image[0] / 65535 * 2 * half - half
@@ -147,7 +145,7 @@ def test_the_joints_of_a_real_frame_lie_on_the_real_hand(samples, tmp_path):
     assert d == pytest.approx(784.2, abs=0.1)
 
 
-def test_the_mirrored_or_shifted_real_frame_would_not_pass(samples, tmp_path):
+def test_a_mirrored_or_shifted_real_frame_fails_that_test(samples, tmp_path):
     sample = real_frame(samples, tmp_path)
     half = sample.labels["crop"][3]
     depth = sample.image[0] / 65535 * 2 * half - half
@@ -156,14 +154,10 @@ def test_the_mirrored_or_shifted_real_frame_would_not_pass(samples, tmp_path):
         assert any(off)
 
 
-def test_an_all_tensor_label_agrees_with_the_drawn_ones(root):
+def test_joints_and_xyz_agree(root):
     from synthreal_hands.cube import Crop, unproject
 
     sample = read(root, "real_labelled")[0]
     crop = Crop.of(torch.tensor(sample.labels["crop"])[None])
     back = unproject(crop.to_frame(torch.tensor(sample.labels["joints"])[None]))
     torch.testing.assert_close(back[0], torch.tensor(sample.labels["xyz"]), rtol=1e-3, atol=0.5)
-
-
-def test_every_role_has_a_folder():
-    assert set(FOLDERS) == {"simulated", "real", "real_labelled", "validation", "test"}

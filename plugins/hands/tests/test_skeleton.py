@@ -1,4 +1,4 @@
-"""The skeleton: angles within limits, bones of one length whatever the pose, joints where anatomy says."""
+"""The skeleton: angles within limits, constant bone lengths, positions of joints."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from synthreal_hands.skeleton import (
     Pose,
     Shape,
     bones,
-    turned,
+    rotate,
 )
 
 N = 2000
@@ -29,12 +29,12 @@ def table(columns: int, seed: int = 0, n: int = N) -> torch.Tensor:
 
 
 def plain(n: int) -> Shape:
-    """Nobody in particular."""
+    """The mean hand shape."""
     return Shape.of(torch.full((n, SHAPE_COLUMNS), 0.5), spread=1.0)
 
 
 def flat(n: int = 1, **angles: float) -> Pose:
-    """A straight hand, but for the angles given in degrees."""
+    """A straight hand, except for the given angles in degrees."""
     fingers, thumb = torch.zeros(n, 4, 4), torch.zeros(n, 4)
     for finger, name in enumerate(("little", "ring", "middle", "index")):
         fingers[:, finger, 1] = math.radians(angles.get(name, 0.0))
@@ -42,17 +42,15 @@ def flat(n: int = 1, **angles: float) -> Pose:
     return Pose(fingers, thumb, torch.zeros(n, 2))
 
 
-@pytest.mark.parametrize(
-    ("name", "limits"), [("fingers", FINGER_LIMITS), ("thumb", THUMB_LIMITS), ("wrist", WRIST_LIMITS)]
-)
-def test_no_joint_bends_further_than_anatomy_allows_and_all_of_the_range_is_used(name, limits):
-    angles = torch.rad2deg(getattr(Pose.of(table(POSE_COLUMNS)), name)).flatten(0, -2)
-    for column, (low, high) in zip(angles.unbind(-1), limits, strict=True):
-        assert column.min() >= low - 1e-3 and column.max() <= high + 1e-3
-        assert column.min() < low + 0.1 * (high - low) and column.max() > high - 0.15 * (high - low)
+def test_joint_angles_cover_the_anatomical_range():
+    for name, limits in [("fingers", FINGER_LIMITS), ("thumb", THUMB_LIMITS), ("wrist", WRIST_LIMITS)]:
+        angles = torch.rad2deg(getattr(Pose.of(table(POSE_COLUMNS)), name)).flatten(0, -2)
+        for column, (low, high) in zip(angles.unbind(-1), limits, strict=True):
+            assert column.min() >= low - 1e-3 and column.max() <= high + 1e-3
+            assert column.min() < low + 0.1 * (high - low) and column.max() > high - 0.15 * (high - low)
 
 
-def test_bones_keep_their_lengths_in_every_pose():
+def test_bone_lengths_do_not_depend_on_the_pose():
     shape = Shape.of(table(SHAPE_COLUMNS, 1), spread=1.0)
     found = bones(shape, Pose.of(table(POSE_COLUMNS)))
     lengths = torch.linalg.vector_norm(found.fingers.diff(dim=2), dim=-1)
@@ -73,7 +71,7 @@ def test_a_straight_hand_points_up_with_the_thumb_to_the_right():
     assert tips[2, 1] == tips[:, 1].max()  # the middle finger is the longest
 
 
-def test_a_bent_finger_comes_towards_the_palms_side_and_leaves_the_others_alone():
+def test_a_finger_bends_towards_the_palm_independently_of_the_others():
     straight, bent = (bones(plain(1), flat(**angles)).fingers[0] for angles in ({}, {"index": 80.0}))
     assert torch.equal(straight[:3], bent[:3])
     assert bent[3, 3, 2] < straight[3, 3, 2] - 60
@@ -81,21 +79,21 @@ def test_a_bent_finger_comes_towards_the_palms_side_and_leaves_the_others_alone(
     assert thumb_bent[3, 2] < thumb_straight[3, 2]
 
 
-def test_people_differ_and_spread_says_how_much():
+def test_spread_is_the_variation_between_people():
     sizes = [Shape.of(table(SHAPE_COLUMNS), spread=spread).size.std() for spread in (0.0, 1.0, 1.3)]
     assert sizes[0] < 1e-6 < sizes[1] < sizes[2]
     shape = Shape.of(table(SHAPE_COLUMNS), spread=1.3)
     assert shape.girth.min() > 0.7 and shape.length.min() > 0.8 and shape.arm.min() > 18
 
 
-def test_turning_keeps_distances_and_follows_its_axes():
+def test_rotation_preserves_distances_and_uses_the_right_axes():
     points = torch.rand(3, 5, 3) * 100
     zero, quarter = torch.zeros(3), torch.full((3,), math.pi / 2)
-    torch.testing.assert_close(turned(points, zero, zero, zero), points)
-    moved = turned(points, torch.rand(3), torch.rand(3), torch.rand(3))
+    torch.testing.assert_close(rotate(points, zero, zero, zero), points)
+    moved = rotate(points, torch.rand(3), torch.rand(3), torch.rand(3))
     torch.testing.assert_close(torch.cdist(moved, moved), torch.cdist(points, points), rtol=1e-3, atol=0.05)
     up = torch.tensor([[[0.0, 1.0, 0.0]]]).expand(3, 1, 3)
-    assert turned(up, zero, zero, quarter)[0, 0].tolist() == pytest.approx([-1, 0, 0], abs=1e-6)
-    assert turned(up, zero, quarter, zero)[0, 0].tolist() == pytest.approx([0, 0, 1], abs=1e-6)
+    assert rotate(up, zero, zero, quarter)[0, 0].tolist() == pytest.approx([-1, 0, 0], abs=1e-6)
+    assert rotate(up, zero, quarter, zero)[0, 0].tolist() == pytest.approx([0, 0, 1], abs=1e-6)
     front = torch.tensor([[[0.0, 0.0, -1.0]]]).expand(3, 1, 3)
-    assert turned(front, quarter, zero, zero)[0, 0].tolist() == pytest.approx([-1, 0, 0], abs=1e-6)
+    assert rotate(front, quarter, zero, zero)[0, 0].tolist() == pytest.approx([-1, 0, 0], abs=1e-6)

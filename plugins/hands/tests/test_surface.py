@@ -1,15 +1,14 @@
-"""The z-buffer: capsules against spheres swept slowly, and the exact outline."""
+"""The z-buffer: capsules against an oracle of many spheres, and the exact outline."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import replace
 
-import pytest
 import torch
 
 from synthreal_hands.cube import CUBE_MM, Crop, project
-from synthreal_hands.surface import PARTS, Capsules, draw, support
+from synthreal_hands.surface import PARTS, Capsules, render, support
 
 SIDE = 48
 
@@ -28,7 +27,7 @@ def random_capsules(n: int, count: int, seed: int = 0) -> Capsules:
 
 
 def swept(skin: Capsules, frame: Crop, steps: int = 400) -> torch.Tensor:
-    """The slow oracle: every capsule as ``steps`` spheres, each drawn by the circle equation."""
+    """The slow oracle: every capsule as ``steps`` spheres."""
     n, count = skin.radii.shape[:2]
     best = torch.full((n, SIDE, SIDE), torch.inf)
     axis = torch.arange(SIDE, dtype=torch.float32)
@@ -46,9 +45,9 @@ def swept(skin: Capsules, frame: Crop, steps: int = 400) -> torch.Tensor:
     return best
 
 
-def test_the_front_of_capsules_is_that_of_spheres_rolled_along_their_axes():
+def test_the_front_of_capsules_is_that_of_spheres_along_their_axes():
     skin, frame = random_capsules(6, 3), crop(6)
-    depth, _ = draw(skin, frame, SIDE)
+    depth, _ = render(skin, frame, SIDE)
     oracle = swept(skin, frame)
     both = torch.isfinite(depth) & torch.isfinite(oracle)
     assert both.float().mean() > 0.05
@@ -61,35 +60,35 @@ def test_the_nearest_capsule_wins_and_gives_the_part():
     ends = torch.tensor([[[[-30.0, 0, 800], [30, 0, 800]], [[0, -30, 700], [0, 30, 700]]]])
     for order in ([0, 1], [1, 0]):
         skin = Capsules(ends[:, order], torch.full((1, 2, 2), 10.0), tuple((2, 5)[i] for i in order))
-        depth, part = draw(skin, crop(1), SIDE)
+        depth, part = render(skin, crop(1), SIDE)
         assert part[0, SIDE // 2, SIDE // 2] == 5
         assert abs(float(depth[0, SIDE // 2, SIDE // 2]) - 690) < 2
         assert set(part.unique().tolist()) == {0, 2, 5}
         assert torch.equal(part == 0, torch.isinf(depth))
 
 
-@pytest.mark.parametrize("off", [0.0, 1e-6, 1e-3, 5e-3])
-def test_a_finger_that_points_at_the_camera_is_a_disc(off):
-    ends = torch.tensor([[[[0.0, 0, 750], [off, 0, 850]]]])
-    ends[..., 1, :2] *= 850 / 750
-    depth, _ = draw(Capsules(ends, torch.full((1, 1, 2), 40.0), (3,)), crop(1), SIDE)
-    disc = torch.isfinite(depth).float().sum() * (CUBE_MM / SIDE) ** 2
-    assert abs(float(disc) / (math.pi * (40 * 800 / 750) ** 2) - 1) < 0.15
-    assert abs(float(depth.min()) - 710) < 3  # radii are those at the cube's centre
+def test_a_finger_that_points_at_the_camera_is_a_disc():
+    for off in [0.0, 1e-6, 1e-3, 5e-3]:
+        ends = torch.tensor([[[[0.0, 0, 750], [off, 0, 850]]]])
+        ends[..., 1, :2] *= 850 / 750
+        depth, _ = render(Capsules(ends, torch.full((1, 1, 2), 40.0), (3,)), crop(1), SIDE)
+        disc = torch.isfinite(depth).float().sum() * (CUBE_MM / SIDE) ** 2
+        assert abs(float(disc) / (math.pi * (40 * 800 / 750) ** 2) - 1) < 0.15
+        assert abs(float(depth.min()) - 710) < 3  # radii are those at the cube's centre
 
 
-def test_hands_farther_away_look_the_same_in_their_cube():
+def test_a_crop_does_not_depend_on_the_distance():
     skin = random_capsules(1, 4)
-    near = draw(skin, crop(1), SIDE)[0]
-    away = draw(replace(skin, ends=skin.ends + torch.tensor([0, 0, 400.0])), crop(1, 1200.0), SIDE)[0] - 400
+    near = render(skin, crop(1), SIDE)[0]
+    away = render(replace(skin, ends=skin.ends + torch.tensor([0, 0, 400.0])), crop(1, 1200.0), SIDE)[0] - 400
     both = torch.isfinite(near) & torch.isfinite(away)
     assert (torch.isfinite(near) == torch.isfinite(away)).float().mean() > 0.97  # perspective differs a little
     assert (near - away)[both].abs().median() < 1
 
 
-def test_the_outline_reaches_as_far_as_the_pixels_do():
+def test_the_outline_matches_the_pixels():
     skin, frame = random_capsules(20, 4), crop(20, side=200)
-    depth, _ = draw(skin, frame, 200)
+    depth, _ = render(skin, frame, 200)
     row, column = torch.meshgrid(torch.arange(200.0), torch.arange(200.0), indexing="ij")
     angles = torch.linspace(0, 2 * math.pi, 9)[:-1]
     exact = support(skin, frame, angles)
@@ -100,7 +99,7 @@ def test_the_outline_reaches_as_far_as_the_pixels_do():
         assert inside.min() > -0.8 and inside.max() < 2.0  # px: half a pixel, and what tapering leaves out
 
 
-def test_the_outline_leaves_the_arm_out():
+def test_the_outline_excludes_the_arm():
     skin = random_capsules(3, 2)
     arm = Capsules(skin.ends, skin.radii, (PARTS.index("arm"), 3))
     alone = Capsules(skin.ends[:, 1:], skin.radii[:, 1:], (3,))

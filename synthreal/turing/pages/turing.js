@@ -1,11 +1,11 @@
 "use strict";
-// Shows the image the server names, sends the answer, shows the next. The server alone knows how far a rater is, so
-// every tab asks it when it is looked at, and an answer sent twice counts once.
+// Shows an image, sends the answer, shows the next image. Only the server knows a rater's progress: every tab reads it
+// when it becomes visible, and an answer sent twice counts once.
 
-const GUARD_MS = 300; // an image must have been seen: the second click of a double click must not judge the next one
-const PATIENCE_MS = 10_000; // for an answer of the server with its image
-const SMALL_PX = 72; // an example this small is shown larger where that is possible
-const AROUND_PX = 190; // above and below the image: where a window is low, the buttons stay in view
+const GUARD_MS = 300; // minimum display time: the second click of a double click must not judge the next image
+const PATIENCE_MS = 10_000; // time limit for a response and its image
+const SMALL_PX = 72; // examples smaller than this are enlarged where there is room
+const AROUND_PX = 190; // space above and below the image, so that the buttons stay in view in a low window
 const LEAST_PX = 160;
 const KEYS = { r: "real", arrowleft: "real", s: "synthetic", arrowright: "synthetic" };
 const study = document.getElementById("study");
@@ -18,24 +18,24 @@ const count = document.getElementById("count");
 const progress = document.getElementById("progress");
 const notice = document.getElementById("notice");
 
-let shown = null; // the token of the image on view
-let since = 0; // when it came into view, ms
-let sending = false; // whether an answer is on its way
-let asked = 0; // requests so far: what the server says to any but the last is out of date
+let shown = null; // token of the displayed image
+let since = 0; // when it was displayed, ms
+let sending = false; // whether an answer is being sent
+let asked = 0; // number of requests; only the response to the last one is used
 
 async function ask(path, options) {
   const mine = ++asked;
   const signal = AbortSignal.timeout(PATIENCE_MS);
   try {
     const response = await fetch(path, { ...options, signal });
-    const told = await response.json();
+    const body = await response.json();
     if (mine !== asked) return;
-    if (response.ok) await show(told, mine, signal);
-    else if (response.status === 404) await load(); // the server was started again: it names its images anew
-    else complain(told.error);
+    if (response.ok) await show(body, mine, signal);
+    else if (response.status === 404) await load(); // the server was restarted and has new tokens
+    else showError(body.error);
   } catch (error) {
     console.warn(error);
-    if (mine === asked) complain("The server does not answer.");
+    if (mine === asked) showError("The server does not respond.");
   }
 }
 
@@ -81,20 +81,20 @@ async function choose(answer) {
   sending = false;
 }
 
-function complain(reason) {
+function showError(reason) {
   document.getElementById("reason").textContent = reason;
   notice.hidden = false;
 }
 
-// How wide an image is where there is this much room: a whole number of the screen's pixels for each of its own, so
-// that all are of one size; less than its own only where there is no room for it.
-function wide(room) {
+// The width of an image in this much room: a whole number of screen pixels for each image pixel, so that all pixels have
+// the same size; reduced only if the image does not fit.
+function displayWidth(room) {
   const times = Math.floor((room * devicePixelRatio) / width);
   return times >= 1 ? (times * width) / devicePixelRatio : room;
 }
 
 function resize(element, room) {
-  const across = wide(room);
+  const across = displayWidth(room);
   element.style.width = `${across}px`;
   element.style.height = `${(across * height) / width}px`;
   element.style.imageRendering = across * devicePixelRatio >= width ? "pixelated" : "auto";
@@ -108,7 +108,7 @@ function layOut() {
     const gap = parseFloat(style.columnGap);
     const room = (columns) => (tiles.clientWidth + gap) / columns - gap;
     let columns = Number(style.getPropertyValue("--columns"));
-    if (columns > 3 && wide(room(columns)) < SMALL_PX) columns = 3;
+    if (columns > 3 && displayWidth(room(columns)) < SMALL_PX) columns = 3;
     for (const example of tiles.children) resize(example, Math.min(room(columns), 160));
   }
 }
@@ -116,7 +116,7 @@ function layOut() {
 document.addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.metaKey || event.altKey) return;
   const answer = KEYS[event.key.toLowerCase()];
-  if (answer || (event.key === "Enter" && event.repeat)) event.preventDefault(); // a key held down is one answer
+  if (answer || (event.key === "Enter" && event.repeat)) event.preventDefault(); // holding a key down gives one answer
   if (answer && !event.repeat) choose(answer);
 });
 for (const button of document.querySelectorAll("[data-answer]")) {

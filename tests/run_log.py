@@ -1,4 +1,4 @@
-"""Logs of runs, changed by hand, for tests of the page."""
+"""Changes to the log and the quality file of a run, for tests of the page."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ QUALITY = {
 
 
 def write_quality(run: Path) -> None:
-    """Put quality beside some lines of a log, and the file that sums it up."""
+    """Add quality to every second line of the log, and write quality.json."""
 
     def add(line: dict[str, Any]) -> None:
         if line["step"] % 2:
@@ -25,12 +25,12 @@ def write_quality(run: Path) -> None:
                 "change": 0.01 * step, "diversity": 0.9, "score": 1 / step,
             }  # fmt: skip
 
-    edit(run, add)
+    edit_log(run, add)
     (run / "quality.json").write_text(json.dumps(QUALITY))
 
 
-def edit(run: Path, change: Callable[[dict[str, Any]], None]) -> None:
-    """Change every line of a log."""
+def edit_log(run: Path, change: Callable[[dict[str, Any]], None]) -> None:
+    """Apply a change to every line of the log."""
     lines = [json.loads(text) for text in (run / "log.jsonl").read_text().splitlines()]
     for line in lines:
         change(line)

@@ -9,9 +9,9 @@ from PIL import Image
 from quick import QUICK, TOY, configured, files, flags
 
 from synthreal.errors import UserError
-from synthreal.evaluation import ablate as module
+from synthreal.evaluation import ablation as module
 from synthreal.evaluation import cache as trained
-from synthreal.evaluation.ablate import ablate, agreement, slug
+from synthreal.evaluation.ablation import ablate, agreement, slug
 from synthreal.hooks.resolve import resolve
 
 OVER = ["history=on,off", "discriminator=local,global"]

@@ -8,7 +8,7 @@ from torch import Tensor
 from synthreal.data.seed import derived_generator
 from synthreal.metrics.features import random_features
 from synthreal.metrics.inputs import check_images
-from synthreal.metrics.kid import kid
+from synthreal.metrics.mmd import kid
 from synthreal.metrics.spectrum import spectrum_distance
 from synthreal.metrics.wasserstein import PATCH, sliced_wasserstein
 

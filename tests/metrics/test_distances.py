@@ -4,9 +4,9 @@ import pytest
 import torch
 from pictures import blurred, brighter, noisy, pictures
 
+from synthreal.metrics.distances import COUNT, realism
 from synthreal.metrics.features import random_features
-from synthreal.metrics.kid import kid
-from synthreal.metrics.realism import COUNT, realism
+from synthreal.metrics.mmd import kid
 from synthreal.metrics.spectrum import spectrum_distance
 
 SIZE = (35, 55)
@@ -41,7 +41,7 @@ def test_the_seed_decides_and_the_first_five_hundred_count():
 
 def test_fewer_large_images_count(monkeypatch):
     a, b = noisy(pictures(30, 0)), pictures(30, 1)
-    monkeypatch.setattr("synthreal.metrics.realism.PX", 20 * 24 * 12)
+    monkeypatch.setattr("synthreal.metrics.distances.PX", 20 * 24 * 12)
     assert realism(a, b, seed=0) == realism(a[:12], b[:12], seed=0)
 
 

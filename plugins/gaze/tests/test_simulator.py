@@ -4,11 +4,11 @@ import pytest
 import torch
 
 from synthreal_gaze.geometry import gaze_to_angles
-from synthreal_gaze.render import SimulatorOptions, simulator
+from synthreal_gaze.simulator import SimulatorOptions, render_simulator
 
 
 def draw(n: int = 64, seed: int = 0, **options: float) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
-    batch = simulator(SimulatorOptions(**options), n, torch.Generator().manual_seed(seed))
+    batch = render_simulator(SimulatorOptions(**options), n, torch.Generator().manual_seed(seed))
     return batch.image, dict(batch.labels)
 
 
@@ -39,7 +39,7 @@ def test_the_sclera_is_brighter_than_the_iris():
     assert (sample(1.35 * iris[:, 2]) > sample(0.75 * iris[:, 2])).float().mean() > 0.9
 
 
-def test_gaze_covers_its_range_evenly():
+def test_gaze_is_uniform_over_its_range():
     _, labels = draw(2048, pitch_mean_deg=-5.0, pitch_deg=20.0, yaw_deg=30.0)
     angles = gaze_to_angles(labels["gaze"]).rad2deg()
     assert angles.amax(0).tolist() == pytest.approx([15, 30], abs=0.5)
@@ -59,8 +59,8 @@ def test_head_deg_and_jitter_px_move_head_and_crop():
 
 
 @pytest.mark.gpu
-def test_the_simulator_draws_on_the_generators_device():
+def test_the_simulator_renders_on_the_generators_device():
     generator = torch.Generator("cuda").manual_seed(0)
-    batch = simulator(SimulatorOptions(), 32, generator)
+    batch = render_simulator(SimulatorOptions(), 32, generator)
     assert batch.image.is_cuda
     assert all(value.is_cuda for value in batch.labels.values())

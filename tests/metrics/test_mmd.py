@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from synthreal.errors import UserError
-from synthreal.metrics.kid import kid
+from synthreal.metrics.mmd import kid
 
 
 def normal(n: int, seed: int, d: int = 6, mean: float = 0.0, scale: float = 1.0) -> Tensor:
@@ -36,7 +36,7 @@ def test_it_equals_the_double_loop(n, m):
 def test_parts_of_large_sets_add_up(monkeypatch):
     a, b = normal(50, 0), normal(41, 1)
     whole = float(kid(a, b))
-    monkeypatch.setattr("synthreal.metrics.kid.PART_ROWS", 7)
+    monkeypatch.setattr("synthreal.metrics.mmd.PART_ROWS", 7)
     assert float(kid(a, b)) == pytest.approx(whole, rel=1e-9)
 
 

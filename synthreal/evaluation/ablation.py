@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from synthreal.config import RunConfig
+from synthreal.config import ResolvedConfig
 from synthreal.data.encoding import to_unit
 from synthreal.device import resolve_device
 from synthreal.errors import UserError
@@ -33,7 +33,7 @@ from synthreal.train.contact_sheet import save_sheet
 from synthreal.train.fit import fit
 from synthreal.train.log import Report, read_quality
 from synthreal.train.run_dir import holds_run
-from synthreal.train.sources import first_images, open_role
+from synthreal.train.sources import first_images, open_data
 
 RESULT = "ablation.json"
 SHEET = 8
@@ -43,7 +43,7 @@ OnReport = Callable[[Report], None]
 
 
 def ablate(
-    config: RunConfig,
+    config: ResolvedConfig,
     catalog: Catalog,
     over: Sequence[str],
     folder: str | Path,
@@ -149,11 +149,10 @@ def slug(name: str) -> str:
 def _draw(found: Sequence[Cell], catalog: Catalog, folder: Path) -> None:
     """The same simulated images as each combination's first run refines them, together and apart."""
     first = found[0].config
-    assert first.image is not None, "resolve() sets the image"
     device = resolve_device(first.runtime.device)
 
     def images(role: Any) -> Tensor:
-        opened = open_role(first, catalog, role, device=device, run_dir=folder)
+        opened = open_data(first, catalog, role, device=device, run_dir=folder)
         return to_unit(first_images(opened, SHEET).image)
 
     simulated, real, refined = images("simulated"), images("real"), {}

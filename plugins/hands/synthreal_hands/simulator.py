@@ -1,4 +1,4 @@
-"""The simulator: clean hands, as NYU's own renders are; any number of them from a generator."""
+"""The hand simulator: clean depth images, like NYU's renders, rendered on demand."""
 
 from __future__ import annotations
 
@@ -12,21 +12,25 @@ from synthreal_hands.skeleton import SHAPE_COLUMNS, Shape
 
 
 class SimulatorOptions(Options):
-    """What the simulated hands may do: turn further than the camera's. Their shapes vary less, as a simulator's do."""
+    """Ranges of the view, wider than the camera's. Hand shapes vary less, as is typical of a simulator."""
 
-    yaw_deg: float = Field(45.0, ge=0, le=180, description="Hands turn within +/- this about their long axis, degrees.")
-    pitch_deg: float = Field(35.0, ge=0, le=80, description="Fingers lean towards or from the camera, +/- degrees.")
-    roll_deg: float = Field(40.0, ge=0, le=180, description="Fingers point up within +/- this, degrees.")
-    jitter_mm: float = Field(8.0, ge=0, le=40, description="The cube is off the hand's centre by up to this, mm.")
+    yaw_deg: float = Field(45.0, ge=0, le=180, description="Rotation about the long axis of the hand, +/- degrees.")
+    pitch_deg: float = Field(
+        35.0, ge=0, le=80, description="Tilt of the fingers towards or away from the camera, +/- degrees."
+    )
+    roll_deg: float = Field(40.0, ge=0, le=180, description="Deviation of the fingers from up, +/- degrees.")
+    jitter_mm: float = Field(
+        8.0, ge=0, le=40, description="Maximum offset of the cube from the centre of the hand, mm."
+    )
 
 
-def labels_of(side: int) -> tuple[LabelSpec, ...]:
-    """Labels of simulated crops of ``side`` px."""
+def simulator_labels(side: int) -> tuple[LabelSpec, ...]:
+    """The label specs of simulated crops of ``side`` px."""
     return (JOINTS, XYZ, CROP, OUTLINE, LabelSpec("parts", (side, side), "0 nothing, 1 arm, 2 palm, 3-7 thumb..index"))
 
 
-def simulator(options: SimulatorOptions, n: int, generator: torch.Generator, side: int) -> Batch:
-    """Draw ``n`` clean hands with exact labels: depth ``(n, 1, side, side)`` on the generator's device."""
+def render_simulator(options: SimulatorOptions, n: int, generator: torch.Generator, side: int) -> Batch:
+    """Render ``n`` clean hands with exact labels: depth ``(n, 1, side, side)`` on the generator's device."""
     device = generator.device
     shape = Shape.of(torch.rand(n, SHAPE_COLUMNS, generator=generator, device=device), spread=1.0)
     pitch = (-options.pitch_deg, options.pitch_deg)

@@ -1,0 +1,159 @@
+"""The charts of the page, drawn by matplotlib as SVG: losses, quality and error curves.
+
+All charts have one size and matplotlib's own look.
+"""
+
+from __future__ import annotations
+
+import math
+from base64 import b64encode
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from io import BytesIO
+
+import numpy as np
+
+from synthreal.evaluation.training_sets import ARMS
+from synthreal.report.record import Record, is_number
+from synthreal.results.schema import BASE, Evaluation
+
+# (field of the log, title, value for a discriminator that guesses)
+LOSSES = (
+    ("loss_regularization", "Self-regularization loss", None),
+    ("loss_adversarial", "Adversarial loss of R", math.log(2)),
+    ("loss_discriminator", "Loss of D", 2 * math.log(2)),
+)
+QUALITIES = (
+    ("kid", "KID to real images"),
+    ("sliced_wasserstein", "Sliced Wasserstein distance to real images"),
+    ("spectrum", "Distance between radial spectra"),
+    ("shift_px", "Landmark shift, px"),
+    ("change", "Mean |R(x) - x|"),
+    ("diversity", "Diversity relative to simulated images"),
+    ("score", "Score that selects the best step"),
+)
+MOST_POINTS = 400
+CHANCE = "D at chance"
+STYLE = {
+    "figure.figsize": (5, 3.3),
+    "figure.constrained_layout.use": True,
+    "axes.grid": True,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.formatter.useoffset": False,
+    "grid.alpha": 0.4,
+    "legend.frameon": False,
+    "legend.fontsize": "small",
+    "text.parse_math": False,
+    "svg.hashsalt": "synthreal",
+}
+LINE_STYLES = "- - -- -. : -- -. : -".split()  # one for each arm, for readers who cannot distinguish the colours
+
+Line = tuple[Sequence[float], Sequence[float]]
+
+
+@dataclass(frozen=True)
+class Chart:
+    """A line chart.
+
+    Attributes:
+        lines: label -> x and y.
+        level: label and y of a horizontal line for comparison.
+        edges: x of vertical lines.
+        best: a point to mark.
+        x_limit: the end of the x axis; None fits the data.
+    """
+
+    title: str
+    lines: Mapping[str, Line]
+    x_label: str = "step"
+    y_label: str = ""
+    level: tuple[str, float] | None = None
+    edges: Sequence[float] = ()
+    best: tuple[float, float] | None = None
+    x_limit: float | None = None
+
+    @property
+    def description(self) -> str:
+        """The first and the last value of each line, for readers who cannot see the chart."""
+        ends = (f"{label} from {y[0]:.3g} to {y[-1]:.3g}" for label, (_, y) in self.lines.items())
+        return f"{self.title}: {'; '.join(ends)}"
+
+
+def draw(chart: Chart) -> str:
+    """A chart as the data URL of an SVG; equal charts give equal bytes."""
+    from matplotlib import style
+    from matplotlib.figure import Figure
+
+    with style.context(["default", STYLE]):
+        figure = Figure()
+        axes = figure.add_subplot(xlabel=chart.x_label, ylabel=chart.y_label)
+        for edge in chart.edges:
+            axes.axvline(edge, color="lightgrey")
+        if chart.level is not None:
+            axes.axhline(chart.level[1], color="grey", linestyle="--", label=chart.level[0])
+        for label, (x, y) in chart.lines.items():
+            number = ARMS.index(label) if label in ARMS else 0
+            marker = "." if len(x) < 4 else ""
+            axes.plot(x, y, LINE_STYLES[number], color=f"C{number}", label=label, marker=marker)
+        if chart.best is not None:
+            axes.plot(*chart.best, "ko", markersize=9, fillstyle="none", label="best step")
+        axes.set_xlim(left=0, right=chart.x_limit)
+        if len(axes.get_legend_handles_labels()[1]) > 1:
+            figure.legend(loc="outside lower center", ncols=3)
+        file = BytesIO()
+        figure.savefig(file, format="svg", metadata={"Date": None})
+    return f"data:image/svg+xml;base64,{b64encode(file.getvalue()).decode('ascii')}"
+
+
+def loss_charts(record: Record) -> Iterator[Chart]:
+    """The losses that the log holds, and the accuracy of D on real and on refined patches."""
+    schedule, last = record.config.schedule, record.log[-1]["step"]
+    ends = {schedule.refiner_steps, schedule.refiner_steps + schedule.discriminator_steps}
+    edges = sorted(end for end in ends if 0 < end < last)
+    for name, title, chance in LOSSES:
+        if line := averaged(*record.series(name)):
+            level = None if chance is None else (CHANCE, chance)
+            yield Chart(title, {"loss": line}, level=level, edges=edges)
+    lines = {}
+    for name in ("real", "refined"):
+        if line := averaged(*record.series(f"accuracy_{name}")):
+            lines[name] = line[0], [100 * value for value in line[1]]
+    if lines:
+        yield Chart("Patches that D classifies correctly, %", lines, level=(CHANCE, 50), edges=edges)
+
+
+def quality_charts(record: Record) -> Iterator[Chart]:
+    """The quality measurements of the log, with the value of simulated images and the best step if known."""
+    simulated, best = (record.quality.get(name) or {} for name in ("simulated", "best"))
+    for name, title in QUALITIES:
+        steps, values = record.series("quality", name)
+        if steps:
+            level = (BASE, simulated[name]) if is_number(simulated.get(name)) else None
+            step = best.get("step")
+            point = (step, values[steps.index(step)]) if step in steps else None
+            yield Chart(title, {"refined": (steps, values)}, level=level, best=point)
+
+
+def averaged(steps: Sequence[int], values: Sequence[float]) -> Line | None:
+    """A long line as at most 400 means, each at the last step it covers; None for an empty line."""
+    if not steps:
+        return None
+    parts = np.array_split(np.arange(len(steps)), min(len(steps), MOST_POINTS))
+    return [steps[part[-1]] for part in parts], [float(np.mean([values[i] for i in part])) for part in parts]
+
+
+def error_charts(evaluation: Evaluation) -> Iterator[Chart]:
+    """Share of test images within an error (Fig. 7 and 12 of the paper), and its difference from ``simulated``."""
+    curves = {arm: found.curve for arm, found in evaluation.arms.items() if found.curve is not None}
+    if BASE not in curves:
+        return
+    base, x = curves[BASE], curves[BASE].threshold
+    lines = {arm: (x, curve.percent) for arm, curve in curves.items()}
+    within = (error for i, error in enumerate(x) if all(curve.percent[i] >= 99 for curve in curves.values()))
+    limit, x_label = next(within, x[-1]), f"error at most, {base.unit}"
+    yield Chart("Images within an error", lines, x_label, "% of images", x_limit=limit)
+    gains = {arm: (x, list(np.subtract(curve.percent, base.percent))) for arm, curve in curves.items() if arm != BASE}
+    if gains:
+        title = "Images within an error, difference from simulated"
+        yield Chart(title, gains, x_label, "percentage points", (BASE, 0), x_limit=limit)
