@@ -43,7 +43,7 @@ def evaluate(
     names = None if arms is None else [name.strip() for name in arms.split(",") if name.strip()]
     with _going_on(), evaluating() as on_arm:
         result = judge(runs, arms=names, seeds=seeds, split=split, device=device, on_arm=on_arm)
-    display(result if as_json else arms_table(result))
+    display(result.to_json() if as_json else arms_table(result.to_json()))
 
 
 @app.command()
@@ -75,7 +75,7 @@ def ablate(
     folder = run or Path("runs") / f"{resolved.recipe}-ablation"
     with _going_on(), ablating() as (on_fit, on_arm):
         result = compare(resolved, catalog, over or (), folder, seeds=seeds, split=split, on_fit=on_fit, on_arm=on_arm)
-    display(result if as_json else ablation_table(result))
+    display(result.to_json() if as_json else ablation_table(result.to_json()))
     if not as_json:
         typer.echo(f"{folder}: pictures; {folder / 'sheet.png'}: the same images by every combination")
 

@@ -15,10 +15,11 @@ from torch import Tensor
 
 from synthreal.data.encoding import to_unit
 from synthreal.data.resident import Resident
-from synthreal.device import autocast_dtype, configure_process, resolve_precision
+from synthreal.device import configure_process
 from synthreal.evaluation.cache import FOLDER, load_cached
+from synthreal.evaluation.estimator import Task
 from synthreal.evaluation.training_sets import TrainingSet
-from synthreal.hooks.catalog import Catalog, parse_options, versions_of
+from synthreal.hooks.catalog import Catalog
 from synthreal.hooks.resolve import resolve
 from synthreal.inference.resident import refine_resident
 from synthreal.inference.transform import Refine
@@ -85,12 +86,8 @@ def drifted(record: Record, device: torch.device, on_refine: Callable[[int], Non
     if component is not None:
         spec = catalog.evaluator(component.name)
         if any((run / FOLDER).glob(f"{BASE}-*.safetensors")):
-            model = load_cached(
-                run / FOLDER, BASE, spec, parse_options(component, spec.options, "evaluation.evaluator"), config.image,
-                TrainingSet(first_images(source, config.evaluation.images)), config.evaluation,
-                autocast=autocast_dtype(resolve_precision(config.runtime.precision, device)),
-                versions=versions_of(catalog),
-            )  # fmt: skip
+            data = TrainingSet(first_images(source, config.evaluation.images))
+            model = load_cached(run / FOLDER, BASE, Task.of(config, catalog, device), data)
             found = None if model is None else _by_estimator(spec, model, simulated, refined)
         if found is None and spec.locate is not None:
             told = f"how far the points that the detector of {spec.name} finds lie apart on x and R(x), px"
