@@ -1,4 +1,4 @@
-"""How real do images look, and are their labels still true? Image sets in, numbers out."""
+"""Metrics of image sets: realism, and whether labels survive refinement. Image sets in, numbers out."""
 
 from synthreal.metrics.features import random_features
 from synthreal.metrics.kid import kid

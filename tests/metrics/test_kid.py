@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -36,7 +38,7 @@ def test_it_equals_the_double_loop(n, m):
 def test_parts_of_large_sets_add_up(monkeypatch):
     a, b = normal(50, 0), normal(41, 1)
     whole = float(kid(a, b))
-    monkeypatch.setattr("synthreal.metrics.kid.PART_ROWS", 7)
+    monkeypatch.setattr(sys.modules["synthreal.metrics.kid"], "PART_ROWS", 7)
     assert float(kid(a, b)) == pytest.approx(whole, rel=1e-9)
 
 
@@ -71,7 +73,6 @@ def test_the_value_for_known_moments():
         (normal(5, 0), normal(1, 0)),
         (normal(5, 0), normal(5, 0, d=7)),
         (torch.rand(5, 1, 2, 3), torch.rand(5, 1, 2, 3)),
-        (torch.zeros(5, 3, dtype=torch.int64), torch.zeros(5, 3, dtype=torch.int64)),
     ],
 )
 def test_mistakes_are_named(a, b):

@@ -15,7 +15,7 @@ from synthreal.config import EvaluationConfig
 from synthreal.data.encoding import from_unit, to_unit
 from synthreal.data.resident import Resident
 from synthreal.errors import UserError
-from synthreal.evaluation.estimator import measure, train
+from synthreal.evaluation.estimator import Task, measure, train
 from synthreal.hooks.catalog import Catalog
 from synthreal.metrics.label_drift import annotation_drift
 
@@ -101,7 +101,7 @@ def test_the_rest_of_the_labels_are_the_images_own():
 @pytest.mark.parametrize(
     ("x", "y", "message"),
     [
-        (blobs(5), blobs(4), r"given \[5, 1, 12, 16\] and \[4, 1, 12, 16\]; give images and what became of each"),
+        (blobs(5), blobs(4), r"given \[5, 1, 12, 16\] and \[4, 1, 12, 16\]; give images and their refined versions"),
         (blobs(0), blobs(0), "at least one"),
         (Resident(blobs(5).image), blobs(5), "the simulated images have no label 'centre'"),
     ],
@@ -140,7 +140,7 @@ def estimator(make):
     """The task, an estimator trained for seconds, and images it has not seen."""
     spec, options, image, batch, budget = make()
     data = Resident(from_unit(batch.image, image.dtype), batch.labels)
-    model = train(spec, options, image, data.first(budget.images), budget, seed=0, autocast=None)
+    model = train(Task(spec, options, image, budget), data.first(budget.images), seed=0)
     rest = {name: values[budget.images :] for name, values in data.labels.items()}
     return spec, model, Resident(data.image[budget.images :], rest)
 

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import sys
+
 import pytest
 import torch
 from pictures import blurred, brighter, noisy, pictures
@@ -41,7 +43,7 @@ def test_the_seed_decides_and_the_first_five_hundred_count():
 
 def test_fewer_large_images_count(monkeypatch):
     a, b = noisy(pictures(30, 0)), pictures(30, 1)
-    monkeypatch.setattr("synthreal.metrics.realism.PX", 20 * 24 * 12)
+    monkeypatch.setattr(sys.modules["synthreal.metrics.realism"], "PX", 20 * 24 * 12)
     assert realism(a, b, seed=0) == realism(a[:12], b[:12], seed=0)
 
 

@@ -27,10 +27,10 @@ def test_numbers_are_those_of_the_measures():
     found = summarize_quality(SPEC, model, y, REAL, x)
     distances = realism(to_unit(y.image), REAL, seed=SEED)
     told = two_sample_test(to_unit(y.image), REAL, seed=SEED)
-    assert found == {
+    assert found.to_json() == {
         **distances,
         "kid_estimator": float(kid(estimator_features(model, to_unit(y.image)), estimator_features(model, REAL))),
-        "two_sample": {"accuracy": told.accuracy, "correct": told.correct, "total": told.total, "p": told.p},
+        "two_sample": told.to_json(),
         "drift": {k: float(v.mean()) for k, v in annotation_drift(SPEC, model, x, y).moved.items()},
     }
 
@@ -40,10 +40,10 @@ def test_real_images_are_like_themselves_and_shifted_ones_are_not():
     model = Pointer(6).eval()
     same, other = (summarize_quality(SPEC, model, blobs(60, dx), REAL, blobs(60)) for dx in (3, 0))
     for name in ("kid", "kid_estimator", "sliced_wasserstein", "spectrum"):
-        assert same[name] < other[name]
-    assert same["two_sample"]["p"] > 0.01 > other["two_sample"]["p"]
-    assert (other["drift"]["error_px"], other["drift"]["within_1px"]) == (0, 100)
-    assert same["drift"]["error_px"] > 0
+        assert getattr(same, name) < getattr(other, name)
+    assert same.two_sample.p > 0.01 > other.two_sample.p
+    assert (other.drift["error_px"], other.drift["within_1px"]) == (0, 100)
+    assert same.drift["error_px"] > 0
 
 
 def test_only_the_first_images_count():
@@ -63,7 +63,8 @@ def test_only_the_first_images_count():
 )
 def test_what_too_few_images_cannot_tell_is_left_out(n, m, absent):
     everything = {"kid", "kid_estimator", "sliced_wasserstein", "spectrum", "two_sample", "drift"}
-    assert set(summarize_quality(SPEC, Pointer(6), blobs(n), REAL[:m], blobs(n))) == everything - absent
+    found = summarize_quality(SPEC, Pointer(6), blobs(n), REAL[:m], blobs(n))
+    assert set(found.to_json()) == everything - absent
 
 
 def test_no_drift_where_nothing_was_made_of_simulated_images_or_no_label_can_be_read():
@@ -75,11 +76,11 @@ def test_no_drift_where_nothing_was_made_of_simulated_images_or_no_label_can_be_
         def forward(self, image):
             return {"doubled": self.last(super().forward(image))}
 
-    assert "drift" not in summarize_quality(SPEC, Pointer(6), blobs(30), REAL, None)
-    assert "drift" not in summarize_quality(SPEC, Twice(), blobs(30), REAL, blobs(30))
+    assert summarize_quality(SPEC, Pointer(6), blobs(30), REAL, None).drift is None
+    assert summarize_quality(SPEC, Twice(), blobs(30), REAL, blobs(30)).drift is None
     read = replace(
         SPEC,
         answer=lambda pred, labels: {"centre": pred["doubled"]},
         metrics=lambda pred, labels: SPEC.metrics(pred["doubled"], labels),
     )
-    assert "drift" in summarize_quality(read, Twice(), blobs(30), REAL, blobs(30))
+    assert summarize_quality(read, Twice(), blobs(30), REAL, blobs(30)).drift is not None

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import astuple
 
 import pytest
 import torch
@@ -49,7 +48,7 @@ def test_the_seed_and_the_steps_decide():
     one, same, other, shorter = (
         two_sample_test(a, b, seed=seed, steps=steps) for seed, steps in ((0, 60), (0, 60), (1, 60), (0, 3))
     )
-    assert astuple(one) == astuple(same)
+    assert one == same
     assert other.correct != one.correct
     assert shorter.accuracy < one.accuracy
 

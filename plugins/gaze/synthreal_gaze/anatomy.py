@@ -17,7 +17,7 @@ from synthreal_gaze.geometry import EYE
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from synthreal_gaze.dice import RandomColumns
+    from synthreal_gaze.random_columns import RandomColumns
 
 HEIGHT, WIDTH = EYE.height, EYE.width
 SCALE_X, SCALE_Y = 1.6 * WIDTH / 60, 1.6 * HEIGHT / 36  # px per mm

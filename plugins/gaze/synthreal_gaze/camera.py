@@ -20,11 +20,11 @@ import torch
 
 from synthreal import Batch
 from synthreal_gaze.anatomy import Anatomy, Pose
-from synthreal_gaze.dice import RandomColumns
 from synthreal_gaze.eye import project
 from synthreal_gaze.face import Face, Light
 from synthreal_gaze.geometry import RealRole
 from synthreal_gaze.photograph import CameraOptions, Look, Scene, photograph
+from synthreal_gaze.random_columns import RandomColumns
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from synthreal_gaze.anatomy import Pose
-    from synthreal_gaze.dice import RandomColumns
     from synthreal_gaze.eye import Eye
+    from synthreal_gaze.random_columns import RandomColumns
 
 
 @dataclass(frozen=True)

@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from synthreal_gaze.anatomy import Pose
-    from synthreal_gaze.dice import RandomColumns
     from synthreal_gaze.eye import Eye
     from synthreal_gaze.face import Face, Light
+    from synthreal_gaze.random_columns import RandomColumns
 
 
 class CameraOptions(Options):

@@ -14,9 +14,9 @@ from pydantic import Field
 
 from synthreal import Batch, Options
 from synthreal_gaze.anatomy import HEIGHT, WIDTH, Anatomy, Pose
-from synthreal_gaze.dice import RandomColumns
 from synthreal_gaze.eye import project
 from synthreal_gaze.face import Face, Light, arch, glint, margins, reflection, relief, shade
+from synthreal_gaze.random_columns import RandomColumns
 from synthreal_gaze.texture import noise, quantised, smoothstep
 
 if TYPE_CHECKING:

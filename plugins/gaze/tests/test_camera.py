@@ -6,13 +6,13 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import torch
-from synthreal_gaze.dice import RandomColumns
 
 from synthreal_gaze.anatomy import Anatomy, Pose
 from synthreal_gaze.camera import IDENTITIES, TABLE_COLUMNS, CameraOptions, Screen, camera, identities, people
 from synthreal_gaze.eye import project
 from synthreal_gaze.face import Face, Light
 from synthreal_gaze.photograph import Look, Scene, photograph
+from synthreal_gaze.random_columns import RandomColumns
 from synthreal_gaze.render import SimulatorOptions, simulator
 
 

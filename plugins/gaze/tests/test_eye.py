@@ -5,12 +5,12 @@ import math
 import numpy as np
 import pytest
 import torch
-from synthreal_gaze.dice import RandomColumns
 
 from synthreal_gaze.anatomy import HEIGHT, SCALE_X, SCALE_Y, WIDTH, Anatomy, Place, Pose
 from synthreal_gaze.eye import LABELS, Eye, project
 from synthreal_gaze.geometry import gaze_to_angles
 from synthreal_gaze.lids import BALL_RADIUS
+from synthreal_gaze.random_columns import RandomColumns
 
 
 def anatomy(n: int) -> Anatomy:

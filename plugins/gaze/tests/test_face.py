@@ -5,11 +5,11 @@ import math
 
 import pytest
 import torch
-from synthreal_gaze.dice import RandomColumns
 
 from synthreal_gaze.anatomy import Anatomy, Place, Pose
 from synthreal_gaze.eye import project
 from synthreal_gaze.face import Face, Light, margins, reflection, relief, shade
+from synthreal_gaze.random_columns import RandomColumns
 
 
 def columns(k: int, value: float = 0.5) -> RandomColumns:

@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import pytest
 import torch
-from synthreal_gaze.dice import RandomColumns
+
+from synthreal_gaze.random_columns import RandomColumns
 
 
 def test_columns_are_dealt_in_order_and_shaped_for_pixels():
