@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import shutil
 import statistics
@@ -13,11 +12,9 @@ import numpy as np
 import pytest
 import torch
 from quick import configured, fit_toy
-from rich.console import Console
 from toy import CENTRE, IMAGE, synthreal_evaluators
 
 import synthreal.evaluation.cache as cache
-from synthreal.cli.tables import arms_table, quality_table
 from synthreal.data.encoding import to_unit
 from synthreal.data.pack import PackWriter
 from synthreal.errors import UserError
@@ -106,7 +103,6 @@ def test_unreadable_test_images_are_reported(toy, tmp_path):
     )
     result = evaluate([tmp_path / "run"])
     assert result.warnings == ("data.test: 1 unreadable files skipped: a.png: truncated",)
-    assert "warning: data.test: 1 unreadable files skipped" in table(result)
     assert list(result.arms) == ARMS[:-1]  # without labelled real images there is no upper bound
 
 
@@ -228,37 +224,6 @@ def test_a_run_without_saved_weights_is_an_error(runs, tmp_path):
         evaluate([tmp_path / "run"])
     with pytest.raises(UserError, match="holds no run"):
         evaluate([tmp_path])
-
-
-def table(result):
-    console = Console(width=200, record=True, file=io.StringIO())
-    console.print(arms_table(result.to_json()))
-    return console.export_text()
-
-
-def test_the_table_marks_arms_that_are_worse_than_a_constant_prediction(single):
-    text = table(single.model_copy(update={"constant": {"error_px": 0.0, "within_1px": 100.0}}))
-    assert "is better: simulated, refined, histogram, real" in text
-    simulated, refined = (single.arms[arm].metrics["error_px"].mean for arm in ("simulated", "refined"))
-    assert f"{100 * single.arms['refined'].against.interval[0] / simulated:+.0f} to" in text
-    text = table(single.model_copy(update={"constant": {"error_px": 99.0, "within_1px": 0.0}}))
-    assert "useless" not in text
-    assert f"{100 * (refined / simulated - 1):+.0f} %" in text
-    assert all(word in text for word in ("constant", *ARMS, "15 real images", "for a shift of 2 px"))
-
-
-def test_the_quality_table_has_no_empty_columns_and_fits_80_columns(single):
-    result = single.to_json()
-    assert "Without labels" not in table(single.model_copy(update={"quality": {}}))
-    measured = {
-        "kid": 0.123, "kid_estimator": 0.2, "sliced_wasserstein": 0.3, "spectrum": 12.3, "drift": {"error_px": 1.25},
-        "two_sample": {"accuracy": 0.954, "correct": 477, "total": 500, "p": 1e-110},
-    }  # fmt: skip
-    console = Console(width=80, record=True, file=io.StringIO())
-    console.print(quality_table({**result, "quality": {"pixel-distribution": measured, "real": {"kid": 0.001}}}))
-    text = console.export_text()
-    words = ("pixel-distribution", "0.123", "12.300", "95.4 %", "1.0e-110", "1.25", "KID est", "error_px")
-    assert all(word in text for word in words)
 
 
 def test_the_command_prints_a_table_or_json(runs, single, cli):
