@@ -75,7 +75,11 @@ def ablate(
     combinations, folder = cells(config, catalog, over), Path(folder)
     if holds_run(folder):
         raise UserError(f"{folder}: holds a run itself; give the ablation a folder of its own")
-    _check_evaluable(combinations, split)
+    for cell in combinations:
+        source, evaluator = getattr(cell.config.data, split), cell.config.evaluation.evaluator
+        if source is None or evaluator is None:
+            missing = "evaluation.evaluator" if evaluator is None else f"data.{split}"
+            raise UserError(f"{missing} is none; an ablation is judged on it, set it")
     rows, done, total = [], 0, seeds * sum(cell.config.schedule.total for cell in combinations)
     for cell in combinations:
         runs = []
@@ -86,15 +90,9 @@ def ablate(
             done += seeded.schedule.total
             runs.append(run)
         evaluation = evaluate(
-            runs,
-            arms=["refined"],
-            split=split,
-            device=config.runtime.device,
-            estimators=folder / FOLDER,
-            on_arm=on_arm,
+            runs, arms=["refined"], split=split, device=config.runtime.device, estimators=folder / FOLDER, on_arm=on_arm
         )
-        looks = tuple(_saved_quality(run) for run in runs)
-        picture = f"{slug(cell.name)}.png"
+        looks, picture = tuple(map(_saved_quality, runs)), f"{slug(cell.name)}.png"
         rows.append(Combination(settings=dict(cell.values), picture=picture, looks=looks, evaluation=evaluation))
     _save_sheets(combinations, catalog, folder)
     result = Ablation(
@@ -116,28 +114,15 @@ def agreement(rows: Sequence[Combination]) -> Agreement | None:
     The gain of a run is its error minus that of simulated images with the same seed, because seeds also differ in ways
     that no score can measure. None for fewer than three runs with a quality report.
     """
-    pairs = []
+    scores, gains = [], []
     for row in rows:
-        result = row.evaluation
-        refined, simulated = (result.arms[arm].metrics[result.primary].seeds for arm in ("refined", BASE))
-        pairs += [
-            (look["score"], mine.value - base.value)
-            for look, mine, base in zip(row.looks, refined, simulated, strict=True)
-            if look
-        ]
-    if len(pairs) < 3:
-        return None
-    return Agreement(spearman=rank_correlation(*zip(*pairs, strict=True)), runs=len(pairs))
-
-
-def _check_evaluable(combinations: Sequence[Cell], split: Split) -> None:
-    for cell in combinations:
-        needed = {
-            "evaluation.evaluator": cell.config.evaluation.evaluator,
-            f"data.{split}": getattr(cell.config.data, split),
-        }
-        if missing := [key for key, value in needed.items() if value is None]:
-            raise UserError(f"{missing[0]} is none; an ablation is judged on it, set it")
+        arms, primary = row.evaluation.arms, row.evaluation.primary
+        refined, simulated = (arms[arm].metrics[primary].seeds for arm in ("refined", BASE))
+        for look, mine, base in zip(row.looks, refined, simulated, strict=True):
+            if look:
+                scores.append(look["score"])
+                gains.append(mine.value - base.value)
+    return None if len(scores) < 3 else Agreement(spearman=rank_correlation(scores, gains), runs=len(scores))
 
 
 def _saved_quality(run: Path) -> dict[str, Any] | None:

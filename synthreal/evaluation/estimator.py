@@ -1,8 +1,8 @@
 """Training and testing one downstream estimator, with the same budget for every training set.
 
-The network has ``runtime.layout`` and trains in ``runtime.precision``, like the refiner. Measured on one core with
-AVX512-BF16 (``benchmarks/bench_estimator.py``): a training step of ``gaze`` takes 35 ms in channels_last and 63 in
-channels_first (float32: 53 and 76), one of ``hands`` 125 and 191 (float32: 169 and 260).
+The network has ``runtime.layout`` and trains in ``runtime.precision``, like the refiner. 2026-11-29, one core with
+AVX512-BF16: a training step of ``gaze`` takes 33 ms in channels_last and 63 in channels_first (float32: 53 and 76), one
+of ``hands`` 121 and 191 (float32: 164 and 260); the fused Adam is 4 % of it. See ``benchmarks/bench_estimator.py``.
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ def train(task: Task, data: Resident, *, seed: int, augment: AugmentConfig | Non
     """
     device, spec = data.device, task.spec
     model = task.build(device, seed)
-    optimizer = torch.optim.Adam(model.parameters(), lr=task.budget.learning_rate)
+    optimizer = torch.optim.Adam(model.parameters(), lr=task.budget.learning_rate, fused=True)
     epoch_steps, total = task.steps
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, total)
     autocast = autocast_dtype(task.precision)

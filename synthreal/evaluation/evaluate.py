@@ -72,10 +72,7 @@ def evaluate(
     tasks = [Task.of(config, catalog, torch_device) for config in configs]
     names = select_arms(arms, configs[0])
     warnings: list[str] = []
-    openers = [
-        partial(_open, config, catalog, folder, torch_device, warnings)
-        for folder, config in zip(folders, configs, strict=True)
-    ]
+    openers = [partial(_open, *run, catalog, torch_device, warnings) for run in zip(folders, configs, strict=True)]
     test = _test_images(folders, configs, openers, split)
     spec, total = tasks[0].spec, len(names) * len(runs) * seeds
     results: list[EstimatorResult] = []
@@ -160,7 +157,7 @@ def _test_images(
 
 
 def _open(
-    config: RunConfig, catalog: Catalog, folder: Path, device: torch.device, warnings: list[str], role: Role
+    folder: Path, config: RunConfig, catalog: Catalog, device: torch.device, warnings: list[str], role: Role
 ) -> Source:
     """Open the data of a role and add new warnings about unreadable files."""
     source = open_role(config, catalog, role, device=device, run_dir=folder)

@@ -60,5 +60,4 @@ def _against(primary: str, results: Sequence[EstimatorResult], base: Sequence[Es
         torch.stack([values.reshape(len(values), -1).mean(1) for values in (one.metrics[primary] for one in side)])
         for side in (results, base)
     )
-    found = compare_errors(errors, base_errors, runs=[result.refiner_seed for result in results])
-    return Against(difference=found.difference, interval=found.interval, p=found.p)
+    return compare_errors(errors, base_errors, runs=[result.refiner_seed for result in results])

@@ -7,7 +7,6 @@ unlike ImageNet, random weights judge better than trained ones, which respond to
 from __future__ import annotations
 
 import math
-from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -68,27 +67,26 @@ def estimator_features(model: nn.Module, images: Tensor) -> Tensor:
         UserError: no images, or a model without such a layer.
     """
     check_images("estimator_features", images, least=1)
-    inputs: list[Tensor] = []  # of the layer that ran last
+    last: list[Tensor] = []  # the input of the layer that ran last
+
+    def record(layer: nn.Module, given: tuple[Tensor, ...]) -> None:
+        x = given[0]
+        last[:] = [x.mean((2, 3)) if isinstance(layer, nn.Conv2d) else x.reshape(len(x), -1, x.shape[-1]).mean(1)]
+
     layers = [layer for layer in model.modules() if isinstance(layer, nn.Linear | nn.Conv2d)]
-    hooks = [layer.register_forward_pre_hook(partial(_record, inputs)) for layer in layers]
+    hooks = [layer.register_forward_pre_hook(record) for layer in layers]
     training = model.training
     features = []
     try:
         model.eval()
         for part in parts(images, WIDTHS[0]):
-            inputs.clear()
+            last.clear()
             model(part)
-            if not inputs or len(inputs[0]) != len(part):
+            if not last or len(last[0]) != len(part):
                 raise UserError("estimator_features: the model applies no nn.Linear or nn.Conv2d to a whole batch")
-            features.append(inputs[0])
+            features += last
     finally:
         model.train(training)
         for hook in hooks:
             hook.remove()
     return torch.cat(features)
-
-
-def _record(inputs: list[Tensor], layer: nn.Module, given: tuple[Tensor, ...]) -> None:
-    """Replace the recorded input by that of ``layer``: ``(B, D, h, w)`` or ``(B, ..., D)`` as ``(B, D)``."""
-    x = given[0]
-    inputs[:] = [x.mean((2, 3)) if isinstance(layer, nn.Conv2d) else x.reshape(len(x), -1, x.shape[-1]).mean(1)]

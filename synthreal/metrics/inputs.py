@@ -11,7 +11,7 @@ PART_VALUES = 1 << 22
 
 
 def check_images(who: str, *sets: Tensor, least: int, side: int = 1) -> None:
-    """Raise unless all sets are float32 images ``(N, C, H, W)`` of one size on one device; N may differ.
+    """Raise unless all sets are float32 images ``(N, C, H, W)`` of one size; N may differ.
 
     Args:
         who: the calling function, named in the message.
@@ -19,15 +19,11 @@ def check_images(who: str, *sets: Tensor, least: int, side: int = 1) -> None:
         least: smallest number of images in a set.
         side: smallest height and width, px.
     """
-    for images in sets:
-        if images.ndim != 4 or images.dtype != torch.float32:
-            given = f"{images.dtype} {list(images.shape)}"
-            raise UserError(f"{who}: takes float32 images (N, C, H, W) in [0, 1], given {given}")
-    shapes = " and ".join(str(list(images.shape)) for images in sets)
+    shapes = " and ".join(f"{images.dtype} {list(images.shape)}" for images in sets)
+    if any(images.ndim != 4 or images.dtype != torch.float32 for images in sets):
+        raise UserError(f"{who}: given {shapes}; give float32 images (N, C, H, W) in [0, 1]")
     if len({images.shape[1:] for images in sets}) > 1:
         raise UserError(f"{who}: given {shapes}; give images of one size")
-    if len({images.device for images in sets}) > 1:
-        raise UserError(f"{who}: given images on {' and '.join(str(images.device) for images in sets)}; use one device")
     if any(len(images) < least for images in sets):
         raise UserError(f"{who}: given {shapes}; give at least {least} images in each set")
     if min(sets[0].shape[2:]) < side:
@@ -37,5 +33,4 @@ def check_images(who: str, *sets: Tensor, least: int, side: int = 1) -> None:
 def parts(images: Tensor, maps: int = 16) -> tuple[Tensor, ...]:
     """Split images ``(N, C, H, W)`` so that ``maps`` float32 maps of a part take at most 16 MiB."""
     values = maps * images.shape[2] * images.shape[3]
-    split: tuple[Tensor, ...] = images.split(max(1, PART_VALUES // max(1, values)))
-    return split
+    return tuple(images.split(max(1, PART_VALUES // max(1, values))))

@@ -33,7 +33,7 @@ def kid(a: Tensor, b: Tensor) -> Tensor:
     """
     if a.ndim != 2 or a.shape[1:] != b.shape[1:] or min(len(a), len(b)) < 2:
         raise UserError(
-            f"kid: given {list(a.shape)} and {list(b.shape)}; give features (N, D) and (M, D), at least 2 each"
+            f"kid: given {list(a.shape)} and {list(b.shape)}; give features (N, D), (M, D), at least 2 each"
         )
     a, b = a.double(), b.double()
     return _within(a) + _within(b) - 2 * _sum(a, b) / (len(a) * len(b))

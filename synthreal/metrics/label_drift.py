@@ -58,8 +58,7 @@ def annotation_drift(spec: EvaluatorSpec, model: nn.Module, simulated: Resident,
             f"annotation_drift: given {list(simulated.image.shape)} and {list(refined.image.shape)}; "
             "give images and their refined versions, at least one"
         )
-    missing = [label.name for label in spec.requires if label.name not in simulated.labels]
-    if missing:
+    if missing := [label.name for label in spec.requires if label.name not in simulated.labels]:
         raise UserError(f"annotation_drift: the simulated images have no label {missing[0]!r}; give them with labels")
     model.eval()
     totals: tuple[dict[str, list[Tensor]], ...] = ({}, {}, {})

@@ -56,6 +56,6 @@ def realism(images: Tensor, real: Tensor, *, seed: int) -> dict[str, float]:
     )
     return {
         "kid": float(kid(random_features(a, seed=seed), random_features(b, seed=seed))),
-        "sliced_wasserstein": float(structure.mean),
+        "sliced_wasserstein": float(structure.mean()),
         "spectrum": float(spectrum_distance(a, b)),
     }

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from torch import Tensor
+
+from synthreal.results.schema import Against
 
 RESAMPLES = 2000
 
@@ -30,16 +31,7 @@ def rank_correlation(one: Sequence[float], other: Sequence[float]) -> float:
     return float(stats.spearmanr(one, other).statistic)
 
 
-@dataclass(frozen=True)
-class Comparison:
-    """A model compared with another: mean difference of the error (below 0 is better), its interval, and p."""
-
-    difference: float
-    interval: tuple[float, float]
-    p: float
-
-
-def compare_errors(model: Tensor, other: Tensor, *, runs: Sequence[int] | None = None, seed: int = 0) -> Comparison:
+def compare_errors(model: Tensor, other: Tensor, *, runs: Sequence[int] | None = None, seed: int = 0) -> Against:
     """Compare the errors ``(S, N)`` of two models: S trainings of each, on the same N images.
 
     The 95 % interval is a bootstrap over images and trainings with 2,000 resamples (with one training, over images
@@ -64,7 +56,7 @@ def compare_errors(model: Tensor, other: Tensor, *, runs: Sequence[int] | None =
     low, high = np.quantile(differences, (0.025, 0.975))
     paired = ours.mean(0) - theirs.mean(0)
     p = float(stats.wilcoxon(paired).pvalue) if np.any(paired) else 1.0
-    return Comparison(float(paired.mean()), (float(low), float(high)), p)
+    return Against(difference=float(paired.mean()), interval=(float(low), float(high)), p=p)
 
 
 def _resample(groups: Sequence[np.ndarray], generator: np.random.Generator) -> np.ndarray:

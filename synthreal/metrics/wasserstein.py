@@ -2,35 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
-
 import torch
 import torch.nn.functional as F
+from torch import Tensor
 
 from synthreal.errors import UserError
 from synthreal.metrics.inputs import check_images, parts
 
-if TYPE_CHECKING:
-    from torch import Tensor
-
 PATCH = 7
 _BINOMIAL = (1 / 16, 4 / 16, 6 / 16, 4 / 16, 1 / 16)
-
-
-@dataclass(frozen=True)
-class Distance:
-    """Sliced Wasserstein distances: ``levels (L,)``, the finest pyramid level first, and their ``mean ()``.
-
-    The unit is the standard deviation of the pixel values in patches; Karras et al. print the numbers times 1000.
-    """
-
-    levels: Tensor
-
-    @property
-    def mean(self) -> Tensor:
-        """Mean over the levels, ``()``."""
-        return self.levels.mean()
 
 
 def sliced_wasserstein(
@@ -41,7 +21,7 @@ def sliced_wasserstein(
     levels: int = 3,
     patches: int = 8192,
     projections: int = 128,
-) -> Distance:
+) -> Tensor:
     """Sliced Wasserstein distance between the local structure of two sets (Karras et al. 2018, section 5).
 
     From each level of the Laplacian pyramid, ``patches`` 7x7 patches per set are drawn and normalised per channel
@@ -56,6 +36,10 @@ def sliced_wasserstein(
         levels: pyramid levels; the coarsest, halved ``levels - 1`` times, must contain a 7x7 patch.
         patches: patches drawn from each set at each level.
         projections: random directions at each level.
+
+    Returns:
+        The distance at each level, ``(L,)``, the finest first, in standard deviations of the pixel values in patches
+        (Karras et al. print these numbers times 1000).
 
     Raises:
         UserError: empty sets, images of different sizes, or images too small for ``levels``.
@@ -78,7 +62,7 @@ def sliced_wasserstein(
     for (_, axes), one, other in zip(draws, _patches(a, places), _patches(b, places), strict=True):
         first, second = ((axes.T @ _normalised(patch).T).sort(1).values for patch in (one, other))
         distances.append((first - second).abs().mean())
-    return Distance(torch.stack(distances))
+    return torch.stack(distances)
 
 
 def _smooth(image: Tensor, gain: float) -> Tensor:

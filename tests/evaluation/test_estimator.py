@@ -51,12 +51,10 @@ def test_equal_seeds_give_equal_estimators_and_others_do_not():
     assert not all(torch.equal(one[name], other[name]) for name in one)
 
 
-@pytest.mark.parametrize(
-    ("layout", "order"), [("channels_last", torch.channels_last), ("channels_first", torch.contiguous_format)]
-)
-def test_the_network_has_the_layout_of_the_run(layout, order):
-    weight = trained(discs(60), layout=layout).state_dict()["map.2.weight"]
-    assert min(weight.shape[1:]) > 1 and weight.is_contiguous(memory_format=order)
+def test_the_network_has_the_layout_of_the_run():
+    for layout, order in [("channels_last", torch.channels_last), ("channels_first", torch.contiguous_format)]:
+        weight = trained(discs(60), layout=layout).state_dict()["map.2.weight"]
+        assert min(weight.shape[1:]) > 1 and weight.is_contiguous(memory_format=order)
 
 
 def test_layouts_give_the_same_estimator_up_to_rounding():
@@ -65,10 +63,10 @@ def test_layouts_give_the_same_estimator_up_to_rounding():
     assert errors[0] == pytest.approx(errors[1], rel=0.02)
 
 
-@pytest.mark.parametrize(("images", "batch", "epochs"), [(60, 9, 3), (20, 64, 1), (1000, 64, 10)])
-def test_an_epoch_is_nine_tenths_of_the_budget(images, batch, epochs):
-    task = Task(SPEC, PointerOptions(), IMAGE, EvaluationConfig(images=images, batch=batch, epochs=epochs))
-    assert task.steps == (max(1, round(0.9 * images / batch)), max(1, round(0.9 * images / batch)) * epochs)
+def test_an_epoch_is_nine_tenths_of_the_budget():
+    for images, batch, epochs in [(60, 9, 3), (20, 64, 1), (1000, 64, 10)]:
+        task = Task(SPEC, PointerOptions(), IMAGE, EvaluationConfig(images=images, batch=batch, epochs=epochs))
+        assert task.steps == (max(1, round(0.9 * images / batch)), max(1, round(0.9 * images / batch)) * epochs)
 
 
 def test_large_images_are_predicted_in_smaller_batches(monkeypatch):
