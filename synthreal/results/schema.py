@@ -26,7 +26,7 @@ BASE = "simulated"
 
 
 class Part(BaseModel):
-    """Frozen; what a newer version wrote besides is not read."""
+    """A frozen model; unknown fields are ignored."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
@@ -36,7 +36,7 @@ class Part(BaseModel):
 
 
 class Seed(Part):
-    """The seeds behind one estimator, and its metric."""
+    """The metric of one estimator and the seeds it was trained with."""
 
     refiner_seed: int
     estimator_seed: int
@@ -44,7 +44,7 @@ class Seed(Part):
 
 
 class Metric(Part):
-    """Mean over estimators, and their deviation (None of one)."""
+    """Mean and standard deviation of a metric over estimators; ``std`` is None for one estimator."""
 
     mean: float
     std: float | None = None
@@ -52,7 +52,7 @@ class Metric(Part):
 
 
 class Against(Part):
-    """The primary metric against ``simulated``: below 0 is better."""
+    """Comparison of the primary metric with ``simulated``; a negative difference is better."""
 
     difference: float
     interval: tuple[float, float]
@@ -68,14 +68,14 @@ class Curve(Part):
     unit: str
 
     @model_validator(mode="after")
-    def _paired(self) -> Curve:
+    def _check_lengths(self) -> Curve:
         if len(self.threshold) != len(self.percent):
-            raise ValueError("as many percentages as thresholds are needed")
+            raise ValueError("threshold and percent differ in length")
         return self
 
 
 class Arm(Part):
-    """What came of one training set."""
+    """The results of the estimators trained on one set of images."""
 
     metrics: dict[str, Metric]
     curve: Curve | None = None
@@ -83,8 +83,8 @@ class Arm(Part):
 
     @model_validator(mode="before")
     @classmethod
-    def _sorted(cls, given: Any) -> Any:
-        """In the file the metrics stand beside the rest."""
+    def _nest_metrics(cls, given: Any) -> Any:
+        """The file holds the metrics beside the other fields."""
         if not isinstance(given, Mapping) or "metrics" in given:
             return given
         rest = dict(given)
@@ -97,7 +97,7 @@ class Arm(Part):
 
 
 class Shift(Part):
-    """Over images, px."""
+    """Mean and standard deviation over images, in px."""
 
     mean: float
     std: float
@@ -114,7 +114,7 @@ class Preservation(Part):
 
 
 class Tested(Part):
-    """The real images of the test."""
+    """The real images that the estimators were tested on."""
 
     name: str
     n: int
@@ -138,7 +138,7 @@ class TwoSample(Part):
 
 
 class Quality(Part):
-    """See :func:`synthreal.metrics.summary.summarize_quality`; each may be absent."""
+    """Quality without labels, see :func:`synthreal.metrics.summary.summarize_quality`; None means not measured."""
 
     kid: float | None = None
     sliced_wasserstein: float | None = None
@@ -153,7 +153,7 @@ class Quality(Part):
 
 
 class Evaluation(Part):
-    """One table of arms x metrics; ``weights`` are the digests of the runs' refiners."""
+    """The results of all arms; ``weights`` are the SHA-256 digests of the refiners of ``runs``."""
 
     runs: tuple[str, ...]
     weights: tuple[str, ...] = ()
@@ -168,8 +168,8 @@ class Evaluation(Part):
 
     @model_validator(mode="before")
     @classmethod
-    def _nothing(cls, given: Any) -> Any:
-        """A task without a detector writes an empty table; older files say nothing of quality."""
+    def _replace_empty(cls, given: Any) -> Any:
+        """The file holds an empty table for a task without a detector, and may lack quality."""
         if not isinstance(given, Mapping):
             return given
         return {**given, "preservation": given.get("preservation") or None, "quality": given.get("quality") or {}}
@@ -179,7 +179,7 @@ class Evaluation(Part):
         return {} if preservation is None else preservation
 
     @model_validator(mode="after")
-    def _whole(self) -> Evaluation:
+    def _check_arms(self) -> Evaluation:
         if BASE not in self.arms:
             raise ValueError(f"arms: {BASE} is missing")
         names = set(self.arms[BASE].metrics)
@@ -229,7 +229,7 @@ class Ablation(Part):
 
 
 def read_evaluations(run: Path) -> tuple[Evaluation, ...]:
-    """What a run directory holds, of the test split first.
+    """The evaluations in a run directory, that of the test split first.
 
     Raises:
         UserError: a file is damaged.
@@ -242,13 +242,15 @@ def read_evaluations(run: Path) -> tuple[Evaluation, ...]:
         command = f"synthreal evaluate {shlex.quote(str(run))}" + " --split validation" * (split != "test")
         try:
             found.append(Evaluation.model_validate(json.loads(path.read_text(encoding="utf-8"))))
-        except (OSError, ValueError, RecursionError) as error:
-            raise UserError(f"{path}: damaged ({reason(error)}); delete it, or judge anew with: {command}") from None
+        except (OSError, ValueError) as error:
+            raise UserError(
+                f"{path}: damaged ({reason(error)}); delete it, or evaluate again with: {command}"
+            ) from None
     return tuple(found)
 
 
 def reason(error: Exception) -> str:
-    """What is wrong with a file, in a phrase."""
+    """The problem with a file as a phrase for a message."""
     if isinstance(error, ValidationError):
         first = error.errors(include_url=False)[0]
         return f"{'.'.join(map(str, first['loc'])) or 'content'}: {first['msg']}"
