@@ -23,7 +23,7 @@ from typing import Any
 from record import arguments, target
 
 HERE = Path(__file__).resolve().parent
-NAMES = ("step", "refine", "stream", "hands", "render", "profile", "start", "size", "memory")
+NAMES = ("step", "refine", "stream", "hands", "estimator", "render", "profile", "start", "size", "memory")
 TAIL, TESTS = 3000, 120  # characters, seconds
 
 

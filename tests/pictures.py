@@ -1,4 +1,4 @@
-"""Sets of images whose differences are known: smooth noise, and what can be done to it."""
+"""Image sets with known differences: smooth noise, and changes of it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from torch import Tensor
 
 
 def pictures(n: int, seed: int, size: tuple[int, int] = (20, 24), channels: int = 1) -> Tensor:
-    """Smooth noise round 0.5 ``(n, channels, *size)``: every seed is another draw from one distribution."""
+    """Smooth noise around 0.5, ``(n, channels, *size)``; every seed is another sample of one distribution."""
     noise = torch.randn(n, channels, *(side + 2 for side in size), generator=torch.Generator().manual_seed(seed))
     return (0.5 + 0.3 * F.avg_pool2d(noise, 3, 1)).clamp(0, 1)
 
@@ -26,7 +26,7 @@ def brighter(images: Tensor) -> Tensor:
 
 
 def collapsed(images: Tensor) -> Tensor:
-    """As many images, but a few of them over and over."""
+    """The same number of images, but only 8 different ones."""
     return images[torch.arange(len(images)) % 8]
 
 

@@ -96,6 +96,12 @@ def test_bench_refine(run):
             assert row["share_spread"][0] <= row["share_of_network"] <= row["share_spread"][1]
 
 
+def test_bench_estimator(run):
+    rows = run("bench_estimator", "--quick", BATCH=4, STEPS=3)["rows"]
+    assert list(dict.fromkeys(row["name"] for row in rows)) == ["gaze_estimator", "hands_estimator"]
+    assert all(row["ratio_to_reference"] > 0 and row["gflops"] > 0 for row in rows)
+
+
 @pytest.mark.slow
 def test_bench_memory(run):
     rows = run("bench_memory", "--quick", COUNTS=(120, 400))["rows"]

@@ -21,9 +21,9 @@ NAMES = {
         RuntimeConfig SGDConfig ScheduleConfig SourceConfig
     """,
     "synthreal.core": "update_discriminator update_refiner",
-    "synthreal.data": "Pack write_pack",
+    "synthreal.data": "Pack Resident write_pack",
     "synthreal.device": "ProcessSettings configure_process",
-    "synthreal.evaluation": "ablate",
+    "synthreal.evaluation": "Task ablate train",
     "synthreal.hooks": "plugin_manager",
     "synthreal.metrics": """
         annotation_drift kid random_features realism sliced_wasserstein spectrum_distance two_sample_test

@@ -40,12 +40,11 @@ def evaluate(
     from synthreal.cli.progress import evaluating
     from synthreal.cli.tables import evaluation_text
     from synthreal.evaluation.evaluate import evaluate as judge
-    from synthreal.results.schema import Evaluation
 
     names = None if arms is None else [name.strip() for name in arms.split(",") if name.strip()]
     with _resumable(), evaluating() as on_arm:
         result = judge(runs, arms=names, seeds=seeds, split=split, device=device, on_arm=on_arm)
-    display(result if as_json else evaluation_text(Evaluation.model_validate(result)))
+    display(result.to_json() if as_json else evaluation_text(result))
 
 
 @app.command()
@@ -77,7 +76,7 @@ def ablate(
     folder = run or Path("runs") / f"{resolved.recipe}-ablation"
     with _resumable(), ablating() as (on_fit, on_arm):
         result = compare(resolved, catalog, over or (), folder, seeds=seeds, split=split, on_fit=on_fit, on_arm=on_arm)
-    display(result if as_json else ablation_text(result))
+    display(result.to_json() if as_json else ablation_text(result))
     if not as_json:
         typer.echo(f"{folder}: pictures; {folder / 'sheet.png'}: the same images by every combination")
 

@@ -12,7 +12,7 @@ from rich.text import Text
 
 from synthreal.results import tables
 from synthreal.results.format import p_text
-from synthreal.results.schema import Evaluation
+from synthreal.results.schema import Ablation, Evaluation
 
 
 def evaluation_text(evaluation: Evaluation) -> Group:
@@ -21,16 +21,14 @@ def evaluation_text(evaluation: Evaluation) -> Group:
     return Group(*map(_text, tables.evaluation_tables(evaluation)), *warnings)
 
 
-def ablation_text(result: Mapping[str, Any]) -> Group:
-    """The result of :func:`synthreal.evaluation.ablation.ablate`, one row per combination of settings."""
-    rows = [(row["settings"], Evaluation.model_validate(row)) for row in result["rows"]]
-    table = tables.ablation_table(result["recipe"], result["seeds"], rows)
+def ablation_text(ablation: Ablation) -> Group:
+    """The table of an ablation and how well the label-free score orders its runs."""
     notes = []
-    if (rule := result["rule"]) is not None:
+    if (rule := ablation.rule) is not None:
         notes.append(
-            f"Rank correlation of the label-free score with the error: {rule['spearman']:+.2f}, {rule['runs']} runs."
+            f"Rank correlation of the label-free score with the error: {rule.spearman:+.2f}, {rule.runs} runs."
         )
-    return Group(_text(table), *notes)
+    return Group(_text(tables.ablation_table(ablation)), *notes)
 
 
 def plugins_table(rows: Sequence[Mapping[str, Any]]) -> Table:

@@ -1,4 +1,4 @@
-"""Ordinary augmentation: what people do to simulated images in the first place."""
+"""Ordinary augmentation of images: blur, brightness, contrast and noise."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ def augmented(
     brightness: float,
     contrast: float,
 ) -> Tensor:
-    """Images ``(B, C, H, W)`` in [0, 1], blurred, brightened, stretched and noisy; each draws its own strength.
+    """Blur images, change their brightness and contrast and add noise; every image draws its own strengths.
 
     Args:
-        images: what to change.
-        generator: of the strengths and the noise, on the images' device.
-        blur_px: largest deviation of a Gaussian blur, px.
-        noise: largest deviation of independent noise.
-        brightness: largest change of brightness, either way.
-        contrast: largest relative change of the contrast about the image's mean, either way.
+        images: ``(B, C, H, W)`` in [0, 1].
+        generator: draws strengths and noise; on the device of the images.
+        blur_px: largest standard deviation of the Gaussian blur, px.
+        noise: largest standard deviation of the noise, which is independent for every pixel.
+        brightness: largest change of brightness, up or down.
+        contrast: largest relative change of contrast around the mean of the image, up or down.
     """
     import kornia
 
@@ -35,7 +35,7 @@ def augmented(
         reach = min(side, *(2 * ((size - 1) // 2) + 1 for size in images.shape[-2:]))
         sigma = (strength[:, :1] * blur_px).clamp_min(1e-2).expand(-1, 2)
         images = kornia.filters.gaussian_blur2d(images, (reach, reach), sigma)
-    bright, stretched = ((2 * strength[:, i] - 1) * most for i, most in ((1, brightness), (2, contrast)))
-    images = kornia.enhance.adjust_contrast_with_mean_subtraction(images, 1 + stretched)
-    images = kornia.enhance.adjust_brightness(images, bright)
+    shift, stretch = ((2 * strength[:, i] - 1) * most for i, most in ((1, brightness), (2, contrast)))
+    images = kornia.enhance.adjust_contrast_with_mean_subtraction(images, 1 + stretch)
+    images = kornia.enhance.adjust_brightness(images, shift)
     return (images + noise * strength[:, 3].view(-1, 1, 1, 1) * static).clamp(0, 1)

@@ -1,14 +1,15 @@
-"""Ablations: every combination of some settings fitted, refined with and judged alike, in one table.
+"""Ablations: every combination of some settings is fitted, evaluated and compared in one table.
 
-``FOLDER/<combination>/seed-<n>`` are ordinary runs, ``FOLDER/<combination>.png`` what they draw, ``FOLDER/sheet.png``
-the same images by all of them, ``FOLDER/ablation.json`` the table. Everything that is there already is not done again.
+``FOLDER/<combination>/seed-<n>`` are ordinary runs, ``FOLDER/<combination>.png`` their contact sheets,
+``FOLDER/sheet.png`` the same images refined by every combination, ``FOLDER/ablation.json`` the table. Existing runs and
+estimators are reused.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,8 @@ from synthreal.hooks.catalog import Catalog
 from synthreal.inference.pretrained import weights_step
 from synthreal.inference.transform import Refine
 from synthreal.metrics.significance import rank_correlation
-from synthreal.results.schema import BASE, Split
+from synthreal.results.schema import BASE, Ablation, Agreement, Combination, Split
+from synthreal.spec import Role
 from synthreal.train.contact_sheet import save_sheet
 from synthreal.train.fit import fit
 from synthreal.train.log import Report, read_quality
@@ -52,111 +54,103 @@ def ablate(
     split: Split = "validation",
     on_fit: Callable[[str, int, int], OnReport] = lambda name, done, total: lambda report: None,
     on_arm: Callable[[str, int, int], None] = lambda arm, done, total: None,
-) -> dict[str, Any]:
-    """Fit and evaluate every combination of settings with the same budget; the result is also written.
+) -> Ablation:
+    """Fit and evaluate every combination of settings with the same budget; write the result into ``folder``.
 
     Args:
         config: a resolved configuration.
-        catalog: where its names are looked up.
+        catalog: the components it names.
         over: ``dotted.key=value,value,...``, see :func:`synthreal.evaluation.grid.cells`.
-        folder: where the runs go; an interrupted ablation continues in it.
-        seeds: runs of each combination, with ``runtime.seed`` and the following.
+        folder: where the runs go; an interrupted ablation continues there.
+        seeds: runs of each combination, with ``runtime.seed`` and the following seeds.
         split: "validation" to choose settings, or "test" for a claim about chosen ones.
-        on_fit: told before each fit: combination, steps of the fits before it, steps of all; gives what its reports are
-            told to.
-        on_arm: told before each estimator, see :func:`synthreal.evaluation.evaluate.evaluate`.
+        on_fit: called before each fit with the combination, the steps of all fits before it and of all fits; returns a
+            function that receives the reports of the fit.
+        on_arm: called before each estimator, see :func:`synthreal.evaluation.evaluate.evaluate`.
 
     Raises:
-        UserError: a setting or value that does not exist, told before anything is fitted; a folder that holds runs of
-            another configuration; no evaluator or no labelled real images.
+        UserError: before any fit, an unknown setting or value, or no evaluator or labelled real images; a folder that
+            holds runs of another configuration.
     """
-    found, folder = cells(config, catalog, over), Path(folder)
+    combinations, folder = cells(config, catalog, over), Path(folder)
     if holds_run(folder):
         raise UserError(f"{folder}: holds a run itself; give the ablation a folder of its own")
-    for cell in found:
-        judged = {
-            "evaluation.evaluator": cell.config.evaluation.evaluator,
-            f"data.{split}": getattr(cell.config.data, split),
-        }
-        if missing := [key for key, wanted in judged.items() if wanted is None]:
-            raise UserError(f"{missing[0]} is none; an ablation is judged on it, set it")
-    rows, done, total = [], 0, seeds * sum(cell.config.schedule.total for cell in found)
-    for cell in found:
+    for cell in combinations:
+        source, evaluator = getattr(cell.config.data, split), cell.config.evaluation.evaluator
+        if source is None or evaluator is None:
+            missing = "evaluation.evaluator" if evaluator is None else f"data.{split}"
+            raise UserError(f"{missing} is none; an ablation is judged on it, set it")
+    rows, done, total = [], 0, seeds * sum(cell.config.schedule.total for cell in combinations)
+    for cell in combinations:
         runs = []
-        for i in range(seeds):
-            seed = cell.config.runtime.seed + i
+        for seed in range(cell.config.runtime.seed, cell.config.runtime.seed + seeds):
             run = folder / slug(cell.name) / f"seed-{seed}"
-            chosen = cell.config.changed({"runtime": {"seed": seed}})
-            fit(chosen, catalog, run, resume=holds_run(run), on_report=on_fit(cell.name, done, total))
-            done += chosen.schedule.total
+            seeded = cell.config.changed({"runtime": {"seed": seed}})
+            fit(seeded, catalog, run, resume=holds_run(run), on_report=on_fit(cell.name, done, total))
+            done += seeded.schedule.total
             runs.append(run)
-        result = evaluate(
-            runs,
-            arms=["refined"],
-            split=split,
-            device=config.runtime.device,
-            estimators=folder / FOLDER,
-            on_arm=on_arm,
+        evaluation = evaluate(
+            runs, arms=["refined"], split=split, device=config.runtime.device, estimators=folder / FOLDER, on_arm=on_arm
         )
-        kept = [quality_of(run) for run in runs]
-        rows.append({"settings": dict(cell.values), "picture": f"{slug(cell.name)}.png", "looks": kept, **result})
-    _draw(found, catalog, folder)
-    summary = {
-        "recipe": config.recipe,
-        "over": list(over),
-        "seeds": seeds,
-        "split": split,
-        "primary": rows[0]["primary"],
-        "rule": agreement(rows),
-        "rows": rows,
-    }
-    write_text(folder / RESULT, json.dumps(summary, indent=2) + "\n")
-    return summary
+        looks, picture = tuple(map(_saved_quality, runs)), f"{slug(cell.name)}.png"
+        rows.append(Combination(settings=dict(cell.values), picture=picture, looks=looks, evaluation=evaluation))
+    _save_sheets(combinations, catalog, folder)
+    result = Ablation(
+        recipe=config.recipe,
+        over=tuple(over),
+        seeds=seeds,
+        split=split,
+        primary=rows[0].evaluation.primary,
+        rule=agreement(rows),
+        rows=tuple(rows),
+    )
+    write_text(folder / RESULT, json.dumps(result.to_json(), indent=2) + "\n")
+    return result
 
 
-def quality_of(run: Path) -> dict[str, Any] | None:
-    """The look at the weights a run kept, with its step; None where there is none."""
-    step = int(weights_step(run))
-    look = read_quality(run).get(step)
-    return None if look is None else {"step": step, **look}
-
-
-def agreement(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
+def agreement(rows: Sequence[Combination]) -> Agreement | None:
     """Does the label-free score order the runs as their true gain does? Spearman's rank correlation over all runs.
 
-    A run's gain is its error less that of simulated images with the same seed: seeds differ for reasons that no score
-    can know. None where fewer than three runs were looked at.
+    The gain of a run is its error minus that of simulated images with the same seed, because seeds also differ in ways
+    that no score can measure. None for fewer than three runs with a quality report.
     """
-    pairs = []
+    scores, gains = [], []
     for row in rows:
-        refined, simulated = (row["arms"][arm][row["primary"]]["seeds"] for arm in ("refined", BASE))
-        pairs += [
-            (look["score"], mine["value"] - base["value"])
-            for look, mine, base in zip(row["looks"], refined, simulated, strict=True)
-            if look
-        ]
-    return None if len(pairs) < 3 else {"spearman": rank_correlation(*zip(*pairs, strict=True)), "runs": len(pairs)}
+        arms, primary = row.evaluation.arms, row.evaluation.primary
+        refined, simulated = (arms[arm].metrics[primary].seeds for arm in ("refined", BASE))
+        for look, mine, base in zip(row.looks, refined, simulated, strict=True):
+            if look:
+                scores.append(look["score"])
+                gains.append(mine.value - base.value)
+    return None if len(scores) < 3 else Agreement(spearman=rank_correlation(scores, gains), runs=len(scores))
+
+
+def _saved_quality(run: Path) -> dict[str, Any] | None:
+    """The quality report of the weights that a run saved, with its step; None without one."""
+    step = int(weights_step(run))
+    report = read_quality(run).get(step)
+    return None if report is None else {"step": step, **report}
 
 
 def slug(name: str) -> str:
-    """A combination as the name of a folder."""
+    """The name of a combination as a folder name."""
     plain = re.sub(r"[^\w.=,+-]+", "_", name.replace(", ", ",")).strip("_")
     if plain == name.replace(", ", ",") and len(plain) <= LONGEST:
         return plain
     return f"{plain[:LONGEST]}-{sha256(name.encode()).hexdigest()[:8]}"
 
 
-def _draw(found: Sequence[Cell], catalog: Catalog, folder: Path) -> None:
-    """The same simulated images as each combination's first run refines them, together and apart."""
-    first = found[0].config
+def _save_sheets(combinations: Sequence[Cell], catalog: Catalog, folder: Path) -> None:
+    """Refine the same simulated images with the first run of each combination: a sheet for each, and one for all."""
+    first = combinations[0].config
     device = resolve_device(first.runtime.device)
 
-    def images(role: Any) -> Tensor:
-        opened = open_data(first, catalog, role, device=device, run_dir=folder)
-        return to_unit(first_images(opened, SHEET).image)
+    def images(role: Role) -> Tensor:
+        source = open_data(first, catalog, role, device=device, run_dir=folder)
+        return to_unit(first_images(source, SHEET).image)
 
     simulated, real, refined = images("simulated"), images("real"), {}
-    for cell in found:
+    for cell in combinations:
         run = folder / slug(cell.name) / f"seed-{cell.config.runtime.seed}"
         transform = Refine.load(run, device=str(device))
         transform.generator = torch.Generator(device).manual_seed(0)

@@ -1,4 +1,4 @@
-"""The proof: one estimator a training set and seed, the same budget, tested on the same real images."""
+"""Evaluation: one estimator per training set and seed, the same budget for each, tested on the same real images."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import json
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import nn
@@ -15,22 +14,24 @@ from synthreal.config import ResolvedConfig
 from synthreal.data.encoding import to_unit
 from synthreal.data.resident import Resident
 from synthreal.data.source import SimulatorSource, Source
-from synthreal.device import autocast_dtype, configure_process, resolve_device, resolve_precision
+from synthreal.device import configure_process, resolve_device
 from synthreal.errors import UserError
 from synthreal.evaluation.cache import FOLDER, train_or_load
-from synthreal.evaluation.estimator import constant_metrics, measure
+from synthreal.evaluation.estimator import Task, constant_metrics, measure
 from synthreal.evaluation.summary import EstimatorResult, summarize_arm
 from synthreal.evaluation.training_sets import PER_IMAGE, REAL, TrainingSets, select_arms
 from synthreal.files import write_text
-from synthreal.hooks.catalog import Catalog, parse_options, versions_of
+from synthreal.hooks.catalog import Catalog
 from synthreal.hooks.resolve import resolve
 from synthreal.inference.pretrained import read_config
 from synthreal.metrics.landmark_shift import landmark_preservation
 from synthreal.metrics.summary import COUNT, summarize_quality
-from synthreal.results.schema import BASE, FILES, Split
-from synthreal.spec import EvaluatorSpec
+from synthreal.results.schema import BASE, FILES, Evaluation, Quality, Split, Tested
+from synthreal.spec import Role
 from synthreal.train.run_dir import differences
 from synthreal.train.sources import first_images, open_data, unreadable_warnings
+
+OpenData = Callable[[Role], Source]
 
 
 def evaluate(
@@ -42,104 +43,85 @@ def evaluate(
     device: str = "auto",
     estimators: str | Path | None = None,
     on_arm: Callable[[str, int, int], None] = lambda arm, done, total: None,
-) -> dict[str, Any]:
-    """Train and test every arm for every run and seed; the result is also written into each run directory.
+) -> Evaluation:
+    """Train and test an estimator for every arm, run and seed; write the result into each run directory.
 
-    Trained estimators are kept: what is asked again, or was interrupted, trains what is missing.
+    Trained estimators are cached, so a repeated or interrupted evaluation trains only what is missing.
 
     Args:
         runs: run directories of one configuration, fitted with different ``runtime.seed``.
         arms: names of :data:`~synthreal.evaluation.training_sets.ARMS`, or "all"; None: simulated, refined, histogram,
             real.
-        seeds: estimators an arm and run; no two runs share one (run seed x seeds, and the following).
-        split: "test", or "validation" to choose settings (written to validation.json).
+        seeds: estimators per arm and run. Run seed s uses the estimator seeds s * seeds, s * seeds + 1, ..., so that
+            no two runs share one.
+        split: "test" (evaluation.json), or "validation" to choose settings (validation.json).
         device: where to train.
-        estimators: a folder for the trained estimators; None: one in each run directory.
-        on_arm: told before each training: arm, number done, number in all.
+        estimators: folder of the trained estimators; None: one in each run directory.
+        on_arm: called before each training with the arm, the number of estimators done and their total.
 
     Raises:
-        UserError: a folder without a run, no evaluator or no labelled real images in its configuration, an unknown
-            arm, a kept estimator that is damaged.
+        UserError: a folder without a run, a configuration without evaluator or labelled real images, an unknown arm, a
+            damaged cached estimator.
     """
-    configs = [read_config(Path(run)) for run in runs]
-    _comparable(runs, configs)
+    folders = [Path(run) for run in runs]
+    configs = [read_config(folder) for folder in folders]
+    _check_comparable(folders, configs)
     catalog = Catalog.of(configs[0].plugins)
     configs = [resolve(config, catalog) for config in configs]
-    spec, options = _task(configs, catalog, split)
+    torch_device = resolve_device(device)
+    tasks = [Task.of(config, catalog, torch_device) for config in configs]
     names = select_arms(arms, configs[0])
-    place, versions = resolve_device(device), versions_of(catalog)
-    outcomes: list[EstimatorResult] = []
+    warnings: list[str] = []
+    openers = [partial(_open, *run, catalog, torch_device, warnings) for run in zip(folders, configs, strict=True)]
+    test = _test_images(folders, configs, openers, split)
+    spec, total = tasks[0].spec, len(names) * len(runs) * seeds
+    results: list[EstimatorResult] = []
     pairs: list[tuple[Resident, Resident]] = []
     weights: list[str] = []
-    test: Resident | None = None
-    baseline: dict[str, float] = {}
-    noted: list[str] = []
-    quality: dict[str, Any] = {}
-    reader: nn.Module | None = None
-    total = len(names) * len(configs) * seeds
-    for run, config in zip((Path(run) for run in runs), configs, strict=True):
-        precision = autocast_dtype(resolve_precision(config.runtime.precision, place))
+    quality: dict[str, Quality] = {}
+    for folder, config, task, open_role in zip(folders, configs, tasks, openers, strict=True):
         configure_process(config.runtime)
-        opened = partial(_opened, config, catalog, run, place, noted)
-        tested = _whole(opened(split))
-        if test is not None and tested.sha256() != test.sha256():
-            raise UserError(
-                f"{run}: its {split} images are not those of {runs[0]}; evaluate runs of one data set together"
-            )
-        test = tested
-        sets = TrainingSets(run, config, opened, place)
+        cache = folder / FOLDER if estimators is None else Path(estimators)
+        sets = TrainingSets(folder, config, open_role, torch_device)
         pairs.append((sets.simulated, sets.refined))
         weights.append(sets.weights)
-        baseline = baseline or constant_metrics(spec, sets.simulated.labels, test)
+        reader: nn.Module | None = None  # the estimator trained on simulated images, which are the first arm
         for arm in names:
             data = sets[arm]
             if len(data.images) < 2:
-                raise UserError(f"{run}: the arm {arm!r} has one image; give at least 2, one is held out")
+                raise UserError(f"{folder}: the arm {arm!r} has one image; give at least 2, one is held out")
             for seed in range(config.runtime.seed * seeds, (config.runtime.seed + 1) * seeds):
-                on_arm(arm, len(outcomes), total)
-                model = train_or_load(
-                    run / FOLDER if estimators is None else Path(estimators),
-                    arm,
-                    spec,
-                    options,
-                    config.image,
-                    data,
-                    config.evaluation,
-                    seed=seed,
-                    autocast=precision,
-                    versions=versions,
-                )
-                outcomes.append(EstimatorResult(arm, config.runtime.seed, seed, dict(measure(spec, model, test))))
-                reader = reader or model  # the first arm is that of simulated images
-            if run == Path(runs[0]) and arm in (*PER_IMAGE, REAL):
-                assert reader is not None, "it was trained above"
-                real = to_unit(first_images(opened("real"), COUNT).image)
-                quality[arm] = summarize_quality(
-                    spec, reader, data.images, real, sets.simulated if arm in PER_IMAGE else None
-                )
-    assert test is not None, "there is at least one run"
-    source = getattr(configs[0].data, split)
-    found = {arm: [outcome for outcome in outcomes if outcome.arm == arm] for arm in names}
-    result = {
-        "runs": [str(run) for run in runs],
-        "weights": weights,
-        "split": split,
-        "test": {"name": source.name, "n": len(test), "sha256": test.sha256()},
-        "preservation": landmark_preservation(spec, pairs),
-        "constant": baseline,
-        "primary": spec.primary,
-        "arms": {arm: summarize_arm(spec, mine, None if arm == BASE else found[BASE]) for arm, mine in found.items()},
-        "quality": quality,
-        "warnings": noted,
-    }
-    for folder in runs:
-        write_text(Path(folder) / FILES[split], json.dumps(result, indent=2) + "\n")
-    return result
+                on_arm(arm, len(results), total)
+                model = train_or_load(cache, arm, task, data, seed=seed)
+                results.append(EstimatorResult(arm, config.runtime.seed, seed, measure(spec, model, test)))
+                reader = reader or model
+            if folder is folders[0] and arm in (*PER_IMAGE, REAL):
+                assert reader is not None
+                real = to_unit(first_images(open_role("real"), COUNT).image)
+                simulated = sets.simulated if arm in PER_IMAGE else None
+                quality[arm] = summarize_quality(spec, reader, data.images, real, simulated)
+    by_arm = {arm: [result for result in results if result.arm == arm] for arm in names}
+    evaluation = Evaluation(
+        runs=tuple(map(str, runs)),
+        weights=tuple(weights),
+        split=split,
+        test=Tested(name=getattr(configs[0].data, split).name, n=len(test), sha256=test.sha256()),
+        preservation=landmark_preservation(spec, pairs),
+        constant=constant_metrics(spec, pairs[0][0].labels, test),
+        primary=spec.primary,
+        arms={arm: summarize_arm(spec, mine, None if arm == BASE else by_arm[BASE]) for arm, mine in by_arm.items()},
+        quality=quality,
+        warnings=tuple(warnings),
+    )
+    for folder in folders:
+        write_text(folder / FILES[split], json.dumps(evaluation.to_json(), indent=2) + "\n")
+    return evaluation
 
 
-def _comparable(runs: Sequence[str | Path], configs: list[ResolvedConfig]) -> None:
-    """Several runs must be one configuration fitted with different seeds, or their spread means nothing."""
-    for i, (run, config) in enumerate(zip(runs, configs, strict=True)):
+def _check_comparable(folders: Sequence[Path], configs: Sequence[ResolvedConfig]) -> None:
+    """Refuse runs that differ in more than the seed: their spread would mean nothing."""
+    first_with: dict[int, Path] = {}
+    for folder, config in zip(folders, configs, strict=True):
         different = [
             key
             for key in differences(configs[0], config)
@@ -147,39 +129,37 @@ def _comparable(runs: Sequence[str | Path], configs: list[ResolvedConfig]) -> No
         ]
         if different:
             raise UserError(
-                f"{run}: differs from {runs[0]} in {', '.join(different[:4])}; "
+                f"{folder}: differs from {folders[0]} in {', '.join(different[:4])}; "
                 "evaluate runs of one configuration together"
             )
-        for before, other in zip(runs[:i], configs[:i], strict=True):
-            if other.runtime.seed == config.runtime.seed:
-                raise UserError(
-                    f"{run}: has the runtime.seed of {before} ({config.runtime.seed}), so it is no second opinion; "
-                    "fit it with another seed"
-                )
+        seed = config.runtime.seed
+        if seed in first_with:
+            raise UserError(f"{folder}: has the runtime.seed of {first_with[seed]} ({seed}); fit it with another seed")
+        first_with[seed] = folder
 
 
-def _task(configs: list[ResolvedConfig], catalog: Catalog, split: Split) -> tuple[EvaluatorSpec, Any]:
-    for config in configs:
-        if config.evaluation.evaluator is None:
-            raise UserError("evaluation.evaluator is none in this run; fit one whose recipe names an evaluator")
+def _test_images(
+    folders: Sequence[Path], configs: Sequence[ResolvedConfig], openers: Sequence[OpenData], split: Split
+) -> Resident:
+    """The labelled real images to test on, which must be the same in all runs."""
+    found: list[Resident] = []
+    for folder, config, open_role in zip(folders, configs, openers, strict=True):
         if getattr(config.data, split) is None:
             raise UserError(f"data.{split} is none in this run; set it to labelled real images when fitting")
-    component = configs[0].evaluation.evaluator
-    assert component is not None, "checked above"
-    spec = catalog.evaluator(component.name)
-    return spec, parse_options(component, spec.options, "evaluation.evaluator")
+        source = open_role(split)
+        assert not isinstance(source, SimulatorSource), "resolve() sees to it"
+        found = [*found[:1], first_images(source, len(source))]
+        if found[-1].sha256() != found[0].sha256():
+            raise UserError(
+                f"{folder}: its {split} images are not those of {folders[0]}; evaluate runs of one data set together"
+            )
+    return found[0]
 
 
-def _opened(
-    config: ResolvedConfig, catalog: Catalog, run: Path, device: torch.device, noted: list[str], role: Any
+def _open(
+    folder: Path, config: ResolvedConfig, catalog: Catalog, device: torch.device, warnings: list[str], role: Role
 ) -> Source:
-    """The data of a role; what could not be read is noted once."""
-    source = open_data(config, catalog, role, device=device, run_dir=run)
-    noted += [warning for warning in unreadable_warnings(role, source) if warning not in noted]
+    """Open the data of a role and add new warnings about unreadable files."""
+    source = open_data(config, catalog, role, device=device, run_dir=folder)
+    warnings += [warning for warning in unreadable_warnings(role, source) if warning not in warnings]
     return source
-
-
-def _whole(opened: Source) -> Resident:
-    """All images of a labelled real role."""
-    assert not isinstance(opened, SimulatorSource), "resolve() sees to it"
-    return first_images(opened, len(opened))

@@ -1,4 +1,4 @@
-"""Configurations that differ in what is asked for: every combination of the values of some settings."""
+"""The configurations of an ablation: every combination of the values of some settings."""
 
 from __future__ import annotations
 
@@ -15,50 +15,48 @@ from synthreal.hooks.catalog import Catalog
 from synthreal.hooks.resolve import resolve
 from synthreal.spec import PARTS
 
-BARE = re.compile(r"[A-Za-z][\w-]*")
+NAME = re.compile(r"[A-Za-z][\w-]*")
 CLOSING = {"[": "]", "{": "}", "(": ")"}
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One combination: the values as they were typed, by setting, and the configuration."""
+    """One combination: the values of the varied settings as typed, and the configuration."""
 
     values: Mapping[str, str]
     config: ResolvedConfig
 
     @property
     def name(self) -> str:
-        """``history=off, discriminator=global``."""
+        """For example ``history=off, discriminator=global``."""
         return ", ".join(f"{key}={value}" for key, value in self.values.items())
 
 
 def cells(config: ResolvedConfig, catalog: Catalog, over: Sequence[str]) -> list[Cell]:
-    """Every combination, the last setting changing fastest.
+    """Every combination; the last setting varies fastest.
 
     Args:
-        config: a resolved configuration, whose values ``on`` stands for.
-        catalog: where components are looked up.
+        config: a resolved configuration, whose own values are ``on``.
+        catalog: the components it names.
         over: ``dotted.key=value,value,...``, split at commas outside brackets and quotes. ``off`` is none, ``on`` the
-            configuration's own value; a bare name under a component's key selects the component of that name, which
-            keeps the options where both take the same ones. Other values are TOML, or strings.
+            value of the configuration. A bare name for a component selects the component of that name and keeps the
+            options if both accept the same ones. Other values are TOML, or strings.
 
     Raises:
-        UserError: no setting of that name, a value it cannot have, a setting or a value given twice.
+        UserError: an unknown setting, an invalid value, or a setting or value given twice.
     """
-    axes = [_axis(text) for text in over]
+    axes = [_parse_axis(text) for text in over]
     keys = [key for key, _ in axes]
     if not axes:
         raise UserError("name what to vary: --over dotted.key=value,value")
-    if len(set(keys)) < len(keys):
-        raise UserError(
-            f"--over: {next(key for key in keys if keys.count(key) > 1)} is given twice; list its values once"
-        )
+    if repeated := [key for key in keys if keys.count(key) > 1]:
+        raise UserError(f"--over: {repeated[0]} is given twice; list its values once")
     found: list[Cell] = []
     for combination in product(*(values for _, values in axes)):
         values = dict(zip(keys, combination, strict=True))
         changed = config
-        for key in sorted(keys, key=lambda key: key.count(".")):  # a table, then what lies in it
-            _refuse_within_off(key, values)
+        for key in sorted(keys, key=lambda key: key.count(".")):  # a component before its options
+            _check_parents(key, values)
             difference = _difference(config, catalog, key, values[key])
             changed = changed.changed(*difference, source=f"--over {key}={values[key]}")
         cell = Cell(values, resolve(changed, catalog))
@@ -68,14 +66,14 @@ def cells(config: ResolvedConfig, catalog: Catalog, over: Sequence[str]) -> list
     return found
 
 
-def _refuse_within_off(key: str, values: Mapping[str, str]) -> None:
-    """Setting a part of what is off would turn it on again."""
+def _check_parents(key: str, values: Mapping[str, str]) -> None:
+    """Refuse to set a part of a component that is off, which would turn it on again."""
     for other, value in values.items():
         if key.startswith(f"{other}.") and value in ("off", NONE):
             raise UserError(f"--over: {other}={value} leaves no {key}; vary {other} alone, with tables as its values")
 
 
-def _axis(text: str) -> tuple[str, list[str]]:
+def _parse_axis(text: str) -> tuple[str, list[str]]:
     key, equals, listed = text.partition("=")
     values = _split(listed)
     if not equals or not key.strip() or not all(values):
@@ -86,45 +84,42 @@ def _axis(text: str) -> tuple[str, list[str]]:
 
 
 def _split(text: str) -> list[str]:
-    """At commas outside brackets and quotes."""
+    """Split at commas outside brackets and quotes."""
     parts, closing, quote = [""], "", ""
     for character in text:
+        if character == "," and not closing and not quote:
+            parts.append("")
+            continue
+        parts[-1] += character
         if quote:
             quote = "" if character == quote else quote
         elif character in "\"'":
             quote = character
         elif character in CLOSING:
             closing += CLOSING[character]
-        elif closing and character == closing[-1]:
-            closing = closing[:-1]
-        elif character == "," and not closing:
-            parts.append("")
-            continue
-        parts[-1] += character
+        else:
+            closing = closing.removesuffix(character)
     return [part.strip() for part in parts]
 
 
 def _difference(config: ResolvedConfig, catalog: Catalog, key: str, value: str) -> Sequence[Mapping[str, Any]]:
-    now = _value(config.tree(), key)
-    if value == "on":
-        if now is None:
-            config.changed(*parse_settings([f"{key}=none"]), source=f"--over {key}=on")  # raises for no such setting
-            raise UserError(f"--over {key}=on: it is off in the recipe; give a value")
+    """The differences that set ``key`` to a value as typed."""
+    current: Any = config.tree()
+    for part in key.split("."):
+        current = current.get(part) if isinstance(current, Mapping) else None
+    if value == "on" and current is not None:
         return []
+    if value == "on":
+        config.changed(*parse_settings([f"{key}=none"]), source=f"--over {key}=on")  # raises for an unknown setting
+        raise UserError(f"--over {key}=on: it is off in the recipe; give a value")
     if value == "off":
         return parse_settings([f"{key}=none"])
-    if isinstance(now, Mapping) and "name" in now and BARE.fullmatch(value):
-        component: dict[str, Any] = {"name": value, **({"count": now["count"]} if now.get("count") else {})}
+    if isinstance(current, Mapping) and "name" in current and NAME.fullmatch(value):
+        component: dict[str, Any] = {"name": value, **({"count": current["count"]} if current.get("count") else {})}
         if key in PARTS:
-            before, after = (catalog.network(key, name) for name in (now["name"], value))
-            component |= {"options": now["options"]} if before.options is after.options else {}
+            before, after = (catalog.network(key, name) for name in (current["name"], value))
+            component |= {"options": current["options"]} if before.options is after.options else {}
         for part in reversed(key.split(".")):
             component = {part: component}
         return [component]
     return parse_settings([f"{key}={value}"], option="--over")
-
-
-def _value(tree: Any, key: str) -> Any:
-    for part in key.split("."):
-        tree = tree.get(part) if isinstance(tree, Mapping) else None
-    return tree

@@ -1,21 +1,21 @@
-"""What trained estimators did on the test images, summed up arm by arm."""
+"""Metrics of the trained estimators on the test images, summarised per arm."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from synthreal.metrics.significance import compare_errors
+from synthreal.results.schema import Against, Arm, Curve, Metric, Seed
 from synthreal.spec import EvaluatorSpec
 
 
 @dataclass(frozen=True)
 class EstimatorResult:
-    """One trained estimator's metrics on every test image: name -> ``(N,)`` or ``(N, K)``, and the seeds behind it."""
+    """The metrics of one estimator on every test image: name -> ``(N,)`` or ``(N, K)``, and its seeds."""
 
     arm: str
     refiner_seed: int
@@ -24,50 +24,40 @@ class EstimatorResult:
 
 
 def summarize_arm(
-    spec: EvaluatorSpec, found: Sequence[EstimatorResult], base: Sequence[EstimatorResult] | None
-) -> dict[str, Any]:
-    """An arm of evaluation.json.
+    spec: EvaluatorSpec, results: Sequence[EstimatorResult], base: Sequence[EstimatorResult] | None
+) -> Arm:
+    """Mean and deviation of every metric over seeds, the error curve, and the comparison with ``simulated``.
 
     Args:
-        spec: the task.
-        found: the arm's outcomes.
+        spec: the evaluator.
+        results: the estimators of the arm.
         base: those of the arm ``simulated``; None for that arm itself.
-
-    Returns:
-        For each metric the mean and deviation over seeds of its mean over images and answers; ``curve``, the
-        cumulative error curve, where the task has one; ``against_simulated``, None for that arm itself.
     """
-    result: dict[str, Any] = {}
-    for name in found[0].metrics:
-        values = torch.tensor([float(outcome.metrics[name].mean()) for outcome in found], dtype=torch.float64)
-        result[name] = {
-            "mean": float(values.mean()),
-            "std": float(values.std()) if len(values) > 1 else None,
-            "seeds": [
-                {"refiner_seed": outcome.refiner_seed, "estimator_seed": outcome.estimator_seed, "value": float(value)}
-                for outcome, value in zip(found, values, strict=True)
-            ],
-        }
-    if spec.curve is not None:
-        name, thresholds = spec.curve
-        errors = torch.cat([outcome.metrics[name] for outcome in found])
-        result["curve"] = {
-            "metric": name,
-            "threshold": list(thresholds),
-            "percent": [100 * float((errors <= threshold).float().mean()) for threshold in thresholds],
-            "unit": name.rpartition("_")[2],
-        }
-    result["against_simulated"] = None if base is None else _against(spec, found, base)
-    return result
-
-
-def _against(spec: EvaluatorSpec, found: Sequence[EstimatorResult], base: Sequence[EstimatorResult]) -> dict[str, Any]:
-    """The primary metric against the estimators trained on simulated images: difference, 95 % interval, p."""
-    mine, theirs = (
-        torch.stack(
-            [outcome.metrics[spec.primary].reshape(len(outcome.metrics[spec.primary]), -1).mean(1) for outcome in side]
-        )
-        for side in (found, base)
+    return Arm(
+        metrics={name: _metric(name, results) for name in results[0].metrics},
+        curve=None if spec.curve is None else _curve(*spec.curve, results),
+        against=None if base is None else _against(spec.primary, results, base),
     )
-    comparison = compare_errors(mine, theirs, runs=[outcome.refiner_seed for outcome in found])
-    return {"difference": comparison.difference, "interval": list(comparison.interval), "p": comparison.p}
+
+
+def _metric(name: str, results: Sequence[EstimatorResult]) -> Metric:
+    values = torch.tensor([float(result.metrics[name].mean()) for result in results], dtype=torch.float64)
+    seeds = [
+        Seed(refiner_seed=result.refiner_seed, estimator_seed=result.estimator_seed, value=float(value))
+        for result, value in zip(results, values, strict=True)
+    ]
+    return Metric(mean=float(values.mean()), std=float(values.std()) if len(values) > 1 else None, seeds=tuple(seeds))
+
+
+def _curve(name: str, thresholds: tuple[float, ...], results: Sequence[EstimatorResult]) -> Curve:
+    errors = torch.cat([result.metrics[name] for result in results])
+    percent = [100 * float((errors <= threshold).float().mean()) for threshold in thresholds]
+    return Curve(metric=name, threshold=thresholds, percent=tuple(percent), unit=name.rpartition("_")[2])
+
+
+def _against(primary: str, results: Sequence[EstimatorResult], base: Sequence[EstimatorResult]) -> Against:
+    errors, base_errors = (
+        torch.stack([values.reshape(len(values), -1).mean(1) for values in (one.metrics[primary] for one in side)])
+        for side in (results, base)
+    )
+    return compare_errors(errors, base_errors, runs=[result.refiner_seed for result in results])

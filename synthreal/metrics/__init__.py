@@ -1,4 +1,4 @@
-"""How real do images look, and are their labels still true? Image sets in, numbers out."""
+"""Metrics of image sets: realism, and whether labels survive refinement. Image sets in, numbers out."""
 
 from synthreal.metrics.distances import realism
 from synthreal.metrics.features import random_features

@@ -1,4 +1,4 @@
-"""How far from real, in three numbers cheap enough to follow while fitting."""
+"""Three distances to real images that are cheap enough to monitor during training."""
 
 from __future__ import annotations
 
@@ -22,22 +22,22 @@ SIDE = 8
 
 @torch.no_grad()
 def realism(images: Tensor, real: Tensor, *, seed: int) -> dict[str, float]:
-    """How far images are from real ones: ask it of refined images, and once of simulated ones to compare with.
+    """Distances between a set of images and real images; compare those of refined and of simulated images.
 
-    About a second for 500 crops of 35x55 px on one core, and no more than five for larger images.
+    It takes about a second for 500 crops of 35x55 px on one core, and at most five for larger images.
 
     Args:
-        images: ``(N, C, H, W)`` in [0, 1], at least 8x8 px and 2 images; the first 500 count, of images beyond
-            91x91 px as many as hold 4 million px.
-        real: ``(M, C, H, W)`` in [0, 1], likewise.
-        seed: of the random network, patches and directions; compare numbers of equal seeds only.
+        images: ``(N, C, H, W)`` in [0, 1], at least 8x8 px and 2 images. The first 500 are used; of images larger than
+            91x91 px, as many as hold 4 million px.
+        real: ``(M, C, H, W)`` in [0, 1], under the same conditions.
+        seed: of the random network, patches and directions; only numbers of equal seeds are comparable.
 
     Returns:
-        ``kid`` (random features, about 0 for images of one source, may be negative), ``sliced_wasserstein`` (mean of
-        up to three pyramid levels, standard deviations) and ``spectrum`` (dB); the lower the closer.
+        ``kid`` (random features; about 0 for images of one source, may be negative), ``sliced_wasserstein`` (mean of
+        up to three pyramid levels, in standard deviations) and ``spectrum`` (dB). Lower is closer.
 
     Raises:
-        UserError: too few or too small images, or sets of different sizes of image.
+        UserError: too few or too small images, or images of different sizes.
     """
     check_images("realism", images, real, least=2, side=SIDE)
     height, width = images.shape[2:]
@@ -56,6 +56,6 @@ def realism(images: Tensor, real: Tensor, *, seed: int) -> dict[str, float]:
     )
     return {
         "kid": float(kid(random_features(a, seed=seed), random_features(b, seed=seed))),
-        "sliced_wasserstein": float(structure.mean),
+        "sliced_wasserstein": float(structure.mean()),
         "spectrum": float(spectrum_distance(a, b)),
     }

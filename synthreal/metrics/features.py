@@ -1,13 +1,12 @@
-"""Features in which images are compared: those of a random network, and an estimator's own.
+"""Image features: those of a network with random weights, and those of a trained estimator.
 
 Source: Naeem et al., "Reliable fidelity and diversity metrics for generative models", ICML 2020, section 4: for images
-unlike ImageNet's, a network with random weights is the better judge, for a trained one sees what it was trained on.
+unlike ImageNet, random weights judge better than trained ones, which respond to the training domain.
 """
 
 from __future__ import annotations
 
 import math
-from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -22,17 +21,18 @@ SIDE = 1 << len(WIDTHS)
 
 @torch.no_grad()
 def random_features(images: Tensor, *, seed: int) -> Tensor:
-    """Features of a fixed random CNN, ``(N, 224)``: each a function of its image and the seed alone.
+    """Features ``(N, 224)`` of a fixed random CNN; each row depends on its image and the seed alone.
 
-    Three 3x3 convolutions with He's random weights and random biases, each followed by ReLU and halving. After each,
-    the mean and the deviation over places of every map are features: texture at three scales, not where things are.
+    The CNN has three 3x3 convolutions with He-initialised weights and random biases, each followed by ReLU and 2x2
+    average pooling. The features are the mean and the deviation of every map before pooling: they describe texture at
+    three scales, not positions.
 
     Args:
         images: ``(N, C, H, W)`` in [0, 1], at least 8x8 px.
-        seed: of the weights; compare features of equal seeds only.
+        seed: of the weights; only features of equal seeds are comparable.
 
     Raises:
-        UserError: no images, or too small ones.
+        UserError: no images, or images below 8x8 px.
     """
     check_images("random_features", images, least=1, side=SIDE)
     generator = torch.Generator().manual_seed(seed)
@@ -42,55 +42,51 @@ def random_features(images: Tensor, *, seed: int) -> Tensor:
         bias = torch.randn(width, generator=generator) / 2
         layers.append((weight.to(images.device), bias.to(images.device)))
         channels = width
-    found = []
+    features = []
     for part in parts(images, WIDTHS[0]):
         x, pooled = 4 * part - 2, []
         for weight, bias in layers:
             x = F.relu_(F.conv2d(x, weight, bias, padding=1))
             pooled += [x.mean((2, 3)), x.std((2, 3))]
             x = F.avg_pool2d(x, 2)
-        found.append(torch.cat(pooled, dim=1))
-    return torch.cat(found)
+        features.append(torch.cat(pooled, dim=1))
+    return torch.cat(features)
 
 
 @torch.no_grad()
 def estimator_features(model: nn.Module, images: Tensor) -> Tensor:
-    """What an estimator knows of images before it answers, ``(N, D)``: the input of its last linear layer or conv2d.
+    """The last hidden features of an estimator, ``(N, D)``: the input of the linear or conv2d layer that runs last.
 
-    The last is the one that runs last. Maps are averaged over places, tokens over their number.
+    Maps are averaged over positions, tokens over their number.
 
     Args:
-        model: on the images' device; put into eval mode for the while.
+        model: on the device of the images; in eval mode during the call.
         images: ``(N, C, H, W)`` in [0, 1].
 
     Raises:
-        UserError: no images, or nothing of the kind in the model.
+        UserError: no images, or a model without such a layer.
     """
     check_images("estimator_features", images, least=1)
-    seen: list[Tensor] = []
+    last: list[Tensor] = []  # the input of the layer that ran last
+
+    def record(layer: nn.Module, given: tuple[Tensor, ...]) -> None:
+        x = given[0]
+        last[:] = [x.mean((2, 3)) if isinstance(layer, nn.Conv2d) else x.reshape(len(x), -1, x.shape[-1]).mean(1)]
+
     layers = [layer for layer in model.modules() if isinstance(layer, nn.Linear | nn.Conv2d)]
-    hooks = [layer.register_forward_pre_hook(partial(_record, seen)) for layer in layers]
+    hooks = [layer.register_forward_pre_hook(record) for layer in layers]
     training = model.training
-    found = []
+    features = []
     try:
         model.eval()
         for part in parts(images, WIDTHS[0]):
-            seen.clear()
+            last.clear()
             model(part)
-            if not seen or len(seen[-1]) != len(part):
-                raise UserError(
-                    "estimator_features: the model runs no nn.Linear or nn.Conv2d on whole images; "
-                    "its features cannot be told"
-                )
-            found.append(seen[-1])
+            if not last or len(last[0]) != len(part):
+                raise UserError("estimator_features: the model applies no nn.Linear or nn.Conv2d to a whole batch")
+            features += last
     finally:
         model.train(training)
         for hook in hooks:
             hook.remove()
-    return torch.cat(found)
-
-
-def _record(seen: list[Tensor], layer: nn.Module, given: tuple[Tensor, ...]) -> None:
-    """Keep the layer's input ``(B, D, h, w)`` or ``(B, ..., D)`` as ``(B, D)``, in place of the layer's before."""
-    x = given[0]
-    seen[:] = [x.mean((2, 3)) if isinstance(layer, nn.Conv2d) else x.reshape(len(x), -1, x.shape[-1]).mean(1)]
+    return torch.cat(features)

@@ -1,12 +1,13 @@
-"""Is a difference more than chance? Exact binomial tests, and two ways to compare models on the same images."""
+"""Significance: exact binomial tests, rank correlation, and the comparison of models on the same images."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from torch import Tensor
+
+from synthreal.results.schema import Against
 
 RESAMPLES = 2000
 
@@ -22,7 +23,7 @@ def binomial_p(correct: int, total: int) -> float:
 
 
 def rank_correlation(one: Sequence[float], other: Sequence[float]) -> float:
-    """Spearman's rank correlation, -1 to 1; 0 where one of them does not vary."""
+    """Spearman's rank correlation in [-1, 1]; 0 if one of the sequences is constant."""
     from scipy import stats
 
     if len(set(one)) < 2 or len(set(other)) < 2:
@@ -30,44 +31,35 @@ def rank_correlation(one: Sequence[float], other: Sequence[float]) -> float:
     return float(stats.spearmanr(one, other).statistic)
 
 
-@dataclass(frozen=True)
-class Comparison:
-    """A model against another: mean difference of the metric (below 0 is better), its interval, and p."""
+def compare_errors(model: Tensor, other: Tensor, *, runs: Sequence[int] | None = None, seed: int = 0) -> Against:
+    """Compare the errors ``(S, N)`` of two models: S trainings of each, on the same N images.
 
-    difference: float
-    interval: tuple[float, float]
-    p: float
+    The 95 % interval is a bootstrap over images and trainings with 2,000 resamples (with one training, over images
+    alone). ``runs`` gives the run of each training: trainings of one run share its refiner, so runs are resampled, then
+    trainings within runs; None is a single run. With two or three runs the interval is too narrow.
 
-
-def compare_errors(model: Tensor, other: Tensor, *, runs: Sequence[int] | None = None, seed: int = 0) -> Comparison:
-    """Compare the errors of two models, ``(S, N)``: S trainings of each, on the same N images.
-
-    The 95 % interval is a bootstrap's: images and trainings are drawn anew 2,000 times (with one training, images
-    alone). ``runs`` names the run of each training: those of one run share its refiner, so runs are drawn, then
-    trainings within them; None is one run. Two or three runs say little of others: the interval is then too narrow.
-
-    The p-value is Wilcoxon's signed-rank test, two-sided, over images, each image's error averaged over the trainings:
-    it says that these models differ on such images, not that other trainings would.
+    The p-value is Wilcoxon's signed-rank test, two-sided, over images, with errors averaged over the trainings. It
+    concerns these trained models on such images, not other trainings.
     """
     from scipy import stats
 
-    mine, theirs = (np.asarray(errors.double().numpy()) for errors in (model, other))
-    trainings, images = mine.shape
+    ours, theirs = (np.asarray(errors.double().numpy()) for errors in (model, other))
+    trainings, images = ours.shape
     of_run = np.zeros(trainings) if runs is None else np.asarray(runs)
     groups = [np.flatnonzero(of_run == run) for run in np.unique(of_run)]
     generator = np.random.default_rng(seed)
     differences = np.empty(RESAMPLES)
     for i in range(RESAMPLES):
         drawn = generator.integers(images, size=images)
-        rows, others = (_drawn(groups, generator) for _ in range(2))
-        differences[i] = mine[rows][:, drawn].mean() - theirs[others][:, drawn].mean()
+        rows, other_rows = (_resample(groups, generator) for _ in range(2))
+        differences[i] = ours[rows][:, drawn].mean() - theirs[other_rows][:, drawn].mean()
     low, high = np.quantile(differences, (0.025, 0.975))
-    paired = mine.mean(0) - theirs.mean(0)
+    paired = ours.mean(0) - theirs.mean(0)
     p = float(stats.wilcoxon(paired).pvalue) if np.any(paired) else 1.0
-    return Comparison(float(paired.mean()), (float(low), float(high)), p)
+    return Against(difference=float(paired.mean()), interval=(float(low), float(high)), p=p)
 
 
-def _drawn(groups: Sequence[np.ndarray], generator: np.random.Generator) -> np.ndarray:
-    """As many groups, with replacement, and of each as many of its members."""
+def _resample(groups: Sequence[np.ndarray], generator: np.random.Generator) -> np.ndarray:
+    """Draw as many groups as there are, with replacement, and from each as many members as it has."""
     chosen = generator.integers(len(groups), size=len(groups))
     return np.concatenate([groups[i][generator.integers(len(groups[i]), size=len(groups[i]))] for i in chosen])

@@ -1,7 +1,7 @@
-"""Do two sets of images hold as much fine and coarse structure? Compared frequency by frequency.
+"""Distance between the power spectra of two sets of images, by spatial frequency.
 
 Source: Durall et al., "Watch your up-convolution: CNN based generative deep neural networks are failing to reproduce
-spectral distributions", CVPR 2020: the azimuthal average of the power spectrum shows what networks leave in or out.
+spectral distributions", CVPR 2020: the azimuthal average of the power spectrum shows artefacts of generators.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ SIDE = 4
 def spectrum_distance(a: Tensor, b: Tensor) -> Tensor:
     """Root mean square difference in dB between the mean spectra of two sets, over radii and channels.
 
-    0 for equal spectra; 6.02 where one set has twice the contrast of the other at every frequency. Brightness does
-    not count, nor does where things are.
+    It is 0 for equal spectra and 6.02 if one set has twice the contrast of the other at every frequency. It does not
+    depend on brightness or on positions.
 
     Args:
         a: images ``(N, C, H, W)`` in [0, 1], at least 4x4 px.
@@ -30,7 +30,7 @@ def spectrum_distance(a: Tensor, b: Tensor) -> Tensor:
         ``()`` dB, float64.
 
     Raises:
-        UserError: the sets are empty or not images of one size.
+        UserError: empty sets, or images of different sizes.
     """
     check_images("spectrum_distance", a, b, least=1, side=SIDE)
     return (radial_spectrum(a) - radial_spectrum(b)).square().mean().sqrt()
@@ -38,10 +38,10 @@ def spectrum_distance(a: Tensor, b: Tensor) -> Tensor:
 
 @torch.no_grad()
 def radial_spectrum(images: Tensor) -> Tensor:
-    """Power in dB by radial frequency, ``(C, K)``, the mean over images: radius k/min(H, W) cycles per px, k from 1.
+    """Mean power spectrum of images in dB, ``(C, K)``, at radial frequencies k / min(H, W) cycles per px, k from 1.
 
-    Each image, less its mean, goes through a Hann window; power is averaged round the circle of each radius, corners
-    included, and its logarithm over images. Less power than rounding to 8 bits makes counts as that much.
+    The mean of each image is subtracted and a Hann window applied. Power is averaged over all frequencies of a radius,
+    corners included, then its logarithm over images. Power below that of rounding to 8 bits is raised to it.
     """
     height, width = images.shape[2:]
     window = torch.outer(_hann(height), _hann(width)).to(images.device, torch.float32)
@@ -58,11 +58,11 @@ def radial_spectrum(images: Tensor) -> Tensor:
 
 
 def _hann(size: int) -> Tensor:
-    """The symmetric Hann window without its zeros, ``(size,)``."""
+    """The symmetric Hann window ``(size,)`` without its zeros."""
     return torch.hann_window(size + 2, periodic=False, dtype=torch.float64)[1:-1]
 
 
 def _rings(height: int, width: int) -> Tensor:
-    """The number of the ring that each frequency belongs to, ``(H, W)``; 0 is the mean alone."""
+    """Index of the ring of each frequency, ``(H, W)``; ring 0 holds the mean alone."""
     rows, columns = (torch.fft.fftfreq(side, dtype=torch.float64) for side in (height, width))
     return (torch.hypot(rows[:, None], columns[None]) * min(height, width)).round().long()

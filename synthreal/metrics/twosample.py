@@ -1,11 +1,9 @@
-"""Can a fresh classifier tell two sets of images apart? Where it cannot, they look alike.
+"""Classifier two-sample test: if a new classifier cannot separate two sets of images, they look alike.
 
 Source: Lopez-Paz and Oquab, "Revisiting classifier two-sample tests", ICLR 2017.
 """
 
 from __future__ import annotations
-
-from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
@@ -14,6 +12,7 @@ from torch import Tensor, nn
 from synthreal.data.seed import derived_generator
 from synthreal.metrics.inputs import check_images, parts
 from synthreal.metrics.significance import binomial_p
+from synthreal.results.schema import TwoSample
 
 LEAST = 20
 BATCH = 32
@@ -21,60 +20,43 @@ WIDTHS = (16, 32, 64, 64)
 LEARNING_RATE = 3e-3
 
 
-@dataclass(frozen=True)
-class TwoSample:
-    """How well held-out images were told apart.
-
-    Attributes:
-        accuracy: share in [0, 1] assigned to the right set; 0.5 is guessing, 1 is no doubt.
-        correct: how many were.
-        total: held-out images, as many of one set as of the other.
-        p: probability of as many by guessing (exact binomial, one-sided).
-    """
-
-    accuracy: float
-    correct: int
-    total: int
-    p: float
-
-
 def two_sample_test(a: Tensor, b: Tensor, *, seed: int, steps: int = 300) -> TwoSample:
-    """Train a small CNN to tell one half of ``a`` from one half of ``b``, and test it on the other halves.
+    """Train a small CNN to separate one half of ``a`` from one half of ``b``, and test it on the other halves.
 
-    The network is four 3x3 convolutions of stride 2 and a mean over places, for images of any size. The larger set is
-    cut to the size of the smaller, so guessing is right half of the time. Training takes five seconds for crops of
-    35x55 px on one core, four minutes at 224x224.
+    The network is four 3x3 convolutions of stride 2 and global average pooling, for images of any size. The larger set
+    is cut to the size of the smaller, so that guessing is right half of the time. Training takes five seconds for crops
+    of 35x55 px on one core, four minutes at 224x224.
 
-    A high p says that this classifier saw no difference in so many images, not that there is none; and where it sees
-    one, accuracy is soon near 1, so compare refiners by the distances beside it. Images of different sets are taken
-    to be independent; sets of equal length are halved at the same rows, so that x and R(x) are never on both sides.
+    A high p means that this classifier found no difference in so many images, not that there is none. Accuracy soon
+    approaches 1, so compare refiners by :func:`synthreal.metrics.distances.realism`. Sets of equal length are halved at
+    the same rows, so that x is never on one side and R(x) on the other.
 
     Args:
         a: images ``(N, C, H, W)`` in [0, 1]; at least 20.
         b: images ``(M, C, H, W)`` in [0, 1]; at least 20.
-        seed: of the halves, the weights and the mini-batches; on the CPU the result is a function of it.
-        steps: mini-batches of 32 + 32 images to train on; too few see less.
+        seed: of the halves, the weights and the mini-batches; it decides the result on the CPU.
+        steps: training steps on mini-batches of 32 + 32 images.
 
     Raises:
-        UserError: the sets are too small or not images of one size.
+        UserError: sets below 20 images, or images of different sizes.
     """
     check_images("two_sample_test", a, b, least=LEAST)
     size = min(len(a), len(b))
     order = torch.randperm(max(len(a), len(b)), generator=derived_generator("cpu", 0, "two sample", "halves", seed))
     rows = [order[order < len(images)][:size].to(images.device) for images in (a, b)]
     half = size // 2
-    model = _trained(a, b, rows[0][:half], rows[1][:half], seed=seed, steps=steps)
+    model = _train(a, b, rows[0][:half], rows[1][:half], seed=seed, steps=steps)
     correct = 0
     with torch.no_grad():
-        for images, held, of_b in ((a, rows[0][half:], False), (b, rows[1][half:], True)):
-            for chosen in held.split(len(parts(images)[0])):
-                correct += int(((model(images[chosen]) > 0) == of_b).sum())
+        for images, held_out, is_b in ((a, rows[0][half:], False), (b, rows[1][half:], True)):
+            for indices in held_out.split(len(parts(images)[0])):
+                correct += int(((model(images[indices]) > 0) == is_b).sum())
     total = 2 * (size - half)
-    return TwoSample(correct / total, correct, total, binomial_p(correct, total))
+    return TwoSample(accuracy=correct / total, correct=correct, total=total, p=binomial_p(correct, total))
 
 
-def _trained(a: Tensor, b: Tensor, rows_a: Tensor, rows_b: Tensor, *, seed: int, steps: int) -> nn.Module:
-    """The classifier, logit > 0 for ``b``, trained on the given rows of both."""
+def _train(a: Tensor, b: Tensor, rows_a: Tensor, rows_b: Tensor, *, seed: int, steps: int) -> nn.Module:
+    """Train the classifier on the given rows of both sets; logit > 0 means ``b``."""
     order = derived_generator("cpu", 0, "two sample", "batches", seed)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -95,7 +77,7 @@ def _trained(a: Tensor, b: Tensor, rows_a: Tensor, rows_b: Tensor, *, seed: int,
 
 
 def _classifier(channels: int) -> nn.Sequential:
-    """``(B, C, H, W)`` of any size to logits ``(B,)``."""
+    """Map images ``(B, C, H, W)`` of any size to logits ``(B,)``."""
     layers: list[nn.Module] = [nn.BatchNorm2d(channels, affine=False)]
     for width in WIDTHS:
         layers += [nn.Conv2d(channels, width, 3, stride=2, padding=1, bias=False), nn.BatchNorm2d(width), nn.ReLU()]

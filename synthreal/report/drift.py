@@ -18,10 +18,11 @@ from synthreal.config import ResolvedConfig
 from synthreal.data.encoding import to_unit
 from synthreal.data.resident import Resident
 from synthreal.data.source import Source
-from synthreal.device import autocast_dtype, configure_process, resolve_precision
+from synthreal.device import configure_process
 from synthreal.evaluation.cache import FOLDER, load_cached
+from synthreal.evaluation.estimator import Task
 from synthreal.evaluation.training_sets import TrainingSet
-from synthreal.hooks.catalog import Catalog, parse_options, versions_of
+from synthreal.hooks.catalog import Catalog
 from synthreal.hooks.resolve import resolve
 from synthreal.inference.resident import refine_resident
 from synthreal.inference.transform import Refine
@@ -29,7 +30,6 @@ from synthreal.metrics.label_drift import annotation_drift, predicts_labels
 from synthreal.metrics.landmark_shift import landmark_shift
 from synthreal.report.record import Record
 from synthreal.results.schema import BASE
-from synthreal.spec import EvaluatorSpec
 from synthreal.train.sources import first_images, open_data
 
 COUNT = 256  # images that are refined for the page
@@ -91,7 +91,7 @@ def _movement(
     x, y = to_unit(simulated.image), to_unit(refined.image)
     if (component := config.evaluation.evaluator) is not None:
         spec = catalog.evaluator(component.name)
-        model = _cached_estimator(run, config, catalog, source, spec)
+        model = _cached_estimator(run, config, catalog, source)
         if model is not None and predicts_labels(spec, model, simulated):
             distance = annotation_drift(spec, model, simulated, refined).moved[spec.primary]
             measure = (
@@ -105,23 +105,9 @@ def _movement(
     return (y - x).abs().flatten(1).mean(1), "", "the mean change of the pixels, |R(x) - x|"
 
 
-def _cached_estimator(
-    run: Path, config: ResolvedConfig, catalog: Catalog, source: Source, spec: EvaluatorSpec
-) -> torch.nn.Module | None:
+def _cached_estimator(run: Path, config: ResolvedConfig, catalog: Catalog, source: Source) -> torch.nn.Module | None:
     """The estimator trained on simulated images, if an evaluation of this run has saved it."""
-    component = config.evaluation.evaluator
-    assert config.image is not None and component is not None
     if not any((run / FOLDER).glob(f"{BASE}-*.safetensors")):
         return None  # without reading the training images
     data = TrainingSet(first_images(source, config.evaluation.images))
-    return load_cached(
-        run / FOLDER,
-        BASE,
-        spec,
-        parse_options(component, spec.options, "evaluation.evaluator"),
-        config.image,
-        data,
-        config.evaluation,
-        autocast=autocast_dtype(resolve_precision(config.runtime.precision, data.images.device)),
-        versions=versions_of(catalog),
-    )
+    return load_cached(run / FOLDER, BASE, Task.of(config, catalog, data.images.device), data)

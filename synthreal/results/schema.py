@@ -1,4 +1,4 @@
-"""What ``synthreal evaluate`` wrote, read back: evaluation.json and validation.json as frozen models."""
+"""Frozen models of evaluation.json, validation.json and ablation.json."""
 
 from __future__ import annotations
 
@@ -8,7 +8,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    field_serializer,
+    model_serializer,
+    model_validator,
+)
 
 from synthreal.errors import UserError
 
@@ -21,6 +29,10 @@ class Part(BaseModel):
     """A frozen model; unknown fields are ignored."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
+
+    def to_json(self) -> dict[str, Any]:
+        """The content of the file, ready for ``json.dumps``."""
+        return self.model_dump(mode="json")
 
 
 class Seed(Part):
@@ -73,10 +85,15 @@ class Arm(Part):
     @classmethod
     def _nest_metrics(cls, given: Any) -> Any:
         """The file holds the metrics beside the other fields."""
-        if not isinstance(given, Mapping):
+        if not isinstance(given, Mapping) or "metrics" in given:
             return given
         rest = dict(given)
         return {"curve": rest.pop("curve", None), "against": rest.pop("against_simulated", None), "metrics": rest}
+
+    @model_serializer
+    def _flat(self) -> dict[str, Any]:
+        curve = {} if self.curve is None else {"curve": self.curve}
+        return {**self.metrics, **curve, "against_simulated": self.against}
 
 
 class Shift(Part):
@@ -101,10 +118,18 @@ class Tested(Part):
 
     name: str
     n: int
+    sha256: str = ""
 
 
 class TwoSample(Part):
-    """See :class:`synthreal.metrics.twosample.TwoSample`."""
+    """How well a classifier separates held-out images of two sets.
+
+    Attributes:
+        accuracy: share in [0, 1] of correct answers; 0.5 is chance.
+        correct: number of correct answers.
+        total: held-out images, half of each set.
+        p: probability of at least ``correct`` right answers by guessing (exact binomial, one-sided).
+    """
 
     accuracy: float
     correct: int
@@ -116,11 +141,15 @@ class Quality(Part):
     """Quality without labels, see :func:`synthreal.metrics.summary.summarize_quality`; None means not measured."""
 
     kid: float | None = None
-    kid_estimator: float | None = None
     sliced_wasserstein: float | None = None
     spectrum: float | None = None
+    kid_estimator: float | None = None
     two_sample: TwoSample | None = None
     drift: dict[str, float] | None = None
+
+    @model_serializer(mode="wrap")
+    def _present(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return {name: value for name, value in handler(self).items() if value is not None}
 
 
 class Evaluation(Part):
@@ -134,8 +163,8 @@ class Evaluation(Part):
     constant: dict[str, float]
     primary: str
     arms: dict[str, Arm]
-    warnings: tuple[str, ...] = ()
     quality: dict[str, Quality] = {}
+    warnings: tuple[str, ...] = ()
 
     @model_validator(mode="before")
     @classmethod
@@ -145,6 +174,10 @@ class Evaluation(Part):
             return given
         return {**given, "preservation": given.get("preservation") or None, "quality": given.get("quality") or {}}
 
+    @field_serializer("preservation")
+    def _table(self, preservation: Preservation | None) -> Any:
+        return {} if preservation is None else preservation
+
     @model_validator(mode="after")
     def _check_arms(self) -> Evaluation:
         if BASE not in self.arms:
@@ -153,6 +186,46 @@ class Evaluation(Part):
         if self.primary not in names or any(set(arm.metrics) != names for arm in self.arms.values()):
             raise ValueError(f"arms: not all have {self.primary} and the same metrics")
         return self
+
+
+class Agreement(Part):
+    """Spearman's rank correlation between the label-free score and the true error, over ``runs`` runs."""
+
+    spearman: float
+    runs: int
+
+
+class Combination(Part):
+    """One row of an ablation.
+
+    Attributes:
+        settings: the values of the varied settings, as typed.
+        picture: file name of its contact sheet.
+        looks: for each run, the quality report of the weights it saved, with its step; None without one.
+        evaluation: its result; in the file, its fields stand beside the others.
+    """
+
+    settings: dict[str, str]
+    picture: str
+    looks: tuple[dict[str, Any] | None, ...]
+    evaluation: Evaluation
+
+    @model_serializer
+    def _flat(self) -> dict[str, Any]:
+        rest = {"settings": self.settings, "picture": self.picture, "looks": self.looks}
+        return {**rest, **self.evaluation.to_json()}
+
+
+class Ablation(Part):
+    """One evaluation for every combination of the varied settings; ``rule`` is None for fewer than three runs."""
+
+    recipe: str
+    over: tuple[str, ...]
+    seeds: int
+    split: Split
+    primary: str
+    rule: Agreement | None
+    rows: tuple[Combination, ...]
 
 
 def read_evaluations(run: Path) -> tuple[Evaluation, ...]:

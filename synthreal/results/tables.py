@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from synthreal.results.format import difference_text, mean_text, p_text
-from synthreal.results.schema import BASE, Arm, Evaluation, Metric, Quality
+from synthreal.results.schema import BASE, Ablation, Arm, Evaluation, Metric, Quality
 
 CONTROL_PX = 2  # the detector is tested on images shifted by exactly this much
 CONTROL_TOLERANCE_PX = 0.2
@@ -95,20 +93,21 @@ def preservation_table(evaluation: Evaluation) -> Table | None:
     return Table("Label preservation", ("measure", "value"), tuple(rows), (note,) if misread else ())
 
 
-def ablation_table(recipe: str, seeds: int, rows: Sequence[tuple[Mapping[str, Any], Evaluation]]) -> Table:
-    """One row for the settings and the evaluation of each combination, which has ``seeds`` runs."""
-    cells, (settings, first) = [], rows[0]
-    for values, evaluation in rows:
-        simulated, refined, shift = (*(evaluation.arms[arm] for arm in (BASE, "refined")), evaluation.preservation)
-        primary = evaluation.primary
-        metrics = (metric_text(arm.metrics[primary]) for arm in (simulated, refined))
+def ablation_table(ablation: Ablation) -> Table:
+    """Simulated and refined images under every combination of settings."""
+    cells, first = [], ablation.rows[0]
+    for row in ablation.rows:
+        arms, shift = row.evaluation.arms, row.evaluation.preservation
+        simulated, refined = arms[BASE], arms["refined"]
+        metrics = (metric_text(arm.metrics[ablation.primary]) for arm in (simulated, refined))
+        comparison = comparison_cells(refined, simulated, ablation.primary)
         moved = ("-", "-") if shift is None else (f"{shift.shift_px.mean:.2f}", f"{shift.change:.3f}")
-        cells.append((*map(str, values.values()), *metrics, *comparison_cells(refined, simulated, primary), *moved))
-    runs = f"{seeds} run{'s' if seeds > 1 else ''} each"
-    title = f"{recipe}, {runs}, tested on {first.test.n:,} real images ({first.test.name}, {first.split})"
-    columns = (*settings, "simulated", "refined", "difference", "p", "shift, px", "change")
-    note = f"simulated, refined: {first.primary}; shift: of landmarks by refining; change: mean |R(x) - x|."
-    return Table(title, columns, tuple(cells), (note, comparison_note(first)))
+        cells.append((*row.settings.values(), *metrics, *comparison, *moved))
+    runs, test = f"{ablation.seeds} run{'s' * (ablation.seeds > 1)} each", first.evaluation.test
+    title = f"{ablation.recipe}, {runs}, tested on {test.n:,} real images ({test.name}, {ablation.split})"
+    columns = (*first.settings, "simulated", "refined", "difference", "p", "shift, px", "change")
+    note = f"simulated, refined: {ablation.primary}; shift: of landmarks by refining; change: mean |R(x) - x|."
+    return Table(title, columns, tuple(cells), (note, comparison_note(first.evaluation)))
 
 
 def metric_text(metric: Metric) -> str:

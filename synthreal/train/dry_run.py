@@ -17,7 +17,7 @@ from torch import Tensor
 from synthreal.config import ResolvedConfig
 from synthreal.core.game import Game
 from synthreal.core.refiner import refine
-from synthreal.device import seeded_generator, uncompiled
+from synthreal.device import seeded_generator, set_memory_format, uncompiled
 from synthreal.errors import UserError
 from synthreal.hooks.catalog import Catalog, parse_options
 from synthreal.spec import Batch, EvaluatorSpec
@@ -70,6 +70,7 @@ def _try_evaluator(spec: EvaluatorSpec, options: Any, config: ResolvedConfig, ca
     name = f"evaluator {spec.name!r}: "
     with _reporting(name + "build"):
         model = spec.build(options, config.image).to(pair.image.device)
+        set_memory_format(model, config.runtime.layout)
     augmented = pair
     if spec.augment is not None:
         with _reporting(name + "augment"):

@@ -201,13 +201,13 @@ class Bench:
 
     def evaluated(self, *settings: str) -> Any:
         result = evaluate([self.run(*settings)])
-        return result["arms"], result["test"]["sha256"]
+        return result.arms, result.test.sha256
 
     def compared(self, *settings: str) -> Any:
-        return evaluate([self.run(*settings)], arms=["fda", "histogram", "pixel-distribution", "augment"])["arms"]
+        return evaluate([self.run(*settings)], arms=["fda", "histogram", "pixel-distribution", "augment"]).arms
 
     def validated(self, *settings: str) -> Any:
-        return evaluate([self.run(*settings)], split="validation")["test"]["sha256"]
+        return evaluate([self.run(*settings)], split="validation").test.sha256
 
     def refused(self, *settings: str) -> Any:
         try:

@@ -1,18 +1,19 @@
-"""An ablation: the same budget for every combination, one table, a picture each, and no work done twice."""
+"""Ablations: the same budget for every combination, one table, a sheet each, and no work repeated."""
 
 from __future__ import annotations
 
 import json
+import sys
 
 import pytest
 from PIL import Image
 from quick import QUICK, TOY, configured, files, flags
 
+import synthreal.evaluation.cache as cache
 from synthreal.errors import UserError
-from synthreal.evaluation import ablation as module
-from synthreal.evaluation import cache as trained
 from synthreal.evaluation.ablation import ablate, agreement, slug
 from synthreal.hooks.resolve import resolve
+from synthreal.results.schema import Arm, Metric, Seed
 
 OVER = ["history=on,off", "discriminator=local,global"]
 
@@ -32,59 +33,61 @@ def finished(toy, tmp_path_factory):
     return folder, ablate(base(toy), toy, OVER, folder, seeds=2)
 
 
-def test_a_table_of_every_combination_with_its_runs_and_pictures(finished):
+def test_a_table_of_every_combination_with_its_runs_and_sheets(finished):
     folder, result = finished
-    assert json.loads((folder / "ablation.json").read_text()) == result
-    assert (result["over"], result["seeds"], result["split"], result["primary"]) == (
-        OVER,
-        2,
-        "validation",
-        "error_px",
-    )
-    settings = [row["settings"] for row in result["rows"]]
-    assert settings[0] == {"history": "on", "discriminator": "local"} and len(settings) == 4
-    for row in result["rows"]:
-        assert len(row["arms"]["refined"]["error_px"]["seeds"]) == 2
-        assert set(row["arms"]) == {"simulated", "refined"}
-        assert size(folder / row["picture"])[0] > 100
-    assert len({row["arms"]["refined"]["error_px"]["mean"] for row in result["rows"]}) == 4
-    assert len({row["arms"]["simulated"]["error_px"]["mean"] for row in result["rows"]}) == 1
-    assert size(folder / "sheet.png")[1] > size(folder / result["rows"][0]["picture"])[1]
+    assert json.loads((folder / "ablation.json").read_text()) == result.to_json()
+    assert (result.over, result.seeds, result.split, result.primary) == (tuple(OVER), 2, "validation", "error_px")
+    assert result.rows[0].settings == {"history": "on", "discriminator": "local"} and len(result.rows) == 4
+    for row in result.rows:
+        assert set(row.evaluation.arms) == {"simulated", "refined"}
+        assert len(row.evaluation.arms["refined"].metrics["error_px"].seeds) == 2
+        assert size(folder / row.picture)[0] > 100
+    assert len({row.evaluation.arms["refined"].metrics["error_px"].mean for row in result.rows}) == 4
+    assert len({row.evaluation.arms["simulated"].metrics["error_px"].mean for row in result.rows}) == 1
+    assert size(folder / "sheet.png")[1] > size(folder / result.rows[0].picture)[1]
 
 
-def test_the_score_without_labels_is_held_against_the_true_error(finished):
+def test_the_label_free_score_is_correlated_with_the_true_error(finished):
     _, result = finished
     pairs = []
-    for row in result["rows"]:
-        assert [look["step"] for look in row["looks"]] == [11, 11]
-        refined, simulated = (
-            [seed["value"] for seed in row["arms"][arm]["error_px"]["seeds"]] for arm in ("refined", "simulated")
-        )
-        gains = [mine - base for mine, base in zip(refined, simulated, strict=True)]
-        pairs += [(look["score"], gain) for look, gain in zip(row["looks"], gains, strict=True)]
+    for row in result.rows:
+        assert [look["step"] for look in row.looks] == [11, 11]
+        refined, simulated = (row.evaluation.arms[arm].metrics["error_px"].seeds for arm in ("refined", "simulated"))
+        gains = [mine.value - base.value for mine, base in zip(refined, simulated, strict=True)]
+        pairs += [(look["score"], gain) for look, gain in zip(row.looks, gains, strict=True)]
     rank = lambda values: [sorted(values).index(value) for value in values]  # noqa: E731
-    one, other = (rank(values) for values in zip(*pairs, strict=True))
-    squares = sum((a - b) ** 2 for a, b in zip(one, other, strict=True))
-    assert result["rule"] == {"spearman": pytest.approx(1 - 6 * squares / (8 * 63)), "runs": 8}
-    assert agreement([{**row, "looks": [None, None]} for row in result["rows"]]) is None
+    scores, gains = (rank(values) for values in zip(*pairs, strict=True))
+    squares = sum((score - gain) ** 2 for score, gain in zip(scores, gains, strict=True))
+    assert result.rule.spearman == pytest.approx(1 - 6 * squares / (8 * 63)) and result.rule.runs == 8
+    assert agreement([row.model_copy(update={"looks": (None, None)}) for row in result.rows]) is None
 
 
-def test_what_seeds_have_in_common_is_no_agreement():
-    """Seed 1 has higher scores and higher errors, of simulated images too; within a seed scores say the opposite."""
+def test_differences_between_seeds_do_not_count_as_agreement(finished):
+    """Seed 1 has higher scores and errors, of simulated images too; within a seed, scores and errors disagree."""
+    _, result = finished
 
     def row(scores, errors):
-        seeds = {"simulated": (10, 20), "refined": errors}
-        arms = {arm: {"e": {"seeds": [{"value": value} for value in values]}} for arm, values in seeds.items()}
-        return {"primary": "e", "arms": arms, "looks": [{"score": score} for score in scores]}
+        arms = {}
+        for arm, values in {"simulated": (10, 20), "refined": errors}.items():
+            seeds = tuple(Seed(refiner_seed=i, estimator_seed=i, value=value) for i, value in enumerate(values))
+            arms[arm] = Arm(metrics={"error_px": Metric(mean=0, seeds=seeds)})
+        evaluation = result.rows[0].evaluation.model_copy(update={"arms": arms})
+        looks = tuple({"score": score} for score in scores)
+        return result.rows[0].model_copy(update={"evaluation": evaluation, "looks": looks})
 
-    assert agreement([row((1, 11), (9, 19)), row((2, 12), (8, 18)), row((3, 13), (7, 17))])["spearman"] < -0.4
+    assert agreement([row((1, 11), (9, 19)), row((2, 12), (8, 18)), row((3, 13), (7, 17))]).spearman < -0.4
 
 
-def test_the_test_split_is_read_only_when_asked(toy, tmp_path):
-    results = [ablate(base(toy), toy, OVER[:1], tmp_path, split=split) for split in ("validation", "test")]
-    tests = [result["rows"][0]["test"]["sha256"] for result in results]
-    assert [result["split"] for result in results] == ["validation", "test"] and tests[0] != tests[1]
-    assert results[0]["rows"][0]["arms"] != results[1]["rows"][0]["arms"]
+def test_the_split_decides_the_images_to_test_on(toy, finished, monkeypatch):
+    folder, result = finished
+    test = ablate(base(toy), toy, OVER, folder, seeds=2, split="test")
+    assert (result.split, test.split) == ("validation", "test")
+    assert result.rows[0].evaluation.test.sha256 != test.rows[0].evaluation.test.sha256
+    assert result.rows[0].evaluation.arms != test.rows[0].evaluation.arms
+    monkeypatch.setattr(cache, "train", None)
+    reports = []
+    assert ablate(base(toy), toy, OVER, folder, seeds=2, on_fit=lambda *args: reports.append) == result
+    assert reports == []  # nothing is fitted or trained again
 
 
 def test_a_folder_that_is_a_run_is_refused(toy, toy_run):
@@ -92,33 +95,26 @@ def test_a_folder_that_is_a_run_is_refused(toy, toy_run):
         ablate(base(toy), toy, OVER, toy_run)
 
 
-def test_simulated_images_are_trained_on_once_a_seed(finished):
+def test_the_simulated_arm_is_trained_once_per_seed(finished):
     folder, _ = finished
     kept = [path for path in files(folder) if path.endswith(".safetensors") and "estimators" in path]
     assert len([path for path in kept if "simulated" in path]) == 2 and len(kept) == 2 + 4 * 2
 
 
-def test_again_does_nothing_twice(toy, finished, monkeypatch):
-    folder, result = finished
-    monkeypatch.setattr(trained, "train", None)
-    reports = []
-    assert ablate(base(toy), toy, OVER, folder, seeds=2, on_fit=lambda *what: reports.append) == result
-    assert reports == []
-
-
 def test_progress_counts_the_steps_of_every_combination(toy, tmp_path):
-    told = []
+    calls = []
 
     def on_fit(name, done, total):
-        told.append((name, done, total))
+        calls.append((name, done, total))
         return lambda report: None
 
     ablate(base(toy), toy, ["schedule.steps=2,6"], tmp_path, on_fit=on_fit)
-    assert told == [("schedule.steps=2", 0, 7 + 11), ("schedule.steps=6", 7, 7 + 11)]
+    assert calls == [("schedule.steps=2", 0, 7 + 11), ("schedule.steps=6", 7, 7 + 11)]
 
 
-def test_an_interrupted_ablation_goes_on(toy, tmp_path, monkeypatch):
-    fit, calls = module.fit, []
+def test_an_interrupted_ablation_continues(toy, tmp_path, monkeypatch):
+    module, calls = sys.modules["synthreal.evaluation.ablation"], []  # the package exports a function of that name
+    fit = module.fit
 
     def second_stops(*arguments, **options):
         calls.append(arguments[2].name)
@@ -130,15 +126,15 @@ def test_an_interrupted_ablation_goes_on(toy, tmp_path, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         ablate(base(toy), toy, OVER[:1], tmp_path)
     result = ablate(base(toy), toy, OVER[:1], tmp_path)
-    assert len(result["rows"]) == 2 and len(calls) == 4
+    assert len(result.rows) == 2 and len(calls) == 4
 
 
-def test_an_ablation_goes_on_that_was_killed_before_a_run_saved(toy, tmp_path):
+def test_an_ablation_killed_before_a_run_saved_continues(toy, tmp_path):
     killed = tmp_path / "history=on/seed-0"
     killed.mkdir(parents=True)
     (killed / "config.toml").write_text(base(toy).to_toml())
     (killed / "log.jsonl").write_text('{"step": 1}\n{"st')
-    assert len(ablate(base(toy), toy, OVER[:1], tmp_path)["rows"]) == 2
+    assert len(ablate(base(toy), toy, OVER[:1], tmp_path).rows) == 2
 
 
 def test_runs_of_another_configuration_are_refused(toy, finished):
@@ -147,21 +143,16 @@ def test_runs_of_another_configuration_are_refused(toy, finished):
         ablate(base(toy, "refiner.options.width=5"), toy, OVER, folder)
 
 
-@pytest.mark.parametrize("setting", ["evaluation.evaluator=none", "data.validation=none"])
-def test_what_cannot_be_judged_is_not_fitted(toy, tmp_path, setting):
-    with pytest.raises(UserError, match=rf"{setting.partition('=')[0]} is none"):
-        ablate(base(toy, setting), toy, OVER, tmp_path / "out")
-    assert not (tmp_path / "out").exists()
-
-
 @pytest.mark.parametrize("key", ["evaluation.evaluator", "data.validation"])
-def test_what_one_combination_cannot_be_judged_on_is_not_fitted_either(toy, tmp_path, key):
+@pytest.mark.parametrize("everywhere", [True, False])
+def test_a_combination_that_cannot_be_evaluated_is_an_error_before_any_fit(toy, tmp_path, key, everywhere):
+    config, over = (base(toy, f"{key}=none"), OVER) if everywhere else (base(toy), [f"{key}=on,off"])
     with pytest.raises(UserError, match=rf"{key} is none; an ablation is judged on it"):
-        ablate(base(toy), toy, [f"{key}=on,off"], tmp_path / "out")
+        ablate(config, toy, over, tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
-def test_names_become_folders():
+def test_combinations_have_folder_names():
     assert slug("history=off, discriminator=global") == "history=off,discriminator=global"
     odd = slug('features={name="blur", options={sigma=2.0}}')
     assert "/" not in odd and " " not in odd and odd != slug('features={name="blur", options={sigma=3.0}}')

@@ -1,4 +1,4 @@
-"""The downstream estimator: the same budget for every arm, chosen on held-out images, reproducible."""
+"""The downstream estimator: equal budget for every arm, selection on held-out images, reproducible training."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from synthreal.config import EvaluationConfig
 from synthreal.data.encoding import from_unit, to_unit
 from synthreal.data.resident import Resident
 from synthreal.errors import UserError
-from synthreal.evaluation.estimator import _walk, budget, constant_metrics, measure, train
+from synthreal.evaluation.estimator import Task, _batches, constant_metrics, measure, train
 from synthreal.spec import Batch
 
 SPEC = synthreal_evaluators()[0]
@@ -25,21 +25,21 @@ def discs(n, draw=simulator, seed=0):
     return Resident(from_unit(batch.image, "uint8"), batch.labels)
 
 
-def trained(data, config=SHORT, spec=SPEC, seed=0, autocast=None):
-    return train(spec, PointerOptions(), IMAGE, data, config, seed=seed, autocast=autocast)
+def trained(data, budget=SHORT, spec=SPEC, seed=0, **task):
+    return train(Task(spec, PointerOptions(), IMAGE, budget, **task), data, seed=seed)
 
 
 def error(model, data):
     return float(measure(SPEC, model, data)["error_px"].mean())
 
 
-def test_it_learns():
+def test_training_beats_the_constant_prediction():
     data, config = discs(300), EvaluationConfig(images=300, epochs=8, batch=20, learning_rate=0.01)
     test = discs(100, seed=1)
     assert error(trained(data, config), test) < 0.3 * constant_metrics(SPEC, data.labels, test)["error_px"]
 
 
-def test_one_that_diverges_is_told_not_measured():
+def test_divergence_is_an_error():
     config = EvaluationConfig(images=20, epochs=1, batch=10, learning_rate=1e36)
     with pytest.raises(UserError, match=r"estimator diverged: its error_px .* lower evaluation\.learning_rate"):
         trained(discs(20), config)
@@ -51,10 +51,22 @@ def test_equal_seeds_give_equal_estimators_and_others_do_not():
     assert not all(torch.equal(one[name], other[name]) for name in one)
 
 
-@pytest.mark.parametrize(("images", "batch", "epochs"), [(60, 9, 3), (20, 64, 1), (1000, 64, 10)])
-def test_the_budget_is_nine_tenths_an_epoch_whatever_an_arm_holds(images, batch, epochs):
-    config = EvaluationConfig(images=images, batch=batch, epochs=epochs)
-    assert budget(config) == (max(1, round(0.9 * images / batch)), max(1, round(0.9 * images / batch)) * epochs)
+def test_the_network_has_the_layout_of_the_run():
+    for layout, order in [("channels_last", torch.channels_last), ("channels_first", torch.contiguous_format)]:
+        weight = trained(discs(60), layout=layout).state_dict()["map.2.weight"]
+        assert min(weight.shape[1:]) > 1 and weight.is_contiguous(memory_format=order)
+
+
+def test_layouts_give_the_same_estimator_up_to_rounding():
+    test = discs(100, seed=1)
+    errors = [error(trained(discs(60), layout=layout), test) for layout in ("channels_last", "channels_first")]
+    assert errors[0] == pytest.approx(errors[1], rel=0.02)
+
+
+def test_an_epoch_is_nine_tenths_of_the_budget():
+    for images, batch, epochs in [(60, 9, 3), (20, 64, 1), (1000, 64, 10)]:
+        task = Task(SPEC, PointerOptions(), IMAGE, EvaluationConfig(images=images, batch=batch, epochs=epochs))
+        assert task.steps == (max(1, round(0.9 * images / batch)), max(1, round(0.9 * images / batch)) * epochs)
 
 
 def test_large_images_are_predicted_in_smaller_batches(monkeypatch):
@@ -73,7 +85,7 @@ def test_large_images_are_predicted_in_smaller_batches(monkeypatch):
     assert seen == [50, 20, 20, 10, 1, 1]
 
 
-def test_a_smaller_arm_is_trained_for_as_many_steps():
+def test_a_smaller_arm_is_trained_for_the_same_number_of_steps():
     seen = []
 
     def counted(prediction, labels):
@@ -86,17 +98,17 @@ def test_a_smaller_arm_is_trained_for_as_many_steps():
         assert seen == [9] * 18
 
 
-def test_the_walk_takes_every_row_once_an_epoch_in_its_own_order():
+def test_every_epoch_holds_every_row_once_in_another_order():
     rows = torch.arange(10, 17)
-    walk = _walk(rows, 3, 0)
-    drawn = torch.cat([next(walk) for _ in range(14)]).tolist()
+    batches = _batches(rows, 3, 0)
+    drawn = torch.cat([next(batches) for _ in range(14)]).tolist()
     epochs = [drawn[start : start + 7] for start in range(0, 42, 7)]
     assert all(sorted(epoch) == rows.tolist() for epoch in epochs)
     assert len({tuple(epoch) for epoch in epochs}) == 6
 
 
 class Scripted(nn.Module):
-    """Predicts what its step counter says: worse, best, worse; remembers which images it was trained on."""
+    """Its error depends on the training step and is lowest at step 12; it records the images it sees."""
 
     def __init__(self):
         super().__init__()
@@ -111,7 +123,7 @@ class Scripted(nn.Module):
         return (self.step - 12).abs() + self.offset * 0 + torch.zeros(len(image), 1, 2)
 
 
-def test_the_best_epoch_on_a_held_out_tenth_is_kept():
+def test_the_best_epoch_on_a_held_out_tenth_is_returned():
     image = (torch.arange(60.0) / 60).view(60, 1, 1, 1).expand(60, 1, 12, 16)
     data = Resident(from_unit(image, "float16"), {"centre": torch.zeros(60, 1, 2)})
     made = []
@@ -123,7 +135,7 @@ def test_the_best_epoch_on_a_held_out_tenth_is_kept():
     assert len(model.trained_on) == 54
 
 
-def test_augmentation_is_seeded_and_only_on_training_batches():
+def test_augmentation_is_seeded_and_applies_to_training_batches_only():
     calls = []
 
     def augment(batch, generator):
@@ -139,7 +151,7 @@ def test_augmentation_is_seeded_and_only_on_training_batches():
     assert not all(torch.equal(one[name], plain[name]) for name in one)
 
 
-def test_the_last_partial_batch_is_measured_too():
+def test_measure_includes_the_last_partial_batch_and_selects_rows():
     data, model = discs(1030), trained(discs(60))
     found = measure(SPEC, model, data)
     oracle = []
@@ -154,7 +166,7 @@ def test_the_last_partial_batch_is_measured_too():
     torch.testing.assert_close(picked, found["error_px"][rows], atol=1e-4, rtol=1e-4)
 
 
-def test_the_constant_answer_is_the_mean_label_or_the_domains_own():
+def test_the_constant_prediction_is_the_mean_label_or_the_evaluators_own():
     train_labels = {"centre": torch.tensor([[[0.0, 0.0]], [[4.0, 8.0]]])}
     test = discs(30)
     mean = constant_metrics(SPEC, train_labels, test)["error_px"]
@@ -164,8 +176,8 @@ def test_the_constant_answer_is_the_mean_label_or_the_domains_own():
     assert own == pytest.approx(float(torch.linalg.vector_norm(test.labels["centre"][:, 0], dim=-1).mean()), rel=1e-6)
 
 
-def test_bfloat16_trains_too():
+def test_bfloat16_changes_training_but_not_the_dtype_of_the_weights():
     data = discs(60, camera)
-    model = trained(data, autocast=torch.bfloat16)
+    model = trained(data, precision="bfloat16")
     assert all(value.dtype == torch.float32 for value in model.state_dict().values())
     assert not torch.equal(model.state_dict()["map.0.weight"], trained(data).state_dict()["map.0.weight"])

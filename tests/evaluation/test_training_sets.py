@@ -1,4 +1,4 @@
-"""What each arm's estimator is trained on: the same simulated images, the same labels, in the same order."""
+"""Training sets: the same simulated images with the same labels in the same order for every arm."""
 
 from __future__ import annotations
 

@@ -38,7 +38,7 @@ def test_random_features_equal_a_slow_oracle():
         assert row.tolist() == pytest.approx(slow(image, 3), rel=1e-4, abs=1e-5)
 
 
-@pytest.mark.parametrize(("size", "channels"), [((35, 55), 1), ((64, 64), 4), ((8, 8), 3)])
+@pytest.mark.parametrize(("size", "channels"), [((35, 55), 1), ((8, 8), 3)])
 def test_a_feature_depends_on_its_image_and_the_seed_alone(size, channels, monkeypatch):
     images = pictures(7, 0, size, channels)
     together = random_features(images, seed=0)
@@ -48,7 +48,7 @@ def test_a_feature_depends_on_its_image_and_the_seed_alone(size, channels, monke
     assert torch.isfinite(together).all()
 
 
-def test_kid_on_random_features_tells_changes_from_chance():
+def test_kid_on_random_features_exceeds_chance_for_changes():
     a = random_features(pictures(200, 0), seed=0)
     null = torch.stack([kid(a, random_features(pictures(200, seed), seed=0)) for seed in range(1, 7)])
     for change in CHANGES.values():
@@ -56,7 +56,7 @@ def test_kid_on_random_features_tells_changes_from_chance():
 
 
 class Twice(nn.Module):
-    """Runs its first layer last, changes that layer's input afterwards, and has one that never runs."""
+    """Registers its layers in reverse order, overwrites the last input, and has a layer that never runs."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -69,7 +69,7 @@ class Twice(nn.Module):
         return answer
 
 
-def test_an_estimators_features_are_what_its_last_layer_is_given():
+def test_estimator_features_are_the_input_of_the_last_layer():
     image, model = torch.rand(6, 1, 3, 4), Twice()
     torch.testing.assert_close(estimator_features(model, image), model.first(image.flatten(1)))
 
@@ -82,7 +82,7 @@ def test_maps_and_tokens_are_averaged():
     torch.testing.assert_close(estimator_features(tokens, image), tokens[:3](image).mean(1))
 
 
-def test_the_model_is_left_as_it_was_and_answers_as_in_use(monkeypatch):
+def test_the_model_runs_in_eval_mode_and_is_restored(monkeypatch):
     model = nn.Sequential(nn.Flatten(), nn.Dropout(0.5), nn.Linear(16, 2)).train()
     image = torch.rand(9, 1, 4, 4)
     monkeypatch.setattr("synthreal.metrics.inputs.PART_VALUES", 1)
@@ -94,13 +94,13 @@ def test_the_model_is_left_as_it_was_and_answers_as_in_use(monkeypatch):
 PIECES = nn.Sequential(nn.Flatten(0), nn.Unflatten(0, (-1, 2)), nn.Linear(2, 1))
 
 
-@pytest.mark.parametrize("model", [nn.Flatten(), PIECES])
-def test_a_model_without_features_is_told(model):
-    with pytest.raises(UserError, match=r"estimator_features: the model runs no nn\.Linear or nn\.Conv2d on whole"):
-        estimator_features(model, torch.rand(4, 1, 4, 4))
+def test_a_model_without_features_is_an_error():
+    for model in [nn.Flatten(), PIECES]:
+        with pytest.raises(UserError, match="estimator_features: the model applies no"):
+            estimator_features(model, torch.rand(4, 1, 4, 4))
 
 
-def test_kid_sees_that_few_images_are_shown_over_and_over():
+def test_kid_detects_collapse_to_few_images():
     a, b = pictures(400, 0), pictures(400, 1)
     features = [random_features(images, seed=0) for images in (a, b, collapsed(b))]
     assert kid(features[0], features[2]) > 3 * kid(features[0], features[1]).abs()

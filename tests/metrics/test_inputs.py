@@ -1,4 +1,4 @@
-"""What the measures refuse, each in one clear line, and how they cut sets into parts."""
+"""Invalid image sets are reported in one line, and sets are split into parts of bounded memory."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import torch
 from synthreal.errors import UserError
 from synthreal.metrics.distances import realism
 from synthreal.metrics.features import estimator_features, random_features
-from synthreal.metrics.inputs import check_images, parts
+from synthreal.metrics.inputs import parts
 from synthreal.metrics.spectrum import spectrum_distance
 from synthreal.metrics.twosample import two_sample_test
 
@@ -24,20 +24,19 @@ SINGLE = {
 
 
 @pytest.mark.parametrize("name", MEASURES)
-def test_two_sets_that_cannot_be_compared(name):
+def test_sets_that_cannot_be_compared_are_an_error(name):
     measure, least, side = MEASURES[name]
     good = torch.rand(least, 1, 16, 16)
     wrong = {
         f"given .*; give at least {least} images in each set": good[: least - 1],
         "give images of one size": torch.rand(least, 2, 16, 16),
-        r"takes float32 images \(N, C, H, W\) in \[0, 1\], given torch.uint8": torch.zeros(least, 1, 16, 16).byte(),
-        r"given torch.float32 \[1, 16, 16\]": torch.rand(1, 16, 16),
-        r"given torch.float64": good.double(),
-        "given images on .*; use one device": torch.empty(least, 1, 16, 16, device="meta"),
+        r"torch.uint8 .*give float32 images": torch.zeros(least, 1, 16, 16).byte(),
+        r"\[1, 16, 16\].*; give float32 images": torch.rand(1, 16, 16),
+        r"torch.float64.*; give float32 images": good.double(),
     }
     for message, other in wrong.items():
         for pair in ((good, other), (other, good)):
-            with pytest.raises(UserError, match=f"^{name}: .*{message}$|^{name}: .*{message}") as error:
+            with pytest.raises(UserError, match=f"^{name}: .*{message}") as error:
                 measure(*pair)
             assert "\n" not in str(error.value)
     if side > 1:
@@ -46,23 +45,19 @@ def test_two_sets_that_cannot_be_compared(name):
             measure(small, small)
 
 
-@pytest.mark.parametrize("name", SINGLE)
-def test_a_set_that_cannot_be_measured(name):
-    measure, side = SINGLE[name]
-    with pytest.raises(UserError, match=f"{name}: .*at least 1 images"):
-        measure(torch.rand(0, 1, 16, 16))
-    if side > 1:
-        with pytest.raises(UserError, match=f"{name}: .*at least {side}x{side} px"):
-            measure(torch.rand(2, 1, 16, side - 1))
+def test_empty_or_small_sets_are_an_error():
+    for name in SINGLE:
+        measure, side = SINGLE[name]
+        with pytest.raises(UserError, match=f"{name}: .*at least 1 images"):
+            measure(torch.rand(0, 1, 16, 16))
+        if side > 1:
+            with pytest.raises(UserError, match=f"{name}: .*at least {side}x{side} px"):
+                measure(torch.rand(2, 1, 16, side - 1))
 
 
-def test_sets_that_fit_are_let_through():
-    check_images("it", torch.rand(3, 2, 5, 6), torch.rand(7, 2, 5, 6), least=3, side=5)
-
-
-@pytest.mark.parametrize(("n", "side", "maps", "sizes"), [(5, 64, 256, [4, 1]), (3, 4096, 16, [1] * 3), (9, 8, 1, [9])])
-def test_parts_hold_all_images_in_order_and_no_more_than_memory_allows(n, side, maps, sizes):
-    images = torch.arange(float(n)).view(n, 1, 1, 1).expand(n, 1, side, side)
-    cut = parts(images, maps)
-    assert [len(part) for part in cut] == sizes
-    assert torch.cat([part[:, 0, 0, 0] for part in cut]).tolist() == list(range(n))
+def test_parts_hold_all_images_in_order_within_the_memory_limit():
+    for n, side, maps, sizes in [(5, 64, 256, [4, 1]), (3, 4096, 16, [1] * 3), (9, 8, 1, [9])]:
+        images = torch.arange(float(n)).view(n, 1, 1, 1).expand(n, 1, side, side)
+        cut = parts(images, maps)
+        assert [len(part) for part in cut] == sizes
+        assert torch.cat([part[:, 0, 0, 0] for part in cut]).tolist() == list(range(n))

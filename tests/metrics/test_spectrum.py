@@ -31,22 +31,22 @@ def slow(images: Tensor) -> np.ndarray:
     return np.array(profiles).reshape(n, channels, -1).mean(0)
 
 
-@pytest.mark.parametrize(("size", "channels"), [((35, 55), 1), ((12, 16), 3), ((9, 7), 2)])
-def test_it_equals_a_slow_oracle(size, channels):
+@pytest.mark.parametrize(("size", "channels"), [((35, 55), 1), ((9, 7), 2)])
+def test_spectra_equal_a_slow_oracle(size, channels):
     a, b = pictures(3, 0, size, channels), noisy(pictures(2, 1, size, channels))
     np.testing.assert_allclose(radial_spectrum(a).numpy(), slow(a), atol=2e-3)
     expected = math.sqrt(((slow(a) - slow(b)) ** 2).mean())
     assert float(spectrum_distance(a, b)) == pytest.approx(expected, rel=1e-3)
 
 
-def test_parts_add_up(monkeypatch):
+def test_the_spectrum_does_not_depend_on_the_parts(monkeypatch):
     images = pictures(9, 0)
     whole = radial_spectrum(images)
     monkeypatch.setattr("synthreal.metrics.inputs.PART_VALUES", 20 * 24 * 16 * 2)
     torch.testing.assert_close(radial_spectrum(images), whole)
 
 
-def test_a_wave_is_found_at_its_frequency():
+def test_a_wave_has_its_power_at_its_frequency():
     x = torch.arange(64.0)
     wave = (0.5 + 0.4 * torch.sin(2 * math.pi * 9 / 64 * x)).expand(1, 1, 64, 64)
     assert int(radial_spectrum(wave)[0].argmax()) + 1 == 9
@@ -54,34 +54,34 @@ def test_a_wave_is_found_at_its_frequency():
     assert float(spectrum_distance(wave, turned)) < 1e-3
 
 
-def test_half_the_contrast_is_six_decibels_and_brightness_none():
+def test_half_the_contrast_is_six_decibels_and_brightness_does_not_count():
     images = pictures(20, 0)
     assert float(spectrum_distance(images, 0.5 + 0.5 * (images - 0.5))) == pytest.approx(20 * math.log10(2), abs=0.02)
     assert float(spectrum_distance(images, brighter(images))) < 1e-3
     assert float(spectrum_distance(images, images)) == 0
 
 
-def test_changes_are_far_above_chance():
+def test_changes_exceed_chance():
     null = max(float(spectrum_distance(pictures(200, 2 * s), pictures(200, 2 * s + 1))) for s in range(4))
     for change in (blurred, noisy):
         assert float(spectrum_distance(pictures(200, 8), change(pictures(200, 9)))) > 5 * null
     assert CHANGES["blur"] is blurred
 
 
-def test_blur_lowers_and_noise_raises_the_fine_half():
+def test_blur_lowers_and_noise_raises_high_frequencies():
     images = pictures(50, 0)
     plain, soft, grainy = (radial_spectrum(some)[0] for some in (images, blurred(images), noisy(images)))
     fine = slice(len(plain) // 2, None)
     assert (soft[fine] < plain[fine]).all() and (grainy[fine] > plain[fine]).all()
 
 
-def test_empty_images_have_a_spectrum_too():
+def test_constant_images_have_a_finite_spectrum():
     flat = torch.full((3, 1, 16, 16), 0.7)
     assert torch.isfinite(radial_spectrum(flat)).all()
     almost = flat + 1e-4 * torch.rand(flat.shape, generator=torch.Generator().manual_seed(0))
     assert float(spectrum_distance(flat, almost)) == 0, "less than rounding to 8 bits does not count"
 
 
-@pytest.mark.parametrize("size", [(4, 4), (4, 100), (5, 5), (7, 9), (35, 55), (64, 64), (224, 224)])
-def test_no_ring_is_empty(size):
-    assert (torch.bincount(_rings(*size).flatten()) > 0).all()
+def test_every_ring_holds_a_frequency():
+    for size in [(4, 4), (4, 100), (5, 5), (7, 9), (35, 55), (64, 64), (224, 224)]:
+        assert (torch.bincount(_rings(*size).flatten()) > 0).all()

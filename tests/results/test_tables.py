@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from synthreal.results.schema import Evaluation
+from synthreal.results.schema import Ablation, Evaluation
 from synthreal.results.tables import ablation_table, arms_table, evaluation_tables, preservation_table, quality_table
 
 AGAINST = {"difference": -1.0, "interval": [-1.5, -0.5], "p": 1e-9}
@@ -86,8 +86,13 @@ def test_tables_without_content_are_left_out():
 
 
 def test_an_ablation_has_a_row_for_every_combination():
-    rows = [({"loss.weight": 1}, evaluation()), ({"loss.weight": 2}, evaluation(preservation={}))]
-    table = ablation_table("toy", 2, rows)
+    rows = [
+        {"settings": {"loss.weight": weight}, "picture": "", "looks": [None, None], "evaluation": found}
+        for weight, found in (("1", evaluation()), ("2", evaluation(preservation={})))
+    ]
+    table = ablation_table(
+        Ablation(recipe="toy", over=(), seeds=2, split="test", primary="error_px", rule=None, rows=rows)
+    )
     assert table.title.startswith("toy, 2 runs each")
     assert table.columns == ("loss.weight", "simulated", "refined", "difference", "p", "shift, px", "change")
     assert table.rows == (

@@ -74,10 +74,8 @@ def compare(folder: Path, seed: int = 0) -> Comparison:
     }
     shuffled = real[torch.randperm(len(real), generator=generator)]
     half = len(real) // 2
-    levels = {
-        kind: sliced_wasserstein(image, real, generator=generator).levels.tolist() for kind, image in rendered.items()
-    }
-    levels["photographs"] = sliced_wasserstein(shuffled[:half], shuffled[half:], generator=generator).levels.tolist()
+    levels = {kind: sliced_wasserstein(image, real, generator=generator).tolist() for kind, image in rendered.items()}
+    levels["photographs"] = sliced_wasserstein(shuffled[:half], shuffled[half:], generator=generator).tolist()
     return Comparison({**rendered, "photographs": shuffled}, levels, skipped)
 
 

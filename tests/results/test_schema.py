@@ -1,0 +1,36 @@
+"""The models write the files as they were written before there were models: the same keys in the same order."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from synthreal.results.schema import Ablation, Combination, Evaluation
+
+HERE = Path(__file__).parent
+
+
+def test_an_evaluation_is_written_as_it_was_read():
+    text = (HERE / "evaluation.json").read_text()
+    evaluation = Evaluation.model_validate(json.loads(text))
+    assert json.dumps(evaluation.to_json(), indent=2) + "\n" == text
+
+
+def test_a_task_without_detector_or_curve_has_an_empty_table_and_no_curve():
+    tree = json.loads((HERE / "evaluation.json").read_text())
+    for arm in tree["arms"].values():
+        del arm["curve"]
+    tree["preservation"] = {}
+    assert json.dumps(Evaluation.model_validate(tree).to_json()) == json.dumps(tree)
+
+
+def test_an_ablation_is_written_as_before():
+    text = (HERE / "ablation.json").read_text()
+    tree = json.loads(text)
+    own = ("settings", "picture", "looks")
+    rows = [
+        Combination(**{name: row[name] for name in own}, evaluation=Evaluation.model_validate(row))
+        for row in tree["rows"]
+    ]
+    ablation = Ablation(**{**tree, "rows": rows})
+    assert json.dumps(ablation.to_json(), indent=2) + "\n" == text
