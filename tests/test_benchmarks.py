@@ -97,7 +97,7 @@ def test_bench_refine(run):
 
 
 def test_bench_estimator(run):
-    rows = run("bench_estimator", "--quick", BATCH=4, STEPS=3)["rows"]
+    rows = run("bench_estimator", "--quick", BATCH=4, STEPS=8)["rows"]
     assert list(dict.fromkeys(row["name"] for row in rows)) == ["gaze_estimator", "hands_estimator"]
     assert all(row["ratio_to_reference"] > 0 and row["gflops"] > 0 for row in rows)
 

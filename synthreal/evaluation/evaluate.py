@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Sequence
-from functools import partial
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
@@ -30,8 +30,6 @@ from synthreal.results.schema import BASE, FILES, Evaluation, Quality, Split, Te
 from synthreal.spec import Role
 from synthreal.train.run_dir import differences
 from synthreal.train.sources import first_images, open_data, unreadable_warnings
-
-OpenData = Callable[[Role], Source]
 
 
 def evaluate(
@@ -63,41 +61,33 @@ def evaluate(
         UserError: a folder without a run, a configuration without evaluator or labelled real images, an unknown arm, a
             damaged cached estimator.
     """
-    folders = [Path(run) for run in runs]
-    configs = [read_config(folder) for folder in folders]
-    _check_comparable(folders, configs)
-    catalog = Catalog.of(configs[0].plugins)
-    configs = [resolve(config, catalog) for config in configs]
-    torch_device = resolve_device(device)
-    tasks = [Task.of(config, catalog, torch_device) for config in configs]
-    names = select_arms(arms, configs[0])
-    warnings: list[str] = []
-    openers = [partial(_open, *run, catalog, torch_device, warnings) for run in zip(folders, configs, strict=True)]
-    test = _test_images(folders, configs, openers, split)
-    spec, total = tasks[0].spec, len(names) * len(runs) * seeds
+    opened = _open_runs([Path(run) for run in runs], split, resolve_device(device))
+    names, spec = select_arms(arms, opened[0].config), opened[0].task.spec
+    configure_process(opened[0].config.runtime)
+    test = _test_images(opened, split)
+    total = len(names) * len(opened) * seeds
     results: list[EstimatorResult] = []
     pairs: list[tuple[Resident, Resident]] = []
     weights: list[str] = []
     quality: dict[str, Quality] = {}
-    for folder, config, task, open_role in zip(folders, configs, tasks, openers, strict=True):
-        configure_process(config.runtime)
-        cache = folder / FOLDER if estimators is None else Path(estimators)
-        sets = TrainingSets(folder, config, open_role, torch_device)
+    for run in opened:
+        sets = TrainingSets(run.folder, run.config, run.open_data, run.device)
         pairs.append((sets.simulated, sets.refined))
         weights.append(sets.weights)
+        cache = run.folder / FOLDER if estimators is None else Path(estimators)
         reader: nn.Module | None = None  # the estimator trained on simulated images, which are the first arm
         for arm in names:
             data = sets[arm]
             if len(data.images) < 2:
-                raise UserError(f"{folder}: the arm {arm!r} has one image; give at least 2, one is held out")
-            for seed in range(config.runtime.seed * seeds, (config.runtime.seed + 1) * seeds):
+                raise UserError(f"{run.folder}: the arm {arm!r} has one image; give at least 2, one is held out")
+            for seed in range(run.seed * seeds, (run.seed + 1) * seeds):
                 on_arm(arm, len(results), total)
-                model = train_or_load(cache, arm, task, data, seed=seed)
-                results.append(EstimatorResult(arm, config.runtime.seed, seed, measure(spec, model, test)))
+                model = train_or_load(cache, arm, run.task, data, seed=seed)
+                results.append(EstimatorResult(arm, run.seed, seed, measure(spec, model, test)))
                 reader = reader or model
-            if folder is folders[0] and arm in (*PER_IMAGE, REAL):
+            if run is opened[0] and arm in (*PER_IMAGE, REAL):
                 assert reader is not None
-                real = to_unit(first_images(open_role("real"), COUNT).image)
+                real = to_unit(first_images(run.open_data("real"), COUNT).image)
                 simulated = sets.simulated if arm in PER_IMAGE else None
                 quality[arm] = summarize_quality(spec, reader, data.images, real, simulated)
     by_arm = {arm: [result for result in results if result.arm == arm] for arm in names}
@@ -105,17 +95,52 @@ def evaluate(
         runs=tuple(map(str, runs)),
         weights=tuple(weights),
         split=split,
-        test=Tested(name=getattr(configs[0].data, split).name, n=len(test), sha256=test.sha256()),
+        test=Tested(name=getattr(opened[0].config.data, split).name, n=len(test), sha256=test.sha256()),
         preservation=landmark_preservation(spec, pairs),
         constant=constant_metrics(spec, pairs[0][0].labels, test),
         primary=spec.primary,
         arms={arm: summarize_arm(spec, mine, None if arm == BASE else by_arm[BASE]) for arm, mine in by_arm.items()},
         quality=quality,
-        warnings=tuple(warnings),
+        warnings=tuple(dict.fromkeys(warning for run in opened for warning in run.warnings)),
     )
-    for folder in folders:
-        write_text(folder / FILES[split], json.dumps(evaluation.to_json(), indent=2) + "\n")
+    for run in opened:
+        write_text(run.folder / FILES[split], json.dumps(evaluation.to_json(), indent=2) + "\n")
     return evaluation
+
+
+@dataclass(frozen=True)
+class _Run:
+    """A run to evaluate: its resolved configuration, its task, and warnings about its data."""
+
+    folder: Path
+    config: ResolvedConfig
+    catalog: Catalog
+    task: Task
+    device: torch.device
+    warnings: list[str] = field(default_factory=list)
+
+    @property
+    def seed(self) -> int:
+        return self.config.runtime.seed
+
+    def open_data(self, role: Role) -> Source:
+        """Open the data of a role; unreadable files are added to the warnings."""
+        source = open_data(self.config, self.catalog, role, device=self.device, run_dir=self.folder)
+        self.warnings.extend(unreadable_warnings(role, source))
+        return source
+
+
+def _open_runs(folders: Sequence[Path], split: Split, device: torch.device) -> list[_Run]:
+    """Read and resolve the configurations. Raises ``UserError`` for runs that cannot be evaluated together."""
+    configs = [read_config(folder) for folder in folders]
+    _check_comparable(folders, configs)
+    catalog, runs = Catalog.of(configs[0].plugins), []
+    for folder, config in zip(folders, configs, strict=True):
+        resolved = resolve(config, catalog)
+        runs.append(_Run(folder, resolved, catalog, Task.of(resolved, catalog, device), device))
+        if getattr(config.data, split) is None:
+            raise UserError(f"data.{split} is none in this run; set it to labelled real images when fitting")
+    return runs
 
 
 def _check_comparable(folders: Sequence[Path], configs: Sequence[ResolvedConfig]) -> None:
@@ -138,28 +163,16 @@ def _check_comparable(folders: Sequence[Path], configs: Sequence[ResolvedConfig]
         first_with[seed] = folder
 
 
-def _test_images(
-    folders: Sequence[Path], configs: Sequence[ResolvedConfig], openers: Sequence[OpenData], split: Split
-) -> Resident:
+def _test_images(runs: Sequence[_Run], split: Split) -> Resident:
     """The labelled real images to test on, which must be the same in all runs."""
     found: list[Resident] = []
-    for folder, config, open_role in zip(folders, configs, openers, strict=True):
-        if getattr(config.data, split) is None:
-            raise UserError(f"data.{split} is none in this run; set it to labelled real images when fitting")
-        source = open_role(split)
+    for run in runs:
+        source = run.open_data(split)
         assert not isinstance(source, SimulatorSource), "resolve() sees to it"
         found = [*found[:1], first_images(source, len(source))]
         if found[-1].sha256() != found[0].sha256():
             raise UserError(
-                f"{folder}: its {split} images are not those of {folders[0]}; evaluate runs of one data set together"
+                f"{run.folder}: its {split} images are not those of {runs[0].folder}; "
+                "evaluate runs of one data set together"
             )
     return found[0]
-
-
-def _open(
-    folder: Path, config: ResolvedConfig, catalog: Catalog, device: torch.device, warnings: list[str], role: Role
-) -> Source:
-    """Open the data of a role and add new warnings about unreadable files."""
-    source = open_data(config, catalog, role, device=device, run_dir=folder)
-    warnings += [warning for warning in unreadable_warnings(role, source) if warning not in warnings]
-    return source
