@@ -56,7 +56,7 @@ HOMES = {
     "tensorboard": {"report"},
     "starlette": {"turing"},
     "uvicorn": {"turing"},
-    "jinja2": {"report", "turing"},
+    "jinja2": {"inference", "report", "turing"},
 }
 # An adapter's classes are its library's: it imports it at the top, alone, and is itself imported inside functions.
 ADAPTED = {"kornia", "albumentations", "torchvision", "datasets", "webdataset"}
