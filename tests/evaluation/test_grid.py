@@ -70,7 +70,6 @@ def test_commas_within_brackets_and_quotes_do_not_split(toy, base):
     [
         ([], "name what to vary: --over"),
         (["history"], "--over history: write it as dotted.key=value,value"),
-        (["history=on,,off"], "write it as dotted.key=value,value"),
         (["history=on,on"], "a value is listed twice"),
         (["history=on", "history=off"], "history is given twice"),
         (["history=on,off", "history.size=20,30"], r"history=off leaves no history\.size; vary history alone, with"),

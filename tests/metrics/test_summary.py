@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 
+import pytest
 import torch
 from blobs import SPEC, Pointing, blobs
 from toy import Pointer
 
 from synthreal.data.encoding import to_unit
 from synthreal.data.resident import Resident
+<<<<<<< HEAD
 from synthreal.metrics.distances import realism
+=======
+from synthreal.metrics import summary
+>>>>>>> wt-evaluation
 from synthreal.metrics.features import estimator_features
 from synthreal.metrics.label_drift import annotation_drift
 from synthreal.metrics.mmd import kid
@@ -18,6 +24,12 @@ from synthreal.metrics.summary import COUNT, SEED, summarize_quality
 from synthreal.metrics.twosample import two_sample_test
 
 REAL = to_unit(blobs(60, 3).image)
+
+
+@pytest.fixture
+def short(monkeypatch):
+    """Five training steps in the two-sample test, for tests of other numbers."""
+    monkeypatch.setattr(summary, "two_sample_test", partial(two_sample_test, steps=5))
 
 
 def test_numbers_are_those_of_the_metrics():
@@ -45,7 +57,7 @@ def test_real_images_are_like_themselves_and_shifted_ones_are_not():
     assert same.drift["error_px"] > 0
 
 
-def test_only_the_first_images_are_used():
+def test_only_the_first_images_are_used(short):
     torch.manual_seed(0)
     model, many = Pointer(6).eval(), blobs(COUNT + 40)
     changed = Resident(many.image.clone(), many.labels)
@@ -56,7 +68,7 @@ def test_only_the_first_images_are_used():
     )
 
 
-def test_metrics_that_need_more_images_are_absent():
+def test_metrics_that_need_more_images_are_absent(short):
     for n, m, absent in [
         (60, 19, {"two_sample"}),
         (60, 1, {"two_sample", "kid", "kid_estimator", "sliced_wasserstein", "spectrum"}),
@@ -66,7 +78,7 @@ def test_metrics_that_need_more_images_are_absent():
         assert set(found.to_json()) == everything - absent
 
 
-def test_no_drift_without_simulated_images_or_without_labels_in_the_prediction():
+def test_no_drift_without_simulated_images_or_without_labels_in_the_prediction(short):
     class Twice(Pointing):
         def __init__(self):
             super().__init__()
