@@ -14,19 +14,19 @@ import torch
 
 @dataclass(frozen=True)
 class Ended:
-    """How a command ended."""
+    """The exit code and the output of a command."""
 
     code: int
     out: str
     err: str
 
     def ok(self) -> Ended:
-        """Itself, when the command succeeded."""
+        """Assert that the command succeeded; returns itself."""
         assert self.code == 0, self
         return self
 
     def complaint(self) -> str:
-        """The one line that tells a user's mistake."""
+        """Assert that the command failed with one line about a mistake of the user; returns that line."""
         assert self.code == 2, self
         assert self.out == "", self
         assert self.err.startswith("synthreal: ") and self.err.endswith("\n") and self.err.count("\n") == 1, self
@@ -34,14 +34,14 @@ class Ended:
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Skip what needs a GPU where there is none."""
+    """Skip tests marked ``gpu`` if there is no GPU."""
     if item.get_closest_marker("gpu") is not None and not torch.cuda.is_available():
         pytest.skip("needs a CUDA device")
 
 
 @pytest.fixture(autouse=True)
 def one_thread() -> Iterator[None]:
-    """Small images on busy machines are slower with more; float32 stays float32 on a GPU."""
+    """Use one thread, which is faster for small images, and full float32 precision on a GPU."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     torch.backends.cudnn.allow_tf32 = False
@@ -51,7 +51,7 @@ def one_thread() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def samples() -> Callable[[str], Path]:
-    """``samples("unityeyes/100.json")``: a real sample; the test is skipped where there is none."""
+    """``samples("unityeyes/100.json")``: a real sample; the test is skipped if it does not exist."""
     folder = Path(os.environ.get("SYNTHREAL_SAMPLES", Path(__file__).parents[1] / "shared" / "data"))
 
     def find(name: str) -> Path:
@@ -64,7 +64,7 @@ def samples() -> Callable[[str], Path]:
 
 @pytest.fixture
 def cli(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Callable[..., Ended]:
-    """``cli("fit", "--plugin", ...)``: the real command line, in this process."""
+    """``cli("fit", "--plugin", ...)``: run the command line in this process."""
     from synthreal.cli import main
 
     def run(*arguments: object) -> Ended:

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 HERE = Path(__file__).resolve().parent
-sys.path.insert(0, str(HERE))  # tests may `import toy` and `import quick` however pytest was started
+sys.path.insert(0, str(HERE))  # tests can `import toy` and `import quick` wherever pytest is started
 
 from quick import TOY, configured, fit_toy  # noqa: E402
 
@@ -22,13 +22,13 @@ CUDA = [pytest.param("cuda", marks=pytest.mark.gpu)] if torch.cuda.is_available(
 
 @pytest.fixture(params=["cpu", *CUDA])
 def device(request: pytest.FixtureRequest) -> torch.device:
-    """The CPU, and the GPU where there is one."""
+    """The CPU, and the GPU if there is one."""
     return torch.device(request.param)
 
 
 @pytest.fixture
 def generator(device: torch.device) -> torch.Generator:
-    """Seeded with 0, on the device."""
+    """A generator on the device, seeded with 0."""
     return torch.Generator(device).manual_seed(0)
 
 
@@ -40,7 +40,7 @@ def toy() -> Catalog:
 
 @pytest.fixture(scope="session")
 def toy_run(toy: Catalog, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A finished run of eleven steps: read it, write nothing into it."""
+    """A finished run of eleven steps; tests must not write into it."""
     run_dir = tmp_path_factory.mktemp("toy") / "run"
     fit_toy(toy, run_dir)
     return run_dir
@@ -48,7 +48,7 @@ def toy_run(toy: Catalog, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def noisy_run(toy: Catalog, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The same with two noise maps."""
+    """A finished run whose refiner has two noise maps; tests must not write into it."""
     run_dir = tmp_path_factory.mktemp("noisy") / "run"
     fit_toy(toy, run_dir, "refiner.options.noise_channels=2")
     return run_dir
@@ -56,31 +56,31 @@ def noisy_run(toy: Catalog, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def run_of(toy, tmp_path_factory):
-    """``run_of("refiner.options.noise_channels=1")``: a folder with a refiner of the toy domain so changed."""
-    made = {}
+    """``run_of("refiner.options.noise_channels=1")``: a folder with an untrained toy refiner of these settings."""
+    folders = {}
 
     def make(*settings, channels=1) -> Path:
         key = (settings, channels)
-        if key not in made:
+        if key not in folders:
             config = configured(toy, "runtime.precision=float32", *settings)
             config = config.model_copy(update={"image": ImageSpec(channels=channels, height=12, width=16)})
             torch.manual_seed(0)
             refiner = toy.build_network("refiner", config.refiner, config.image)
-            made[key] = tmp_path_factory.mktemp("run")
-            write_config(made[key], config, {})
-            write_refiner(made[key], refiner, step=0, kind="raw")
-        return made[key]
+            folders[key] = tmp_path_factory.mktemp("run")
+            write_config(folders[key], config, {})
+            write_refiner(folders[key], refiner, step=0, kind="raw")
+        return folders[key]
 
     return make
 
 
 @pytest.fixture(scope="session")
 def plain(run_of):
-    """A refiner of grey images without noise."""
+    """A folder with a refiner of grey images without noise."""
     return run_of()
 
 
 @pytest.fixture(scope="session")
 def noisy(run_of):
-    """One with a noise map."""
+    """A folder with a refiner of grey images with one noise map."""
     return run_of("refiner.options.noise_channels=1")

@@ -17,7 +17,7 @@ from synthreal.train.log import Report
 
 TOY = Path(__file__).resolve().parent / "toy.py"
 
-# Eleven steps: every phase, a history that fills and is drawn from, three checkpoints of which two are kept.
+# Eleven steps: every phase, a history that fills and is drawn from, and three checkpoints, of which two remain.
 QUICK = (
     "data.simulated.count=40",
     "data.real.count=30",
@@ -39,12 +39,12 @@ QUICK = (
 
 
 def configured(toy: Catalog, *settings: str) -> RunConfig:
-    """The toy recipe, made short, with ``key=value`` settings over it."""
+    """The toy recipe with the short schedule and ``key=value`` settings."""
     return configure(toy, *parse_settings([*QUICK, *settings]))
 
 
 def fit_toy(toy: Catalog, run_dir: Path, *settings: str, resume: bool = False, **more: Any) -> Report | None:
-    """Fit that configuration."""
+    """Train the configuration of ``configured``."""
     torch.set_num_threads(1)
     return fit(configured(toy, *settings), toy, run_dir, resume=resume, **more)
 
@@ -65,7 +65,7 @@ def files(folder: Path) -> list[str]:
 
 
 def same(one: Any, other: Any) -> bool:
-    """Whether two nested states are equal to the bit."""
+    """Whether two nested states are bit-identical."""
     if isinstance(one, torch.Tensor):
         return isinstance(other, torch.Tensor) and one.dtype == other.dtype and torch.equal(one, other)
     if isinstance(one, dict):

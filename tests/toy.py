@@ -1,6 +1,6 @@
-"""A whole toy domain in one file, for tests: find a bright disc. The camera's discs are darker, on striped noise.
+"""A complete toy domain for tests: find a bright disc. Real discs are darker, on striped noise.
 
-All five hooks, and a recipe that trains in about three seconds on one core.
+It implements all five hooks and a recipe that trains in about three seconds on one core.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ def gravity(weight: Tensor) -> Tensor:
 
 
 def locate(image: Tensor) -> Tensor:
-    """The centre of gravity of what is brighter than halfway up: ``(B, 1, 12, 16) -> (B, 1, 2)`` px."""
+    """The centre of gravity of pixels above half of the brightness range: ``(B, 1, 12, 16) -> (B, 1, 2)`` px."""
     low, high = image.amin((2, 3), keepdim=True), image.amax((2, 3), keepdim=True)
     return gravity((image - (low + high) / 2).clamp_min(0))
 

@@ -1,7 +1,7 @@
-"""torchvision for the tests, also beside a torch that its compiled operators do not fit (a CPU build, say).
+"""Make torchvision importable even if its compiled operators do not match the installed torch, such as a CPU build.
 
-There ``import torchvision`` fails because it describes operators that nobody registered. Registering their names is
-enough for everything that is written in Python, ``transforms.v2`` and ``tv_tensors`` among it.
+``import torchvision`` fails in this case because it refers to operators that are not registered. Registering their
+names is enough for everything written in Python, including ``transforms.v2`` and ``tv_tensors``.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import torch
 
 OPERATORS = ("nms", "qnms", "roi_align", "qroi_align", "roi_pool", "ps_roi_align", "ps_roi_pool", "deform_conv2d")
 BACKWARD = ("roi_align", "roi_pool", "ps_roi_align", "ps_roi_pool", "deform_conv2d")
-_registered: list[Any] = []  # gone from memory, gone from torch
+_registered: list[Any] = []  # torch drops the registration when the object is deleted
 
 
 def torchvision_or_skip() -> None:

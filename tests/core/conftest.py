@@ -1,4 +1,4 @@
-"""A small game of any make, images to play it with, and slow convolutions to check it against."""
+"""A small configurable game, random images, and slow convolutions and pooling as oracles."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ SHAPE = (1, 8, 11)
 
 @pytest.fixture(autouse=True)
 def seeded() -> None:
-    """Every test's networks start from weights of their own seed."""
+    """Seed the weights of the networks of every test."""
     torch.manual_seed(0)
 
 
 @pytest.fixture
 def images(generator: torch.Generator) -> Callable[..., Tensor]:
-    """``images(n, *shape)``: uniform noise in [0, 1]; the next call gives others."""
+    """``images(n, *shape)``: uniform noise in [0, 1], different at every call."""
 
     def draw(n: int, *shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
         size = (n, *(shape or SHAPE))
@@ -40,7 +40,7 @@ def images(generator: torch.Generator) -> Callable[..., Tensor]:
 
 @pytest.fixture
 def make_game(device: torch.device) -> Make:
-    """``make_game(...)``: small networks under plain SGD, the same weights at every call with the same seed."""
+    """``make_game(...)``: small networks trained by plain SGD; the seed determines their weights."""
 
     def make(
         *,
@@ -81,7 +81,7 @@ def make_game(device: torch.device) -> Make:
 
 
 def _beyond(i: int, size: int, padding: str) -> int | None:
-    """The index that stands for ``i`` outside of 0..size-1; None is a zero."""
+    """The index that replaces ``i`` outside of 0..size-1; None means zero."""
     if 0 <= i < size:
         return i
     if padding == "zeros":
@@ -113,7 +113,7 @@ def slow_conv(maps: np.ndarray, layer: nn.Conv2d, padding: str = "zeros", stride
 
 
 def slow_pool(maps: np.ndarray, side: int, stride: int) -> np.ndarray:
-    """Max-pool ``(C, H, W)``; what lies outside never wins."""
+    """Max-pool ``(C, H, W)``; positions outside are ignored."""
     channels, height, width = maps.shape
     out = np.full((channels, (height - 1) // stride + 1, (width - 1) // stride + 1), -np.inf)
     for y in range(out.shape[1]):

@@ -1,4 +1,4 @@
-"""Ordinary augmentation: every strength does its own thing, images differ, and nothing leaves [0, 1]."""
+"""Ordinary augmentation: the effect of each strength, differences between images, and the range [0, 1]."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ def test_blur_lowers_contrast_between_neighbours_and_keeps_the_mean():
     y = after(x, blur_px=2.0)
     rough = lambda z: z.diff(dim=-1).abs().mean((1, 2, 3))  # noqa: E731
     share = rough(y) / rough(x)
-    assert share.max() <= 1.001 and share.min() < 0.3 and share.std() > 0.1  # some hardly, some strongly
+    assert share.max() <= 1.001 and share.min() < 0.3 and share.std() > 0.1  # from hardly to strongly
     torch.testing.assert_close(y.mean((1, 2, 3)), x.mean((1, 2, 3)), atol=0.02, rtol=0)
 
 
-def test_noise_is_independent_and_as_strong_as_asked():
+def test_noise_is_independent_and_of_the_given_strength():
     x = images(256)
     change = after(x, noise=0.1) - x
     deviations = change.std((1, 2, 3))
@@ -40,7 +40,7 @@ def test_noise_is_independent_and_as_strong_as_asked():
     assert deviations.mean() == pytest.approx(0.05, abs=0.01)
 
 
-def test_brightness_moves_every_pixel_alike():
+def test_brightness_adds_the_same_to_every_pixel():
     x = images(256)
     change = after(x, brightness=0.2) - x
     assert change.std((1, 2, 3)).max() < 1e-5
@@ -56,7 +56,7 @@ def test_contrast_stretches_about_the_mean():
     assert 0.7 <= share.min() < 0.75 and 1.25 < share.max() <= 1.3001
 
 
-def test_it_is_a_function_of_the_generator_and_stays_in_range():
+def test_the_generator_determines_the_result_and_values_stay_in_range():
     strong = {"blur_px": 3.0, "noise": 0.5, "brightness": 0.8, "contrast": 0.9}
     x = images(8, channels=3)
     assert torch.equal(after(x, **strong), after(x, **strong))

@@ -1,4 +1,4 @@
-"""psi against numpy loops, and what each leaves free to change."""
+"""psi against numpy loops, and the changes to which each psi is invariant."""
 
 from __future__ import annotations
 
@@ -60,9 +60,7 @@ ORACLES = [
     ("gradients", {"sigma": 1.2}, lambda image: each_channel(blurred(image, 1.2), SOBEL, SOBEL.T)),
     ("channel-mean", {}, lambda image: np.stack([[(one[0] + one[1]) / 2] for one in image])),
     ("blur", {}, lambda image: blurred(image, 1.0)),
-    ("blur", {"sigma": 0.2}, lambda image: blurred(image, 0.2)),
     ("blur", {"sigma": 1.7}, lambda image: blurred(image, 1.7)),
-    ("laplacian", {}, lambda image: each_channel(image, laplacian_kernel(3))),
     ("laplacian", {"kernel": 5}, lambda image: each_channel(image, laplacian_kernel(5))),
 ]
 
@@ -81,13 +79,13 @@ def test_every_psi_in_loops(name, options, oracle, images, device):
     np.testing.assert_allclose(features.cpu().numpy(), expected, rtol=1e-6, atol=1e-9)
 
 
-@pytest.mark.parametrize("name", sorted(SPECS.keys() - {"learned"}))
-def test_every_psi_is_differentiable_and_trains_nothing(name, images, device):
-    psi = built(name).to(device)
-    assert list(psi.parameters()) == []
-    assert psi.state_dict() == {}
-    image = images(1, 2, 4, 5, dtype=torch.float64).requires_grad_()
-    assert torch.autograd.gradcheck(psi, (image,))
+def test_every_psi_is_differentiable_and_has_no_parameters(images, device):
+    for name in sorted(SPECS.keys() - {"learned"}):
+        psi = built(name).to(device)
+        assert list(psi.parameters()) == []
+        assert psi.state_dict() == {}
+        image = images(1, 2, 4, 5, dtype=torch.float64).requires_grad_()
+        assert torch.autograd.gradcheck(psi, (image,))
 
 
 def ramp(device) -> torch.Tensor:
@@ -103,26 +101,26 @@ def test_gradients_read_slopes_x_then_y_for_each_channel(device):
     torch.testing.assert_close(Gradients().to(device)(image + 0.2), Gradients().to(device)(image))
 
 
-def test_laplacian_leaves_slow_shading_free(images, device):
+def test_laplacian_ignores_slow_shading(images, device):
     image = images(1, 2, 6, 8)
     shaded = Laplacian(3)(image + ramp(device)) - Laplacian(3)(image)
     assert float(shaded[..., 1:-1, 1:-1].abs().max()) < 1e-6
     assert float(shaded.abs().max()) > 1e-3  # the replicated border bends the ramp
 
 
-def test_channel_mean_leaves_colour_free(images):
+def test_channel_mean_ignores_colour(images):
     image = images(2, 3, 4, 4)
     torch.testing.assert_close(ChannelMean()(image.flip(1)), ChannelMean()(image))
 
 
-def test_blur_leaves_texture_free_and_shading_not(device):
+def test_blur_ignores_texture_but_not_shading(device):
     board = torch.tensor([[0.0, 1.0], [1.0, 0.0]], device=device).repeat(8, 8)[None, None]
     blurred = Blur(2.0)(board)
     assert float((blurred - 0.5)[..., 4:-4, 4:-4].abs().max()) < 0.01
     torch.testing.assert_close(Blur(2.0)(board + 1) - blurred, torch.ones_like(board))
 
 
-def test_learned_features_are_frozen_and_let_gradients_pass(images, device):
+def test_learned_features_are_frozen_and_propagate_gradients(images, device):
     convolution = nn.Conv2d(2, 3, 3, stride=2).to(device)
     psi = Learned(convolution)
     image = images(2, 2, 7, 9).requires_grad_()
@@ -157,13 +155,10 @@ def test_learned_features_from_a_file(tmp_path, images):
         assert float(image.grad.abs().sum()) > 0
 
 
-@pytest.mark.parametrize("kind", ["missing", "text", "checkpoint"])
-def test_files_that_hold_no_program(kind, tmp_path):
-    path = tmp_path / "psi.pt2"
-    if kind == "text":
-        path.write_text("hello")
-    if kind == "checkpoint":
-        torch.save({"weight": torch.zeros(2)}, path)
-    with pytest.raises(UserError, match=r"psi\.pt2: not a program of torch\.export .*torch\.export\.save") as caught:
-        built("learned", path=str(path))
-    assert "\n" not in str(caught.value)
+def test_files_without_an_exported_program_are_refused(tmp_path):
+    (tmp_path / "text.pt2").write_text("hello")
+    torch.save({"weight": torch.zeros(2)}, tmp_path / "checkpoint.pt2")
+    for name in ("missing.pt2", "text.pt2", "checkpoint.pt2"):
+        with pytest.raises(UserError, match=rf"{name}: .*torch\.export") as error:
+            built("learned", path=str(tmp_path / name))
+        assert "\n" not in str(error.value)

@@ -23,8 +23,8 @@ from synthreal.train import fit
 SHAPE = (1, 8, 11)
 
 
-class Says(nn.Module):
-    """A discriminator with an opinion: ``(B, C, H, W) -> (B, 1, 2, 2)`` logits that grow with brightness."""
+class BrightnessLogits(nn.Module):
+    """A discriminator: ``(B, C, H, W) -> (B, 1, 2, 2)`` logits that grow with brightness."""
 
     def __init__(self, gain: float = 1.0, threshold: float = 0.5) -> None:
         super().__init__()
@@ -80,12 +80,12 @@ def test_bug_2_a_logit_is_the_difference_of_its_own_position_s_two_class_maps(im
     torch.testing.assert_close(refiner_adversarial(logits), -torch.log(1 - probability).mean())
 
 
-@pytest.mark.parametrize("batch", [8, 32, 128, 512])
+@pytest.mark.parametrize("batch", [8, 512])
 def test_bug_3_lambda_does_not_depend_on_the_batch_size(batch, make_game, device):
     """Batch-summed L1 against a mean cross-entropy: a shift of 0.1 cost 0.154 / 0.616 / 2.46 / 9.86."""
     image = grey(batch, 0.5, device)
     assert self_regularization(image + 0.1, image, [(nn.Identity(), 1.0)]).item() == pytest.approx(0.1, rel=1e-5)
-    game = make_game(refiner=Shift(0.1), discriminator=Says(gain=3.0, threshold=0.6), weight=2.0)
+    game = make_game(refiner=Shift(0.1), discriminator=BrightnessLogits(gain=3.0, threshold=0.6), weight=2.0)
     update = update_refiner(game, image, adversarial=True)
     assert update.regularization.item() == pytest.approx(0.1, rel=1e-5)
     assert update.adversarial.item() == pytest.approx(math.log(2), rel=1e-5)
@@ -110,7 +110,7 @@ def test_bug_4_the_refiner_s_update_leaves_no_gradient_in_the_discriminator(make
     assert all(parameter.grad is not None for parameter in game.refiner.parameters())
 
 
-def test_bug_5_past_images_are_random_ones_not_the_first_half_batch_for_ever(make_game, images):
+def test_bug_5_past_images_are_random_and_not_always_the_first_half_batch(make_game, images):
     game, shown = make_game(history=40), []
     game.discriminator.register_forward_pre_hook(lambda module, args: shown.append(args[0]))
     past = set()
@@ -154,7 +154,7 @@ def test_bug_6_logits_carry_no_activation(kind, images, device):
 
 def test_bug_7_pre_training_has_no_adversarial_term(make_game, device):
     """D calls everything refined with slope; R must move towards x and nowhere else."""
-    game = make_game(refiner=Shift(0.2), discriminator=Says(gain=1000.0), weight=5.0)
+    game = make_game(refiner=Shift(0.2), discriminator=BrightnessLogits(gain=1000.0), weight=5.0)
     update = update_refiner(game, grey(4, 0.5, device), adversarial=False)
     assert update.adversarial is None
     assert game.refiner.by.item() == pytest.approx(0.2 - 0.1 * 1.0)  # the slope of |shift|, without lambda
@@ -162,13 +162,13 @@ def test_bug_7_pre_training_has_no_adversarial_term(make_game, device):
 
 def test_bug_7_the_refiner_s_loss_has_its_adversarial_term(make_game, device):
     """Without self-regularization R still moves, towards what D calls real."""
-    game = make_game(refiner=Shift(0.0), discriminator=Says(gain=4.0), weight=0.0)
+    game = make_game(refiner=Shift(0.0), discriminator=BrightnessLogits(gain=4.0), weight=0.0)
     update = update_refiner(game, grey(4, 0.5, device), adversarial=True)
     assert update.adversarial.item() == pytest.approx(math.log(2))
     assert game.refiner.by.item() == pytest.approx(-0.1 * 0.5 * 4.0)
 
 
-@pytest.mark.parametrize(("k_g", "k_d"), [(1, 1), (2, 1), (5, 1), (2, 3)])
+@pytest.mark.parametrize(("k_g", "k_d"), [(2, 1), (2, 3)])
 def test_bug_8_a_step_makes_k_g_and_k_d_updates_in_the_paper_s_order(k_g, k_d, toy, tmp_path, monkeypatch):
     calls = []
 
@@ -193,37 +193,33 @@ def test_bug_8_a_step_makes_k_g_and_k_d_updates_in_the_paper_s_order(k_g, k_d, t
     assert calls == ["pre"] * 3 + ["D"] * 2 + (["R"] * k_g + ["D"] * k_d) * 4
 
 
-def test_bug_8_the_discriminator_s_loss_is_told_whole(make_game, device):
-    """Not the mean of its two halves: a D that knows nothing loses 2 log 2."""
-    game = make_game(refiner=Shift(0.0), discriminator=Says(gain=0.0))
+def test_bug_8_the_discriminator_s_loss_is_the_sum_of_its_two_halves(make_game, device):
+    """It is not their mean: the loss of an uninformed D is 2 log 2."""
+    game = make_game(refiner=Shift(0.0), discriminator=BrightnessLogits(gain=0.0))
     update = update_discriminator(game, grey(4, 0.5, device), grey(4, 0.5, device))
     assert update.loss.item() == pytest.approx(2 * math.log(2))
-    game = make_game(refiner=Shift(0.0), discriminator=Says(gain=1.0))
+    game = make_game(refiner=Shift(0.0), discriminator=BrightnessLogits(gain=1.0))
     update = update_discriminator(game, grey(4, 0.7, device), grey(4, 0.9, device))
     assert update.loss.item() == pytest.approx(math.log1p(math.exp(-0.2)) + math.log1p(math.exp(0.4)))
 
 
-@pytest.mark.parametrize(
-    ("refined", "real", "accuracy_refined", "accuracy_real"),
-    [(0.9, 0.1, 1, 1), (0.1, 0.9, 0, 0), (0.9, 0.8, 1, 0), (0.2, 0.1, 0, 1)],
-)
-def test_bug_8_each_accuracy_is_of_its_own_kind(refined, real, accuracy_refined, accuracy_real, make_game, device):
-    """Bright means refined to this D."""
-    game = make_game(refiner=Shift(0.0), discriminator=Says())
-    update = update_discriminator(game, grey(4, refined, device), grey(4, real, device))
-    assert update.accuracy_refined.item() == accuracy_refined
-    assert update.accuracy_real.item() == accuracy_real
+def test_bug_8_each_accuracy_is_of_its_own_kind(make_game, device):
+    """This D takes bright images for refined ones."""
+    for refined, real, *accuracies in ((0.9, 0.1, 1, 1), (0.1, 0.9, 0, 0), (0.9, 0.8, 1, 0), (0.2, 0.1, 0, 1)):
+        game = make_game(refiner=Shift(0.0), discriminator=BrightnessLogits())
+        update = update_discriminator(game, grey(4, refined, device), grey(4, real, device))
+        assert [update.accuracy_refined.item(), update.accuracy_real.item()] == accuracies
 
 
 def test_bug_8_accuracies_are_shares_of_patches(make_game, device):
-    game = make_game(refiner=Shift(0.0), discriminator=Says())
+    game = make_game(refiner=Shift(0.0), discriminator=BrightnessLogits())
     simulated = torch.cat([grey(1, 0.9, device), grey(3, 0.1, device)])
     real = torch.cat([grey(3, 0.9, device), grey(1, 0.1, device)])
     update = update_discriminator(game, simulated, real)
     assert update.accuracy_refined.item() == update.accuracy_real.item() == 0.25
 
 
-def test_bug_9_images_are_0_to_1_outside_and_minus_1_to_1_inside_of_both_players(make_game, device):
+def test_bug_9_images_are_0_to_1_outside_and_minus_1_to_1_inside_both_players(make_game, device):
     """[0, 1] inputs against a tanh output, or two ranges for the two kinds: all three must agree."""
     game, inside = make_game(history=8), []
     game.refiner.stem.register_forward_pre_hook(lambda module, args: inside.append(args[0].detach()))
@@ -238,7 +234,7 @@ def test_bug_9_images_are_0_to_1_outside_and_minus_1_to_1_inside_of_both_players
     assert 0 <= float(stored.min()) <= float(stored.max()) <= 1
 
 
-def test_bug_9_the_identity_is_within_the_refiner_s_reach(make_game, images):
+def test_bug_9_the_refiner_can_learn_the_identity(make_game, images):
     """Dark images stay dark and bright ones bright after pre-training: the output covers the input's range."""
     game = make_game(refiner=Refiner(1, blocks=1, width=8), optimizer=torch.optim.Adam, rate=0.01)
     for _ in range(150):

@@ -1,4 +1,4 @@
-"""The two updates of Algorithm 1 against plain autograd, and who may change whom."""
+"""The two updates of Algorithm 1 against plain autograd, and that each changes its own player only."""
 
 from __future__ import annotations
 
@@ -21,22 +21,22 @@ from synthreal.hooks.builtin import PAPER_GAZE
 PAPER_HANDS = (conv(96, 7, 4), conv(64, 5, 2), pool(3, 2), conv(32, 3, 2), conv(32, 1))
 
 
-class Watched(nn.Module):
-    """A network that remembers what it was given and what it gave."""
+class Recorder(nn.Module):
+    """A network that records its inputs and outputs."""
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
-        self.network, self.given, self.gave = network, [], []
+        self.network, self.inputs, self.outputs = network, [], []
 
     def forward(self, image: Tensor) -> Tensor:
-        self.given.append(image.detach().clone())
+        self.inputs.append(image.detach().clone())
         out = self.network(image)
-        self.gave.append(out)
+        self.outputs.append(out)
         return out
 
 
-def watch(game: Game) -> Game:
-    game.refiner, game.discriminator = Watched(game.refiner), Watched(game.discriminator)
+def record(game: Game) -> Game:
+    game.refiner, game.discriminator = Recorder(game.refiner), Recorder(game.discriminator)
     return game
 
 
@@ -61,13 +61,12 @@ def twin(generator: torch.Generator) -> torch.Generator:
     return clone
 
 
-@pytest.mark.parametrize("noise", [0, 2])
-@pytest.mark.parametrize("adversarial", [True, False])
+@pytest.mark.parametrize(("adversarial", "noise"), [(True, 0), (True, 2), (False, 2)])
 def test_a_refiner_update_is_a_step_on_equation_4(adversarial, noise, make_game, images):
     features = [(nn.Identity(), 0.5), (ChannelMean(), 2.0)]
     game = make_game(features=features, dtype=torch.float64, noise=noise)
-    x, old, dice = images(4, dtype=torch.float64), copy.deepcopy(game.refiner), twin(game.generator)
-    refined = refine(old, x, dice)
+    x, old, stream = images(4, dtype=torch.float64), copy.deepcopy(game.refiner), twin(game.generator)
+    refined = refine(old, x, stream)
     fooling, change = softplus(game.discriminator(refined)).mean(), (refined - x).abs().mean()
     regularization = 0.5 * change + 2.0 * (refined.mean(1) - x.mean(1)).abs().mean()
     loss = fooling + 0.7 * regularization if adversarial else regularization
@@ -81,25 +80,24 @@ def test_a_refiner_update_is_a_step_on_equation_4(adversarial, noise, make_game,
     else:
         assert update.adversarial is None
     assert not any(value.requires_grad for value in vars(update).values() if value is not None)
-    assert torch.equal(game.generator.get_state(), dice.get_state())
+    assert torch.equal(game.generator.get_state(), stream.get_state())
 
 
-@pytest.mark.parametrize("noise", [0, 1])
-@pytest.mark.parametrize("held", [None, 0, 3, 4, 20])
+@pytest.mark.parametrize(("held", "noise"), [(None, 1), (0, 0), (3, 1), (4, 0), (20, 1)])
 def test_a_discriminator_update_is_a_step_on_equation_2(held, noise, make_game, images):
     game = make_game(dtype=torch.float64, noise=noise, history=None if held is None else 20)
     x, y = images(8, dtype=torch.float64), images(8, dtype=torch.float64)
     if held:
         game.history.push(images(held), game.generator)
-    old, history, dice = copy.deepcopy(game.discriminator), copy.deepcopy(game.history), twin(game.generator)
+    old, history, stream = copy.deepcopy(game.discriminator), copy.deepcopy(game.history), twin(game.generator)
     with torch.no_grad():
         if held is None or held < 4:
-            shown = refine(game.refiner, x, dice)
+            shown = refine(game.refiner, x, stream)
         else:
-            fresh = refine(game.refiner, x[:4], dice)
-            shown = torch.cat([fresh, history.draw(4, dice).double()])
+            fresh = refine(game.refiner, x[:4], stream)
+            shown = torch.cat([fresh, history.draw(4, stream).double()])
     if history is not None:
-        history.push(shown[:4], dice)
+        history.push(shown[:4], stream)
     refined, real = old(shown), old(y)
     loss = softplus(-refined).mean() + softplus(real).mean()
     expected = stepped(old, loss, 0.1)
@@ -113,18 +111,18 @@ def test_a_discriminator_update_is_a_step_on_equation_2(held, noise, make_game, 
     if held is not None:
         assert len(game.history) == len(history)
         assert torch.equal(game.history.images, history.images)
-    assert torch.equal(game.generator.get_state(), dice.get_state())
+    assert torch.equal(game.generator.get_state(), stream.get_state())
 
 
 def trace(network: nn.Module, optimizer: torch.optim.Optimizer) -> list[Tensor | None]:
-    """Copies of all an update of this player would change: weights, what ``.grad`` holds, the optimizer's memory."""
+    """Copies of the weights, the gradients and the optimizer state of a player."""
     parameters = list(network.parameters())
     values = [*parameters, *(p.grad for p in parameters)]
     values += [value for state in optimizer.state.values() for value in state.values()]
     return [None if value is None else value.detach().clone() for value in values]
 
 
-def untouched(before: list[Tensor | None], after: list[Tensor | None]) -> bool:
+def unchanged(before: list[Tensor | None], after: list[Tensor | None]) -> bool:
     return all(
         (a is None and b is None) or (a is not None and b is not None and torch.equal(a, b))
         for a, b in zip(before, after, strict=True)
@@ -132,25 +130,25 @@ def untouched(before: list[Tensor | None], after: list[Tensor | None]) -> bool:
 
 
 @pytest.mark.parametrize("ema", [None, 0.9])
-def test_each_update_moves_its_own_player_alone(ema, make_game, images):
-    """Bit by bit, also where an earlier update left gradients of its own in the other player."""
+def test_each_update_changes_its_own_player_only(ema, make_game, images):
+    """Exactly, even if an earlier update left gradients in the other player."""
     game = make_game(history=8, ema=ema, optimizer=torch.optim.Adam)
     r, d = (game.refiner, game.optimizer_refiner), (game.discriminator, game.optimizer_discriminator)
     for step in range(4):
         before_r, before_d = trace(*r), trace(*d)
         assert (step == 0) == (before_d[-1] is None)
         update_refiner(game, images(4), adversarial=step != 1)
-        assert untouched(before_d, trace(*d))
-        assert not untouched(before_r[: len(weights(r[0]))], weights(r[0]))
+        assert unchanged(before_d, trace(*d))
+        assert not unchanged(before_r[: len(weights(r[0]))], weights(r[0]))
         before_r, average = trace(*r), weights(game.averaged())
         update_discriminator(game, images(4), images(4))
-        assert untouched(before_r, trace(*r))
+        assert unchanged(before_r, trace(*r))
         assert same(weights(game.averaged()), average)
-        assert not untouched(before_d[: len(weights(d[0]))], weights(d[0]))
+        assert not unchanged(before_d[: len(weights(d[0]))], weights(d[0]))
 
 
-def test_gradients_do_not_pile_up(make_game, images):
-    """Two updates are two steps: what the first left in ``.grad`` is no part of the second."""
+def test_gradients_do_not_accumulate_between_updates(make_game, images):
+    """The gradients of one update are not part of the next."""
     game = make_game(dtype=torch.float64)
     x, y = images(4, dtype=torch.float64), images(4, dtype=torch.float64)
     for _ in range(3):
@@ -168,65 +166,65 @@ def test_gradients_do_not_pile_up(make_game, images):
 
 
 def test_a_discriminator_batch_is_b_refined_and_b_real_and_half_is_recomputed(make_game, images):
-    """While the buffer holds fewer than b/2 the refined batch is all fresh; from then on R sees b/2 images."""
-    game = watch(make_game(history=40))
+    """While the history has fewer than b/2 images the whole refined batch is fresh; then R refines b/2 images."""
+    game = record(make_game(history=40))
     r, d = game.refiner, game.discriminator
     game.history.push(images(3), game.generator)
     lengths = []
     for step in range(12):
         x, y, past = images(8), images(8), game.history.images[: len(game.history)].clone()
-        r.given.clear(), r.gave.clear(), d.given.clear()
+        r.inputs.clear(), r.outputs.clear(), d.inputs.clear()
         update_discriminator(game, x, y)
-        assert [len(batch) for batch in r.given] == [8 if step == 0 else 4]
-        torch.testing.assert_close(r.given[0], x[: len(r.given[0])])
-        assert not r.gave[0].requires_grad
-        refined, real = torch.cat(d.given).chunk(2)
+        assert [len(batch) for batch in r.inputs] == [8 if step == 0 else 4]
+        torch.testing.assert_close(r.inputs[0], x[: len(r.inputs[0])])
+        assert not r.outputs[0].requires_grad
+        refined, real = torch.cat(d.inputs).chunk(2)
         assert (len(refined), len(real)) == (8, 8)
         assert torch.equal(real, y)
-        assert torch.equal(refined[: len(r.gave[0])], r.gave[0])
+        assert torch.equal(refined[: len(r.outputs[0])], r.outputs[0])
         if step > 0:
             assert all(any(torch.equal(image, old) for old in past) for image in refined[4:])
         lengths.append(len(game.history))
         stored = game.history.images[: len(game.history)]
-        assert all(any(torch.equal(image, kept) for kept in stored) for image in r.gave[0][:4])
+        assert all(any(torch.equal(image, other) for other in stored) for image in r.outputs[0][:4])
     assert lengths == [7, 11, 15, 19, 23, 27, 31, 35, 39, 40, 40, 40]
 
 
-def test_without_a_history_every_refined_image_is_fresh(make_game, images):
-    game = watch(make_game())
+def test_without_a_history_all_refined_images_are_fresh(make_game, images):
+    game = record(make_game())
     for _ in range(3):
         update_discriminator(game, images(8), images(8))
-    assert [len(batch) for batch in game.refiner.given] == [8, 8, 8]
-    refined = [game.discriminator.given[i] for i in (0, 2, 4)]
-    assert all(torch.equal(a, b) for a, b in zip(refined, game.refiner.gave, strict=True))
+    assert [len(batch) for batch in game.refiner.inputs] == [8, 8, 8]
+    refined = [game.discriminator.inputs[i] for i in (0, 2, 4)]
+    assert all(torch.equal(a, b) for a, b in zip(refined, game.refiner.outputs, strict=True))
 
 
-@pytest.mark.parametrize("batch", [1, 2, 3, 5])
-def test_small_and_odd_batches(batch, make_game, images):
-    game = watch(make_game(history=6))
-    for _ in range(6):
-        update_discriminator(game, images(batch), images(batch))
-    assert all(len(given) == batch for given in game.discriminator.given)
-    assert len(game.refiner.given[-1]) == batch - batch // 2
-    assert len(game.history) == min(6, 6 * (batch - batch // 2))
+def test_small_and_odd_batches(make_game, images):
+    for batch in (1, 2, 3, 5):
+        game = record(make_game(history=6))
+        for _ in range(6):
+            update_discriminator(game, images(batch), images(batch))
+        assert all(len(inputs) == batch for inputs in game.discriminator.inputs)
+        assert len(game.refiner.inputs[-1]) == batch - batch // 2
+        assert len(game.history) == min(6, 6 * (batch - batch // 2))
 
 
-def test_pre_training_asks_no_discriminator_and_moves_towards_the_identity(make_game, images):
-    game = watch(make_game(optimizer=torch.optim.Adam, rate=0.01))
+def test_pre_training_does_not_use_the_discriminator_and_approaches_the_identity(make_game, images):
+    game = record(make_game(optimizer=torch.optim.Adam, rate=0.01))
     changes = [update_refiner(game, images(8), adversarial=False).change.item() for _ in range(60)]
-    assert game.discriminator.given == []
+    assert game.discriminator.inputs == []
     assert changes[-1] < 0.5 * changes[0]
 
 
 def test_the_game_makes_refined_images_look_real(make_game, images):
-    """The real ones are darker. R learns to darken where lambda lets it, and stays where it does not."""
+    """Real images are darker: R learns to darken with a small lambda and not with a large one."""
     brightness = []
     for weight in (0.5, 100.0):
-        game = make_game(weight=weight, optimizer=torch.optim.Adam, rate=0.01, history=16)
-        for step in range(120):
+        game = make_game(weight=weight, optimizer=torch.optim.Adam, rate=0.015, history=16)
+        for step in range(80):
             x, y = 0.6 + 0.3 * images(8), 0.1 + 0.3 * images(8)
-            update_refiner(game, x, adversarial=step >= 60)
-            if step >= 60:
+            update_refiner(game, x, adversarial=step >= 40)
+            if step >= 40:
                 update_discriminator(game, x, y)
         brightness.append(game.refiner(0.6 + 0.3 * images(8)).mean().item())
     assert brightness[0] < 0.4
@@ -246,7 +244,7 @@ def test_the_average_follows_the_weights(make_game, images):
     assert game.averaged() is game.average.module
 
 
-def test_the_average_takes_buffers_as_they_are_and_other_means_too(make_game, images):
+def test_the_average_copies_buffers_and_may_be_another_mean(make_game, images):
     class Gain(nn.Module):
         def __init__(self) -> None:
             super().__init__()
@@ -270,7 +268,7 @@ def test_the_average_takes_buffers_as_they_are_and_other_means_too(make_game, im
     assert plain.averaged().gain.item() == pytest.approx(sum(gains) / 3)
 
 
-def test_without_an_average_users_get_r_itself(make_game):
+def test_without_an_average_the_result_is_r_itself(make_game):
     game = make_game()
     assert game.averaged() is game.refiner
 
@@ -278,17 +276,17 @@ def test_without_an_average_users_get_r_itself(make_game):
 def test_the_same_seed_gives_the_same_game(make_game, images):
     batches = [(images(4), images(4)) for _ in range(5)]
 
-    def play() -> list[Tensor]:
+    def train() -> list[Tensor]:
         game = make_game(noise=1, history=6, ema=0.9)
         for x, y in batches:
             update_refiner(game, x, adversarial=True)
             update_discriminator(game, x, y)
         return [*weights(game.refiner), *weights(game.discriminator), game.history.images]
 
-    torch.testing.assert_close(play(), play(), rtol=0, atol=0)
+    torch.testing.assert_close(train(), train(), rtol=0, atol=0)
 
 
-def test_bfloat16_computes_the_same_step_roughly(make_game, images):
+def test_bfloat16_computes_approximately_the_same_step(make_game, images):
     x, y = images(8), images(8)
     games = [make_game(autocast=autocast, history=8) for autocast in (None, torch.bfloat16)]
     start = weights(games[0].refiner) + weights(games[0].discriminator)
@@ -307,7 +305,7 @@ def test_bfloat16_computes_the_same_step_roughly(make_game, images):
 
 
 @pytest.mark.parametrize("autocast", [None, torch.bfloat16])
-def test_both_networks_compute_in_the_precision_asked_for(autocast, make_game, images):
+def test_both_networks_compute_in_the_given_precision(autocast, make_game, images):
     game, dtypes = make_game(autocast=autocast, history=8), []
     for layer in (game.refiner.stem, game.discriminator.head):
         layer.register_forward_hook(lambda module, args, out: dtypes.append(out.dtype))
@@ -328,7 +326,7 @@ def test_both_networks_compute_in_the_precision_asked_for(autocast, make_game, i
 def test_a_step_on_means_is_the_paper_s_step_on_sums(
     layers, shape, refiner, rate, converted, ratio, make_game, images, device
 ):
-    """Sums over patches and pixels, a mean over the batch: the paper's form, rate and lambda. Ours are converted."""
+    """The paper sums over patches and pixels and averages over the batch; rate and lambda are converted accordingly."""
     sums = 0.05  # the paper's lambda, on [-1, 1] pixels it would be half of it
     game = make_game(
         refiner=Refiner(1, **refiner), discriminator=LocalDiscriminator(1, layers), dtype=torch.float64, rate=converted
@@ -357,9 +355,9 @@ def test_a_step_on_means_is_the_paper_s_step_on_sums(
 
 
 @pytest.mark.gpu
-@pytest.mark.filterwarnings("ignore")  # the compiler's own
+@pytest.mark.filterwarnings("ignore")  # warnings of the compiler
 @pytest.mark.parametrize("compiled", [False, True])
-def test_updates_never_wait_for_the_device(make_game, images, device, compiled):
+def test_updates_do_not_synchronise_with_the_device(make_game, images, device, compiled):
     if device.type != "cuda":
         pytest.skip("needs a GPU")
     features = [(psi.to(device), 1.0) for psi in (nn.Identity(), Gradients(), ChannelMean(), Blur(1.5), Laplacian(3))]
@@ -370,7 +368,7 @@ def test_updates_never_wait_for_the_device(make_game, images, device, compiled):
     for network in (game.refiner, game.discriminator):
         set_memory_format(network, "channels_last", compiled=compiled)
     batches = [(images(8), images(8)) for _ in range(6)]
-    for x, y in batches[:2] * 2:  # the first steps load or compile kernels and make the optimizers' state
+    for x, y in batches[:2] * 2:  # the first steps load or compile kernels and create the state of the optimizers
         update_refiner(game, x, adversarial=True)
         update_discriminator(game, x, y)
     torch.cuda.set_sync_debug_mode("error")
@@ -382,41 +380,27 @@ def test_updates_never_wait_for_the_device(make_game, images, device, compiled):
         torch.cuda.set_sync_debug_mode("default")
 
 
-@pytest.mark.filterwarnings("ignore")  # the compiler's own
-@pytest.mark.parametrize("padding", ["zeros", "replicate", "reflect"])
+@pytest.mark.filterwarnings("ignore")  # warnings of the compiler
 @pytest.mark.parametrize(
-    ("layout", "compiled"),
+    ("layout", "compiled", "padding"),
     [
-        ("channels_last", False),
-        ("channels_first", False),
-        pytest.param("channels_last", True, marks=pytest.mark.slow),
+        ("channels_last", False, "replicate"),
+        ("channels_first", False, "zeros"),
+        pytest.param("channels_last", True, "replicate", marks=pytest.mark.slow),
     ],
 )
-def test_arranged_networks_play_the_same_game(make_game, images, layout, compiled, padding):
+def test_memory_format_and_compilation_do_not_change_the_game(make_game, images, layout, compiled, padding):
     torch._dynamo.reset()
     refiner = Refiner(1, blocks=1, width=6, noise_channels=1, padding=padding)
-    plain, arranged = (make_game(refiner=copy.deepcopy(refiner), history=8) for _ in range(2))
-    for network in (arranged.refiner, arranged.discriminator):
+    plain, converted = (make_game(refiner=copy.deepcopy(refiner), history=8) for _ in range(2))
+    for network in (converted.refiner, converted.discriminator):
         set_memory_format(network, layout, compiled=compiled)
         assert (network._compiled_call_impl is not None) is compiled
     for _ in range(2):
         x, y = images(4), images(4)
-        for game in (plain, arranged):
+        for game in (plain, converted):
             update_refiner(game, x, adversarial=True)
             update_discriminator(game, x, y)
     slack = 1e-5 if compiled else 1e-6
-    torch.testing.assert_close(weights(arranged.refiner), weights(plain.refiner), rtol=1e-4, atol=slack)
-    torch.testing.assert_close(weights(arranged.discriminator), weights(plain.discriminator), rtol=1e-4, atol=slack)
-
-
-def test_bfloat16_takes_nearly_the_same_step(make_game, images):
-    x, y = images(16), images(16)
-    exact, rough = make_game(history=16), make_game(history=16, autocast=torch.bfloat16)
-    for update, images_of in ((update_refiner, (x,)), (update_discriminator, (x, y))):
-        for game in (exact, rough):
-            update(game, *images_of, **({"adversarial": True} if update is update_refiner else {}))
-    for network in ("refiner", "discriminator"):
-        wanted, found = (
-            torch.cat([p.grad.flatten() for p in getattr(game, network).parameters()]) for game in (exact, rough)
-        )
-        assert 0 < (found - wanted).norm() < 0.03 * wanted.norm()
+    torch.testing.assert_close(weights(converted.refiner), weights(plain.refiner), rtol=1e-4, atol=slack)
+    torch.testing.assert_close(weights(converted.discriminator), weights(plain.discriminator), rtol=1e-4, atol=slack)

@@ -42,14 +42,14 @@ def class_maps(generator, n, h, w):
     return maps, maps[:, REFINED:] - maps[:, :REFINED]
 
 
-@pytest.mark.parametrize("shape", [(1, 1, 1), (3, 9, 14), (2, 7, 5)])
-def test_the_refiner_s_is_cross_entropy_towards_real(shape, generator):
-    maps, logits = class_maps(generator, *shape)
-    assert refiner_adversarial(logits).item() == pytest.approx(cross_entropy(maps.cpu().numpy(), REAL), rel=1e-12)
+def test_the_loss_of_the_refiner_is_the_cross_entropy_to_real(generator):
+    for shape in ((1, 1, 1), (3, 9, 14), (2, 7, 5)):
+        maps, logits = class_maps(generator, *shape)
+        assert refiner_adversarial(logits).item() == pytest.approx(cross_entropy(maps.cpu().numpy(), REAL), rel=1e-12)
 
 
-@pytest.mark.parametrize(("n_refined", "n_real"), [(1, 1), (4, 4), (2, 5)])
-def test_the_discriminator_s_is_the_sum_of_two_cross_entropies(n_refined, n_real, generator):
+@pytest.mark.parametrize(("n_refined", "n_real"), [(4, 4), (2, 5)])
+def test_the_loss_of_the_discriminator_is_the_sum_of_two_cross_entropies(n_refined, n_real, generator):
     refined, logits_refined = class_maps(generator, n_refined, 4, 3)
     real, logits_real = class_maps(generator, n_real, 4, 3)
     expected = cross_entropy(refined.cpu().numpy(), REFINED) + cross_entropy(real.cpu().numpy(), REAL)
@@ -58,26 +58,26 @@ def test_the_discriminator_s_is_the_sum_of_two_cross_entropies(n_refined, n_real
     assert loss.item() == pytest.approx(expected, rel=1e-12)
 
 
-def test_a_discriminator_that_knows_nothing_loses_log_2_a_kind():
+def test_the_loss_of_an_uninformed_discriminator_is_log_2_for_each_kind():
     nothing = torch.zeros(2, 1, 3, 3)
     assert refiner_adversarial(nothing).item() == pytest.approx(math.log(2))
     assert discriminator_adversarial(nothing, nothing).item() == pytest.approx(2 * math.log(2))
 
 
-def test_the_refiner_s_does_not_saturate():
-    """Where D is sure an image is refined, log D would have no slope; -log(1 - D) keeps slope 1 / patches."""
+def test_the_loss_of_the_refiner_does_not_saturate():
+    """If D is certain that an image is refined, log D has no slope, while -log(1 - D) has slope 1 / patches."""
     logits = torch.full((2, 1, 3, 3), 40.0, dtype=torch.float64, requires_grad=True)
     refiner_adversarial(logits).backward()
     torch.testing.assert_close(logits.grad, torch.full_like(logits, 1 / 18))
 
 
-@pytest.mark.parametrize("size", [1e3, 1e30])
-def test_sure_logits_stay_finite(size):
-    sure = torch.full((1, 1, 2, 2), size)
-    assert refiner_adversarial(-sure).item() == 0
-    assert refiner_adversarial(sure).item() == pytest.approx(size)
-    assert discriminator_adversarial(sure, -sure).item() == 0
-    assert discriminator_adversarial(-sure, sure).item() == pytest.approx(2 * size)
+def test_losses_of_huge_logits_are_finite():
+    for size in (1e3, 1e30):
+        logits = torch.full((1, 1, 2, 2), size)
+        assert refiner_adversarial(-logits).item() == 0
+        assert refiner_adversarial(logits).item() == pytest.approx(size)
+        assert discriminator_adversarial(logits, -logits).item() == 0
+        assert discriminator_adversarial(-logits, logits).item() == pytest.approx(2 * size)
 
 
 def l1_in_loops(a: np.ndarray, b: np.ndarray) -> float:
@@ -98,8 +98,8 @@ def test_self_regularization_in_loops(images):
     assert mixed.item() == pytest.approx(expected, rel=1e-12)
 
 
-def test_every_psi_counts_a_mean_whatever_its_maps(images):
-    """psi that repeats its maps four times or sees a quarter of the pixels weighs the same."""
+def test_the_number_of_maps_of_psi_does_not_change_its_weight(images):
+    """A psi that repeats its maps four times has the same loss."""
 
     class Repeat(nn.Module):
         def forward(self, image):
@@ -110,20 +110,20 @@ def test_every_psi_counts_a_mean_whatever_its_maps(images):
     torch.testing.assert_close(self_regularization(refined, simulated, [(Repeat(), 1.0)]), once)
 
 
-def test_an_unchanged_image_costs_nothing(images):
+def test_the_loss_of_an_unchanged_image_is_zero(images):
     image = images(2)
     assert self_regularization(image, image, [(nn.Identity(), 1.0), (Gradients().to(image.device), 2.0)]).item() == 0
 
 
-@pytest.mark.parametrize(("n", "height", "width"), [(1, 3, 4), (16, 3, 4), (1, 35, 55), (64, 7, 9)])
-def test_neither_batch_nor_image_size_changes_what_a_shift_costs(n, height, width):
+@pytest.mark.parametrize(("n", "height", "width"), [(1, 3, 4), (64, 35, 55)])
+def test_losses_do_not_depend_on_batch_and_image_size(n, height, width):
     image = torch.full((n, 1, height, width), 0.5)
     assert self_regularization(image + 0.1, image, [(nn.Identity(), 1.0)]).item() == pytest.approx(0.1, rel=1e-5)
     logits = torch.full((n, 1, height, width), 0.3)
     assert refiner_adversarial(logits).item() == pytest.approx(math.log(1 + math.exp(0.3)), rel=1e-5)
 
 
-def test_gradients_are_true_in_float64(images):
+def test_gradients_agree_with_finite_differences(images):
     refined, simulated = (images(2, 1, 4, 5, dtype=torch.float64).requires_grad_() for _ in range(2))
     logits, more = (images(2, 1, 3, 2, dtype=torch.float64).sub(0.5).requires_grad_() for _ in range(2))
     features = [(nn.Identity(), 0.7), (Gradients().to(refined.device), 1.3)]

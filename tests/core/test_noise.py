@@ -20,7 +20,7 @@ def mixed(word):
     return word ^ (word >> 31)
 
 
-@pytest.mark.parametrize(("index", "seed"), [(0, 0), (5, 7), (2**40 + 3, 2**32 - 1)])
+@pytest.mark.parametrize(("index", "seed"), [(0, 0), (2**40 + 3, 2**32 - 1)])
 def test_it_is_splitmix_and_box_muller_in_plain_integers(index, seed, device):
     start = mixed(mixed(seed) + index * GAMMA & WORD)
     words = [mixed(start + place * GAMMA & WORD) for place in range(1, 13)]
@@ -28,8 +28,8 @@ def test_it_is_splitmix_and_box_muller_in_plain_integers(index, seed, device):
         math.sqrt(-2 * math.log(((word >> 40) + 1) / 2**24)) * math.cos(2 * math.pi * (word % 2**24) / 2**24)
         for word in words
     ]
-    found = indexed_noise(torch.tensor([index], device=device), (2, 2, 3), seed)
-    torch.testing.assert_close(found.cpu().flatten(), torch.tensor(expected), atol=1e-4, rtol=1e-5)
+    noise = indexed_noise(torch.tensor([index], device=device), (2, 2, 3), seed)
+    torch.testing.assert_close(noise.cpu().flatten(), torch.tensor(expected), atol=1e-4, rtol=1e-5)
 
 
 def test_an_image_s_noise_does_not_depend_on_its_batch(device):
@@ -41,7 +41,7 @@ def test_an_image_s_noise_does_not_depend_on_its_batch(device):
     assert torch.equal(whole[[9, 8, 2]], shuffled)
 
 
-def test_it_is_normal_and_nothing_is_like_anything_else(device):
+def test_it_is_normal_and_uncorrelated(device):
     index = torch.arange(100, device=device)
     noise = torch.cat([indexed_noise(index, (2, 40, 50), seed) for seed in (0, 1)]).cpu()
     assert stats.kstest(noise.double().flatten()[:200_000].numpy(), "norm").pvalue > 0.01

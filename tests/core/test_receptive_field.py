@@ -1,4 +1,4 @@
-"""Receptive fields: the paper's, and what numerical probes of real networks find."""
+"""Receptive fields: those of the paper, and numerical probes of networks."""
 
 from __future__ import annotations
 
@@ -11,29 +11,25 @@ from synthreal.core.discriminator import Layer, LocalDiscriminator, conv, pool
 from synthreal.core.refiner import Refiner
 
 GAZE = (conv(2, 3, 2), conv(2, 3, 2), pool(3, 1), conv(2, 3), conv(2, 1))
-HANDS = (conv(2, 7, 4), conv(2, 5, 2), pool(3, 2), conv(2, 3, 2), conv(2, 1))
 
 
-@pytest.mark.parametrize(
-    ("layers", "fields"),
-    [
-        ([(3, 2), (3, 2), (3, 1), (3, 1), (1, 1)], [3, 7, 15, 23, 23]),  # gaze D, layer by layer
-        ([(7, 4), (5, 2), (3, 2), (3, 2), (1, 1)], [7, 23, 39, 71, 71]),  # hand D
-        ([(3, 1)] * 9 + [(1, 1)], [3, 5, 7, 9, 11, 13, 15, 17, 19, 19]),  # gaze R
-        ([(7, 1)] * 21 + [(1, 1)], [*range(7, 128, 6), 127]),  # hand R
-    ],
-)
-def test_the_paper_s_networks_layer_by_layer(layers, fields):
-    assert [receptive_field(layers[: n + 1]) for n in range(len(layers))] == fields
+def test_the_paper_s_networks_layer_by_layer():
+    for layers, fields in (
+        ([(3, 2), (3, 2), (3, 1), (3, 1), (1, 1)], [3, 7, 15, 23, 23]),  # D of gaze
+        ([(7, 4), (5, 2), (3, 2), (3, 2), (1, 1)], [7, 23, 39, 71, 71]),  # D of hands
+        ([(3, 1)] * 9 + [(1, 1)], [3, 5, 7, 9, 11, 13, 15, 17, 19, 19]),  # R of gaze
+        ([(7, 1)] * 21 + [(1, 1)], [*range(7, 128, 6), 127]),  # R of hands
+    ):
+        assert [receptive_field(layers[: n + 1]) for n in range(len(layers))] == fields
 
 
-def test_without_layers_a_pixel_sees_itself():
+def test_without_layers_the_receptive_field_is_one_pixel():
     assert receptive_field([]) == 1
     assert receptive_field(iter([(5, 1)])) == 5
 
 
 def span(changed: Tensor) -> int:
-    """How far apart the first and last true entries are."""
+    """The distance from the first to the last true entry, both included."""
     (where,) = torch.nonzero(changed, as_tuple=True)
     return int(where[-1] - where[0]) + 1
 
@@ -47,11 +43,11 @@ def all_positive(network: nn.Module) -> None:
 
 @pytest.mark.parametrize(
     "layers",
-    [GAZE, HANDS, (conv(2, 5, 1), pool(5, 3), conv(3, 1), conv(2, 3, 3)), (pool(3, 2), conv(1, 9, 1))],
+    [GAZE, (conv(2, 5, 1), pool(5, 3), conv(3, 1), conv(2, 3, 3)), (pool(3, 2), conv(1, 9, 1))],
 )
 @torch.no_grad()
-def test_what_the_middle_logit_sees(layers: tuple[Layer, ...]):
-    """A bright line moves through a grey image; with positive weights every pixel that can matter does."""
+def test_the_receptive_field_of_the_middle_logit(layers: tuple[Layer, ...]):
+    """A bright line moves through a grey image; with positive weights every pixel in the field has an effect."""
     network = LocalDiscriminator(1, layers).double()
     all_positive(network)
     network.head.weight[0].zero_()
@@ -66,8 +62,8 @@ def test_what_the_middle_logit_sees(layers: tuple[Layer, ...]):
         assert seen.sum() <= field < side
 
 
-@pytest.mark.parametrize(("kernel", "blocks"), [(3, 4), (7, 10), (5, 2), (1, 3)])
-def test_what_a_refined_pixel_sees(kernel: int, blocks: int):
+@pytest.mark.parametrize(("kernel", "blocks"), [(3, 4), (5, 2)])
+def test_the_receptive_field_of_a_refined_pixel(kernel: int, blocks: int):
     network = Refiner(1, kernel=kernel, blocks=blocks, width=2).double()
     all_positive(network)
     network.head.weight.data *= 1e-3  # residual sums double at each block; tanh must not saturate

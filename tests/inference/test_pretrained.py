@@ -1,4 +1,4 @@
-"""The folder a refiner travels as: reading a run's, saving, and what is told when files are damaged."""
+"""Saved refiners: loading from a run, save_pretrained and from_pretrained, and the messages for damaged files."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import torch
 from quick import TOY, files, fit_toy, same
 
 from synthreal.errors import UserError
-from synthreal.inference.pretrained import read_config, read_refiner
+from synthreal.inference.pretrained import read_config
 from synthreal.inference.transform import Refine
 
 
@@ -26,7 +26,7 @@ def images(*shape):
     return torch.rand(shape, generator=torch.Generator().manual_seed(0))
 
 
-def test_a_plugins_own_refiner_comes_from_the_plugin(toy, tmp_path):
+def test_a_refiner_of_a_plugin_is_built_by_the_plugin(toy, tmp_path):
     fit_toy(toy, tmp_path / "run", "refiner=tint")
     refine = Refine.load(tmp_path / "run")
     assert type(refine.refiner).__name__ == "Tint"
@@ -37,9 +37,7 @@ def test_a_plugins_own_refiner_comes_from_the_plugin(toy, tmp_path):
     assert torch.equal(Refine.from_pretrained(tmp_path / "saved")(x), refine(x))
     config = tmp_path / "saved" / "config.toml"
     config.write_text(config.read_text().replace(str(TOY), "/nowhere/toy.py"))
-    with pytest.raises(
-        UserError, match=r"saved: its refiner 'tint' is a plugin's \(config\.toml, plugins\): plugin /no"
-    ):
+    with pytest.raises(UserError, match=r"saved: .*'tint'.*config\.toml.*/nowhere/toy\.py"):
         Refine.from_pretrained(tmp_path / "saved")
 
 
@@ -62,10 +60,12 @@ assert not [name for name in sys.modules if name.startswith("synthreal_") or "al
 """
 
 
-def test_the_cores_own_refiner_needs_no_plugin_and_no_pickle(toy_run, tmp_path):
+def test_a_built_in_refiner_needs_neither_plugin_nor_pickle(toy_run, tmp_path):
     (plugin,) = tomllib.loads((toy_run / "config.toml").read_text())["plugins"]
     folders = []
-    for i, name in enumerate(("/nowhere/domain.py", "gaze", "nobody.has.it")):  # gone, and what cannot be imported
+    for i, name in enumerate(
+        ("/nowhere/domain.py", "gaze", "nobody.has.it")
+    ):  # a missing file and two modules that cannot be imported
         folders.append(str(tmp_path / f"saved{i}"))
         Refine.load(toy_run).save_pretrained(folders[-1])
         path = tmp_path / f"saved{i}" / "config.toml"
@@ -76,41 +76,33 @@ def test_the_cores_own_refiner_needs_no_plugin_and_no_pickle(toy_run, tmp_path):
     assert all((tmp_path / f"saved{i}-again" / "README.md").is_file() for i in range(3))
 
 
-def test_metadata(toy_run):
-    refiner = Refine.load(toy_run).refiner
-    metadata = read_refiner(toy_run, refiner)
-    assert (metadata["step"], metadata["kind"]) == ("11", "ema")
-
-
-@pytest.mark.parametrize("keep", [0, 4, 100, -40])
-def test_truncated_weights_are_refused(copy, keep):
+def test_truncated_weights_are_refused(copy):
     path = copy / "refiner.safetensors"
-    path.write_bytes(path.read_bytes()[:keep])
-    with pytest.raises(UserError, match=r"refiner\.safetensors: not a whole safetensors file .*; restore it or fit"):
-        Refine.load(copy)
+    content = path.read_bytes()
+    for length in (0, 4, 100, -40):
+        path.write_bytes(content[:length])
+        with pytest.raises(UserError, match=r"refiner\.safetensors: .*; restore it or fit"):
+            Refine.load(copy)
 
 
 def test_weights_of_another_network_are_refused(copy):
     text = (copy / "config.toml").read_text()
     (copy / "config.toml").write_text(text.replace("width = 4", "width = 5"))
-    with pytest.raises(UserError, match=r"refiner\.safetensors: weights of another network than config\.toml") as error:
+    with pytest.raises(UserError, match=r"refiner\.safetensors: .*config\.toml") as error:
         Refine.load(copy)
     assert "\n" not in str(error.value)
 
 
-@pytest.mark.parametrize(
-    ("damage", "message"),
-    [
-        ("x = ", r"config\.toml: not TOML"),
-        ("", r"config\.toml: data: missing"),
-        ("[data]\nsimulated = 'a'\nreal = 'b'\n", r"config\.toml: image is none; it must say what"),
-        ("\x00", r"config\.toml: not TOML"),
-    ],
-)
-def test_a_damaged_configuration_is_named(copy, damage, message):
-    (copy / "config.toml").write_text(damage)
-    with pytest.raises(UserError, match=message):
-        Refine.load(copy)
+def test_a_damaged_configuration_is_named(copy):
+    for content, field in (
+        ("x = ", "not TOML"),
+        ("\x00", "not TOML"),
+        ("", "missing"),
+        ("[data]\nsimulated = 'a'\nreal = 'b'\n", "image"),
+    ):
+        (copy / "config.toml").write_text(content)
+        with pytest.raises(UserError, match=rf"config\.toml: .*{field}"):
+            Refine.load(copy)
 
 
 def test_a_folder_without_a_run_is_named(tmp_path):
@@ -128,7 +120,7 @@ def test_the_stored_configuration_is_the_resolved_one(toy_run):
     assert config.recipe == "toy"
 
 
-def test_a_saved_refiner_is_the_same_refiner(toy_run, tmp_path):
+def test_a_saved_refiner_equals_the_original(toy_run, tmp_path):
     refine = Refine.load(toy_run)
     refine.save_pretrained(tmp_path / "a" / "saved")
     assert files(tmp_path) == [f"a/saved/{name}" for name in ("README.md", "config.toml", "refiner.safetensors")]
@@ -141,12 +133,12 @@ def test_a_saved_refiner_is_the_same_refiner(toy_run, tmp_path):
     assert torch.equal(Refine.load(tmp_path / "a" / "saved")(x), refine(x))
 
 
-def test_nothing_is_overwritten_unasked(toy_run, noisy_run, tmp_path):
+def test_existing_files_are_overwritten_on_request_only(toy_run, noisy_run, tmp_path):
     refine, folder = Refine.load(toy_run), tmp_path / "saved"
     for name in ("config.toml", "README.md", "refiner.safetensors"):
         folder.mkdir()
         (folder / name).write_text("mine")
-        with pytest.raises(UserError, match=rf"saved: already holds {name}; choose another folder, or give overwrite"):
+        with pytest.raises(UserError, match=rf"saved: already holds {name}.*overwrite=True"):
             refine.save_pretrained(folder)
         assert files(folder) == [name] and (folder / name).read_text() == "mine"
         shutil.rmtree(folder)
@@ -160,11 +152,11 @@ def test_nothing_is_overwritten_unasked(toy_run, noisy_run, tmp_path):
 
 def test_a_run_is_never_written_into(toy_run, copy):
     before = files(copy)
-    with pytest.raises(UserError, match=r"copy: holds a run; choose another folder$"):
+    with pytest.raises(UserError, match="copy: holds a run"):
         Refine.load(toy_run).save_pretrained(copy, overwrite=True)
     assert files(copy) == before
-    shutil.rmtree(copy / "checkpoints")  # what nobody needs who does not resume
-    with pytest.raises(UserError, match=r"copy: holds a run; choose another folder$"):
+    shutil.rmtree(copy / "checkpoints")  # needed for resuming only
+    with pytest.raises(UserError, match="copy: holds a run"):
         Refine.load(toy_run).save_pretrained(copy, overwrite=True)
 
 
@@ -178,13 +170,13 @@ def test_a_folder_that_cannot_be_written_keeps_what_it_had(toy_run, noisy_run, t
     def full(*arguments):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("synthreal.inference.pretrained.write_config", full)  # the last of the three
+    monkeypatch.setattr("synthreal.inference.pretrained.write_config", full)  # written last
     with pytest.raises(UserError, match=r"saved: cannot write \(No space left"):
         Refine.load(noisy_run).save_pretrained(tmp_path / "saved", overwrite=True)
     assert {name: (tmp_path / "saved" / name).read_bytes() for name in files(tmp_path / "saved")} == before
 
 
-def test_a_bare_network_has_nothing_to_say_of_itself(tmp_path):
-    with pytest.raises(UserError, match=r"made of a bare network; save what Refine\.load gives"):
+def test_a_refiner_made_from_a_bare_network_cannot_be_saved(tmp_path):
+    with pytest.raises(UserError, match=r"bare network.*Refine\.load"):
         Refine(torch.nn.Identity(), channels=1).save_pretrained(tmp_path / "saved")
     assert files(tmp_path) == []

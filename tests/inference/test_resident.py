@@ -1,4 +1,4 @@
-"""Bulk refinement: every image in order, labels to the bit, nothing depends on what follows."""
+"""Refinement of resident and packed images: order, labels, noise and refusals."""
 
 from __future__ import annotations
 
@@ -56,14 +56,14 @@ def write(path, n=N, dtype="uint8", channels=1):
     return path
 
 
-@pytest.mark.parametrize("dtype", ["uint8", "uint16", "float16"])
-def test_every_image_in_order_and_every_label_to_the_bit(toy_run, tmp_path, dtype):
+@pytest.mark.parametrize("dtype", ["uint8", "float16"])
+def test_images_keep_their_order_and_labels_are_copied_exactly(toy_run, tmp_path, dtype):
     write(tmp_path / "in.h5", dtype=dtype)
-    told = []
+    progress = []
     summary = refine_bulk(
-        toy_run, tmp_path / "in.h5", tmp_path / "out.h5", on_progress=lambda *counts: told.append(counts)
+        toy_run, tmp_path / "in.h5", tmp_path / "out.h5", on_progress=lambda *counts: progress.append(counts)
     )
-    assert (summary.refined, told) == (N, [(BLOCK, N), (N, N)])
+    assert (summary.refined, progress) == (N, [(BLOCK, N), (N, N)])
     before, after = Pack(tmp_path / "in.h5"), Pack(tmp_path / "out.h5")
     assert (len(after), after.image, after.labels, after.role) == (N, before.image, before.labels, "simulated")
     assert after.name == "toy refined"
@@ -75,16 +75,16 @@ def test_every_image_in_order_and_every_label_to_the_bit(toy_run, tmp_path, dtyp
     refine = Refine.load(toy_run)
     one_by_one = torch.stack([refine(pixels) for pixels in to_unit(stored_tensor(image))])
     difference = (to_unit(stored_tensor(refined)) - one_by_one).abs().max()
-    assert difference <= {"uint8": 0.51 / 255, "uint16": 1e-4, "float16": 1e-3}[dtype]
+    assert difference <= {"uint8": 0.51 / 255, "float16": 1e-3}[dtype]
     assert (to_unit(stored_tensor(refined)) - to_unit(stored_tensor(image))).abs().mean() > 0.01
 
 
-@pytest.mark.parametrize("n", [1, 17, 255, 256, 257])
-def test_an_image_does_not_depend_on_how_many_follow(noisy, tmp_path, n):
+def test_a_refined_image_does_not_depend_on_the_images_after_it(noisy, tmp_path):
     refine_bulk(noisy, write(tmp_path / "all.h5"), tmp_path / "all_out.h5")
-    refine_bulk(noisy, write(tmp_path / "some.h5", n), tmp_path / "some_out.h5")
-    whole, part = (Pack(tmp_path / f"{name}_out.h5").read(slice(None))[0] for name in ("all", "some"))
-    np.testing.assert_array_equal(part, whole[:n])
+    whole = Pack(tmp_path / "all_out.h5").read(slice(None))[0]
+    for n in (1, 255, 257):
+        refine_bulk(noisy, write(tmp_path / f"{n}.h5", n), tmp_path / f"{n}_out.h5")
+        np.testing.assert_array_equal(Pack(tmp_path / f"{n}_out.h5").read(slice(None))[0], whole[:n])
 
 
 def test_noise_is_a_function_of_the_seed_and_differs_between_images(noisy, tmp_path):
@@ -103,7 +103,7 @@ def test_noise_is_a_function_of_the_seed_and_differs_between_images(noisy, tmp_p
     assert dict(Pack(tmp_path / "a.h5").options)["seed"] == 3
 
 
-def test_noise_is_that_of_the_image_s_own_index(noisy, tmp_path):
+def test_noise_depends_on_the_index_of_the_image(noisy, tmp_path):
     path = write(tmp_path / "in.h5")
     refine_bulk(noisy, path, tmp_path / "out.h5", seed=3)
     image = to_unit(stored_tensor(Pack(path).read(slice(260, 261))[0]))
@@ -114,7 +114,7 @@ def test_noise_is_that_of_the_image_s_own_index(noisy, tmp_path):
         assert ((refine(image, noise) - refined).abs().max() <= 0.51 / 255) == same
 
 
-def test_resident_images_are_refined_as_packs_are(noisy, tmp_path):
+def test_resident_and_packed_images_are_refined_alike(noisy, tmp_path):
     path = write(tmp_path / "in.h5")
     refine_bulk(noisy, path, tmp_path / "out.h5")
     image, labels = Pack(path).read(slice(None))
@@ -122,21 +122,21 @@ def test_resident_images_are_refined_as_packs_are(noisy, tmp_path):
     found = refine_resident(Refine.load(noisy), given, "uint8")
     np.testing.assert_array_equal(stored_array(found.image), Pack(tmp_path / "out.h5").read(slice(None))[0])
     assert torch.equal(found.labels["count"], given.labels["count"])
-    np.testing.assert_array_equal(stored_array(given.image), image)  # the input is left alone
+    np.testing.assert_array_equal(stored_array(given.image), image)  # the input is unchanged
 
 
-def test_other_sizes_are_refined_and_other_channels_refused(toy_run, tmp_path):
+def test_other_sizes_are_refined_and_other_channel_counts_refused(toy_run, tmp_path):
     spec = ImageSpec(channels=1, height=21, width=9)
     with PackWriter(tmp_path / "big.h5", image=spec, role="simulated", name="big") as writer:
         writer.append(np.zeros((3, 1, 21, 9), np.uint8))
     refine_bulk(toy_run, tmp_path / "big.h5", tmp_path / "big_out.h5")
     assert Pack(tmp_path / "big_out.h5").image == spec
-    with pytest.raises(UserError, match=r"rgb\.h5: holds images 3x12x16 uint8, the refiner of .* takes 1 channels"):
+    with pytest.raises(UserError, match=r"rgb\.h5: .*3x12x16.* 1 channel"):
         refine_bulk(toy_run, write(tmp_path / "rgb.h5", 4, channels=3), tmp_path / "out.h5")
     assert not (tmp_path / "out.h5").exists()
 
 
-def test_a_pack_that_exists_is_left_alone_and_the_input_cannot_be_its_output(toy_run, tmp_path):
+def test_an_existing_pack_is_not_overwritten_even_if_it_is_the_input(toy_run, tmp_path):
     path = write(tmp_path / "in.h5", 5)
     before = path.read_bytes()
     with pytest.raises(UserError, match=r"in\.h5: already exists"):
@@ -144,7 +144,7 @@ def test_a_pack_that_exists_is_left_alone_and_the_input_cannot_be_its_output(toy
     assert path.read_bytes() == before
 
 
-def test_a_pixel_that_is_nan_is_named_and_nothing_is_written(toy_run, tmp_path):
+def test_a_nan_pixel_is_reported_with_its_image_and_nothing_is_written(toy_run, tmp_path):
     path = write(tmp_path / "in.h5", dtype="float16")
     with h5py.File(path, "r+") as file:
         file["image"][270, 0, 3, 3] = np.nan
@@ -153,15 +153,7 @@ def test_a_pixel_that_is_nan_is_named_and_nothing_is_written(toy_run, tmp_path):
     assert not (tmp_path / "out.h5").exists()
 
 
-def test_the_command(toy_run, tmp_path, cli):
-    path = write(tmp_path / "in.h5", 20)
-    done = cli("refine", toy_run, path, tmp_path / "out.h5").ok()
-    assert done.out == f"{tmp_path / 'out.h5'}: 20 refined images\n"
-    refine_bulk(toy_run, path, tmp_path / "again.h5")
-    assert Pack(tmp_path / "out.h5").sha256() == Pack(tmp_path / "again.h5").sha256()
-
-
-def test_a_refiner_travels_as_two_files(toy_run, tmp_path):
+def test_two_files_suffice_to_refine(toy_run, tmp_path):
     folder = tmp_path / "folder"
     folder.mkdir()
     for name in ("config.toml", "refiner.safetensors"):
@@ -173,7 +165,7 @@ def test_a_refiner_travels_as_two_files(toy_run, tmp_path):
 
 
 @pytest.mark.parametrize(("compile", "expected"), [("true", 1), ("false", 0)])
-def test_the_run_says_how_the_process_is_set_up(toy_run, tmp_path, monkeypatch, compile, expected):
+def test_the_process_is_configured_by_the_run(toy_run, tmp_path, monkeypatch, compile, expected):
     run = shutil.copytree(toy_run, tmp_path / "run")
     config = (run / "config.toml").read_text().replace('compile = "auto"', f"compile = {compile}")
     (run / "config.toml").write_text(config.replace("autotune = true", "autotune = false"))

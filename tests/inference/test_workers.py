@@ -1,4 +1,4 @@
-"""Processes: what was forked is known as such, and CUDA is refused there, with what to do instead."""
+"""Detection of forked processes, where CUDA is refused with a remedy."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from synthreal.errors import UserError
 from synthreal.inference import workers as worker
 from synthreal.inference.workers import forked, in_worker, refuse_forked_cuda
 
-INSTEAD = "whole batches in the main process with synthreal.Refine, or give device='cpu', or start workers with multi"
+REMEDY = "device='cpu'.*multiprocessing_context='spawn'"
 
 
-def told(queue):
+def report(queue):
     try:
         refuse_forked_cuda("cuda:0")
         message = ""
@@ -25,11 +25,11 @@ def told(queue):
     queue.put((forked(), in_worker(), os.getpid() != worker._IMPORTED_IN, message))
 
 
-@pytest.mark.parametrize("context, known", [("fork", True), ("spawn", False)])
+@pytest.mark.parametrize("context, known", [("fork", True), pytest.param("spawn", False, marks=pytest.mark.slow)])
 def test_a_process_knows_whether_it_was_forked(context, known):
     start = multiprocessing.get_context(context)
     queue = start.Queue()
-    process = start.Process(target=told, args=(queue,))
+    process = start.Process(target=report, args=(queue,))
     process.start()
     answer = queue.get(timeout=120)
     process.join()
@@ -37,23 +37,23 @@ def test_a_process_knows_whether_it_was_forked(context, known):
     assert not answer[3] or torch.cuda.is_initialized()
 
 
-def test_this_process_works_for_nobody():
+def test_the_main_process_is_neither_forked_nor_a_worker():
     assert not forked() and not in_worker()
     refuse_forked_cuda("cuda")
 
 
-def test_a_loaders_worker_works_for_another(monkeypatch):
+def test_a_forked_data_loader_worker_refuses_cuda(monkeypatch):
     monkeypatch.setattr(worker, "get_worker_info", lambda: SimpleNamespace(id=0))
     assert in_worker() and not forked()
-    refuse_forked_cuda("cuda")  # spawned: it has a CUDA of its own
+    refuse_forked_cuda("cuda")  # a spawned worker has its own CUDA context
     monkeypatch.setattr(worker, "_IMPORTED_IN", 0)
     refuse_forked_cuda("cpu")
-    with pytest.raises(UserError, match=INSTEAD):
+    with pytest.raises(UserError, match=REMEDY):
         refuse_forked_cuda(torch.device("cuda", 1))
 
 
-def test_a_process_torch_calls_badly_forked_is_refused_whoever_forked_it(monkeypatch):
+def test_a_process_that_torch_reports_as_badly_forked_refuses_cuda(monkeypatch):
     monkeypatch.setattr(torch.cuda, "_is_in_bad_fork", lambda: True)
     refuse_forked_cuda("cpu")
-    with pytest.raises(UserError, match=INSTEAD):
+    with pytest.raises(UserError, match=REMEDY):
         refuse_forked_cuda("cuda")

@@ -12,6 +12,7 @@ from toy import Pointer
 
 from synthreal.data.encoding import to_unit
 from synthreal.data.resident import Resident
+from synthreal.metrics import summary
 from synthreal.metrics.distances import realism
 from synthreal.metrics.features import estimator_features
 from synthreal.metrics.label_drift import annotation_drift

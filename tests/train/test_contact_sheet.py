@@ -17,9 +17,8 @@ def rows(n=3, channels=1, height=12, width=16):
     return [(name, torch.rand(n, channels, height, width, generator=generator)) for name in ("simulated", "refined")]
 
 
-@pytest.mark.parametrize("channels", [1, 2, 3, 4])
-@pytest.mark.parametrize(("height", "width"), [(12, 16), (55, 35), (224, 224)])
-def test_every_image_is_there_pixel_for_pixel(channels, height, width):
+@pytest.mark.parametrize(("channels", "height", "width"), [(1, 12, 16), (2, 12, 16), (3, 55, 35), (4, 224, 224)])
+def test_a_sheet_shows_the_pixels_of_every_image(channels, height, width):
     given = rows(3, channels, height, width)
     sheet = np.asarray(contact_sheet(given))
     scale = max(1, round(112 / max(height, width)))
@@ -33,21 +32,21 @@ def test_every_image_is_there_pixel_for_pixel(channels, height, width):
             np.testing.assert_array_equal(cell, expected)
 
 
-def test_captions_are_written_and_values_outside_are_clamped():
+def test_captions_are_drawn_and_values_are_clamped():
     images = torch.full((1, 1, 12, 16), 7.0)
     sheet = np.asarray(contact_sheet([("simulated", images)]))
     assert (sheet[:, :_CAPTION] < 128).sum() > 100
     assert sheet[_GAP + 1, _CAPTION + 1].tolist() == [255, 255, 255]
 
 
-def test_false_colour_runs_from_violet_to_yellow():
+def test_viridis_ranges_from_violet_to_yellow():
     images = torch.linspace(0, 1, 16).expand(1, 1, 12, 16)
     sheet = np.asarray(contact_sheet([("depth", images)], colormap="viridis")).astype(int)
     first, last = sheet[_GAP, _CAPTION], sheet[_GAP, _CAPTION + 16 * 7 - 1]
     assert first.tolist() == [68, 1, 84] and last.tolist() == [253, 231, 37]
 
 
-def test_a_sheet_is_a_png_that_opens(tmp_path):
+def test_a_saved_sheet_is_a_valid_png(tmp_path):
     save_sheet(tmp_path / "a.png", rows())
     with Image.open(tmp_path / "a.png") as opened:
         opened.load()
@@ -55,9 +54,8 @@ def test_a_sheet_is_a_png_that_opens(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["a.png"]
 
 
-@pytest.mark.parametrize("colormap", [None, "viridis"])
-@pytest.mark.parametrize("channels", [1, 2, 3, 4])
-def test_an_image_alone_looks_as_on_a_sheet(channels, colormap):
+@pytest.mark.parametrize(("channels", "colormap"), [(1, None), (1, "viridis"), (3, None)])
+def test_a_single_image_is_rendered_as_on_a_sheet(channels, colormap):
     (_, images), *_ = rows(2, channels, 55, 35)
     sheet = contact_sheet([("", images)], colormap=colormap)
     scale = max(1, round(112 / 55))
@@ -69,6 +67,6 @@ def test_an_image_alone_looks_as_on_a_sheet(channels, colormap):
             np.testing.assert_array_equal(np.asarray(alone), cell)
 
 
-def test_all_images_of_one_shape_are_png_files_of_one_size():
+def test_png_files_of_images_of_one_shape_have_the_same_size():
     flat, noise = torch.zeros(1, 224, 224), torch.rand(1, 224, 224)
     assert len(png(flat)) == len(png(noise)) == len(png(flat, colormap="viridis"))

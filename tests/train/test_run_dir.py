@@ -1,4 +1,4 @@
-"""Who may use a run directory, and which settings may change when it is resumed."""
+"""Claiming a run directory, and the settings that may change when a run is resumed."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def test_leaves_are_dotted_paths_and_lists_are_values():
     assert dict(leaves(tree)) == {"a.b": 1, "a.c": {}, "d": [1, {"e": 2}], "f": None}
 
 
-def test_differences_name_every_setting_also_where_a_table_changes_its_kind(toy):
+def test_differences_name_every_setting_even_if_a_table_is_replaced(toy):
     base = configured(toy)
     assert differences(base, base) == []
     other = configured(toy, "loss.weight=3.0", 'optimizer.refiner={name="sgd", learning_rate=0.1}', "history=none")
@@ -44,7 +44,7 @@ def test_the_message_shows_both_values_of_the_first_four_and_counts_the_rest(toy
     assert message.endswith("and 2 more; resume with the same settings")
 
 
-def test_only_a_longer_game_is_another_schedule_that_resumes(toy):
+def test_a_longer_game_is_the_only_change_of_the_schedule_that_can_be_resumed(toy):
     base = configured(toy)
     check_resumable(Path("x"), base, configured(toy, "schedule.steps=100"))
     for setting in ("schedule.steps=5", "schedule.refiner_steps=100"):
@@ -56,10 +56,10 @@ def new(run_dir, toy):
     return claim(run_dir, configured(toy), precision="float32", state=None)
 
 
-def test_a_folder_is_used_by_one_fit_at_a_time(toy, tmp_path):
+def test_a_folder_is_used_by_one_fit_only(toy, tmp_path):
     with new(tmp_path / "run", toy):
         with (
-            pytest.raises(UserError, match="another fit is running in it; wait, or choose"),
+            pytest.raises(UserError, match="run: another fit is running"),
             new(tmp_path / "run", toy),
         ):
             pass
@@ -70,7 +70,7 @@ def test_a_folder_is_used_by_one_fit_at_a_time(toy, tmp_path):
         pass
 
 
-def test_folders_made_for_nothing_vanish_and_others_stay(toy, tmp_path):
+def test_created_folders_are_removed_after_a_failure_and_existing_ones_stay(toy, tmp_path):
     (tmp_path / "kept").mkdir()
     for run_dir in (tmp_path / "a/b/c", tmp_path / "kept"):
         with pytest.raises(RuntimeError), new(run_dir, toy):
@@ -81,7 +81,7 @@ def test_folders_made_for_nothing_vanish_and_others_stay(toy, tmp_path):
     assert [path.name for path in tmp_path.rglob("*")] == ["kept"]
 
 
-def test_what_was_put_into_the_folder_stays(toy, tmp_path):
+def test_files_of_the_user_in_a_claimed_folder_stay(toy, tmp_path):
     with pytest.raises(RuntimeError), new(tmp_path / "run", toy):
         (tmp_path / "run/log.jsonl").touch()
         raise RuntimeError
@@ -89,7 +89,7 @@ def test_what_was_put_into_the_folder_stays(toy, tmp_path):
     assert not holds_run(tmp_path / "run")
 
 
-def test_what_a_run_left_that_was_killed_before_it_saved_is_no_run(toy, tmp_path):
+def test_the_remains_of_a_run_killed_before_it_saved_are_not_a_run(toy, tmp_path):
     (tmp_path / CONFIG).touch()
     assert not holds_run(tmp_path)
     with new(tmp_path, toy):
@@ -98,16 +98,16 @@ def test_what_a_run_left_that_was_killed_before_it_saved_is_no_run(toy, tmp_path
     assert holds_run(tmp_path)
 
 
-@pytest.mark.parametrize("below", ["", "run"])
-def test_a_file_in_the_way_is_named_and_left_alone(toy, tmp_path, below):
+def test_a_file_in_place_of_a_folder_is_named_and_not_changed(toy, tmp_path):
     (tmp_path / "file").write_text("mine")
-    with pytest.raises(UserError, match=r"file.*: cannot write \((File exists|Not a directory)\)"):
-        with new(tmp_path / "file" / below, toy):
-            raise AssertionError
+    for below in ("", "run"):
+        with pytest.raises(UserError, match=r"file.*: cannot write \((File exists|Not a directory)\)"):
+            with new(tmp_path / "file" / below, toy):
+                raise AssertionError
     assert (tmp_path / "file").read_text() == "mine"
 
 
-def test_a_folder_that_takes_no_file_is_refused_before_anything_is_done(toy, tmp_path, monkeypatch):
+def test_a_read_only_folder_is_refused_before_anything_is_written(toy, tmp_path, monkeypatch):
     def refuse(self, *arguments, **more):
         raise OSError(30, "Read-only file system")
 
@@ -124,19 +124,12 @@ def test_versions_name_every_distribution(toy):
     assert all(versions.values())
 
 
-@pytest.mark.parametrize(
-    ("ranks", "processes", "said"),
-    [
-        (None, 2, "was trained by one process, not 2; resume without torchrun"),
-        (2, 1, "was trained by 2 processes, not 1; resume with torchrun --nproc-per-node=2"),
-        (2, 4, "was trained by 2 processes, not 4; resume with torchrun --nproc-per-node=2"),
-        (4, 4, None),
-    ],
-)
-def test_a_checkpoint_is_for_as_many_processes_as_made_it(tmp_path, ranks, processes, said):
-    state = {} if ranks is None else {"ranks": [{}] * ranks}
-    if said is None:
-        check_processes(tmp_path / "run", state, processes)
-        return
-    with pytest.raises(UserError, match=f"run: {said}"):
-        check_processes(tmp_path / "run", state, processes)
+def test_a_run_is_resumed_by_as_many_processes_as_trained_it(tmp_path):
+    for ranks, processes, remedy in (
+        (None, 2, "without torchrun"),
+        (2, 1, "torchrun --nproc-per-node=2"),
+        (2, 4, "torchrun --nproc-per-node=2"),
+    ):
+        with pytest.raises(UserError, match=f"run: .*{remedy}"):
+            check_processes(tmp_path / "run", {} if ranks is None else {"ranks": [{}] * ranks}, processes)
+    check_processes(tmp_path / "run", {"ranks": [{}] * 4}, 4)

@@ -150,12 +150,11 @@ class HandNet(nn.Module):
         )
         self.heads = nn.ModuleList(nn.Conv2d(features, outputs, 1) for _ in range(options.stacks))
         self.merges = nn.ModuleList(nn.Conv2d(features + outputs, features, 1) for _ in range(options.stacks - 1))
-        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # 1.4 to 1.8 times as fast
 
     def forward(self, image: Tensor) -> Tensor:
         """The maps of every stack; the last stack is the prediction."""
         padded = pad(image, (int(self.grid.margin),) * 4, value=self.background)
-        maps = self.stem((1 - padded).contiguous(memory_format=torch.channels_last))
+        maps = self.stem(1 - padded)
         outputs_by_stack = []
         for i, (hourglass, tail, head) in enumerate(zip(self.hourglasses, self.tails, self.heads, strict=True)):
             features = tail(hourglass(maps))
