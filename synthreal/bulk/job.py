@@ -162,7 +162,7 @@ class WorkFolder:
 
     def begin(self, job: Job) -> None:
         """Remove an earlier job and record this one."""
-        self._clear()
+        self._clear(but="lock")
         write_text(self._record, job.model_dump_json(indent=1) + "\n")
 
     def done_path(self, block: int) -> Path:
@@ -179,11 +179,11 @@ class WorkFolder:
             self._clear()
             shutil.rmtree(self.path, ignore_errors=True)
 
-    def _clear(self) -> None:
-        """Remove everything but the lock; the record last, so that a folder is recognised after a kill."""
+    def _clear(self, but: str = "") -> None:
+        """Remove everything but one file; the record last, so that a folder is recognised after a kill."""
         with writing(self.path):
             for path in sorted(self.path.iterdir(), key=self._record.__eq__):
                 if path.is_dir():
                     shutil.rmtree(path)
-                elif path.name != "lock":
+                elif path.name != but:
                     path.unlink()

@@ -98,7 +98,9 @@ class Destination:
                 if exists:
                     self.place.rename(aside or work.path / f"replaced-{os.getpid()}")
                 record = job.model_copy(update={"outcome": outcome})
-                write_text(self._record_path, record.model_dump_json(indent=1) + "\n")
+                written = work.path / "record.json"  # a kill leaves no temporary file beside the result
+                write_text(written, record.model_dump_json(indent=1) + "\n")
+                written.replace(self._record_path)
             work.whole.replace(self.place)
             sync(self.place.parent)
         return self._summary(outcome, aside=aside)

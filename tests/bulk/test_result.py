@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import sys
 
 import pytest
 from quick import files
@@ -68,6 +69,15 @@ def test_a_run_is_never_replaced(plain, folder, tmp_path):
             refine_bulk(run, folder, target, overwrite=True)
     assert (run / "refiner.safetensors").exists()
     refine_bulk(run, folder, run / "out")
+
+
+def test_temporary_files_of_the_record_lie_in_the_work_folder(plain, folder, tmp_path, monkeypatch):
+    result, paths = sys.modules["synthreal.bulk.result"], []
+    write_text = result.write_text
+    monkeypatch.setattr(result, "write_text", lambda path, text: paths.append(path) or write_text(path, text))
+    refine_bulk(plain, folder, tmp_path / "out")
+    assert [path.parent for path in paths] == [tmp_path / "out.parts"]  # a kill leaves them there
+    assert (tmp_path / "out.job.json").exists() and not (tmp_path / "out.parts").exists()
 
 
 def test_an_empty_folder_may_be_the_target(plain, folder, tmp_path):
