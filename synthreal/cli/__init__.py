@@ -1,10 +1,10 @@
-"""The command line: each command parses its arguments, calls one library function and prints the result.
+"""The command line: each command parses its arguments, calls the library and prints the result.
 
 Results go to stdout, progress and errors to stderr. Bad input gives one line and exit code 2. Commands import heavy
 libraries when they run, so that ``--help`` is instant.
 """
 
-from synthreal.cli import domain, refiner, judge, browse, export  # isort: skip  # the order of commands in --help
+from synthreal.cli import domain, refiner, judge, browse  # isort: skip  # the order of commands in --help
 from synthreal.cli.application import app, main
 
-__all__ = ["app", "browse", "domain", "export", "judge", "main", "refiner"]
+__all__ = ["app", "browse", "domain", "judge", "main", "refiner"]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shlex
+from contextlib import suppress
+from importlib import util
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -33,13 +35,7 @@ def report(
     """Write an HTML page about a run. It shows images, curves, the table of arms and how to reproduce the run."""
     from synthreal.report import write_report
 
-    page = write_report(
-        run,
-        out=out,
-        device=device,
-        tensorboard=tensorboard,
-        on_refine=lambda count: typer.echo(f"refining {count} images", err=True),
-    )
+    page = write_report(run, out=out, device=device, tensorboard=tensorboard, on_refine=_print_count)
     typer.echo(f"{page}: open it in a browser")
     if tensorboard is not None:
         typer.echo(f"{tensorboard}: for tensorboard --logdir {shlex.quote(str(tensorboard))}")
@@ -76,26 +72,22 @@ def turing(
         return
     if as_json:
         raise UserError("--json prints the summary; add --summary")
-    _require_web()
-    from synthreal.turing.server import serve
+    if not all(map(util.find_spec, ("starlette", "uvicorn", "jinja2"))):
+        raise UserError("the visual Turing test needs starlette and uvicorn; pip install 'synthreal[web]'")
+    from synthreal.turing.pictures import choose_images
+    from synthreal.turing.server import address, listen, server_of
+    from synthreal.turing.study import Study
 
-    def ready(url: str, reachable: bool) -> None:
+    with listen(host, port) as listener:
+        pool = choose_images(run, against=against, images=images, seed=seed, device=device, on_refine=_print_count)
+        answers.prepare()
+        server = server_of(Study(pool, answers, against=against, images=images, seed=seed), host=host)
+        url, reachable = address(listener, host)
         if reachable:
             typer.echo("notice: other machines can reach this server and answer", err=True)
         typer.echo(f"open {url} in a browser; stop with Ctrl-C")
-
-    serve(
-        run,
-        answers,
-        port=port,
-        images=images,
-        against=against,
-        host=host,
-        seed=seed,
-        device=device,
-        on_refine=lambda count: typer.echo(f"refining {count} images", err=True),
-        on_ready=ready,
-    )
+        with suppress(KeyboardInterrupt):
+            server.run(sockets=[listener])
     typer.echo(f"{in_a_line(summarise(_read(answers)))}; in {answers.path}")
 
 
@@ -106,9 +98,5 @@ def _read(answers: Answers) -> list[Answer]:
     return valid
 
 
-def _require_web() -> None:
-    """Raise ``UserError`` when the extra ``web`` is missing."""
-    from importlib.util import find_spec
-
-    if not all(map(find_spec, ("starlette", "uvicorn", "jinja2"))):
-        raise UserError("the visual Turing test needs starlette and uvicorn; pip install 'synthreal[web]'")
+def _print_count(count: int) -> None:
+    typer.echo(f"refining {count} images", err=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -24,8 +25,7 @@ def plugins(as_json: Json = False) -> None:
 @app.command()
 def show(plugin: Plugins = None, recipe: Recipe = None, config: ConfigFile = None, settings: Settings = None) -> None:
     """Print the resolved configuration as TOML."""
-    catalog = catalog_of(plugin)
-    typer.echo(configured(catalog, recipe, config, settings).to_toml(), nl=False)
+    typer.echo(configured(plugin, recipe, config, settings)[1].to_toml(), nl=False)
 
 
 @app.command()
@@ -45,9 +45,9 @@ def prepare(
 ) -> None:
     """Write a data set as a pack. Its images are read from files or simulated."""
     from synthreal.bulk.prepare import prepare as run
-    from synthreal.cli.progress import counting
+    from synthreal.cli.progress import progress_bars
 
-    with counting("preparing") as advance:
+    with progress_bars() as show:
         summary = run(
             catalog_of(plugin),
             dataset,
@@ -57,7 +57,7 @@ def prepare(
             limit=limit,
             seed=seed,
             device=device,
-            on_progress=advance,
+            on_progress=partial(show, "preparing"),
         )
     for item in summary.skipped:
         typer.echo(f"skipped {item.path}: {item.reason}", err=True)

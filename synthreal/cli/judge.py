@@ -10,18 +10,7 @@ from typing import Annotated
 import typer
 
 from synthreal.cli.application import app
-from synthreal.cli.options import (
-    ConfigFile,
-    Device,
-    Json,
-    Plugins,
-    Recipe,
-    Settings,
-    Split,
-    catalog_of,
-    configured,
-    display,
-)
+from synthreal.cli.options import ConfigFile, Device, Json, Plugins, Recipe, Settings, Split, configured, display
 
 
 @app.command()
@@ -37,13 +26,20 @@ def evaluate(
     as_json: Json = False,
 ) -> None:
     """Train an estimator on each arm and test it on real images."""
-    from synthreal.cli.progress import evaluating
+    from synthreal.cli.progress import progress_bars
     from synthreal.cli.tables import evaluation_text
     from synthreal.evaluation.evaluate import evaluate as judge
 
     names = None if arms is None else [name.strip() for name in arms.split(",") if name.strip()]
-    with _resumable(), evaluating() as on_arm:
-        result = judge(runs, arms=names, seeds=seeds, split=split, device=device, on_arm=on_arm)
+    with _resumable(), progress_bars() as show:
+        result = judge(
+            runs,
+            arms=names,
+            seeds=seeds,
+            split=split,
+            device=device,
+            on_arm=lambda arm, done, total: show("evaluating", done, total, arm),
+        )
     display(result.to_json() if as_json else evaluation_text(result))
 
 
@@ -71,8 +67,7 @@ def ablate(
     from synthreal.cli.tables import ablation_text
     from synthreal.evaluation.ablation import ablate as compare
 
-    catalog = catalog_of(plugin)
-    resolved = configured(catalog, recipe, config, settings)
+    catalog, resolved = configured(plugin, recipe, config, settings)
     folder = run or Path("runs") / f"{resolved.recipe}-ablation"
     with _resumable(), ablating() as (on_fit, on_arm):
         result = compare(resolved, catalog, over or (), folder, seeds=seeds, split=split, on_fit=on_fit, on_arm=on_arm)

@@ -33,7 +33,7 @@ Split = Literal["test", "validation"]
 Device = Annotated[str, typer.Option(help="Device: auto, cpu, cuda or cuda:N.")]
 
 
-def catalog_of(names: list[str] | None) -> Catalog:
+def catalog_of(names: Plugins) -> Catalog:
     """The catalog of the plugins given with ``--plugin``. Raises ``UserError`` when there are none."""
     from synthreal.hooks.catalog import Catalog
     from synthreal.hooks.discovery import available
@@ -43,33 +43,21 @@ def catalog_of(names: list[str] | None) -> Catalog:
     return Catalog.of(names)
 
 
-def configured(catalog: Catalog, recipe: str | None, config: Path | None, settings: list[str] | None) -> ResolvedConfig:
-    """The resolved configuration: recipe, then the file, then ``--set``."""
+def configured(plugin: Plugins, recipe: Recipe, file: ConfigFile, settings: Settings) -> tuple[Catalog, ResolvedConfig]:
+    """The catalog and the resolved configuration: recipe, then the file, then ``--set``."""
     from synthreal.hooks.resolve import configure
 
-    return configure(catalog, *differences(config, settings), recipe=recipe, source=source_of(config, settings))
+    catalog, (trees, source) = catalog_of(plugin), differences(file, settings)
+    return catalog, configure(catalog, *trees, recipe=recipe, source=source)
 
 
-def differences(config: Path | None, settings: list[str] | None) -> list[dict[str, Any]]:
-    """The changes to a recipe: those of the file, which may be a run's config.toml, then each ``--set``."""
+def differences(file: ConfigFile, settings: Settings) -> tuple[list[dict[str, Any]], str]:
+    """The changes to a recipe, and their source for error messages; the file may be a run's config.toml."""
     from synthreal.config.toml import parse_settings
     from synthreal.inference.pretrained import read_tree
 
-    return ([read_tree(config)] if config else []) + parse_settings(settings or ())
-
-
-def source_of(config: Path | None, settings: list[str] | None) -> str:
-    """The possible places of a wrong setting, for error messages."""
-    return " or ".join([str(config)] * bool(config) + ["--set"] * bool(settings)) or "configuration"
-
-
-def number_of(option: str, text: str | None, word: str) -> int | None:
-    """The value, at least 1, of an option that takes a number or ``word``; None stays None."""
-    if text is None:
-        return None
-    if not text.isdecimal() or int(text) < 1:
-        raise UserError(f"{option} {text}: give a number of at least 1, or {word}")
-    return int(text)
+    trees = ([read_tree(file)] if file else []) + parse_settings(settings or ())
+    return trees, " or ".join([str(file)] * bool(file) + ["--set"] * bool(settings)) or "configuration"
 
 
 def display(result: Any) -> None:

@@ -8,90 +8,50 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    ProgressColumn,
-    Task,
-    TaskID,
-    TextColumn,
-    TimeRemainingColumn,
-)
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
 from synthreal.train.log import Report
 
 LINE_SECONDS = 15.0
 
-Show = Callable[[str, int, int | None, str], None]
 OnReport = Callable[[Report], None]
-Counter = Callable[[int, int | None], None]
 
 
-class SpeedColumn(ProgressColumn):
+class _SpeedColumn(ProgressColumn):
     """Items per second, over the last 30 seconds or a whole finished task."""
 
     def render(self, task: Task) -> Text:
-        """The text of a task."""
         speed = task.finished_speed or task.speed
         return Text("" if speed is None else f"{speed:,.2f} it/s")
 
 
 @contextmanager
-def progress_bars() -> Iterator[Show]:
-    """``show(task, done, total, note)`` shows progress; several tasks have a bar each."""
-    columns = MofNCompleteColumn(), SpeedColumn(), TimeRemainingColumn(), TextColumn("{task.fields[note]}")
+def progress_bars(visible: bool = True) -> Iterator[Callable[..., None]]:
+    """``show(task, done, total, note="")`` shows progress, in one bar per task; nothing unless ``visible``."""
+    columns = MofNCompleteColumn(), _SpeedColumn(), TimeRemainingColumn(), TextColumn("{task.fields[note]}")
     console = Console(stderr=True)
-    ids: dict[str, TaskID] = {}
     last = time.monotonic()
 
-    def show(name: str, done: int, total: int | None, note: str) -> None:
+    def show(name: str, done: int, total: int | None, note: str = "") -> None:
         nonlocal last
-        if name not in ids:
-            ids[name] = progress.add_task(name, total=total, note=note)
-        progress.update(ids[name], completed=done, total=total, note=note)
-        if not console.is_terminal and (done == total or time.monotonic() - last > LINE_SECONDS):
+        known = [task.id for task in progress.tasks if task.description == name]
+        task_id = known[0] if known else progress.add_task(name, total=total, note=note)
+        progress.update(task_id, completed=done, total=total, note=note)
+        if visible and not console.is_terminal and (done == total or time.monotonic() - last > LINE_SECONDS):
             last = time.monotonic()
-            texts = (str(column.render(progress.tasks[ids[name]])).strip() for column in columns)
+            texts = (str(column.render(progress.tasks[task_id])).strip() for column in columns)
             print(name, *filter(None, texts), file=sys.stderr, flush=True)
 
     bar = TextColumn("{task.description}"), BarColumn(), *columns
-    with Progress(*bar, console=console, disable=not console.is_terminal) as progress:
+    with Progress(*bar, console=console, disable=not (visible and console.is_terminal)) as progress:
         yield show
 
 
 @contextmanager
-def counting(text: str) -> Iterator[Counter]:
-    """A counter of images."""
-    with progress_bars() as show:
-        yield lambda done, total: show(text, done, total, "")
-
-
-@contextmanager
-def refining(rank: int = 0) -> Iterator[tuple[Counter, Counter]]:
-    """Counters of refined images and of assembled blocks; silent on ranks other than 0."""
-    if rank > 0:
-        yield (lambda done, total: None), (lambda done, total: None)
-        return
-    with progress_bars() as show:
-        yield (
-            lambda done, total: show("refining", done, total, ""),
-            lambda done, total: show("assembling", done, total, ""),
-        )
-
-
-@contextmanager
-def evaluating() -> Iterator[Callable[[str, int, int], None]]:
-    """A counter of trained estimators, with the name of the arm."""
-    with progress_bars() as show:
-        yield lambda arm, done, total: show("evaluating", done, total, arm)
-
-
-@contextmanager
-def training(total: int) -> Iterator[OnReport]:
+def training(total: int, visible: bool) -> Iterator[OnReport]:
     """Steps, losses and warnings of a run."""
-    with progress_bars() as show:
+    with progress_bars(visible) as show:
         yield _on_report(lambda report: show("fitting", report.step, total, _losses(report)))
 
 

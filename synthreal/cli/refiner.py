@@ -1,27 +1,19 @@
-"""Commands that train a refiner and apply it."""
+"""Commands that train, apply and export a refiner."""
 
 from __future__ import annotations
 
 import os
 import shlex
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from synthreal.cli.application import app
-from synthreal.cli.options import (
-    ConfigFile,
-    Device,
-    Plugins,
-    Recipe,
-    Settings,
-    catalog_of,
-    configured,
-    differences,
-    number_of,
-    source_of,
-)
+from synthreal.cli.options import ConfigFile, Device, Plugins, Recipe, Settings, catalog_of, configured, differences
+from synthreal.errors import UserError
 
 if TYPE_CHECKING:
     from synthreal.distributed.processes import Processes
@@ -37,77 +29,62 @@ def fit(
     settings: Settings = None,
     run: Annotated[
         Path | None,
-        typer.Option(
-            "--run", "--run-dir", help="Run directory; default: runs/<recipe>. Under torchrun write --run-dir."
-        ),
+        typer.Option("--run", "--run-dir", help="Run directory; default: runs/<recipe>. With torchrun use --run-dir."),
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue the run in this directory.")] = False,
-) -> None:
-    """Train a refiner. R and D are first trained alone, then together; torchrun starts several processes."""
-    from synthreal.distributed.join import process_group
-
-    with process_group() as processes:  # first, so that an error is reported once
-        code = _fit(plugin, recipe, config, settings, run, resume=resume, processes=processes)
-    raise typer.Exit(code)
-
-
-def _fit(
-    plugin: list[str] | None,
-    recipe: str | None,
-    config: Path | None,
-    settings: list[str] | None,
-    run: Path | None,
-    *,
-    resume: bool,
-    processes: Processes,
 ) -> int:
+    """Train a refiner. R and D are first trained alone, then together; torchrun starts several processes."""
     from synthreal.cli.progress import training
+    from synthreal.distributed.join import process_group
     from synthreal.hooks.resolve import resolve
     from synthreal.inference.pretrained import read_config, weights_step
     from synthreal.train.checkpoint import checkpoints
     from synthreal.train.fit import fit as train
 
-    if resume and os.environ.get("TORCHELASTIC_MAX_RESTARTS", "0") != "0":
-        # torchrun repeats the same arguments after a failure: without a checkpoint the run starts from the beginning
-        resume = bool(checkpoints(run or Path("runs") / (recipe or catalog_of(plugin).recipe().recipe)))
-    if resume and recipe is None:
-        run_dir = run or Path("runs") / catalog_of(plugin).recipe().recipe
-        stored = read_config(run_dir)
-        catalog = catalog_of(plugin or list(stored.plugins))
-        resolved = resolve(stored.changed(*differences(config, settings), source=source_of(config, settings)), catalog)
-    else:
-        catalog = catalog_of(plugin)
-        resolved = configured(catalog, recipe, config, settings)
-        run_dir = run or Path("runs") / resolved.recipe
-    if not processes.is_main:
+    with process_group() as processes:  # first, so that an error is reported once
+        if resume:
+            run_dir = run or Path("runs") / (recipe or catalog_of(plugin).recipe().recipe)
+            # torchrun repeats the same arguments after a failure: a run without a checkpoint starts from the beginning
+            resume = os.environ.get("TORCHELASTIC_MAX_RESTARTS", "0") == "0" or bool(checkpoints(run_dir))
+        if resume and recipe is None:
+            stored, (trees, source) = read_config(run_dir), differences(config, settings)
+            catalog = catalog_of(plugin or list(stored.plugins))
+            resolved = resolve(stored.changed(*trees, source=source), catalog)
+        else:
+            catalog, resolved = configured(plugin, recipe, config, settings)
+            run_dir = run or Path("runs") / resolved.recipe
+        total, quality = resolved.schedule.total, resolved.quality
         try:
-            train(resolved, catalog, run_dir, resume=resume)
+            with training(total, visible=processes.is_main) as on_report:
+                last = train(resolved, catalog, run_dir, resume=resume, on_report=on_report)
         except KeyboardInterrupt:
+            if processes.is_main:
+                typer.echo(_interrupted(run_dir, resolved.plugins, processes), err=True)
             return 130
+        if not processes.is_main:
+            return 0
+        done = "was complete already" if last is None else f"step {last.step}"
+        if last is not None and quality is not None and last.step < total:
+            done += f" of {total}, stopped early: no better score in {quality.patience} reports"
+        typer.echo(
+            f"{run_dir}: {done}, saved the weights of step {weights_step(run_dir)}; "
+            f"sheets in {run_dir / 'sheets'}; evaluate it with: synthreal evaluate {shlex.quote(str(run_dir))}"
+        )
         return 0
-    try:
-        with training(resolved.schedule.total) as on_report:
-            last = train(resolved, catalog, run_dir, resume=resume, on_report=on_report)
-    except KeyboardInterrupt:
-        if not checkpoints(run_dir):
-            typer.echo("stopped before anything was saved", err=True)
-            return 130
-        names = " ".join(f"--plugin {shlex.quote(name)}" for name in resolved.plugins)
-        program, option = "synthreal", "--run"
-        if processes.size > 1:  # torchrun would take --run for one of its own options
-            program, option = f"torchrun --nproc-per-node={processes.local_size} -m synthreal", "--run-dir"
-        command = f"{program} fit {names} {option} {shlex.quote(str(run_dir))} --resume"
-        typer.echo(f"stopped; {checkpoints(run_dir)[-1]} is saved, continue with: {command}", err=True)
-        return 130
-    done = "was complete already" if last is None else f"step {last.step}"
-    if last is not None and resolved.quality is not None and last.step < resolved.schedule.total:
-        done += f" of {resolved.schedule.total}, stopped early: no better score in {resolved.quality.patience} reports"
-    command = f"synthreal evaluate {shlex.quote(str(run_dir))}"
-    typer.echo(
-        f"{run_dir}: {done}, saved the weights of step {weights_step(run_dir)}; "
-        f"sheets in {run_dir / 'sheets'}; evaluate it with: {command}"
-    )
-    return 0
+
+
+def _interrupted(run_dir: Path, plugins: Sequence[str], processes: Processes) -> str:
+    """What an interrupted run has saved, and the command that continues it."""
+    from synthreal.train.checkpoint import checkpoints
+
+    if not (saved := checkpoints(run_dir)):
+        return "stopped before anything was saved"
+    program, option = "synthreal", "--run"
+    if processes.size > 1:  # torchrun would take --run for one of its own options
+        program, option = f"torchrun --nproc-per-node={processes.local_size} -m synthreal", "--run-dir"
+    names = " ".join(f"--plugin {shlex.quote(name)}" for name in plugins)
+    command = f"{program} fit {names} {option} {shlex.quote(str(run_dir))} --resume"
+    return f"stopped; {saved[-1]} is saved, continue with: {command}"
 
 
 @app.command()
@@ -133,12 +110,12 @@ def refine(
 ) -> None:
     """Refine every image of a data set. Everything else is copied; run the same command again to continue."""
     from synthreal.bulk.refine import refine_bulk, state_of
-    from synthreal.cli.progress import refining
+    from synthreal.cli.progress import progress_bars
     from synthreal.distributed.rank import Rank
 
     rank = Rank.here()
     try:
-        with refining(rank.number) as (advance, assemble):
+        with progress_bars(visible=rank.number == 0) as show:
             done = refine_bulk(
                 run,
                 source,
@@ -147,13 +124,13 @@ def refine(
                 seed=seed,
                 samples=samples,
                 limit=limit,
-                batch_size="auto" if batch_size == "auto" else number_of("--batch-size", batch_size, "auto"),
+                batch_size="auto" if batch_size == "auto" else _number("--batch-size", batch_size, "auto"),
                 precision=precision,
                 threads=threads,
-                tile="none" if tile == "none" else number_of("--tile", tile, "none"),
+                tile="none" if tile == "none" else _number("--tile", tile, "none"),
                 overwrite=overwrite,
-                on_progress=advance,
-                on_assembly=assemble,
+                on_progress=partial(show, "refining"),
+                on_assembly=partial(show, "assembling"),
             )
     except KeyboardInterrupt:
         if rank.number == 0:
@@ -169,3 +146,27 @@ def refine(
     counts += f", {done.copied} other files copied" if done.copied else ""
     counts += f", {len(done.failed)} failed" if done.failed else ""
     typer.echo(f"{done.path}: {'was complete already, ' if done.done == 'before' else ''}{counts}")
+
+
+@app.command()
+def export(
+    run: Annotated[Path, typer.Argument(help="Run directory.")],
+    target: Annotated[Path, typer.Argument(metavar="OUT.onnx", help="File to write.")],
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file if it exists.")] = False,
+) -> None:
+    """Export the refiner as ONNX. The file has opset 18, float32, any batch and image size; onnxruntime checks it."""
+    from synthreal.adapters.onnx import OPSET, export_onnx
+
+    done = export_onnx(run, target, overwrite=overwrite)
+    inputs = " and ".join(f"{name} ({', '.join(map(str, shape))})" for name, shape in done.inputs.items())
+    typer.echo(f"{done.path}: {inputs} to refined, float32 in [0, 1], opset {OPSET}")
+    typer.echo(f"onnxruntime computes the same images to {done.difference:.1e}, at two sizes")
+
+
+def _number(option: str, text: str | None, word: str) -> int | None:
+    """The value, at least 1, of an option that takes a number or ``word``; None stays None."""
+    if text is None:
+        return None
+    if not text.isdecimal() or int(text) < 1:
+        raise UserError(f"{option} {text}: give a number of at least 1, or {word}")
+    return int(text)

@@ -5,17 +5,13 @@ from __future__ import annotations
 import ipaddress
 import os
 import socket
-from collections.abc import Callable
 from contextlib import suppress
-from pathlib import Path
 
 import uvicorn
 
 from synthreal.errors import UserError
-from synthreal.turing.answers import Against, Answers
 from synthreal.turing.application import application
 from synthreal.turing.gate import ANY_ADDRESS, bracketed
-from synthreal.turing.pictures import choose_images
 from synthreal.turing.study import Study
 
 LARGEST_HEADERS = 16 * 1024  # bytes
@@ -27,36 +23,6 @@ RESPONSE_HEADERS = {
     "Referrer-Policy": "same-origin",
     "X-Content-Type-Options": "nosniff",
 }
-
-
-def serve(
-    run: Path,
-    answers: Answers,
-    *,
-    port: int,
-    images: int,
-    against: Against,
-    host: str,
-    seed: int,
-    device: str,
-    on_refine: Callable[[int], None],
-    on_ready: Callable[[str, bool], None],
-) -> None:
-    """Serve the study of a run until Ctrl-C.
-
-    ``run``, ``images``, ``against``, ``seed``, ``device`` and ``on_refine`` are those of
-    :func:`synthreal.turing.pictures.choose_images`, ``host`` and ``port`` those of :func:`listen`. ``on_ready`` is
-    called with the URL to open and whether other machines can reach it. Raises ``UserError`` as these functions do.
-    """
-    with listen(host, port) as listener:
-        pool = choose_images(run, against=against, images=images, seed=seed, device=device, on_refine=on_refine)
-        answers.prepare()
-        server = server_of(Study(pool, answers, against=against, images=images, seed=seed), host=host)
-        bound, port = listener.getsockname()[:2]
-        name = outward_address() if host in ANY_ADDRESS else host
-        on_ready(f"http://{bracketed(name)}:{port}/", not ipaddress.ip_address(bound).is_loopback)
-        with suppress(KeyboardInterrupt):
-            server.run(sockets=[listener])
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -91,6 +57,13 @@ def server_of(study: Study, *, host: str) -> uvicorn.Server:
             timeout_graceful_shutdown=2,
         )
     )
+
+
+def address(listener: socket.socket, host: str) -> tuple[str, bool]:
+    """The URL of a server that listens at ``host``, and whether other machines can reach it."""
+    bound, port = listener.getsockname()[:2]
+    name = outward_address() if host in ANY_ADDRESS else host
+    return f"http://{bracketed(name)}:{port}/", not ipaddress.ip_address(bound).is_loopback
 
 
 def outward_address() -> str:

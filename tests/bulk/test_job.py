@@ -308,11 +308,11 @@ def test_ctrl_c_ends_the_command_with_a_line_on_how_to_continue(
     from synthreal.cli import progress
 
     def interrupt_at(images):
-        def report(done, total):
-            if done >= images:
+        def show(name, done, total):
+            if name == "refining" and done >= images:
                 raise KeyboardInterrupt
 
-        monkeypatch.setattr(progress, "refining", contextmanager(lambda number: (yield report, lambda *counts: None)))
+        monkeypatch.setattr(progress, "progress_bars", contextmanager(lambda visible: (yield show)))
 
     source = pack_of(N)
     interrupt_at(30)

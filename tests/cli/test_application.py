@@ -15,7 +15,7 @@ from quick import QUICK, TOY, configured, files, flags, weights
 from rich.table import Table
 
 from synthreal.cli.options import display
-from synthreal.config import RunConfig
+from synthreal.config import ResolvedConfig, RunConfig
 from synthreal.data.pack import Pack
 from synthreal.inference.pretrained import write_config
 
@@ -121,7 +121,7 @@ def test_plugins_prints_a_table(cli):
 
 def test_show_prints_the_resolved_configuration(cli, toy, tmp_path):
     text = cli("show", "--plugin", TOY, *flags(*QUICK)).ok().out
-    assert RunConfig.from_toml(text) == configured(toy)
+    assert ResolvedConfig.from_toml(text) == configured(toy)
     mine = tmp_path / "mine.toml"
     mine.write_text('features = ["identity", "halves"]\n[loss]\nweight = 7\n[schedule]\nsteps = 77\n')
     command = ("show", "--plugin", TOY, "--recipe", "toy", "--config", mine, "--set", "loss.weight=9")

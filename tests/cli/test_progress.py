@@ -10,12 +10,12 @@ from synthreal.cli import progress
 def test_off_a_terminal_each_task_ends_with_a_line_and_prints_one_now_and_then(monkeypatch, capsys):
     now = 0.0
     monkeypatch.setattr(progress.time, "monotonic", lambda: now)
-    with progress.refining() as (refined, assembled):
+    with progress.progress_bars() as show:
         for done in range(101):
             now = float(done)
-            refined(done, 100)
+            show("refining", done, 100)
         for done in range(1, 6):
-            assembled(done, 5)
+            show("assembling", done, 5)
     out, err = capsys.readouterr()
     lines = err.splitlines()
     assert out == "" and [line.split()[1] for line in lines[:6]] == [f"{done}/100" for done in range(16, 97, 16)]
@@ -25,15 +25,14 @@ def test_off_a_terminal_each_task_ends_with_a_line_and_prints_one_now_and_then(m
 
 def test_on_a_terminal_each_task_has_a_bar(monkeypatch, capsys):
     monkeypatch.setattr(progress, "Console", lambda **more: Console(force_terminal=True, width=120, **more))
-    with progress.refining() as (refined, assembled):
-        refined(3, 3)
-        assembled(5, 5)
+    with progress.progress_bars() as show:
+        show("refining", 3, 3)
+        show("assembling", 5, 5)
     out, err = capsys.readouterr()
     assert out == "" and 0 <= err.find("3/3") < err.find("assembling") < err.rfind("5/5")
 
 
-def test_ranks_other_than_0_are_silent(capsys):
-    with progress.refining(1) as (refined, assembled):
-        refined(1, 1)
-        assembled(1, 1)
+def test_nothing_is_printed_when_not_visible(capsys):
+    with progress.progress_bars(visible=False) as show:
+        show("refining", 1, 1)
     assert capsys.readouterr().err == ""
