@@ -24,11 +24,7 @@ def usual_batch(setting: int | str | None, device: torch.device, sizes: Sequence
     """The default batch size for first images of ``(H, W)``; 1 if their sizes differ.
 
     A batch holds images of one size and is filled up with copies; with mixed sizes most of a batch would be copies.
-
-    Args:
-        setting: ``runtime.micro_batch`` of the run.
-        device: the device.
-        sizes: sizes of those first images that are not refined in tiles.
+    ``setting`` is ``runtime.micro_batch``; images that are refined in tiles do not count.
     """
     if len(set(sizes)) != 1:
         return 1

@@ -41,16 +41,8 @@ class JobSpec(_Record):
 class ExecutionSettings(_Record):
     """Settings that change how results round, or how the work is divided.
 
-    Attributes:
-        precision: "float32" or "bfloat16".
-        threads: torch's CPU threads.
-        tile: side above which images are refined in tiles; None refines every image whole.
-        device: device type.
-        torch: version of torch.
-        batch_size: images that pass through the network at once.
-        px: limit of the pixels of a batch; larger images pass in smaller batches.
-        block: images of a block.
-        compiled: whether the network is compiled.
+    ``tile`` is the side above which images are refined in tiles (None: never); ``px`` limits the pixels of a batch, so
+    that larger images pass in smaller batches; ``block`` counts the images of a block.
     """
 
     precision: str

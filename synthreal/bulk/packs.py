@@ -36,12 +36,9 @@ class Rows:
 
 
 class PackSource:
-    """The first ``limit`` images of a pack; a ``done`` file holds the refined pixels of a block.
+    """The first ``limit`` images of a pack; ``origin`` goes into the header of the result.
 
-    Args:
-        path: the pack.
-        limit: images at most; None takes all.
-        origin: origin of the result, for its header.
+    A ``done`` file holds the refined pixels of a block.
     """
 
     kind = "pack"

@@ -40,17 +40,10 @@ _WORKERS = min(8, os.cpu_count() or 1)
 
 @dataclass
 class File:
-    """A picture of a folder, or a member of a shard.
+    """A picture of a folder, or a member of a shard; ``index`` is None for a member that is copied.
 
-    Attributes:
-        name: path below the folder, or name of the member.
-        index: index of the picture; None for a member that is copied.
-        read: returns the bytes.
-        header: tar header of a member.
-        picture: the decoded picture.
-        refined: ``(C, H, W)`` in stored dtype, per version.
-        encoded: bytes of the refined picture, per version.
-        failure: why the picture cannot be refined.
+    ``refined`` holds ``(C, H, W)`` in stored dtype and ``encoded`` the bytes, for each version; ``failure`` says why the
+    picture cannot be refined.
     """
 
     name: str
@@ -83,14 +76,8 @@ class Chunk:
 class Pictures(ABC):
     """Pictures with an index, in blocks.
 
-    Attributes:
-        kind: "folder" or "shards".
-        folder: whether the result is a folder.
-        path: the input as the user named it.
-        root: the folder of its files.
-        names: the names of all files below ``root``.
-        others: the names of those that are copied.
-        count: number of pictures.
+    ``path`` is the input as the user named it, ``root`` the folder of its files, ``names`` their names, ``others`` the
+    names of those that are copied; ``folder`` says whether the result is a folder.
     """
 
     kind: str

@@ -73,8 +73,11 @@ def prepare(
         "options": options.model_dump(mode="json"),
         "versions": versions_of(catalog),
     }
-    if spec.render is None:
-        return _read(spec, options, out, header, limit, on_progress)
+    if spec.read is not None:
+        samples = spec.read(options)
+        if spec.image is None:
+            samples = convert_samples(samples, image, spec.carried)
+        return write_pack(out, samples, **header, limit=limit, progress=lambda done: on_progress(done, limit))
     if limit is None:
         raise UserError(f"{dataset}: a simulator draws without end; give the number of images with --limit")
     simulator = SimulatorSource(spec, options, seed, resolve_device(device), image)
@@ -83,21 +86,6 @@ def prepare(
             writer.append(stored_array(pixels), {name: values.cpu().numpy() for name, values in labels.items()})
             on_progress(writer.n, limit)
     return writer.summary()
-
-
-def _read(
-    spec: DatasetSpec,
-    options: Any,
-    out: str | Path,
-    header: dict[str, Any],
-    limit: int | None,
-    on_progress: Callable[[int, int | None], None],
-) -> PackSummary:
-    assert spec.read is not None, "a data set without render has read"
-    samples = spec.read(options)
-    if spec.image is None:
-        samples = convert_samples(samples, header["image"], header["labels"])
-    return write_pack(out, samples, **header, limit=limit, progress=lambda done: on_progress(done, limit))
 
 
 def _pack_spec(spec: DatasetSpec, path: Path, *, keep_role: bool) -> DatasetSpec:

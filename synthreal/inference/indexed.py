@@ -26,13 +26,9 @@ BLOCK = 256  # images of a full block
 
 
 class IndexedRefiner:
-    """A refiner for images that have an index.
+    """A refiner for images that have an index; ``transform.micro_batch`` images pass through it at once.
 
-    Args:
-        transform: the refiner; ``transform.micro_batch`` images pass through it at once.
-        seed: seed of the noise maps.
-        tile: images of more than ``tile * tile`` px are refined in tiles with sides of at most ``tile`` px; None
-            refines every image whole.
+    Images of more than ``tile * tile`` px are refined in tiles with sides of at most ``tile`` px.
     """
 
     def __init__(self, transform: Refine, *, seed: int, tile: int | None = None) -> None:
@@ -46,13 +42,9 @@ class IndexedRefiner:
         return self.tile is not None and height * width > self.tile * self.tile
 
     def __call__(self, image: Tensor, index: Tensor, *, full: int, version: int = 0) -> Tensor:
-        """Refine ``(B, C, H, W)`` float32 in [0, 1] on the device.
+        """Refine ``(B, C, H, W)`` float32 in [0, 1] with indices ``(B,)`` int64, on the device.
 
-        Args:
-            image: the images.
-            index: ``(B,)`` int64, their indices in the data set.
-            full: number of images that the batch is filled up to with copies, at least B.
-            version: number of the refined version, which selects the noise map.
+        The batch is filled up with copies to ``full`` images; ``version`` selects the noise maps.
         """
         if self.is_tiled(*image.shape[-2:]):
             return torch.cat([self._in_tiles(image[i : i + 1], index[i : i + 1], version) for i in range(len(image))])

@@ -17,13 +17,7 @@ from synthreal.errors import UserError
 
 @dataclass(frozen=True)
 class Tile:
-    """Rows and columns of one tile.
-
-    Attributes:
-        window: the part of the image to refine, with margins.
-        core: the part of the image without margins.
-        core_in_window: the same part within the window.
-    """
+    """Rows and columns of one tile: ``window`` is refined, with margins; its ``core`` is used."""
 
     window: tuple[slice, slice]
     core: tuple[slice, slice]
@@ -33,11 +27,7 @@ class Tile:
 def tiles(height: int, width: int, *, side: int, margin: int) -> Iterator[Tile]:
     """Tiles of a ``height`` x ``width`` px image, row by row; every pixel lies in one core.
 
-    Args:
-        height: height of the image in px.
-        width: width of the image in px.
-        side: maximal side of a core in px; cores are nearly equal in size.
-        margin: px refined around a core; at least half the receptive field.
+    Cores are nearly equal in size, with sides of at most ``side`` px, and ``margin`` px around them are refined, too.
     """
     for row in _cuts(height, side, margin):
         for column in _cuts(width, side, margin):
