@@ -42,8 +42,8 @@ _WORKERS = min(8, os.cpu_count() or 1)
 class File:
     """A picture of a folder, or a member of a shard; ``index`` is None for a member that is copied.
 
-    ``refined`` holds ``(C, H, W)`` in stored dtype and ``encoded`` the bytes, for each version; ``failure`` says why the
-    picture cannot be refined.
+    ``refined`` holds ``(C, H, W)`` in stored dtype and ``encoded`` the bytes, for each version; ``failure`` says why
+    the picture cannot be refined.
     """
 
     name: str
