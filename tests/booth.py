@@ -90,9 +90,10 @@ class Site:
         self.listener.close()
 
 
-def small_study(folder: Path, *, images: int = 3, **more: Any) -> Study:
+def small_study(folder: Path, *, against: str = "refined", images: int = 3, seed: int = 0) -> Study:
     """A study in a folder; a second one there is the same study on a restarted server."""
-    return Study(ImagePool(levels(0), levels(100), IMAGE), Answers(folder / FILE), images=images, **more)
+    pool, answers = ImagePool(levels(0), levels(100), IMAGE), Answers(folder / FILE)
+    return Study(pool, answers, against=against, images=images, seed=seed)
 
 
 def run_through(study: Study, rater: str, correct: int) -> None:

@@ -7,7 +7,6 @@ they match histograms or pixel distributions.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -71,14 +70,11 @@ class Refine(A.ImageOnlyTransform):  # type: ignore[misc]
 def fda(images: Tensor, references: Tensor, *, beta: float) -> Tensor:
     """Fourier domain adaptation (Yang and Soatto, CVPR 2020).
 
-    An image's low frequencies take the amplitudes of its reference and keep their phases.
-
-    Args:
-        images: ``(B, C, H, W)`` in [0, 1].
-        references: real images of the same shape.
-        beta: half the side of the square of frequencies, as a fraction of the shorter side, 0 to 0.5.
+    The low frequencies of ``images``, ``(B, C, H, W)`` in [0, 1], take the amplitudes of ``references``, real images of
+    the same shape, and keep their phases. ``beta`` in [0, 0.5] is half the side of the square of these frequencies,
+    as a fraction of the shorter side of an image.
     """
-    return _each("FDA", images, references, beta_limit=(beta, beta), metadata_key="references")
+    return _each("FDA", images, references, beta_limit=(beta, beta))
 
 
 def histogram(images: Tensor, references: Tensor, *, blend: float) -> Tensor:
@@ -86,7 +82,7 @@ def histogram(images: Tensor, references: Tensor, *, blend: float) -> Tensor:
 
     ``blend`` in [0, 1] is the weight of the matched image; the other arguments are those of :func:`fda`.
     """
-    return _each("HistogramMatching", images, references, blend_ratio=(blend, blend), metadata_key="references")
+    return _each("HistogramMatching", images, references, blend_ratio=(blend, blend))
 
 
 def pixel_distribution(images: Tensor, references: Tensor, *, transform: str, blend: float) -> Tensor:
@@ -96,20 +92,13 @@ def pixel_distribution(images: Tensor, references: Tensor, *, transform: str, bl
     :func:`histogram`. Blending is done here, because albumentations 2.0.8 mixes images in [0, 255] with adapted images
     in [0, 1]: with a blend other than 1 it returns black for 8-bit and white for float images.
     """
-    adapted = _each(
-        "PixelDistributionAdaptation",
-        images,
-        references,
-        transform_type=transform,
-        blend_ratio=(1.0, 1.0),
-        metadata_key="references",
-    )
-    return torch.lerp(images, adapted, blend)
+    options = {"transform_type": transform, "blend_ratio": (1.0, 1.0)}
+    return torch.lerp(images, _each("PixelDistributionAdaptation", images, references, **options), blend)
 
 
 def _each(name: str, images: Tensor, references: Tensor, **options: Any) -> Tensor:
     """Apply a transform to each image and its reference, as float32 ``(H, W, C)`` in [0, 1]."""
-    transform: Callable[..., dict[str, np.ndarray]] = getattr(A, name)(p=1.0, **options)
+    transform = getattr(A, name)(p=1.0, metadata_key="references", **options)
     x, y = (part.permute(0, 2, 3, 1).float().cpu().contiguous().numpy() for part in (images, references))
     adapted = [transform(image=image, references=[reference])["image"] for image, reference in zip(x, y, strict=True)]
     return torch.from_numpy(np.stack(adapted)).permute(0, 3, 1, 2).clamp(0, 1).to(images.device, images.dtype)

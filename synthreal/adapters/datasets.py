@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from synthreal.adapters.images import refine_some
-from synthreal.adapters.lazy import LazyRefine
+from synthreal.adapters.lazy import Device, LazyRefine
 from synthreal.errors import UserError
 from synthreal.inference.pretrained import CONFIG, WEIGHTS
 from synthreal.inference.value_range import check_probability
@@ -40,13 +40,7 @@ class Refine:
     """
 
     def __init__(
-        self,
-        run: str | Path,
-        column: str = "image",
-        *,
-        p: float = 1.0,
-        seed: int | None = 0,
-        device: str | torch.device = "auto",
+        self, run: str | Path, column: str = "image", *, p: float = 1.0, seed: int | None = 0, device: Device = "auto"
     ) -> None:
         self.column, self.p, self.seed = column, check_probability(p), seed
         self._refine = LazyRefine(run, device)

@@ -29,15 +29,8 @@ def refine_images(
 ) -> list[Any]:
     """Refine images of any kinds and sizes; images of one size pass through the network together.
 
-    Args:
-        refine: the refiner.
-        images: PIL images, arrays or tensors. A 3D array is ``(H, W, C)`` if its last size is C, else ``(C, H, W)``.
-        keys: ``(B,)`` int64, of which noise maps are a function.
-        seed: seed of the noise maps.
-        names: names of the images in error messages.
-
-    Raises:
-        UserError: not an image, or wrong channels, dtype or range.
+    ``keys`` and ``seed`` determine noise maps, see :class:`LazyRefine`. A 3D array is ``(H, W, C)`` if its last size is
+    C. Raises ``UserError`` for a wrong type, shape, dtype or range, with the name of the image from ``names``.
     """
     groups: dict[Any, list[int]] = defaultdict(list)
     tensors = []
@@ -61,20 +54,10 @@ def refine_some(
     """:func:`refine_images` for each image with probability ``p``, decided by ``(seed, key)``; None draws a seed."""
     seed = draw_seed() if seed is None else seed
     rows = pick(p, keys, seed).nonzero().flatten().tolist()
-    refined = refine_images(
-        refine, [images[row] for row in rows], keys=keys[rows], seed=seed, names=[names[row] for row in rows]
-    )
-    results = list(images)
-    for row, image in zip(rows, refined, strict=True):
-        results[row] = image
-    return results
-
-
-def refine_tensor(refine: LazyRefine, images: Tensor, *, keys: Tensor, seed: int) -> Tensor:
-    """Refine ``(B, C, H, W)``, uint8 or float in [0, 1], in one pass. Raises ``UserError`` for other shapes."""
-    if images.ndim != 4 or images.shape[1] != refine.channels:
-        raise _shape_error(f"tensor {tuple(images.shape[1:])}", refine.channels, "({c}, H, W)")
-    return refine(images, keys=keys, seed=seed)
+    chosen, chosen_names = [images[row] for row in rows], [names[row] for row in rows]
+    refined = refine_images(refine, chosen, keys=keys[rows], seed=seed, names=chosen_names)
+    results = dict(enumerate(images)) | dict(zip(rows, refined, strict=True))
+    return list(results.values())
 
 
 def _to_tensor(image: Any, channels: int) -> Tensor:
@@ -97,8 +80,8 @@ def _to_tensor(image: Any, channels: int) -> Tensor:
     _UNIT.refuse(unit)
     tensor = unit[None] if unit.ndim == 2 else unit.permute(2, 0, 1) if channels_last else unit
     if tensor.ndim != 3 or tensor.shape[0] != channels:
-        given = f"{type(image).__name__} {tuple(unit.shape)}"
-        raise _shape_error(given, channels, "(H, W, {c}) or ({c}, H, W)" + " or (H, W)" * (channels == 1))
+        shapes = f"(H, W, {channels}) or ({channels}, H, W)" + " or (H, W)" * (channels == 1)
+        raise UserError(f"this refiner takes images {shapes}, given {type(image).__name__} {tuple(unit.shape)}")
     return tensor
 
 
@@ -115,7 +98,3 @@ def _like(refined: Tensor, image: Any) -> Any:
         return refined.cpu().contiguous().numpy().astype(original.dtype, copy=False)
     array = stored_array(from_unit(refined, "uint8" if original.dtype == np.uint8 else "uint16"))
     return Image.fromarray(array) if isinstance(image, Image.Image) else array
-
-
-def _shape_error(given: str, channels: int, shapes: str) -> UserError:
-    return UserError(f"this refiner takes images {shapes.format(c=channels)}, given {given}")

@@ -8,7 +8,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from synthreal.adapters.images import refine_tensor
 from synthreal.adapters.lazy import LazyRefine, missing_library
 from synthreal.inference.value_range import check_probability
 
@@ -54,9 +53,9 @@ class Refine(IntensityAugmentationBase2D):
         picks = params["batch_prob"] > 0.5  # evaluated on the device of the parameters, so as not to wait for a GPU
         keys = params["noise_key"].to(input.device, non_blocking=input.is_cuda)
         if picks.all():
-            return refine_tensor(self._refine, input, keys=keys, seed=0)
+            return self._refine(input, keys=keys, seed=0)
         out = input.clone()
         rows = picks.nonzero()[:, 0].to(input.device, non_blocking=input.is_cuda)
         if len(rows):
-            out[rows] = refine_tensor(self._refine, input[rows], keys=keys[rows], seed=0)
+            out[rows] = self._refine(input[rows], keys=keys[rows], seed=0)
         return out

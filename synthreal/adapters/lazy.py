@@ -23,24 +23,20 @@ from synthreal.inference.pretrained import read_config, weights_of
 from synthreal.inference.transform import Refine
 from synthreal.inference.workers import forked, in_worker, refuse_forked_cuda
 
+Device = str | torch.device
+
 
 class LazyRefine:
-    """The refiner of a folder, loaded where and when it is first used.
+    """The refiner of a run directory, or of any folder with its two files, loaded where and when it is first used.
 
-    Args:
-        run: run directory, or any folder with its two files.
-        device: "cpu", "cuda" or "cuda:N"; "auto" is a GPU if there is one, but the CPU in worker processes;
-            None is the device of the images.
-
-    Raises:
-        UserError: the folder holds no refiner, or the device does not exist.
+    ``device`` is "cpu", "cuda" or "cuda:N"; "auto" is a GPU if there is one, but the CPU in worker processes; None is
+    the device of the images. Raises ``UserError`` when the folder holds no refiner or the device is unknown.
     """
 
-    def __init__(self, run: str | Path, device: str | torch.device | None = "auto") -> None:
+    def __init__(self, run: str | Path, device: Device | None = "auto") -> None:
         self.run = str(Path(run).absolute())  # the working directory may change before the refiner is loaded
         self.device = None if device is None else str(device)
-        image = read_config(Path(run)).image
-        self.channels = image.channels
+        self.channels = read_config(Path(run)).image.channels
         weights_of(Path(run))
         if self.device is not None and re.fullmatch(r"cuda(:\d+)?", self.device) is None:
             resolve_device(self.device)
@@ -52,10 +48,13 @@ class LazyRefine:
         Noise maps are a function of ``seed`` and the image's entry in ``keys``, ``(B,)`` int64, as in ``synthreal
         refine`` for that seed and index. In a compiled pipeline the network runs uncompiled.
         """
+        if images.ndim != 4 or images.shape[1] != self.channels:
+            given = f"tensor {tuple(images.shape[1:])}"
+            raise UserError(f"this refiner takes images ({self.channels}, H, W), given {given}")
+        call: Callable[[Tensor, Tensor, int], Tensor] = self._call
         if torch.compiler.is_compiling():  # a decorator would import the compiler, which takes a second or two
-            uncompiled: Callable[[Tensor, Tensor, int], Tensor] = torch.compiler.disable(self._call)
-            return uncompiled(images, keys, seed)
-        return self._call(images, keys, seed)
+            call = torch.compiler.disable(call)
+        return call(images, keys, seed)
 
     @property
     def noise_channels(self) -> int:
@@ -72,9 +71,8 @@ class LazyRefine:
     def _device_for(self, images: Tensor) -> torch.device:
         if self.device == "auto" and in_worker():
             return torch.device("cpu")
-        if self.device is not None and not self.device.startswith("cuda"):
-            return resolve_device(self.device)
-        refuse_forked_cuda(images.device.type if self.device is None else self.device)
+        if self.device is None or self.device.startswith("cuda"):
+            refuse_forked_cuda(self.device or images.device)
         return images.device if self.device is None else resolve_device(self.device)
 
     def _load(self, device: torch.device) -> Refine:

@@ -7,7 +7,7 @@ as torch, at the training size and at another size.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -24,22 +24,15 @@ from synthreal.inference.transform import Refine
 OPSET = 18
 TOLERANCE = 1e-4
 OTHER = (13, 7)  # px by which the second tested size is larger
-LIBRARIES = ("onnx", "onnxscript", "onnxruntime")
 
 
 @dataclass(frozen=True)
 class Exported:
-    """An exported file.
-
-    Attributes:
-        path: the file.
-        inputs: name -> shape, where a word stands for any size.
-        difference: maximum difference between the images of onnxruntime and torch, in [0, 1].
-    """
+    """An exported file."""
 
     path: Path
-    inputs: dict[str, tuple[str | int, ...]]
-    difference: float
+    inputs: Mapping[str, tuple[str | int, ...]]  # name -> shape, where a word stands for any size
+    difference: float  # maximum difference between the images of onnxruntime and torch, in [0, 1]
 
 
 def export_onnx(run: str | Path, target: str | Path, *, overwrite: bool = False) -> Exported:
@@ -58,7 +51,7 @@ def export_onnx(run: str | Path, target: str | Path, *, overwrite: bool = False)
             refiner cannot be exported, or the images of onnxruntime differ by more than 1e-4.
     """
     target = Path(target)
-    if missing := [name for name in LIBRARIES if find_spec(name) is None]:
+    if missing := [name for name in ("onnx", "onnxscript", "onnxruntime") if find_spec(name) is None]:
         raise UserError(f"exporting needs {' and '.join(missing)}; pip install 'synthreal[onnx]'")
     if target.exists() and not overwrite:
         raise UserError(f"{target}: exists already; name another file, or give --overwrite")
@@ -66,36 +59,32 @@ def export_onnx(run: str | Path, target: str | Path, *, overwrite: bool = False)
         raise UserError(f"{target}: belongs to the refiner; name another file")
     transform = Refine.load(run, device="cpu", precision="float32")
     assert transform.about is not None  # Refine.load() sets it
-    image, noise_channels = transform.about.config.image, transform.noise_channels
+    config = transform.about.config
     least = max(2, getattr(transform.refiner, "smallest", 1))  # torch.export treats a size of 1 as a constant
-    size = max(image.height, least), max(image.width, least)
-    examples = [
-        _example(transform, noise_channels, 2, *size),
-        _example(transform, noise_channels, 3, size[0] + OTHER[0], size[1] + OTHER[1]),
-    ]
+    height, width = max(config.image.height, least), max(config.image.width, least)
+    examples = [_example(transform, 2, height, width), _example(transform, 3, height + OTHER[0], width + OTHER[1])]
     program = _program(run, transform, examples[0])
-    program.model.doc_string = f"synthreal refiner of {transform.about.config.recipe or 'a run'}; images in [0, 1]"
+    program.model.doc_string = f"synthreal refiner of {config.recipe or 'a run'}; images in [0, 1]"
     program.model.metadata_props["step"] = transform.about.step
     with completing(target) as partial:
         with writing(target):
             program.save(partial, external_data=False)
-        difference = float(torch.tensor(list(_differences(partial, transform, examples))).max())  # NaN wins
+        difference = _difference(partial, transform, examples)
         if not difference <= TOLERANCE:
             raise UserError(
                 f"{run}: onnxruntime computes images that differ by {difference:.1e} from torch's (more than "
                 f"{TOLERANCE:g}), so {target} is not written; please report it"
             )
-    inputs: dict[str, tuple[str | int, ...]] = {"image": ("batch", image.channels, "height", "width")}
-    if noise_channels:
-        inputs["noise"] = ("batch", noise_channels, "height", "width")
+    channels = {"image": transform.channels, "noise": transform.noise_channels}
+    inputs = {name: ("batch", number, "height", "width") for name, number in channels.items() if number}
     return Exported(target, inputs, difference)
 
 
 def _program(run: str | Path, transform: Refine, example: tuple[Tensor, ...]) -> torch.onnx.ONNXProgram:
     """The exported program, with any batch, height and width."""
     least = getattr(transform.refiner, "smallest", 1)
-    dimension = torch.export.Dim
-    sizes = {0: dimension("batch"), 2: dimension("height", min=least), 3: dimension("width", min=least)}
+    dim = torch.export.Dim
+    sizes = {0: dim("batch"), 2: dim("height", min=least), 3: dim("width", min=least)}
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # warnings of the exporter about its own code
@@ -119,23 +108,24 @@ def _program(run: str | Path, transform: Refine, example: tuple[Tensor, ...]) ->
     return program
 
 
-def _example(transform: Refine, noise_channels: int, count: int, height: int, width: int) -> tuple[Tensor, ...]:
+def _example(transform: Refine, count: int, height: int, width: int) -> tuple[Tensor, ...]:
     """Random images in [0, 1], some rows with values that the refiner preserves, and noise maps if it takes them."""
     generator = seeded_generator(0, torch.device("cpu"))
     image = torch.rand((count, transform.channels, height, width), generator=generator)
     for row, value in enumerate(getattr(transform.refiner, "kept", ())[:height]):
         image[..., row, :] = value
-    if not noise_channels:
+    if not transform.noise_channels:
         return (image,)
-    return image, torch.randn((count, noise_channels, height, width), generator=generator)
+    return image, torch.randn((count, transform.noise_channels, height, width), generator=generator)
 
 
-def _differences(path: Path, transform: Refine, examples: list[tuple[Tensor, ...]]) -> Iterator[float]:
-    """The maximum difference between the images of onnxruntime and torch for each example."""
+def _difference(path: Path, transform: Refine, examples: list[tuple[Tensor, ...]]) -> float:
+    """The maximum difference between the images of onnxruntime and torch over all examples; NaN if there is one."""
     import onnxruntime
 
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
-    names = [given.name for given in session.get_inputs()]
+    names, differences = [given.name for given in session.get_inputs()], []
     for example in examples:
         (found,) = session.run(None, {name: given.numpy() for name, given in zip(names, example, strict=True)})
-        yield float((torch.from_numpy(found) - transform.refiner(*example)).abs().max())
+        differences.append((torch.from_numpy(found) - transform.refiner(*example)).abs().max())
+    return float(torch.stack(differences).max())

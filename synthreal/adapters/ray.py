@@ -13,7 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from synthreal.data.encoding import stored_array
 from synthreal.errors import UserError
+from synthreal.inference.indexed import IndexedRefiner
+from synthreal.inference.transform import Refine
 
 if TYPE_CHECKING:
     from ray.data import Dataset
@@ -51,8 +54,6 @@ def refine_dataset(
         from ray.data import ActorPoolStrategy
     except ImportError as error:
         raise UserError(f"cannot import Ray ({error}); pip install 'synthreal[ray]', or use synthreal refine") from None
-    from synthreal.inference.transform import Refine
-
     if Refine.load(run, device="cpu").noise_channels and index is None:
         raise UserError(f"the refiner of {run} takes noise maps; name a column of integers with index=")
     columns = ds.columns() or []
@@ -76,9 +77,6 @@ class _Actor:
     def __init__(
         self, run: str, device: str, column: str, index: str | None, batch_size: int, seed: int, precision: str | None
     ) -> None:
-        from synthreal.inference.indexed import IndexedRefiner
-        from synthreal.inference.transform import Refine
-
         refine = Refine.load(run, device=device, precision=precision)
         refine.micro_batch = batch_size
         self._refiner = IndexedRefiner(refine, seed=seed)
@@ -86,15 +84,11 @@ class _Actor:
 
     def __call__(self, batch: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         """The batch with refined images."""
-        from synthreal.data.encoding import stored_array
-
-        column = batch[self._column]
-        images = [np.asarray(image) for image in column]
+        images, refined = [np.asarray(image) for image in batch[self._column]], batch[self._column].copy()
         indices = batch[self._index].tolist() if self._index else list(range(len(images)))
         groups: dict[Any, list[int]] = defaultdict(list)
         for row, image in enumerate(images):
             groups[image.shape, image.dtype].append(row)
-        refined = column.copy()
         for rows in groups.values():
             planes = np.stack([_channels_first(images[row], self._refiner.transform.channels) for row in rows])
             (result,) = self._refiner.refine_stored(planes, [indices[row] for row in rows], full=self._batch_size)

@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from synthreal.adapters.images import refine_images, refine_tensor
+from synthreal.adapters.images import refine_images
 from synthreal.adapters.lazy import LazyRefine, draw_seed, missing_library
 from synthreal.inference.value_range import check_probability
 
@@ -52,10 +52,9 @@ class Refine(v2.Transform):  # type: ignore[misc]
         other = isinstance(inpt, tv_tensors.TVTensor) and not isinstance(inpt, tv_tensors.Image | tv_tensors.Video)
         if other or not params["refine"]:
             return inpt
-        seed: int = params["noise_seed"]
         if isinstance(inpt, Image.Image):
-            return refine_images(self._refine, [inpt], keys=torch.zeros(1, dtype=torch.int64), seed=seed)[0]
+            return refine_images(self._refine, [inpt], keys=torch.arange(1), seed=params["noise_seed"])[0]
         pixels: Tensor = inpt.as_subclass(Tensor)
         batch = pixels.reshape(-1, *pixels.shape[-3:])
-        refined = refine_tensor(self._refine, batch, keys=torch.arange(len(batch)), seed=seed)
+        refined = self._refine(batch, keys=torch.arange(len(batch)), seed=params["noise_seed"])
         return tv_tensors.wrap(refined.reshape(pixels.shape), like=inpt)

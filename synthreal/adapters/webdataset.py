@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from synthreal.adapters.images import refine_some
-from synthreal.adapters.lazy import LazyRefine
+from synthreal.adapters.lazy import Device, LazyRefine
 from synthreal.errors import UserError
 from synthreal.inference.value_range import check_probability
 
@@ -46,7 +46,7 @@ class Refine:
         p: float = 1.0,
         seed: int | None = None,
         batch: int = 32,
-        device: str | torch.device = "auto",
+        device: Device = "auto",
     ) -> None:
         if batch < 1:
             raise UserError(f"batch={batch}: give at least 1")

@@ -43,9 +43,8 @@ def check(
     """Refuse to run a command under torchrun whose processes would all write the same files."""
     command, torchrun = context.invoked_subcommand, "TORCHELASTIC_RUN_ID" in os.environ
     if torchrun and os.environ.get("WORLD_SIZE", "1") != "1" and command not in DISTRIBUTED:
-        context.fail(
-            f"{command} runs in one process; start it without torchrun, which is for {' and '.join(DISTRIBUTED)}"
-        )
+        reason = f"{command} runs in one process; start it without torchrun, which is for {' and '.join(DISTRIBUTED)}"
+        context.fail(reason)
 
 
 def main() -> None:

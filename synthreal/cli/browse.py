@@ -23,9 +23,7 @@ Against = Literal["refined", "simulated"]
 @app.command()
 def report(
     run: Annotated[Path, typer.Argument(help="Run directory.")],
-    out: Annotated[
-        Path | None, typer.Option(metavar="FILE.html", help="File to write; default: RUN/report.html.")
-    ] = None,
+    out: Annotated[Path | None, typer.Option(metavar="FILE.html", help="Page; default: RUN/report.html.")] = None,
     device: Device = "auto",
     tensorboard: Annotated[
         Path | None,
@@ -47,9 +45,7 @@ def turing(
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port of the server; 0 takes a free one.")] = 8765,
     images: Annotated[int, typer.Option(min=1, max=1000, help="Images of each kind that a rater judges.")] = 50,
     against: Annotated[Against, typer.Option(help="Synthetic images: refined, or simulated as a control.")] = "refined",
-    host: Annotated[str, typer.Option(help="Address to bind; with 0.0.0.0 other machines can answer too.")] = (
-        "127.0.0.1"
-    ),
+    host: Annotated[str, typer.Option(help="Address to bind; with 0.0.0.0 other machines can answer.")] = "127.0.0.1",
     seed: Annotated[int, typer.Option(min=0, help="Seed of the choice and order of images.")] = 0,
     device: Device = "auto",
     summary: Annotated[bool, typer.Option("--summary", help="Print the answers so far instead of serving.")] = False,

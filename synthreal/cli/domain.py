@@ -37,9 +37,7 @@ def prepare(
         list[str] | None, typer.Option("--set", help="Option of the data set: option=value; repeatable.")
     ] = None,
     role: Annotated[str | None, typer.Option(help="Role: simulated, real, real_labelled, validation or test.")] = None,
-    limit: Annotated[
-        int | None, typer.Option(min=1, help="Maximum number of images; required for a simulator.")
-    ] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Maximum number of images; required by a simulator.")] = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the simulator.")] = 0,
     device: Device = "auto",
 ) -> None:

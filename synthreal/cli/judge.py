@@ -32,14 +32,11 @@ def evaluate(
 
     names = None if arms is None else [name.strip() for name in arms.split(",") if name.strip()]
     with _resumable(), progress_bars() as show:
-        result = judge(
-            runs,
-            arms=names,
-            seeds=seeds,
-            split=split,
-            device=device,
-            on_arm=lambda arm, done, total: show("evaluating", done, total, arm),
-        )
+
+        def on_arm(arm: str, done: int, total: int) -> None:
+            show("evaluating", done, total, arm)
+
+        result = judge(runs, arms=names, seeds=seeds, split=split, device=device, on_arm=on_arm)
     display(result.to_json() if as_json else evaluation_text(result))
 
 
@@ -53,9 +50,7 @@ def ablate(
     recipe: Recipe = None,
     config: ConfigFile = None,
     settings: Settings = None,
-    run: Annotated[
-        Path | None, typer.Option("--run", help="Folder for the runs; default: runs/<recipe>-ablation.")
-    ] = None,
+    run: Annotated[Path | None, typer.Option("--run", help="Folder of runs; default: runs/<recipe>-ablation.")] = None,
     seeds: Annotated[int, typer.Option(min=1, help="Runs per combination.")] = 1,
     split: Annotated[
         Split, typer.Option(help="Images to test on: validation to choose settings, test to report on chosen settings.")

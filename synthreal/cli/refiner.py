@@ -90,9 +90,7 @@ def _interrupted(run_dir: Path, plugins: Sequence[str], processes: Processes) ->
 @app.command()
 def refine(
     run: Annotated[Path, typer.Argument(help="Run directory.")],
-    source: Annotated[
-        Path, typer.Argument(metavar="IN.h5|FOLDER|IN.tar", help="Pack, folder of images, or tar shards.")
-    ],
+    source: Annotated[Path, typer.Argument(metavar="IN.h5|FOLDER|IN.tar", help="Pack, image folder or tar shards.")],
     target: Annotated[Path, typer.Argument(metavar="OUT", help="Output of the same kind.")],
     device: Device = "auto",
     seed: Annotated[int, typer.Option(min=0, help="Seed of the noise maps.")] = 0,

@@ -23,12 +23,12 @@ def evaluation_text(evaluation: Evaluation) -> Group:
 
 def ablation_text(ablation: Ablation) -> Group:
     """The table of an ablation and how well the label-free score orders its runs."""
-    notes = []
-    if (rule := ablation.rule) is not None:
-        notes.append(
-            f"Rank correlation of the label-free score with the error: {rule.spearman:+.2f}, {rule.runs} runs."
-        )
-    return Group(_text(tables.ablation_table(ablation)), *notes)
+    table = _text(tables.ablation_table(ablation))
+    if (rule := ablation.rule) is None:
+        return table
+    return Group(
+        table, f"Rank correlation of the label-free score with the error: {rule.spearman:+.2f}, {rule.runs} runs."
+    )
 
 
 def plugins_table(rows: Sequence[Mapping[str, Any]]) -> Table:
@@ -45,15 +45,13 @@ def plugins_table(rows: Sequence[Mapping[str, Any]]) -> Table:
 def turing_table(result: Mapping[str, Any]) -> Group:
     """The result of :func:`synthreal.turing.summary.summarise`: raters, then a confusion matrix per kind of image."""
     totals = result["total"].values()
-    rows = [(entry["rater"], *_answer_cells(entry)) for entry in result["raters"]]
-    rows += [(f"all {total['raters']}", *_answer_cells(total)) for total in totals]
+    rows = []
+    for entry in (*result["raters"], *totals):
+        answered, accuracy = f"{entry['done']} of {entry['total']}", f"{100 * entry['accuracy']:.1f} %"
+        name = entry["rater"] if "rater" in entry else f"all {entry['raters']}"
+        rows.append((name, entry["against"], answered, str(entry["correct"]), accuracy, p_text(entry["p"])))
     raters = tables.Table("", ("rater", "against", "answered", "right", "accuracy", "p"), tuple(rows))
     return Group(_text(raters), *map(_confusion, totals))
-
-
-def _answer_cells(entry: Mapping[str, Any]) -> tuple[str, ...]:
-    answered, accuracy = f"{entry['done']} of {entry['total']}", f"{100 * entry['accuracy']:.1f} %"
-    return entry["against"], answered, str(entry["correct"]), accuracy, p_text(entry["p"])
 
 
 def _confusion(total: Mapping[str, Any]) -> Group:

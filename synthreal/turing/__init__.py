@@ -1,1 +1,1 @@
-"""The pages a person looks at in a browser. What serves them is in the extra ``web``."""
+"""The visual Turing test in a browser; the server needs the extra ``web``."""

@@ -47,7 +47,7 @@ class Answer(BaseModel):
     @property
     def session(self) -> tuple[str, Against, int, int]:
         """The rater and the study: ``(rater, against, images, seed)``."""
-        return (self.rater, self.against, self.images, self.seed)
+        return self.rater, self.against, self.images, self.seed
 
     @property
     def correct(self) -> bool:
@@ -56,16 +56,11 @@ class Answer(BaseModel):
 
 
 class Answers:
-    """The file of answers, which other processes may append to.
-
-    Attributes:
-        path: the file; it need not exist.
-        damaged: lines without a valid answer at the last read.
-    """
+    """The file of answers, which need not exist and other processes may append to."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.damaged = 0
+        self.damaged = 0  # lines without a valid answer at the last read
 
     def read(self) -> list[Answer]:
         """All answers in the order of the file. Raises ``UserError`` when it exists and cannot be read."""
@@ -84,9 +79,7 @@ class Answers:
             content = file.read()
             if any((old.session, old.trial) == (answer.session, answer.trial) for old in self._parse(content)):
                 return
-            line = answer.model_dump_json().encode() + b"\n"
-            if content and not content.endswith(b"\n"):
-                line = b"\n" + line
+            line = b"\n" * bool(content and not content.endswith(b"\n")) + answer.model_dump_json().encode() + b"\n"
             if os.write(file.fileno(), line) != len(line):
                 raise OSError(None, "only part of it was written, the disk may be full")
             os.fsync(file.fileno())

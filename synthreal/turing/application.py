@@ -43,7 +43,7 @@ class PostedAnswer(BaseModel):
 
 def application(study: Study, *, host: str) -> Starlette:
     """The application of a study, for a server bound to ``host``."""
-    handlers = Handlers(study)
+    handlers = _Handlers(study)
     binomial_p(1, 1)  # imports scipy now, which takes seconds, and not when the first rater has finished
     return Starlette(
         routes=[
@@ -60,7 +60,7 @@ def application(study: Study, *, host: str) -> Starlette:
     )
 
 
-class Handlers:
+class _Handlers:
     """The request handlers of one study."""
 
     def __init__(self, study: Study) -> None:
@@ -82,7 +82,6 @@ class Handlers:
         return RedirectResponse(f"/study?{urlencode({'rater': state.rater})}", 303)
 
     async def study_page(self, request: Request) -> Response:
-        """The page that shows one image after another; a redirect to the result when none is left."""
         state = self.study.state(request.query_params.get("rater", ""))
         if state.token is None:
             return RedirectResponse(f"/result?{request.url.query}", 303)
@@ -90,7 +89,6 @@ class Handlers:
         return self._page("study", rater=state.rater, shown=shown)
 
     async def result(self, request: Request) -> Response:
-        """The rater's own result, and that of all raters who have finished."""
         state = self.study.state(request.query_params.get("rater", ""))
         if state.token is not None:
             return RedirectResponse(f"/study?{request.url.query}", 303)
@@ -100,7 +98,6 @@ class Handlers:
         return self._page("result", own=own, raters=everyone["raters"], total=total, sentence=sentence)
 
     async def state(self, request: Request) -> Response:
-        """A rater's progress and the token of the image to judge."""
         return JSONResponse(asdict(self.study.state(request.query_params.get("rater", ""))))
 
     async def answer(self, request: Request) -> Response:
@@ -119,11 +116,9 @@ class Handlers:
             return _error(400, 'send {"token": ..., "answer": "real" or "synthetic"}')
 
     async def image(self, request: Request) -> Response:
-        """An image as PNG, without any sign of its kind."""
         return Response(self.study.png(request.path_params["token"]), media_type="image/png")
 
     async def asset(self, request: Request) -> Response:
-        """The style sheet and the script."""
         name = request.path_params["name"]
         if name not in ASSETS:
             return _error(404, "no such file")

@@ -19,22 +19,16 @@ ANY_ADDRESS = ("0.0.0.0", "::")
 
 
 def access_rules(host: str) -> list[Middleware]:
-    """The middleware of a server bound to ``host``."""
-    return [
-        Middleware(OriginCheck),
-        Middleware(TrustedHostMiddleware, allowed_hosts=allowed_hosts(host), www_redirect=False),
-    ]
-
-
-def allowed_hosts(host: str) -> list[str]:
-    """The names in a ``Host`` header that mean a server bound to ``host``."""
-    loopback = ["127.0.0.1", "localhost", "[::1]"]
-    if host not in ANY_ADDRESS:
-        return [*loopback, bracketed(host.lower())]
-    name = socket.gethostname().lower()
-    # Any IPv4 address, which may be that of a router or container host; no domain name ends in a number.
-    addresses = [f"*.{number}" for number in range(1, 255)]
-    return [*loopback, name, f"{name.partition('.')[0]}.local", *addresses]
+    """The middleware of a server bound to ``host``; it refuses requests whose ``Host`` header names another one."""
+    names = ["127.0.0.1", "localhost", "[::1]"]
+    if host in ANY_ADDRESS:
+        name = socket.gethostname().lower()
+        # Any IPv4 address, which may be that of a router or container host; no domain name ends in a number.
+        names += [name, f"{name.partition('.')[0]}.local", *(f"*.{number}" for number in range(1, 255))]
+    else:
+        names.append(bracketed(host.lower()))
+    trusted = Middleware(TrustedHostMiddleware, allowed_hosts=names, www_redirect=False)
+    return [Middleware(OriginCheck), trusted]
 
 
 def bracketed(host: str) -> str:
@@ -52,8 +46,8 @@ class OriginCheck:
         """Answer one request."""
         headers = Headers(scope=scope)
         own = f"http://{headers.get('host')}".lower()
-        same_origin = headers.get("sec-fetch-site", "none") in ("same-origin", "none")
-        same_origin = same_origin and headers.get("origin", own).lower() == own
+        same_site = headers.get("sec-fetch-site", "none") in ("same-origin", "none")
         link = scope["method"] in ("GET", "HEAD") and headers.get("sec-fetch-mode") == "navigate"
+        allowed = link or (same_site and headers.get("origin", own).lower() == own)
         refusal = JSONResponse({"error": "this request comes from another site"}, 403)
-        await (self.app if same_origin or link else refusal)(scope, receive, send)
+        await (self.app if allowed else refusal)(scope, receive, send)

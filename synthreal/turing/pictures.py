@@ -39,36 +39,18 @@ class ImagePool:
     synthetic: Tensor
     image: ImageSpec
 
-    def count(self, real: bool) -> int:
-        """The number of images of a kind."""
-        return len(self.real if real else self.synthetic)
-
     def png(self, real: bool, row: int) -> bytes:
         """Image ``row`` of a kind as a PNG file."""
         return png(to_unit((self.real if real else self.synthetic)[row]), colormap=self.image.colormap)
 
 
 def choose_images(
-    run: Path,
-    *,
-    against: Against,
-    images: int,
-    seed: int,
-    device: str = "auto",
-    on_refine: Callable[[int], None] = lambda count: None,
+    run: Path, *, against: Against, images: int, seed: int, device: str, on_refine: Callable[[int], None]
 ) -> ImagePool:
-    """Choose the images of a study from a run's data.
+    """Choose the images of a study in which a rater judges ``images`` of each kind; 10 more are examples.
 
-    Args:
-        run: run directory.
-        against: "refined", or "simulated" for unrefined images.
-        images: number of images of each kind that a rater judges; 10 more are examples.
-        seed: seed of the choice.
-        device: where to refine, "auto", "cpu", "cuda" or "cuda:N".
-        on_refine: called with the number of images before they are refined, which may take a minute.
-
-    Raises:
-        UserError: not a run, unreadable data or too few images.
+    ``on_refine`` is called with the number of images before they are refined, which may take a minute. Raises
+    ``UserError`` when ``run`` is not a run directory, or its data is unreadable or has too few images.
     """
     config = read_config(run)
     catalog = Catalog.of(config.plugins)

@@ -55,19 +55,14 @@ class _Trial:
 
 
 class Study:
-    """One study and all its raters; not thread-safe.
+    """One study and all its raters; not thread-safe. ``pool`` needs 10 images of each kind more than ``images``."""
 
-    Each rater judges ``images`` real images and as many of the kind ``against`` from ``pool``, which needs 10 more of
-    each. Everything random except the tokens depends on ``seed``.
-    """
-
-    def __init__(
-        self, pool: ImagePool, answers: Answers, *, against: Against = "refined", images: int = 50, seed: int = 0
-    ) -> None:
+    def __init__(self, pool: ImagePool, answers: Answers, *, against: Against, images: int, seed: int) -> None:
         self.pool, self.answers = pool, answers
         self.against, self.images, self.seed = against, images, seed
         self.total = 2 * images
-        rows = {real: self._shuffled(pool.count(real), "examples", real) for real in (True, False)}
+        counts = {True: len(pool.real), False: len(pool.synthetic)}
+        rows = {real: self._shuffled(count, "examples", real) for real, count in counts.items()}
         self._free = {real: rows[real][EXAMPLES:] for real in rows}
         self._examples = {secrets.token_urlsafe(16): (real, row) for real in rows for row in rows[real][:EXAMPLES]}
         self._trials: dict[str, _Trial] = {}
@@ -90,10 +85,7 @@ class Study:
         return State(rater, len(answered), self.total, None if number is None else self._token(rater, number))
 
     def answer(self, token: str, choice: Choice) -> State:
-        """Store the first answer to a trial; later ones change nothing. Returns the rater's new state.
-
-        Raises ``UserError`` for an unknown token, and when the answer cannot be written.
-        """
+        """Store the first answer to a trial; later ones change nothing. Returns the rater's new state."""
         trial = self._trial(token)
         self.answers.append(
             Answer(

@@ -7,6 +7,7 @@ never added up.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import chain
 from typing import Any, get_args
 
 from synthreal.metrics.significance import binomial_p
@@ -26,15 +27,11 @@ def summarise(answers: Iterable[Answer]) -> dict[str, Any]:
     by_rater: dict[tuple[Against, str], list[Answer]] = {}
     for answer in answers:
         by_rater.setdefault((answer.against, answer.rater), []).append(answer)
-    raters = [
-        {"rater": rater, "against": against, **_counts(own, against)} for (against, rater), own in by_rater.items()
-    ]
+    raters = [{"rater": rater, **_counts(own, against)} for (against, rater), own in by_rater.items()]
     totals = {}
     for against in get_args(Against):
-        every = [answer for (kind, _), own in by_rater.items() if kind == against for answer in own]
-        if every:
-            number = len({answer.rater for answer in every})
-            totals[against] = {"raters": number, "against": against, **_counts(every, against)}
+        if every := [own for (kind, _), own in by_rater.items() if kind == against]:
+            totals[against] = {"raters": len(every), **_counts([*chain(*every)], against)}
     return {"raters": raters, "total": totals}
 
 
@@ -73,6 +70,7 @@ def _counts(answers: list[Answer], against: Against) -> dict[str, Any]:
         confusion[answer.truth][answer.answer] += 1
     correct = sum(answer.correct for answer in answers)
     return {
+        "against": against,
         "done": len(answers),
         "total": sum(2 * session[2] for session in {answer.session for answer in answers}),
         "confusion": confusion,

@@ -180,7 +180,7 @@ def test_processes_forked_by_map_refine_the_same_and_do_not_hang(folder, dataset
 def test_bad_arguments_and_examples(folder, dataset, tmp_path):
     with pytest.raises(UserError, match=r"holds no run \(no config.toml\)"):
         Refine(tmp_path / "nowhere")
-    with pytest.raises(UserError, match=r"a probability is in \[0, 1\]"):
+    with pytest.raises(UserError, match=r"give a number in \[0, 1\]"):
         Refine(folder(), p=2)
     with pytest.raises(UserError, match=r"'photo'.* image, label, boxes"):
         dataset.map(Refine(folder(), "photo"), batched=True)

@@ -7,7 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
-from synthreal.adapters.images import refine_images, refine_some, refine_tensor
+from synthreal.adapters.images import refine_images, refine_some
 from synthreal.adapters.lazy import LazyRefine
 from synthreal.errors import UserError
 
@@ -81,7 +81,7 @@ def test_tensors_keep_shape_and_dtype(folder, expected, dtype, shape):
     tolerance = {torch.uint8: 0.6 / 255, torch.float16: 1e-3, torch.bfloat16: 1e-2}.get(dtype, 1e-5)
     torch.testing.assert_close(after.float() / level, wanted, atol=tolerance, rtol=0)
     torch.testing.assert_close(
-        refine_tensor(LazyRefine(folder()), before.reshape(1, 1, 12, 16), keys=torch.arange(1), seed=0).reshape(shape),
+        LazyRefine(folder())(before.reshape(1, 1, 12, 16), keys=torch.arange(1), seed=0).reshape(shape),
         after,
     )
 
@@ -156,4 +156,4 @@ def test_an_error_names_the_image(folder):
 def test_batches_of_the_wrong_shape_are_an_error(folder):
     colour = LazyRefine(folder(3))
     with pytest.raises(UserError, match=r"takes images \(3, H, W\), given tensor \(12, 16, 3\)"):
-        refine_tensor(colour, torch.zeros(2, 12, 16, 3), keys=torch.arange(2), seed=0)
+        colour(torch.zeros(2, 12, 16, 3), keys=torch.arange(2), seed=0)

@@ -122,7 +122,7 @@ def test_it_goes_where_the_batch_is(folder, expected):
 def test_bad_arguments_and_images(folder, tmp_path):
     with pytest.raises(UserError, match=r"holds no run \(no config.toml\)"):
         Refine(tmp_path)
-    with pytest.raises(UserError, match=r"a probability is in \[0, 1\]"):
+    with pytest.raises(UserError, match=r"give a number in \[0, 1\]"):
         Refine(folder(), p=2)
     with pytest.raises(UserError, match=r"takes images \(1, H, W\), given tensor \(3, 12, 16\)"):
         Refine(folder())(images(channels=3))

@@ -107,7 +107,7 @@ def test_the_refiner_itself_is_never_replaced(toy_run, tmp_path, name):
 
 
 def test_a_refiner_that_gives_nan_is_not_written(toy_run, tmp_path, monkeypatch):
-    monkeypatch.setattr("synthreal.adapters.onnx._differences", lambda *given: iter([0.0, float("nan")]))
+    monkeypatch.setattr("synthreal.adapters.onnx._difference", lambda *given: float("nan"))
     with pytest.raises(UserError, match=r"differ by nan from torch's \(more than 0\.0001\), so .*out\.onnx is not"):
         export_onnx(toy_run, tmp_path / "out.onnx")
     assert files(tmp_path) == []
@@ -134,7 +134,7 @@ def test_bad_input_is_one_line(cli, toy_run, tmp_path):
     assert "cannot write" in cli("export", toy_run, tmp_path / "nowhere" / "out.onnx").complaint()
     damaged = shutil.copytree(toy_run, tmp_path / "damaged")
     (damaged / "refiner.safetensors").write_bytes(b"")
-    assert "not a whole safetensors file" in cli("export", damaged, tmp_path / "out.onnx").complaint()
+    assert "not a complete safetensors file" in cli("export", damaged, tmp_path / "out.onnx").complaint()
     assert not (tmp_path / "out.onnx").exists()
 
 

@@ -122,7 +122,7 @@ def test_workers_of_a_loader_refine_the_same(folder):
 def test_bad_arguments_and_images(folder, tmp_path):
     with pytest.raises(UserError, match=r"holds no run \(no config.toml\)"):
         Refine(tmp_path)
-    with pytest.raises(UserError, match=r"a probability is in \[0, 1\]"):
+    with pytest.raises(UserError, match=r"give a number in \[0, 1\]"):
         Refine(folder(), p=2)
     with pytest.raises(UserError, match=r"takes images \(1, H, W\), given tensor \(3, 12, 16\)"):
         Refine(folder())(image(3, 12, 16))

@@ -154,7 +154,7 @@ def test_it_pickles_as_a_path_before_and_after_use(folder):
 def test_bad_arguments_and_samples(folder, tmp_path, shards):
     with pytest.raises(UserError, match=r"holds no run \(no config.toml\)"):
         Refine(tmp_path / "nowhere")
-    with pytest.raises(UserError, match=r"a probability is in \[0, 1\]"):
+    with pytest.raises(UserError, match=r"give a number in \[0, 1\]"):
         Refine(folder(), p=-1)
     with pytest.raises(UserError, match="batch=0"):
         Refine(folder(), batch=0)
