@@ -1,9 +1,8 @@
-"""Processes that fit together, for tests, and what they do there: started processes import this module."""
+"""Functions that tests run in several processes; the processes import this module."""
 
 from __future__ import annotations
 
 import os
-import signal
 import socket
 import tempfile
 from collections.abc import Callable
@@ -28,7 +27,7 @@ from synthreal.train.fit import steps, train_step
 from synthreal.train.log import MetricAccumulator
 from synthreal.train.setup import set_up
 
-# Twenty steps of everything that is drawn: simulated images, crops, noise. A past image has no counterpart.
+# Twenty steps with random simulated images, patches and noise, without a history, which differs between processes.
 ALIKE = (
     "history=none",
     "quality=none",
@@ -39,8 +38,8 @@ ALIKE = (
     "schedule.save_every=100",
 )
 
-# Whole mini-batches: two processes add up otherwise than one. Small steps of SGD, because rounding that turns the sign
-# of one |R(x) - x| moves a parameter by an Adam step.
+# Whole mini-batches, which two processes sum in another order than one. Small SGD steps, because a rounding error that
+# changes the sign of one |R(x) - x| would move a parameter by a whole Adam step.
 ROUNDED = (
     "runtime.micro_batch=none",
     *(f'optimizer.{player}={{name="sgd", learning_rate=0.002}}' for player in ("refiner", "discriminator")),
@@ -48,21 +47,21 @@ ROUNDED = (
 
 
 def free_port() -> int:
-    """A port nobody listens on."""
+    """An unused port."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         return int(listener.getsockname()[1])
 
 
 def variables(rank: int, size: int, port: int) -> dict[str, str]:
-    """What torchrun would set."""
+    """The environment variables that torchrun sets."""
     where = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
     which = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": size, "LOCAL_WORLD_SIZE": size}
     return {name: str(value) for name, value in {**where, **which}.items()}
 
 
 def together(function: Callable[..., Any], *arguments: Any, size: int = 2) -> None:
-    """Call a function of this module in each of ``size`` processes; what one raises is raised here."""
+    """Call a function of this module in each of ``size`` processes; an exception of one of them is raised here."""
     torch.multiprocessing.spawn(_enter, (size, free_port(), function, arguments), nprocs=size)
 
 
@@ -73,19 +72,19 @@ def _enter(rank: int, size: int, port: int, function: Callable[..., Any], argume
 
 
 def everything(folder: Path) -> None:
-    """All that one pair of processes can show, so that starting them is paid once."""
-    what_processes_do_in_common()
-    a_failure_reaches_the_others()
-    statistics_stay_alike()
+    """All checks of one pair of processes, so that they are started once."""
+    check_collectives()
+    check_failure_reaches_the_others()
+    check_running_statistics_are_averaged()
     fit_toy(Catalog.of([str(TOY)]), folder / "alike", *ALIKE)
     fit_toy(Catalog.of([str(TOY)]), folder / "rounded", *ALIKE, *ROUNDED)
-    patience_ends_on_all()
-    files_are_read_once(folder)
-    with_a_history(folder)
-    stopped_and_resumed(folder)
+    check_early_stopping_ends_all()
+    check_files_are_read_once(folder)
+    check_histories(folder)
+    stop_and_resume(folder)
 
 
-def what_processes_do_in_common() -> None:
+def check_collectives() -> None:
     with process_group() as processes:
         assert (processes.size, processes.is_main) == (2, processes.rank == 0)
         assert list(range(8))[processes.rows(4)] == [[0, 1, 2, 3], [4, 5, 6, 7]][processes.rank]
@@ -107,7 +106,7 @@ def what_processes_do_in_common() -> None:
             assert (inner.rank, inner.size) == (processes.rank, processes.size)
 
 
-def a_failure_reaches_the_others() -> None:
+def check_failure_reaches_the_others() -> None:
     """One process fails and the other learns of it; then both continue."""
     rank = int(os.environ["RANK"])
     with pytest.raises(UserError if rank else PeerError), process_group() as processes:
@@ -116,8 +115,8 @@ def a_failure_reaches_the_others() -> None:
         processes.wait()
 
 
-def statistics_stay_alike() -> None:
-    """Running statistics of both players are averaged with one player's gradients, which may be absent."""
+def check_running_statistics_are_averaged() -> None:
+    """Running statistics of both players are averaged along with the gradients of one, which may be missing."""
     with process_group() as processes:
         refiner, discriminator = torch.nn.BatchNorm2d(1), torch.nn.BatchNorm2d(1)
         idle = torch.optim.SGD(refiner.parameters(), lr=1.0)
@@ -130,8 +129,8 @@ def statistics_stay_alike() -> None:
         assert (float(refiner.weight.grad), float(refiner.bias.grad)) == (0.5, 0.0)
 
 
-def patience_ends_on_all() -> None:
-    """Rank 0 alone looks; where its patience ends, all end."""
+def check_early_stopping_ends_all() -> None:
+    """Only rank 0 monitors quality; all processes end when its patience is exhausted."""
     toy = Catalog.of([str(TOY)])
     ending = ("quality.every=1", "quality.patience=1", "schedule.steps=60", "schedule.save_every=100")
     with tempfile.TemporaryDirectory() as folder, process_group() as processes:
@@ -142,8 +141,8 @@ def patience_ends_on_all() -> None:
         )
 
 
-def files_are_read_once(folder: Path) -> None:
-    """Rank 0 reads a folder into a pack, the other waits and takes that."""
+def check_files_are_read_once(folder: Path) -> None:
+    """Rank 0 reads a folder into a pack; the other process waits and reads the pack."""
     made = []
     original = synthreal.data.source.write_pack
     synthreal.data.source.write_pack = lambda *how, **more: made.append(how) or original(*how, **more)
@@ -160,12 +159,12 @@ def files_are_read_once(folder: Path) -> None:
             shares = processes.gather(levels[:, 0, 0, 0].round().int().tolist())
         assert len(made) == (1 if processes.is_main else 0)
         if processes.is_main:
-            assert len(set(shares[0] + shares[1])) == 8  # every image once an epoch
+            assert len(set(shares[0] + shares[1])) == 8  # every image once per epoch
     synthreal.data.source.write_pack = original
 
 
-def with_a_history(folder: Path) -> None:
-    """Each process draws from a history of its own, at slots of its own; the players stay the same on both."""
+def check_histories(folder: Path) -> None:
+    """Each process has its own history and draws its own slots; the players are equal on both."""
     slots = []
     original = History.draw
 
@@ -191,11 +190,11 @@ def with_a_history(folder: Path) -> None:
             "slots": slots,
             "generator": run.game.generator.get_state(),
         }
-        _alike(run.processes, mine)
+        _compare_ranks(run.processes, mine)
     History.draw = original  # type: ignore[method-assign]
 
 
-def _alike(processes: Processes, mine: dict[str, Any]) -> None:
+def _compare_ranks(processes: Processes, mine: dict[str, Any]) -> None:
     all_of = processes.gather(mine)
     if processes.is_main:
         first, second = all_of
@@ -203,28 +202,20 @@ def _alike(processes: Processes, mine: dict[str, Any]) -> None:
         assert torch.equal(first["generator"], second["generator"])
         assert first["history"].shape == second["history"].shape == (6, 1, 12, 16)  # 12 in all
         assert not torch.equal(first["history"], second["history"])
-        assert len(first["slots"]) == len(second["slots"]) == 7  # D's updates but the first
+        assert len(first["slots"]) == len(second["slots"]) == 7  # all updates of D except the first
         assert {len(chosen) for chosen in first["slots"] + second["slots"]} == {2}  # 8 images: 4 each, 2 of them past
         assert first["slots"] != second["slots"]
 
 
-def stopped_and_resumed(folder: Path) -> None:
-    """Rank 1 asks to stop after step 7; what both resume is the uninterrupted run."""
+def stop_and_resume(folder: Path) -> None:
+    """Rank 1 requests a stop after step 7, and both resume; the test compares the run with an uninterrupted one."""
     toy = Catalog.of([str(TOY)])
     settings = ("refiner.options.noise_channels=1", "data.real.count=none")
     rank = os.environ["RANK"]
     fit_toy(toy, folder / "whole", *settings)
     done = []
-    asked = steps(configured(toy, *settings), toy, folder / "cut", stopped=lambda: rank == "1" and len(done) == 6)
-    for report in asked:
+    reports = steps(configured(toy, *settings), toy, folder / "cut", stopped=lambda: rank == "1" and len(done) == 6)
+    for report in reports:
         done.append(report.step)
     assert done == [1, 2, 3, 4, 5, 6, 7]
     fit_toy(toy, folder / "cut", *settings, resume=True)
-
-
-def die(folder: Path) -> None:
-    """Rank 1 is killed in the middle of the game."""
-    toy = Catalog.of([str(TOY)])
-    for report in steps(configured(toy, "quality=none"), toy, folder):
-        if report.step == 8 and os.environ["RANK"] == "1":
-            os.kill(os.getpid(), signal.SIGKILL)

@@ -1,10 +1,10 @@
-"""What the documents say works: Python blocks run, command lines parse, links lead somewhere, hooks are described.
+"""The documents are correct: Python blocks run, command lines parse, links resolve, and all hooks are described.
 
-A Python block runs in a folder of its own. One that starts with ``# needs a run`` finds a trained run as ``runs/gaze``
-there (a toy run, so it must not rely on the size of the images); ``# needs a run and LIBRARY`` is skipped where that is
-not installed, and Ray's, which leaves processes behind, runs in a process of its own. One that defines hooks is also
-fitted for two steps. Every ``synthreal ...`` line of a bash block must parse, behind ``torchrun`` too; ``fit`` and
-``show`` lines must also resolve.
+Every Python block runs in its own folder. A block that starts with ``# needs a run`` has a trained run in
+``runs/gaze``; this is a toy run, so the block must not depend on the size of the images. ``# needs a run and LIBRARY``
+is skipped if the library is not installed; blocks with Ray, which leaves processes behind, run in a subprocess. A block
+that defines hooks is also trained for two steps. Every ``synthreal ...`` line of a bash block must parse, also after
+``torchrun``; ``fit`` and ``show`` lines must also resolve.
 """
 
 from __future__ import annotations
@@ -41,72 +41,72 @@ def shown(path: Path) -> str:
 
 def fences(language: str) -> list[tuple[str, str]]:
     """(where, text) of every fenced block of a language."""
-    found = []
+    blocks = []
     for path in DOCUMENTS:
         text = path.read_text(encoding="utf-8")
         for match in FENCE.finditer(text):
             if match[1] == language:
-                found.append((f"{shown(path)}:{text[: match.start()].count(chr(10)) + 1}", match[2]))
-    return found
+                blocks.append((f"{shown(path)}:{text[: match.start()].count(chr(10)) + 1}", match[2]))
+    return blocks
 
 
 def lines() -> list[tuple[str, str]]:
-    """(where, command) of every command line in bash and unmarked blocks, continued lines joined."""
-    found = []
+    """(where, command) of every command line in bash and unmarked commands, continued lines joined."""
+    commands = []
     for where, text in fences("bash") + fences(""):
         for line in text.replace("\\\n", " ").splitlines():
             command = line.partition("  #")[0].strip()
             if command and not command.startswith("#"):
-                found.append((f"{where} {command[:40]}", command))
-    return found
+                commands.append((f"{where} {command[:40]}", command))
+    return commands
 
 
 PYTHON, LINES = fences("python"), lines()
 
 
 @pytest.fixture
-def workplace(tmp_path, toy_run, monkeypatch):
-    """An empty folder with a trained run in it."""
+def block_folder(tmp_path, toy_run, monkeypatch):
+    """The working directory of a block, with a trained run in it."""
     monkeypatch.chdir(tmp_path)
     shutil.copytree(toy_run, tmp_path / "runs/gaze")
     yield tmp_path
-    gc.collect()  # what a block leaves open is closed here, not in the middle of another test
+    gc.collect()  # close files that a block left open here and not during another test
 
 
 def block(where, text):
     return pytest.param(text, id=where, marks=[pytest.mark.slow] if "needs a run and ray" in text else [])
 
 
-@pytest.mark.parametrize("text", [block(*found) for found in PYTHON])
+@pytest.mark.parametrize("text", [block(*fence) for fence in PYTHON])
 @pytest.mark.filterwarnings("ignore::ResourceWarning")  # webdataset leaves shards open
-def test_python_blocks_run(workplace, cli, monkeypatch, text):
+def test_python_blocks_run(block_folder, cli, monkeypatch, text):
     needs = re.match(r"# needs a run(?: and (\w+))?$", text, re.MULTILINE)
     if needs is None:
-        shutil.rmtree(workplace / "runs")
+        shutil.rmtree(block_folder / "runs")
     elif needs[1] == "torchvision":
         torchvision_or_skip()
     elif needs[1]:
         pytest.importorskip(needs[1])
     if needs and needs[1] == "ray":
         environment = {**os.environ, "RAY_USAGE_STATS_ENABLED": "0", "PYTHONPATH": ":".join(filter(None, sys.path))}
-        ended = subprocess.run([sys.executable, "-c", text], capture_output=True, text=True, env=environment)
-        assert ended.returncode == 0, ended.stderr
+        done = subprocess.run([sys.executable, "-c", text], capture_output=True, text=True, env=environment)
+        assert done.returncode == 0, done.stderr
         return
     names = {"__name__": "block"}
     exec(compile(text, "block", "exec"), names)
     monkeypatch.chdir(ROOT)
     for name in [name for name in names if name.startswith("test_")]:
-        names[name](*([workplace] if "tmp_path" in names[name].__code__.co_varnames[:1] else []))
-    monkeypatch.chdir(workplace)
+        names[name](*([block_folder] if "tmp_path" in names[name].__code__.co_varnames[:1] else []))
+    monkeypatch.chdir(block_folder)
     if "@synthreal.hookimpl" in text or "@hookimpl" in text:
-        (workplace / "domain.py").write_text(text)
+        (block_folder / "domain.py").write_text(text)
         short = "schedule={refiner_steps=1, discriminator_steps=0, steps=1, batch=4}"
         cli("fit", "--plugin", "domain.py", "--run", "run", "--set", short, "--set", "history.size=8").ok()
-        assert (workplace / "run/refiner.safetensors").is_file()
+        assert (block_folder / "run/refiner.safetensors").is_file()
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "examples").glob("*.toml")), ids=shown)
-def test_example_configurations_work_as_their_first_lines_say(path, cli, monkeypatch):
+def test_the_command_in_an_example_configuration_works(path, cli, monkeypatch):
     (command,) = re.findall(r"^#\s+(synthreal .*)$", path.read_text(encoding="utf-8"), re.MULTILINE)
     assert f"--config {shown(path)}" in command
     test_command_lines_work(command, cli, monkeypatch)
@@ -126,17 +126,17 @@ def test_command_lines_work(command, cli, monkeypatch):
     if words[0] == "synthreal":
         parsed(words[1:])
         if words[1] in ("fit", "show"):
-            kept = [word for word in words[2:] if word != "--resume"]
-            if "--run" in kept:
-                del kept[kept.index("--run") : kept.index("--run") + 2]
-            cli("show", *kept).ok()
+            arguments = [word for word in words[2:] if word != "--resume"]
+            if "--run" in arguments:
+                del arguments[arguments.index("--run") : arguments.index("--run") + 2]
+            cli("show", *arguments).ok()
     elif words[0] == "make":
         targets = re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
         assert set(words[1:]) <= set(targets), f"make has {targets}"
     elif words[:2] == ["python", "-m"]:
         assert importlib.util.find_spec(words[2]) is not None
     else:
-        assert words[0] in ("pip", "git", "cd", "."), f"what is {words[0]}?"
+        assert words[0] in ("pip", "git", "cd", "."), f"unknown command {words[0]}"
 
 
 def test_commands_in_the_text_exist_with_their_options():
@@ -157,7 +157,7 @@ def test_commands_in_the_text_exist_with_their_options():
     assert checked > 0
 
 
-def test_links_and_pictures_lead_somewhere():
+def test_links_and_images_exist():
     broken = []
     for path in DOCUMENTS:
         for target in re.findall(r"\]\(([^)#\s]+)[^)]*\)", FENCE.sub("", path.read_text(encoding="utf-8"))):
@@ -198,10 +198,10 @@ def test_every_command_is_in_the_readme():
         assert f"synthreal {command}" in readme, command
 
 
-def test_no_document_names_a_path_of_a_machine():
+def test_no_document_has_an_absolute_path():
     for path in DOCUMENTS:
         assert not re.search(r"(/home|/Users|/root|/work|/tmp)/\w", path.read_text(encoding="utf-8")), shown(path)
 
 
-def test_there_is_something_to_check():
+def test_the_documents_have_python_blocks_and_command_lines():
     assert len(PYTHON) >= 2 and len(LINES) >= 6

@@ -1,4 +1,4 @@
-"""The configuration: complete, frozen, round-tripping, and every leaf of it changes something."""
+"""The configuration: frozen, written to TOML and back, and every setting has an effect."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from pydantic import BaseModel, ValidationError
 from quick import configured, files, fit_toy, weights
 from toy import TOY as RECIPE
 
-from synthreal import device as machine
+from synthreal import device as device_module
 from synthreal.bulk.prepare import prepare
 from synthreal.config import HistoryConfig, ResolvedConfig, RunConfig
 from synthreal.data.pack import Pack
@@ -35,27 +35,27 @@ from synthreal.train.sources import open_data
 def models(annotation: Any) -> list[type[BaseModel]]:
     if isinstance(annotation, type) and not isinstance(annotation, types.GenericAlias):
         return [annotation] if issubclass(annotation, BaseModel) else []
-    return [found for part in typing.get_args(annotation) for found in models(part)]
+    return [model for part in typing.get_args(annotation) for model in models(part)]
 
 
 def leaves(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
-    """Every setting that can be given; the members of a union by their names."""
+    """The dotted path of every setting; members of a union are told apart by their names."""
     for name, field in model.model_fields.items():
         path = f"{prefix}{name}"
-        below = models(field.annotation)
-        if not below:
+        nested = models(field.annotation)
+        if not nested:
             yield path
-        for one in below:
-            union = f"{path}.{one.model_fields['name'].default}." if len(below) > 1 else f"{path}."
-            yield from leaves(one, union)
+        for member in nested:
+            union = f"{path}.{member.model_fields['name'].default}." if len(nested) > 1 else f"{path}."
+            yield from leaves(member, union)
 
 
 LEAVES = sorted(leaves(RunConfig))
 SGD = 'optimizer.{}={{name="sgd", learning_rate=0.05}}'.format
 
-WAVERING = ("quality.every=1", "optimizer.refiner.learning_rate=0.05", "optimizer.ema=none")
+UNSTABLE = ("quality.every=1", "optimizer.refiner.learning_rate=0.05", "optimizer.ema=none")
 
-# What shows that a leaf matters: (settings of the base run, the change, what is compared). A leaf without a case fails.
+# How the effect of each setting is shown: (settings of the base run, the change, the method of Bench that differs).
 CASES: dict[str, tuple[tuple[str, ...], str, str]] = {
     "recipe": ((), "recipe=other", "refused"),
     "plugins": ((), "plugins=[]", "refused"),
@@ -92,9 +92,9 @@ CASES: dict[str, tuple[tuple[str, ...], str, str]] = {
     "schedule.discriminator_updates": ((), "schedule.discriminator_updates=2", "trained"),
     "schedule.batch": ((), "schedule.batch=10", "trained"),
     "schedule.patch": ((), "schedule.patch=8", "trained"),
-    "schedule.report_every": ((), "schedule.report_every=2", "left"),
-    "schedule.save_every": ((), "schedule.save_every=3", "left"),
-    "schedule.sheet_every": ((), "schedule.sheet_every=5", "left"),
+    "schedule.report_every": ((), "schedule.report_every=2", "written"),
+    "schedule.save_every": ((), "schedule.save_every=3", "written"),
+    "schedule.sheet_every": ((), "schedule.sheet_every=5", "written"),
     "optimizer.refiner.sgd.name": ((), SGD("refiner"), "trained"),
     "optimizer.refiner.sgd.learning_rate": ((SGD("refiner"),), "optimizer.refiner.learning_rate=0.1", "trained"),
     "optimizer.refiner.sgd.momentum": ((SGD("refiner"),), "optimizer.refiner.momentum=0.5", "trained"),
@@ -132,20 +132,20 @@ CASES: dict[str, tuple[tuple[str, ...], str, str]] = {
     "evaluation.augment.noise": ((), "evaluation.augment.noise=0.3", "compared"),
     "evaluation.augment.brightness": ((), "evaluation.augment.brightness=0.6", "compared"),
     "evaluation.augment.contrast": ((), "evaluation.augment.contrast=0.9", "compared"),
-    "quality.every": ((), "quality.every=2", "looked"),
-    "quality.images": ((), "quality.images=20", "looked"),
-    "quality.keep": (WAVERING, "quality.keep=last", "kept"),
-    "quality.patience": (WAVERING, "quality.patience=1", "looked"),
+    "quality.every": ((), "quality.every=2", "monitored"),
+    "quality.images": ((), "quality.images=20", "monitored"),
+    "quality.keep": (UNSTABLE, "quality.keep=last", "best_step"),
+    "quality.patience": (UNSTABLE, "quality.patience=1", "monitored"),
     "runtime.seed": ((), "runtime.seed=1", "trained"),
     "runtime.device": ((), "runtime.device=cuda:63", "refused"),
     "runtime.precision": ((), "runtime.precision=bfloat16", "trained"),
     "runtime.micro_batch": ((), "runtime.micro_batch=3", "trained"),
-    "runtime.layout": ((), "runtime.layout=channels_first", "arranged"),
-    "runtime.compile": ((), "runtime.compile=true", "arranged"),
-    "runtime.autotune": ((), "runtime.autotune=false", "settled"),
-    "runtime.keep_memory": ((), "runtime.keep_memory=false", "settled"),
-    "runtime.threads": ((), "runtime.threads=2", "settled"),
-    "runtime.resident_gib": (("FILES",), "runtime.resident_gib=0", "held"),
+    "runtime.layout": ((), "runtime.layout=channels_first", "built"),
+    "runtime.compile": ((), "runtime.compile=true", "built"),
+    "runtime.autotune": ((), "runtime.autotune=false", "process"),
+    "runtime.keep_memory": ((), "runtime.keep_memory=false", "process"),
+    "runtime.threads": ((), "runtime.threads=2", "process"),
+    "runtime.resident_gib": (("FILES",), "runtime.resident_gib=0", "opened"),
 }
 
 
@@ -155,7 +155,7 @@ def bench(toy, tmp_path_factory):
 
 
 class Bench:
-    """Fits a configuration and looks at it from one side; what was done once is remembered."""
+    """Fits a configuration and returns one of its results; results are cached."""
 
     def __init__(self, toy: Catalog, folder: Path) -> None:
         self.toy, self.folder, self.known = toy, folder, {}
@@ -169,13 +169,13 @@ class Bench:
         off = [f"{key}=none" for key in ("data.real_labelled", "data.validation", "data.test", "evaluation.evaluator")]
         self.files = (f"data.simulated={crops}", f"data.real={crops}", *off)
 
-    def seen(self, side: str, *settings: str) -> Any:
+    def result(self, method: str, *settings: str) -> Any:
         settings = tuple(one for setting in settings for one in (self.files if setting == "FILES" else (setting,)))
         for word, path in self.words.items():
             settings = tuple(setting.replace(word, path) for setting in settings)
-        if (side, settings) not in self.known:
-            self.known[side, settings] = getattr(self, side)(*settings)
-        return self.known[side, settings]
+        if (method, settings) not in self.known:
+            self.known[method, settings] = getattr(self, method)(*settings)
+        return self.known[method, settings]
 
     def run(self, *settings: str) -> Path:
         if ("run", settings) not in self.known:
@@ -187,15 +187,15 @@ class Bench:
     def trained(self, *settings: str) -> Any:
         return weights(self.run(*settings))
 
-    def left(self, *settings: str) -> Any:
+    def written(self, *settings: str) -> Any:
         run = self.run(*settings)
         return files(run), [json.loads(line)["step"] for line in (run / "log.jsonl").read_text().splitlines()]
 
-    def looked(self, *settings: str) -> Any:
+    def monitored(self, *settings: str) -> Any:
         lines = map(json.loads, (self.run(*settings) / "log.jsonl").read_text().splitlines())
         return [(line["step"], line["quality"]["score"]) for line in lines if "quality" in line]
 
-    def kept(self, *settings: str) -> Any:
+    def best_step(self, *settings: str) -> Any:
         with safetensors.safe_open(self.run(*settings) / "refiner.safetensors", framework="pt") as file:
             return file.metadata()["step"]
 
@@ -219,47 +219,50 @@ class Bench:
     def packed(self, *settings: str) -> Any:
         return Pack(self.run(*settings) / "data/real.h5").image
 
-    def held(self, *settings: str) -> Any:
+    def opened(self, *settings: str) -> Any:
         config = configured(self.toy, *settings)
-        folder = self.folder / "held"
+        folder = self.folder / "opened"
         return type(open_data(config, self.toy, "real", device=torch.device("cpu"), run_dir=folder))
 
-    def arranged(self, *settings: str) -> Any:
+    def built(self, *settings: str) -> Any:
         config = resolve(configured(self.toy, *settings), self.toy)
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # the compiler's own, when it is imported
+            warnings.simplefilter("ignore")  # warnings of the compiler
             refiner = build_game(config, self.toy, torch.device("cpu")).refiner
         maps = refiner.stem(torch.rand(2, 1, 12, 16))
         return maps.is_contiguous(memory_format=torch.channels_last), refiner._compiled_call_impl is not None
 
-    def settled(self, *settings: str) -> Any:
-        folder, kept, before = self.folder / "settled", [], torch.backends.cudnn.benchmark
+    def process(self, *settings: str) -> Any:
+        folder, retained, before = self.folder / "process", [], torch.backends.cudnn.benchmark
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(machine, "keep_freed_memory", lambda: kept.append(True))
+            patch.setattr(device_module, "keep_freed_memory", lambda: retained.append(True))
             fit_toy(self.toy, folder, *settings)
         shutil.rmtree(folder)
-        found = torch.get_num_threads(), torch.backends.cudnn.benchmark, kept
+        state = torch.get_num_threads(), torch.backends.cudnn.benchmark, retained
         torch.backends.cudnn.benchmark = before
-        return found
+        return state
 
 
-def test_every_leaf_has_a_case():
+def test_every_setting_has_a_case():
     assert sorted(CASES) == LEAVES
 
 
-@pytest.mark.parametrize("leaf", LEAVES)
-def test_every_leaf_changes_something(bench, leaf):
-    base, change, side = CASES[leaf]
-    assert bench.seen(side, *base) != bench.seen(side, *base, change)
+@pytest.mark.parametrize("table", sorted({leaf.rpartition(".")[0] for leaf in LEAVES}))
+def test_every_setting_has_an_effect(bench, table):
+    without_effect = []
+    for leaf, (base, change, method) in CASES.items():
+        if leaf.rpartition(".")[0] == table and bench.result(method, *base) == bench.result(method, *base, change):
+            without_effect.append(leaf)
+    assert without_effect == []
 
 
-def test_the_base_run_is_a_run_and_repeats(bench, toy, tmp_path):
-    assert bench.seen("refused") == "accepted"
-    assert bench.seen("refused", "runtime.device=cuda:63") == "device"
-    assert bench.seen("refused", "evaluation.evaluator=none") == "evaluation.evaluator"
+def test_the_base_run_succeeds_and_is_repeatable(bench, toy, tmp_path):
+    assert bench.result("refused") == "accepted"
+    assert bench.result("refused", "runtime.device=cuda:63") == "device"
+    assert bench.result("refused", "evaluation.evaluator=none") == "evaluation.evaluator"
     fit_toy(toy, tmp_path / "again")
-    assert bench.seen("trained") == weights(tmp_path / "again")
-    assert isinstance(bench.seen("evaluated"), tuple) and isinstance(bench.seen("validated"), str)
+    assert bench.result("trained") == weights(tmp_path / "again")
+    assert isinstance(bench.result("evaluated"), tuple) and isinstance(bench.result("validated"), str)
 
 
 def test_every_setting_is_described():
@@ -267,8 +270,8 @@ def test_every_setting_is_described():
         for name, field in model.model_fields.items():
             if not (field.description or "").endswith("."):
                 yield f"{model.__name__}.{name}"
-            for below in models(field.annotation):
-                yield from missing(below)
+            for nested in models(field.annotation):
+                yield from missing(nested)
 
     assert list(missing(RunConfig)) == []
 
@@ -283,12 +286,12 @@ ROUND_TRIPS = [
 ]
 
 
-@pytest.mark.parametrize("settings", ROUND_TRIPS)
-def test_toml_and_back(toy, settings):
-    config = configured(toy, *settings)
-    assert ResolvedConfig.from_toml(config.to_toml()) == config
+def test_a_configuration_is_written_to_toml_and_read_back(toy):
+    for settings in ROUND_TRIPS:
+        config = configured(toy, *settings)
+        assert ResolvedConfig.from_toml(config.to_toml()) == config
+        assert "None" not in config.to_toml()
     assert RunConfig.from_toml(RECIPE.to_toml()) == RECIPE
-    assert "None" not in config.to_toml()
 
 
 def test_a_configuration_is_frozen(toy):
@@ -298,35 +301,33 @@ def test_a_configuration_is_frozen(toy):
             setattr(model, name, None)
 
 
-def test_bare_names_stand_for_components(toy):
+def test_a_bare_name_is_read_as_a_component(toy):
     config = configured(toy, "features=gradients", "optimizer.discriminator=adam", "evaluation.evaluator=pointer")
     assert [(term.name, term.weight) for term in config.features] == [("gradients", 1.0)]
     assert config.optimizer.discriminator.name == "adam"
     assert config.evaluation.evaluator.options == {"width": 6}
 
 
-def test_off_and_on_again():
+def test_a_setting_can_be_switched_off_and_on():
     off = RECIPE.changed({"history": "none"})
     assert off.history is None
     assert off.changed({"history": {"size": 100}}).history == HistoryConfig(size=100)
 
 
-def test_later_differences_win_and_the_recipe_stays():
+def test_later_differences_take_precedence_and_the_recipe_is_unchanged():
     changed = RECIPE.changed({"loss": {"weight": 2}}, {"loss": {"weight": 3}, "schedule": {"steps": 1}})
     assert (changed.loss.weight, changed.schedule.steps, changed.schedule.batch) == (3, 1, RECIPE.schedule.batch)
     assert RECIPE.loss.weight == 0.5
 
 
 def test_errors_name_their_source():
-    with pytest.raises(
-        UserError, match=r"^mine\.toml: schedule\.stps: no such setting; did you mean schedule\.steps\?$"
-    ):
+    with pytest.raises(UserError, match=r"^mine\.toml: schedule\.stps: .*schedule\.steps"):
         RECIPE.changed({"schedule": {"stps": 3}}, source="mine.toml")
-    with pytest.raises(UserError, match=r"^mine\.toml: shedule: no such setting; did you mean schedule\?$"):
+    with pytest.raises(UserError, match=r"^mine\.toml: shedule: .*schedule"):
         RECIPE.changed({"shedule": {"steps": 3}}, source="mine.toml")
-    with pytest.raises(UserError, match=r"^mine: data: missing; set it$"):
+    with pytest.raises(UserError, match=r"^mine: data: missing"):
         RunConfig.from_toml("", source="mine")
 
 
-def test_the_total_is_all_three_phases():
+def test_the_total_is_the_sum_of_the_three_phases():
     assert RECIPE.schedule.total == 230

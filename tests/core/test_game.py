@@ -83,15 +83,15 @@ def test_a_refiner_update_is_a_step_on_equation_4(adversarial, noise, make_game,
     assert torch.equal(game.generator.get_state(), stream.get_state())
 
 
-@pytest.mark.parametrize(("held", "noise"), [(None, 1), (0, 0), (3, 1), (4, 0), (20, 1)])
-def test_a_discriminator_update_is_a_step_on_equation_2(held, noise, make_game, images):
-    game = make_game(dtype=torch.float64, noise=noise, history=None if held is None else 20)
+@pytest.mark.parametrize(("stored", "noise"), [(None, 1), (0, 0), (3, 1), (4, 0), (20, 1)])
+def test_a_discriminator_update_is_a_step_on_equation_2(stored, noise, make_game, images):
+    game = make_game(dtype=torch.float64, noise=noise, history=None if stored is None else 20)
     x, y = images(8, dtype=torch.float64), images(8, dtype=torch.float64)
-    if held:
-        game.history.push(images(held), game.generator)
+    if stored:
+        game.history.push(images(stored), game.generator)
     old, history, stream = copy.deepcopy(game.discriminator), copy.deepcopy(game.history), twin(game.generator)
     with torch.no_grad():
-        if held is None or held < 4:
+        if stored is None or stored < 4:
             shown = refine(game.refiner, x, stream)
         else:
             fresh = refine(game.refiner, x[:4], stream)
@@ -108,7 +108,7 @@ def test_a_discriminator_update_is_a_step_on_equation_2(held, noise, make_game, 
     assert update.accuracy_real.item() == pytest.approx((real < 0).double().mean().item())
     assert update.accuracy_refined.item() == pytest.approx((refined > 0).double().mean().item())
     assert not any(value.requires_grad for value in vars(update).values())
-    if held is not None:
+    if stored is not None:
         assert len(game.history) == len(history)
         assert torch.equal(game.history.images, history.images)
     assert torch.equal(game.generator.get_state(), stream.get_state())

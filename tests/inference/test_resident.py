@@ -119,9 +119,9 @@ def test_resident_and_packed_images_are_refined_alike(noisy, tmp_path):
     refine_bulk(noisy, path, tmp_path / "out.h5")
     image, labels = Pack(path).read(slice(None))
     given = Resident(stored_tensor(image), {"count": torch.from_numpy(labels["count"])})
-    found = refine_resident(Refine.load(noisy), given, "uint8")
-    np.testing.assert_array_equal(stored_array(found.image), Pack(tmp_path / "out.h5").read(slice(None))[0])
-    assert torch.equal(found.labels["count"], given.labels["count"])
+    refined = refine_resident(Refine.load(noisy), given, "uint8")
+    np.testing.assert_array_equal(stored_array(refined.image), Pack(tmp_path / "out.h5").read(slice(None))[0])
+    assert torch.equal(refined.labels["count"], given.labels["count"])
     np.testing.assert_array_equal(stored_array(given.image), image)  # the input is unchanged
 
 

@@ -213,10 +213,10 @@ def test_packs_on_disk_and_on_the_device_train_alike_and_resume(toy, tmp_path, c
     for name, role in (("simulated", "discs"), ("real", "photographs")):
         cli("prepare", role, tmp_path / f"{name}.h5", "--plugin", TOY, "--limit", 33).ok()
     packs = [f'data.{name}={{name="pack", options={{path="{tmp_path}/{name}.h5"}}}}' for name in ("simulated", "real")]
-    fit_toy(toy, tmp_path / "held", *packs)
-    stop_after(toy, tmp_path / "read", 7, *packs, "runtime.resident_gib=0")
-    fit_toy(toy, tmp_path / "read", *packs, "runtime.resident_gib=0", resume=True)
-    assert same(state(tmp_path / "held")["refiner"], state(tmp_path / "read")["refiner"])
+    fit_toy(toy, tmp_path / "resident", *packs)
+    stop_after(toy, tmp_path / "disk", 7, *packs, "runtime.resident_gib=0")
+    fit_toy(toy, tmp_path / "disk", *packs, "runtime.resident_gib=0", resume=True)
+    assert same(state(tmp_path / "resident")["refiner"], state(tmp_path / "disk")["refiner"])
 
 
 def test_a_killed_run_resumes_from_its_last_checkpoint_and_rewrites_the_log(toy, whole, tmp_path):
@@ -459,14 +459,16 @@ def test_training_warnings_appear_in_degenerate_runs_only(toy, tmp_path):
 def test_lambda_trades_realism_for_similarity_to_the_input(toy, tmp_path):
     schedule = ("schedule.refiner_steps=40", "schedule.steps=60", "schedule.batch=16", "schedule.report_every=17")
     rates = [f"optimizer.{player}.learning_rate=0.01" for player in ("refiner", "discriminator")]
-    kept, fooled = [], []
+    losses_regularization, losses_adversarial = [], []
     for weight in ("0.0", "5.0", "1e4"):
         fit_toy(toy, tmp_path / weight, *schedule, *rates, "schedule.save_every=500", f"loss.weight={weight}")
         last = log(tmp_path / weight)[-1]
-        kept.append(last["loss_regularization"])
-        fooled.append(last["loss_adversarial"])
-    assert kept[2] < 0.6 * kept[1] < 0.36 * kept[0]  # a huge lambda preserves the image
-    assert fooled[2] > 1.1 * fooled[1] > 1.1 * fooled[0]
+        losses_regularization.append(last["loss_regularization"])
+        losses_adversarial.append(last["loss_adversarial"])
+    assert (
+        losses_regularization[2] < 0.6 * losses_regularization[1] < 0.36 * losses_regularization[0]
+    )  # a huge lambda preserves the image
+    assert losses_adversarial[2] > 1.1 * losses_adversarial[1] > 1.1 * losses_adversarial[0]
 
 
 def test_without_a_history_no_past_image_reaches_d(toy, tmp_path):

@@ -71,14 +71,14 @@ def test_a_folder_is_used_by_one_fit_only(toy, tmp_path):
 
 
 def test_created_folders_are_removed_after_a_failure_and_existing_ones_stay(toy, tmp_path):
-    (tmp_path / "kept").mkdir()
-    for run_dir in (tmp_path / "a/b/c", tmp_path / "kept"):
+    (tmp_path / "existing").mkdir()
+    for run_dir in (tmp_path / "a/b/c", tmp_path / "existing"):
         with pytest.raises(RuntimeError), new(run_dir, toy):
             (run_dir / "data").mkdir()
             (run_dir / CONFIG).touch()
             (run_dir / WEIGHTS).touch()
             raise RuntimeError
-    assert [path.name for path in tmp_path.rglob("*")] == ["kept"]
+    assert [path.name for path in tmp_path.rglob("*")] == ["existing"]
 
 
 def test_files_of_the_user_in_a_claimed_folder_stay(toy, tmp_path):

@@ -20,23 +20,23 @@ from synthreal.train.sources import few_images_warnings, first_images, open_data
 CPU = torch.device("cpu")
 
 
-def opened(toy, folder, role, *settings):
+def open_role(toy, folder, role, *settings):
     return open_data(configured(toy, *settings), toy, role, device=CPU, run_dir=folder)
 
 
 def test_a_data_set_with_a_count_is_the_same_for_every_seed_and_an_endless_one_is_not(toy, tmp_path):
-    seeds = [opened(toy, tmp_path, "simulated", f"runtime.seed={seed}") for seed in (0, 1)]
+    seeds = [open_role(toy, tmp_path, "simulated", f"runtime.seed={seed}") for seed in (0, 1)]
     assert seeds[0].sha256() == seeds[1].sha256()
-    endless = [opened(toy, tmp_path, "simulated", "data.simulated.count=none", f"runtime.seed={s}") for s in (0, 1)]
+    endless = [open_role(toy, tmp_path, "simulated", "data.simulated.count=none", f"runtime.seed={s}") for s in (0, 1)]
     assert not torch.equal(endless[0].draw(0, 8).image, endless[1].draw(0, 8).image)
 
 
 def test_roles_of_one_data_set_have_different_images(toy, tmp_path):
-    shas = {opened(toy, tmp_path, role, f"data.{role}.count=14").sha256()
+    shas = {open_role(toy, tmp_path, role, f"data.{role}.count=14").sha256()
             for role in ("real_labelled", "validation", "test")}  # fmt: skip
     assert len(shas) == 3
-    assert opened(toy, tmp_path, "real").labels == {}
-    assert set(opened(toy, tmp_path, "test").labels) == {"centre"}
+    assert open_role(toy, tmp_path, "real").labels == {}
+    assert set(open_role(toy, tmp_path, "test").labels) == {"centre"}
 
 
 def test_files_are_read_once_and_cached_in_the_run(toy, tmp_path):
@@ -45,11 +45,11 @@ def test_files_are_read_once_and_cached_in_the_run(toy, tmp_path):
     for i in range(5):
         Image.fromarray(np.full((30, 40), 40 * i, np.uint8)).save(crops / f"{i}.png")
     settings = (f'data.real={{name="folder", options={{root="{crops}"}}}}',)
-    first = opened(toy, tmp_path / "run", "real", *settings)
+    first = open_role(toy, tmp_path / "run", "real", *settings)
     assert (tmp_path / "run/data/real.h5").is_file()
     assert first.image.shape == (5, 1, 12, 16)
     written = (tmp_path / "run/data/real.h5").stat().st_mtime_ns
-    again = opened(toy, tmp_path / "run", "real", *settings)
+    again = open_role(toy, tmp_path / "run", "real", *settings)
     assert torch.equal(first.image, again.image)
     assert (tmp_path / "run/data/real.h5").stat().st_mtime_ns == written
 
@@ -81,7 +81,7 @@ def test_few_real_images_give_a_warning_with_and_without_quality_monitoring(toy,
         == []
         != few_images_warnings(Resident(torch.zeros(199, 1, 8, 8)))
     )
-    assert few_images_warnings(opened(toy, tmp_path, "real", "data.real.count=none")) == []
+    assert few_images_warnings(open_role(toy, tmp_path, "real", "data.real.count=none")) == []
 
 
 def test_the_first_images_of_every_kind_of_source(toy, tmp_path, cli):
@@ -89,9 +89,9 @@ def test_the_first_images_of_every_kind_of_source(toy, tmp_path, cli):
     pixels, labels = Pack(tmp_path / "a.h5").read(slice(None))
     pack = f'data.simulated={{name="pack", options={{path="{tmp_path / "a.h5"}"}}}}'
     kinds = {
-        SimulatorSource: opened(toy, tmp_path, "simulated", "data.simulated.count=none"),
-        Resident: opened(toy, tmp_path, "simulated", pack),
-        OnDisk: opened(toy, tmp_path, "simulated", pack, "runtime.resident_gib=0"),
+        SimulatorSource: open_role(toy, tmp_path, "simulated", "data.simulated.count=none"),
+        Resident: open_role(toy, tmp_path, "simulated", pack),
+        OnDisk: open_role(toy, tmp_path, "simulated", pack, "runtime.resident_gib=0"),
     }
     for kind, source in kinds.items():
         assert isinstance(source, kind)
@@ -105,19 +105,19 @@ def test_the_first_images_of_every_kind_of_source(toy, tmp_path, cli):
 def test_random_images_are_drawn_from_the_whole_source_and_have_no_labels(toy, tmp_path, cli):
     cli("prepare", "discs", tmp_path / "a.h5", "--plugin", configured(toy).plugins[0], "--limit", 20).ok()
     pack = f'data.simulated={{name="pack", options={{path="{tmp_path / "a.h5"}"}}}}'
-    held = opened(toy, tmp_path, "simulated", pack)
-    sampled = random_images(held, 7, seed=0)
-    assert isinstance(held, Resident) and sampled.labels == {}
-    rows = [int((held.image == image).all((1, 2, 3)).nonzero()[0]) for image in sampled.image]
+    resident = open_role(toy, tmp_path, "simulated", pack)
+    sampled = random_images(resident, 7, seed=0)
+    assert isinstance(resident, Resident) and sampled.labels == {}
+    rows = [int((resident.image == image).all((1, 2, 3)).nonzero()[0]) for image in sampled.image]
     assert len(set(rows)) == 7 and max(rows) > 7 and rows != sorted(rows)
-    left = opened(toy, tmp_path, "simulated", pack, "runtime.resident_gib=0")
+    left = open_role(toy, tmp_path, "simulated", pack, "runtime.resident_gib=0")
     assert isinstance(left, OnDisk) and torch.equal(random_images(left, 7, seed=0).image, sampled.image)
-    assert not torch.equal(random_images(held, 7, seed=1).image, sampled.image)
-    assert len(random_images(held, 99, seed=0)) == 20
-    drawn = opened(toy, tmp_path, "simulated", "data.simulated.count=none")
+    assert not torch.equal(random_images(resident, 7, seed=1).image, sampled.image)
+    assert len(random_images(resident, 99, seed=0)) == 20
+    drawn = open_role(toy, tmp_path, "simulated", "data.simulated.count=none")
     assert torch.equal(random_images(drawn, 7, seed=0).image, first_images(drawn, 7).image)
 
 
 def test_a_role_without_a_data_set_is_refused(toy, tmp_path):
     with pytest.raises(UserError, match=r"data\.test is none"):
-        opened(toy, tmp_path, "test", "data.test=none")
+        open_role(toy, tmp_path, "test", "data.test=none")
