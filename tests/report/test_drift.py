@@ -88,7 +88,7 @@ def test_a_domain_without_an_evaluator(run):
 def test_a_damaged_estimator_is_reported(full):
     (path,) = (full / "estimators").glob("simulated-*")
     path.write_bytes(path.read_bytes()[:-9])
-    with pytest.raises(UserError, match=r"not a whole safetensors file .*evaluate again"):
+    with pytest.raises(UserError, match=r"simulated-.*safetensors: .*evaluate again"):
         refined_images(full)
 
 
