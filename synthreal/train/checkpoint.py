@@ -63,7 +63,7 @@ def restore(game: Game, state: dict[str, Any]) -> None:
         except (RuntimeError, ValueError, KeyError) as error:
             reason = str(error).splitlines()[-1].strip()
             raise UserError(
-                f"the checkpoint's {part} is of another network than the plugins now build ({reason[:120]}); "
+                f"the checkpoint's {part} does not fit the networks that the plugins now build ({reason[:120]}); "
                 "resume with the plugin it was trained with, or fit again"
             ) from error
     game.generator.set_state(state["generator"].cpu())
@@ -103,6 +103,6 @@ def load(run_dir: Path) -> dict[str, Any]:
             raise ValueError("parts of the state are missing")
     except (pickle.UnpicklingError, RuntimeError, OSError, EOFError, KeyError, ValueError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        remedy = "delete it to resume from the one before" if len(found) > 1 else "delete the run and fit again"
-        raise UserError(f"{found[-1]}: not a whole checkpoint ({reason[:120]}); {remedy}") from error
+        remedy = "delete it to resume from the previous one" if len(found) > 1 else "delete the run and fit again"
+        raise UserError(f"{found[-1]}: not a complete checkpoint ({reason[:120]}); {remedy}") from error
     return state

@@ -20,11 +20,11 @@ from synthreal.hooks.catalog import Catalog
 from synthreal.hooks.resolve import resolve
 from synthreal.inference.pretrained import write_refiner
 from synthreal.train import checkpoint
-from synthreal.train.loader import DataFeed
 from synthreal.train.log import MetricAccumulator, Report, append_log, non_finite_losses
 from synthreal.train.monitor import QualityReport
 from synthreal.train.preview import refine_preview, write_preview
 from synthreal.train.setup import TrainingRun, set_up
+from synthreal.train.sources import DataFeed
 
 
 def steps(
@@ -57,7 +57,7 @@ def steps(
     resolved = config if isinstance(config, ResolvedConfig) else resolve(config, catalog)
     with set_up(resolved, catalog, Path(run_dir), resume=resume) as run:
         schedule, metrics = run.config.schedule, MetricAccumulator(run.processes)
-        while run.step < schedule.total and not run.exhausted:
+        while not run.finished:
             phase = schedule.phase(run.step)
             train_step(run.game, run.feed, schedule, phase, metrics)
             run.step += 1
@@ -174,17 +174,8 @@ def save_step(run: TrainingRun, *, due: bool) -> None:
         write_refiner(run.run_dir, game.averaged(), step=step, kind="raw" if game.average is None else "ema")
     state = checkpoint.game_state(game)
     if run.processes.is_main:
-        checkpoint.save(
-            run.run_dir,
-            step,
-            {
-                **state,
-                "seen": run.feed.seen,
-                "precision": run.precision,
-                "config": run.config.to_toml(),
-                "monitor": None if monitor is None else monitor.state_dict(),
-            },
-        )
+        state |= {"seen": run.feed.seen, "precision": run.precision, "config": run.config.to_toml()}
+        checkpoint.save(run.run_dir, step, {**state, "monitor": None if monitor is None else monitor.state_dict()})
 
 
 def _require_finite(run: TrainingRun, diverged: list[str]) -> None:

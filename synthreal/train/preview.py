@@ -12,7 +12,7 @@ from synthreal.core.refiner import refine
 from synthreal.device import seeded_generator, uncompiled
 from synthreal.files import writing
 from synthreal.train.contact_sheet import save_sheet
-from synthreal.train.loader import DataFeed
+from synthreal.train.sources import DataFeed
 
 SHEET = 10
 

@@ -20,11 +20,10 @@ from synthreal.inference.pretrained import write_config
 from synthreal.train import checkpoint
 from synthreal.train.build import build_game
 from synthreal.train.dry_run import dry_run
-from synthreal.train.loader import DataFeed, open_feed
 from synthreal.train.log import trim_log
 from synthreal.train.monitor import QualityMonitor, open_monitor
 from synthreal.train.run_dir import changed_versions, check_processes, claim
-from synthreal.train.sources import few_images_warnings, unreadable_warnings
+from synthreal.train.sources import DataFeed, few_images_warnings, open_feed, unreadable_warnings
 
 
 @dataclass
