@@ -20,18 +20,19 @@ if TYPE_CHECKING:
     from synthreal.hooks.hookspecs import hookimpl as hookimpl
     from synthreal.hooks.resolve import configure as configure
     from synthreal.inference.transform import Refine as Refine
-    from synthreal.spec import Batch as Batch
-    from synthreal.spec import DatasetSpec as DatasetSpec
-    from synthreal.spec import EvaluatorSpec as EvaluatorSpec
-    from synthreal.spec import FeatureSpec as FeatureSpec
-    from synthreal.spec import ImageSpec as ImageSpec
-    from synthreal.spec import LabelSpec as LabelSpec
-    from synthreal.spec import NetworkSpec as NetworkSpec
-    from synthreal.spec import Options as Options
-    from synthreal.spec import Sample as Sample
-    from synthreal.spec import Skipped as Skipped
-    from synthreal.train.fit import fit as fit
-    from synthreal.train.fit import steps as steps
+    from synthreal.spec import (
+        Batch as Batch,
+        DatasetSpec as DatasetSpec,
+        EvaluatorSpec as EvaluatorSpec,
+        FeatureSpec as FeatureSpec,
+        ImageSpec as ImageSpec,
+        LabelSpec as LabelSpec,
+        NetworkSpec as NetworkSpec,
+        Options as Options,
+        Sample as Sample,
+        Skipped as Skipped,
+    )
+    from synthreal.train.fit import fit as fit, steps as steps
 
 _HOME = {
     "Batch": "synthreal.spec",

@@ -20,8 +20,7 @@ from synthreal.data.pack import PackWriter
 from synthreal.errors import UserError
 from synthreal.evaluation.evaluate import evaluate
 from synthreal.evaluation.summary import EstimatorResult, summarize_arm
-from synthreal.evaluation.training_sets import ARMS as ALL
-from synthreal.evaluation.training_sets import TrainingSets
+from synthreal.evaluation.training_sets import ARMS as ALL, TrainingSets
 from synthreal.inference.pretrained import read_config
 from synthreal.inference.transform import Refine
 from synthreal.inference.weights import weights_sha256
