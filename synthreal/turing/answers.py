@@ -65,9 +65,7 @@ class Answers:
     def read(self) -> list[Answer]:
         """All answers in the order of the file. Raises ``UserError`` when it exists and cannot be read."""
         try:
-            return self._parse(self.path.read_bytes())
-        except FileNotFoundError:
-            return self._parse(b"")
+            return self._parse(self.path.read_bytes() if self.path.exists() else b"")
         except OSError as error:
             raise UserError(f"{self.path}: cannot read ({error.strerror}); give a run directory") from error
 
@@ -95,8 +93,7 @@ class Answers:
         for line in filter(bytes.strip, content.split(b"\n")):
             try:
                 answer = Answer.model_validate_json(line)
+                answers.setdefault((answer.session, answer.trial), answer)
             except ValidationError:
                 self.damaged += 1
-            else:
-                answers.setdefault((answer.session, answer.trial), answer)
         return list(answers.values())
