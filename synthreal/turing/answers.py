@@ -65,7 +65,9 @@ class Answers:
     def read(self) -> list[Answer]:
         """All answers in the order of the file. Raises ``UserError`` when it exists and cannot be read."""
         try:
-            return self._parse(self.path.read_bytes() if self.path.exists() else b"")
+            return self._parse(self.path.read_bytes())
+        except FileNotFoundError:
+            return self._parse(b"")
         except OSError as error:
             raise UserError(f"{self.path}: cannot read ({error.strerror}); give a run directory") from error
 

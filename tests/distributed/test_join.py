@@ -101,8 +101,8 @@ def test_two_processes_come_to_the_parameters_of_one(toy, tmp_path):
     fit_toy(toy, tmp_path / "one", *ALIKE)
     out, err = ended(fitting)
     assert fitting.returncode == 0, err
-    saved = f"saved the weights of step {weights_step(run)}"
-    assert out == f"{run}: step 20, {saved}; sheets in {run}/sheets; evaluate it with: synthreal evaluate {run}\n"
+    kept = f"weights of step {weights_step(run)} kept"
+    assert out == f"{run}: step 20, {kept}; sheets in {run}/sheets; judge it with: synthreal evaluate {run}\n"
     assert [line.split()[0] for line in ours(err)][-1] == "fitting"
     two, one = checkpoint.load(run), checkpoint.load(tmp_path / "one")
     for player in ("refiner", "discriminator", "average"):
@@ -456,7 +456,7 @@ def test_of_words_that_are_wrong_for_all_process_0_tells_at_once_and_others_late
         monkeypatch.setenv("WORLD_SIZE", "2")
         assert "No such option" in cli("fit", "--nonsense").complaint()
         assert "holds no run" in cli(*nowhere).complaint()
-        assert "'--precision': Value error, 'half'" in cli(*nowhere, "--precision", "half").complaint()
+        assert "--precision half" in cli(*nowhere, "--precision", "half").complaint()
         assert waited == told
 
 
