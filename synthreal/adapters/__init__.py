@@ -1,4 +1,1 @@
-"""Adapters to other libraries: one module per optional library, which no other module imports.
-
-They share ``lazy`` (a refiner loaded on first use) and ``images`` (image formats of those libraries).
-"""
+"""Adapters to optional libraries, one module each, which only they import; ``lazy`` and ``images`` are shared."""

@@ -62,10 +62,7 @@ class Refine:
         if len(images) and isinstance(images[0], list):
             raise UserError(f"column {self.column!r} holds nested lists; use dataset.with_format('numpy') or 'torch'")
         if indices is None and self.seed is not None and (self.p < 1 or self._refine.noise_channels):
-            raise UserError(
-                "picks and noise maps are a function of (seed, index): call map(..., with_indices=True), or give "
-                "seed=None to draw them at every call"
-            )
+            raise UserError("a seed needs map(..., with_indices=True); seed=None draws picks and noise at every call")
         keys = torch.arange(len(images)) if indices is None else torch.tensor(indices)
         arrays = [image.numpy(force=True) if isinstance(image, Tensor) else image for image in images]
         names = [f"{self.column} of row {key}" for key in keys.tolist()]

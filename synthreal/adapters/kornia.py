@@ -42,9 +42,8 @@ class Refine(IntensityAugmentationBase2D):
 
     def generate_parameters(self, batch_shape: tuple[int, ...]) -> dict[str, Tensor]:
         """Draw the key of each image's noise maps, ``(B,)`` int64."""
-        count = batch_shape[0]
-        drawn = torch.randint(2**63 - 1, (1 if self.same_on_batch else count,), device=self.device)
-        return {"noise_key": drawn.expand(count)}
+        drawn = torch.randint(2**63 - 1, (1 if self.same_on_batch else batch_shape[0],), device=self.device)
+        return {"noise_key": drawn.expand(batch_shape[0])}
 
     def apply_transform(
         self, input: Tensor, params: dict[str, Tensor], flags: dict[str, Any], transform: Tensor | None = None

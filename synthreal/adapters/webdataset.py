@@ -62,14 +62,10 @@ class Refine:
     def _refined(self, samples: Iterator[Sample]) -> Iterator[Sample]:
         while block := list(islice(samples, self.batch)):
             members = [self._member(sample) for sample in block]
-            refined = refine_some(
-                self._refine,
-                [sample[member] for sample, member in zip(block, members, strict=True)],
-                p=self.p,
-                keys=torch.tensor([_key(sample) for sample in block]),
-                seed=self.seed,
-                names=[f"sample {sample['__key__']}" for sample in block],
-            )
+            images = [sample[member] for sample, member in zip(block, members, strict=True)]
+            keys = torch.tensor([_key(sample) for sample in block])
+            names = [f"sample {sample['__key__']}" for sample in block]
+            refined = refine_some(self._refine, images, p=self.p, keys=keys, seed=self.seed, names=names)
             for sample, member, image in zip(block, members, refined, strict=True):
                 yield {**sample, member: image}
 

@@ -49,13 +49,6 @@ def progress_bars(visible: bool = True) -> Iterator[Callable[..., None]]:
 
 
 @contextmanager
-def training(total: int, visible: bool) -> Iterator[OnReport]:
-    """Steps, losses and warnings of a run."""
-    with progress_bars(visible) as show:
-        yield _on_report(lambda report: show("fitting", report.step, total, _losses(report)))
-
-
-@contextmanager
 def ablating() -> Iterator[tuple[Callable[[str, int, int], OnReport], Callable[[str, int, int], None]]]:
     """Steps of all runs together: callbacks for the start of a fit, and for an estimator."""
     name, done, total = "", 0, 0
@@ -70,13 +63,13 @@ def ablating() -> Iterator[tuple[Callable[[str, int, int], OnReport], Callable[[
             nonlocal name, total
             name, total = run, steps
             advance(before, "")
-            return _on_report(lambda report: advance(before + report.step, f": {_losses(report)}"), f"{name}: ")
+            return reporting(lambda step, losses: advance(before + step, f": {losses}"), f"{name}: ")
 
         yield on_fit, lambda arm, trained, arms: advance(done, f": estimator {trained + 1}/{arms}, {arm}")
 
 
-def _on_report(show: OnReport, prefix: str = "") -> OnReport:
-    """Print each kind of warning once, then show the report."""
+def reporting(show: Callable[[int, str], None], prefix: str = "") -> OnReport:
+    """Print each kind of warning once, then call ``show`` with the step and the losses of a report."""
     warned: set[str] = set()
 
     def on_report(report: Report) -> None:
@@ -84,7 +77,7 @@ def _on_report(show: OnReport, prefix: str = "") -> OnReport:
             if (kind := warning.partition(":")[0]) not in warned:
                 warned.add(kind)
                 print(f"warning: {prefix}step {report.step}: {warning}", file=sys.stderr, flush=True)
-        show(report)
+        show(report.step, _losses(report))
 
     return on_report
 

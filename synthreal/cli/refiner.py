@@ -34,7 +34,7 @@ def fit(
     resume: Annotated[bool, typer.Option("--resume", help="Continue the run in this directory.")] = False,
 ) -> int:
     """Train a refiner. R and D are first trained alone, then together; torchrun starts several processes."""
-    from synthreal.cli.progress import training
+    from synthreal.cli.progress import progress_bars, reporting
     from synthreal.distributed.join import process_group
     from synthreal.hooks.resolve import resolve
     from synthreal.inference.pretrained import read_config, weights_step
@@ -55,7 +55,8 @@ def fit(
             run_dir = run or Path("runs") / resolved.recipe
         total, quality = resolved.schedule.total, resolved.quality
         try:
-            with training(total, visible=processes.is_main) as on_report:
+            with progress_bars(visible=processes.is_main) as show:
+                on_report = reporting(lambda step, losses: show("fitting", step, total, losses))
                 last = train(resolved, catalog, run_dir, resume=resume, on_report=on_report)
         except KeyboardInterrupt:
             if processes.is_main:
@@ -163,8 +164,6 @@ def export(
 
 def _number(option: str, text: str | None, word: str) -> int | None:
     """The value, at least 1, of an option that takes a number or ``word``; None stays None."""
-    if text is None:
-        return None
-    if not text.isdecimal() or int(text) < 1:
+    if text is not None and (not text.isdecimal() or int(text) < 1):
         raise UserError(f"{option} {text}: give a number of at least 1, or {word}")
-    return int(text)
+    return None if text is None else int(text)

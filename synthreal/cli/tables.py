@@ -32,10 +32,8 @@ def ablation_text(ablation: Ablation) -> Group:
 
 
 def plugins_table(rows: Sequence[Mapping[str, Any]]) -> Table:
-    """What :func:`synthreal.hooks.catalog.inventory` found."""
-    table = Table()
-    for title in ("plugin", "distribution", "version", "registers"):
-        table.add_column(title)
+    """The result of :func:`synthreal.hooks.catalog.inventory`, one row per plugin."""
+    table = Table("plugin", "distribution", "version", "registers")
     for row in rows:
         given = [f"{kind}: {', '.join(names)}" for kind, names in row["registers"].items() if names]
         table.add_row(row["plugin"], row["distribution"], row["version"], "\n".join(given) or row["error"] or "nothing")

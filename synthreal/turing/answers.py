@@ -95,8 +95,7 @@ class Answers:
         for line in filter(bytes.strip, content.split(b"\n")):
             try:
                 answer = Answer.model_validate_json(line)
+                answers.setdefault((answer.session, answer.trial), answer)
             except ValidationError:
                 self.damaged += 1
-            else:
-                answers.setdefault((answer.session, answer.trial), answer)
         return list(answers.values())

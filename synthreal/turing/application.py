@@ -15,6 +15,7 @@ from urllib.parse import urlencode
 import jinja2
 from pydantic import BaseModel, ValidationError
 from starlette.applications import Starlette
+from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 from starlette.routing import Route
@@ -23,7 +24,6 @@ from synthreal.errors import UserError
 from synthreal.metrics.significance import binomial_p
 from synthreal.results.format import p_text
 from synthreal.turing.answers import Choice
-from synthreal.turing.gate import access_rules
 from synthreal.turing.pictures import EXAMPLES
 from synthreal.turing.study import LONGEST_NAME, InvalidNameError, Study, UnknownImageError
 from synthreal.turing.summary import finished, sentence, summarise
@@ -41,8 +41,8 @@ class PostedAnswer(BaseModel):
     answer: Choice
 
 
-def application(study: Study, *, host: str) -> Starlette:
-    """The application of a study, for a server bound to ``host``."""
+def application(study: Study, middleware: list[Middleware]) -> Starlette:
+    """The application of a study behind the middleware."""
     handlers = _Handlers(study)
     binomial_p(1, 1)  # imports scipy now, which takes seconds, and not when the first rater has finished
     return Starlette(
@@ -55,7 +55,7 @@ def application(study: Study, *, host: str) -> Starlette:
             Route("/image/{token}", handlers.image),
             Route("/page/{name}", handlers.asset),
         ],
-        middleware=access_rules(host),
+        middleware=middleware,
         exception_handlers={UserError: handlers.failed},
     )
 

@@ -1,8 +1,7 @@
 """The images of a study: real ones, and refined or simulated ones in the same form.
 
-When the study starts, at least twice as many images of each kind as a rater sees are chosen at random from all of the
-run's data and refined, so that raters need not wait. Both kinds have the stored dtype of the domain and are written to
-PNG by the same code.
+At least twice as many images of each kind as a rater sees are chosen at random and refined when the study starts, so
+that raters need not wait. Both kinds have the stored dtype of the domain and are written to PNG by the same code.
 """
 
 from __future__ import annotations

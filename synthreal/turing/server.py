@@ -1,4 +1,4 @@
-"""The web server of a visual Turing test."""
+"""The web server of a visual Turing test. It answers requests that are addressed to it and come from its own pages."""
 
 from __future__ import annotations
 
@@ -8,12 +8,17 @@ import socket
 from contextlib import suppress
 
 import uvicorn
+from starlette.datastructures import Headers
+from starlette.middleware import Middleware
+from starlette.middleware.trustedhost import TrustedHostMiddleware
+from starlette.responses import JSONResponse
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from synthreal.errors import UserError
 from synthreal.turing.application import application
-from synthreal.turing.gate import ANY_ADDRESS, bracketed
 from synthreal.turing.study import Study
 
+ANY_ADDRESS = ("0.0.0.0", "::")
 LARGEST_HEADERS = 16 * 1024  # bytes
 RESPONSE_HEADERS = {
     "Cache-Control": "no-store",
@@ -34,9 +39,8 @@ def listen(host: str, port: int) -> socket.socket:
     try:
         return socket.create_server(address, family=family, dualstack_ipv6=family == socket.AF_INET6)
     except OSError as error:
-        reason = os.strerror(error.errno or 0)
         raise UserError(
-            f"cannot serve at {host}, port {port} ({reason}); choose another --port (0: any free one) or --host"
+            f"cannot serve at {host}, port {port} ({os.strerror(error.errno or 0)}); choose another --port or --host"
         ) from error
 
 
@@ -44,7 +48,7 @@ def server_of(study: Study, *, host: str) -> uvicorn.Server:
     """The server of a study, to run on a socket bound to ``host``; it logs errors only."""
     return uvicorn.Server(
         uvicorn.Config(
-            application(study, host=host),
+            application(study, access_rules(host)),
             http="h11",
             h11_max_incomplete_event_size=LARGEST_HEADERS,
             headers=list(RESPONSE_HEADERS.items()),
@@ -72,3 +76,41 @@ def outward_address() -> str:
         probe.connect(("192.0.2.1", 9))  # an address reserved for documentation; nothing is sent
         return str(probe.getsockname()[0])
     return socket.gethostname()
+
+
+def access_rules(host: str) -> list[Middleware]:
+    """The middleware of a server bound to ``host``; it refuses requests whose ``Host`` header names another one."""
+    names = ["127.0.0.1", "localhost", "[::1]"]
+    if host in ANY_ADDRESS:
+        name = socket.gethostname().lower()
+        # Any IPv4 address, which may be that of a router or container host; no domain name ends in a number.
+        names += [name, f"{name.partition('.')[0]}.local", *(f"*.{number}" for number in range(1, 255))]
+    else:
+        names.append(bracketed(host.lower()))
+    trusted = Middleware(TrustedHostMiddleware, allowed_hosts=names, www_redirect=False)
+    return [Middleware(_OriginCheck), trusted]
+
+
+def bracketed(host: str) -> str:
+    """A host as it stands in a URL: IPv6 addresses in brackets."""
+    return f"[{host}]" if ":" in host else host
+
+
+class _OriginCheck:
+    """Refuse requests from scripts and forms of other web sites that are open in a rater's browser.
+
+    A link from another site works. Sites that point their own name at this server (DNS rebinding) are refused by
+    Starlette's ``TrustedHostMiddleware``.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        headers = Headers(scope=scope)
+        own = f"http://{headers.get('host')}".lower()
+        same_site = headers.get("sec-fetch-site", "none") in ("same-origin", "none")
+        link = scope["method"] in ("GET", "HEAD") and headers.get("sec-fetch-mode") == "navigate"
+        allowed = link or (same_site and headers.get("origin", own).lower() == own)
+        refusal = JSONResponse({"error": "this request comes from another site"}, 403)
+        await (self.app if allowed else refusal)(scope, receive, send)

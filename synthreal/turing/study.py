@@ -1,7 +1,7 @@
 """The visual Turing test (SimGAN, section 3 and Table 1): can people tell refined images from real ones?
 
 Each rater judges N real and N synthetic images, one at a time in random order, beside 10 labelled examples of each
-kind that are nobody's trials. Images and order are a function of the study's seed and the rater's name, and progress
+kind that no rater judges. Images and order are a function of the study's seed and the rater's name, and progress
 is a function of the stored answers, so a study continues after a reload, in another tab and on a restarted server.
 
 A page knows an image by a random token, new for every trial and every start of the server; it reveals nothing.

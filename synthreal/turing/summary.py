@@ -16,13 +16,11 @@ from synthreal.turing.answers import Against, Answer, Choice
 
 
 def summarise(answers: Iterable[Answer]) -> dict[str, Any]:
-    """Summarise a study by rater and in total.
+    """Summarise a study as ``{"raters": [...], "total": {"refined": {...}, "simulated": {...}}}``.
 
-    Returns:
-        ``{"raters": [...], "total": {"refined": {...}, "simulated": {...}}}``. A rater's entry has ``rater``,
-        ``against``, ``done`` and ``total`` (images), ``confusion`` (truth -> choice -> number), ``correct``,
-        ``accuracy`` in [0, 1] and ``p``; it covers all the rater's studies, whatever their seed and size. A total has
-        the same entries over all raters, with their number as ``raters`` instead of ``rater``.
+    A rater has ``rater``, ``against``, ``done`` and ``total`` (images), ``confusion`` (truth -> choice -> number),
+    ``correct``, ``accuracy`` in [0, 1] and ``p``, over studies of any seed and size. A total has the same entries over
+    all raters, with their number as ``raters`` instead of ``rater``.
     """
     by_rater: dict[tuple[Against, str], list[Answer]] = {}
     for answer in answers:

@@ -102,7 +102,7 @@ def test_on_the_fly_noise_is_drawn_at_every_call_or_refused(folder, dataset):
     assert np.array_equal(np.asarray(dataset[1]["image"]), found[0]) and not np.array_equal(*found)
     for wanting in (Refine(folder(noise=2)), Refine(folder(), p=0.5)):
         dataset.set_transform(wanting)
-        with pytest.raises(UserError, match=r"with_indices=True\), or give seed=None"):
+        with pytest.raises(UserError, match=r"with_indices=True\); seed=None"):
             dataset[0]
 
 

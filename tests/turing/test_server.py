@@ -25,8 +25,7 @@ pytest.importorskip("uvicorn")
 
 from starlette.responses import Response
 
-from synthreal.turing.gate import access_rules, bracketed
-from synthreal.turing.server import LARGEST_HEADERS, listen, outward_address
+from synthreal.turing.server import LARGEST_HEADERS, access_rules, bracketed, listen, outward_address
 
 
 def png_chunks(png):
