@@ -67,9 +67,8 @@ def evaluate(
     test = _test_images(opened, split)
     total = len(names) * len(opened) * seeds
     results: list[EstimatorResult] = []
-    pairs: list[tuple[Resident, Resident]] = []
-    weights: list[str] = []
     quality: dict[str, Quality] = {}
+    pairs, weights = [], []
     for run in opened:
         sets = TrainingSets(run.folder, run.config, run.open_data, run.device)
         pairs.append((sets.simulated, sets.refined))
@@ -145,22 +144,15 @@ def _open_runs(folders: Sequence[Path], split: Split, device: torch.device) -> l
 
 def _check_comparable(folders: Sequence[Path], configs: Sequence[ResolvedConfig]) -> None:
     """Refuse runs that differ in more than the seed: their spread would mean nothing."""
-    first_with: dict[int, Path] = {}
+    by_seed: dict[int, Path] = {}
     for folder, config in zip(folders, configs, strict=True):
-        different = [
-            key
-            for key in differences(configs[0], config)
-            if key == "runtime.precision" or not key.startswith(("runtime.", "recipe"))
-        ]
-        if different:
-            raise UserError(
-                f"{folder}: differs from {folders[0]} in {', '.join(different[:4])}; "
-                "evaluate runs of one configuration together"
-            )
-        seed = config.runtime.seed
-        if seed in first_with:
-            raise UserError(f"{folder}: has the runtime.seed of {first_with[seed]} ({seed}); fit it with another seed")
-        first_with[seed] = folder
+        changed = differences(configs[0], config)
+        if keys := [key for key in changed if key == "runtime.precision" or not key.startswith(("runtime.", "recipe"))]:
+            different = f"differs from {folders[0]} in {', '.join(keys[:4])}"
+            raise UserError(f"{folder}: {different}; evaluate runs of one configuration together")
+        if twin := by_seed.get(seed := config.runtime.seed):
+            raise UserError(f"{folder}: has the runtime.seed of {twin} ({seed}); fit it with another seed")
+        by_seed[seed] = folder
 
 
 def _test_images(runs: Sequence[_Run], split: Split) -> Resident:
@@ -171,8 +163,6 @@ def _test_images(runs: Sequence[_Run], split: Split) -> Resident:
         assert not isinstance(source, SimulatorSource), "resolve() sees to it"
         found = [*found[:1], first_images(source, len(source))]
         if found[-1].sha256() != found[0].sha256():
-            raise UserError(
-                f"{run.folder}: its {split} images are not those of {runs[0].folder}; "
-                "evaluate runs of one data set together"
-            )
+            other = f"its {split} images are not those of {runs[0].folder}"
+            raise UserError(f"{run.folder}: {other}; evaluate runs of one data set together")
     return found[0]

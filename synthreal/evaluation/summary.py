@@ -28,10 +28,7 @@ def summarize_arm(
 ) -> Arm:
     """Mean and deviation of every metric over seeds, the error curve, and the comparison with ``simulated``.
 
-    Args:
-        spec: the evaluator.
-        results: the estimators of the arm.
-        base: those of the arm ``simulated``; None for that arm itself.
+    ``base`` is the results of the arm ``simulated``, None for that arm itself.
     """
     return Arm(
         metrics={name: _metric(name, results) for name in results[0].metrics},

@@ -35,18 +35,11 @@ PER_IMAGE = (BASE, "refined", *ADAPTED)  # one fixed image for every simulated i
 DEFAULT = (BASE, "refined", "histogram", REAL)
 PART = 256
 
-Adapt = Callable[[Tensor, Tensor], Tensor]
-
 
 def select_arms(names: Iterable[str] | None, config: ResolvedConfig) -> tuple[str, ...]:
     """The arms to train, in the order of :data:`ARMS`, always with ``simulated``, the base of every comparison.
 
-    Args:
-        names: names, or ``all``; None is the default. None and ``all`` omit ``real`` if no labelled real images exist.
-        config: configuration of the run.
-
-    Raises:
-        UserError: no name, an unknown one, or ``real`` without labelled real images.
+    ``names`` may hold ``all``; None is the default. Both omit ``real`` if the run has no labelled real images.
     """
     requested = list(DEFAULT if names is None else names)
     labelled = config.data.real_labelled is not None
@@ -69,14 +62,7 @@ class TrainingSet:
 
 
 class TrainingSets:
-    """The training sets of a run by arm, made on access; simulated and refined images stay in memory.
-
-    Args:
-        run: the run directory.
-        config: its resolved configuration.
-        open_role: opens the data of a role.
-        device: where the images live.
-    """
+    """The training sets of a run by arm, made on access; simulated and refined images stay in memory."""
 
     def __init__(
         self, run: Path, config: ResolvedConfig, open_role: Callable[[Role], Source], device: torch.device
@@ -104,17 +90,16 @@ class TrainingSets:
         return TrainingSet(self.simulated if arm == BASE else self.refined)
 
 
-def _adaptation(arm: str, config: EvaluationConfig) -> Adapt:
+def _adaptation(arm: str, config: EvaluationConfig) -> Callable[[Tensor, Tensor], Tensor]:
     from synthreal.adapters import albumentations  # takes a second to import and is an optional dependency
 
-    if arm == "fda":
-        return partial(albumentations.fda, **config.fda.model_dump())
-    if arm == "histogram":
-        return partial(albumentations.histogram, **config.histogram.model_dump())
-    return partial(albumentations.pixel_distribution, **config.pixel_distribution.model_dump())
+    name = arm.replace("-", "_")
+    return partial(getattr(albumentations, name), **getattr(config, name).model_dump())
 
 
-def adapt_images(arm: str, adapt: Adapt, simulated: Resident, real: Resident, dtype: StoredDtype) -> Resident:
+def adapt_images(
+    arm: str, adapt: Callable[[Tensor, Tensor], Tensor], simulated: Resident, real: Resident, dtype: StoredDtype
+) -> Resident:
     """Give each simulated image the style of a random real one; the labels do not change."""
     partner = torch.randint(len(real), (len(simulated),), generator=derived_generator("cpu", 0, arm)).to(real.device)
     out = torch.empty_like(simulated.image)

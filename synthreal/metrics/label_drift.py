@@ -54,10 +54,8 @@ def annotation_drift(spec: EvaluatorSpec, model: nn.Module, simulated: Resident,
             ``answer``.
     """
     if refined.image.shape != simulated.image.shape or not len(simulated):
-        raise UserError(
-            f"annotation_drift: given {list(simulated.image.shape)} and {list(refined.image.shape)}; "
-            "give images and their refined versions, at least one"
-        )
+        shapes = f"{list(simulated.image.shape)} and {list(refined.image.shape)}"
+        raise UserError(f"annotation_drift: given {shapes}; give images and their refined versions, at least one")
     if missing := [label.name for label in spec.requires if label.name not in simulated.labels]:
         raise UserError(f"annotation_drift: the simulated images have no label {missing[0]!r}; give them with labels")
     model.eval()
@@ -90,8 +88,6 @@ def _answer(spec: EvaluatorSpec, pred: Any, labels: Mapping[str, Tensor]) -> Map
     first = spec.requires[0].name
     if not _is_label(spec, pred, labels):
         shown = list(pred.shape) if isinstance(pred, Tensor) else f"a {type(pred).__name__}"
-        raise UserError(
-            f"evaluator {spec.name!r}: predicts {shown} for labels {first!r} {list(labels[first].shape)}; "
-            "give the evaluator an answer, which converts a prediction to labels"
-        )
+        pair = f"{shown} for labels {first!r} {list(labels[first].shape)}"
+        raise UserError(f"evaluator {spec.name!r}: predicts {pair}; give it an answer, which converts these to labels")
     return {first: pred}

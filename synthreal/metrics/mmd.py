@@ -32,9 +32,8 @@ def kid(a: Tensor, b: Tensor) -> Tensor:
         UserError: other shapes, or fewer than 2 rows.
     """
     if a.ndim != 2 or a.shape[1:] != b.shape[1:] or min(len(a), len(b)) < 2:
-        raise UserError(
-            f"kid: given {list(a.shape)} and {list(b.shape)}; give features (N, D), (M, D), at least 2 each"
-        )
+        shapes = f"{list(a.shape)} and {list(b.shape)}"
+        raise UserError(f"kid: given {shapes}; give features (N, D), (M, D), at least 2 each")
     a, b = a.double(), b.double()
     return _within(a) + _within(b) - 2 * _sum(a, b) / (len(a) * len(b))
 

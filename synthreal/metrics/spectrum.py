@@ -44,7 +44,9 @@ def radial_spectrum(images: Tensor) -> Tensor:
     corners included, then its logarithm over images. Power below that of rounding to 8 bits is raised to it.
     """
     height, width = images.shape[2:]
-    window = torch.outer(_hann(height), _hann(width)).to(images.device, torch.float32)
+    # the symmetric Hann windows without their zeros
+    hann = [torch.hann_window(side + 2, periodic=False, dtype=torch.float64)[1:-1] for side in (height, width)]
+    window = torch.outer(*hann).to(images.device, torch.float32)
     rings = _rings(height, width).flatten().to(images.device)
     member = F.one_hot(rings)[:, 1:].float()
     member = member / member.sum(0)
@@ -55,11 +57,6 @@ def radial_spectrum(images: Tensor) -> Tensor:
         power = torch.fft.fft2(window * (part - mean)).abs().square().flatten(2)
         total += (10 * torch.log10(torch.maximum(power @ member, floor))).double().sum(0)
     return total / len(images)
-
-
-def _hann(size: int) -> Tensor:
-    """The symmetric Hann window ``(size,)`` without its zeros."""
-    return torch.hann_window(size + 2, periodic=False, dtype=torch.float64)[1:-1]
 
 
 def _rings(height: int, width: int) -> Tensor:

@@ -1,17 +1,19 @@
-"""The facts that the page states in text: the summary, the data sets, the warnings."""
+"""The facts that the page states in text: the summary, the data sets, the warnings, the commands."""
 
 from __future__ import annotations
 
 import re
+import shlex
 from pathlib import Path
 from statistics import median
 
 from synthreal.config import SourceConfig
 from synthreal.data.pack import Pack
 from synthreal.errors import UserError
+from synthreal.inference.pretrained import CONFIG
 from synthreal.report.record import Record
 from synthreal.results.format import mean_text
-from synthreal.results.schema import BASE
+from synthreal.results.schema import BASE, Evaluation, Seed
 from synthreal.results.tables import comparison_cells, metric_text
 from synthreal.spec import ROLES
 from synthreal.train.sources import CACHE
@@ -37,8 +39,7 @@ def summary(record: Record) -> list[tuple[str, str, str]]:
 def data_rows(record: Record) -> list[tuple[str, ...]]:
     """Role, name, number of images and options of each data set."""
     rows: list[tuple[str, ...]] = []
-    for role in ROLES:
-        source: SourceConfig | None = getattr(record.config.data, role)
+    for role, source in ((role, getattr(record.config.data, role)) for role in ROLES):
         if source is not None:
             options = (f"{key} = {'none' if value is None else value}" for key, value in source.options.items())
             rows.append((role, source.name, _image_count(record.run, role, source), ", ".join(options)))
@@ -47,24 +48,50 @@ def data_rows(record: Record) -> list[tuple[str, ...]]:
 
 def warnings(record: Record) -> list[tuple[str, str]]:
     """Warnings of the run, its evaluations and the page with their origin, merged if they differ only in numbers."""
-    texts: dict[str, str] = {}
     steps: dict[str, list[int]] = {}
-    for line in record.log:
-        for text in line["warnings"]:
-            key = re.sub(r"\d[\d.,]*", "#", text)
-            texts[key] = text
-            steps.setdefault(key, []).append(line["step"])
+    latest: dict[str, str] = {}
+    for step, text in ((line["step"], text) for line in record.log for text in line["warnings"]):
+        key = re.sub(r"\d[\d.,]*", "#", text)
+        latest[key] = text
+        steps.setdefault(key, []).append(step)
+    origins = (
+        f"{len(at)} times, steps {at[0]:,} to {at[-1]:,}" if len(at) > 1 else f"step {at[0]:,}" for at in steps.values()
+    )
     return [
-        *((text, _steps_text(steps[key])) for key, text in texts.items()),
+        *zip(latest.values(), origins, strict=True),
         *((text, f"{found.split} evaluation") for found in record.evaluations for text in found.warnings),
         *((text, "this page") for text in record.notes),
     ]
 
 
-def _steps_text(steps: list[int]) -> str:
-    if len(steps) == 1:
-        return f"step {steps[0]:,}"
-    return f"{len(steps)} times, steps {steps[0]:,} to {steps[-1]:,}"
+def repeat_commands(record: Record) -> list[str]:
+    """Commands that fit the refiners again, evaluate them in the same way and write the page.
+
+    Empty for a run whose configuration names no plugin and recipe: it was not made by the command line.
+    """
+    config, seed = record.config, record.config.runtime.seed
+    if not config.plugins or not config.recipe:
+        return []
+    refiner_seeds = {seed, *(entry.refiner_seed for found in record.evaluations for entry in _seeds(found))}
+    again = f"{record.run}-again"
+    runs = {other: again if other == seed else f"{again}-{other}" for other in sorted(refiner_seeds)}
+    plugins = [word for name in config.plugins for word in ("--plugin", name)]
+    fit = ["fit", *plugins, "--recipe", config.recipe, "--config", str(record.run / CONFIG)]
+    commands = [
+        [*fit, "--run", run, *([] if other == seed else ["--set", f"runtime.seed={other}"])]
+        for other, run in runs.items()
+    ]
+    for evaluation in record.evaluations:
+        per_run = len({entry.estimator_seed for entry in _seeds(evaluation)}) // len(runs)
+        seeds = ["--seeds", str(per_run)] if per_run > 1 else []
+        split = [] if evaluation.split == "test" else ["--split", evaluation.split]
+        commands.append(["evaluate", *runs.values(), "--arms", ",".join(evaluation.arms), *seeds, *split])
+    commands.append(["report", runs[seed]])
+    return [shlex.join(["synthreal", *words]) for words in commands]
+
+
+def _seeds(evaluation: Evaluation) -> tuple[Seed, ...]:
+    return evaluation.arms[BASE].metrics[evaluation.primary].seeds
 
 
 def _image_count(run: Path, role: str, source: SourceConfig) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,6 +13,7 @@ from pydantic import (
     SerializerFunctionWrapHandler,
     ValidationError,
     field_serializer,
+    field_validator,
     model_serializer,
     model_validator,
 )
@@ -91,7 +91,7 @@ class Arm(Part):
         return {"curve": rest.pop("curve", None), "against": rest.pop("against_simulated", None), "metrics": rest}
 
     @model_serializer
-    def _flat(self) -> dict[str, Any]:
+    def _put_metrics_beside(self) -> dict[str, Any]:
         curve = {} if self.curve is None else {"curve": self.curve}
         return {**self.metrics, **curve, "against_simulated": self.against}
 
@@ -122,13 +122,10 @@ class Tested(Part):
 
 
 class TwoSample(Part):
-    """How well a classifier separates held-out images of two sets.
+    """How well a classifier separates held-out images of two sets, half of ``total`` from each.
 
-    Attributes:
-        accuracy: share in [0, 1] of correct answers; 0.5 is chance.
-        correct: number of correct answers.
-        total: held-out images, half of each set.
-        p: probability of at least ``correct`` right answers by guessing (exact binomial, one-sided).
+    ``accuracy`` is the share in [0, 1] of correct answers, 0.5 is chance; ``p`` is the probability of at least
+    ``correct`` right answers by guessing (exact binomial, one-sided).
     """
 
     accuracy: float
@@ -148,7 +145,7 @@ class Quality(Part):
     drift: dict[str, float] | None = None
 
     @model_serializer(mode="wrap")
-    def _present(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+    def _omit_none(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
         return {name: value for name, value in handler(self).items() if value is not None}
 
 
@@ -166,16 +163,14 @@ class Evaluation(Part):
     quality: dict[str, Quality] = {}
     warnings: tuple[str, ...] = ()
 
-    @model_validator(mode="before")
+    @field_validator("preservation", mode="before")
     @classmethod
-    def _replace_empty(cls, given: Any) -> Any:
-        """The file holds an empty table for a task without a detector, and may lack quality."""
-        if not isinstance(given, Mapping):
-            return given
-        return {**given, "preservation": given.get("preservation") or None, "quality": given.get("quality") or {}}
+    def _read_preservation(cls, given: Any) -> Any:
+        """The file holds an empty table for a task without a detector."""
+        return given or None
 
     @field_serializer("preservation")
-    def _table(self, preservation: Preservation | None) -> Any:
+    def _write_preservation(self, preservation: Preservation | None) -> Any:
         return {} if preservation is None else preservation
 
     @model_validator(mode="after")
@@ -196,23 +191,19 @@ class Agreement(Part):
 
 
 class Combination(Part):
-    """One row of an ablation.
+    """One row of an ablation: the varied settings as typed, the contact sheet, and the results.
 
-    Attributes:
-        settings: the values of the varied settings, as typed.
-        picture: file name of its contact sheet.
-        looks: for each run, the quality report of the weights it saved, with its step; None without one.
-        evaluation: its result; in the file, its fields stand beside the others.
+    ``reports`` holds the quality report of the weights that each run saved, with its step, or None.
     """
 
     settings: dict[str, str]
     picture: str
-    looks: tuple[dict[str, Any] | None, ...]
+    reports: tuple[dict[str, Any] | None, ...]
     evaluation: Evaluation
 
     @model_serializer
-    def _flat(self) -> dict[str, Any]:
-        rest = {"settings": self.settings, "picture": self.picture, "looks": self.looks}
+    def _put_evaluation_beside(self) -> dict[str, Any]:
+        rest = {"settings": self.settings, "picture": self.picture, "looks": self.reports}
         return {**rest, **self.evaluation.to_json()}
 
 
@@ -229,23 +220,15 @@ class Ablation(Part):
 
 
 def read_evaluations(run: Path) -> tuple[Evaluation, ...]:
-    """The evaluations in a run directory, that of the test split first.
-
-    Raises:
-        UserError: a file is damaged.
-    """
+    """The evaluations in a run directory, that of the test split first. Raises ``UserError`` for a damaged file."""
     found = []
-    for split, name in FILES.items():
-        path = run / name
-        if not path.exists():
-            continue
-        command = f"synthreal evaluate {shlex.quote(str(run))}" + " --split validation" * (split != "test")
+    for split, path in ((split, run / name) for split, name in FILES.items() if (run / name).exists()):
         try:
-            found.append(Evaluation.model_validate(json.loads(path.read_text(encoding="utf-8"))))
+            found.append(Evaluation.model_validate_json(path.read_bytes()))
         except (OSError, ValueError) as error:
-            raise UserError(
-                f"{path}: damaged ({reason(error)}); delete it, or evaluate again with: {command}"
-            ) from None
+            command = f"synthreal evaluate {shlex.quote(str(run))}" + " --split validation" * (split != "test")
+            again = f"delete it, or evaluate again with: {command}"
+            raise UserError(f"{path}: damaged ({reason(error)}); {again}") from None
     return tuple(found)
 
 

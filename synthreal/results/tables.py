@@ -14,14 +14,7 @@ QUALITY_COLUMNS = ("KID", "KID est", "SWD", "spectrum", "C2ST", "p", "drift")
 
 @dataclass(frozen=True)
 class Table:
-    """A table of text.
-
-    Attributes:
-        title: what the table shows.
-        columns: column titles; the first column names the row.
-        rows: cells of each row, one per column.
-        notes: sentences that explain the numbers.
-    """
+    """A table of text, whose first column names the row, and sentences that explain the numbers."""
 
     title: str
     columns: tuple[str, ...]
@@ -56,10 +49,7 @@ def arms_table(evaluation: Evaluation) -> Table:
 
 
 def quality_table(evaluation: Evaluation) -> Table | None:
-    """Realism and label drift of each arm, measured without labels; None if nothing was measured.
-
-    A column without any value is left out; a missing value is ``-``.
-    """
+    """Realism and label drift of each arm, measured without labels; None if nothing was measured."""
     cells = {arm: _quality_cells(quality, evaluation.primary) for arm, quality in evaluation.quality.items()}
     columns = tuple(title for title in QUALITY_COLUMNS if any(title in row for row in cells.values()))
     if not columns:
@@ -68,9 +58,8 @@ def quality_table(evaluation: Evaluation) -> Table | None:
     note = (
         "Distances to unlabelled real images, lower is closer: KID on random features and on the estimator's (est), "
         "SWD (sliced Wasserstein), spectrum (dB). C2ST: accuracy of a new classifier that separates the images from "
-        "real ones, 50 % is chance; p: probability of that accuracy by chance. "
-        f"Drift: {evaluation.primary} between the estimator's predictions before and after, an upper bound on the "
-        "error added to the labels."
+        "real ones, 50 % is chance; p: probability of that accuracy by chance. Drift: "
+        f"{evaluation.primary} between the estimator's predictions before and after, an upper bound on the label error."
     )
     return Table("Quality without labels", ("images", *columns), rows, (note,))
 
@@ -117,9 +106,8 @@ def metric_text(metric: Metric) -> str:
 
 def comparison_cells(arm: Arm, base: Arm, primary: str) -> tuple[str, str]:
     """Difference of an arm from ``simulated`` with its interval, and p; empty for ``simulated`` itself."""
-    if arm.against is None:
+    if (against := arm.against) is None:
         return "", ""
-    against = arm.against
     return difference_text(against.difference, base.metrics[primary].mean, against.interval), p_text(against.p)
 
 
@@ -135,9 +123,8 @@ def comparison_note(evaluation: Evaluation) -> str:
 
 def _quality_cells(quality: Quality, primary: str) -> dict[str, str]:
     distances = (quality.kid, quality.kid_estimator, quality.sliced_wasserstein, quality.spectrum)
-    cells = {
-        title: f"{value:z.3f}" for title, value in zip(QUALITY_COLUMNS, distances, strict=False) if value is not None
-    }
+    pairs = zip(QUALITY_COLUMNS, distances, strict=False)
+    cells = {title: f"{value:z.3f}" for title, value in pairs if value is not None}
     if (test := quality.two_sample) is not None:
         cells |= {"C2ST": f"{100 * test.accuracy:.1f} %", "p": p_text(test.p)}
     if quality.drift and primary in quality.drift:
