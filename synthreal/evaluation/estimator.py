@@ -30,14 +30,8 @@ from synthreal.spec import Batch, EvaluatorSpec, ImageSpec
 class Task:
     """The estimator of a run and how it is trained: everything but the data and the seed.
 
-    Attributes:
-        spec: the evaluator.
-        options: its typed options.
-        image: the images it reads.
-        budget: images, epochs, batch and learning rate.
-        precision: "float32" or "bfloat16", for training; see :func:`measure`.
-        layout: "channels_last" or "channels_first".
-        versions: versions of synthreal, torch and the plugins.
+    ``precision`` ("float32" or "bfloat16") is that of training, see :func:`measure`; ``layout`` is "channels_last" or
+    "channels_first"; ``versions`` are those of synthreal, torch and the plugins.
     """
 
     spec: EvaluatorSpec

@@ -73,16 +73,17 @@ def evaluate(
         sets = TrainingSets(run.folder, run.config, run.open_data, run.device)
         pairs.append((sets.simulated, sets.refined))
         weights.append(sets.weights)
+        run_seed = run.config.runtime.seed
         cache = run.folder / FOLDER if estimators is None else Path(estimators)
         reader: nn.Module | None = None  # the estimator trained on simulated images, which are the first arm
         for arm in names:
             data = sets[arm]
             if len(data.images) < 2:
                 raise UserError(f"{run.folder}: the arm {arm!r} has one image; give at least 2, one is held out")
-            for seed in range(run.seed * seeds, (run.seed + 1) * seeds):
+            for seed in range(run_seed * seeds, (run_seed + 1) * seeds):
                 on_arm(arm, len(results), total)
                 model = train_or_load(cache, arm, run.task, data, seed=seed)
-                results.append(EstimatorResult(arm, run.seed, seed, measure(spec, model, test)))
+                results.append(EstimatorResult(arm, run_seed, seed, measure(spec, model, test)))
                 reader = reader or model
             if run is opened[0] and arm in (*PER_IMAGE, REAL):
                 assert reader is not None
@@ -113,14 +114,10 @@ class _Run:
 
     folder: Path
     config: ResolvedConfig
-    catalog: Catalog
     task: Task
+    catalog: Catalog
     device: torch.device
     warnings: list[str] = field(default_factory=list)
-
-    @property
-    def seed(self) -> int:
-        return self.config.runtime.seed
 
     def open_data(self, role: Role) -> Source:
         """Open the data of a role; unreadable files are added to the warnings."""
@@ -130,20 +127,8 @@ class _Run:
 
 
 def _open_runs(folders: Sequence[Path], split: Split, device: torch.device) -> list[_Run]:
-    """Read and resolve the configurations. Raises ``UserError`` for runs that cannot be evaluated together."""
+    """Read and resolve the configurations, which may differ in the seed alone: other spread would mean nothing."""
     configs = [read_config(folder) for folder in folders]
-    _check_comparable(folders, configs)
-    catalog, runs = Catalog.of(configs[0].plugins), []
-    for folder, config in zip(folders, configs, strict=True):
-        resolved = resolve(config, catalog)
-        runs.append(_Run(folder, resolved, catalog, Task.of(resolved, catalog, device), device))
-        if getattr(config.data, split) is None:
-            raise UserError(f"data.{split} is none in this run; set it to labelled real images when fitting")
-    return runs
-
-
-def _check_comparable(folders: Sequence[Path], configs: Sequence[ResolvedConfig]) -> None:
-    """Refuse runs that differ in more than the seed: their spread would mean nothing."""
     by_seed: dict[int, Path] = {}
     for folder, config in zip(folders, configs, strict=True):
         changed = differences(configs[0], config)
@@ -153,6 +138,12 @@ def _check_comparable(folders: Sequence[Path], configs: Sequence[ResolvedConfig]
         if twin := by_seed.get(seed := config.runtime.seed):
             raise UserError(f"{folder}: has the runtime.seed of {twin} ({seed}); fit it with another seed")
         by_seed[seed] = folder
+    catalog = Catalog.of(configs[0].plugins)
+    resolved = [resolve(config, catalog) for config in configs]
+    if getattr(configs[0].data, split) is None:
+        raise UserError(f"data.{split} is none in this run; set it to labelled real images when fitting")
+    tasks = [Task.of(config, catalog, device) for config in resolved]
+    return [_Run(*run, catalog, device) for run in zip(folders, resolved, tasks, strict=True)]
 
 
 def _test_images(runs: Sequence[_Run], split: Split) -> Resident:

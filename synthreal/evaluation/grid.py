@@ -16,6 +16,7 @@ from synthreal.hooks.resolve import resolve
 from synthreal.spec import PARTS
 
 NAME = re.compile(r"[A-Za-z][\w-]*")
+OFF = ("off", NONE)
 CLOSING = {"[": "]", "{": "}", "(": ")"}
 
 
@@ -49,7 +50,9 @@ def cells(config: ResolvedConfig, catalog: Catalog, over: Sequence[str]) -> list
     for combination in product(*(values for _, values in axes)):
         values, changed = dict(zip(keys, combination, strict=True)), config
         for key in sorted(keys, key=lambda key: key.count(".")):  # a component before its options
-            _check_parents(key, values)
+            if off := [other for other, value in values.items() if key.startswith(f"{other}.") and value in OFF]:
+                conflict = f"{off[0]}={values[off[0]]} leaves no {key}"  # setting the key would turn it on again
+                raise UserError(f"--over: {conflict}; vary {off[0]} alone, with tables as its values")
             changes = _difference(config, catalog, key, values[key])
             changed = changed.changed(*changes, source=f"--over {key}={values[key]}")
         cell = Cell(values, resolve(changed, catalog))
@@ -57,13 +60,6 @@ def cells(config: ResolvedConfig, catalog: Catalog, over: Sequence[str]) -> list
             raise UserError(f"--over: {twin.name} and {cell.name} are the same configuration; leave one out")
         found.append(cell)
     return found
-
-
-def _check_parents(key: str, values: Mapping[str, str]) -> None:
-    """Refuse to set a part of a component that is off, which would turn it on again."""
-    for other, value in values.items():
-        if key.startswith(f"{other}.") and value in ("off", NONE):
-            raise UserError(f"--over: {other}={value} leaves no {key}; vary {other} alone, with tables as its values")
 
 
 def _parse_axis(text: str) -> tuple[str, list[str]]:

@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from synthreal.config import AugmentConfig, EvaluationConfig, ResolvedConfig
+from synthreal.config import AugmentConfig, ResolvedConfig
 from synthreal.data.encoding import from_unit, to_unit
 from synthreal.data.resident import Resident
 from synthreal.data.seed import derived_generator
@@ -86,15 +86,12 @@ class TrainingSets:
             return TrainingSet(Resident(image, self.simulated.labels))
         if arm in ADAPTED:
             real = first_images(self.open_role("real"), self.config.images)
-            return TrainingSet(adapt_images(arm, _adaptation(arm, self.config), self.simulated, real, self.dtype))
+            from synthreal.adapters import albumentations  # takes a second to import and is an optional dependency
+
+            name = arm.replace("-", "_")
+            adapt = partial(getattr(albumentations, name), **getattr(self.config, name).model_dump())
+            return TrainingSet(adapt_images(arm, adapt, self.simulated, real, self.dtype))
         return TrainingSet(self.simulated if arm == BASE else self.refined)
-
-
-def _adaptation(arm: str, config: EvaluationConfig) -> Callable[[Tensor, Tensor], Tensor]:
-    from synthreal.adapters import albumentations  # takes a second to import and is an optional dependency
-
-    name = arm.replace("-", "_")
-    return partial(getattr(albumentations, name), **getattr(config, name).model_dump())
 
 
 def adapt_images(

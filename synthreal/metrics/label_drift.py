@@ -26,17 +26,11 @@ from synthreal.spec import EvaluatorSpec
 
 @dataclass(frozen=True)
 class Drift:
-    """Every metric of every image, name -> ``(N,)`` on the CPU, the mean over the K answers of an image.
+    """Every metric of every image, name -> ``(N,)`` on the CPU, the mean over the K answers of an image."""
 
-    Attributes:
-        moved: the prediction on R(x) against the prediction on x; 0 if refinement changed nothing.
-        before: the prediction on x against the label: the error of the estimator itself.
-        after: the prediction on R(x) against the label.
-    """
-
-    moved: Mapping[str, Tensor]
-    before: Mapping[str, Tensor]
-    after: Mapping[str, Tensor]
+    moved: Mapping[str, Tensor]  # the prediction on R(x) against that on x; 0 if refinement changed nothing
+    before: Mapping[str, Tensor]  # the prediction on x against the label: the error of the estimator itself
+    after: Mapping[str, Tensor]  # the prediction on R(x) against the label
 
 
 @torch.no_grad()

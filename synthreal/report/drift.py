@@ -77,7 +77,10 @@ def _movement(
     x, y = to_unit(simulated.image), to_unit(refined.image)
     if (component := config.evaluation.evaluator) is not None:
         spec = catalog.evaluator(component.name)
-        model = _cached_estimator(run, config, catalog, source)
+        model = None
+        if any((run / FOLDER).glob(f"{BASE}-*.safetensors")):  # else the training images need not be read
+            data = TrainingSet(first_images(source, config.evaluation.images))
+            model = load_cached(run / FOLDER, BASE, Task.of(config, catalog, x.device), data)
         if model is not None and predicts_labels(spec, model, simulated):
             distance = annotation_drift(spec, model, simulated, refined).moved[spec.primary]
             predictions = "the predictions of the cached estimator (trained on simulated images) for x and R(x)"
@@ -87,11 +90,3 @@ def _movement(
             measure = f"the shift of the landmarks that the detector of {spec.name} finds, px"
             return landmark_shift(spec.locate, x, y), "px", measure
     return (y - x).abs().flatten(1).mean(1), "", "the mean change of the pixels, |R(x) - x|"
-
-
-def _cached_estimator(run: Path, config: ResolvedConfig, catalog: Catalog, source: Source) -> torch.nn.Module | None:
-    """The estimator trained on simulated images, if an evaluation of this run has saved it."""
-    if not any((run / FOLDER).glob(f"{BASE}-*.safetensors")):
-        return None  # without reading the training images
-    data = TrainingSet(first_images(source, config.evaluation.images))
-    return load_cached(run / FOLDER, BASE, Task.of(config, catalog, data.images.device), data)

@@ -12,9 +12,8 @@ from synthreal.data.pack import Pack
 from synthreal.errors import UserError
 from synthreal.inference.pretrained import CONFIG
 from synthreal.report.record import Record
-from synthreal.results.format import mean_text
 from synthreal.results.schema import BASE, Evaluation, Seed
-from synthreal.results.tables import comparison_cells, metric_text
+from synthreal.results.tables import comparison_cells, mean_text
 from synthreal.spec import ROLES
 from synthreal.train.sources import CACHE
 
@@ -28,10 +27,10 @@ def summary(record: Record) -> list[tuple[str, str, str]]:
         base, refined, primary = evaluation.arms[BASE], evaluation.arms.get("refined"), evaluation.primary
         if refined is not None:
             change, p = comparison_cells(refined, base, primary)
-            means = " → ".join(metric_text(arm.metrics[primary]) for arm in (base, refined))
+            means = " → ".join(mean_text(arm.metrics[primary]) for arm in (base, refined))
             rows.append(("refined against simulated", change, f"{primary} {means}, p {p}"))
         if (shift := evaluation.preservation) is not None:
-            moved = f"{mean_text(shift.shift_px.mean, shift.shift_px.std)} px"
+            moved = f"{mean_text(shift.shift_px)} px"
             rows.append(("landmark shift", moved, f"over {shift.n:,} images"))
     return rows
 
@@ -65,10 +64,7 @@ def warnings(record: Record) -> list[tuple[str, str]]:
 
 
 def repeat_commands(record: Record) -> list[str]:
-    """Commands that fit the refiners again, evaluate them in the same way and write the page.
-
-    Empty for a run whose configuration names no plugin and recipe: it was not made by the command line.
-    """
+    """Commands that fit, evaluate and report again; none for a run that names no plugin and recipe."""
     config, seed = record.config, record.config.runtime.seed
     if not config.plugins or not config.recipe:
         return []
@@ -77,10 +73,8 @@ def repeat_commands(record: Record) -> list[str]:
     runs = {other: again if other == seed else f"{again}-{other}" for other in sorted(refiner_seeds)}
     plugins = [word for name in config.plugins for word in ("--plugin", name)]
     fit = ["fit", *plugins, "--recipe", config.recipe, "--config", str(record.run / CONFIG)]
-    commands = [
-        [*fit, "--run", run, *([] if other == seed else ["--set", f"runtime.seed={other}"])]
-        for other, run in runs.items()
-    ]
+    set_seed = {other: [] if other == seed else ["--set", f"runtime.seed={other}"] for other in runs}
+    commands = [[*fit, "--run", run, *set_seed[other]] for other, run in runs.items()]
     for evaluation in record.evaluations:
         per_run = len({entry.estimator_seed for entry in _seeds(evaluation)}) // len(runs)
         seeds = ["--seeds", str(per_run)] if per_run > 1 else []

@@ -7,16 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    SerializerFunctionWrapHandler,
-    ValidationError,
-    field_serializer,
-    field_validator,
-    model_serializer,
-    model_validator,
-)
+from pydantic import BaseModel, ConfigDict, ValidationError, field_serializer, model_serializer, model_validator
 
 from synthreal.errors import UserError
 
@@ -104,12 +95,12 @@ class Shift(Part):
 
 
 class Preservation(Part):
-    """See :func:`synthreal.metrics.landmark_shift.landmark_preservation`."""
+    """How far refinement moves the landmarks that the detector of the domain finds, over ``n`` images."""
 
-    shift_px: Shift
-    detector_error_px: float | None
-    control_px: float
-    change: float
+    shift_px: Shift  # distance between the detections on x and R(x)
+    detector_error_px: float | None  # distance to the exact landmarks on x; None without such labels
+    control_px: float  # distance measured for images shifted by exactly 2 px
+    change: float  # mean |R(x) - x|
     n: int
 
 
@@ -122,16 +113,12 @@ class Tested(Part):
 
 
 class TwoSample(Part):
-    """How well a classifier separates held-out images of two sets, half of ``total`` from each.
+    """How well a classifier separates held-out images of two sets, half of ``total`` from each."""
 
-    ``accuracy`` is the share in [0, 1] of correct answers, 0.5 is chance; ``p`` is the probability of at least
-    ``correct`` right answers by guessing (exact binomial, one-sided).
-    """
-
-    accuracy: float
+    accuracy: float  # correct / total; 0.5 is chance
     correct: int
     total: int
-    p: float
+    p: float  # probability of at least ``correct`` right answers by guessing (exact binomial, one-sided)
 
 
 class Quality(Part):
@@ -144,9 +131,9 @@ class Quality(Part):
     two_sample: TwoSample | None = None
     drift: dict[str, float] | None = None
 
-    @model_serializer(mode="wrap")
-    def _omit_none(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        return {name: value for name, value in handler(self).items() if value is not None}
+    @model_serializer
+    def _omit_none(self) -> dict[str, Any]:
+        return {name: value for name, value in self if value is not None}
 
 
 class Evaluation(Part):
@@ -163,11 +150,11 @@ class Evaluation(Part):
     quality: dict[str, Quality] = {}
     warnings: tuple[str, ...] = ()
 
-    @field_validator("preservation", mode="before")
+    @model_validator(mode="before")
     @classmethod
     def _read_preservation(cls, given: Any) -> Any:
         """The file holds an empty table for a task without a detector."""
-        return given or None
+        return {**given, "preservation": given.get("preservation") or None} if isinstance(given, Mapping) else given
 
     @field_serializer("preservation")
     def _write_preservation(self, preservation: Preservation | None) -> Any:
@@ -237,6 +224,4 @@ def reason(error: Exception) -> str:
     if isinstance(error, ValidationError):
         first = error.errors(include_url=False)[0]
         return f"{'.'.join(map(str, first['loc'])) or 'content'}: {first['msg']}"
-    if isinstance(error, OSError):
-        return error.strerror or str(error)
-    return str(error)
+    return (error.strerror if isinstance(error, OSError) else None) or str(error)
