@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from synthreal.config import ResolvedConfig
 from synthreal.data.encoding import to_unit
@@ -93,14 +92,9 @@ def ablate(
         reports, picture = tuple(map(_saved_quality, runs)), f"{slug(cell.name)}.png"
         rows.append(Combination(settings=dict(cell.values), picture=picture, reports=reports, evaluation=evaluation))
     _save_sheets(combinations, catalog, folder)
+    primary, rule = rows[0].evaluation.primary, agreement(rows)
     result = Ablation(
-        recipe=config.recipe,
-        over=tuple(over),
-        seeds=seeds,
-        split=split,
-        primary=rows[0].evaluation.primary,
-        rule=agreement(rows),
-        rows=tuple(rows),
+        recipe=config.recipe, over=tuple(over), seeds=seeds, split=split, primary=primary, rule=rule, rows=tuple(rows)
     )
     write_text(folder / RESULT, json.dumps(result.to_json(), indent=2) + "\n")
     return result
@@ -140,12 +134,10 @@ def _save_sheets(combinations: Sequence[Cell], catalog: Catalog, folder: Path) -
     """Refine the same simulated images with the first run of each combination: a sheet for each, and one for all."""
     first = combinations[0].config
     device = resolve_device(first.runtime.device)
-
-    def images(role: Role) -> Tensor:
-        source = open_data(first, catalog, role, device=device, run_dir=folder)
-        return to_unit(first_images(source, SHEET_IMAGES).image)
-
-    simulated, real, refined = images("simulated"), images("real"), {}
+    roles: tuple[Role, ...] = ("simulated", "real")
+    sources = (open_data(first, catalog, role, device=device, run_dir=folder) for role in roles)
+    simulated, real = (to_unit(first_images(source, SHEET_IMAGES).image) for source in sources)
+    refined = {}
     for cell in combinations:
         run = folder / slug(cell.name) / f"seed-{cell.config.runtime.seed}"
         transform = Refine.load(run, device=str(device))

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from synthreal.config import ResolvedConfig
 from synthreal.data.encoding import to_unit
@@ -18,16 +18,16 @@ from synthreal.device import configure_process, resolve_device
 from synthreal.errors import UserError
 from synthreal.evaluation.cache import FOLDER, train_or_load
 from synthreal.evaluation.estimator import Task, constant_metrics, measure
-from synthreal.evaluation.summary import EstimatorResult, summarize_arm
 from synthreal.evaluation.training_sets import PER_IMAGE, REAL, TrainingSets, select_arms
 from synthreal.files import write_text
 from synthreal.hooks.catalog import Catalog
 from synthreal.hooks.resolve import resolve
 from synthreal.inference.pretrained import read_config
 from synthreal.metrics.landmark_shift import landmark_preservation
+from synthreal.metrics.significance import compare_errors
 from synthreal.metrics.summary import COUNT, summarize_quality
-from synthreal.results.schema import BASE, FILES, Evaluation, Quality, Split, Tested
-from synthreal.spec import Role
+from synthreal.results.schema import BASE, FILES, Against, Arm, Curve, Evaluation, Metric, Quality, Seed, Split, Tested
+from synthreal.spec import EvaluatorSpec, Role
 from synthreal.train.run_dir import differences
 from synthreal.train.sources import first_images, open_data, unreadable_warnings
 
@@ -109,6 +109,16 @@ def evaluate(
 
 
 @dataclass(frozen=True)
+class EstimatorResult:
+    """The metrics of one estimator on every test image, name -> ``(N,)`` or ``(N, K)``, and its seeds."""
+
+    arm: str
+    refiner_seed: int
+    estimator_seed: int
+    metrics: dict[str, Tensor]
+
+
+@dataclass(frozen=True)
 class _Run:
     """A run to evaluate: its resolved configuration, its task, and warnings about its data."""
 
@@ -127,7 +137,7 @@ class _Run:
 
 
 def _open_runs(folders: Sequence[Path], split: Split, device: torch.device) -> list[_Run]:
-    """Read and resolve the configurations, which may differ in the seed alone: other spread would mean nothing."""
+    """Read and resolve the configurations. Raises ``UserError`` for runs that differ in more than the seed."""
     configs = [read_config(folder) for folder in folders]
     by_seed: dict[int, Path] = {}
     for folder, config in zip(folders, configs, strict=True):
@@ -151,9 +161,41 @@ def _test_images(runs: Sequence[_Run], split: Split) -> Resident:
     found: list[Resident] = []
     for run in runs:
         source = run.open_data(split)
-        assert not isinstance(source, SimulatorSource), "resolve() sees to it"
+        assert not isinstance(source, SimulatorSource), "resolve() rejects simulators in this role"
         found = [*found[:1], first_images(source, len(source))]
         if found[-1].sha256() != found[0].sha256():
-            other = f"its {split} images are not those of {runs[0].folder}"
-            raise UserError(f"{run.folder}: {other}; evaluate runs of one data set together")
+            different = f"its {split} images are not those of {runs[0].folder}"
+            raise UserError(f"{run.folder}: {different}; evaluate runs of one data set together")
     return found[0]
+
+
+def summarize_arm(
+    spec: EvaluatorSpec, results: Sequence[EstimatorResult], base: Sequence[EstimatorResult] | None
+) -> Arm:
+    """Summarise the metrics and the error curve of an arm, and compare it with ``base``, the results of simulated."""
+    return Arm(
+        metrics={name: _metric(name, results) for name in results[0].metrics},
+        curve=None if spec.curve is None else _curve(*spec.curve, results),
+        against=None if base is None else _against(spec.primary, results, base),
+    )
+
+
+def _metric(name: str, results: Sequence[EstimatorResult]) -> Metric:
+    values = torch.tensor([float(result.metrics[name].mean()) for result in results], dtype=torch.float64)
+    seeds = [
+        Seed(refiner_seed=result.refiner_seed, estimator_seed=result.estimator_seed, value=float(value))
+        for result, value in zip(results, values, strict=True)
+    ]
+    return Metric(mean=float(values.mean()), std=float(values.std()) if len(values) > 1 else None, seeds=tuple(seeds))
+
+
+def _curve(name: str, thresholds: tuple[float, ...], results: Sequence[EstimatorResult]) -> Curve:
+    errors = torch.cat([result.metrics[name] for result in results])
+    percent = tuple(100 * float((errors <= threshold).float().mean()) for threshold in thresholds)
+    return Curve(metric=name, threshold=thresholds, percent=percent, unit=name.rpartition("_")[2])
+
+
+def _against(primary: str, results: Sequence[EstimatorResult], base: Sequence[EstimatorResult]) -> Against:
+    sides = ([one.metrics[primary] for one in side] for side in (results, base))
+    errors = (torch.stack([values.reshape(len(values), -1).mean(1) for values in side]) for side in sides)
+    return compare_errors(*errors, runs=[result.refiner_seed for result in results])

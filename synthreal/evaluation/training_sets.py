@@ -67,8 +67,7 @@ class TrainingSets:
     def __init__(
         self, run: Path, config: ResolvedConfig, open_role: Callable[[Role], Source], device: torch.device
     ) -> None:
-        self.config, self.open_role = config.evaluation, open_role
-        self.dtype: StoredDtype = config.image.dtype
+        self.config, self.open_role, self.dtype = config.evaluation, open_role, config.image.dtype
         self.simulated = first_images(open_role("simulated"), self.config.images)
         transform = Refine.load(run, device=str(device))
         self.weights = weights_sha256(transform.refiner)

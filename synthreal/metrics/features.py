@@ -68,8 +68,7 @@ def estimator_features(model: nn.Module, images: Tensor) -> Tensor:
 
     layers = [layer for layer in model.modules() if isinstance(layer, nn.Linear | nn.Conv2d)]
     hooks = [layer.register_forward_pre_hook(record) for layer in layers]
-    training = model.training
-    features = []
+    training, features = model.training, []
     try:
         model.eval()
         for part in parts(images, WIDTHS[0]):

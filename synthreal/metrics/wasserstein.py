@@ -25,7 +25,7 @@ def sliced_wasserstein(
 
     Args:
         a: images ``(N, C, H, W)`` in [0, 1].
-        b: images ``(M, C, H, W)`` in [0, 1]; M may differ from N.
+        b: images ``(M, C, H, W)`` in [0, 1].
         generator: draws patches and directions; on the device of the images.
         levels: pyramid levels; the coarsest, halved ``levels - 1`` times, must contain a 7x7 patch.
         patches: patches drawn from each set at each level.

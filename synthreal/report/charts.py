@@ -17,11 +17,12 @@ from synthreal.evaluation.training_sets import ARMS
 from synthreal.report.record import Record, is_number
 from synthreal.results.schema import BASE, Evaluation
 
-# (field of the log, title, value for a discriminator that guesses)
+CHANCE = "D at chance"
+# (field of the log, title, level of a discriminator that guesses)
 LOSSES = (
     ("loss_regularization", "Self-regularization loss", None),
-    ("loss_adversarial", "Adversarial loss of R", math.log(2)),
-    ("loss_discriminator", "Loss of D", 2 * math.log(2)),
+    ("loss_adversarial", "Adversarial loss of R", (CHANCE, math.log(2))),
+    ("loss_discriminator", "Loss of D", (CHANCE, 2 * math.log(2))),
 )
 QUALITIES = (
     ("kid", "KID to real images"),
@@ -33,7 +34,6 @@ QUALITIES = (
     ("score", "Score that selects the best step"),
 )
 MOST_POINTS = 400
-CHANCE = "D at chance"
 STYLE = {
     "figure.figsize": (5, 3.3),
     "figure.constrained_layout.use": True,
@@ -99,12 +99,11 @@ def draw(chart: Chart) -> str:
 
 def loss_charts(record: Record) -> Iterator[Chart]:
     """The losses that the log holds, and the accuracy of D on real and on refined patches."""
-    schedule, last = record.config.schedule, record.log[-1]["step"]
+    schedule = record.config.schedule
     ends = {schedule.refiner_steps, schedule.refiner_steps + schedule.discriminator_steps}
-    edges = sorted(end for end in ends if 0 < end < last)
-    for name, title, chance in LOSSES:
+    edges = sorted(end for end in ends if 0 < end < record.log[-1]["step"])
+    for name, title, level in LOSSES:
         if line := averaged(*record.series(name)):
-            level = None if chance is None else (CHANCE, chance)
             yield Chart(title, {"loss": line}, level=level, edges=edges)
     accuracies = {name: averaged(*record.series(f"accuracy_{name}")) for name in ("real", "refined")}
     if lines := {name: (line[0], [100 * value for value in line[1]]) for name, line in accuracies.items() if line}:

@@ -51,7 +51,8 @@ def write_report(
             a library is missing.
     """
     require("report", "the report", "jinja2", "matplotlib")
-    record, target = read_record(Path(run)), Path(run) / PAGE if out is None else Path(out)
+    record = read_record(Path(run))
+    target = record.run / PAGE if out is None else Path(out)
     check_target(target)
     resolved = resolve_device(device)
     if tensorboard is not None:

@@ -54,9 +54,9 @@ class RefinedImages:
 
 
 def refine_images(record: Record, device: torch.device, on_refine: Callable[[int], None]) -> RefinedImages:
-    """Refine the first simulated images of a run and measure how far they move; ``on_refine`` gets their number before.
+    """Refine the first simulated images of a run and measure how far they move.
 
-    Raises ``UserError`` if the run has no refiner yet, a plugin is missing, or data cannot be read.
+    ``on_refine`` is called with their number first. Raises ``UserError`` without refiner, plugin or data.
     """
     catalog = Catalog.of(record.config.plugins)
     config = resolve(record.config, catalog)

@@ -47,8 +47,8 @@ def data_rows(record: Record) -> list[tuple[str, ...]]:
 
 def warnings(record: Record) -> list[tuple[str, str]]:
     """Warnings of the run, its evaluations and the page with their origin, merged if they differ only in numbers."""
-    steps: dict[str, list[int]] = {}
     latest: dict[str, str] = {}
+    steps: dict[str, list[int]] = {}
     for step, text in ((line["step"], text) for line in record.log for text in line["warnings"]):
         key = re.sub(r"\d[\d.,]*", "#", text)
         latest[key] = text

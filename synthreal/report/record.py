@@ -93,10 +93,8 @@ def _read_log(run: Path) -> tuple[tuple[Mapping[str, Any], ...], tuple[str, ...]
 
 def _read_quality(run: Path) -> Mapping[str, Any]:
     path = run / QUALITY
-    if not path.exists():
-        return {}
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
         if not isinstance(found, dict):
             raise ValueError("not a JSON object")
     except (OSError, ValueError) as error:

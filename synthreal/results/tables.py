@@ -59,16 +59,15 @@ def quality_table(evaluation: Evaluation) -> Table | None:
     note = (
         "Distances to unlabelled real images, lower is closer: KID on random features and on the estimator's (est), "
         "SWD (sliced Wasserstein), spectrum (dB). C2ST: accuracy of a new classifier that separates the images from "
-        "real ones, 50 % is chance; p: probability of that accuracy by chance. Drift: "
-        f"{evaluation.primary} between the estimator's predictions before and after, an upper bound on the label error."
+        f"real ones, 50 % is chance; p: probability of that accuracy by chance. Drift: {evaluation.primary} between "
+        "the estimator's predictions before and after, an upper bound on the error added to the labels."
     )
     return Table("Quality without labels", ("images", *columns), rows, (note,))
 
 
 def preservation_table(evaluation: Evaluation) -> Table | None:
     """How far refining moves landmarks; None if the domain has no landmark detector."""
-    found = evaluation.preservation
-    if found is None:
+    if (found := evaluation.preservation) is None:
         return None
     rows = [
         ("landmark shift by refining", f"{mean_text(found.shift_px)} px"),
