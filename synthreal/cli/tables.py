@@ -11,8 +11,8 @@ from rich.table import Table
 from rich.text import Text
 
 from synthreal.results import tables
-from synthreal.results.format import p_text
 from synthreal.results.schema import Ablation, Evaluation
+from synthreal.results.tables import p_text
 
 
 def evaluation_text(evaluation: Evaluation) -> Group:

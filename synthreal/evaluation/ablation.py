@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from synthreal.config import ResolvedConfig
 from synthreal.data.encoding import to_unit
@@ -38,10 +37,8 @@ from synthreal.train.run_dir import holds_run
 from synthreal.train.sources import first_images, open_data
 
 RESULT = "ablation.json"
-SHEET = 8
-LONGEST = 100
-
-OnReport = Callable[[Report], None]
+SHEET_IMAGES = 8
+LONGEST_NAME = 100
 
 
 def ablate(
@@ -52,7 +49,7 @@ def ablate(
     *,
     seeds: int = 1,
     split: Split = "validation",
-    on_fit: Callable[[str, int, int], OnReport] = lambda name, done, total: lambda report: None,
+    on_fit: Callable[[str, int, int], Callable[[Report], None]] = lambda name, done, total: lambda report: None,
     on_arm: Callable[[str, int, int], None] = lambda arm, done, total: None,
 ) -> Ablation:
     """Fit and evaluate every combination of settings with the same budget; write the result into ``folder``.
@@ -92,64 +89,55 @@ def ablate(
         evaluation = evaluate(
             runs, arms=["refined"], split=split, device=config.runtime.device, estimators=folder / FOLDER, on_arm=on_arm
         )
-        looks, picture = tuple(map(_saved_quality, runs)), f"{slug(cell.name)}.png"
-        rows.append(Combination(settings=dict(cell.values), picture=picture, looks=looks, evaluation=evaluation))
+        reports, picture = tuple(map(_saved_quality, runs)), f"{slug(cell.name)}.png"
+        rows.append(Combination(settings=dict(cell.values), picture=picture, reports=reports, evaluation=evaluation))
     _save_sheets(combinations, catalog, folder)
+    primary, rule = rows[0].evaluation.primary, agreement(rows)
     result = Ablation(
-        recipe=config.recipe,
-        over=tuple(over),
-        seeds=seeds,
-        split=split,
-        primary=rows[0].evaluation.primary,
-        rule=agreement(rows),
-        rows=tuple(rows),
+        recipe=config.recipe, over=tuple(over), seeds=seeds, split=split, primary=primary, rule=rule, rows=tuple(rows)
     )
     write_text(folder / RESULT, json.dumps(result.to_json(), indent=2) + "\n")
     return result
 
 
 def agreement(rows: Sequence[Combination]) -> Agreement | None:
-    """Does the label-free score order the runs as their true gain does? Spearman's rank correlation over all runs.
+    """Rank correlation between the label-free score and the gain; None for fewer than three runs with a quality report.
 
     The gain of a run is its error minus that of simulated images with the same seed, because seeds also differ in ways
-    that no score can measure. None for fewer than three runs with a quality report.
+    that no score can measure.
     """
     scores, gains = [], []
     for row in rows:
         arms, primary = row.evaluation.arms, row.evaluation.primary
         refined, simulated = (arms[arm].metrics[primary].seeds for arm in ("refined", BASE))
-        for look, mine, base in zip(row.looks, refined, simulated, strict=True):
-            if look:
-                scores.append(look["score"])
+        for report, mine, base in zip(row.reports, refined, simulated, strict=True):
+            if report:
+                scores.append(report["score"])
                 gains.append(mine.value - base.value)
     return None if len(scores) < 3 else Agreement(spearman=rank_correlation(scores, gains), runs=len(scores))
 
 
 def _saved_quality(run: Path) -> dict[str, Any] | None:
     """The quality report of the weights that a run saved, with its step; None without one."""
-    step = int(weights_step(run))
-    report = read_quality(run).get(step)
+    report = read_quality(run).get(step := int(weights_step(run)))
     return None if report is None else {"step": step, **report}
 
 
 def slug(name: str) -> str:
     """The name of a combination as a folder name."""
-    plain = re.sub(r"[^\w.=,+-]+", "_", name.replace(", ", ",")).strip("_")
-    if plain == name.replace(", ", ",") and len(plain) <= LONGEST:
-        return plain
-    return f"{plain[:LONGEST]}-{sha256(name.encode()).hexdigest()[:8]}"
+    short = name.replace(", ", ",")
+    plain = re.sub(r"[^\w.=,+-]+", "_", short).strip("_")[:LONGEST_NAME]
+    return plain if plain == short else f"{plain}-{sha256(name.encode()).hexdigest()[:8]}"
 
 
 def _save_sheets(combinations: Sequence[Cell], catalog: Catalog, folder: Path) -> None:
     """Refine the same simulated images with the first run of each combination: a sheet for each, and one for all."""
     first = combinations[0].config
     device = resolve_device(first.runtime.device)
-
-    def images(role: Role) -> Tensor:
-        source = open_data(first, catalog, role, device=device, run_dir=folder)
-        return to_unit(first_images(source, SHEET).image)
-
-    simulated, real, refined = images("simulated"), images("real"), {}
+    roles: tuple[Role, ...] = ("simulated", "real")
+    sources = (open_data(first, catalog, role, device=device, run_dir=folder) for role in roles)
+    simulated, real = (to_unit(first_images(source, SHEET_IMAGES).image) for source in sources)
+    refined = {}
     for cell in combinations:
         run = folder / slug(cell.name) / f"seed-{cell.config.runtime.seed}"
         transform = Refine.load(run, device=str(device))

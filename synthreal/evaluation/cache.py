@@ -28,11 +28,7 @@ REMEDY = "delete it and evaluate again"
 
 
 def train_or_load(folder: Path, arm: str, task: Task, data: TrainingSet, *, seed: int) -> nn.Module:
-    """Train an estimator with :func:`synthreal.evaluation.estimator.train`, or read it if ``folder`` holds it.
-
-    Raises:
-        UserError: the file is damaged, or the folder cannot be written.
-    """
+    """Train an estimator, or read it if ``folder`` holds it. Raises ``UserError`` if the file is damaged."""
     content = {**_content(task, data), "seed": seed}
     path = _path(folder, arm, content)
     if path.is_file():
@@ -45,11 +41,7 @@ def train_or_load(folder: Path, arm: str, task: Task, data: TrainingSet, *, seed
 
 
 def load_cached(folder: Path, arm: str, task: Task, data: TrainingSet) -> nn.Module | None:
-    """Read an estimator that :func:`train_or_load` saved, of any seed; None if there is none. Nothing is trained.
-
-    Raises:
-        UserError: a file is damaged.
-    """
+    """Read an estimator that :func:`train_or_load` saved, of any seed; None if there is none."""
     content = _content(task, data)
     for path in sorted(folder.glob(f"{arm}-*.safetensors")):
         metadata = read_metadata(path, remedy=REMEDY)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import count
 from typing import Any
 
 import torch
@@ -29,14 +30,8 @@ from synthreal.spec import Batch, EvaluatorSpec, ImageSpec
 class Task:
     """The estimator of a run and how it is trained: everything but the data and the seed.
 
-    Attributes:
-        spec: the evaluator.
-        options: its typed options.
-        image: the images it reads.
-        budget: images, epochs, batch and learning rate.
-        precision: "float32" or "bfloat16", for training; see :func:`measure`.
-        layout: "channels_last" or "channels_first".
-        versions: versions of synthreal, torch and the plugins.
+    ``precision`` ("float32" or "bfloat16") is that of training, see :func:`measure`; ``layout`` is "channels_last" or
+    "channels_first"; ``versions`` are those of synthreal, torch and the plugins.
     """
 
     spec: EvaluatorSpec
@@ -54,15 +49,10 @@ class Task:
         if component is None:
             raise UserError("evaluation.evaluator is none in this run; fit one whose recipe names an evaluator")
         spec = catalog.evaluator(component.name)
-        return cls(
-            spec,
-            parse_options(component, spec.options, "evaluation.evaluator"),
-            config.image,
-            config.evaluation,
-            resolve_precision(config.runtime.precision, device),
-            config.runtime.layout,
-            versions_of(catalog),
-        )
+        options = parse_options(component, spec.options, "evaluation.evaluator")
+        precision = resolve_precision(config.runtime.precision, device)
+        budget, layout, versions = config.evaluation, config.runtime.layout, versions_of(catalog)
+        return cls(spec, options, config.image, budget, precision, layout, versions)
 
     def build(self, device: torch.device, seed: int = 0) -> nn.Module:
         """A new network whose weights depend on the seed; the global random state does not change."""
@@ -120,19 +110,17 @@ def train(task: Task, data: Resident, *, seed: int, augment: AugmentConfig | Non
             if error < best:
                 best, weights = error, {name: value.clone() for name, value in model.state_dict().items()}
     if not math.isfinite(best):
-        raise UserError(
-            f"the estimator diverged: its {spec.primary} on held-out images is {best} in every epoch; "
-            "lower evaluation.learning_rate"
-        )
+        failed = f"its {spec.primary} on held-out images is {best} in every epoch"
+        raise UserError(f"the estimator diverged: {failed}; lower evaluation.learning_rate")
     model.load_state_dict(weights)
     return model.eval()
 
 
 @torch.no_grad()
 def measure(spec: EvaluatorSpec, model: nn.Module, data: Resident, rows: Tensor | None = None) -> dict[str, Tensor]:
-    """Every metric of every image (of ``rows``): name -> ``(N,)`` or ``(N, K)`` on the CPU.
+    """Every metric of every image (of ``rows``), name -> ``(N,)`` or ``(N, K)`` on the CPU, in float32.
 
-    Always in float32: rounding the predictions to bfloat16 would cost a tenth of a degree.
+    Rounding the predictions to bfloat16 would cost a tenth of a degree.
     """
     model.eval()
     found: dict[str, list[Tensor]] = {}
@@ -145,10 +133,8 @@ def measure(spec: EvaluatorSpec, model: nn.Module, data: Resident, rows: Tensor 
 
 def constant_metrics(spec: EvaluatorSpec, train_labels: Mapping[str, Tensor], test: Resident) -> dict[str, float]:
     """The metrics of a constant prediction: the evaluator's own, or the mean label of the training set."""
-    if spec.constant is None:
-        constant = train_labels[spec.requires[0].name].float().mean(dim=0, keepdim=True)
-    else:
-        constant = spec.constant(train_labels)
+    mean = train_labels[spec.requires[0].name].float().mean(dim=0, keepdim=True)
+    constant = mean if spec.constant is None else spec.constant(train_labels)
     if isinstance(constant, Tensor):
         constant = constant.expand(len(test), *constant.shape[1:])
     return {name: float(values.float().mean()) for name, values in spec.metrics(constant, test.labels).items()}
@@ -156,11 +142,10 @@ def constant_metrics(spec: EvaluatorSpec, train_labels: Mapping[str, Tensor], te
 
 def _batches(rows: Tensor, batch: int, seed: int) -> Iterator[Tensor]:
     """Endless batches of row numbers; every epoch holds every row once, in an order of its own."""
-    epoch, queue = 0, rows[:0]
-    while True:
-        while len(queue) < batch:
-            generator = derived_generator("cpu", epoch, "order", seed)
-            queue = torch.cat([queue, rows[torch.randperm(len(rows), generator=generator)]])
-            epoch += 1
-        yield queue[:batch]
-        queue = queue[batch:]
+    queue = rows[:0]
+    for epoch in count():
+        generator = derived_generator("cpu", epoch, "order", seed)
+        queue = torch.cat([queue, rows[torch.randperm(len(rows), generator=generator)]])
+        while len(queue) >= batch:
+            yield queue[:batch]
+            queue = queue[batch:]

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from synthreal.config import ResolvedConfig
 from synthreal.data.encoding import to_unit
@@ -18,16 +18,16 @@ from synthreal.device import configure_process, resolve_device
 from synthreal.errors import UserError
 from synthreal.evaluation.cache import FOLDER, train_or_load
 from synthreal.evaluation.estimator import Task, constant_metrics, measure
-from synthreal.evaluation.summary import EstimatorResult, summarize_arm
 from synthreal.evaluation.training_sets import PER_IMAGE, REAL, TrainingSets, select_arms
 from synthreal.files import write_text
 from synthreal.hooks.catalog import Catalog
 from synthreal.hooks.resolve import resolve
 from synthreal.inference.pretrained import read_config
 from synthreal.metrics.landmark_shift import landmark_preservation
+from synthreal.metrics.significance import compare_errors
 from synthreal.metrics.summary import COUNT, summarize_quality
-from synthreal.results.schema import BASE, FILES, Evaluation, Quality, Split, Tested
-from synthreal.spec import Role
+from synthreal.results.schema import BASE, FILES, Against, Arm, Curve, Evaluation, Metric, Quality, Seed, Split, Tested
+from synthreal.spec import EvaluatorSpec, Role
 from synthreal.train.run_dir import differences
 from synthreal.train.sources import first_images, open_data, unreadable_warnings
 
@@ -67,23 +67,23 @@ def evaluate(
     test = _test_images(opened, split)
     total = len(names) * len(opened) * seeds
     results: list[EstimatorResult] = []
-    pairs: list[tuple[Resident, Resident]] = []
-    weights: list[str] = []
     quality: dict[str, Quality] = {}
+    pairs, weights = [], []
     for run in opened:
         sets = TrainingSets(run.folder, run.config, run.open_data, run.device)
         pairs.append((sets.simulated, sets.refined))
         weights.append(sets.weights)
+        run_seed = run.config.runtime.seed
         cache = run.folder / FOLDER if estimators is None else Path(estimators)
         reader: nn.Module | None = None  # the estimator trained on simulated images, which are the first arm
         for arm in names:
             data = sets[arm]
             if len(data.images) < 2:
                 raise UserError(f"{run.folder}: the arm {arm!r} has one image; give at least 2, one is held out")
-            for seed in range(run.seed * seeds, (run.seed + 1) * seeds):
+            for seed in range(run_seed * seeds, (run_seed + 1) * seeds):
                 on_arm(arm, len(results), total)
                 model = train_or_load(cache, arm, run.task, data, seed=seed)
-                results.append(EstimatorResult(arm, run.seed, seed, measure(spec, model, test)))
+                results.append(EstimatorResult(arm, run_seed, seed, measure(spec, model, test)))
                 reader = reader or model
             if run is opened[0] and arm in (*PER_IMAGE, REAL):
                 assert reader is not None
@@ -109,19 +109,25 @@ def evaluate(
 
 
 @dataclass(frozen=True)
+class EstimatorResult:
+    """The metrics of one estimator on every test image, name -> ``(N,)`` or ``(N, K)``, and its seeds."""
+
+    arm: str
+    refiner_seed: int
+    estimator_seed: int
+    metrics: dict[str, Tensor]
+
+
+@dataclass(frozen=True)
 class _Run:
     """A run to evaluate: its resolved configuration, its task, and warnings about its data."""
 
     folder: Path
     config: ResolvedConfig
-    catalog: Catalog
     task: Task
+    catalog: Catalog
     device: torch.device
     warnings: list[str] = field(default_factory=list)
-
-    @property
-    def seed(self) -> int:
-        return self.config.runtime.seed
 
     def open_data(self, role: Role) -> Source:
         """Open the data of a role; unreadable files are added to the warnings."""
@@ -131,36 +137,23 @@ class _Run:
 
 
 def _open_runs(folders: Sequence[Path], split: Split, device: torch.device) -> list[_Run]:
-    """Read and resolve the configurations. Raises ``UserError`` for runs that cannot be evaluated together."""
+    """Read and resolve the configurations. Raises ``UserError`` for runs that differ in more than the seed."""
     configs = [read_config(folder) for folder in folders]
-    _check_comparable(folders, configs)
-    catalog, runs = Catalog.of(configs[0].plugins), []
+    by_seed: dict[int, Path] = {}
     for folder, config in zip(folders, configs, strict=True):
-        resolved = resolve(config, catalog)
-        runs.append(_Run(folder, resolved, catalog, Task.of(resolved, catalog, device), device))
-        if getattr(config.data, split) is None:
-            raise UserError(f"data.{split} is none in this run; set it to labelled real images when fitting")
-    return runs
-
-
-def _check_comparable(folders: Sequence[Path], configs: Sequence[ResolvedConfig]) -> None:
-    """Refuse runs that differ in more than the seed: their spread would mean nothing."""
-    first_with: dict[int, Path] = {}
-    for folder, config in zip(folders, configs, strict=True):
-        different = [
-            key
-            for key in differences(configs[0], config)
-            if key == "runtime.precision" or not key.startswith(("runtime.", "recipe"))
-        ]
-        if different:
-            raise UserError(
-                f"{folder}: differs from {folders[0]} in {', '.join(different[:4])}; "
-                "evaluate runs of one configuration together"
-            )
-        seed = config.runtime.seed
-        if seed in first_with:
-            raise UserError(f"{folder}: has the runtime.seed of {first_with[seed]} ({seed}); fit it with another seed")
-        first_with[seed] = folder
+        changed = differences(configs[0], config)
+        if keys := [key for key in changed if key == "runtime.precision" or not key.startswith(("runtime.", "recipe"))]:
+            different = f"differs from {folders[0]} in {', '.join(keys[:4])}"
+            raise UserError(f"{folder}: {different}; evaluate runs of one configuration together")
+        if twin := by_seed.get(seed := config.runtime.seed):
+            raise UserError(f"{folder}: has the runtime.seed of {twin} ({seed}); fit it with another seed")
+        by_seed[seed] = folder
+    catalog = Catalog.of(configs[0].plugins)
+    resolved = [resolve(config, catalog) for config in configs]
+    if getattr(configs[0].data, split) is None:
+        raise UserError(f"data.{split} is none in this run; set it to labelled real images when fitting")
+    tasks = [Task.of(config, catalog, device) for config in resolved]
+    return [_Run(*run, catalog, device) for run in zip(folders, resolved, tasks, strict=True)]
 
 
 def _test_images(runs: Sequence[_Run], split: Split) -> Resident:
@@ -168,11 +161,41 @@ def _test_images(runs: Sequence[_Run], split: Split) -> Resident:
     found: list[Resident] = []
     for run in runs:
         source = run.open_data(split)
-        assert not isinstance(source, SimulatorSource), "resolve() sees to it"
+        assert not isinstance(source, SimulatorSource), "resolve() rejects simulators in this role"
         found = [*found[:1], first_images(source, len(source))]
         if found[-1].sha256() != found[0].sha256():
-            raise UserError(
-                f"{run.folder}: its {split} images are not those of {runs[0].folder}; "
-                "evaluate runs of one data set together"
-            )
+            different = f"its {split} images are not those of {runs[0].folder}"
+            raise UserError(f"{run.folder}: {different}; evaluate runs of one data set together")
     return found[0]
+
+
+def summarize_arm(
+    spec: EvaluatorSpec, results: Sequence[EstimatorResult], base: Sequence[EstimatorResult] | None
+) -> Arm:
+    """Summarise the metrics and the error curve of an arm, and compare it with ``base``, the results of simulated."""
+    return Arm(
+        metrics={name: _metric(name, results) for name in results[0].metrics},
+        curve=None if spec.curve is None else _curve(*spec.curve, results),
+        against=None if base is None else _against(spec.primary, results, base),
+    )
+
+
+def _metric(name: str, results: Sequence[EstimatorResult]) -> Metric:
+    values = torch.tensor([float(result.metrics[name].mean()) for result in results], dtype=torch.float64)
+    seeds = [
+        Seed(refiner_seed=result.refiner_seed, estimator_seed=result.estimator_seed, value=float(value))
+        for result, value in zip(results, values, strict=True)
+    ]
+    return Metric(mean=float(values.mean()), std=float(values.std()) if len(values) > 1 else None, seeds=tuple(seeds))
+
+
+def _curve(name: str, thresholds: tuple[float, ...], results: Sequence[EstimatorResult]) -> Curve:
+    errors = torch.cat([result.metrics[name] for result in results])
+    percent = tuple(100 * float((errors <= threshold).float().mean()) for threshold in thresholds)
+    return Curve(metric=name, threshold=thresholds, percent=percent, unit=name.rpartition("_")[2])
+
+
+def _against(primary: str, results: Sequence[EstimatorResult], base: Sequence[EstimatorResult]) -> Against:
+    sides = ([one.metrics[primary] for one in side] for side in (results, base))
+    errors = (torch.stack([values.reshape(len(values), -1).mean(1) for values in side]) for side in sides)
+    return compare_errors(*errors, runs=[result.refiner_seed for result in results])

@@ -16,6 +16,7 @@ from synthreal.hooks.resolve import resolve
 from synthreal.spec import PARTS
 
 NAME = re.compile(r"[A-Za-z][\w-]*")
+OFF = ("off", NONE)
 CLOSING = {"[": "]", "{": "}", "(": ")"}
 
 
@@ -35,42 +36,30 @@ class Cell:
 def cells(config: ResolvedConfig, catalog: Catalog, over: Sequence[str]) -> list[Cell]:
     """Every combination; the last setting varies fastest.
 
-    Args:
-        config: a resolved configuration, whose own values are ``on``.
-        catalog: the components it names.
-        over: ``dotted.key=value,value,...``, split at commas outside brackets and quotes. ``off`` is none, ``on`` the
-            value of the configuration. A bare name for a component selects the component of that name and keeps the
-            options if both accept the same ones. Other values are TOML, or strings.
-
-    Raises:
-        UserError: an unknown setting, an invalid value, or a setting or value given twice.
+    An element of ``over`` is ``dotted.key=value,value,...``, split at commas outside brackets and quotes. ``off`` is
+    none, ``on`` the value of ``config``. A bare name for a component selects the component of that name and keeps the
+    options if both accept the same ones. Other values are TOML, or strings.
     """
+    if not over:
+        raise UserError("name what to vary: --over dotted.key=value,value")
     axes = [_parse_axis(text) for text in over]
     keys = [key for key, _ in axes]
-    if not axes:
-        raise UserError("name what to vary: --over dotted.key=value,value")
     if repeated := [key for key in keys if keys.count(key) > 1]:
         raise UserError(f"--over: {repeated[0]} is given twice; list its values once")
     found: list[Cell] = []
     for combination in product(*(values for _, values in axes)):
-        values = dict(zip(keys, combination, strict=True))
-        changed = config
+        values, changed = dict(zip(keys, combination, strict=True)), config
         for key in sorted(keys, key=lambda key: key.count(".")):  # a component before its options
-            _check_parents(key, values)
-            difference = _difference(config, catalog, key, values[key])
-            changed = changed.changed(*difference, source=f"--over {key}={values[key]}")
+            if off := [other for other, value in values.items() if key.startswith(f"{other}.") and value in OFF]:
+                conflict = f"{off[0]}={values[off[0]]} leaves no {key}"  # setting the key would turn it on again
+                raise UserError(f"--over: {conflict}; vary {off[0]} alone, with tables as its values")
+            changes = _difference(config, catalog, key, values[key])
+            changed = changed.changed(*changes, source=f"--over {key}={values[key]}")
         cell = Cell(values, resolve(changed, catalog))
         if twin := next((other for other in found if other.config == cell.config), None):
             raise UserError(f"--over: {twin.name} and {cell.name} are the same configuration; leave one out")
         found.append(cell)
     return found
-
-
-def _check_parents(key: str, values: Mapping[str, str]) -> None:
-    """Refuse to set a part of a component that is off, which would turn it on again."""
-    for other, value in values.items():
-        if key.startswith(f"{other}.") and value in ("off", NONE):
-            raise UserError(f"--over: {other}={value} leaves no {key}; vary {other} alone, with tables as its values")
 
 
 def _parse_axis(text: str) -> tuple[str, list[str]]:

@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from synthreal.config import AugmentConfig, EvaluationConfig, ResolvedConfig
+from synthreal.config import AugmentConfig, ResolvedConfig
 from synthreal.data.encoding import from_unit, to_unit
 from synthreal.data.resident import Resident
 from synthreal.data.seed import derived_generator
@@ -35,18 +35,11 @@ PER_IMAGE = (BASE, "refined", *ADAPTED)  # one fixed image for every simulated i
 DEFAULT = (BASE, "refined", "histogram", REAL)
 PART = 256
 
-Adapt = Callable[[Tensor, Tensor], Tensor]
-
 
 def select_arms(names: Iterable[str] | None, config: ResolvedConfig) -> tuple[str, ...]:
     """The arms to train, in the order of :data:`ARMS`, always with ``simulated``, the base of every comparison.
 
-    Args:
-        names: names, or ``all``; None is the default. None and ``all`` omit ``real`` if no labelled real images exist.
-        config: configuration of the run.
-
-    Raises:
-        UserError: no name, an unknown one, or ``real`` without labelled real images.
+    ``names`` may hold ``all``; None is the default. Both omit ``real`` if the run has no labelled real images.
     """
     requested = list(DEFAULT if names is None else names)
     labelled = config.data.real_labelled is not None
@@ -69,20 +62,12 @@ class TrainingSet:
 
 
 class TrainingSets:
-    """The training sets of a run by arm, made on access; simulated and refined images stay in memory.
-
-    Args:
-        run: the run directory.
-        config: its resolved configuration.
-        open_role: opens the data of a role.
-        device: where the images live.
-    """
+    """The training sets of a run by arm, made on access; simulated and refined images stay in memory."""
 
     def __init__(
         self, run: Path, config: ResolvedConfig, open_role: Callable[[Role], Source], device: torch.device
     ) -> None:
-        self.config, self.open_role = config.evaluation, open_role
-        self.dtype: StoredDtype = config.image.dtype
+        self.config, self.open_role, self.dtype = config.evaluation, open_role, config.image.dtype
         self.simulated = first_images(open_role("simulated"), self.config.images)
         transform = Refine.load(run, device=str(device))
         self.weights = weights_sha256(transform.refiner)
@@ -100,21 +85,17 @@ class TrainingSets:
             return TrainingSet(Resident(image, self.simulated.labels))
         if arm in ADAPTED:
             real = first_images(self.open_role("real"), self.config.images)
-            return TrainingSet(adapt_images(arm, _adaptation(arm, self.config), self.simulated, real, self.dtype))
+            from synthreal.adapters import albumentations  # takes a second to import and is an optional dependency
+
+            name = arm.replace("-", "_")
+            adapt = partial(getattr(albumentations, name), **getattr(self.config, name).model_dump())
+            return TrainingSet(adapt_images(arm, adapt, self.simulated, real, self.dtype))
         return TrainingSet(self.simulated if arm == BASE else self.refined)
 
 
-def _adaptation(arm: str, config: EvaluationConfig) -> Adapt:
-    from synthreal.adapters import albumentations  # takes a second to import and is an optional dependency
-
-    if arm == "fda":
-        return partial(albumentations.fda, **config.fda.model_dump())
-    if arm == "histogram":
-        return partial(albumentations.histogram, **config.histogram.model_dump())
-    return partial(albumentations.pixel_distribution, **config.pixel_distribution.model_dump())
-
-
-def adapt_images(arm: str, adapt: Adapt, simulated: Resident, real: Resident, dtype: StoredDtype) -> Resident:
+def adapt_images(
+    arm: str, adapt: Callable[[Tensor, Tensor], Tensor], simulated: Resident, real: Resident, dtype: StoredDtype
+) -> Resident:
     """Give each simulated image the style of a random real one; the labels do not change."""
     partner = torch.randint(len(real), (len(simulated),), generator=derived_generator("cpu", 0, arm)).to(real.device)
     out = torch.empty_like(simulated.image)

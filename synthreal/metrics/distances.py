@@ -15,8 +15,6 @@ from synthreal.metrics.wasserstein import PATCH, sliced_wasserstein
 COUNT = 500
 PX = 1 << 22
 LEVELS = 3
-PATCHES = 4096
-PROJECTIONS = 64
 SIDE = 8
 
 
@@ -40,20 +38,13 @@ def realism(images: Tensor, real: Tensor, *, seed: int) -> dict[str, float]:
         UserError: too few or too small images, or images of different sizes.
     """
     check_images("realism", images, real, least=2, side=SIDE)
-    height, width = images.shape[2:]
-    count = max(2, min(COUNT, PX // (height * width)))
+    count = max(2, min(COUNT, PX // images[0, 0].numel()))
     a, b = images[:count], real[:count]
-    side, levels = min(height, width), 1
+    side, levels = min(images.shape[2:]), 1
     while levels < LEVELS and (side + 1) // 2 >= PATCH:
         side, levels = (side + 1) // 2, levels + 1
-    structure = sliced_wasserstein(
-        a,
-        b,
-        generator=derived_generator(a.device, 0, "realism", seed),
-        levels=levels,
-        patches=PATCHES,
-        projections=PROJECTIONS,
-    )
+    generator = derived_generator(a.device, 0, "realism", seed)
+    structure = sliced_wasserstein(a, b, generator=generator, levels=levels, patches=4096, projections=64)
     return {
         "kid": float(kid(random_features(a, seed=seed), random_features(b, seed=seed))),
         "sliced_wasserstein": float(structure.mean()),

@@ -55,16 +55,9 @@ def random_features(images: Tensor, *, seed: int) -> Tensor:
 
 @torch.no_grad()
 def estimator_features(model: nn.Module, images: Tensor) -> Tensor:
-    """The last hidden features of an estimator, ``(N, D)``: the input of the linear or conv2d layer that runs last.
+    """The last hidden features ``(N, D)`` of an estimator: the input of the linear or conv2d layer that runs last.
 
-    Maps are averaged over positions, tokens over their number.
-
-    Args:
-        model: on the device of the images; in eval mode during the call.
-        images: ``(N, C, H, W)`` in [0, 1].
-
-    Raises:
-        UserError: no images, or a model without such a layer.
+    Maps are averaged over positions, tokens over their number. Raises ``UserError`` for a model without such a layer.
     """
     check_images("estimator_features", images, least=1)
     last: list[Tensor] = []  # the input of the layer that ran last
@@ -75,8 +68,7 @@ def estimator_features(model: nn.Module, images: Tensor) -> Tensor:
 
     layers = [layer for layer in model.modules() if isinstance(layer, nn.Linear | nn.Conv2d)]
     hooks = [layer.register_forward_pre_hook(record) for layer in layers]
-    training = model.training
-    features = []
+    training, features = model.training, []
     try:
         model.eval()
         for part in parts(images, WIDTHS[0]):

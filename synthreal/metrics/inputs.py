@@ -11,23 +11,19 @@ PART_VALUES = 1 << 22
 
 
 def check_images(who: str, *sets: Tensor, least: int, side: int = 1) -> None:
-    """Raise unless all sets are float32 images ``(N, C, H, W)`` of one size; N may differ.
-
-    Args:
-        who: the calling function, named in the message.
-        sets: the sets of images.
-        least: smallest number of images in a set.
-        side: smallest height and width, px.
-    """
-    shapes = " and ".join(f"{images.dtype} {list(images.shape)}" for images in sets)
+    """Raise unless all sets hold ``least`` float32 images ``(N, C, H, W)`` of one size, at least ``side`` px."""
     if any(images.ndim != 4 or images.dtype != torch.float32 for images in sets):
-        raise UserError(f"{who}: given {shapes}; give float32 images (N, C, H, W) in [0, 1]")
-    if len({images.shape[1:] for images in sets}) > 1:
-        raise UserError(f"{who}: given {shapes}; give images of one size")
-    if any(len(images) < least for images in sets):
-        raise UserError(f"{who}: given {shapes}; give at least {least} images in each set")
-    if min(sets[0].shape[2:]) < side:
-        raise UserError(f"{who}: given {shapes}; give images of at least {side}x{side} px")
+        remedy = "float32 images (N, C, H, W) in [0, 1]"
+    elif len({images.shape[1:] for images in sets}) > 1:
+        remedy = "images of one size"
+    elif min(map(len, sets)) < least:
+        remedy = f"at least {least} images in each set"
+    elif min(sets[0].shape[2:]) < side:
+        remedy = f"images of at least {side}x{side} px"
+    else:
+        return
+    shapes = " and ".join(f"{images.dtype} {list(images.shape)}" for images in sets)
+    raise UserError(f"{who}: given {shapes}; give {remedy}")
 
 
 def parts(images: Tensor, maps: int = 16) -> tuple[Tensor, ...]:

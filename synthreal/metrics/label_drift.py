@@ -26,17 +26,11 @@ from synthreal.spec import EvaluatorSpec
 
 @dataclass(frozen=True)
 class Drift:
-    """Every metric of every image, name -> ``(N,)`` on the CPU, the mean over the K answers of an image.
+    """Every metric of every image, name -> ``(N,)`` on the CPU, the mean over the K answers of an image."""
 
-    Attributes:
-        moved: the prediction on R(x) against the prediction on x; 0 if refinement changed nothing.
-        before: the prediction on x against the label: the error of the estimator itself.
-        after: the prediction on R(x) against the label.
-    """
-
-    moved: Mapping[str, Tensor]
-    before: Mapping[str, Tensor]
-    after: Mapping[str, Tensor]
+    moved: Mapping[str, Tensor]  # the prediction on R(x) against that on x; 0 if refinement changed nothing
+    before: Mapping[str, Tensor]  # the prediction on x against the label: the error of the estimator itself
+    after: Mapping[str, Tensor]  # the prediction on R(x) against the label
 
 
 @torch.no_grad()
@@ -50,14 +44,11 @@ def annotation_drift(spec: EvaluatorSpec, model: nn.Module, simulated: Resident,
         refined: R(x), row by row.
 
     Raises:
-        UserError: sets of different shapes, missing labels, or a prediction that is no label and an evaluator without
-            ``answer``.
+        UserError: sets of different shapes, missing labels, or predictions that cannot be converted to labels.
     """
     if refined.image.shape != simulated.image.shape or not len(simulated):
-        raise UserError(
-            f"annotation_drift: given {list(simulated.image.shape)} and {list(refined.image.shape)}; "
-            "give images and their refined versions, at least one"
-        )
+        shapes = f"{list(simulated.image.shape)} and {list(refined.image.shape)}"
+        raise UserError(f"annotation_drift: given {shapes}; give images and their refined versions, at least one")
     if missing := [label.name for label in spec.requires if label.name not in simulated.labels]:
         raise UserError(f"annotation_drift: the simulated images have no label {missing[0]!r}; give them with labels")
     model.eval()
@@ -65,8 +56,13 @@ def annotation_drift(spec: EvaluatorSpec, model: nn.Module, simulated: Resident,
     for rows in prediction_batches(simulated):
         x, y = simulated.select(rows), refined.select(rows)
         on_x, on_y = model(x.image), model(y.image)
-        answered = {**x.labels, **_answer(spec, on_x, x.labels)}
-        for values, pred, labels in zip(totals, (on_y, on_x, on_y), (answered, x.labels, x.labels), strict=True):
+        if (answer := _to_labels(spec, on_x, x.labels)) is None:
+            shown = list(on_x.shape) if isinstance(on_x, Tensor) else f"a {type(on_x).__name__}"
+            label = f"labels {spec.requires[0].name!r} {list(x.labels[spec.requires[0].name].shape)}"
+            remedy = "give it an answer, which converts a prediction to labels"
+            raise UserError(f"evaluator {spec.name!r}: predicts {shown} for {label}; {remedy}")
+        compared = ((on_y, {**x.labels, **answer}), (on_x, x.labels), (on_y, x.labels))
+        for values, (pred, labels) in zip(totals, compared, strict=True):
             for name, found in spec.metrics(pred, labels).items():
                 values.setdefault(name, []).append(found.float().reshape(len(rows), -1).mean(1).cpu())
     return Drift(*({name: torch.cat(found) for name, found in values.items()} for values in totals))
@@ -76,22 +72,12 @@ def annotation_drift(spec: EvaluatorSpec, model: nn.Module, simulated: Resident,
 def predicts_labels(spec: EvaluatorSpec, model: nn.Module, simulated: Resident) -> bool:
     """Whether predictions of ``model`` can be converted to labels, which :func:`annotation_drift` requires."""
     batch = simulated.select(torch.arange(1))
-    return spec.answer is not None or _is_label(spec, model.eval()(batch.image), batch.labels)
+    return _to_labels(spec, model.eval()(batch.image), batch.labels) is not None
 
 
-def _is_label(spec: EvaluatorSpec, pred: Any, labels: Mapping[str, Tensor]) -> bool:
-    return isinstance(pred, Tensor) and pred.shape == labels[spec.requires[0].name].shape
-
-
-def _answer(spec: EvaluatorSpec, pred: Any, labels: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
-    """The labels for which ``pred`` would be right."""
+def _to_labels(spec: EvaluatorSpec, pred: Any, labels: Mapping[str, Tensor]) -> Mapping[str, Tensor] | None:
+    """The labels for which ``pred`` would be right; None if it has another shape and there is no ``answer``."""
     if spec.answer is not None:
         return spec.answer(pred, labels)
     first = spec.requires[0].name
-    if not _is_label(spec, pred, labels):
-        shown = list(pred.shape) if isinstance(pred, Tensor) else f"a {type(pred).__name__}"
-        raise UserError(
-            f"evaluator {spec.name!r}: predicts {shown} for labels {first!r} {list(labels[first].shape)}; "
-            "give the evaluator an answer, which converts a prediction to labels"
-        )
-    return {first: pred}
+    return {first: pred} if isinstance(pred, Tensor) and pred.shape == labels[first].shape else None

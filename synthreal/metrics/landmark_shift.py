@@ -24,23 +24,17 @@ CONTROL = 2
 def landmark_preservation(spec: EvaluatorSpec, pairs: list[tuple[Resident, Resident]]) -> Preservation | None:
     """How far refinement moves the detected landmarks, in px of the image; None for an evaluator without ``locate``.
 
-    Args:
-        spec: the evaluator.
-        pairs: simulated and refined images of each run, row by row; the first 1000 of each are used.
-
-    Returns:
-        ``shift_px`` (mean and std over images of the distance between the detections on x and R(x)),
-        ``detector_error_px`` (distance to the exact landmarks on x, None without such labels), ``control_px``
-        (distance measured for images shifted by exactly 2 px), ``change`` (mean |R(x) - x|) and ``n``.
+    ``pairs`` are the simulated and refined images of each run, row by row; the first 1000 of each are used.
     """
     if spec.locate is None:
         return None
     shift, error, control, change = [], [], [], []
     for simulated, refined in pairs:
         x, y = to_unit(simulated.image[:COUNT]), to_unit(refined.image[:COUNT])
+        moved_right = pad(x, (CONTROL, 0, 0, 0), mode="replicate")[..., : x.shape[-1]]
         on_x = detect(spec.locate, x)
         shift.append(distance(on_x, detect(spec.locate, y)))
-        control.append(distance(on_x, detect(spec.locate, _shift_right(x))))
+        control.append(distance(on_x, detect(spec.locate, moved_right)))
         change.append((y - x).abs().mean())
         if spec.landmarks is not None and spec.landmarks in simulated.labels:
             error.append(distance(on_x, simulated.labels[spec.landmarks][:COUNT]))
@@ -69,8 +63,3 @@ def distance(a: Tensor, b: Tensor) -> Tensor:
     """Mean Euclidean distance over K points: ``(N, K, 2) -> (N,)``."""
     distances: Tensor = torch.linalg.vector_norm(a - b, dim=-1)
     return distances.mean(dim=-1)
-
-
-def _shift_right(images: Tensor) -> Tensor:
-    """The images moved right by exactly 2 px, with the border repeated."""
-    return pad(images, (CONTROL, 0, 0, 0), mode="replicate")[..., : images.shape[-1]]

@@ -16,7 +16,7 @@ PART_ROWS = 1024
 
 @torch.no_grad()
 def kid(a: Tensor, b: Tensor) -> Tensor:
-    """Squared MMD between two sets of features under the kernel ``(x . y / D + 1)**3``.
+    """Squared MMD between two sets of features under the kernel ``(x . y / D + 1)**3``: ``()`` float64.
 
     For two samples of one distribution its expectation is 0, so it may be negative. It grows with the difference of the
     first three moments and has no unit: compare it with the distance between two halves of the real images.
@@ -25,16 +25,12 @@ def kid(a: Tensor, b: Tensor) -> Tensor:
         a: features ``(N, D)``, N at least 2, for example of :mod:`synthreal.metrics.features`.
         b: features ``(M, D)``, M at least 2.
 
-    Returns:
-        ``()`` float64.
-
     Raises:
         UserError: other shapes, or fewer than 2 rows.
     """
     if a.ndim != 2 or a.shape[1:] != b.shape[1:] or min(len(a), len(b)) < 2:
-        raise UserError(
-            f"kid: given {list(a.shape)} and {list(b.shape)}; give features (N, D), (M, D), at least 2 each"
-        )
+        shapes = f"{list(a.shape)} and {list(b.shape)}"
+        raise UserError(f"kid: given {shapes}; give features (N, D), (M, D), at least 2 each")
     a, b = a.double(), b.double()
     return _within(a) + _within(b) - 2 * _sum(a, b) / (len(a) * len(b))
 
@@ -46,8 +42,7 @@ def _sum(a: Tensor, b: Tensor) -> Tensor:
 
 def _within(a: Tensor) -> Tensor:
     """Mean of the kernel over the pairs of different rows of one set."""
-    same = _kernel(a.square().sum(1), a.shape[1]).sum()
-    return (_sum(a, a) - same) / (len(a) * (len(a) - 1))
+    return (_sum(a, a) - _kernel(a.square().sum(1), a.shape[1]).sum()) / (len(a) * (len(a) - 1))
 
 
 def _kernel(products: Tensor, size: int) -> Tensor:

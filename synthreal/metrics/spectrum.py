@@ -17,7 +17,7 @@ SIDE = 4
 
 
 def spectrum_distance(a: Tensor, b: Tensor) -> Tensor:
-    """Root mean square difference in dB between the mean spectra of two sets, over radii and channels.
+    """Root mean square difference in dB between the mean spectra of two sets, over radii and channels: ``()`` float64.
 
     It is 0 for equal spectra and 6.02 if one set has twice the contrast of the other at every frequency. It does not
     depend on brightness or on positions.
@@ -25,9 +25,6 @@ def spectrum_distance(a: Tensor, b: Tensor) -> Tensor:
     Args:
         a: images ``(N, C, H, W)`` in [0, 1], at least 4x4 px.
         b: images ``(M, C, H, W)`` in [0, 1].
-
-    Returns:
-        ``()`` dB, float64.
 
     Raises:
         UserError: empty sets, or images of different sizes.
@@ -40,11 +37,12 @@ def spectrum_distance(a: Tensor, b: Tensor) -> Tensor:
 def radial_spectrum(images: Tensor) -> Tensor:
     """Mean power spectrum of images in dB, ``(C, K)``, at radial frequencies k / min(H, W) cycles per px, k from 1.
 
-    The mean of each image is subtracted and a Hann window applied. Power is averaged over all frequencies of a radius,
-    corners included, then its logarithm over images. Power below that of rounding to 8 bits is raised to it.
+    Each image, less its mean, is multiplied by a Hann window without its zeros. Power is averaged over all frequencies
+    of a radius, corners included, then its logarithm over images. Power below that of 8-bit rounding is raised to it.
     """
     height, width = images.shape[2:]
-    window = torch.outer(_hann(height), _hann(width)).to(images.device, torch.float32)
+    hann = [torch.hann_window(side + 2, periodic=False, dtype=torch.float64)[1:-1] for side in (height, width)]
+    window = torch.outer(*hann).to(images.device, torch.float32)
     rings = _rings(height, width).flatten().to(images.device)
     member = F.one_hot(rings)[:, 1:].float()
     member = member / member.sum(0)
@@ -55,11 +53,6 @@ def radial_spectrum(images: Tensor) -> Tensor:
         power = torch.fft.fft2(window * (part - mean)).abs().square().flatten(2)
         total += (10 * torch.log10(torch.maximum(power @ member, floor))).double().sum(0)
     return total / len(images)
-
-
-def _hann(size: int) -> Tensor:
-    """The symmetric Hann window ``(size,)`` without its zeros."""
-    return torch.hann_window(size + 2, periodic=False, dtype=torch.float64)[1:-1]
 
 
 def _rings(height: int, width: int) -> Tensor:

@@ -21,26 +21,16 @@ SEED = 0
 def summarize_quality(
     spec: EvaluatorSpec, model: nn.Module, images: Resident, real: Tensor, simulated: Resident | None
 ) -> Quality:
-    """Compare a training set with unlabelled real images, and with the simulated images it was made of.
+    """Compare a training set with unlabelled real images, and with the simulated images it was made of, row by row.
 
-    Args:
-        spec: the evaluator.
-        model: its estimator, trained on simulated images alone.
-        images: the training set in stored dtype; the first 500 images are used.
-        real: real images ``(M, C, H, W)`` in [0, 1]; the first 500 are used.
-        simulated: the simulated images that ``images`` were made of, row by row; None if there are none.
-
-    Returns:
-        The distances of :func:`synthreal.metrics.distances.realism` and ``kid_estimator``, KID on features of the
-        estimator (absent for images below 8 px); ``two_sample`` (absent for fewer than 20 images); ``drift``, the mean
-        of each metric of :func:`synthreal.metrics.label_drift.annotation_drift` (absent without ``simulated``, or if a
-        prediction cannot be converted to labels).
+    ``model`` is the estimator trained on simulated images alone, ``real`` is ``(M, C, H, W)`` in [0, 1]; the first 500
+    images of each set are used. Distances are absent below 8 px, ``two_sample`` below 20 images, and ``drift`` without
+    ``simulated`` or if a prediction cannot be converted to labels.
     """
     first = images.first(COUNT)
     a, b = to_unit(first.image), real[:COUNT]
-    smallest = min(len(a), len(b))
+    smallest, drift = min(len(a), len(b)), None
     distances: dict[str, float] = {}
-    drift = None
     if min(*a.shape[2:]) >= SIDE and smallest > 1:
         distances = realism(a, b, seed=SEED)
         distances["kid_estimator"] = float(kid(estimator_features(model, a), estimator_features(model, b)))

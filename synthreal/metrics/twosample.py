@@ -24,13 +24,12 @@ LEARNING_RATE = 3e-3
 def two_sample_test(a: Tensor, b: Tensor, *, seed: int, steps: int = 300) -> TwoSample:
     """Train a small CNN to separate one half of ``a`` from one half of ``b``, and test it on the other halves.
 
-    The network is four 3x3 convolutions of stride 2 and global average pooling, for images of any size. The larger set
-    is cut to the size of the smaller, so that guessing is right half of the time. Training takes five seconds for crops
-    of 35x55 px on one core, four minutes at 224x224.
+    The larger set is cut to the size of the smaller, so that guessing is right half of the time. Sets of equal length
+    are halved at the same rows, so that x is never on one side and R(x) on the other. Training takes five seconds for
+    crops of 35x55 px on one core, four minutes at 224x224.
 
     A high p means that this classifier found no difference in so many images, not that there is none. Accuracy soon
-    approaches 1, so compare refiners by :func:`synthreal.metrics.distances.realism`. Sets of equal length are halved at
-    the same rows, so that x is never on one side and R(x) on the other.
+    approaches 1, so compare refiners by :func:`synthreal.metrics.distances.realism`.
 
     Args:
         a: images ``(N, C, H, W)`` in [0, 1]; at least 20.

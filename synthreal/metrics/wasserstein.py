@@ -14,13 +14,7 @@ _BINOMIAL = (1 / 16, 4 / 16, 6 / 16, 4 / 16, 1 / 16)
 
 
 def sliced_wasserstein(
-    a: Tensor,
-    b: Tensor,
-    *,
-    generator: torch.Generator,
-    levels: int = 3,
-    patches: int = 8192,
-    projections: int = 128,
+    a: Tensor, b: Tensor, *, generator: torch.Generator, levels: int = 3, patches: int = 8192, projections: int = 128
 ) -> Tensor:
     """Sliced Wasserstein distance between the local structure of two sets (Karras et al. 2018, section 5).
 
@@ -31,7 +25,7 @@ def sliced_wasserstein(
 
     Args:
         a: images ``(N, C, H, W)`` in [0, 1].
-        b: images ``(M, C, H, W)`` in [0, 1]; M may differ from N.
+        b: images ``(M, C, H, W)`` in [0, 1].
         generator: draws patches and directions; on the device of the images.
         levels: pyramid levels; the coarsest, halved ``levels - 1`` times, must contain a 7x7 patch.
         patches: patches drawn from each set at each level.
@@ -49,18 +43,16 @@ def sliced_wasserstein(
     for _ in range(levels - 1):
         side = (side + 1) // 2
     if levels < 1 or side < PATCH:
-        raise UserError(
-            f"sliced_wasserstein: levels is {levels}; the coarsest must have {PATCH} of the {min(a.shape[2:])} px"
-        )
-    draws = []
+        need = f"the coarsest must have {PATCH} of the {min(a.shape[2:])} px"
+        raise UserError(f"sliced_wasserstein: levels is {levels}; {need}")
+    places, directions = [], []
     for _ in range(levels):
-        place = torch.rand(patches, 3, generator=generator, device=generator.device)
+        places.append(torch.rand(patches, 3, generator=generator, device=generator.device))
         axes = torch.randn(a.shape[1] * PATCH**2, projections, generator=generator, device=generator.device)
-        draws.append((place, axes / axes.norm(dim=0)))
-    places = [place for place, _ in draws]
+        directions.append(axes / axes.norm(dim=0))
     distances = []
-    for (_, axes), one, other in zip(draws, _patches(a, places), _patches(b, places), strict=True):
-        first, second = ((axes.T @ _normalised(patch).T).sort(1).values for patch in (one, other))
+    for axes, *pair in zip(directions, _patches(a, places), _patches(b, places), strict=True):
+        first, second = ((axes.T @ _normalised(patch).T).sort(1).values for patch in pair)
         distances.append((first - second).abs().mean())
     return torch.stack(distances)
 

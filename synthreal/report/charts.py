@@ -17,11 +17,12 @@ from synthreal.evaluation.training_sets import ARMS
 from synthreal.report.record import Record, is_number
 from synthreal.results.schema import BASE, Evaluation
 
-# (field of the log, title, value for a discriminator that guesses)
+CHANCE = "D at chance"
+# (field of the log, title, level of a discriminator that guesses)
 LOSSES = (
     ("loss_regularization", "Self-regularization loss", None),
-    ("loss_adversarial", "Adversarial loss of R", math.log(2)),
-    ("loss_discriminator", "Loss of D", 2 * math.log(2)),
+    ("loss_adversarial", "Adversarial loss of R", (CHANCE, math.log(2))),
+    ("loss_discriminator", "Loss of D", (CHANCE, 2 * math.log(2))),
 )
 QUALITIES = (
     ("kid", "KID to real images"),
@@ -33,7 +34,6 @@ QUALITIES = (
     ("score", "Score that selects the best step"),
 )
 MOST_POINTS = 400
-CHANCE = "D at chance"
 STYLE = {
     "figure.figsize": (5, 3.3),
     "figure.constrained_layout.use": True,
@@ -54,24 +54,16 @@ Line = tuple[Sequence[float], Sequence[float]]
 
 @dataclass(frozen=True)
 class Chart:
-    """A line chart.
-
-    Attributes:
-        lines: label -> x and y.
-        level: label and y of a horizontal line for comparison.
-        edges: x of vertical lines.
-        best: a point to mark.
-        x_limit: the end of the x axis; None fits the data.
-    """
+    """A line chart."""
 
     title: str
-    lines: Mapping[str, Line]
+    lines: Mapping[str, Line]  # label -> x and y
     x_label: str = "step"
     y_label: str = ""
-    level: tuple[str, float] | None = None
-    edges: Sequence[float] = ()
-    best: tuple[float, float] | None = None
-    x_limit: float | None = None
+    level: tuple[str, float] | None = None  # label and y of a horizontal line for comparison
+    edges: Sequence[float] = ()  # x of vertical lines
+    best: tuple[float, float] | None = None  # a point to mark
+    x_limit: float | None = None  # the end of the x axis; None fits the data
 
     @property
     def description(self) -> str:
@@ -93,8 +85,7 @@ def draw(chart: Chart) -> str:
         if chart.level is not None:
             axes.axhline(chart.level[1], color="grey", linestyle="--", label=chart.level[0])
         for label, (x, y) in chart.lines.items():
-            number = ARMS.index(label) if label in ARMS else 0
-            marker = "." if len(x) < 4 else ""
+            number, marker = ARMS.index(label) if label in ARMS else 0, "." if len(x) < 4 else ""
             axes.plot(x, y, LINE_STYLES[number], color=f"C{number}", label=label, marker=marker)
         if chart.best is not None:
             axes.plot(*chart.best, "ko", markersize=9, fillstyle="none", label="best step")
@@ -108,18 +99,14 @@ def draw(chart: Chart) -> str:
 
 def loss_charts(record: Record) -> Iterator[Chart]:
     """The losses that the log holds, and the accuracy of D on real and on refined patches."""
-    schedule, last = record.config.schedule, record.log[-1]["step"]
+    schedule = record.config.schedule
     ends = {schedule.refiner_steps, schedule.refiner_steps + schedule.discriminator_steps}
-    edges = sorted(end for end in ends if 0 < end < last)
-    for name, title, chance in LOSSES:
+    edges = sorted(end for end in ends if 0 < end < record.log[-1]["step"])
+    for name, title, level in LOSSES:
         if line := averaged(*record.series(name)):
-            level = None if chance is None else (CHANCE, chance)
             yield Chart(title, {"loss": line}, level=level, edges=edges)
-    lines = {}
-    for name in ("real", "refined"):
-        if line := averaged(*record.series(f"accuracy_{name}")):
-            lines[name] = line[0], [100 * value for value in line[1]]
-    if lines:
+    accuracies = {name: averaged(*record.series(f"accuracy_{name}")) for name in ("real", "refined")}
+    if lines := {name: (line[0], [100 * value for value in line[1]]) for name, line in accuracies.items() if line}:
         yield Chart("Patches that D classifies correctly, %", lines, level=(CHANCE, 50), edges=edges)
 
 
@@ -146,9 +133,9 @@ def averaged(steps: Sequence[int], values: Sequence[float]) -> Line | None:
 def error_charts(evaluation: Evaluation) -> Iterator[Chart]:
     """Share of test images within an error (Fig. 7 and 12 of the paper), and its difference from ``simulated``."""
     curves = {arm: found.curve for arm, found in evaluation.arms.items() if found.curve is not None}
-    if BASE not in curves:
+    if (base := curves.get(BASE)) is None:
         return
-    base, x = curves[BASE], curves[BASE].threshold
+    x = base.threshold
     lines = {arm: (x, curve.percent) for arm, curve in curves.items()}
     within = (error for i, error in enumerate(x) if all(curve.percent[i] >= 99 for curve in curves.values()))
     limit, x_label = next(within, x[-1]), f"error at most, {base.unit}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Callable
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -14,16 +15,12 @@ from synthreal.device import resolve_device
 from synthreal.errors import UserError
 from synthreal.files import write_text
 from synthreal.report import charts, facts, tiles
-from synthreal.report.commands import repeat_commands
 from synthreal.report.drift import refine_images
 from synthreal.report.record import Record, read_record
 from synthreal.report.tensorboard import write_events
 from synthreal.results.tables import evaluation_tables
 
 PAGE = "report.html"
-DOCTYPE = "<!doctype html>"
-
-OnRefine = Callable[[int], None]
 
 
 def write_report(
@@ -32,7 +29,7 @@ def write_report(
     out: str | Path | None = None,
     device: str = "auto",
     tensorboard: str | Path | None = None,
-    on_refine: OnRefine = lambda count: None,
+    on_refine: Callable[[int], None] = lambda count: None,
 ) -> Path:
     """Write one HTML file about a run that needs no network and no other file.
 
@@ -54,9 +51,8 @@ def write_report(
             a library is missing.
     """
     require("report", "the report", "jinja2", "matplotlib")
-    folder = Path(run)
-    record = read_record(folder)
-    target = folder / PAGE if out is None else Path(out)
+    record = read_record(Path(run))
+    target = record.run / PAGE if out is None else Path(out)
     check_target(target)
     resolved = resolve_device(device)
     if tensorboard is not None:
@@ -78,20 +74,17 @@ def check_target(path: Path) -> None:
         raise UserError(f"{path}: {path.parent} is not a folder; make it, or choose another --out")
     if path.is_dir():
         raise UserError(f"{path}: is a folder; name a file in it, for example --out {path / PAGE}")
-    if path.exists() and not path.read_bytes().lower().startswith(DOCTYPE.encode()):
+    if path.exists() and not path.read_bytes().lower().startswith(b"<!doctype html>"):
         raise UserError(f"{path}: exists and is no HTML page; delete it or choose another --out")
 
 
-def render(record: Record, device: torch.device, on_refine: OnRefine = lambda count: None) -> str:
+def render(record: Record, device: torch.device, on_refine: Callable[[int], None] = lambda count: None) -> str:
     """The page as HTML; the same run gives the same text."""
-    import jinja2
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-    templates = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
+    loader = FileSystemLoader(Path(__file__).parent)
+    templates = Environment(
+        loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     templates.filters["draw"] = charts.draw
     page = templates.get_template("page.html.j2").render(
@@ -107,12 +100,12 @@ def render(record: Record, device: torch.device, on_refine: OnRefine = lambda co
         data=facts.data_rows(record),
         warnings=facts.warnings(record),
         evaluate=shlex.join(["synthreal", "evaluate", str(record.run)]),
-        commands=repeat_commands(record),
+        commands=facts.repeat_commands(record),
     )
     return page + "\n"
 
 
-def _drift(record: Record, device: torch.device, on_refine: OnRefine) -> dict[str, Any]:
+def _drift(record: Record, device: torch.device, on_refine: Callable[[int], None]) -> dict[str, Any]:
     """The images that moved most and least, or the reason why there are none."""
     try:
         images = refine_images(record, device, on_refine)
@@ -120,7 +113,7 @@ def _drift(record: Record, device: torch.device, on_refine: OnRefine) -> dict[st
         return {"missing": str(error)}
     most, least = images.extremes()
     scale = tiles.difference_scale(images, most + least)
-    colormap = record.config.image.colormap if record.config.image else None
+    draw = partial(tiles.draw_tiles, images, scale=scale, colormap=record.config.image.colormap)
     quantiles = torch.quantile(images.distance, torch.tensor([0.5, 0.9, 1.0])).tolist()
     median, p90, maximum = (tiles.amount_text(value, images.unit) for value in quantiles)
     return {
@@ -129,8 +122,5 @@ def _drift(record: Record, device: torch.device, on_refine: OnRefine) -> dict[st
         "spread": f"median {median}, 90 % below {p90}, maximum {maximum}",
         "scale": f"{scale:g}",
         "gradient": tiles.heat_gradient(),
-        "groups": [
-            (title, tiles.draw_tiles(images, rows, scale=scale, colormap=colormap))
-            for title, rows in (("Moved most", most), ("Moved least", least))
-        ],
+        "groups": [("Moved most", draw(most)), ("Moved least", draw(least))],
     }

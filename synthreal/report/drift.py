@@ -38,21 +38,13 @@ EXAMPLES = 6
 
 @dataclass(frozen=True)
 class RefinedImages:
-    """Simulated images, their refined versions and how far each has moved; on the CPU.
-
-    Attributes:
-        simulated: ``(N, C, H, W)`` in [0, 1].
-        refined: the same shape.
-        distance: ``(N,)``.
-        unit: of ``distance``: "deg", "px", or empty.
-        measure: what ``distance`` is, in words.
-    """
+    """Simulated images ``(N, C, H, W)`` in [0, 1], their refined versions and how far each has moved; on the CPU."""
 
     simulated: Tensor
     refined: Tensor
-    distance: Tensor
-    unit: str
-    measure: str
+    distance: Tensor  # (N,)
+    unit: str  # of distance: "deg", "px", or empty
+    measure: str  # the distance in words
 
     def extremes(self) -> tuple[list[int], list[int]]:
         """Rows of the images that moved most, in falling order, and least, in rising order; no row is in both."""
@@ -64,13 +56,7 @@ class RefinedImages:
 def refine_images(record: Record, device: torch.device, on_refine: Callable[[int], None]) -> RefinedImages:
     """Refine the first simulated images of a run and measure how far they move.
 
-    Args:
-        record: the run.
-        device: where to refine.
-        on_refine: called with the number of images before they are refined.
-
-    Raises:
-        UserError: the run has no refiner yet, a plugin is missing, or data cannot be read.
+    ``on_refine`` is called with their number first. Raises ``UserError`` without refiner, plugin or data.
     """
     catalog = Catalog.of(record.config.plugins)
     config = resolve(record.config, catalog)
@@ -91,23 +77,16 @@ def _movement(
     x, y = to_unit(simulated.image), to_unit(refined.image)
     if (component := config.evaluation.evaluator) is not None:
         spec = catalog.evaluator(component.name)
-        model = _cached_estimator(run, config, catalog, source)
+        model = None
+        if any((run / FOLDER).glob(f"{BASE}-*.safetensors")):  # else the training images need not be read
+            data = TrainingSet(first_images(source, config.evaluation.images))
+            model = load_cached(run / FOLDER, BASE, Task.of(config, catalog, x.device), data)
         if model is not None and predicts_labels(spec, model, simulated):
             distance = annotation_drift(spec, model, simulated, refined).moved[spec.primary]
-            measure = (
-                f"{spec.primary} between the predictions of the cached estimator (trained on simulated images) for x "
-                "and R(x). This is an upper bound, because refined images are new to the estimator"
-            )
-            return distance, spec.primary.rpartition("_")[2], measure
+            predictions = "the predictions of the cached estimator (trained on simulated images) for x and R(x)"
+            limits = "This is an upper bound, because refined images are new to the estimator"
+            return distance, spec.primary.rpartition("_")[2], f"{spec.primary} between {predictions}. {limits}"
         if spec.locate is not None:
             measure = f"the shift of the landmarks that the detector of {spec.name} finds, px"
             return landmark_shift(spec.locate, x, y), "px", measure
     return (y - x).abs().flatten(1).mean(1), "", "the mean change of the pixels, |R(x) - x|"
-
-
-def _cached_estimator(run: Path, config: ResolvedConfig, catalog: Catalog, source: Source) -> torch.nn.Module | None:
-    """The estimator trained on simulated images, if an evaluation of this run has saved it."""
-    if not any((run / FOLDER).glob(f"{BASE}-*.safetensors")):
-        return None  # without reading the training images
-    data = TrainingSet(first_images(source, config.evaluation.images))
-    return load_cached(run / FOLDER, BASE, Task.of(config, catalog, data.images.device), data)

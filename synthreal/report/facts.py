@@ -1,18 +1,19 @@
-"""The facts that the page states in text: the summary, the data sets, the warnings."""
+"""The facts that the page states in text: the summary, the data sets, the warnings, the commands."""
 
 from __future__ import annotations
 
 import re
+import shlex
 from pathlib import Path
 from statistics import median
 
 from synthreal.config import SourceConfig
 from synthreal.data.pack import Pack
 from synthreal.errors import UserError
+from synthreal.inference.pretrained import CONFIG
 from synthreal.report.record import Record
-from synthreal.results.format import mean_text
-from synthreal.results.schema import BASE
-from synthreal.results.tables import comparison_cells, metric_text
+from synthreal.results.schema import BASE, Evaluation, Seed
+from synthreal.results.tables import comparison_cells, mean_text
 from synthreal.spec import ROLES
 from synthreal.train.sources import CACHE
 
@@ -26,10 +27,10 @@ def summary(record: Record) -> list[tuple[str, str, str]]:
         base, refined, primary = evaluation.arms[BASE], evaluation.arms.get("refined"), evaluation.primary
         if refined is not None:
             change, p = comparison_cells(refined, base, primary)
-            means = " → ".join(metric_text(arm.metrics[primary]) for arm in (base, refined))
+            means = " → ".join(mean_text(arm.metrics[primary]) for arm in (base, refined))
             rows.append(("refined against simulated", change, f"{primary} {means}, p {p}"))
         if (shift := evaluation.preservation) is not None:
-            moved = f"{mean_text(shift.shift_px.mean, shift.shift_px.std)} px"
+            moved = f"{mean_text(shift.shift_px)} px"
             rows.append(("landmark shift", moved, f"over {shift.n:,} images"))
     return rows
 
@@ -37,8 +38,7 @@ def summary(record: Record) -> list[tuple[str, str, str]]:
 def data_rows(record: Record) -> list[tuple[str, ...]]:
     """Role, name, number of images and options of each data set."""
     rows: list[tuple[str, ...]] = []
-    for role in ROLES:
-        source: SourceConfig | None = getattr(record.config.data, role)
+    for role, source in ((role, getattr(record.config.data, role)) for role in ROLES):
         if source is not None:
             options = (f"{key} = {'none' if value is None else value}" for key, value in source.options.items())
             rows.append((role, source.name, _image_count(record.run, role, source), ", ".join(options)))
@@ -47,24 +47,45 @@ def data_rows(record: Record) -> list[tuple[str, ...]]:
 
 def warnings(record: Record) -> list[tuple[str, str]]:
     """Warnings of the run, its evaluations and the page with their origin, merged if they differ only in numbers."""
-    texts: dict[str, str] = {}
+    latest: dict[str, str] = {}
     steps: dict[str, list[int]] = {}
-    for line in record.log:
-        for text in line["warnings"]:
-            key = re.sub(r"\d[\d.,]*", "#", text)
-            texts[key] = text
-            steps.setdefault(key, []).append(line["step"])
+    for step, text in ((line["step"], text) for line in record.log for text in line["warnings"]):
+        key = re.sub(r"\d[\d.,]*", "#", text)
+        latest[key] = text
+        steps.setdefault(key, []).append(step)
+    origins = (
+        f"{len(at)} times, steps {at[0]:,} to {at[-1]:,}" if len(at) > 1 else f"step {at[0]:,}" for at in steps.values()
+    )
     return [
-        *((text, _steps_text(steps[key])) for key, text in texts.items()),
+        *zip(latest.values(), origins, strict=True),
         *((text, f"{found.split} evaluation") for found in record.evaluations for text in found.warnings),
         *((text, "this page") for text in record.notes),
     ]
 
 
-def _steps_text(steps: list[int]) -> str:
-    if len(steps) == 1:
-        return f"step {steps[0]:,}"
-    return f"{len(steps)} times, steps {steps[0]:,} to {steps[-1]:,}"
+def repeat_commands(record: Record) -> list[str]:
+    """Commands that fit, evaluate and report again; none for a run that names no plugin and recipe."""
+    config, seed = record.config, record.config.runtime.seed
+    if not config.plugins or not config.recipe:
+        return []
+    refiner_seeds = {seed, *(entry.refiner_seed for found in record.evaluations for entry in _seeds(found))}
+    again = f"{record.run}-again"
+    runs = {other: again if other == seed else f"{again}-{other}" for other in sorted(refiner_seeds)}
+    plugins = [word for name in config.plugins for word in ("--plugin", name)]
+    fit = ["fit", *plugins, "--recipe", config.recipe, "--config", str(record.run / CONFIG)]
+    set_seed = {other: [] if other == seed else ["--set", f"runtime.seed={other}"] for other in runs}
+    commands = [[*fit, "--run", run, *set_seed[other]] for other, run in runs.items()]
+    for evaluation in record.evaluations:
+        per_run = len({entry.estimator_seed for entry in _seeds(evaluation)}) // len(runs)
+        seeds = ["--seeds", str(per_run)] if per_run > 1 else []
+        split = [] if evaluation.split == "test" else ["--split", evaluation.split]
+        commands.append(["evaluate", *runs.values(), "--arms", ",".join(evaluation.arms), *seeds, *split])
+    commands.append(["report", runs[seed]])
+    return [shlex.join(["synthreal", *words]) for words in commands]
+
+
+def _seeds(evaluation: Evaluation) -> tuple[Seed, ...]:
+    return evaluation.arms[BASE].metrics[evaluation.primary].seeds
 
 
 def _image_count(run: Path, role: str, source: SourceConfig) -> str:

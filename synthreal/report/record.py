@@ -24,29 +24,17 @@ SHEET = re.compile(r"step-(\d+)\.png")
 
 @dataclass(frozen=True)
 class Record:
-    """The content of a run directory.
+    """The content of a run directory."""
 
-    Attributes:
-        run: the directory as the user named it.
-        config: the resolved configuration.
-        toml: the text of config.toml.
-        versions: distribution -> version.
-        log: the lines of log.jsonl, in order.
-        sheets: step and file of each contact sheet, in order of steps.
-        evaluations: the evaluation of the test split, then of the validation split, as far as they exist.
-        quality: quality.json; empty if there is none.
-        notes: warnings about the files.
-    """
-
-    run: Path
+    run: Path  # as the user named it
     config: ResolvedConfig
-    toml: str
-    versions: Mapping[str, str]
-    log: tuple[Mapping[str, Any], ...]
-    sheets: tuple[tuple[int, Path], ...]
-    evaluations: tuple[Evaluation, ...]
-    quality: Mapping[str, Any]
-    notes: tuple[str, ...]
+    toml: str  # the text of config.toml
+    versions: Mapping[str, str]  # distribution -> version
+    log: tuple[Mapping[str, Any], ...]  # the lines of log.jsonl, in order
+    sheets: tuple[tuple[int, Path], ...]  # step and file of each contact sheet, in order of steps
+    evaluations: tuple[Evaluation, ...]  # of the test split, then of the validation split, as far as they exist
+    quality: Mapping[str, Any]  # quality.json; empty if there is none
+    notes: tuple[str, ...]  # warnings about the files
 
     def series(self, *keys: str) -> tuple[list[int], list[float]]:
         """Steps and values of a field of the log where it is a finite number: ``series("quality", "kid")``."""
@@ -62,11 +50,7 @@ class Record:
 
 
 def read_record(run: Path) -> Record:
-    """Read a run directory.
-
-    Raises:
-        UserError: the folder holds no run, the log is missing or empty, or a file is damaged.
-    """
+    """Read a run directory. Raises ``UserError`` without a run or a log, or if a file is damaged."""
     config = read_config(run)
     log, notes = _read_log(run)
     matches = ((SHEET.fullmatch(path.name), path) for path in sorted((run / "sheets").glob("*.png")))
@@ -90,13 +74,8 @@ def is_number(value: Any) -> bool:
 
 def _read_log(run: Path) -> tuple[tuple[Mapping[str, Any], ...], tuple[str, ...]]:
     """The lines of the log, and a note if the last one is incomplete: the run is writing it, or crashed."""
-    path = run / LOG
-    command = f"synthreal fit --run {shlex.quote(str(run))} --resume"
-    text = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
-    lines = text.splitlines()
-    notes: tuple[str, ...] = ()
-    if lines and not text.endswith("\n"):
-        lines, notes = lines[:-1], (f"{LOG}: the last line is incomplete and was ignored",)
+    path, command = run / LOG, f"synthreal fit --run {shlex.quote(str(run))} --resume"
+    *lines, rest = path.read_text(encoding="utf-8", errors="replace").split("\n") if path.is_file() else [""]
     if not lines:
         raise UserError(f"{path}: missing or empty; wait for the first report, or continue the run with: {command}")
     log = []
@@ -106,19 +85,16 @@ def _read_log(run: Path) -> tuple[tuple[Mapping[str, Any], ...], tuple[str, ...]
             if not isinstance(report, dict) or not isinstance(report.get("step"), int):
                 raise ValueError("not a report with a step")
         except ValueError as error:
-            raise UserError(
-                f"{path}: line {number} is damaged ({error}); delete that line, or drop it with: {command}"
-            ) from None
+            remedy = f"delete that line, or drop it with: {command}"
+            raise UserError(f"{path}: line {number} is damaged ({error}); {remedy}") from None
         log.append({"warnings": [], **report})
-    return tuple(log), notes
+    return tuple(log), (f"{LOG}: the last line is incomplete and was ignored",) * bool(rest)
 
 
 def _read_quality(run: Path) -> Mapping[str, Any]:
     path = run / QUALITY
-    if not path.exists():
-        return {}
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
         if not isinstance(found, dict):
             raise ValueError("not a JSON object")
     except (OSError, ValueError) as error:

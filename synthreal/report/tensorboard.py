@@ -19,12 +19,7 @@ SUFFIX = ".synthreal"
 def write_events(record: Record, folder: Path) -> None:
     """Write the numbers of the log by step, and the sheets as images.
 
-    Args:
-        record: the run.
-        folder: created if missing; events of an earlier call are replaced, other files are preserved.
-
-    Raises:
-        UserError: the folder cannot be written.
+    Events of an earlier call are replaced, other files are preserved.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # about TensorBoard's own dependencies

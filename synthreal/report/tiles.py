@@ -48,8 +48,7 @@ def draw_tiles(images: RefinedImages, rows: Sequence[int], *, scale: float, colo
         pair = (pixels_of(found[row][None], colormap=colormap)[0] for found in (images.simulated, images.refined))
         heat = colormaps[HEAT](_difference(images, [row])[0].numpy() / scale, bytes=True)[..., :3]
         pictures = zip(("simulated", "refined", "difference"), map(_url, (*pair, heat)), strict=True)
-        value = amount_text(float(images.distance[row]), images.unit)
-        tiles.append(Tile(row, value, tuple(pictures)))
+        tiles.append(Tile(row, amount_text(float(images.distance[row]), images.unit), tuple(pictures)))
     return tiles
 
 

@@ -2,21 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    SerializerFunctionWrapHandler,
-    ValidationError,
-    field_serializer,
-    model_serializer,
-    model_validator,
-)
+from pydantic import BaseModel, ConfigDict, ValidationError, field_serializer, model_serializer, model_validator
 
 from synthreal.errors import UserError
 
@@ -91,7 +82,7 @@ class Arm(Part):
         return {"curve": rest.pop("curve", None), "against": rest.pop("against_simulated", None), "metrics": rest}
 
     @model_serializer
-    def _flat(self) -> dict[str, Any]:
+    def _put_metrics_beside(self) -> dict[str, Any]:
         curve = {} if self.curve is None else {"curve": self.curve}
         return {**self.metrics, **curve, "against_simulated": self.against}
 
@@ -104,12 +95,12 @@ class Shift(Part):
 
 
 class Preservation(Part):
-    """See :func:`synthreal.metrics.landmark_shift.landmark_preservation`."""
+    """How far refinement moves the landmarks that the detector of the domain finds, over ``n`` images."""
 
-    shift_px: Shift
-    detector_error_px: float | None
-    control_px: float
-    change: float
+    shift_px: Shift  # distance between the detections on x and R(x)
+    detector_error_px: float | None  # distance to the exact landmarks on x; None without such labels
+    control_px: float  # distance measured for images shifted by exactly 2 px
+    change: float  # mean |R(x) - x|
     n: int
 
 
@@ -122,19 +113,12 @@ class Tested(Part):
 
 
 class TwoSample(Part):
-    """How well a classifier separates held-out images of two sets.
+    """How well a classifier separates held-out images of two sets, half of ``total`` from each."""
 
-    Attributes:
-        accuracy: share in [0, 1] of correct answers; 0.5 is chance.
-        correct: number of correct answers.
-        total: held-out images, half of each set.
-        p: probability of at least ``correct`` right answers by guessing (exact binomial, one-sided).
-    """
-
-    accuracy: float
+    accuracy: float  # correct / total; 0.5 is chance
     correct: int
     total: int
-    p: float
+    p: float  # probability of at least ``correct`` right answers by guessing (exact binomial, one-sided)
 
 
 class Quality(Part):
@@ -147,9 +131,9 @@ class Quality(Part):
     two_sample: TwoSample | None = None
     drift: dict[str, float] | None = None
 
-    @model_serializer(mode="wrap")
-    def _present(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        return {name: value for name, value in handler(self).items() if value is not None}
+    @model_serializer
+    def _omit_none(self) -> dict[str, Any]:
+        return {name: value for name, value in self if value is not None}
 
 
 class Evaluation(Part):
@@ -168,14 +152,12 @@ class Evaluation(Part):
 
     @model_validator(mode="before")
     @classmethod
-    def _replace_empty(cls, given: Any) -> Any:
-        """The file holds an empty table for a task without a detector, and may lack quality."""
-        if not isinstance(given, Mapping):
-            return given
-        return {**given, "preservation": given.get("preservation") or None, "quality": given.get("quality") or {}}
+    def _read_preservation(cls, given: Any) -> Any:
+        """The file holds an empty table for a task without a detector."""
+        return {**given, "preservation": given.get("preservation") or None} if isinstance(given, Mapping) else given
 
     @field_serializer("preservation")
-    def _table(self, preservation: Preservation | None) -> Any:
+    def _write_preservation(self, preservation: Preservation | None) -> Any:
         return {} if preservation is None else preservation
 
     @model_validator(mode="after")
@@ -196,23 +178,19 @@ class Agreement(Part):
 
 
 class Combination(Part):
-    """One row of an ablation.
+    """One row of an ablation: the varied settings as typed, the contact sheet, and the results.
 
-    Attributes:
-        settings: the values of the varied settings, as typed.
-        picture: file name of its contact sheet.
-        looks: for each run, the quality report of the weights it saved, with its step; None without one.
-        evaluation: its result; in the file, its fields stand beside the others.
+    ``reports`` holds the quality report of the weights that each run saved, with its step, or None.
     """
 
     settings: dict[str, str]
     picture: str
-    looks: tuple[dict[str, Any] | None, ...]
+    reports: tuple[dict[str, Any] | None, ...]
     evaluation: Evaluation
 
     @model_serializer
-    def _flat(self) -> dict[str, Any]:
-        rest = {"settings": self.settings, "picture": self.picture, "looks": self.looks}
+    def _put_evaluation_beside(self) -> dict[str, Any]:
+        rest = {"settings": self.settings, "picture": self.picture, "looks": self.reports}
         return {**rest, **self.evaluation.to_json()}
 
 
@@ -229,23 +207,15 @@ class Ablation(Part):
 
 
 def read_evaluations(run: Path) -> tuple[Evaluation, ...]:
-    """The evaluations in a run directory, that of the test split first.
-
-    Raises:
-        UserError: a file is damaged.
-    """
+    """The evaluations in a run directory, that of the test split first. Raises ``UserError`` for a damaged file."""
     found = []
-    for split, name in FILES.items():
-        path = run / name
-        if not path.exists():
-            continue
-        command = f"synthreal evaluate {shlex.quote(str(run))}" + " --split validation" * (split != "test")
+    for split, path in ((split, run / name) for split, name in FILES.items() if (run / name).exists()):
         try:
-            found.append(Evaluation.model_validate(json.loads(path.read_text(encoding="utf-8"))))
+            found.append(Evaluation.model_validate_json(path.read_bytes()))
         except (OSError, ValueError) as error:
-            raise UserError(
-                f"{path}: damaged ({reason(error)}); delete it, or evaluate again with: {command}"
-            ) from None
+            command = f"synthreal evaluate {shlex.quote(str(run))}" + " --split validation" * (split != "test")
+            again = f"delete it, or evaluate again with: {command}"
+            raise UserError(f"{path}: damaged ({reason(error)}); {again}") from None
     return tuple(found)
 
 
@@ -254,6 +224,4 @@ def reason(error: Exception) -> str:
     if isinstance(error, ValidationError):
         first = error.errors(include_url=False)[0]
         return f"{'.'.join(map(str, first['loc'])) or 'content'}: {first['msg']}"
-    if isinstance(error, OSError):
-        return error.strerror or str(error)
-    return str(error)
+    return (error.strerror if isinstance(error, OSError) else None) or str(error)

@@ -1,27 +1,21 @@
-"""The tables of an evaluation as text; the terminal, the model card and the HTML page only render them."""
+"""The tables and numbers of an evaluation as text, the same in the terminal, in the model card and on the pages."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from synthreal.results.format import difference_text, mean_text, p_text
-from synthreal.results.schema import BASE, Ablation, Arm, Evaluation, Metric, Quality
+from synthreal.results.schema import BASE, Ablation, Arm, Evaluation, Metric, Quality, Shift
 
 CONTROL_PX = 2  # the detector is tested on images shifted by exactly this much
 CONTROL_TOLERANCE_PX = 0.2
+SMALLEST_P = 1e-300  # smaller values approach the limit of a float and are printed as a bound
 QUALITY_COLUMNS = ("KID", "KID est", "SWD", "spectrum", "C2ST", "p", "drift")
 
 
 @dataclass(frozen=True)
 class Table:
-    """A table of text.
-
-    Attributes:
-        title: what the table shows.
-        columns: column titles; the first column names the row.
-        rows: cells of each row, one per column.
-        notes: sentences that explain the numbers.
-    """
+    """A table of text, whose first column names the row, and sentences that explain the numbers."""
 
     title: str
     columns: tuple[str, ...]
@@ -40,7 +34,7 @@ def arms_table(evaluation: Evaluation) -> Table:
     base, primary = evaluation.arms[BASE], evaluation.primary
     metrics = (primary, *(name for name in base.metrics if name != primary))
     rows = [
-        (arm, *(metric_text(found.metrics[name]) for name in metrics), *comparison_cells(found, base, primary))
+        (arm, *(mean_text(found.metrics[name]) for name in metrics), *comparison_cells(found, base, primary))
         for arm, found in evaluation.arms.items()
     ]
     rows.append(("constant", *(f"{evaluation.constant[name]:.2f}" for name in metrics), "", ""))
@@ -56,10 +50,7 @@ def arms_table(evaluation: Evaluation) -> Table:
 
 
 def quality_table(evaluation: Evaluation) -> Table | None:
-    """Realism and label drift of each arm, measured without labels; None if nothing was measured.
-
-    A column without any value is left out; a missing value is ``-``.
-    """
+    """Realism and label drift of each arm, measured without labels; None if nothing was measured."""
     cells = {arm: _quality_cells(quality, evaluation.primary) for arm, quality in evaluation.quality.items()}
     columns = tuple(title for title in QUALITY_COLUMNS if any(title in row for row in cells.values()))
     if not columns:
@@ -68,20 +59,18 @@ def quality_table(evaluation: Evaluation) -> Table | None:
     note = (
         "Distances to unlabelled real images, lower is closer: KID on random features and on the estimator's (est), "
         "SWD (sliced Wasserstein), spectrum (dB). C2ST: accuracy of a new classifier that separates the images from "
-        "real ones, 50 % is chance; p: probability of that accuracy by chance. "
-        f"Drift: {evaluation.primary} between the estimator's predictions before and after, an upper bound on the "
-        "error added to the labels."
+        f"real ones, 50 % is chance; p: probability of that accuracy by chance. Drift: {evaluation.primary} between "
+        "the estimator's predictions before and after, an upper bound on the error added to the labels."
     )
     return Table("Quality without labels", ("images", *columns), rows, (note,))
 
 
 def preservation_table(evaluation: Evaluation) -> Table | None:
     """How far refining moves landmarks; None if the domain has no landmark detector."""
-    found = evaluation.preservation
-    if found is None:
+    if (found := evaluation.preservation) is None:
         return None
     rows = [
-        ("landmark shift by refining", f"{mean_text(found.shift_px.mean, found.shift_px.std)} px"),
+        ("landmark shift by refining", f"{mean_text(found.shift_px)} px"),
         (f"measured for a shift of {CONTROL_PX} px", f"{found.control_px:.2f} px"),
         ("mean |R(x) - x|", f"{found.change:.3f}"),
         ("images", f"{found.n:,}"),
@@ -99,7 +88,7 @@ def ablation_table(ablation: Ablation) -> Table:
     for row in ablation.rows:
         arms, shift = row.evaluation.arms, row.evaluation.preservation
         simulated, refined = arms[BASE], arms["refined"]
-        metrics = (metric_text(arm.metrics[ablation.primary]) for arm in (simulated, refined))
+        metrics = (mean_text(arm.metrics[ablation.primary]) for arm in (simulated, refined))
         comparison = comparison_cells(refined, simulated, ablation.primary)
         moved = ("-", "-") if shift is None else (f"{shift.shift_px.mean:.2f}", f"{shift.change:.3f}")
         cells.append((*row.settings.values(), *metrics, *comparison, *moved))
@@ -110,16 +99,31 @@ def ablation_table(ablation: Ablation) -> Table:
     return Table(title, columns, tuple(cells), (note, comparison_note(first.evaluation)))
 
 
-def metric_text(metric: Metric) -> str:
-    """Mean ± standard deviation of a metric."""
-    return mean_text(metric.mean, metric.std)
+def p_text(p: float) -> str:
+    """A p value: 0.148, 9.9e-20 or < 1e-300."""
+    if p < SMALLEST_P:
+        return "< 1e-300"
+    return f"{p:.3f}" if p >= 0.001 else f"{p:.1e}"
+
+
+def mean_text(found: Metric | Shift) -> str:
+    """Mean ± standard deviation, or the mean alone when ``std`` is None."""
+    return f"{found.mean:.2f}" + ("" if found.std is None else f" ± {found.std:.2f}")
+
+
+def difference_text(difference: float, start: float, interval: Sequence[float]) -> str:
+    """A difference and its interval in per cent of ``start``, or in the metric's unit when ``start`` is 0."""
+    low, high = interval
+    if not start:
+        return f"{difference:+z.2f} ({low:+z.2f} to {high:+z.2f})"
+    change, low, high = (100 * value / start for value in (difference, low, high))
+    return f"{change:+z.0f} % ({low:+z.0f} to {high:+z.0f})"
 
 
 def comparison_cells(arm: Arm, base: Arm, primary: str) -> tuple[str, str]:
     """Difference of an arm from ``simulated`` with its interval, and p; empty for ``simulated`` itself."""
-    if arm.against is None:
+    if (against := arm.against) is None:
         return "", ""
-    against = arm.against
     return difference_text(against.difference, base.metrics[primary].mean, against.interval), p_text(against.p)
 
 
@@ -135,9 +139,8 @@ def comparison_note(evaluation: Evaluation) -> str:
 
 def _quality_cells(quality: Quality, primary: str) -> dict[str, str]:
     distances = (quality.kid, quality.kid_estimator, quality.sliced_wasserstein, quality.spectrum)
-    cells = {
-        title: f"{value:z.3f}" for title, value in zip(QUALITY_COLUMNS, distances, strict=False) if value is not None
-    }
+    pairs = zip(QUALITY_COLUMNS, distances, strict=False)
+    cells = {title: f"{value:z.3f}" for title, value in pairs if value is not None}
     if (test := quality.two_sample) is not None:
         cells |= {"C2ST": f"{100 * test.accuracy:.1f} %", "p": p_text(test.p)}
     if quality.drift and primary in quality.drift:

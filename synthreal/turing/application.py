@@ -22,7 +22,7 @@ from starlette.routing import Route
 
 from synthreal.errors import UserError
 from synthreal.metrics.significance import binomial_p
-from synthreal.results.format import p_text
+from synthreal.results.tables import p_text
 from synthreal.turing.answers import Choice
 from synthreal.turing.pictures import EXAMPLES
 from synthreal.turing.study import LONGEST_NAME, InvalidNameError, Study, UnknownImageError

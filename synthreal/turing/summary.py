@@ -11,7 +11,7 @@ from itertools import chain
 from typing import Any, get_args
 
 from synthreal.metrics.significance import binomial_p
-from synthreal.results.format import p_text
+from synthreal.results.tables import p_text
 from synthreal.turing.answers import Against, Answer, Choice
 
 

@@ -51,15 +51,15 @@ def test_the_label_free_score_is_correlated_with_the_true_error(finished):
     _, result = finished
     pairs = []
     for row in result.rows:
-        assert [look["step"] for look in row.looks] == [11, 11]
+        assert [report["step"] for report in row.reports] == [11, 11]
         refined, simulated = (row.evaluation.arms[arm].metrics["error_px"].seeds for arm in ("refined", "simulated"))
         gains = [mine.value - base.value for mine, base in zip(refined, simulated, strict=True)]
-        pairs += [(look["score"], gain) for look, gain in zip(row.looks, gains, strict=True)]
+        pairs += [(report["score"], gain) for report, gain in zip(row.reports, gains, strict=True)]
     rank = lambda values: [sorted(values).index(value) for value in values]  # noqa: E731
     scores, gains = (rank(values) for values in zip(*pairs, strict=True))
     squares = sum((score - gain) ** 2 for score, gain in zip(scores, gains, strict=True))
     assert result.rule.spearman == pytest.approx(1 - 6 * squares / (8 * 63)) and result.rule.runs == 8
-    assert agreement([row.model_copy(update={"looks": (None, None)}) for row in result.rows]) is None
+    assert agreement([row.model_copy(update={"reports": (None, None)}) for row in result.rows]) is None
 
 
 def test_differences_between_seeds_do_not_count_as_agreement(finished):
@@ -72,8 +72,8 @@ def test_differences_between_seeds_do_not_count_as_agreement(finished):
             seeds = tuple(Seed(refiner_seed=i, estimator_seed=i, value=value) for i, value in enumerate(values))
             arms[arm] = Arm(metrics={"error_px": Metric(mean=0, seeds=seeds)})
         evaluation = result.rows[0].evaluation.model_copy(update={"arms": arms})
-        looks = tuple({"score": score} for score in scores)
-        return result.rows[0].model_copy(update={"evaluation": evaluation, "looks": looks})
+        reports = tuple({"score": score} for score in scores)
+        return result.rows[0].model_copy(update={"evaluation": evaluation, "reports": reports})
 
     assert agreement([row((1, 11), (9, 19)), row((2, 12), (8, 18)), row((3, 13), (7, 17))]).spearman < -0.4
 

@@ -18,8 +18,7 @@ import synthreal.evaluation.cache as cache
 from synthreal.data.encoding import to_unit
 from synthreal.data.pack import PackWriter
 from synthreal.errors import UserError
-from synthreal.evaluation.evaluate import evaluate
-from synthreal.evaluation.summary import EstimatorResult, summarize_arm
+from synthreal.evaluation.evaluate import EstimatorResult, evaluate, summarize_arm
 from synthreal.evaluation.training_sets import ARMS as ALL, TrainingSets
 from synthreal.inference.pretrained import read_config
 from synthreal.inference.transform import Refine

@@ -14,7 +14,7 @@ from quick import fit_toy, weights
 from synthreal.cli import app
 from synthreal.config import ResolvedConfig
 from synthreal.inference.pretrained import read_config
-from synthreal.report.commands import repeat_commands
+from synthreal.report.facts import repeat_commands
 from synthreal.report.record import read_record
 
 COMMANDS = typer.main.get_command(app).commands

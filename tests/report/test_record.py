@@ -82,7 +82,7 @@ def test_a_damaged_evaluation(full):
     path = full / "evaluation.json"
     tree = json.loads(path.read_text())
     problems = {
-        "Expecting property name": "{",
+        "Invalid JSON": "{",
         "content": [],
         "simulated is missing": {**tree, "arms": {}},
         "not all have error_mm": {**tree, "primary": "error_mm"},

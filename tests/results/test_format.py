@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from synthreal.results.format import difference_text, mean_text, p_text
+from synthreal.results.schema import Metric
+from synthreal.results.tables import difference_text, mean_text, p_text
 
 
 def test_p_values():
@@ -13,7 +14,7 @@ def test_p_values():
 
 
 def test_means():
-    assert mean_text(6.878, 0.1249) == "6.88 ± 0.12" and mean_text(6.878, None) == "6.88"
+    assert mean_text(Metric(mean=6.878, std=0.1249)) == "6.88 ± 0.12" and mean_text(Metric(mean=6.878)) == "6.88"
 
 
 @pytest.mark.parametrize(

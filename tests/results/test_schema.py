@@ -27,9 +27,13 @@ def test_a_task_without_detector_or_curve_has_an_empty_table_and_no_curve():
 def test_an_ablation_is_written_as_before():
     text = (HERE / "ablation.json").read_text()
     tree = json.loads(text)
-    own = ("settings", "picture", "looks")
     rows = [
-        Combination(**{name: row[name] for name in own}, evaluation=Evaluation.model_validate(row))
+        Combination(
+            settings=row["settings"],
+            picture=row["picture"],
+            reports=row["looks"],
+            evaluation=Evaluation.model_validate(row),
+        )
         for row in tree["rows"]
     ]
     ablation = Ablation(**{**tree, "rows": rows})

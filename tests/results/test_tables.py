@@ -64,7 +64,7 @@ def test_quality_without_labels():
         ("real", "-", "-", "-", "-", "-"),
     )
     assert "50 % is chance" in table.notes[0] and "error_px" in table.notes[0]
-    for nothing in (None, {}, {"refined": {}}):
+    for nothing in ({}, {"refined": {}}):
         assert quality_table(evaluation(quality=nothing)) is None
 
 
@@ -87,7 +87,7 @@ def test_tables_without_content_are_left_out():
 
 def test_an_ablation_has_a_row_for_every_combination():
     rows = [
-        {"settings": {"loss.weight": weight}, "picture": "", "looks": [None, None], "evaluation": found}
+        {"settings": {"loss.weight": weight}, "picture": "", "reports": [None, None], "evaluation": found}
         for weight, found in (("1", evaluation()), ("2", evaluation(preservation={})))
     ]
     table = ablation_table(

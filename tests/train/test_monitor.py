@@ -137,7 +137,7 @@ def test_fit_saves_the_weights_with_the_best_score(toy, tmp_path, monkeypatch):
 
 def test_quality_json_has_the_best_step_and_the_distances_of_simulated_images(toy_run):
     written = json.loads((toy_run / "quality.json").read_text())
-    assert set(written) == {"simulated", "rule", "best"} and "distances to real" in written["rule"]
+    assert set(written) == {"simulated", "rule", "best"} and "label shift" in written["rule"]
     assert set(written["simulated"]) == {"kid", "sliced_wasserstein", "spectrum"}
     assert written["best"] == {"step": 11, "score": logged_quality(toy_run)[11]["score"]}
 

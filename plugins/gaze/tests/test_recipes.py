@@ -11,7 +11,7 @@ import torch
 from gaze_fixtures import write_pair, write_people
 
 import synthreal
-from synthreal.config import RunConfig, SGDConfig
+from synthreal.config import ResolvedConfig, SGDConfig
 from synthreal.data import Pack
 
 
@@ -38,7 +38,7 @@ def test_a_recipe_survives_toml(gaze: synthreal.Catalog) -> None:
     for settings in [{}, {"history": None}]:
         for name in ["gaze", "gaze-full", "gaze-mpiigaze"]:
             config = synthreal.configure(gaze, settings, recipe=name)
-            assert RunConfig.from_toml(config.to_toml()) == config
+            assert ResolvedConfig.from_toml(config.to_toml()) == config
 
 
 def test_gaze_mpiigaze_is_the_paper(gaze: synthreal.Catalog) -> None:

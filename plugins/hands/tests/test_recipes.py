@@ -9,7 +9,7 @@ import torch
 from hand_fixtures import write_nyu
 
 import synthreal
-from synthreal.config import RunConfig, SGDConfig
+from synthreal.config import ResolvedConfig, SGDConfig
 from synthreal.data import Pack
 
 
@@ -35,7 +35,7 @@ def test_a_recipe_survives_toml(hands):
     for settings in [{}, {"history": None}, {"schedule": {"patch": None}}]:
         for name in ["hands", "hands-nyu"]:
             config = synthreal.configure(hands, settings, recipe=name)
-            assert RunConfig.from_toml(config.to_toml()) == config
+            assert ResolvedConfig.from_toml(config.to_toml()) == config
 
 
 def test_hands_nyu_is_the_paper(hands):
