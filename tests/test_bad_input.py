@@ -19,7 +19,7 @@ from quick import QUICK, TOY, files, flags
 from toy import CENTRE, IMAGE
 
 from synthreal.data.pack import PackWriter
-from synthreal.files import writing
+from synthreal.files import write_errors
 from synthreal.spec import ImageSpec
 
 PLUGIN = ("--plugin", TOY)
@@ -340,7 +340,7 @@ def test_a_full_disk_while_fitting(folder, cli, monkeypatch, moment):
     else:
 
         def append(run_dir, report):
-            with writing(run_dir / "log.jsonl"):
+            with write_errors(run_dir / "log.jsonl"):
                 full()
 
         monkeypatch.setattr(sys.modules["synthreal.train.fit"], "append_log", append)

@@ -55,15 +55,11 @@ def image_files(root: Path, recursive: bool = True) -> list[Path]:
     A file that symbolic links show under several names is listed once.
     """
     resolve, files = cache(Path.resolve), dict[tuple[Path, str], Path]()
-    for file in files_below(root, recursive):
-        if file.name.lower().endswith(SUFFIXES):
+    for name in names_below(root, recursive):
+        if name.lower().endswith(SUFFIXES):
+            file = root / name
             files.setdefault((resolve(file.parent), file.name), file)
     return list(files.values())
-
-
-def files_below(root: Path, recursive: bool = True) -> list[Path]:
-    """The paths of all files below ``root``, see :func:`names_below`."""
-    return [root / name for name in names_below(root, recursive)]
 
 
 def names_below(root: Path, recursive: bool = True) -> list[str]:
@@ -99,17 +95,17 @@ def names_below(root: Path, recursive: bool = True) -> list[str]:
     return sorted(names)
 
 
-def ordinary(path: Path) -> Path:
+def regular_file(path: Path) -> Path:
     """``path`` if it is a regular file. Raises ``OSError`` for a pipe or a device: reading one may never end."""
     if not stat.S_ISREG(path.stat().st_mode):
-        raise OSError(errno.EINVAL, "no ordinary file", str(path))
+        raise OSError(errno.EINVAL, "not a regular file", str(path))
     return path
 
 
 def read_image(file: Path) -> np.ndarray:
     """The pixels ``(C, H, W)`` of an image file, see :func:`synthreal.data.picture.stored_pixels`."""
     # opened as a stream, not by its name: Pillow scrambles a memory-mapped TIFF with an orientation
-    with ordinary(file).open("rb") as stream, Image.open(stream) as opened:
+    with regular_file(file).open("rb") as stream, Image.open(stream) as opened:
         return stored_pixels(opened)
 
 

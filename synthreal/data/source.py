@@ -21,7 +21,7 @@ from synthreal.data.resident import Resident
 from synthreal.data.simulator import SimulatorSource
 from synthreal.data.writer import write_pack
 from synthreal.errors import UserError
-from synthreal.files import writing
+from synthreal.files import write_errors
 from synthreal.spec import DatasetSpec, ImageSpec, LabelSpec, Sample, Skipped
 
 __all__ = ["OnDisk", "Resident", "SimulatorSource", "Source", "convert_samples", "default_budget", "open_source"]
@@ -128,7 +128,7 @@ def _cached_pack(spec: DatasetSpec, options: BaseModel, image: ImageSpec, count:
             content = (pack.name, pack.role, dict(pack.options), pack.image, pack.labels)
             if complete and content == (spec.name, spec.role, record, image, spec.carried):
                 return path
-    with writing(cache):
+    with write_errors(cache):
         cache.mkdir(parents=True, exist_ok=True)
     assert spec.read is not None, "a data set has read or render"
     samples = spec.read(options)

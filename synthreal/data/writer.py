@@ -20,7 +20,7 @@ from synthreal.data.fail_safe_file import FailSafeFile
 from synthreal.data.header import Header
 from synthreal.data.validator import BlockValidator
 from synthreal.errors import UserError
-from synthreal.files import completing, writing
+from synthreal.files import atomic_path, write_errors
 from synthreal.spec import Sample, Skipped
 
 _CHUNK_BYTES = 1 << 20
@@ -63,8 +63,8 @@ class PackWriter:
     def __enter__(self) -> PackWriter:
         shape = self._header.image.shape
         with ExitStack() as stack:
-            partial = stack.enter_context(completing(self.path))
-            with writing(self.path):
+            partial = stack.enter_context(atomic_path(self.path))
+            with write_errors(self.path):
                 self._output = FailSafeFile(partial)
             stack.callback(self._output.close)
             self._file: Any = h5py.File(self._output, "w")
@@ -104,7 +104,7 @@ class PackWriter:
     def _write(self, image: np.ndarray, labels: Mapping[str, np.ndarray]) -> None:
         if len(image) == 0:
             return
-        with writing(self.path):
+        with write_errors(self.path):
             stop = self.n + len(image)
             arrays = [(self._file["image"], image)]
             arrays += [(self._label(name), labels[name]) for name in self.validator.label_dtypes]
@@ -131,7 +131,7 @@ class PackWriter:
                 first = self.skipped[0]
                 reason = f"all {len(self.skipped)} were unreadable, first {first.path}: {first.reason}"
             raise UserError(f"data set {self._header.name!r}: no image to write to {self.path}; {reason}")
-        with writing(self.path):
+        with write_errors(self.path):
             self._file.attrs.update(replace(self._header, skipped=tuple(self.skipped)).to_attributes())
             self._file.close()
             self._output.raise_error()

@@ -22,7 +22,7 @@ from synthreal.core import augment
 from synthreal.evaluation import estimator
 from synthreal.evaluation.estimator import train
 from synthreal.evaluation.training_sets import TrainingSet
-from synthreal.files import writing
+from synthreal.files import write_errors
 from synthreal.inference.weights import read_metadata, read_weights, write_weights
 from synthreal.spec import EvaluatorSpec, ImageSpec
 
@@ -65,7 +65,7 @@ def train_or_load(
     if path.is_file():
         return _read(path, spec, options, image, data.images.device)
     model = train(spec, options, image, data.images, config, seed=seed, autocast=autocast, augment=data.augment)
-    with writing(folder):
+    with write_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
     write_weights(path, model, {"arm": arm, "content": json.dumps(content, sort_keys=True)})
     return model
