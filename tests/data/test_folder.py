@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from synthreal.data.convert import convert_image
 from synthreal.data.folder import FolderOptions, image_files, names_below, read_folder
+from synthreal.data.source import convert_image
 from synthreal.errors import UserError
 from synthreal.spec import ImageSpec, Sample, Skipped
 
