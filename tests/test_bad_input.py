@@ -114,7 +114,7 @@ CASES["data"] = {
     fit(*source("real", "folder")): ["data.real.options.root: missing; set it"],
     fit(*source("simulated", "pack", path="nowhere.h5")): ["nowhere.h5: no such pack", "synthreal prepare"],
     fit(*source("simulated", "pack", path="other.h5")): ["35x55", "use data of one domain"],
-    fit(*source("real", "pack", path="other.h5")): ["other.h5: holds images 1x35x55 uint8", "use a pack of this"],
+    fit(*source("real", "pack", path="other.h5")): ["other.h5: holds images 1x35x55 uint8", "use data of one domain"],
     fit(*source("simulated", "pack", path="cut.h5")): ["cut.h5: not a readable pack", "prepare it again"],
     fit(*source("simulated", "pack", path="text.h5")): ["text.h5: not a readable pack", "prepare it again"],
     fit(*source("real", "pack", path="text.h5")): ["text.h5: not a readable pack", "prepare it again"],
