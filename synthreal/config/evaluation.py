@@ -12,9 +12,7 @@ from synthreal.config.component import Component, Frozen
 class FDAConfig(Frozen):
     """Fourier domain adaptation (Yang and Soatto 2020): take the low-frequency amplitudes of a real image."""
 
-    beta: float = Field(
-        0.1, ge=0, le=0.5, description="Size of the exchanged low-frequency window, as a share of the shorter side."
-    )
+    beta: float = Field(0.1, ge=0, le=0.5, description="Exchanged low-frequency window as a share of the shorter side.")
 
 
 class HistogramConfig(Frozen):

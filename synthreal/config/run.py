@@ -114,7 +114,7 @@ class RunConfig(Frozen):
         for name, option in (("recipe", "--recipe"), ("plugins", "--plugin")):
             before, after = getattr(self, name), getattr(changed, name)
             if before != after:
-                raise UserError(f"{source}: {name} is {before!r} and cannot become {after!r}; choose with {option}")
+                raise UserError(f"{source}: {name} is {before!r} here and cannot be {after!r}; choose with {option}")
         return changed
 
 

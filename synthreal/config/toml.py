@@ -43,10 +43,7 @@ def read_toml(path: Path) -> dict[str, Any]:
 
 
 def parse_settings(settings: Iterable[str], *, option: str = "--set") -> list[dict[str, Any]]:
-    """Parse ``dotted.key=value`` strings to nested differences. A value is TOML or, if that fails, a string.
-
-    ``option`` is the command-line option, for messages.
-    """
+    """Parse ``dotted.key=value`` strings to nested differences. A value is TOML or, if that fails, a string."""
     parsed = []
     for setting in settings:
         key, equals, text = setting.partition("=")

@@ -31,10 +31,10 @@ class ScheduleConfig(Frozen):
     steps: int = Field(2000, ge=0, description="Steps of the game, which trains both.")
     refiner_updates: int = Field(2, ge=1, description="K_g: updates of R in a game step.")
     discriminator_updates: int = Field(1, ge=1, description="K_d: updates of D in a game step.")
-    batch: int = Field(32, ge=2, multiple_of=2, description="b: images over all processes; even: half from history.")
-    patch: int | None = Field(
-        None, ge=1, description="Side in px of the random square crops to train on; none = whole images."
+    batch: int = Field(
+        32, ge=2, multiple_of=2, description="b: mini-batch size over all processes; even (half is from the history)."
     )
+    patch: int | None = Field(None, ge=1, description="Side in px of random training crops; none = whole images.")
     report_every: int = Field(50, ge=1, description="Steps between lines of log.jsonl.")
     save_every: int = Field(500, ge=1, description="Steps between checkpoints.")
     sheet_every: int = Field(500, ge=1, description="Steps between contact sheets.")

@@ -13,7 +13,7 @@ from synthreal.data.encoding import first_bad, label_tensor, stored_tensor, to_u
 from synthreal.data.pack import Pack
 from synthreal.data.resident import Block, Resident
 from synthreal.errors import UserError
-from synthreal.spec import Batch, Skipped
+from synthreal.spec import Batch
 
 
 class Fetched(NamedTuple):
@@ -35,8 +35,7 @@ class OnDisk:
     def __init__(
         self, pack: Pack, *, device: torch.device, count: int | None, names: tuple[str, ...], budget_bytes: int
     ) -> None:
-        self.pack, self.device, self.label_names = pack, device, names
-        self.skipped: tuple[Skipped, ...] = pack.skipped
+        self.pack, self.device, self.label_names, self.skipped = pack, device, names, pack.skipped
         self._n = len(pack) if count is None else min(count, len(pack))
         fits = self._n * pack.label_bytes(names) <= budget_bytes
         self._read_names = () if fits else names

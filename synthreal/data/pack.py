@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -25,19 +26,16 @@ from synthreal.spec import Options, Sample, Skipped
 
 __all__ = ["Pack", "PackOptions", "PackSummary", "PackWriter", "read_pack", "write_pack"]
 
+Rows = slice | np.ndarray
 _BLOCK_BYTES = 16 << 20
 
 
-class Pack:
+class Pack(AbstractContextManager["Pack"]):
     """A pack opened for reading; ``len(pack)`` is its number of images.
 
     Each process opens the file on first use, so a pack survives fork and pickling. A file that is not HDF5, truncated,
-    not a pack, of a newer format or at odds with its header raises ``UserError`` here.
-
-    Attributes:
-        path: the file.
-        header: its :class:`~synthreal.data.header.Header`.
-        image, labels, role, name, options, skipped: the fields of the header.
+    not a pack, of a newer format or at odds with its header raises ``UserError`` here. ``image``, ``labels``, ``role``,
+    ``name``, ``options`` and ``skipped`` are those of its :class:`~synthreal.data.header.Header`.
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -62,16 +60,14 @@ class Pack:
         datasets = [self._open()["labels"][name] for name in names]
         return sum(int(np.prod(dataset.shape[1:])) * dataset.dtype.itemsize for dataset in datasets)
 
-    def read(
-        self, which: slice | np.ndarray, names: tuple[str, ...] | None = None
-    ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    def read(self, which: Rows, names: tuple[str, ...] | None = None) -> tuple[np.ndarray, dict[str, np.ndarray]]:
         """Images ``(B, C, H, W)`` in stored dtype and the labels ``names`` (None: all) ``(B, *L)`` as written.
 
         ``which`` is a slice without step, or strictly increasing indices ``(B,)``. A damaged file raises ``UserError``.
         """
         return self._read("image", which), self.read_labels(which, names)
 
-    def read_labels(self, which: slice | np.ndarray, names: tuple[str, ...] | None = None) -> dict[str, np.ndarray]:
+    def read_labels(self, which: Rows, names: tuple[str, ...] | None = None) -> dict[str, np.ndarray]:
         """The labels of :meth:`read` without the images."""
         names = tuple(label.name for label in self.labels) if names is None else names
         return {name: self._read(f"labels/{name}", which) for name in names}
@@ -95,16 +91,13 @@ class Pack:
             self._file.close()
         self._file = None
 
-    def __enter__(self) -> Pack:
-        return self
-
     def __exit__(self, *error: object) -> None:
         self.close()
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_file": None, "_pid": -1}
 
-    def _read(self, name: str, which: slice | np.ndarray) -> np.ndarray:
+    def _read(self, name: str, which: Rows) -> np.ndarray:
         try:
             return _rows(self._open()[name], which)
         except (OSError, RuntimeError) as error:
@@ -145,7 +138,7 @@ class Pack:
         return int(image.shape[0])
 
 
-def _rows(dataset: Any, which: slice | np.ndarray) -> np.ndarray:
+def _rows(dataset: Any, which: Rows) -> np.ndarray:
     """Rows by slice, or by strictly increasing indices with one read per run: h5py's own index lists are slower."""
     if isinstance(which, slice):
         return np.asarray(dataset[which])

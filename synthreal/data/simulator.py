@@ -1,9 +1,8 @@
 """A simulator as a data set: endless batches that are a function of a seed and a position.
 
 There are two streams per seed. Training calls ``draw(position, n)``, which has a generator per position. A data set of
-fixed size is made of **blocks of 256**: image ``i`` is row ``i % 256`` of block ``i // 256``, and each block has a
-generator of its own, so image ``i`` does not depend on the size of the set. It does depend on the device: torch's CUDA
-generator gives other numbers than its CPU generator.
+fixed size is made of **blocks of 256**, each with a generator of its own, so image ``i`` (row ``i % 256`` of block
+``i // 256``) does not depend on the size of the set. It does depend on the device: CUDA has another generator.
 
 Simulated images are rounded to the levels of the domain's stored dtype: otherwise a discriminator could tell simulated
 from real images by grey levels that no file can hold.
@@ -38,9 +37,7 @@ class SimulatorSource:
     def __init__(self, spec: DatasetSpec, options: Any, seed: int, device: torch.device, image: ImageSpec) -> None:
         assert spec.render is not None, "a simulator has render"
         self.spec, self.options, self.seed, self.device, self.image = spec, options, seed, device, image
-        self.labels = spec.carried
-        self._render = spec.render
-        self._checked = False
+        self.labels, self._render, self._checked = spec.carried, spec.render, False
 
     def draw(self, position: int, n: int) -> Batch:
         """``n`` images float32 ``(n, C, H, W)`` in [0, 1] with labels: a function of (seed, position, n) alone."""

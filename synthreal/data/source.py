@@ -1,4 +1,4 @@
-"""Opening a data set in a role: as a simulator, held on the device, or read from a pack during training."""
+"""Opening a data set in a role: as a simulator, held on the device or read during training; converting its images."""
 
 from __future__ import annotations
 

@@ -8,6 +8,7 @@ epochs, and it may be larger than the data set. A run resumes from the position 
 from __future__ import annotations
 
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AbstractContextManager
 
 import torch
 from torch import Tensor
@@ -20,7 +21,7 @@ from synthreal.spec import Batch
 _AHEAD = 2
 
 
-class Stream:
+class Stream(AbstractContextManager["Stream"]):
     """Batches of ``batch_size`` images on ``device`` (None: the device of the source).
 
     The global batch has ``batch_size * world_size`` images, of which rank r takes the r-th ``batch_size``: together the
@@ -74,9 +75,6 @@ class Stream:
             self._reader.shutdown(wait=True, cancel_futures=True)
             self._ahead.clear()
 
-    def __enter__(self) -> Stream:
-        return self
-
     def __exit__(self, *error: object) -> None:
         self.close()
 
@@ -88,11 +86,8 @@ class Stream:
             self._ahead.pop(other).cancel()
         for other in upcoming:
             if other not in self._ahead:
-                self._ahead[other] = self._reader.submit(self._fetch, source, other)
+                self._ahead[other] = self._reader.submit(source.fetch, self._indices(other, torch.device("cpu")))
         return self._ahead.pop(position).result()
-
-    def _fetch(self, source: OnDisk, position: int) -> Fetched:
-        return source.fetch(self._indices(position, torch.device("cpu")))
 
     def _indices(self, position: int, device: torch.device) -> Tensor:
         """The indices ``(B,)`` int64 of this rank's batch, on ``device``."""

@@ -149,10 +149,8 @@ class PackWriter:
 
     def _complete(self) -> None:
         if self.n == 0:
-            reason = "it is empty"
-            if self.skipped:
-                first = self.skipped[0]
-                reason = f"all {len(self.skipped)} were unreadable, first {first.path}: {first.reason}"
+            unreadable = [f"{item.path}: {item.reason}" for item in self.skipped]
+            reason = f"all {len(unreadable)} were unreadable, first {unreadable[0]}" if unreadable else "it is empty"
             raise UserError(f"data set {self._header.name!r}: no image to write to {self.path}; {reason}")
         with write_errors(self.path):
             self._file.attrs.update(replace(self._header, skipped=tuple(self.skipped)).to_attributes())

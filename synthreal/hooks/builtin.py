@@ -32,8 +32,8 @@ class RefinerOptions(Options):
     noise_channels: int = Field(0, ge=0, description="Gaussian noise maps added to the input channels.")
     keep_background: bool = Field(
         False,
-        description="Leave pixels of the background or invalid value unchanged. They count in the mean of self-"
-        "regularization, so lambda weighs less on the others.",
+        description="Leave background and invalid pixels unchanged. They count in the mean of self-regularization, "
+        "so lambda weighs less on the others.",
     )
 
 
@@ -69,9 +69,8 @@ class LearnedOptions(Options):
 
 def _refiner(options: RefinerOptions, image: ImageSpec) -> nn.Module:
     if options.padding == "reflect" and options.kernel // 2 >= min(image.height, image.width):
-        raise UserError(
-            f"refiner.options.padding: reflect needs images, and schedule.patch, larger than {options.kernel // 2} px"
-        )
+        side = options.kernel // 2
+        raise UserError(f"refiner.options.padding: reflect needs images, and schedule.patch, larger than {side} px")
     return Refiner(image.channels, **options.model_dump(exclude={"keep_background"}), kept=_kept_values(options, image))
 
 

@@ -109,9 +109,8 @@ def _load(name: str) -> ModuleType:
         if isinstance(error, ModuleNotFoundError) and f"{module}.".startswith(f"{error.name}."):
             remedy = "install its package" if "." in name else f"pip install synthreal-{name}"
             known = ", ".join(available()) or "none"
-            raise UserError(
-                f"plugin {name!r} is not installed (installed: {known}); {remedy}, or give path/to/domain.py"
-            ) from None
+            reason = f"is not installed (installed: {known}); {remedy}, or give path/to/domain.py"
+            raise UserError(f"plugin {name!r} {reason}") from None
         raise UserError(f"plugin {name} does not import: {error}; correct it, or install what it needs") from error
 
 
