@@ -11,7 +11,7 @@ from synthreal.errors import WriteError
 
 
 @contextmanager
-def writing(path: Path) -> Iterator[None]:
+def write_errors(path: Path) -> Iterator[None]:
     """Raise an ``OSError`` of the block (read-only, full, not a folder) as a ``WriteError`` about ``path``."""
     try:
         yield
@@ -20,30 +20,30 @@ def writing(path: Path) -> Iterator[None]:
 
 
 @contextmanager
-def completing(path: Path) -> Iterator[Path]:
+def atomic_path(path: Path) -> Iterator[Path]:
     """A temporary path in the same folder, renamed to ``path`` if the block succeeds, else removed."""
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
         yield partial
-        with writing(path):
+        with write_errors(path):
             sync(partial)
             partial.replace(path)
             sync(path.parent)
     finally:
-        with writing(path):
+        with write_errors(path):
             partial.unlink(missing_ok=True)
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """:func:`completing` for a block that only writes: an ``OSError`` in it is a ``WriteError`` as well."""
-    with completing(path) as partial, writing(path):
+def atomic_write(path: Path) -> Iterator[Path]:
+    """:func:`atomic_path` for a block that only writes: an ``OSError`` in it is a ``WriteError`` as well."""
+    with atomic_path(path) as partial, write_errors(path):
         yield partial
 
 
 def write_text(path: Path, text: str) -> None:
     """Write UTF-8 text atomically."""
-    with replacing(path) as partial:
+    with atomic_write(path) as partial:
         partial.write_text(text, encoding="utf-8")
 
 

@@ -1,8 +1,7 @@
 """The types that a plugin returns, and the samples and batches that flow between them; all are frozen.
 
-Image convention: float32 ``(B, C, H, W)`` in [0, 1] on the run's device. Networks map to [-1, 1] internally; that range
-occurs nowhere else. On disk images are uint8, uint16 or float16. Stored integers are divided by their dtype's maximum;
-readers rescale physical units to [0, 1].
+Images are float32 ``(B, C, H, W)`` in [0, 1] on the run's device; networks map to [-1, 1] internally. Stored images are
+uint8, uint16 (divided by their maximum when read) or float16. Readers rescale physical units to [0, 1].
 """
 
 from __future__ import annotations
@@ -162,16 +161,17 @@ class DatasetSpec:
     render: Callable[[Any, int, torch.Generator], Batch] | None = None
 
     def __post_init__(self) -> None:
+        where = f"data set {self.name!r}"
         if self.role not in ROLES:
-            raise UserError(f"data set {self.name!r}: role {self.role!r} is not one of {', '.join(ROLES)}")
+            raise UserError(f"{where}: role {self.role!r} is not one of {', '.join(ROLES)}")
         if (self.read is None) == (self.render is None):
-            raise UserError(f"data set {self.name!r}: give exactly one of read (files) and render (a simulator)")
+            raise UserError(f"{where}: give exactly one of read (files) and render (a simulator)")
         if not callable(self.read or self.render):
-            raise UserError(f"data set {self.name!r}: read and render are functions, not {self.read or self.render!r}")
+            raise UserError(f"{where}: read and render are functions, not {self.read or self.render!r}")
         if self.image is not None and not isinstance(self.image, ImageSpec):
-            raise UserError(f"data set {self.name!r}: image is {self.image!r}; give an ImageSpec, or None")
-        object.__setattr__(self, "labels", _labels(self.labels, f"data set {self.name!r}: labels"))
-        _model(self.options, f"data set {self.name!r}")
+            raise UserError(f"{where}: image is {self.image!r}; give an ImageSpec, or None")
+        object.__setattr__(self, "labels", _labels(self.labels, f"{where}: labels"))
+        _model(self.options, where)
 
     @property
     def carried(self) -> tuple[LabelSpec, ...]:

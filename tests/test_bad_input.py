@@ -19,7 +19,7 @@ from quick import QUICK, TOY, files, flags
 from toy import CENTRE, IMAGE
 
 from synthreal.data.pack import PackWriter
-from synthreal.files import writing
+from synthreal.files import write_errors
 from synthreal.spec import ImageSpec
 
 PLUGIN = ("--plugin", TOY)
@@ -114,7 +114,7 @@ CASES["data"] = {
     fit(*source("real", "folder")): ["data.real.options.root: missing; set it"],
     fit(*source("simulated", "pack", path="nowhere.h5")): ["nowhere.h5: no such pack", "synthreal prepare"],
     fit(*source("simulated", "pack", path="other.h5")): ["35x55", "use data of one domain"],
-    fit(*source("real", "pack", path="other.h5")): ["other.h5: holds images 1x35x55 uint8", "use a pack of this"],
+    fit(*source("real", "pack", path="other.h5")): ["other.h5: holds images 1x35x55 uint8", "use data of one domain"],
     fit(*source("simulated", "pack", path="cut.h5")): ["cut.h5: not a readable pack", "prepare it again"],
     fit(*source("simulated", "pack", path="text.h5")): ["text.h5: not a readable pack", "prepare it again"],
     fit(*source("real", "pack", path="text.h5")): ["text.h5: not a readable pack", "prepare it again"],
@@ -340,7 +340,7 @@ def test_a_full_disk_while_fitting(folder, cli, monkeypatch, moment):
     else:
 
         def append(run_dir, report):
-            with writing(run_dir / "log.jsonl"):
+            with write_errors(run_dir / "log.jsonl"):
                 full()
 
         monkeypatch.setattr(sys.modules["synthreal.train.fit"], "append_log", append)

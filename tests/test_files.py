@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from synthreal.errors import UserError
-from synthreal.files import replacing, write_text, writing
+from synthreal.files import atomic_write, write_errors, write_text
 
 
 def names(folder):
@@ -29,7 +29,7 @@ def test_a_text_is_written_and_replaced(tmp_path):
 @pytest.mark.parametrize("error", [ValueError("mine"), KeyboardInterrupt(), UserError("mine")])
 def test_a_failing_block_leaves_the_old_file(tmp_path, error):
     write_text(tmp_path / "a.txt", "old")
-    with pytest.raises(type(error)), replacing(tmp_path / "a.txt") as partial:
+    with pytest.raises(type(error)), atomic_write(tmp_path / "a.txt") as partial:
         partial.write_text("half")
         raise error
     assert (tmp_path / "a.txt").read_text() == "old"
@@ -91,5 +91,5 @@ def test_content_and_name_are_synchronised_in_order(tmp_path, monkeypatch):
 def test_a_missing_folder_is_one_line_and_other_errors_pass(tmp_path):
     with pytest.raises(UserError, match=r"missing/a\.txt: cannot write \(No such file or directory\)"):
         write_text(tmp_path / "missing/a.txt", "x")
-    with pytest.raises(ZeroDivisionError), writing(tmp_path):
+    with pytest.raises(ZeroDivisionError), write_errors(tmp_path):
         raise ZeroDivisionError

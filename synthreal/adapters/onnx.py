@@ -17,7 +17,7 @@ from torch import Tensor
 
 from synthreal.device import seeded_generator
 from synthreal.errors import UserError
-from synthreal.files import completing, writing
+from synthreal.files import atomic_path, write_errors
 from synthreal.inference.pretrained import CONFIG, WEIGHTS
 from synthreal.inference.transform import Refine
 
@@ -66,8 +66,8 @@ def export_onnx(run: str | Path, target: str | Path, *, overwrite: bool = False)
     program = _program(run, transform, examples[0])
     program.model.doc_string = f"synthreal refiner of {config.recipe or 'a run'}; images in [0, 1]"
     program.model.metadata_props["step"] = transform.about.step
-    with completing(target) as partial:
-        with writing(target):
+    with atomic_path(target) as partial:
+        with write_errors(target):
             program.save(partial, external_data=False)
         difference = _difference(partial, transform, examples)
         if not difference <= TOLERANCE:

@@ -10,7 +10,7 @@ from posixpath import splitext
 
 from synthreal.bulk.job import Outcome
 from synthreal.bulk.pictures import Chunk, File, Pictures, Sample, make_parent
-from synthreal.data.folder import SUFFIXES, names_below, ordinary
+from synthreal.data.folder import SUFFIXES, names_below, regular_file
 from synthreal.errors import UserError
 from synthreal.spec import Skipped
 
@@ -93,4 +93,4 @@ class FolderSource(Pictures):
 
 
 def _read(path: Path) -> bytes:
-    return ordinary(path).read_bytes()
+    return regular_file(path).read_bytes()

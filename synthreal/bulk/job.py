@@ -16,7 +16,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict
 
 from synthreal.errors import UserError
-from synthreal.files import write_text, writing
+from synthreal.files import write_errors, write_text
 from synthreal.spec import Skipped
 
 OnProgress = Callable[[int, int], None]  # called with the number done and the total
@@ -129,12 +129,12 @@ class WorkFolder:
         """
         import fcntl
 
-        with writing(self.path):
+        with write_errors(self.path):
             self.path.mkdir(exist_ok=True)
             foreign = [path.name for path in self.path.iterdir() if not path.name.startswith(("lock", "whole", "."))]
         if foreign and not self._record.exists():
             raise UserError(f"{self.path}: exists and holds {foreign[0]}, not a job; move it or choose another OUT")
-        with writing(self.path):
+        with write_errors(self.path):
             self._lock = os.open(self.path / "lock", os.O_WRONLY | os.O_CREAT)
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -173,7 +173,7 @@ class WorkFolder:
 
     def _clear(self, but: str = "") -> None:
         """Remove everything but one file; the record last, so that a folder is recognised after a kill."""
-        with writing(self.path):
+        with write_errors(self.path):
             for path in sorted(self.path.iterdir(), key=self._record.__eq__):
                 if path.is_dir():
                     shutil.rmtree(path)

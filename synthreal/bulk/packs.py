@@ -18,7 +18,7 @@ from synthreal.data.ondisk import refuse_bad
 from synthreal.data.pack import Pack
 from synthreal.data.writer import PackWriter
 from synthreal.errors import UserError
-from synthreal.files import replacing
+from synthreal.files import atomic_write
 from synthreal.inference.indexed import BLOCK, IndexedRefiner
 
 
@@ -90,7 +90,7 @@ class PackSource:
     def write(self, load: Rows, work: WorkFolder) -> None:
         """Write the ``done`` file."""
         assert load.refined is not None, "refine() comes first"
-        with replacing(work.done_path(load.block)) as partial:
+        with atomic_write(work.done_path(load.block)) as partial:
             stored_array(load.refined).tofile(partial)
 
     def assemble(self, job: Job, work: WorkFolder, on_progress: OnProgress) -> Outcome:

@@ -24,10 +24,10 @@ from PIL import UnidentifiedImageError
 from synthreal.bulk.job import ExecutionSettings, Job, OnProgress, Outcome, WorkFolder, split
 from synthreal.bulk.pipeline import map_ahead
 from synthreal.data.encoding import stored_array
-from synthreal.data.folder import ordinary
+from synthreal.data.folder import regular_file
 from synthreal.data.picture import Picture, picture_size, read_picture
 from synthreal.errors import UserError
-from synthreal.files import write_text, writing
+from synthreal.files import write_errors, write_text
 from synthreal.inference.indexed import BLOCK, IndexedRefiner
 from synthreal.inference.tiles import margin_of
 from synthreal.spec import Skipped
@@ -168,7 +168,7 @@ class Pictures(ABC):
 
     def write(self, load: Chunk, work: WorkFolder) -> None:
         """Encode and store a chunk; after the last one of a block write the ``done`` file, which holds its outcome."""
-        with writing(work.whole):
+        with write_errors(work.whole):
             load.outcome += self.store(load, map_ahead(self._pool, _encode, load.samples, 2 * _WORKERS), work.whole)
         if load.last:
             os.sync()
@@ -186,12 +186,12 @@ class Pictures(ABC):
         for done, name in enumerate(self.others, 1):
             try:
                 copies = self.copies(name)
-                ordinary(self.root / name).open("rb").close()
+                regular_file(self.root / name).open("rb").close()
             except (ValueError, OSError) as error:
                 reason = f"cannot be read ({error.strerror})" if isinstance(error, OSError) else str(error)
                 outcome.failed.append(Skipped(str(self.root / name), reason))
             else:
-                with writing(work.whole):
+                with write_errors(work.whole):
                     for copy in copies:
                         shutil.copy2(self.root / name, make_parent(work.whole / copy))
                 outcome.copied += 1

@@ -12,7 +12,7 @@ from synthreal.bulk.job import Job, JobSpec, Outcome, WorkFolder
 from synthreal.bulk.plan import Source
 from synthreal.data.pack import Pack
 from synthreal.errors import UserError
-from synthreal.files import sync, write_text, writing
+from synthreal.files import sync, write_errors, write_text
 from synthreal.spec import Skipped
 
 _SUFFIXES = {"pack": ".h5", "shards": ".tar"}
@@ -93,7 +93,7 @@ class Destination:
         """
         exists = self._exists()
         aside = self._free_name() if exists and data.folder and self._existing_job(data) is None else None
-        with writing(self.place):
+        with write_errors(self.place):
             if data.kind != "pack":
                 if exists:
                     self.place.rename(aside or work.path / f"replaced-{os.getpid()}")

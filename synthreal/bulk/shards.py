@@ -19,7 +19,7 @@ from pathlib import Path
 
 from synthreal.bulk.job import Outcome
 from synthreal.bulk.pictures import Chunk, File, Pictures, Sample, make_parent
-from synthreal.data.folder import SUFFIXES, names_below, ordinary
+from synthreal.data.folder import SUFFIXES, names_below, regular_file
 from synthreal.errors import UserError
 from synthreal.spec import Skipped
 
@@ -117,7 +117,7 @@ def _count_pictures(shard: Path) -> int:
     tarfile takes a damaged or missing header for the end of the tar; a complete tar ends in zeros.
     """
     try:
-        with tarfile.open(ordinary(shard), "r:") as tar:
+        with tarfile.open(regular_file(shard), "r:") as tar:
             count = sum(map(_is_picture, _headers(tar)))
             end = tar.offset
         with shard.open("rb") as file:

@@ -28,23 +28,19 @@ class ComponentConfig(Frozen):
     """A component and its options; a bare name means default options."""
 
     name: str = Field(description="Name under which a plugin registered the component.")
-    options: dict[str, Any] = Field(default={}, description="Options of the component.")
+    options: dict[str, Any] = Field({}, description="Options of the component.")
 
 
 class SourceConfig(ComponentConfig):
     """A data set in one role."""
 
-    count: int | None = Field(
-        default=None,
-        ge=1,
-        description="Number of images: drawn once, or the first N files; none = all files, or drawn without end.",
-    )
+    count: int | None = Field(None, ge=1, description="First N files, or N images drawn once; none = all, or endless.")
 
 
 class FeatureConfig(ComponentConfig):
     """One psi and its weight in the self-regularization loss."""
 
-    weight: float = Field(default=1.0, gt=0, description="Weight of this psi's mean absolute difference.")
+    weight: float = Field(1.0, gt=0, description="Weight of this psi's mean absolute difference.")
 
 
 Component = Annotated[ComponentConfig, BeforeValidator(named)]

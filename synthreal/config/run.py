@@ -21,13 +21,9 @@ class DataConfig(Frozen):
 
     simulated: Source = Field(description="Labelled simulated images, the input of R.")
     real: Source = Field(description="Unlabelled real images; their labels, if any, are dropped when they are read.")
-    real_labelled: Source | None = Field(
-        default=None, description="Labelled real images, used only for the upper bound."
-    )
-    validation: Source | None = Field(
-        default=None, description="Labelled real images of other identities, to choose settings."
-    )
-    test: Source | None = Field(default=None, description="Labelled real images for the final evaluation.")
+    real_labelled: Source | None = Field(None, description="Labelled real images, used only for the upper bound.")
+    validation: Source | None = Field(None, description="Labelled real images of other identities, to choose settings.")
+    test: Source | None = Field(None, description="Labelled real images for the final evaluation.")
 
 
 class LossConfig(Frozen):
@@ -41,75 +37,52 @@ class LossConfig(Frozen):
 class RuntimeConfig(Frozen):
     """Seed, device and performance settings."""
 
-    seed: int = Field(default=0, ge=0, lt=2**31, description="Seed of weights, data order, history and noise.")
-    device: str = Field(
-        default="auto",
-        description='"auto", "cpu", "cuda" or "cuda:1"; auto uses a GPU if there is one, under torchrun one for each '
-        "process.",
-    )
-    precision: Literal["auto", "float32", "bfloat16"] = Field(
-        default="auto", description="Arithmetic of the networks; auto is bfloat16 where the hardware supports it."
-    )
+    seed: int = Field(0, ge=0, lt=2**31, description="Seed of weights, data order, history and noise.")
+    device: str = Field("auto", description="auto, cpu, cuda or cuda:1; auto = a GPU if any, one per torchrun process.")
+    precision: Literal["auto", "float32", "bfloat16"] = Field("auto", description="auto = bfloat16 where supported.")
     micro_batch: Annotated[int, Field(ge=1)] | Literal["auto"] | None = Field(
-        default="auto",
-        description="Images that pass through the networks at once; gradients accumulate over the mini-batch. On a CPU "
-        "auto is 131,072 px of images, at most half a mini-batch; none = the whole mini-batch.",
+        "auto",
+        description="Images per pass of the networks; gradients accumulate. On a CPU auto is 131,072 px of images, at "
+        "most half a mini-batch; none = the whole mini-batch.",
     )
     layout: Literal["channels_last", "channels_first"] = Field(
-        default="channels_last",
-        description="Memory format of the networks; channels_last is faster on CPUs and tensor cores.",
+        "channels_last", description="Memory format of the networks; channels_last is faster on CPUs and tensor cores."
     )
     compile: Literal["auto"] | bool = Field(
-        default="auto",
-        description="Compile the networks with torch.compile; auto does on a GPU for schedules of 2,000 steps or more "
-        "(compiling takes a minute), and never on a CPU, where it gains nothing.",
+        "auto", description="torch.compile; auto = on a GPU for 2,000 steps or more, because it takes a minute."
     )
-    autotune: bool = Field(
-        default=True,
-        description="Let cuDNN benchmark its algorithms on the first batch and use the fastest.",
-    )
-    keep_memory: bool = Field(
-        default=True,
-        description="Keep freed memory in the process for the next step instead of returning it to the kernel.",
-    )
-    threads: int | None = Field(
-        default=None, ge=1, description="CPU threads of torch in each process; none = torch's default."
-    )
+    autotune: bool = Field(True, description="Let cuDNN time its algorithms on the first batch and use the fastest.")
+    keep_memory: bool = Field(True, description="Keep freed memory for the next step; do not return it to the kernel.")
+    threads: int | None = Field(None, ge=1, description="CPU threads of torch in each process; none = torch's default.")
     resident_gib: float | None = Field(
-        default=None,
+        None,
         ge=0,
-        description="GiB of device memory that a data set may use; larger packs are read during training, larger "
-        "simulated sets are refused; none = half of the free memory.",
+        description="GiB of device memory for a data set; larger packs are read during training, larger simulated sets "
+        "are refused; none = half of the free memory.",
     )
 
 
 class RunConfig(Frozen):
     """A run, as a recipe or a user writes it."""
 
-    recipe: str = Field(default="", description="Recipe this configuration is based on; choose with --recipe.")
-    plugins: tuple[str, ...] = Field(
-        default=(), description="Plugins to load: names, modules or files; choose with --plugin."
-    )
-    image: ImageSpec | None = Field(
-        default=None, description="Format of all images; none = that of the first data set that declares one."
-    )
+    recipe: str = Field("", description="Recipe this configuration is based on; choose with --recipe.")
+    plugins: tuple[str, ...] = Field((), description="Plugins to load: names, modules or files; choose with --plugin.")
+    image: ImageSpec | None = Field(None, description="Format of all images; none = the first that the data declare.")
     data: DataConfig = Field(description="Data sets by role.")
-    refiner: Component = Field(default=ComponentConfig(name="resnet"), description="R.")
-    discriminator: Component = Field(default=ComponentConfig(name="local"), description="D.")
+    refiner: Component = Field(ComponentConfig(name="resnet"), description="R.")
+    discriminator: Component = Field(ComponentConfig(name="local"), description="D.")
     features: Annotated[tuple[Feature, ...], BeforeValidator(listed)] = Field(
-        default=(FeatureConfig(name="identity"),), min_length=1, description="psi: one or several, summed by weight."
+        (FeatureConfig(name="identity"),), min_length=1, description="psi: one or several, summed by weight."
     )
-    loss: LossConfig = Field(default=LossConfig(), description="The objective of R.")
-    history: HistoryConfig | None = Field(
-        default=HistoryConfig(), description="The history of refined images; none = off."
-    )
-    schedule: ScheduleConfig = Field(default=ScheduleConfig(), description="Numbers of steps and updates.")
-    optimizer: OptimizerConfig = Field(default=OptimizerConfig(), description="Optimizers of R and D.")
+    loss: LossConfig = Field(LossConfig(), description="The objective of R.")
+    history: HistoryConfig | None = Field(HistoryConfig(), description="The history of refined images; none = off.")
+    schedule: ScheduleConfig = Field(ScheduleConfig(), description="Numbers of steps and updates.")
+    optimizer: OptimizerConfig = Field(OptimizerConfig(), description="Optimizers of R and D.")
     quality: QualityConfig | None = Field(
-        default=QualityConfig(), description="Label-free quality monitoring; none = off, the last weights are saved."
+        QualityConfig(), description="Label-free quality monitoring; none = off, the last weights are saved."
     )
-    evaluation: EvaluationConfig = Field(default=EvaluationConfig(), description="The downstream evaluation.")
-    runtime: RuntimeConfig = Field(default=RuntimeConfig(), description="Seed, device and performance.")
+    evaluation: EvaluationConfig = Field(EvaluationConfig(), description="The downstream evaluation.")
+    runtime: RuntimeConfig = Field(RuntimeConfig(), description="Seed, device and performance.")
 
     @model_validator(mode="before")
     @classmethod
@@ -149,16 +122,11 @@ class RunConfig(Frozen):
         for name, option in (("recipe", "--recipe"), ("plugins", "--plugin")):
             before, after = getattr(self, name), getattr(changed, name)
             if before != after:
-                raise UserError(
-                    f"{source}: {name} is {before!r} here and cannot become {after!r}; choose with {option}"
-                )
+                raise UserError(f"{source}: {name} is {before!r} here and cannot be {after!r}; choose with {option}")
         return changed
 
 
 class ResolvedConfig(RunConfig):
-    """A configuration in which every name is known, every option is written out and the image is set.
-
-    :func:`synthreal.hooks.resolve.resolve` makes it; ``config.toml`` of a run directory is one.
-    """
+    """A configuration after :func:`synthreal.hooks.resolve.resolve`: names known, options written out, image set."""
 
     image: ImageSpec = Field(description="Format of all images.")

@@ -10,6 +10,7 @@ import difflib
 import re
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from synthreal.errors import UserError
 
 NONE = "none"
 TAGS = ("adam", "sgd")  # of the only union of tables; pydantic puts them into its error paths
-BRANCH = re.compile(r"literal\[.*\]|constrained-\w+|bool|int|float|str")  # likewise for a union of plain values
+BRANCH = re.compile(r"literal\[.*\]|constrained-\w+|bool|int|float|str")  # the same for a union of plain values
 UNKNOWN = ("extra_forbidden", "unexpected_keyword_argument")
 
 
@@ -42,10 +43,7 @@ def read_toml(path: Path) -> dict[str, Any]:
 
 
 def parse_settings(settings: Iterable[str], *, option: str = "--set") -> list[dict[str, Any]]:
-    """Parse ``dotted.key=value`` strings to nested differences. A value is TOML or, if that fails, a string.
-
-    ``option`` is the command-line option, for messages.
-    """
+    """Parse ``dotted.key=value`` strings to nested differences. A value is TOML or, if that fails, a string."""
     parsed = []
     for setting in settings:
         key, equals, text = setting.partition("=")
@@ -70,10 +68,7 @@ def merge(base: Any, difference: Any) -> Any:
         return difference
     if "name" in difference and difference["name"] != base.get("name"):
         return difference
-    merged = dict(base)
-    for key, value in difference.items():
-        merged[key] = merge(base[key], value) if key in base else value
-    return merged
+    return {**base, **{key: merge(base.get(key), value) for key, value in difference.items()}}
 
 
 def describe_error(error: ValidationError, model: type[BaseModel], prefix: str = "") -> str:
@@ -92,12 +87,8 @@ def describe_error(error: ValidationError, model: type[BaseModel], prefix: str =
     if first["type"] in UNKNOWN:
         known = _fields(model, first["loc"][:-1])
         near = difflib.get_close_matches(path[-1], known, n=1)
-        owner = dotted.rpartition(".")[0]
-        meant = (
-            f"did you mean {owner + '.' if owner else ''}{near[0]}?"
-            if near
-            else f"known here: {', '.join(known) or 'none'}"
-        )
+        owner = dotted[: dotted.rfind(".") + 1]
+        meant = f"did you mean {owner}{near[0]}?" if near else f"known here: {', '.join(known) or 'none'}"
         return f"{dotted}: no such setting; {meant}{more}"
     if first["type"] == "missing":
         return f"{dotted}: missing; set it{more}"
@@ -113,7 +104,7 @@ def _place(found: ErrorDetails) -> tuple[int | str, ...]:
 
 
 def _fields(model: Any, path: Sequence[str | int]) -> list[str]:
-    """Names of the settings at a path, over all models that are possible there."""
+    """Names of the settings at a path, over all models possible there."""
     models = [model]
     for part in path:
         if isinstance(part, int):  # an entry of a list; the models are those of its entries
@@ -121,22 +112,10 @@ def _fields(model: Any, path: Sequence[str | int]) -> list[str]:
         if part in TAGS:
             models = [known for known in models if known.model_fields["name"].default == part]
             continue
-        fields = [getattr(known, "model_fields", {}).get(part) for known in models]
-        models = [
-            found
-            for field in fields
-            if field
-            for kind in (field.annotation, *field.metadata)
-            for found in _models(kind)
-        ]
-    names = [name for known in models for name in _names(known)]
-    return list(dict.fromkeys(names))
-
-
-def _names(model: Any) -> list[str]:
-    if dataclasses.is_dataclass(model):
-        return [field.name for field in dataclasses.fields(model)]
-    return list(getattr(model, "model_fields", {}))
+        fields = [known.model_fields[part] for known in models if part in getattr(known, "model_fields", {})]
+        models = [found for field in fields for kind in (field.annotation, *field.metadata) for found in _models(kind)]
+    known_fields = [getattr(known, "model_fields", getattr(known, "__dataclass_fields__", {})) for known in models]
+    return list(dict.fromkeys(chain(*known_fields)))
 
 
 def _models(annotation: Any) -> list[Any]:
@@ -147,17 +126,17 @@ def _models(annotation: Any) -> list[Any]:
 
 def to_none(value: Any) -> Any:
     """Replace None by "none" everywhere in a nested value."""
-    if isinstance(value, Mapping):
-        return {key: to_none(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [to_none(item) for item in value]
-    return NONE if value is None else value
+    return _replace(value, None, NONE)
 
 
 def from_none(value: Any) -> Any:
     """Replace "none" by None everywhere in a nested value."""
+    return _replace(value, NONE, None)
+
+
+def _replace(value: Any, before: Any, after: Any) -> Any:
     if isinstance(value, Mapping):
-        return {key: from_none(item) for key, item in value.items()}
+        return {key: _replace(item, before, after) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [from_none(item) for item in value]
-    return None if isinstance(value, str) and value == NONE else value
+        return [_replace(item, before, after) for item in value]
+    return after if type(value) is type(before) and value == before else value

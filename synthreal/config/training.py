@@ -13,33 +13,25 @@ from synthreal.config.component import Frozen, named
 class HistoryConfig(Frozen):
     """The history of refined images (paper 2.3)."""
 
-    size: int = Field(default=6400, ge=2, description="Images in the history, over all processes.")
-    dtype: Literal["uint8", "float16", "float32"] = Field(default="uint8", description="Storage type on the device.")
+    size: int = Field(6400, ge=2, description="Images in the history, over all processes.")
+    dtype: Literal["uint8", "float16", "float32"] = Field("uint8", description="Storage type on the device.")
 
 
 class ScheduleConfig(Frozen):
     """Algorithm 1 in steps; one step counter runs through the three phases."""
 
-    refiner_steps: int = Field(default=1000, ge=0, description="Steps that train R alone, on self-regularization.")
-    discriminator_steps: int = Field(default=200, ge=0, description="Steps that train D alone.")
-    steps: int = Field(default=2000, ge=0, description="Steps of the game, which trains both.")
-    refiner_updates: int = Field(default=2, ge=1, description="K_g: updates of R in a game step.")
-    discriminator_updates: int = Field(default=1, ge=1, description="K_d: updates of D in a game step.")
+    refiner_steps: int = Field(1000, ge=0, description="Steps that train R alone, on self-regularization.")
+    discriminator_steps: int = Field(200, ge=0, description="Steps that train D alone.")
+    steps: int = Field(2000, ge=0, description="Steps of the game, which trains both.")
+    refiner_updates: int = Field(2, ge=1, description="K_g: updates of R in a game step.")
+    discriminator_updates: int = Field(1, ge=1, description="K_d: updates of D in a game step.")
     batch: int = Field(
-        default=32,
-        ge=2,
-        multiple_of=2,
-        description="b: mini-batch size over all processes; even (half new, half from the history).",
+        32, ge=2, multiple_of=2, description="b: mini-batch size over all processes; even (half is from the history)."
     )
-    patch: int | None = Field(
-        default=None,
-        ge=1,
-        description="Side in px of the random square crops that R and D are trained on; none = whole images. "
-        "Refining always uses whole images.",
-    )
-    report_every: int = Field(default=50, ge=1, description="Steps between lines of log.jsonl.")
-    save_every: int = Field(default=500, ge=1, description="Steps between checkpoints.")
-    sheet_every: int = Field(default=500, ge=1, description="Steps between contact sheets.")
+    patch: int | None = Field(None, ge=1, description="Side in px of random training crops; none = whole images.")
+    report_every: int = Field(50, ge=1, description="Steps between lines of log.jsonl.")
+    save_every: int = Field(500, ge=1, description="Steps between checkpoints.")
+    sheet_every: int = Field(500, ge=1, description="Steps between contact sheets.")
 
     @property
     def total(self) -> int:
@@ -60,35 +52,27 @@ class ScheduleConfig(Frozen):
 class SGDConfig(Frozen):
     """Stochastic gradient descent, as in Algorithm 1."""
 
-    name: Literal["sgd"] = Field(default="sgd", description="Optimizer type.")
-    learning_rate: float = Field(
-        gt=0, description="Learning rate on mean losses (the paper's times the number of patches)."
-    )
-    momentum: float = Field(default=0.0, ge=0, lt=1, description="Momentum; the paper states none.")
+    name: Literal["sgd"] = Field("sgd", description="Optimizer type.")
+    learning_rate: float = Field(gt=0, description="Rate on mean losses: the paper's times the number of patches.")
+    momentum: float = Field(0.0, ge=0, lt=1, description="Momentum; the paper states none.")
 
 
 class AdamConfig(Frozen):
     """Adam."""
 
-    name: Literal["adam"] = Field(default="adam", description="Optimizer type.")
-    learning_rate: float = Field(default=2e-4, gt=0, description="Learning rate.")
-    beta1: float = Field(default=0.5, ge=0, lt=1, description="Decay of the first moment.")
-    beta2: float = Field(default=0.999, ge=0, lt=1, description="Decay of the second moment.")
+    name: Literal["adam"] = Field("adam", description="Optimizer type.")
+    learning_rate: float = Field(2e-4, gt=0, description="Learning rate.")
+    beta1: float = Field(0.5, ge=0, lt=1, description="Decay of the first moment.")
+    beta2: float = Field(0.999, ge=0, lt=1, description="Decay of the second moment.")
 
 
 class QualityConfig(Frozen):
     """Label-free quality monitoring; :mod:`synthreal.train.monitor` defines the score."""
 
-    every: int = Field(default=250, ge=1, description="Game steps between quality reports; the last step has one, too.")
-    images: int = Field(
-        default=500, ge=20, description="Simulated and real images that are compared; distances use at most 500."
-    )
-    keep: Literal["best", "last"] = Field(
-        default="best", description="Weights in refiner.safetensors: those of the best score, or the last."
-    )
-    patience: int | None = Field(
-        default=None, ge=1, description="Quality reports without improvement after which training stops; none = never."
-    )
+    every: int = Field(250, ge=1, description="Game steps between quality reports; the last step has one, too.")
+    images: int = Field(500, ge=20, description="Simulated and real images to compare; distances use at most 500.")
+    keep: Literal["best", "last"] = Field("best", description="Weights in refiner.safetensors: best score, or last.")
+    patience: int | None = Field(None, ge=1, description="Reports without improvement that end training; none = never.")
 
 
 def _optimizer(value: Any) -> Any:
@@ -101,11 +85,6 @@ Optimizer = Annotated[Annotated[SGDConfig | AdamConfig, Field(discriminator="nam
 class OptimizerConfig(Frozen):
     """Optimizers of both networks."""
 
-    refiner: Optimizer = Field(default=AdamConfig(), description="Optimizer of R.")
-    discriminator: Optimizer = Field(default=AdamConfig(), description="Optimizer of D.")
-    ema: float | None = Field(
-        default=0.99,
-        gt=0,
-        lt=1,
-        description="Decay, per update of R, of the moving average of its weights; none = off.",
-    )
+    refiner: Optimizer = Field(AdamConfig(), description="Optimizer of R.")
+    discriminator: Optimizer = Field(AdamConfig(), description="Optimizer of D.")
+    ema: float | None = Field(0.99, gt=0, lt=1, description="Decay, per update, of R's averaged weights; none = off.")

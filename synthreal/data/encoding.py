@@ -1,4 +1,4 @@
-"""Stored images, and their exact conversion to and from float32 in [0, 1].
+"""Stored images and labels: their exact conversion to the form a device holds and back, and the hash of their content.
 
 On disk an image is uint8, uint16 or float16. On a device uint8 and float16 are unchanged, and uint16 is held as **int16
 with the same bits**: torch has few uint16 operators (on CUDA no ``index_select``, among others), and int32 would double
@@ -12,7 +12,10 @@ value.
 
 from __future__ import annotations
 
-from typing import get_args, overload
+import hashlib
+import sys
+from collections.abc import Iterable, Mapping
+from typing import TypeVar, get_args
 
 import numpy as np
 import torch
@@ -20,6 +23,7 @@ from torch import Tensor
 
 from synthreal.spec import ImageSpec, StoredDtype
 
+Stored = TypeVar("Stored", np.ndarray, Tensor)
 STORED_DTYPES: tuple[StoredDtype, ...] = get_args(StoredDtype)
 _MAXIMUM: dict[StoredDtype, float] = {"uint8": 255.0, "uint16": 65535.0, "float16": 1.0}
 _TORCH: dict[StoredDtype, torch.dtype] = {"uint8": torch.uint8, "uint16": torch.int16, "float16": torch.float16}
@@ -41,28 +45,22 @@ def stored_tensor(array: np.ndarray) -> Tensor:
 def stored_array(tensor: Tensor) -> np.ndarray:
     """The inverse of :func:`stored_tensor`: a stored tensor on any device as a numpy array of the same bits."""
     if tensor.dtype not in _TORCH.values():
-        raise TypeError(f"a stored image tensor is one of {', '.join(map(str, _TORCH.values()))}, not {tensor.dtype}")
+        raise TypeError(f"a stored image tensor is uint8, int16 (uint16 bits) or float16, not {tensor.dtype}")
     array: np.ndarray = tensor.detach().cpu().contiguous().numpy()
     return array.view(np.uint16) if tensor.dtype == torch.int16 else array
 
 
-@overload
-def to_unit(stored: np.ndarray) -> np.ndarray: ...
-@overload
-def to_unit(stored: Tensor) -> Tensor: ...
-def to_unit(stored: np.ndarray | Tensor) -> np.ndarray | Tensor:
+def to_unit(stored: Stored) -> Stored:
     """A stored image of any shape as float32 in [0, 1]: an array from an array, a tensor on the device of a tensor."""
     if isinstance(stored, np.ndarray):
         return to_unit(stored_tensor(stored)).numpy()
     if stored.dtype == torch.float16:
         return stored.float()
+    if stored.dtype == torch.int16:
+        return _divided((stored.int() & 0xFFFF).float(), "uint16")
     if stored.dtype == torch.uint8:
-        unit, top = stored.float(), 255.0
-    elif stored.dtype == torch.int16:
-        unit, top = (stored.int() & 0xFFFF).float(), 65535.0
-    else:
-        raise TypeError(f"a stored image tensor is uint8, int16 (uint16 bits) or float16, not {stored.dtype}")
-    return unit.div_(torch.full((), top, device=stored.device))
+        return _divided(stored.float(), "uint8")
+    raise TypeError(f"a stored image tensor is uint8, int16 (uint16 bits) or float16, not {stored.dtype}")
 
 
 def from_unit(image: Tensor, dtype: StoredDtype) -> Tensor:
@@ -77,9 +75,7 @@ def from_unit(image: Tensor, dtype: StoredDtype) -> Tensor:
 def quantize(image: Tensor, dtype: StoredDtype) -> Tensor:
     """``to_unit(from_unit(image, dtype))`` without the stored tensor between them; a NaN remains a NaN."""
     levels = _levels(image, dtype)
-    if dtype == "float16":
-        return levels.half().float()
-    return levels.div_(torch.full((), _MAXIMUM[dtype], device=image.device))
+    return levels.half().float() if dtype == "float16" else _divided(levels, dtype)
 
 
 def _levels(image: Tensor, dtype: StoredDtype) -> Tensor:
@@ -88,15 +84,16 @@ def _levels(image: Tensor, dtype: StoredDtype) -> Tensor:
     return image if dtype == "float16" else (image * _MAXIMUM[dtype]).round_()
 
 
+def _divided(levels: Tensor, dtype: StoredDtype) -> Tensor:
+    return levels.div_(torch.full((), _MAXIMUM[dtype], device=levels.device))
+
+
 def label_array(array: np.ndarray) -> np.ndarray:
     """A label in its dtype on a device: floats become float32, uint16 int32, uint32 and uint64 int64."""
     if array.dtype.kind == "f":
         return array.astype(np.float32, copy=False)
-    if array.dtype == np.uint16:
-        return array.astype(np.int32)
-    if array.dtype in (np.uint32, np.uint64):
-        return array.astype(np.int64)
-    return array
+    wider = {"uint16": np.int32, "uint32": np.int64, "uint64": np.int64}
+    return array.astype(wider.get(array.dtype.name, array.dtype), copy=False)
 
 
 def label_tensor(array: np.ndarray) -> Tensor:
@@ -113,3 +110,20 @@ def first_bad(array: np.ndarray, *, unit: bool = False) -> int | None:
         return None
     good = (array >= 0) & (array <= 1) if unit else np.isfinite(array)
     return int(np.argmin(good.reshape(len(array), -1).all(axis=1)))
+
+
+def content_sha256(blocks: Iterable[tuple[np.ndarray, Mapping[str, np.ndarray]]]) -> str:
+    """64 hex digits for images ``(B, C, H, W)`` and labels ``(B, *L)`` in blocks of any size.
+
+    It does not depend on chunks or location: images are hashed in their stored dtype, labels in their dtype on a device
+    (:func:`label_array`), so a pack and the resident tensors read from it have the same hash.
+    """
+    parts: dict[str, hashlib._Hash] = {}
+    for image, labels in blocks:
+        arrays = {"image": image, **{f"labels/{name}": label_array(values) for name, values in labels.items()}}
+        for name, values in arrays.items():
+            if name not in parts:
+                parts[name] = hashlib.sha256(f"{values.dtype.name}{values.shape[1:]}".encode())
+            parts[name].update(np.ascontiguousarray(values.byteswap() if sys.byteorder == "big" else values).data)
+    total = "".join(f"{name}={parts[name].hexdigest()};" for name in sorted(parts))
+    return hashlib.sha256(total.encode()).hexdigest()

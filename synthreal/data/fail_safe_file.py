@@ -55,9 +55,6 @@ class FailSafeFile(io.RawIOBase):
         self._attempt(self._raw.truncate, size)
         return self.tell() if size is None else size
 
-    def flush(self) -> None:
-        """Do nothing: the file is not buffered."""
-
     def close(self) -> None:
         """Close the file."""
         self._raw.close()

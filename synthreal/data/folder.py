@@ -29,16 +29,13 @@ class FolderOptions(Options):
     """Options of the built-in ``folder`` data set."""
 
     root: str = Field(description="folder with png, jpg, jpeg, tif, tiff and bmp files")
-    recursive: bool = Field(default=True, description="also read the folders below it; symbolic links are followed")
+    recursive: bool = Field(True, description="also read the folders below it; symbolic links are followed")
 
 
 def read_folder(options: FolderOptions) -> Iterator[Sample | Skipped]:
-    """Every image file below ``root``, sorted by path; unreadable ones as ``Skipped``.
+    """The images ``(C, H, W)`` below ``root``, uint8 or uint16, sorted by path; unreadable files as ``Skipped``.
 
-    Images are ``(C, H, W)`` in native size, uint8 or uint16, without labels.
-
-    Raises:
-        UserError: the folder does not exist, holds no image file or no readable one.
+    A folder without a readable image raises ``UserError``.
     """
     root = Path(options.root).expanduser()
     if not root.is_dir():
@@ -50,20 +47,13 @@ def read_folder(options: FolderOptions) -> Iterator[Sample | Skipped]:
 
 
 def image_files(root: Path, recursive: bool = True) -> list[Path]:
-    """The image files below ``root``, by suffix in any case, sorted by relative path.
-
-    A file that symbolic links show under several names is listed once.
-    """
+    """The image files below ``root``, sorted by relative path; one with several names through links is listed once."""
     resolve, files = cache(Path.resolve), dict[tuple[Path, str], Path]()
-    for file in files_below(root, recursive):
-        if file.name.lower().endswith(SUFFIXES):
+    for name in names_below(root, recursive):
+        if name.lower().endswith(SUFFIXES):
+            file = root / name
             files.setdefault((resolve(file.parent), file.name), file)
     return list(files.values())
-
-
-def files_below(root: Path, recursive: bool = True) -> list[Path]:
-    """The paths of all files below ``root``, see :func:`names_below`."""
-    return [root / name for name in names_below(root, recursive)]
 
 
 def names_below(root: Path, recursive: bool = True) -> list[str]:
@@ -99,32 +89,30 @@ def names_below(root: Path, recursive: bool = True) -> list[str]:
     return sorted(names)
 
 
-def ordinary(path: Path) -> Path:
+def regular_file(path: Path) -> Path:
     """``path`` if it is a regular file. Raises ``OSError`` for a pipe or a device: reading one may never end."""
     if not stat.S_ISREG(path.stat().st_mode):
-        raise OSError(errno.EINVAL, "no ordinary file", str(path))
+        raise OSError(errno.EINVAL, "not a regular file", str(path))
     return path
 
 
 def read_image(file: Path) -> np.ndarray:
     """The pixels ``(C, H, W)`` of an image file, see :func:`synthreal.data.picture.stored_pixels`."""
     # opened as a stream, not by its name: Pillow scrambles a memory-mapped TIFF with an orientation
-    with ordinary(file).open("rb") as stream, Image.open(stream) as opened:
+    with regular_file(file).open("rb") as stream, Image.open(stream) as opened:
         return stored_pixels(opened)
 
 
 def _read(root: Path, files: list[Path]) -> Iterator[Sample | Skipped]:
-    first: Skipped | None = None
-    readable = 0
+    skipped: list[Skipped] = []
     for file in files:
         try:
-            pixels = read_image(file)
+            sample = Sample(read_image(file))
         except Exception as error:  # decoders raise anything on broken bytes
-            skipped = Skipped(str(file), " ".join(str(error).split()) or type(error).__name__)
-            first = first or skipped
-            yield skipped
-            continue
-        readable += 1
-        yield Sample(pixels)
-    if not readable and first is not None:
-        raise UserError(f"{root}: not one of its {len(files)} image files is readable; {first.path}: {first.reason}")
+            skipped.append(Skipped(str(file), " ".join(str(error).split()) or type(error).__name__))
+            yield skipped[-1]
+        else:
+            yield sample
+    if len(skipped) == len(files):
+        first = f"{skipped[0].path}: {skipped[0].reason}"
+        raise UserError(f"{root}: not one of its {len(files)} image files is readable; {first}")

@@ -24,15 +24,8 @@ _VERSION_KEY = "synthreal_pack"
 class Header:
     """The attributes of one pack.
 
-    Attributes:
-        image: the spec of the images.
-        labels: the specs of exactly the labels that every image has; always empty in the role ``real``.
-        role: the role of the images.
-        name: the name of the data set they come from.
-        options: the options of that data set.
-        versions: versions by distribution.
-        skipped: the files that could not be read.
-        limit: the requested number of images; None means all.
+    ``labels`` are those that every image has, none in the role ``real``. ``name`` and ``options`` are those of the data
+    set, ``versions`` those of the distributions, ``limit`` is the requested number of images (None: all).
     """
 
     image: ImageSpec
@@ -52,9 +45,8 @@ class Header:
         names = [label.name for label in self.labels]
         for name in names:
             if not name or "/" in name or name == "." or names.count(name) > 1:
-                raise UserError(
-                    f"data set {self.name!r}: label name {name!r} is empty, repeated or contains a '/'; rename it"
-                )
+                where = f"data set {self.name!r}: label name {name!r}"
+                raise UserError(f"{where} is empty, repeated or contains a '/'; rename it")
 
     def to_attributes(self) -> dict[str, Any]:
         """The attributes to write."""
@@ -78,21 +70,16 @@ class Header:
         try:
             version = int(attributes[_VERSION_KEY])
             if version > FORMAT:
-                raise UserError(
-                    f"pack format {version}, this synthreal reads up to {FORMAT}; "
-                    "upgrade synthreal or prepare the pack again"
-                )
-            labels = json.loads(attributes["labels"])
-            limit = json.loads(attributes["limit"])
+                raise UserError(f"pack format {version}, this synthreal reads up to {FORMAT}; upgrade or prepare again")
             return cls(
                 image=ImageSpec(**json.loads(attributes["image"])),
-                labels=tuple(LabelSpec(item["name"], tuple(item["shape"]), item["unit"]) for item in labels),
+                labels=tuple(LabelSpec(**label) for label in json.loads(attributes["labels"])),
                 role=attributes["role"],
                 name=str(attributes["dataset"]),
                 options=dict(json.loads(attributes["options"])),
                 versions=dict(json.loads(attributes["versions"])),
-                skipped=tuple(Skipped(str(item), str(reason)) for item, reason in json.loads(attributes["skipped"])),
-                limit=None if limit is None else int(limit),
+                skipped=tuple(Skipped(*item) for item in json.loads(attributes["skipped"])),
+                limit=json.loads(attributes["limit"]),
             )
         except UserError as error:
             raise UserError(f"{path}: {error}") from error

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -11,14 +11,13 @@ from torch import Tensor
 
 from synthreal.data.encoding import first_bad, label_tensor, stored_tensor, to_unit
 from synthreal.data.pack import Pack
-from synthreal.data.resident import Resident
+from synthreal.data.resident import Block, Resident
 from synthreal.errors import UserError
-from synthreal.spec import Batch, Skipped
+from synthreal.spec import Batch
 
 
-@dataclass(frozen=True)
-class Fetched:
-    """The part of a batch that is read from the file, on the host: the reading thread makes it, the caller moves it."""
+class Fetched(NamedTuple):
+    """The part of a batch that is read from the file, on the host, before it is moved to the device."""
 
     indices: Tensor
     image: Tensor
@@ -29,23 +28,14 @@ class OnDisk:
     """The first ``count`` images of a pack (None: all), read from the file when a batch needs them.
 
     A batch takes two steps, so that a thread can do the first: :meth:`fetch` reads on the host (into pinned memory for
-    a CUDA device), :meth:`upload` moves and scales. If the labels ``names`` fit ``budget_bytes`` they are held on the
-    device, because a gaze vector is a thousand times smaller than its image; else they are read with the images.
+    a CUDA device), :meth:`upload` moves and scales. The labels ``names`` are held on the device if they fit
+    ``budget_bytes`` (most are far smaller than their image), else read with the images.
     """
 
     def __init__(
-        self,
-        pack: Pack,
-        *,
-        device: torch.device,
-        count: int | None = None,
-        names: tuple[str, ...] = (),
-        budget_bytes: int = 0,
+        self, pack: Pack, *, device: torch.device, count: int | None, names: tuple[str, ...], budget_bytes: int
     ) -> None:
-        self.pack = pack
-        self.device = device
-        self.skipped: tuple[Skipped, ...] = pack.skipped
-        self.label_names = names
+        self.pack, self.device, self.label_names, self.skipped = pack, device, names, pack.skipped
         self._n = len(pack) if count is None else min(count, len(pack))
         fits = self._n * pack.label_bytes(names) <= budget_bytes
         self._read_names = () if fits else names
@@ -63,20 +53,19 @@ class OnDisk:
             raise IndexError(f"indices must be within 0..{self._n - 1}")
         image, labels = self.pack.read(rows, self._read_names)
         refuse_bad(self.pack, rows, image, labels)
-        pin = self.device.type == "cuda"
-        return Fetched(
-            _pinned(indices, pin),
-            _pinned(stored_tensor(image[place]), pin),
-            {name: _pinned(label_tensor(values[place]), pin) for name, values in labels.items()},
-        )
+        read = {name: self._pinned(label_tensor(values[place])) for name, values in labels.items()}
+        return Fetched(self._pinned(indices), self._pinned(stored_tensor(image[place])), read)
+
+    def _pinned(self, tensor: Tensor) -> Tensor:
+        return tensor.pin_memory() if self.device.type == "cuda" and tensor.device.type == "cpu" else tensor
 
     def upload(self, fetched: Fetched) -> Batch:
         """The fetched images as float32 ``(B, C, H, W)`` in [0, 1] and labels ``(B, *L)`` on the device."""
-        image = to_unit(fetched.image.to(self.device, non_blocking=True))
         read = {name: values.to(self.device, non_blocking=True) for name, values in fetched.labels.items()}
         if self._held:
             rows = fetched.indices.to(self.device, non_blocking=True)
             read.update({name: values.index_select(0, rows) for name, values in self._held.items()})
+        image = to_unit(fetched.image.to(self.device, non_blocking=True))
         return Batch(image, {name: read[name] for name in self.label_names})
 
     def first(self, count: int) -> Resident:
@@ -85,13 +74,10 @@ class OnDisk:
 
 
 def load(pack: Pack, *, device: torch.device, count: int | None = None, names: tuple[str, ...] = ()) -> Resident:
-    """The first ``count`` images of a pack (None: all) and the labels ``names``, held on the device.
-
-    A value that is not finite raises ``UserError``.
-    """
+    """The first ``count`` images of a pack (None: all) and the labels ``names``, checked and held on the device."""
     n = len(pack) if count is None else min(count, len(pack))
 
-    def blocks() -> Iterator[tuple[Tensor, dict[str, Tensor]]]:
+    def blocks() -> Iterator[Block]:
         for start, image, labels in pack.blocks(n, names):
             refuse_bad(pack, np.arange(start, start + len(image)), image, labels)
             yield stored_tensor(image), {name: label_tensor(values) for name, values in labels.items()}
@@ -107,7 +93,3 @@ def refuse_bad(pack: Pack, indices: np.ndarray, image: np.ndarray | None, labels
     for name, values in labels.items():
         if (bad := first_bad(values)) is not None:
             raise UserError(f"{pack.path}: label {name!r} of image {indices[bad]} is NaN or infinite; prepare it again")
-
-
-def _pinned(tensor: Tensor, pin: bool) -> Tensor:
-    return tensor.pin_memory() if pin and tensor.device.type == "cpu" else tensor

@@ -8,7 +8,8 @@ images cannot leak into training because they are not in the file. :mod:`synthre
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -17,23 +18,24 @@ import h5py
 import numpy as np
 from pydantic import Field
 
-from synthreal.data.content_hash import content_sha256
-from synthreal.data.encoding import image_bytes
+from synthreal.data.encoding import content_sha256, image_bytes
 from synthreal.data.header import Header
 from synthreal.data.writer import PackSummary, PackWriter, write_pack
 from synthreal.errors import UserError
-from synthreal.spec import ImageSpec, LabelSpec, Options, Role, Sample, Skipped
+from synthreal.spec import Options, Sample, Skipped
 
 __all__ = ["Pack", "PackOptions", "PackSummary", "PackWriter", "read_pack", "write_pack"]
 
+Rows = slice | np.ndarray
 _BLOCK_BYTES = 16 << 20
 
 
-class Pack:
+class Pack(AbstractContextManager["Pack"]):
     """A pack opened for reading; ``len(pack)`` is its number of images.
 
     Each process opens the file on first use, so a pack survives fork and pickling. A file that is not HDF5, truncated,
-    not a pack, of a newer format or at odds with its header raises ``UserError`` here.
+    not a pack, of a newer format or at odds with its header raises ``UserError`` here. ``image``, ``labels``, ``role``,
+    ``name``, ``options`` and ``skipped`` are those of its :class:`~synthreal.data.header.Header`.
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -42,7 +44,9 @@ class Pack:
         self._pid = -1
         file = self._open()
         try:
-            self.header = Header.from_attributes(file.attrs, self.path)
+            self.header = header = Header.from_attributes(file.attrs, self.path)
+            self.image, self.labels, self.role = header.image, header.labels, header.role
+            self.name, self.options, self.skipped = header.name, header.options, header.skipped
             self._n = self._check(file)
         except UserError:
             self.close()
@@ -51,56 +55,19 @@ class Pack:
     def __len__(self) -> int:
         return self._n
 
-    @property
-    def image(self) -> ImageSpec:
-        """The spec of the images."""
-        return self.header.image
-
-    @property
-    def labels(self) -> tuple[LabelSpec, ...]:
-        """The specs of the labels; empty for the role ``real``."""
-        return self.header.labels
-
-    @property
-    def role(self) -> Role:
-        """The role of the images."""
-        return self.header.role
-
-    @property
-    def name(self) -> str:
-        """The data set they come from."""
-        return self.header.name
-
-    @property
-    def options(self) -> Mapping[str, Any]:
-        """The options of that data set."""
-        return self.header.options
-
-    @property
-    def skipped(self) -> tuple[Skipped, ...]:
-        """The files that could not be read when the pack was written."""
-        return self.header.skipped
-
     def label_bytes(self, names: tuple[str, ...]) -> int:
         """The size in bytes of the labels ``names`` of one image."""
         datasets = [self._open()["labels"][name] for name in names]
         return sum(int(np.prod(dataset.shape[1:])) * dataset.dtype.itemsize for dataset in datasets)
 
-    def read(
-        self, which: slice | np.ndarray, names: tuple[str, ...] | None = None
-    ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-        """Images ``(B, C, H, W)`` in stored dtype and labels ``(B, *L)`` as written.
+    def read(self, which: Rows, names: tuple[str, ...] | None = None) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+        """Images ``(B, C, H, W)`` in stored dtype and the labels ``names`` (None: all) ``(B, *L)`` as written.
 
-        Args:
-            which: a slice without step, or strictly increasing indices ``(B,)``.
-            names: the labels to read; None reads all.
-
-        Raises:
-            UserError: the file cannot be read (damaged, or removed while open).
+        ``which`` is a slice without step, or strictly increasing indices ``(B,)``. A damaged file raises ``UserError``.
         """
         return self._read("image", which), self.read_labels(which, names)
 
-    def read_labels(self, which: slice | np.ndarray, names: tuple[str, ...] | None = None) -> dict[str, np.ndarray]:
+    def read_labels(self, which: Rows, names: tuple[str, ...] | None = None) -> dict[str, np.ndarray]:
         """The labels of :meth:`read` without the images."""
         names = tuple(label.name for label in self.labels) if names is None else names
         return {name: self._read(f"labels/{name}", which) for name in names}
@@ -124,22 +91,17 @@ class Pack:
             self._file.close()
         self._file = None
 
-    def __enter__(self) -> Pack:
-        return self
-
     def __exit__(self, *error: object) -> None:
         self.close()
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_file": None, "_pid": -1}
 
-    def _read(self, name: str, which: slice | np.ndarray) -> np.ndarray:
+    def _read(self, name: str, which: Rows) -> np.ndarray:
         try:
             return _rows(self._open()[name], which)
         except (OSError, RuntimeError) as error:
-            raise UserError(
-                f"{self.path}: damaged, /{name} cannot be read ({error}); prepare the pack again"
-            ) from error
+            raise UserError(f"{self.path}: damaged, /{name} cannot be read ({error}); prepare it again") from error
 
     def _open(self) -> Any:
         """The h5py file of this process. Without chunk cache an index reads its own bytes, not its 1 MiB chunk."""
@@ -160,8 +122,7 @@ class Pack:
         def damaged(problem: str) -> UserError:
             return UserError(f"{self.path}: damaged pack, {problem}; prepare it again")
 
-        image = file.get("image")
-        spec = self.image
+        image, spec = file.get("image"), self.image
         if not isinstance(image, h5py.Dataset):
             raise damaged("it has no /image")
         if image.shape[1:] != spec.shape or image.dtype != spec.dtype:
@@ -177,7 +138,7 @@ class Pack:
         return int(image.shape[0])
 
 
-def _rows(dataset: Any, which: slice | np.ndarray) -> np.ndarray:
+def _rows(dataset: Any, which: Rows) -> np.ndarray:
     """Rows by slice, or by strictly increasing indices with one read per run: h5py's own index lists are slower."""
     if isinstance(which, slice):
         return np.asarray(dataset[which])
@@ -185,8 +146,7 @@ def _rows(dataset: Any, which: slice | np.ndarray) -> np.ndarray:
     if index.size and (index[0] < 0 or index[-1] >= dataset.shape[0] or (np.diff(index) <= 0).any()):
         raise IndexError(f"indices must be strictly increasing and within 0..{dataset.shape[0] - 1}")
     out = np.empty((len(index), *dataset.shape[1:]), dataset.dtype)
-    edges = [0, *(np.flatnonzero(np.diff(index) != 1) + 1).tolist(), len(index)]
-    for start, stop in pairwise(edges):
+    for start, stop in pairwise([0, *(np.flatnonzero(np.diff(index) != 1) + 1).tolist(), len(index)]):
         if start < stop:
             out[start:stop] = dataset[int(index[start]) : int(index[stop - 1]) + 1]
     return out

@@ -37,12 +37,11 @@ _REVERSED = [2, 1, 0, 3]  # OpenCV's order of channels: blue, green, red, alpha
 
 @dataclass(frozen=True)
 class Picture:
-    """The pixels of an image file, and what it takes to write a file like it.
+    """The pixels of an image file and the metadata for writing a file like it.
 
     Attributes:
         colour: ``(1, H, W)`` for grey or ``(3, H, W)`` for red, green, blue; uint8 or uint16.
         alpha: ``(H, W)`` of the same dtype, or None.
-        format: one of ``FORMATS``.
         bilevel: whether the file has one bit per pixel.
         options: arguments of Pillow's ``save``.
         chunks: the metadata chunks of a PNG.
@@ -62,24 +61,19 @@ class Picture:
         if colour.dtype == np.uint16 and len(planes) > 1:
             content = _png_16(pixels) if self.format == "PNG" else _tiff_16(pixels, **self.options)
         else:
-            image = Image.fromarray(pixels[..., 0] if len(planes) == 1 else pixels)
-            if self.bilevel:
-                image = Image.fromarray(pixels[..., 0] >= 128)
+            pixels = pixels[..., 0] if len(planes) == 1 else pixels
+            image = Image.fromarray(pixels >= 128 if self.bilevel else pixels)
             target = BytesIO()
             image.save(target, self.format, **self.options)
             content = target.getvalue()
-        if not self.chunks:
-            return content
-        end = len(_PNG_SIGNATURE) + 25  # of the header chunk, after which metadata may stand
+        end = len(_PNG_SIGNATURE) + 25  # of the header chunk of a PNG, after which metadata may stand
         return content[:end] + self.chunks + content[end:]
 
 
 def read_picture(content: bytes) -> Picture:
-    """The picture in the bytes of a PNG, JPEG, TIFF or BMP.
+    """The picture in the bytes of a PNG, JPEG, TIFF or BMP; ``ValueError`` if it could not be written back correctly.
 
-    Raises:
-        ValueError: it cannot be written back correctly: several pages, floats, CMYK, a transparent colour.
-        Exception: whatever the decoder raises on broken bytes.
+    Decoders raise anything on broken bytes.
     """
     with Image.open(BytesIO(content), formats=FORMATS) as opened:
         kind = "JPEG" if opened.format == "MPO" else str(opened.format)
@@ -99,10 +93,7 @@ def stored_pixels(opened: Image.Image) -> np.ndarray:
     """The pixels ``(C, H, W)`` of an opened file as stored: no orientation applied, 16-bit grey as uint16, else uint8.
 
     Modes other than grey and RGB, with or without alpha, are converted to RGB (palettes with transparency to RGBA).
-
-    Raises:
-        ValueError: the pixels have 32 bits.
-        Exception: whatever the decoder raises on broken bytes.
+    Pixels of 32 bits raise ``ValueError``.
     """
     is_tiff = isinstance(opened, TiffImagePlugin.TiffImageFile)
     orientation = opened.getexif().get(_ORIENTATION) if is_tiff else None
@@ -114,12 +105,9 @@ def stored_pixels(opened: Image.Image) -> np.ndarray:
         if pixels.min() < 0 or pixels.max() > 65535:
             raise ValueError("32-bit integer pixels; save it with 8 or 16 bits")
         pixels = pixels.astype(np.uint16)
-    elif opened.mode == "1":
-        pixels = np.asarray(opened.convert("L"))
-    elif opened.mode in ("L", "LA", "RGB", "RGBA"):
-        pixels = np.asarray(opened)
     else:
-        pixels = np.asarray(opened.convert("RGBA" if "transparency" in opened.info else "RGB"))
+        other = "L" if opened.mode == "1" else "RGBA" if "transparency" in opened.info else "RGB"
+        pixels = np.asarray(opened if opened.mode in ("L", "LA", "RGB", "RGBA") else opened.convert(other))
     if is_tiff and opened.getexif().get(_ORIENTATION) != orientation:  # Pillow has applied and forgotten it
         pixels = _without_orientation(pixels, orientation)
     return np.ascontiguousarray(pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1))
@@ -179,9 +167,8 @@ def _save_options(opened: Image.Image) -> dict[str, Any]:
     """The arguments with which Pillow writes the metadata of an opened file; a PNG's are in its chunks."""
     info = {name: opened.info[name] for name in _INFO if opened.info.get(name)}
     if isinstance(opened, JpegImagePlugin.JpegImageFile):
-        sampling = JpegImagePlugin.get_sampling(opened)
-        progressive = bool(opened.info.get("progressive"))
-        return {"qtables": opened.quantization, "subsampling": sampling, "progressive": progressive, **info}
+        info |= {"subsampling": JpegImagePlugin.get_sampling(opened), "progressive": "progressive" in opened.info}
+        return {"qtables": opened.quantization, **info}
     if isinstance(opened, TiffImagePlugin.TiffImageFile):
         found = {tag: opened.tag_v2[tag] for tag in _TIFF_METADATA if tag in opened.tag_v2}
         # text as its bytes: Pillow would replace letters beyond ASCII by "?"
@@ -239,8 +226,7 @@ def _tiff_16(pixels: np.ndarray, tiffinfo: dict[int, Any], compression: str | No
     if channels == 4:
         layout[TiffImagePlugin.EXTRASAMPLES] = 2  # alpha that colours are not multiplied with
     tags = TiffImagePlugin.ImageFileDirectory_v2()
-    for tag, value in {**tiffinfo, **layout}.items():
-        tags[tag] = value
+    tags.update({**tiffinfo, **layout})
     target = BytesIO()
     tags.save(target)
     return target.getvalue() + strip

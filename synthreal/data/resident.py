@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from synthreal.data.content_hash import content_sha256
-from synthreal.data.encoding import stored_array, to_unit
+from synthreal.data.encoding import content_sha256, stored_array, to_unit
 from synthreal.spec import Batch, Skipped
 
+Block = tuple[Tensor, Mapping[str, Tensor]]  # stored images (B, C, H, W) and labels (B, *L)
 _IMAGE = "/image"  # no label has this name
 _BLOCK = 8192
 PREDICT = 512
@@ -21,13 +20,7 @@ PREDICT_PX = 1 << 20
 
 @dataclass(frozen=True)
 class Resident:
-    """Stored images and their labels on one device.
-
-    Attributes:
-        image: ``(N, C, H, W)`` in stored dtype (uint16 as int16 bits, see :mod:`synthreal.data.encoding`).
-        labels: ``(N, *L)`` by name; empty for real images.
-        skipped: the files that could not be read.
-    """
+    """Images ``(N, C, H, W)`` in stored dtype (uint16 as int16 bits) and labels ``(N, *L)`` by name on one device."""
 
     image: Tensor
     labels: Mapping[str, Tensor] = field(default_factory=dict)
@@ -35,11 +28,7 @@ class Resident:
 
     @classmethod
     def from_blocks(
-        cls,
-        blocks: Iterable[tuple[Tensor, Mapping[str, Tensor]]],
-        count: int,
-        device: torch.device,
-        skipped: tuple[Skipped, ...] = (),
+        cls, blocks: Iterable[Block], count: int, device: torch.device, skipped: tuple[Skipped, ...] = ()
     ) -> Resident:
         """Copy ``count`` >= 1 stored images and labels, given in blocks, to the device."""
         held: dict[str, Tensor] = {}
@@ -73,17 +62,15 @@ class Resident:
 
     def sha256(self) -> str:
         """Hash of the content, equal to :meth:`synthreal.data.pack.Pack.sha256` of a pack of the same content."""
-
-        def block(rows: slice) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-            labels = {name: values[rows].cpu().numpy() for name, values in self.labels.items()}
-            return stored_array(self.image[rows]), labels
-
-        return content_sha256(block(slice(start, start + _BLOCK)) for start in range(0, len(self), _BLOCK))
+        blocks = (slice(start, start + _BLOCK) for start in range(0, len(self), _BLOCK))
+        return content_sha256(
+            (stored_array(self.image[rows]), {name: values[rows].cpu().numpy() for name, values in self.labels.items()})
+            for rows in blocks
+        )
 
 
 def prediction_batches(data: Resident, indices: Tensor | None = None) -> Sequence[Tensor]:
     """The indices of ``data`` (None: all), in order, in batches for prediction: 512 images or 1 Mpx at most."""
     rows = torch.arange(len(data)) if indices is None else indices
-    height, width = data.image.shape[-2:]
-    batches: Sequence[Tensor] = rows.split(max(1, min(PREDICT, PREDICT_PX // (height * width))))
+    batches: Sequence[Tensor] = rows.split(max(1, min(PREDICT, PREDICT_PX // data.image.shape[-2:].numel())))
     return batches

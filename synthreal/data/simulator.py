@@ -1,9 +1,8 @@
 """A simulator as a data set: endless batches that are a function of a seed and a position.
 
 There are two streams per seed. Training calls ``draw(position, n)``, which has a generator per position. A data set of
-fixed size is made of **blocks of 256**: image ``i`` is row ``i % 256`` of block ``i // 256``, and each block has a
-generator of its own, so image ``i`` does not depend on the size of the set. It does depend on the device: torch's CUDA
-generator gives other numbers than its CPU generator.
+fixed size is made of **blocks of 256**, each with a generator of its own, so image ``i`` (row ``i % 256`` of block
+``i // 256``) does not depend on the size of the set. It does depend on the device: CUDA has another generator.
 
 Simulated images are rounded to the levels of the domain's stored dtype: otherwise a discriminator could tell simulated
 from real images by grey levels that no file can hold.
@@ -18,7 +17,7 @@ import torch
 from torch import Tensor
 
 from synthreal.data.encoding import from_unit, quantize
-from synthreal.data.resident import Resident
+from synthreal.data.resident import Block, Resident
 from synthreal.data.seed import derived_generator
 from synthreal.errors import UserError
 from synthreal.spec import Batch, DatasetSpec, ImageSpec
@@ -32,27 +31,13 @@ class SimulatorSource:
 
     The first batch, and every block of a data set of fixed size, is checked: shape, dtype, labels, pixels in [0, 1],
     finite values. Later batches are not, because that would cost a synchronisation with the device; a NaN in one of
-    them remains a NaN, and training stops at its loss.
-
-    Args:
-        spec: a data set with ``render``; in the role ``real`` its labels are dropped.
-        options: its options.
-        seed: the seed of all its generators.
-        device: where images are rendered.
-        image: the run's images; rendered ones must have this shape.
+    them remains a NaN, and training stops at its loss. Rendered images must have the shape of ``image``.
     """
 
     def __init__(self, spec: DatasetSpec, options: Any, seed: int, device: torch.device, image: ImageSpec) -> None:
-        if spec.render is None:
-            raise TypeError(f"data set {spec.name!r} is not a simulator")
-        self.spec = spec
-        self.options = options
-        self.seed = seed
-        self.device = torch.device(device)
-        self.image = image
-        self.labels = spec.carried
-        self._render = spec.render
-        self._checked = False
+        assert spec.render is not None, "a simulator has render"
+        self.spec, self.options, self.seed, self.device, self.image = spec, options, seed, device, image
+        self.labels, self._render, self._checked = spec.carried, spec.render, False
 
     def draw(self, position: int, n: int) -> Batch:
         """``n`` images float32 ``(n, C, H, W)`` in [0, 1] with labels: a function of (seed, position, n) alone."""
@@ -60,11 +45,8 @@ class SimulatorSource:
         self._checked = True
         return Batch(quantize(image, self.image.dtype), labels)
 
-    def blocks(self, count: int) -> Iterator[tuple[Tensor, dict[str, Tensor]]]:
-        """The first ``count`` images of the data set of this seed, in stored dtype, with their labels.
-
-        They are on the device, in blocks of 256 of which the last may be shorter.
-        """
+    def blocks(self, count: int) -> Iterator[Block]:
+        """The first ``count`` images of the data set of this seed, in stored dtype, with labels, in blocks of 256."""
         for start in range(0, count, BLOCK):
             image, labels = self._rendered("block", start // BLOCK, BLOCK, check=True)
             rows = slice(count - start)
@@ -98,14 +80,9 @@ class SimulatorSource:
             if values is None:
                 raise UserError(f"{where}: render returns no label {label.name!r}; return it or drop its LabelSpec")
             if values.shape != (n, *label.shape):
-                raise UserError(
-                    f"{where}: render returns label {label.name!r} of shape {tuple(values.shape[1:])}, its LabelSpec "
-                    f"has {label.shape}; make them equal"
-                )
+                shapes = f"of shape {tuple(values.shape[1:])}, its LabelSpec has {label.shape}"
+                raise UserError(f"{where}: render returns label {label.name!r} {shapes}; make them equal")
         low, high = image.aminmax()
         finite = all(torch.isfinite(batch.labels[label.name]).all() for label in self.labels)
         if not (low >= -_SLACK and high <= 1 + _SLACK and finite):  # a NaN is neither
-            raise UserError(
-                f"{where}: render returns a NaN, an infinite value or a pixel outside [0, 1]; correct render or its "
-                "options"
-            )
+            raise UserError(f"{where}: render returns a NaN, an infinite value or a pixel outside [0, 1]; correct it")

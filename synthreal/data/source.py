@@ -1,4 +1,4 @@
-"""Opening a data set in a role: as a simulator, held on the device, or read from a pack during training."""
+"""Opening a data set in a role: as a simulator, held on the device or read during training; converting its images."""
 
 from __future__ import annotations
 
@@ -12,20 +12,21 @@ from typing import Any
 import numpy as np
 import torch
 from pydantic import BaseModel
+from torch.nn.functional import interpolate
 
-from synthreal.data.convert import convert_image
-from synthreal.data.encoding import image_bytes
+from synthreal.data.encoding import first_bad, from_unit, image_bytes, stored_array, to_unit
 from synthreal.data.ondisk import OnDisk, load
 from synthreal.data.pack import Pack, PackOptions
 from synthreal.data.resident import Resident
 from synthreal.data.simulator import SimulatorSource
 from synthreal.data.writer import write_pack
 from synthreal.errors import UserError
-from synthreal.files import writing
+from synthreal.files import write_errors
 from synthreal.spec import DatasetSpec, ImageSpec, LabelSpec, Sample, Skipped
 
 __all__ = ["OnDisk", "Resident", "SimulatorSource", "Source", "convert_samples", "default_budget", "open_source"]
 
+_LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
 Source = Resident | OnDisk | SimulatorSource
 
 
@@ -45,21 +46,9 @@ def open_source(
     A simulator without ``count`` is a :class:`SimulatorSource` (endless); with it, its first ``count`` images are
     rendered once and held. A data set of files is read once into the pack ``cache/<role>.h5``, which is used again
     while data set, options and image spec are the same (the files are not read again); the built-in data set ``pack``
-    is used in place. A pack that fits ``budget_bytes`` is held on the device, a larger one is read during training; the
-    batches are the same.
-
-    Args:
-        spec: the data set; in the role ``real`` its labels are dropped.
-        options: its options, an instance of ``spec.options``.
-        image: the spec of the run's images.
-        count: use the first ``count`` images; None for all (or endless).
-        seed: the seed of a simulator.
-        device: where batches are made.
-        cache: the folder of the packs made from files.
-        budget_bytes: the memory that may be used on the device; None takes :func:`default_budget`.
-
-    Raises:
-        UserError: unreadable input, images of another shape or dtype than the run's, non-finite values.
+    is used in place. A pack that fits ``budget_bytes`` (None: :func:`default_budget`) is held on the device, a larger
+    one is read during training; the batches are the same.
+    Unreadable input, images that differ from ``image`` in shape or dtype and non-finite values raise ``UserError``.
     """
     budget = default_budget(device) if budget_bytes is None else budget_bytes
     if spec.render is not None:
@@ -90,7 +79,10 @@ def open_source(
 def convert_samples(
     samples: Iterator[Sample | Skipped], image: ImageSpec, labels: tuple[LabelSpec, ...]
 ) -> Iterator[Sample | Skipped]:
-    """Samples of a data set without an image spec, converted to ``image``; with ``labels`` they cannot be resized."""
+    """Samples of a data set without an image spec, converted to ``image``.
+
+    With ``labels`` they are not resized: a keypoint, mask or angle may not be true in another size or aspect ratio.
+    """
     for index, sample in enumerate(samples):
         if isinstance(sample, Skipped):
             yield sample
@@ -106,6 +98,40 @@ def convert_samples(
         except UserError as error:
             raise UserError(f"image {index}: {error}") from error
         yield Sample(pixels, sample.labels)
+
+
+def convert_image(image: np.ndarray, spec: ImageSpec) -> np.ndarray:
+    """Convert an image ``(C, H, W)`` of any size, 1 to 4 channels, uint8, uint16 or float16, to one of ``spec``.
+
+    Channels: for grey and RGB, alpha is dropped (not composited), colour becomes grey by the Rec. 601 luma, and grey is
+    repeated. Size: antialiased bilinear interpolation without regard to the aspect ratio; nearest neighbour when the
+    spec has a background or an invalid value, because blending depth across an edge invents surfaces. Depth: scaled by
+    the maxima of the dtypes. An image that already has the shape and dtype of ``spec`` is returned unchanged. Channels
+    that cannot be mapped (2 or 4 need files with as many) and pixels outside [0, 1] raise ``UserError``.
+    """
+    if image.ndim != 3 or not 1 <= image.shape[0] <= 4:
+        raise UserError(f"an image of shape {image.shape} is not (C, H, W) with 1 to 4 channels; correct the reader")
+    if image.shape == spec.shape and image.dtype == np.dtype(spec.dtype):
+        return image
+    if first_bad(image[None], unit=True) is not None:
+        raise UserError("an image has a pixel that is NaN, infinite or outside [0, 1]; remove or repair it")
+    pixels = _channels(torch.from_numpy(to_unit(image)), spec.channels)
+    if pixels.shape[1:] != (size := (spec.height, spec.width)):
+        blend = spec.background is None and spec.invalid is None
+        pixels = interpolate(pixels[None], size, mode="bilinear" if blend else "nearest-exact", antialias=blend)[0]
+    return stored_array(from_unit(pixels, spec.dtype))
+
+
+def _channels(pixels: torch.Tensor, channels: int) -> torch.Tensor:
+    given = len(pixels)
+    if given == channels:
+        return pixels
+    colour = pixels[:-1] if given in (2, 4) else pixels
+    if channels == 1:
+        return (colour * torch.tensor(_LUMA)[:, None, None]).sum(0, keepdim=True) if len(colour) == 3 else colour
+    if channels == 3:
+        return colour.expand(3, -1, -1) if len(colour) == 1 else colour
+    raise UserError(f"an image of {given} channels cannot become one of {channels}; give files with {channels}")
 
 
 def default_budget(device: torch.device) -> int:
@@ -128,7 +154,7 @@ def _cached_pack(spec: DatasetSpec, options: BaseModel, image: ImageSpec, count:
             content = (pack.name, pack.role, dict(pack.options), pack.image, pack.labels)
             if complete and content == (spec.name, spec.role, record, image, spec.carried):
                 return path
-    with writing(cache):
+    with write_errors(cache):
         cache.mkdir(parents=True, exist_ok=True)
     assert spec.read is not None, "a data set has read or render"
     samples = spec.read(options)

@@ -8,6 +8,7 @@ epochs, and it may be larger than the data set. A run resumes from the position 
 from __future__ import annotations
 
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AbstractContextManager
 
 import torch
 from torch import Tensor
@@ -20,13 +21,12 @@ from synthreal.spec import Batch
 _AHEAD = 2
 
 
-class Stream:
+class Stream(AbstractContextManager["Stream"]):
     """Batches of ``batch_size`` images on ``device`` (None: the device of the source).
 
-    Of ``world_size`` processes the global batch has ``batch_size * world_size`` images, of which rank r takes the r-th
-    ``batch_size``, so together they see the images that one process would. Stored images are read for this rank alone;
-    a simulator renders the whole batch, because one call with one generator makes it. The streams of one run need
-    different seeds, or else sources of equal size have the same order.
+    The global batch has ``batch_size * world_size`` images, of which rank r takes the r-th ``batch_size``: together the
+    processes see the images that one process would. Stored images are read for this rank alone; a simulator renders the
+    whole batch in one call. The streams of one run need different seeds, or sources of equal size have the same order.
 
     For a source on disk a thread reads the next two batches while the device computes; its errors are raised by the
     :meth:`batch` that needs the result. Close the stream, or use it as a context manager, to end the thread.
@@ -43,12 +43,9 @@ class Stream:
     ) -> None:
         if batch_size < 1 or not 0 <= rank < world_size:
             raise ValueError(f"batch_size {batch_size}, rank {rank} of {world_size}: not a share of a batch")
-        self.source = source
-        self.batch_size = batch_size
-        self.seed = seed
+        self.source, self.batch_size, self.seed = source, batch_size, seed
         self.device = source.device if device is None else device
-        self.rank = rank
-        self.world_size = world_size
+        self.rank, self.world_size = rank, world_size
         self._epoch = -1
         self._order = torch.empty(0, dtype=torch.int64)
         self._ahead: dict[int, Future[Fetched]] = {}
@@ -78,9 +75,6 @@ class Stream:
             self._reader.shutdown(wait=True, cancel_futures=True)
             self._ahead.clear()
 
-    def __enter__(self) -> Stream:
-        return self
-
     def __exit__(self, *error: object) -> None:
         self.close()
 
@@ -88,15 +82,12 @@ class Stream:
         """The batch as read from the file. Requests the next batches, and cancels requests for any others."""
         assert self._reader is not None, "a source on disk has a reading thread"
         upcoming = range(position, position + 1 + _AHEAD)
-        for other in [other for other in self._ahead if other not in upcoming]:
+        for other in self._ahead.keys() - set(upcoming):
             self._ahead.pop(other).cancel()
         for other in upcoming:
             if other not in self._ahead:
-                self._ahead[other] = self._reader.submit(self._fetch, source, other)
+                self._ahead[other] = self._reader.submit(source.fetch, self._indices(other, torch.device("cpu")))
         return self._ahead.pop(position).result()
-
-    def _fetch(self, source: OnDisk, position: int) -> Fetched:
-        return source.fetch(self._indices(position, torch.device("cpu")))
 
     def _indices(self, position: int, device: torch.device) -> Tensor:
         """The indices ``(B,)`` int64 of this rank's batch, on ``device``."""
@@ -104,13 +95,8 @@ class Stream:
         n = len(self.source)
         start = (position * self.world_size + self.rank) * self.batch_size
         stop = start + self.batch_size
-        parts = []
-        while start < stop:
-            epoch, offset = divmod(start, n)
-            take = min(stop - start, n - offset)
-            parts.append(self._permutation(epoch, n, device)[offset : offset + take])
-            start += take
-        return torch.cat(parts)
+        epochs = range(start // n, (stop - 1) // n + 1)
+        return torch.cat([self._permutation(i, n, device)[max(0, start - i * n) : stop - i * n] for i in epochs])
 
     def _permutation(self, epoch: int, n: int, device: torch.device) -> Tensor:
         """The order of one epoch, made on the CPU so that it is the same on every device; the last one is cached."""

@@ -6,6 +6,7 @@ included, removes it.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -15,12 +16,11 @@ from typing import Any
 import h5py
 import numpy as np
 
-from synthreal.data.encoding import image_bytes
+from synthreal.data.encoding import first_bad, image_bytes
 from synthreal.data.fail_safe_file import FailSafeFile
 from synthreal.data.header import Header
-from synthreal.data.validator import BlockValidator
 from synthreal.errors import UserError
-from synthreal.files import completing, writing
+from synthreal.files import atomic_path, write_errors
 from synthreal.spec import Sample, Skipped
 
 _CHUNK_BYTES = 1 << 20
@@ -39,13 +39,10 @@ class PackSummary:
 class PackWriter:
     """Writes a pack block by block; a context manager whose normal exit completes the file.
 
+    The folder must exist. ``header`` gives the fields of :class:`~synthreal.data.header.Header`.
+
     >>> with PackWriter("eyes.h5", image=spec, labels=labels, role="simulated", name="eyes") as writer:
     ...     writer.append(image, {"gaze": gaze})  # (B, C, H, W) in stored dtype, (B, 3)
-
-    Args:
-        path: the file to write; its folder must exist.
-        overwrite: whether to replace an existing file.
-        header: the fields of :class:`~synthreal.data.header.Header`; ``image``, ``role`` and ``name`` are required.
     """
 
     def __init__(self, path: str | Path, *, overwrite: bool = False, **header: Any) -> None:
@@ -53,7 +50,7 @@ class PackWriter:
         self.n = 0
         self.skipped: list[Skipped] = []
         self._header = Header(**header)
-        self.validator = BlockValidator(self._header)
+        self.label_dtypes: dict[str, np.dtype[Any]] = {}
         self.rows = max(1, _CHUNK_BYTES // image_bytes(self._header.image))  # images per chunk
         if self.path.exists() and not overwrite:
             raise UserError(f"{self.path}: already exists; delete it or choose another name")
@@ -63,8 +60,8 @@ class PackWriter:
     def __enter__(self) -> PackWriter:
         shape = self._header.image.shape
         with ExitStack() as stack:
-            partial = stack.enter_context(completing(self.path))
-            with writing(self.path):
+            partial = stack.enter_context(atomic_path(self.path))
+            with write_errors(self.path):
                 self._output = FailSafeFile(partial)
             stack.callback(self._output.close)
             self._file: Any = h5py.File(self._output, "w")
@@ -78,20 +75,47 @@ class PackWriter:
     def __exit__(self, kind: Any, error: Any, traceback: Any) -> None:
         if error is not None:
             self._open.__exit__(kind, error, traceback)
-            return
-        with self._open:
-            self._complete()
+        else:
+            with self._open:
+                self._complete()
 
     def append(self, image: np.ndarray, labels: Mapping[str, np.ndarray] | None = None) -> None:
-        """Add images ``(B, C, H, W)`` in stored dtype and their labels ``(B, *L)``.
-
-        Raises:
-            UserError: a shape, dtype or label contradicts the specs, a value is not finite (naming the image), or the
-                disk is full.
-        """
+        """Add images ``(B, C, H, W)`` in stored dtype and their labels ``(B, *L)``, checked against the specs."""
         arrays = {name: np.asarray(values) for name, values in (labels or {}).items()}
-        self.validator.check(image, arrays, self.n)
+        self.check(image, arrays, self.n)
         self._write(image, arrays)
+
+    def check(self, image: np.ndarray, labels: Mapping[str, np.ndarray], first: int) -> None:
+        """Raise ``UserError`` for a block that contradicts the specs; ``first`` is the index of its first image.
+
+        The first block fixes the dtypes of the labels.
+        """
+        header, spec, name = self._header, self._header.image, f"data set {self._header.name!r}, image"
+        where = f"{name} {first}"
+        if image.ndim != 4 or image.shape[1:] != spec.shape or image.dtype != np.dtype(spec.dtype):
+            size = "x".join(map(str, image.shape[1:]))
+            raise UserError(f"{where}: it is {size} {image.dtype}, not {spec}; correct the reader or its ImageSpec")
+        if (bad := first_bad(image, unit=True)) is not None:
+            raise UserError(f"{name} {first + bad}: a pixel is NaN, infinite or outside [0, 1]; remove or repair it")
+        if header.role == "real":
+            return
+        expected = {label.name for label in header.labels}
+        if set(labels) != expected:
+            raise UserError(f"{where}: it has labels {sorted(labels)}, not {sorted(expected)}; correct the reader")
+        for label in header.labels:
+            values, which = labels[label.name], f"label {label.name!r}"
+            if values.shape != (len(image), *label.shape):
+                raise UserError(
+                    f"{where}: {which} has shape {values.shape[1:]}, not {label.shape}; correct the reader (a single "
+                    "number is np.array([value])) or its LabelSpec"
+                )
+            if values.dtype.kind not in "biuf" or values.dtype.itemsize > 8:
+                raise UserError(f"{where}: {which} is {values.dtype}; make it bool, integer or float")
+            dtype = self.label_dtypes.setdefault(label.name, values.dtype)
+            if values.dtype != dtype:
+                raise UserError(f"{where}: {which} is {values.dtype} here and {dtype} before; use one")
+            if (bad := first_bad(values)) is not None:
+                raise UserError(f"{name} {first + bad}: {which} is NaN or infinite; remove or repair that sample")
 
     def skip(self, item: Skipped) -> None:
         """Record a file that could not be read."""
@@ -104,11 +128,10 @@ class PackWriter:
     def _write(self, image: np.ndarray, labels: Mapping[str, np.ndarray]) -> None:
         if len(image) == 0:
             return
-        with writing(self.path):
+        with write_errors(self.path):
             stop = self.n + len(image)
-            arrays = [(self._file["image"], image)]
-            arrays += [(self._label(name), labels[name]) for name in self.validator.label_dtypes]
-            for dataset, values in arrays:
+            arrays = [(self._label(name), labels[name]) for name in self.label_dtypes]
+            for dataset, values in [(self._file["image"], image), *arrays]:
                 dataset.resize(stop, axis=0)
                 dataset[self.n : stop] = values
             self._output.raise_error()
@@ -119,19 +142,17 @@ class PackWriter:
         if (path := f"labels/{name}") in self._file:
             return self._file[path]
         shape = next(label.shape for label in self._header.labels if label.name == name)
-        dtype = self.validator.label_dtypes[name]
-        rows = max(1, min(_LABEL_ROWS, _CHUNK_BYTES // max(1, int(np.prod(shape)) * dtype.itemsize)))
-        chunks = (rows, *(max(1, side) for side in shape))
+        dtype = self.label_dtypes[name]
+        sides = [max(1, side) for side in shape]
+        chunks = (max(1, min(_LABEL_ROWS, _CHUNK_BYTES // (math.prod(sides) * dtype.itemsize))), *sides)
         return self._file.create_dataset(path, (0, *shape), dtype, maxshape=(None, *shape), chunks=chunks)
 
     def _complete(self) -> None:
         if self.n == 0:
-            reason = "it is empty"
-            if self.skipped:
-                first = self.skipped[0]
-                reason = f"all {len(self.skipped)} were unreadable, first {first.path}: {first.reason}"
+            unreadable = [f"{item.path}: {item.reason}" for item in self.skipped]
+            reason = f"all {len(unreadable)} were unreadable, first {unreadable[0]}" if unreadable else "it is empty"
             raise UserError(f"data set {self._header.name!r}: no image to write to {self.path}; {reason}")
-        with writing(self.path):
+        with write_errors(self.path):
             self._file.attrs.update(replace(self._header, skipped=tuple(self.skipped)).to_attributes())
             self._file.close()
             self._output.raise_error()
@@ -155,7 +176,7 @@ def write_pack(
 
     def flush() -> None:
         if block:
-            names = writer.validator.label_dtypes
+            names = writer.label_dtypes
             labels = {name: np.stack([np.asarray(sample.labels[name]) for sample in block]) for name in names}
             writer._write(np.stack([np.asarray(sample.image) for sample in block]), labels)
             block.clear()
@@ -172,7 +193,7 @@ def write_pack(
                     "yield Sample(image, {name: array}) or Skipped(path, reason)"
                 )
             labels = {name: np.asarray(values)[None] for name, values in sample.labels.items()}
-            writer.validator.check(np.asarray(sample.image)[None], labels, writer.n + len(block))
+            writer.check(np.asarray(sample.image)[None], labels, writer.n + len(block))
             block.append(sample)
             if len(block) == writer.rows:
                 flush()

@@ -25,40 +25,40 @@ PAPER_GAZE = (conv(96, 3, 2), conv(64, 3, 2), pool(3, 1), conv(32, 3), conv(32, 
 class RefinerOptions(Options):
     """Options of the residual refiner; the defaults are the paper's for gaze."""
 
-    kernel: OddSide = Field(default=3, ge=1, description="Odd side of the convolutions in pixels.")
-    blocks: int = Field(default=4, ge=1, description="Residual blocks.")
-    width: int = Field(default=64, ge=1, description="Feature maps.")
-    padding: Padding = Field(default="zeros", description="zeros (as in the paper), replicate or reflect.")
-    noise_channels: int = Field(default=0, ge=0, description="Gaussian noise maps added to the input channels.")
+    kernel: OddSide = Field(3, ge=1, description="Odd side of the convolutions in pixels.")
+    blocks: int = Field(4, ge=1, description="Residual blocks.")
+    width: int = Field(64, ge=1, description="Feature maps.")
+    padding: Padding = Field("zeros", description="zeros (as in the paper), replicate or reflect.")
+    noise_channels: int = Field(0, ge=0, description="Gaussian noise maps added to the input channels.")
     keep_background: bool = Field(
-        default=False,
-        description="Leave pixels of the image's background or invalid value unchanged. They count in the mean of "
-        "self-regularization, so lambda weighs less on the others.",
+        False,
+        description="Leave background and invalid pixels unchanged. They count in the mean of self-regularization, "
+        "so lambda weighs less on the others.",
     )
 
 
 class DiscriminatorOptions(Options):
     """Options of a discriminator; the default is the paper's for gaze."""
 
-    layers: tuple[Layer, ...] = Field(default=PAPER_GAZE, min_length=1, description="Layers from input to head.")
+    layers: tuple[Layer, ...] = Field(PAPER_GAZE, min_length=1, description="Layers from input to head.")
 
 
 class BlurOptions(Options):
     """Options of the Gaussian blur."""
 
-    sigma: float = Field(default=1.0, gt=0, description="Standard deviation in pixels.")
+    sigma: float = Field(1.0, gt=0, description="Standard deviation in pixels.")
 
 
 class GradientsOptions(Options):
     """Options of the image derivatives."""
 
-    sigma: float = Field(default=0.0, ge=0, description="Standard deviation of a preceding blur in pixels; 0 for none.")
+    sigma: float = Field(0.0, ge=0, description="Standard deviation of a preceding blur in pixels; 0 for none.")
 
 
 class LaplacianOptions(Options):
     """Options of the Laplacian."""
 
-    kernel: OddSide = Field(default=3, ge=3, description="Odd side of the filter in pixels.")
+    kernel: OddSide = Field(3, ge=3, description="Odd side of the filter in pixels.")
 
 
 class LearnedOptions(Options):
@@ -69,9 +69,8 @@ class LearnedOptions(Options):
 
 def _refiner(options: RefinerOptions, image: ImageSpec) -> nn.Module:
     if options.padding == "reflect" and options.kernel // 2 >= min(image.height, image.width):
-        raise UserError(
-            f"refiner.options.padding: reflect needs images, and schedule.patch, larger than {options.kernel // 2} px"
-        )
+        side = options.kernel // 2
+        raise UserError(f"refiner.options.padding: reflect needs images, and schedule.patch, larger than {side} px")
     return Refiner(image.channels, **options.model_dump(exclude={"keep_background"}), kept=_kept_values(options, image))
 
 
@@ -82,8 +81,7 @@ def _kept_values(options: RefinerOptions, image: ImageSpec) -> tuple[float, ...]
     values = [value for value in (image.background, image.invalid) if value is not None]
     if not values:
         raise UserError(
-            "refiner.options.keep_background: these images have no background and no invalid value "
-            "(image.background, image.invalid); set it to false"
+            "refiner.options.keep_background: these images have no background and no invalid value; set it to false"
         )
     declared = torch.tensor(values)
     return tuple(sorted({*declared.tolist(), *to_unit(from_unit(declared, image.dtype)).tolist()}))
@@ -108,7 +106,7 @@ def _learned(options: LearnedOptions, image: ImageSpec) -> nn.Module:
     try:
         module = Learned.load(options.path)
     except (OSError, RuntimeError, ValueError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        reason = (str(error) or type(error).__name__).splitlines()[0]
         raise UserError(
             f"{options.path}: not a program of torch.export ({reason}); save it with torch.export.save"
         ) from error

@@ -21,13 +21,8 @@ if TYPE_CHECKING:
     from torch import nn
 
 T = TypeVar("T")
-KINDS: Mapping[str, Any] = {
-    "datasets": DatasetSpec,
-    "networks": NetworkSpec,
-    "features": FeatureSpec,
-    "evaluators": EvaluatorSpec,
-    "recipes": RunConfig,
-}
+SPECS: tuple[Any, ...] = (DatasetSpec, NetworkSpec, FeatureSpec, EvaluatorSpec, RunConfig)
+KINDS: Mapping[str, Any] = dict(zip(("datasets", "networks", "features", "evaluators", "recipes"), SPECS, strict=True))
 
 
 @dataclass(frozen=True)
@@ -54,8 +49,7 @@ class Catalog:
         """Load plugins by name, module or file, and call each of their hooks once.
 
         Raises:
-            UserError: a plugin does not load, a hook returns something else than its specs, or two plugins register
-                the same name.
+            UserError: a plugin does not load, a hook does not return its specs, or two plugins register one name.
         """
         manager = plugin_manager(names)
         tables: dict[str, dict[Any, Entry[Any]]] = {kind: {} for kind in KINDS}
@@ -66,10 +60,8 @@ class Catalog:
             for kind, table in tables.items():
                 for key, spec in _specs(plugin, kind, origin.plugin):
                     if key in table:
-                        raise UserError(
-                            f"{kind}: {_label(key)} is registered by both {table[key].origin.distribution} and "
-                            f"{origin.distribution}; rename one or load only one of the plugins"
-                        )
+                        both = f"{table[key].origin.distribution} and {origin.distribution}"
+                        raise UserError(f"{kind}: {_label(key)} is registered by both {both}; rename one or load one")
                     table[key] = Entry(spec, origin)
         return cls(tuple(origins), **{kind: MappingProxyType(table) for kind, table in tables.items()})
 
@@ -77,9 +69,8 @@ class Catalog:
         """The data set of a name and role; without a role, the first one registered under the name."""
         roles = {known: entry for (other, known), entry in self.datasets.items() if other == name}
         if not roles:
-            return self._find("data set", name, {other: entry for (other, _), entry in self.datasets.items()})
-        if role is None:
-            return next(iter(roles.values())).spec
+            self._find("data set", name, {other: entry for (other, _), entry in self.datasets.items()})
+        role = role or next(iter(roles))
         if role not in roles:
             raise UserError(f"data set {name!r} has no role {role}; it has {', '.join(roles)}")
         return roles[role].spec
@@ -155,10 +146,7 @@ def inventory() -> list[dict[str, Any]]:
 
 
 def _specs(plugin: Any, kind: str, name: str) -> Iterator[tuple[Any, Any]]:
-    """The specs that one hook of a plugin returns, with their keys; none without the hook.
-
-    Specs check themselves when they are made, so only their types are checked here.
-    """
+    """The specs that one hook of a plugin returns, if it has it, with their keys; only their types are checked here."""
     hook = getattr(plugin, f"synthreal_{kind}", None)
     if hook is None:
         return

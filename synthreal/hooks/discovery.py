@@ -34,10 +34,7 @@ class Origin:
 
 
 def plugin_manager(names: Iterable[str]) -> pluggy.PluginManager:
-    """A new manager with the built-ins and the named plugins.
-
-    Args:
-        names: entry points of the group ``synthreal``, ``package.module`` or ``path/to/domain.py``.
+    """A new manager with the built-ins and the plugins ``names``: entry points, ``package.module`` or ``domain.py``.
 
     Raises:
         UserError: a plugin does not exist or does not import, or a hook of it is unknown or not marked as one.
@@ -111,10 +108,9 @@ def _load(name: str) -> ModuleType:
     except (ImportError, SyntaxError) as error:
         if isinstance(error, ModuleNotFoundError) and f"{module}.".startswith(f"{error.name}."):
             remedy = "install its package" if "." in name else f"pip install synthreal-{name}"
-            raise UserError(
-                f"plugin {name!r} is not installed (installed: {', '.join(available()) or 'none'}); {remedy}, or give "
-                "path/to/domain.py"
-            ) from None
+            known = ", ".join(available()) or "none"
+            reason = f"is not installed (installed: {known}); {remedy}, or give path/to/domain.py"
+            raise UserError(f"plugin {name!r} {reason}") from None
         raise UserError(f"plugin {name} does not import: {error}; correct it, or install what it needs") from error
 
 

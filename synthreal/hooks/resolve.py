@@ -15,17 +15,14 @@ from synthreal.spec import PARTS, ROLES, DatasetSpec, ImageSpec, LabelSpec, Role
 
 
 def configure(
-    catalog: Catalog,
-    *differences: Mapping[str, Any],
-    recipe: str | None = None,
-    source: str = "--set",
+    catalog: Catalog, *differences: Mapping[str, Any], recipe: str | None = None, source: str = "--set"
 ) -> ResolvedConfig:
-    """A recipe of the catalog with differences merged into it, resolved.
+    """A recipe of the catalog (None: the default one) with differences merged into it, resolved.
 
     Args:
         catalog: the loaded plugins.
         differences: nested settings; later ones take precedence.
-        recipe: its name; None is the default recipe.
+        recipe: its name.
         source: origin of the differences, for messages.
 
     Raises:
@@ -39,8 +36,7 @@ def configure(
 def resolve(config: RunConfig, catalog: Catalog) -> ResolvedConfig:
     """Look up every name, write out every component's options, and check that the parts fit together.
 
-    Raises:
-        UserError: an unknown name or option, data with another image format, or data without the evaluator's labels.
+    An unknown name or option, another image format, or a missing label of the evaluator raises ``UserError``.
     """
     tree = config.tree()
     for role in ROLES:
@@ -88,17 +84,15 @@ def labels_of(spec: DatasetSpec, options: Any) -> tuple[LabelSpec, ...]:
     return spec.carried
 
 
-def _full(component: ComponentConfig, model: Any, path: str) -> dict[str, Any]:
-    dumped: dict[str, Any] = parse_options(component, model, path).model_dump(mode="json")
-    return dumped
+def _full(component: ComponentConfig, model: Any, path: str) -> Any:
+    return parse_options(component, model, path).model_dump(mode="json")
 
 
 def _image(config: RunConfig, catalog: Catalog) -> ImageSpec:
     for role in ROLES:
         if getattr(config.data, role) is not None:
             spec, options, _ = dataset_of(config, catalog, role)
-            found = Pack(options.path).image if isinstance(options, PackOptions) else spec.image
-            if found is not None:
+            if (found := _image_of(spec, options)) is not None:
                 return found
     recipe = catalog.recipes.get(config.recipe)
     if recipe is not None and recipe.spec.data.simulated != config.data.simulated:
@@ -110,39 +104,35 @@ def _image(config: RunConfig, catalog: Catalog) -> ImageSpec:
     )
 
 
+def _image_of(spec: DatasetSpec, options: Any) -> ImageSpec | None:
+    return Pack(options.path).image if isinstance(options, PackOptions) else spec.image
+
+
 def _check(config: ResolvedConfig, catalog: Catalog, role: Role) -> None:
-    image = config.image
     if getattr(config.data, role) is None:
         return
     spec, options, source = dataset_of(config, catalog, role)
-    if spec.image is not None and not spec.image.alike(image):
-        raise UserError(
-            f"data.{role}: {source.name} has images {spec.image}, the run has {image}; use data of one domain"
-        )
-    if isinstance(options, PackOptions):
-        found = Pack(options.path).image
-        if not found.alike(image):
-            raise UserError(
-                f"{options.path}: holds images {found}, data.{role} of this run needs {image}; "
-                "use a pack of this domain"
-            )
+    found = _image_of(spec, options)
+    if found is not None and not found.alike(config.image):
+        has = f"{options.path}: holds" if isinstance(options, PackOptions) else f"data.{role}: {source.name} has"
+        raise UserError(f"{has} images {found}, data.{role} of this run needs {config.image}; use data of one domain")
     if role == "real" or config.evaluation.evaluator is None:
         return
     if role in ("validation", "test") and spec.render is not None and source.count is None:
         raise UserError(f"data.{role}.count is none, and {source.name} draws without end; set a count")
     evaluator = catalog.evaluator(config.evaluation.evaluator.name)
-    carried = labels_of(spec, options)
+    carried = {label.name: label for label in labels_of(spec, options)}
     for label in evaluator.requires:
-        other = next((known for known in carried if known.name == label.name and known != label), None)
-        if other is not None:
+        other = carried.get(label.name)
+        if other is None:
+            have = ", ".join(map(str, carried.values())) or "none"
+            raise UserError(
+                f"data.{role}: {source.name} has no label {label}, which evaluator {evaluator.name} requires (it has "
+                f"{have}); choose other data, or evaluation.evaluator=none"
+            )
+        if other != label:
             part = "shape" if other.shape != label.shape else "unit"
             raise UserError(
                 f"data.{role}: {source.name}'s label {label.name!r} has the {part} {getattr(other, part)!r}, evaluator "
                 f"{evaluator.name} requires {getattr(label, part)!r}; make them equal, or set evaluation.evaluator=none"
-            )
-        if label not in carried:
-            have = ", ".join(map(str, carried)) or "none"
-            raise UserError(
-                f"data.{role}: {source.name} has no label {label}, which evaluator {evaluator.name} requires (it has "
-                f"{have}); choose other data, or evaluation.evaluator=none"
             )

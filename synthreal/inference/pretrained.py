@@ -19,7 +19,7 @@ from torch import nn
 from synthreal.config import ResolvedConfig
 from synthreal.config.toml import read_toml
 from synthreal.errors import UserError
-from synthreal.files import write_text, writing
+from synthreal.files import write_errors, write_text
 from synthreal.hooks.catalog import Catalog
 from synthreal.inference.weights import read_metadata, read_weights, write_weights
 
@@ -84,7 +84,7 @@ def write_pretrained(folder: Path, refiner: nn.Module, about: Pretrained, card: 
     names = (WEIGHTS, CARD, CONFIG)
     if there := [name for name in names if (folder / name).exists() and not overwrite]:
         raise UserError(f"{folder}: already holds {there[0]}; choose another folder, or give overwrite=True")
-    with writing(folder):
+    with write_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
         with TemporaryDirectory(dir=folder, prefix=".", suffix=".partial") as partial:
             write_refiner(Path(partial), refiner, step=about.step, kind=about.kind)

@@ -12,7 +12,7 @@ import safetensors.torch
 import torch
 
 from synthreal.errors import UserError
-from synthreal.files import replacing
+from synthreal.files import atomic_write
 
 if TYPE_CHECKING:
     from torch import nn
@@ -22,7 +22,7 @@ def write_weights(path: Path, network: nn.Module, metadata: Mapping[str, str]) -
     """Write the state of a network with metadata."""
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
     content = safetensors.torch.save(weights, metadata={**metadata, "format": "pt"})
-    with replacing(path) as partial:
+    with atomic_write(path) as partial:
         partial.write_bytes(content)
 
 

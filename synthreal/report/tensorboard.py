@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from synthreal.files import writing
+from synthreal.files import write_errors
 from synthreal.report.record import Record, is_number
 
 SUFFIX = ".synthreal"
@@ -25,7 +25,7 @@ def write_events(record: Record, folder: Path) -> None:
         warnings.simplefilter("ignore")  # about TensorBoard's own dependencies
         from torch.utils.tensorboard import SummaryWriter
 
-    with writing(folder):
+    with write_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
         for old in folder.glob(f"events.out.tfevents.*{SUFFIX}"):
             old.unlink()

@@ -13,7 +13,7 @@ import torch
 from synthreal.core.game import Game
 from synthreal.distributed.processes import Processes
 from synthreal.errors import UserError
-from synthreal.files import replacing, writing
+from synthreal.files import atomic_write, write_errors
 
 KEEP = 2
 PARTS = ("refiner", "discriminator", "optimizer_refiner", "optimizer_discriminator")
@@ -74,15 +74,15 @@ def restore(game: Game, state: dict[str, Any]) -> None:
 def save(run_dir: Path, step: int, state: dict[str, Any]) -> Path:
     """Write ``checkpoints/step-<step>.pt`` (temporary file, fsync, rename) and delete all but the newest two."""
     folder = run_dir / "checkpoints"
-    with writing(folder):
+    with write_errors(folder):
         folder.mkdir(exist_ok=True)
     path = folder / f"step-{step:08d}.pt"
-    with replacing(path) as partial:
+    with atomic_write(path) as partial:
         buffer = io.BytesIO()  # torch.save to a file reports a full disk as an unrelated RuntimeError
         torch.save({"step": step, **state}, buffer)
         partial.write_bytes(buffer.getbuffer())
     for old in checkpoints(run_dir)[:-KEEP]:
-        with writing(old):
+        with write_errors(old):
             old.unlink()
     return path
 

@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-from synthreal.files import replacing
+from synthreal.files import atomic_write
 
 _GAP = 3
 _CAPTION = 92  # minimum width of the caption column, px
@@ -40,7 +40,7 @@ def contact_sheet(rows: Sequence[tuple[str, Tensor]], *, colormap: str | None = 
 
 def save_sheet(path: Path, rows: Sequence[tuple[str, Tensor]], *, colormap: str | None = None) -> None:
     """Write a contact sheet as PNG, atomically."""
-    with replacing(path) as partial:
+    with atomic_write(path) as partial:
         contact_sheet(rows, colormap=colormap).save(partial, format="PNG")
 
 

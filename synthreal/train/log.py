@@ -14,7 +14,7 @@ from torch import Tensor
 
 from synthreal.core.game import DiscriminatorUpdate, RefinerUpdate
 from synthreal.distributed.processes import SINGLE_PROCESS, Processes
-from synthreal.files import write_text, writing
+from synthreal.files import write_errors, write_text
 from synthreal.train.monitor import QualityReport
 
 LOG = "log.jsonl"
@@ -114,7 +114,7 @@ def append_log(run_dir: Path, report: Report) -> None:
     path = run_dir / LOG
     left_out = {"change"} if report.quality is not None else {"change", "quality"}
     line = {name: value for name, value in asdict(report).items() if name not in left_out}
-    with writing(path), path.open("a", encoding="utf-8") as file:
+    with write_errors(path), path.open("a", encoding="utf-8") as file:
         file.write(json.dumps(line) + "\n")
 
 
@@ -129,7 +129,7 @@ def trim_log(run_dir: Path, step: int) -> None:
     """Remove the lines after ``step``, which a resumed run writes again, and damaged lines."""
     path = run_dir / LOG
     if path.is_file():
-        with writing(path):
+        with write_errors(path):
             lines = path.read_text(encoding="utf-8", errors="replace").splitlines(keepends=True)
         write_text(path, "".join(line for line in lines if _step_of(line) <= step))
 

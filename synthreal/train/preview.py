@@ -10,7 +10,7 @@ from synthreal.config import ResolvedConfig
 from synthreal.core.game import Game
 from synthreal.core.refiner import refine
 from synthreal.device import seeded_generator, uncompiled
-from synthreal.files import writing
+from synthreal.files import write_errors
 from synthreal.train.contact_sheet import save_sheet
 from synthreal.train.sources import DataFeed
 
@@ -31,7 +31,7 @@ def refine_preview(game: Game, images: torch.Tensor) -> torch.Tensor:
 
 def write_preview(game: Game, feed: DataFeed, path: Path, config: ResolvedConfig) -> None:
     """Write a contact sheet of simulated, refined and real images, the same ones every time."""
-    with writing(path.parent):
+    with write_errors(path.parent):
         path.parent.mkdir(exist_ok=True)
     x, y = (feed.streams[kind].batch(0).image[:SHEET] for kind in ("simulated", "real"))
     save_sheet(

@@ -10,7 +10,7 @@ from typing import Any
 from synthreal.config import ResolvedConfig
 from synthreal.config.toml import read_toml
 from synthreal.errors import UserError
-from synthreal.files import writing
+from synthreal.files import write_errors
 from synthreal.hooks.catalog import Catalog, versions_of
 from synthreal.inference.pretrained import CONFIG, WEIGHTS
 from synthreal.train.checkpoint import checkpoints, process_count
@@ -47,7 +47,7 @@ def claim(run_dir: Path, config: ResolvedConfig, *, precision: str, state: Mappi
             )
     created = [path for path in (run_dir, *run_dir.parents) if not path.exists()]  # innermost first
     try:
-        with writing(run_dir):
+        with write_errors(run_dir):
             run_dir.mkdir(parents=True, exist_ok=True)
             (run_dir / LOCK).touch()
         with _locked(run_dir):

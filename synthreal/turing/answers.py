@@ -15,7 +15,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from synthreal.errors import UserError
-from synthreal.files import sync, writing
+from synthreal.files import sync, write_errors
 
 FILE = "turing.jsonl"
 Against = Literal["refined", "simulated"]
@@ -73,7 +73,7 @@ class Answers:
 
     def append(self, answer: Answer) -> None:
         """Write an answer to disk, unless its trial has one. Raises ``UserError`` when that fails."""
-        with writing(self.path), self.path.open("a+b") as file:
+        with write_errors(self.path), self.path.open("a+b") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             file.seek(0)
             content = file.read()
@@ -86,7 +86,7 @@ class Answers:
 
     def prepare(self) -> None:
         """Create the file, so that an unwritable folder is reported (``UserError``) before the first answer."""
-        with writing(self.path), self.path.open("ab"):
+        with write_errors(self.path), self.path.open("ab"):
             sync(self.path.parent)
 
     def _parse(self, content: bytes) -> list[Answer]:

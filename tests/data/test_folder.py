@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from synthreal.data.convert import convert_image
 from synthreal.data.folder import FolderOptions, image_files, names_below, read_folder
+from synthreal.data.source import convert_image
 from synthreal.errors import UserError
 from synthreal.spec import ImageSpec, Sample, Skipped
 
@@ -245,4 +245,4 @@ def test_a_pipe_is_skipped(tmp_path):
     Image.new("L", (4, 3)).save(tmp_path / "real.png")
     found = list(read_folder(FolderOptions(root=str(tmp_path))))
     assert [type(item).__name__ for item in found] == ["Skipped", "Sample"]
-    assert "no ordinary file" in found[0].reason
+    assert "not a regular file" in found[0].reason
