@@ -250,15 +250,19 @@ def test_without_torchrun_the_death_of_process_0_is_reported(tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="reads /proc")
-@pytest.mark.parametrize("target", ["torchrun", "one process"])
+@pytest.mark.parametrize("target", ["all, as Ctrl-C does", "torchrun", "torchrun, killed", "one process"])
 def test_an_interrupt_saves_one_checkpoint_and_prints_how_to_resume(tmp_path, target):
     run = tmp_path / "run"
     fitting = torchrun("fit", "--plugin", TOY, "--run-dir", run, *flags(*QUICK, *ENDLESS, "schedule.save_every=100000"))
     wait_for(lambda: fitting.poll() is not None or len(lines(run)) > 3)
     if target == "torchrun":
-        os.killpg(fitting.pid, signal.SIGINT)  # as Ctrl-C does
-    else:
+        fitting.terminate()
+    elif target == "torchrun, killed":
+        fitting.kill()
+    elif target == "one process":
         os.kill(worker(fitting, 1), signal.SIGTERM)
+    else:
+        os.killpg(fitting.pid, signal.SIGINT)
     out, err = output(fitting)
     assert out == ""
     (message,) = [line for line in ours(err) if line.startswith("stopped")]
