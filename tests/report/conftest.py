@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -23,11 +24,16 @@ def fitted(toy: Catalog, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def run(fitted: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A writable copy of the fitted run, ``run`` in the working directory."""
+def working_copy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[Path], Path]:
+    """``working_copy(folder)``: a writable copy of a run, ``run`` in the working directory."""
     monkeypatch.chdir(tmp_path)
-    shutil.copytree(fitted, "run")
-    return Path("run")
+    return lambda folder: Path(shutil.copytree(folder, "run"))
+
+
+@pytest.fixture
+def run(fitted: Path, working_copy: Callable[[Path], Path]) -> Path:
+    """A writable copy of the fitted run."""
+    return working_copy(fitted)
 
 
 @pytest.fixture(scope="session")
@@ -43,8 +49,6 @@ def evaluated(fitted: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def full(evaluated: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A writable copy of the evaluated run, ``run`` in the working directory."""
-    monkeypatch.chdir(tmp_path)
-    shutil.copytree(evaluated, "run")
-    return Path("run")
+def full(evaluated: Path, working_copy: Callable[[Path], Path]) -> Path:
+    """A writable copy of the evaluated run."""
+    return working_copy(evaluated)

@@ -221,14 +221,12 @@ BROKEN: dict[str, tuple[Any, str]] = {
 
 
 def test_broken_files_are_reported(tmp_path: Path) -> None:
-    root = tmp_path
-    for number, kind in enumerate(BROKEN):
-        tmp_path = root / str(number)
-        tmp_path.mkdir()
-        break_it, expected = BROKEN[kind]
-        path = tmp_path / "p11" / "day01.mat"
+    for kind, (break_it, expected) in BROKEN.items():
+        folder = tmp_path / kind
+        folder.mkdir()
+        path = folder / "p11" / "day01.mat"
         write_day(path, 3)
         break_it(path)
-        message = _error(tmp_path, persons=(11,))
+        message = _error(folder, persons=(11,))
         assert str(path) in message
         assert expected in message

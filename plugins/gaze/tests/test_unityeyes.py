@@ -221,19 +221,17 @@ BROKEN: dict[str, tuple[Callable[[Path], None], str]] = {
 
 
 def test_broken_pairs_are_named_counted_and_skippable(tmp_path: Path) -> None:
-    root = tmp_path
-    for number, kind in enumerate(BROKEN):
-        tmp_path = root / str(number)
-        tmp_path.mkdir()
-        break_it, expected = BROKEN[kind]
+    for kind, (break_it, expected) in BROKEN.items():
+        folder = tmp_path / kind
+        folder.mkdir()
         for number in (1, 2, 3):
-            write_pair(tmp_path, number)
-        break_it(tmp_path)
-        message = _error(tmp_path)  # raised before the intact pair 1 is yielded
+            write_pair(folder, number)
+        break_it(folder)
+        message = _error(folder)  # raised before the intact pair 1 is yielded
         assert expected in message
         assert "(1 broken of 3 pairs)" in message
         assert "skip_broken=true" in message
-        items = list(read_unityeyes(UnityEyesOptions(root=tmp_path, skip_broken=True)))
+        items = list(read_unityeyes(UnityEyesOptions(root=folder, skip_broken=True)))
         assert [isinstance(item, Skipped) for item in items] == [False, True, False]
         assert isinstance(items[1], Skipped)
         assert items[1].reason in message
