@@ -57,12 +57,11 @@ def test_the_fixture_has_the_authors_layout(tmp_path: Path, n: int) -> None:
 
 
 def test_samples_equal_the_written_data(tmp_path: Path) -> None:
-    root = tmp_path
     for number, n in enumerate([1, 4]):
-        tmp_path = root / str(number)
-        tmp_path.mkdir()
-        left, right = write_day(tmp_path / "p03" / "day01.mat", n)
-        samples = _read(tmp_path, persons=(3,))
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        left, right = write_day(folder / "p03" / "day01.mat", n)
+        samples = _read(folder, persons=(3,))
         assert len(samples) == 2 * n
         for index in range(n):
             sample, mirrored = samples[index], samples[n + index]

@@ -51,7 +51,6 @@ def test_gaze_goes_to_mpiigaze_axes_with_y_down(tmp_path: Path) -> None:
 
 
 def test_head_pose_is_the_faces_direction_in_the_image(tmp_path: Path) -> None:
-    root = tmp_path
     for number, (written, pitch_yaw_deg) in enumerate(
         [
             ((0.0, 180.0), (0.0, 0.0)),
@@ -60,20 +59,19 @@ def test_head_pose_is_the_faces_direction_in_the_image(tmp_path: Path) -> None:
             ((12.5, 140.0), (-9.5438, 40.6782)),
         ]
     ):
-        tmp_path = root / str(number)
-        tmp_path.mkdir()
-        write_pair(tmp_path, 1, annotation(head=written))
-        np.testing.assert_allclose(np.degrees(_samples(tmp_path)[0].labels["head_pose"]), pitch_yaw_deg, atol=1e-4)
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        write_pair(folder, 1, annotation(head=written))
+        np.testing.assert_allclose(np.degrees(_samples(folder)[0].labels["head_pose"]), pitch_yaw_deg, atol=1e-4)
 
 
 def test_window_scales_with_the_height_and_y_points_up(tmp_path: Path) -> None:
-    root = tmp_path
     for number, size in enumerate([(640, 480), (1280, 960), (512, 384)]):
-        tmp_path = root / str(number)
-        tmp_path.mkdir()
+        folder = tmp_path / str(number)
+        folder.mkdir()
         unit = size[1] / 480
-        write_pair(tmp_path, 1, annotation(size, (300.0 * unit, 180.0 * unit)), size)
-        sample = _samples(tmp_path)[0]
+        write_pair(folder, 1, annotation(size, (300.0 * unit, 180.0 * unit)), size)
+        sample = _samples(folder)[0]
         margin = sample.labels["margin"]
         np.testing.assert_allclose((margin.min(0) + margin.max(0)) / 2, (27.0, 17.0), atol=0.01)  # the crop's middle
         np.testing.assert_allclose(np.ptp(margin, axis=0), (100 * 55 / 140, 40 * 35 / 84), atol=0.01)
@@ -109,12 +107,11 @@ def test_resize_is_antialiased(tmp_path: Path) -> None:
 
 
 def test_window_beyond_the_picture_repeats_its_edge(tmp_path: Path) -> None:
-    root = tmp_path
     for number, centre in enumerate([(10.0, 12.0), (635.0, 470.0)]):
-        tmp_path = root / str(number)
-        tmp_path.mkdir()
-        write_pair(tmp_path, 1, annotation(centre=centre))
-        sample = _samples(tmp_path)[0]
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        write_pair(folder, 1, annotation(centre=centre))
+        sample = _samples(folder)[0]
         corner = sample.image[0, 0, 0] if centre[0] < 100 else sample.image[0, -1, -1]
         assert corner == pytest.approx(gradient((640, 480))[(0, 0) if centre[0] < 100 else (-1, -1)], abs=1)
         margin = sample.labels["margin"]
@@ -150,21 +147,20 @@ def test_home_is_expanded_and_an_unreadable_folder_is_an_error(tmp_path: Path, m
 
 
 def test_unpaired_files_are_reported_before_reading(tmp_path: Path) -> None:
-    root = tmp_path
-    for number, lost in enumerate(["jpg", "json"]):
-        tmp_path = root / str(number)
-        tmp_path.mkdir()
+    for lost in ("jpg", "json"):
+        folder = tmp_path / lost
+        folder.mkdir()
         for number in (1, 2, 11, 12):
-            write_pair(tmp_path, number)
-        (tmp_path / f"11.{lost}").unlink()
-        (tmp_path / f"12.{lost}").unlink()
-        message = _error(tmp_path)
+            write_pair(folder, number)
+        (folder / f"11.{lost}").unlink()
+        (folder / f"12.{lost}").unlink()
+        message = _error(folder)
         assert f"has no 11.{lost} beside it (2 unpaired" in message
         assert "skip_broken=true" in message
-        items = list(read_unityeyes(UnityEyesOptions(root=tmp_path, skip_broken=True)))
+        items = list(read_unityeyes(UnityEyesOptions(root=folder, skip_broken=True)))
         assert [isinstance(item, Skipped) for item in items] == [False, False, True, True]
         kept = "json" if lost == "jpg" else "jpg"
-        assert items[2] == Skipped(str(tmp_path / f"11.{kept}"), "has no partner")
+        assert items[2] == Skipped(str(folder / f"11.{kept}"), "has no partner")
 
 
 def _with(**changes: Any) -> Callable[[Path], None]:
