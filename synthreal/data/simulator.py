@@ -30,8 +30,9 @@ class SimulatorSource:
     """A simulator opened in a role.
 
     The first batch, and every block of a data set of fixed size, is checked: shape, dtype, labels, pixels in [0, 1],
-    finite values. Later batches are not, because that would cost a synchronisation with the device; a NaN in one of
-    them remains a NaN, and training stops at its loss. Rendered images must have the shape of ``image``.
+    finite values. Later batches are not, because that would cost a synchronisation with the device: a NaN in one of
+    them remains a NaN, and training stops at its loss, but a pixel outside [0, 1] is clamped without a message.
+    Rendered images must have the shape of ``image``.
     """
 
     def __init__(self, spec: DatasetSpec, options: Any, seed: int, device: torch.device, image: ImageSpec) -> None:
