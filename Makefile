@@ -16,7 +16,7 @@ PLUGINS := plugins/gaze plugins/hands
 
 install: $(VENV)/.stamp
 
-$(VENV)/.stamp: pyproject.toml $(PLUGINS:%=%/pyproject.toml) constraints.txt
+$(VENV)/.stamp: pyproject.toml $(PLUGINS:%=%/pyproject.toml) $(filter-out /dev/null,$(CONSTRAINTS))
 	$(PYTHON) -m venv $(VENV)
 	$(PY) -m pip install -q -c $(CONSTRAINTS) -e ".[report,tensorboard,web,onnx,dev]" $(PLUGINS:%=-e %)
 	$(PY) -m pip install -q -c $(CONSTRAINTS) --no-deps torchvision  # for tests; with dependencies it would replace torch

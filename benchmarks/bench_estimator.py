@@ -2,9 +2,10 @@
 
 Usage: ``python benchmarks/bench_estimator.py [--quick] [--device auto] [--threads 1] [--repeats 5] [--json FILE]``
 
-The library (``runtime.layout`` channels_last) and the reference (torch's default layout) train the same network on the
-same images for the same number of steps and evaluate it on the held-out tenth, in float32 and, if the machine has it,
-in bfloat16. They take turns in one process; a ratio is of neighbouring turns, and the median is given.
+The library (``runtime.layout`` channels_last, fused Adam) and the reference (torch's default layout and Adam) train the
+same network on the same images for the same number of steps and evaluate it on the held-out tenth, in float32 and, if
+the machine has it, in bfloat16. They take turns in one process; a ratio is of neighbouring turns, and the median is
+given.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from functools import partial
 
 import torch
 from clock import spent
+from library import PRECISION
 from limit import higher, limit_gflops
 from record import Row, arguments, finish, precisions, timed_row
 from torch.utils.flop_counter import FlopCounterMode
@@ -25,7 +27,6 @@ from synthreal.device import configure_process
 from synthreal.evaluation import Task, train
 from synthreal.train import open_stream
 
-PRECISION = {"fp32": "float32", "bf16": "bfloat16"}
 DOMAINS = ("gaze", "hands")
 BATCH, STEPS = 64, 8
 
@@ -52,14 +53,18 @@ def plain_train(task: Task, data: Resident) -> None:
         task.spec.metrics(model(batch.image), batch.labels)
 
 
-def prepare(asked: argparse.Namespace, domain: str, precision: str) -> tuple[Task, Resident]:
+def prepare(options: argparse.Namespace, domain: str, precision: str) -> tuple[Task, Resident]:
     """The task of a demo recipe with a budget of a few steps, and simulated images to train on."""
-    device, catalog, count = torch.device(asked.device), synthreal.Catalog.of([domain]), 2 * round(BATCH * STEPS / 1.8)
+    device, catalog, count = (
+        torch.device(options.device),
+        synthreal.Catalog.of([domain]),
+        2 * round(BATCH * STEPS / 1.8),
+    )
     difference = {
         "data": {"simulated": {"count": count}},
         "schedule": {"batch": count},
         "evaluation": {"images": count, "epochs": 1, "batch": BATCH},
-        "runtime": {"device": asked.device, "threads": asked.threads, "precision": PRECISION[precision]},
+        "runtime": {"device": options.device, "threads": options.threads, "precision": PRECISION[precision]},
     }
     config = synthreal.configure(catalog, difference, recipe=domain)
     configure_process(config.runtime)
@@ -71,18 +76,18 @@ def prepare(asked: argparse.Namespace, domain: str, precision: str) -> tuple[Tas
     return Task.of(config, catalog, device), Resident(batch.image.half(), batch.labels)
 
 
-def compare(asked: argparse.Namespace, domain: str, precision: str) -> Row:
+def compare(options: argparse.Namespace, domain: str, precision: str) -> Row:
     """The row of a domain and a precision."""
-    device = torch.device(asked.device)
-    task, data = prepare(asked, domain, precision)
+    device = torch.device(options.device)
+    task, data = prepare(options, domain, precision)
     ours, reference = partial(train, task, data, seed=0), partial(plain_train, task, data)
     with FlopCounterMode(display=False) as counter:
         ours()
     reference()
-    turns = [(spent(ours, device), spent(reference, device)) for _ in range(asked.repeats)]
+    turns = [(spent(ours, device), spent(reference, device)) for _ in range(options.repeats)]
     return timed_row(
         f"{domain}_estimator",
-        asked=asked,
+        options=options,
         batch=BATCH,
         precision=precision,
         images=BATCH * STEPS,
@@ -94,11 +99,11 @@ def compare(asked: argparse.Namespace, domain: str, precision: str) -> Row:
 
 def main() -> None:
     """Measure, print and write."""
-    asked = arguments(__doc__)
-    device = torch.device(asked.device)
+    options = arguments(__doc__)
+    device = torch.device(options.device)
     limit = limit_gflops(device)
-    rows = [compare(asked, domain, precision) for domain in DOMAINS for precision in precisions(asked)]
-    finish(asked, higher(limit, limit_gflops(device)), rows)
+    rows = [compare(options, domain, precision) for domain in DOMAINS for precision in precisions(options)]
+    finish(options, higher(limit, limit_gflops(device)), rows)
 
 
 if __name__ == "__main__":

@@ -22,16 +22,16 @@ PATCH = 96
 
 def main() -> None:
     """Run the benchmark, print and write its rows."""
-    asked = arguments(__doc__)
-    device = torch.device(asked.device)
+    options = arguments(__doc__)
+    device = torch.device(options.device)
     limit, rows = limit_gflops(device), []
     with tempfile.TemporaryDirectory() as folder:
         pack = pack_of(folder, HANDS, images=64)
-        whole = {**HANDS, **pack, "device": asked.device, "threads": asked.threads, "precision": "fp32"}
-        whole["batch"] = 2 if asked.device == "cpu" else 16
+        whole = {**HANDS, **pack, "device": options.device, "threads": options.threads, "precision": "fp32"}
+        whole["batch"] = 2 if options.device == "cpu" else 16
         for name, patch in (("hands_patch_", PATCH), ("hands_whole_", None)):
-            rows += compare(asked, {**whole, "patch": patch}, prefix=name)
-    finish(asked, higher(limit, limit_gflops(device)), rows)
+            rows += compare(options, {**whole, "patch": patch}, prefix=name)
+    finish(options, higher(limit, limit_gflops(device)), rows)
 
 
 if __name__ == "__main__":

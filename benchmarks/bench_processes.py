@@ -29,7 +29,7 @@ WIDTH = 64
 COUNTS = (1, 2)
 
 
-def turn(processes: int, folder: Path, asked: argparse.Namespace) -> tuple[float, float]:
+def turn(processes: int, folder: Path, options: argparse.Namespace) -> tuple[float, float]:
     """One fit: images per second, and CPU seconds of all processes."""
     run = folder / f"{processes}-{len(list(folder.iterdir()))}"
     settings = {
@@ -39,15 +39,15 @@ def turn(processes: int, folder: Path, asked: argparse.Namespace) -> tuple[float
         "data.real.count": 4 * BATCH,
         "quality": "none",
         "runtime.precision": "float32",
-        "runtime.device": asked.device,
-        "runtime.threads": asked.threads,
+        "runtime.device": options.device,
+        "runtime.threads": options.threads,
     }
     words = [word for name, value in settings.items() for word in ("--set", f"{name}={value}")]
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     subprocess.run(
         [*launch, "-m", "synthreal", "fit", "--plugin", "gaze", "--run-dir", str(run), *words],
-        env={**os.environ, "OMP_NUM_THREADS": str(asked.threads)},
+        env={**os.environ, "OMP_NUM_THREADS": str(options.threads)},
         check=True,
         capture_output=True,
     )
@@ -59,10 +59,10 @@ def turn(processes: int, folder: Path, asked: argparse.Namespace) -> tuple[float
 
 def main() -> None:
     """Run the benchmark, print and write its rows."""
-    asked = arguments(__doc__)
-    counts = [count for count in COUNTS if asked.device == "cpu" or count <= torch.cuda.device_count()]
+    options = arguments(__doc__)
+    counts = [count for count in COUNTS if options.device == "cpu" or count <= torch.cuda.device_count()]
     with tempfile.TemporaryDirectory() as folder:
-        turns = [{count: turn(count, Path(folder), asked) for count in counts} for _ in range(asked.repeats)]
+        turns = [{count: turn(count, Path(folder), options) for count in counts} for _ in range(options.repeats)]
     rows: list[Row] = []
     for count in counts:
         against = [(one[count][0] / one[1][0], one[count][1] / one[1][1]) for one in turns]
@@ -77,7 +77,7 @@ def main() -> None:
                 "cpu_ratio": rounded(median(cost for _, cost in against)),
             }
         )
-    finish(asked, limit_gflops(torch.device(asked.device)), rows)
+    finish(options, limit_gflops(torch.device(options.device)), rows)
 
 
 if __name__ == "__main__":

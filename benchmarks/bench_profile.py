@@ -65,9 +65,9 @@ def _group(name: str, shapes: list[list[int]]) -> str:
     return "blocks, backwards" if "backward" in name else "blocks, forwards"
 
 
-def kernels(asked: argparse.Namespace, precision: str) -> list[Row]:
+def kernels(options: argparse.Namespace, precision: str) -> list[Row]:
     """The rows ``kernel`` of one precision."""
-    device = torch.device(asked.device)
+    device = torch.device(options.device)
     dtype = {"fp32": torch.float32, "bf16": torch.bfloat16}[precision]
     maps, gradient = (
         torch.randn(BATCH, WIDTH, 35, 55, device=device, dtype=dtype).contiguous(memory_format=torch.channels_last)
@@ -86,29 +86,29 @@ def kernels(asked: argparse.Namespace, precision: str) -> list[Row]:
             else:
                 torch.nn.functional.conv2d(maps, weight, bias, padding=1)
 
-        turns = [spent(run, device) for _ in range(5 * asked.repeats + 2)][2:]
-        rows.append(_kernel(what, gflop, turns, precision, asked))
+        turns = [spent(run, device) for _ in range(5 * options.repeats + 2)][2:]
+        rows.append(_kernel(what, gflop, turns, precision, options))
     total = {clock: sum(row["work"][clock] for row in rows) for clock in ("wall", "cpu")}
-    return [*rows, _kernel("kernels together", 3 * gflop, [total], precision, asked)]
+    return [*rows, _kernel("kernels together", 3 * gflop, [total], precision, options)]
 
 
-def _kernel(what: str, gflop: float, turns: list[Spent], precision: str, asked: argparse.Namespace) -> Row:
-    row = timed_row("kernel", asked=asked, batch=BATCH, precision=precision, images=BATCH, gflop=gflop, turns=turns)
+def _kernel(what: str, gflop: float, turns: list[Spent], precision: str, options: argparse.Namespace) -> Row:
+    row = timed_row("kernel", options=options, batch=BATCH, precision=precision, images=BATCH, gflop=gflop, turns=turns)
     return {**row, "what": what}
 
 
 def main() -> None:
     """Run the benchmark, print and write its rows."""
-    asked = arguments(__doc__)
-    torch.set_num_threads(asked.threads)
-    limit, rows = limit_gflops(torch.device(asked.device)), []
+    options = arguments(__doc__)
+    torch.set_num_threads(options.threads)
+    limit, rows = limit_gflops(torch.device(options.device)), []
     with tempfile.TemporaryDirectory() as folder:
         size = {**GAZE, **pack_of(folder, GAZE, images=64), "history": 64, "batch": 2}
-        size.update(device=asked.device, threads=asked.threads)
-        for precision in precisions(asked):
-            rows += shares({**size, "precision": precision}, asked.repeats)
-            rows += kernels(asked, precision)
-    finish(asked, higher(limit, limit_gflops(torch.device(asked.device))), rows)
+        size.update(device=options.device, threads=options.threads)
+        for precision in precisions(options):
+            rows += shares({**size, "precision": precision}, options.repeats)
+            rows += kernels(options, precision)
+    finish(options, higher(limit, limit_gflops(torch.device(options.device))), rows)
 
 
 if __name__ == "__main__":

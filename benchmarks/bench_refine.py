@@ -30,7 +30,7 @@ import synthreal
 IMAGES, GPU_IMAGES = 2048, 200_000
 
 
-def compare(asked: argparse.Namespace, size: dict[str, Any], runs: dict[str, str], *, whole: bool) -> list[Row]:
+def compare(options: argparse.Namespace, size: dict[str, Any], runs: dict[str, str], *, whole: bool) -> list[Row]:
     """The rows of one batch size; with ``whole``, also those from pack to pack."""
     with ExitStack() as stack:
         reference = stack.enter_context(Worker("baseline", size))
@@ -38,12 +38,12 @@ def compare(asked: argparse.Namespace, size: dict[str, Any], runs: dict[str, str
         workers = {"reference": reference, **library}
         gflop = next(iter(library.values()))("gflop")["refine"]
         for worker in workers.values():
-            worker("refine", count=min(WARM, size["batch"]) if asked.device == "cpu" else size["batch"])
-        turns = [{name: worker("refine") for name, worker in workers.items()} for _ in range(asked.repeats)]
-        rows = [_row("refine", size["batch"], turns, precision, size, gflop, asked) for precision in library]
+            worker("refine", count=min(WARM, size["batch"]) if options.device == "cpu" else size["batch"])
+        turns = [{name: worker("refine") for name, worker in workers.items()} for _ in range(options.repeats)]
+        rows = [_row("refine", size["batch"], turns, precision, size, gflop, options) for precision in library]
         if whole:
             alone, turns = [], []
-            for turn in range(asked.repeats):
+            for turn in range(options.repeats):
                 alone.append({name: worker("refine") for name, worker in workers.items()})
                 targets = {name: str(Path(size["folder"]) / f"{name}-{turn}.h5") for name in workers}
                 turns.append(
@@ -53,7 +53,7 @@ def compare(asked: argparse.Namespace, size: dict[str, Any], runs: dict[str, str
                     }
                 )
             for precision in library:
-                row = _row("refine_end_to_end", size["images"], turns, precision, size, gflop, asked)
+                row = _row("refine_end_to_end", size["images"], turns, precision, size, gflop, options)
                 rows.append({**row, **_share(size, [turn[precision] for turn in alone], [t[precision] for t in turns])})
         peaks = {name: round(worker("peak")) for name, worker in workers.items()}
     return [
@@ -69,11 +69,11 @@ def _row(
     precision: str,
     size: dict[str, Any],
     gflop: float,
-    asked: argparse.Namespace,
+    options: argparse.Namespace,
 ) -> Row:
     return timed_row(
         name,
-        asked=asked,
+        options=options,
         batch=size["batch"],
         precision=precision,
         images=images,
@@ -113,17 +113,24 @@ def fitted(size: dict[str, Any], precision: str, folder: str) -> str:
 
 def main() -> None:
     """Run the benchmark, print and write its rows."""
-    asked = arguments(__doc__)
-    device = torch.device(asked.device)
+    options = arguments(__doc__)
+    device = torch.device(options.device)
     limit, rows = limit_gflops(device), []
     with tempfile.TemporaryDirectory() as folder:
-        images = IMAGES if asked.device == "cpu" else GPU_IMAGES
-        pack = pack_of(folder, GAZE, images=images // 2 if asked.quick else images)
-        size = {**GAZE, **pack, "history": 512, "device": asked.device, "threads": asked.threads, "precision": "fp32"}
-        runs = {precision: fitted(size, precision, folder) for precision in precisions(asked)}
-        for batch in batches(asked):
-            rows += compare(asked, {**size, "batch": batch}, runs, whole=batch == batches(asked)[-1])
-    finish(asked, higher(limit, limit_gflops(device)), rows)
+        images = IMAGES if options.device == "cpu" else GPU_IMAGES
+        pack = pack_of(folder, GAZE, images=images // 2 if options.quick else images)
+        size = {
+            **GAZE,
+            **pack,
+            "history": 512,
+            "device": options.device,
+            "threads": options.threads,
+            "precision": "fp32",
+        }
+        runs = {precision: fitted(size, precision, folder) for precision in precisions(options)}
+        for batch in batches(options):
+            rows += compare(options, {**size, "batch": batch}, runs, whole=batch == batches(options)[-1])
+    finish(options, higher(limit, limit_gflops(device)), rows)
 
 
 if __name__ == "__main__":

@@ -30,18 +30,18 @@ def rates(spec: synthreal.DatasetSpec, device: torch.device, repeats: int) -> li
 
 def main() -> None:
     """Run the benchmark, print and write its rows."""
-    asked = arguments(__doc__)
-    torch.set_num_threads(asked.threads)
-    device = torch.device(asked.device)
+    options = arguments(__doc__)
+    torch.set_num_threads(options.threads)
+    device = torch.device(options.device)
     rows: list[Row] = []
     for name, plugin, dataset, role in DOMAINS:
-        found = rates(synthreal.Catalog.of([plugin]).dataset(dataset, role), device, asked.repeats)
+        found = rates(synthreal.Catalog.of([plugin]).dataset(dataset, role), device, options.repeats)
         rows.append(
             {
                 "name": name,
                 "batch": BLOCK,
                 "precision": "fp32",
-                "threads": asked.threads,
+                "threads": options.threads,
                 "images_per_second": middle(found),
                 "spread": spread(found),
                 "ratio_to_reference": None,
@@ -49,7 +49,7 @@ def main() -> None:
                 "peak_memory_mb": round(peak_mb(device)),
             }
         )
-    finish(asked, limit_gflops(device), rows)
+    finish(options, limit_gflops(device), rows)
 
 
 if __name__ == "__main__":

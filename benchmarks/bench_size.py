@@ -25,7 +25,7 @@ BATCHES = (8, 16, 32, 64, 128, 256, 512, 1024)
 SIDES = ((35, 55), (70, 110), (128, 128), (256, 256), (512, 512))
 
 
-def measure(asked: argparse.Namespace, name: str, size: dict[str, Any], batch: int, processes: int = 1) -> Row:
+def measure(options: argparse.Namespace, name: str, size: dict[str, Any], batch: int, processes: int = 1) -> Row:
     """A row: medians of the repeats, over all processes."""
     with ExitStack() as stack:
         workers = [stack.enter_context(Worker("library", size)) for _ in range(processes)]
@@ -33,7 +33,7 @@ def measure(asked: argparse.Namespace, name: str, size: dict[str, Any], batch: i
         for worker in workers:
             worker("update", count=min(WARM, batch))
         turns = []
-        for _ in range(asked.repeats):
+        for _ in range(options.repeats):
             for worker in workers:
                 worker.send("update", count=batch)
             spent = [worker.receive() for worker in workers]
@@ -42,7 +42,7 @@ def measure(asked: argparse.Namespace, name: str, size: dict[str, Any], batch: i
     images = batch * processes
     row = timed_row(
         name,
-        asked=asked,
+        options=options,
         batch=batch,
         precision=size["precision"],
         images=images,
@@ -70,26 +70,26 @@ def group(rows: list[Row]) -> list[Row]:
 
 def main() -> None:
     """Run the benchmark, print and write its rows."""
-    asked = arguments(__doc__)
-    device = torch.device(asked.device)
+    options = arguments(__doc__)
+    device = torch.device(options.device)
     limit, rows = limit_gflops(device), []
-    common = {"device": asked.device, "threads": asked.threads, "precision": precisions(asked)[-1]}
+    common = {"device": options.device, "threads": options.threads, "precision": precisions(options)[-1]}
     common.update(batch=2, history=8)
     with tempfile.TemporaryDirectory() as folder:
         gaze = {**GAZE, **pack_of(folder, GAZE, images=64), **common}
-        if asked.quick:
-            rows += group([measure(asked, "size_batch", gaze, batches(asked)[-1])])
+        if options.quick:
+            rows += group([measure(options, "size_batch", gaze, batches(options)[-1])])
         else:
-            rows += group([measure(asked, "size_batch", gaze, batch) for batch in BATCHES])
+            rows += group([measure(options, "size_batch", gaze, batch) for batch in BATCHES])
             domains = [{**GAZE, "height": height, "width": width} for height, width in SIDES]
             sizes = [{**domain, **pack_of(folder, domain, images=8), **common} for domain in domains]
             for batch in (1, 2, 4):
-                rows += group([measure(asked, "size_image", size, batch) for size in sizes])
-            processes = (1, 2) if asked.device == "cpu" else (1,)
-            rows += group([measure(asked, "size_processes", gaze, BATCHES[-2], count) for count in processes])
+                rows += group([measure(options, "size_image", size, batch) for size in sizes])
+            processes = (1, 2) if options.device == "cpu" else (1,)
+            rows += group([measure(options, "size_processes", gaze, BATCHES[-2], count) for count in processes])
             hands = {**HANDS, **pack_of(folder, HANDS, images=8), **common}
-            rows += group([measure(asked, "size_hands", hands, 1)])
-    finish(asked, higher(limit, limit_gflops(device)), rows)
+            rows += group([measure(options, "size_hands", hands, 1)])
+    finish(options, higher(limit, limit_gflops(device)), rows)
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ Usage: ``python benchmarks/bench_start.py [--quick] [--device auto] [--threads 1
 
 Rows ``start`` are fresh processes: Python alone, ``import synthreal``, ``synthreal --help``, torch, the transform;
 ``heavy`` lists the large libraries that the process imported. Row ``fit_memory`` is the memory of a process that opens
-the images of a run, in megabytes per million images of each data set.
+the images of a run, in megabytes per million images, simulated and real together.
 """
 
 from __future__ import annotations
@@ -68,12 +68,19 @@ def memory(folder: str, size: dict[str, object], few: int, many: int) -> Row:
 
 def main() -> None:
     """Run the benchmark, print and write its rows."""
-    asked = arguments(__doc__)
-    rows = [start(name, code, asked.repeats) for name, code in STARTS.items()]
+    options = arguments(__doc__)
+    rows = [start(name, code, options.repeats) for name, code in STARTS.items()]
     with tempfile.TemporaryDirectory() as folder:
-        size = {**GAZE, "batch": 2, "history": 8, "device": asked.device, "threads": asked.threads, "precision": "fp32"}
-        rows.append(memory(folder, size, FEW, MANY // 10 if asked.quick else MANY))
-    finish(asked, limit_gflops(torch.device(asked.device)), rows)
+        size = {
+            **GAZE,
+            "batch": 2,
+            "history": 8,
+            "device": options.device,
+            "threads": options.threads,
+            "precision": "fp32",
+        }
+        rows.append(memory(folder, size, FEW, MANY // 10 if options.quick else MANY))
+    finish(options, limit_gflops(torch.device(options.device)), rows)
 
 
 if __name__ == "__main__":

@@ -27,18 +27,18 @@ PARTS = {"refiner_update": 2, "discriminator_update": 1}
 ENOUGH = 0.9
 
 
-def compare(asked: argparse.Namespace, size: dict[str, Any], prefix: str = "") -> list[Row]:
+def compare(options: argparse.Namespace, size: dict[str, Any], prefix: str = "") -> list[Row]:
     """The rows of one size."""
     with ExitStack() as stack:
         reference = stack.enter_context(Worker("baseline", size))
         library = {
-            name: stack.enter_context(Worker("library", {**size, "precision": name})) for name in precisions(asked)
+            name: stack.enter_context(Worker("library", {**size, "precision": name})) for name in precisions(options)
         }
         workers = {"reference": reference, **library}
         gflop = next(iter(library.values()))("gflop")
         for worker in workers.values():
-            warm_up(worker, asked.device, size["batch"])
-        turns = [{name: worker("step") for name, worker in workers.items()} for _ in range(asked.repeats)]
+            warm_up(worker, options.device, size["batch"])
+        turns = [{name: worker("step") for name, worker in workers.items()} for _ in range(options.repeats)]
         peaks = {name: round(worker("peak")) for name, worker in workers.items()}
     rows = []
     for precision in library:
@@ -46,7 +46,7 @@ def compare(asked: argparse.Namespace, size: dict[str, Any], prefix: str = "") -
             counts = PARTS if part == "step" else {part: 1}
             row = timed_row(
                 prefix + part,
-                asked=asked,
+                options=options,
                 batch=size["batch"],
                 precision=precision,
                 images=size["batch"] * sum(counts.values()),
@@ -69,17 +69,17 @@ def _of(turn: dict[str, Spent], part: str) -> Spent:
 
 def main() -> None:
     """Run the benchmark, print and write its rows."""
-    asked = arguments(__doc__)
-    device = torch.device(asked.device)
+    options = arguments(__doc__)
+    device = torch.device(options.device)
     limit, rows = limit_gflops(device), []
     with tempfile.TemporaryDirectory() as folder:
         pack = pack_of(folder, GAZE, images=2048)
-        common = {**GAZE, **pack, "device": asked.device, "threads": asked.threads, "precision": "fp32"}
+        common = {**GAZE, **pack, "device": options.device, "threads": options.threads, "precision": "fp32"}
         with Worker("baseline", {**common, "batch": 32, "history": 32}) as reference:
             check = float(f"{reference('bare', repeats=5):.3g}")
-        for batch in batches(asked):
-            rows += compare(asked, {**common, "batch": batch})
-    finish(asked, higher(limit, limit_gflops(device)), rows, reference_check=check)
+        for batch in batches(options):
+            rows += compare(options, {**common, "batch": batch})
+    finish(options, higher(limit, limit_gflops(device)), rows, reference_check=check)
     if check < ENOUGH:
         raise SystemExit(f"the reference's refiner runs at {check} of a bare nn.Sequential; it should reach {ENOUGH}")
 

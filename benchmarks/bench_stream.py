@@ -47,12 +47,12 @@ class Appended:
         self.past[self.generator.choice(len(self.past), len(self.fresh), replace=False)]
 
 
-def measure(asked: argparse.Namespace, size: dict[str, Any]) -> list[Row]:
+def measure(options: argparse.Namespace, size: dict[str, Any]) -> list[Row]:
     """The rows ``data_share``, ``history`` and ``data_share_drawn``."""
     cpu, arrays = torch.device("cpu"), Appended(size["history"], BATCH // 2)
     with Worker("library", size) as library, Worker("baseline", {**size, "history": 512}) as reference:
         for worker in (library, reference):
-            warm_up(worker, asked.device, BATCH)
+            warm_up(worker, options.device, BATCH)
         arrays.exchange()
         turns = [
             {
@@ -61,15 +61,15 @@ def measure(asked: argparse.Namespace, size: dict[str, Any]) -> list[Row]:
                 "data": library("data", repeats=DRAWS),
                 "loader": reference("data", repeats=1),
             }
-            for _ in range(max(3, asked.repeats))
+            for _ in range(max(3, options.repeats))
         ]
-        steps = [library("step") for _ in range(asked.repeats)]
+        steps = [library("step") for _ in range(options.repeats)]
         peak = round(library("peak"))
     seconds = {name: [turn[name]["wall"] for turn in turns] for name in turns[0]}
     updates = [2 * turn["refiner_update"]["wall"] + turn["discriminator_update"]["wall"] for turn in steps]
     step = middle(updates) + middle(seconds["data"])  # the updates include the history
     cost = middle(seconds["data"]) + middle(seconds["history"])
-    common = {"batch": BATCH, "precision": size["precision"], "threads": asked.threads}
+    common = {"batch": BATCH, "precision": size["precision"], "threads": options.threads}
     rows = []
     for name, mine, theirs, images in (
         ("data_share", "data", "loader", 4 * BATCH),
@@ -90,13 +90,13 @@ def measure(asked: argparse.Namespace, size: dict[str, Any]) -> list[Row]:
             }
         )
     rows[0].update(share_of_step=float(f"{cost / step:.3g}"), step_seconds=rounded(step))
-    return [*rows, drawn(asked, common, step)]
+    return [*rows, drawn(options, common, step)]
 
 
-def drawn(asked: argparse.Namespace, common: Row, step: float) -> Row:
+def drawn(options: argparse.Namespace, common: Row, step: float) -> Row:
     """The row ``data_share_drawn``: the batches of a step, rendered during training as in the recipe ``gaze-full``."""
-    device, catalog = torch.device(asked.device), synthreal.Catalog.of(["gaze"])
-    tree = {"schedule": {"batch": BATCH}, "runtime": {"device": asked.device, "threads": asked.threads}}
+    device, catalog = torch.device(options.device), synthreal.Catalog.of(["gaze"])
+    tree = {"schedule": {"batch": BATCH}, "runtime": {"device": options.device, "threads": options.threads}}
     config = synthreal.configure(catalog, tree, recipe="gaze-full")
     configure_process(config.runtime)
     simulated, real = (
@@ -109,7 +109,7 @@ def drawn(asked: argparse.Namespace, common: Row, step: float) -> Row:
         real.batch(0)
 
     draw()
-    seconds = [spent(draw, device)["wall"] for _ in range(asked.repeats)]
+    seconds = [spent(draw, device)["wall"] for _ in range(options.repeats)]
     return {
         "name": "data_share_drawn",
         **common,
@@ -121,7 +121,7 @@ def drawn(asked: argparse.Namespace, common: Row, step: float) -> Row:
     }
 
 
-def grown(asked: argparse.Namespace, size: dict[str, Any], count: int) -> list[Row]:
+def grown(options: argparse.Namespace, size: dict[str, Any], count: int) -> list[Row]:
     """The rows ``pack`` and ``stream`` for a pack of ``count`` images."""
     with tempfile.TemporaryDirectory() as folder:
         started = time.perf_counter()
@@ -133,7 +133,7 @@ def grown(asked: argparse.Namespace, size: dict[str, Any], count: int) -> list[R
             data, held = library("data", repeats=DRAWS)["wall"], library("held")
             opened = time.perf_counter() - started
             peak = library("peak")
-    common = {"batch": BATCH, "precision": "uint8", "threads": asked.threads, "images": count}
+    common = {"batch": BATCH, "precision": "uint8", "threads": options.threads, "images": count}
     return [
         {
             "name": "pack",
@@ -156,17 +156,17 @@ def grown(asked: argparse.Namespace, size: dict[str, Any], count: int) -> list[R
 
 def main() -> None:
     """Run the benchmark, print and write its rows."""
-    asked = arguments(__doc__)
+    options = arguments(__doc__)
     rows: list[Row] = []
     with tempfile.TemporaryDirectory() as folder:
         pack = pack_of(folder, GAZE, images=2048)
-        precision = precisions(asked)[-1]
+        precision = precisions(options)[-1]
         size = {**GAZE, **pack, "batch": BATCH, "precision": precision}
-        size.update(device=asked.device, threads=asked.threads)
-        rows += measure(asked, size)
-        for count in () if asked.quick else COUNTS:
-            rows += grown(asked, size, count)
-    finish(asked, limit_gflops(torch.device(asked.device)), rows)
+        size.update(device=options.device, threads=options.threads)
+        rows += measure(options, size)
+        for count in () if options.quick else COUNTS:
+            rows += grown(options, size, count)
+    finish(options, limit_gflops(torch.device(options.device)), rows)
 
 
 if __name__ == "__main__":

@@ -1,11 +1,12 @@
-"""Restarts of ``synthreal refine``: jobs are killed at random moments, started again, and their results compared.
+"""Kill ``synthreal refine`` at random moments, start it again, and compare the results.
 
 Usage: ``python benchmarks/kill_refine.py [--kills 20] [--images 6000] [--kinds pack,folder,shards] [--json FILE]``
 
 Each kind of data set is refined once without interruption. Then the same job is started in a separate process and
-killed repeatedly, at moments drawn from the duration of the uninterrupted job. A job that ends before is compared and
-started from the beginning; after the last kill the job may finish. Every result must equal the uninterrupted one, byte
-for byte, and nothing may be left beside it. Processes are forked, so that they do not import torch again.
+killed repeatedly, at moments drawn from the duration of the uninterrupted job. If a job ends before its kill, its
+result is compared and the next job starts from the beginning; the last job may finish. Every result must equal the
+uninterrupted one, byte for byte, and nothing may be left beside it. Processes are forked, so that they do not import
+torch again.
 """
 
 from __future__ import annotations

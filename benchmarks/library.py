@@ -13,6 +13,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from workload import WARM_PX, Workload
 
 import synthreal
+from synthreal.config import ResolvedConfig
 from synthreal.core import update_discriminator, update_refiner
 from synthreal.device import configure_process
 from synthreal.train import build_game, open_stream
@@ -22,7 +23,7 @@ COUNT_PX = 32
 OFF = dict.fromkeys(("real_labelled", "validation", "test"), "none")
 
 
-def configured(size: dict[str, Any], catalog: synthreal.Catalog, **changed: Any) -> synthreal.RunConfig:
+def configured(size: dict[str, Any], catalog: synthreal.Catalog, **changed: Any) -> ResolvedConfig:
     """The configuration of a recipe on the pack ``size["pack"]``."""
     pack = {"name": "pack", "options": {"path": size["pack"]}}
     runtime = {key: size[key] for key in ("device", "threads")} | {"precision": PRECISION[size["precision"]]}

@@ -38,10 +38,10 @@ def arguments(doc: str | None, given: list[str] | None = None) -> argparse.Names
         type=_positive,
         help="interleaved repeats, of which the median is reported (default: 5, with --quick 1)",
     )
-    asked = parser.parse_args(given)
-    if asked.repeats is None:
-        asked.repeats = 1 if asked.quick else 5
-    return asked
+    options = parser.parse_args(given)
+    if options.repeats is None:
+        options.repeats = 1 if options.quick else 5
+    return options
 
 
 def target(text: str) -> Path:
@@ -73,26 +73,26 @@ def _positive(text: str) -> int:
     return int(text)
 
 
-def batches(asked: argparse.Namespace) -> tuple[int, ...]:
+def batches(options: argparse.Namespace) -> tuple[int, ...]:
     """The batch sizes to measure: with ``--quick``, 512 only."""
-    return BATCHES[-1:] if asked.quick else BATCHES
+    return BATCHES[-1:] if options.quick else BATCHES
 
 
-def precisions(asked: argparse.Namespace) -> list[str]:
+def precisions(options: argparse.Namespace) -> list[str]:
     """float32, and bfloat16 where the machine computes it natively; on a GPU with ``--quick``, only bfloat16."""
-    if asked.device != "cpu":
-        return ["bf16"] if asked.quick else ["fp32", "bf16"]
+    if options.device != "cpu":
+        return ["bf16"] if options.quick else ["fp32", "bf16"]
     capabilities: dict[str, bool] = getattr(torch.cpu, "get_capabilities", dict)()
     return ["fp32", "bf16"] if capabilities.get("avx512_bf16") else ["fp32"]
 
 
-def machine(asked: argparse.Namespace) -> dict[str, Any]:
+def machine(options: argparse.Namespace) -> dict[str, Any]:
     """Machine, versions, date, commit and command."""
-    gpu = torch.cuda.get_device_name(asked.device) if asked.device != "cpu" else None
+    gpu = torch.cuda.get_device_name(options.device) if options.device != "cpu" else None
     return {
         "device": gpu or _processor(),
         "cores": os.cpu_count(),
-        "threads": asked.threads,
+        "threads": options.threads,
         "vector": torch.backends.cpu.get_cpu_capability(),
         "torch": torch.__version__,
         "python": platform.python_version(),
@@ -121,7 +121,7 @@ def spread(values: Iterable[float]) -> list[float]:
 def timed_row(
     name: str,
     *,
-    asked: argparse.Namespace,
+    options: argparse.Namespace,
     batch: int,
     precision: str,
     images: int,
@@ -138,7 +138,7 @@ def timed_row(
         "name": name,
         "batch": batch,
         "precision": precision,
-        "threads": asked.threads,
+        "threads": options.threads,
         "images_per_second": rounded(images / cost["wall"]),
         "ratio_to_reference": None,
     }
@@ -168,7 +168,7 @@ def share(work: dict[str, float], limit: Limit, precision: str, device: str) -> 
     return None if one is None else float(f"{work['gflop'] / work['cpu' if device == 'cpu' else 'wall'] / one:.3g}")
 
 
-def finish(asked: argparse.Namespace, limit: Limit, rows: list[Row], **more: Any) -> None:
+def finish(options: argparse.Namespace, limit: Limit, rows: list[Row], **more: Any) -> None:
     """Compute the shares, print rows and JSON, and write the JSON to ``--json``.
 
     Raises:
@@ -176,18 +176,18 @@ def finish(asked: argparse.Namespace, limit: Limit, rows: list[Row], **more: Any
     """
     for row in rows:
         if "work" in row:
-            row["share_of_limit"] = share(row.pop("work"), limit, row["precision"], asked.device)
+            row["share_of_limit"] = share(row.pop("work"), limit, row["precision"], options.device)
     lists = {key for row in rows for key, value in row.items() if isinstance(value, list)}
     columns = [key for key in dict.fromkeys(key for row in rows for key in row) if key not in lists]
     table = [columns, *([_shown(row.get(key)) for key in columns] for row in rows)]
     widths = [max(len(line[i]) for line in table) for i in range(len(columns))]
     for line in table:
         print("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
-    result = {"machine": machine(asked), "limit_gflops": limit, **more, "rows": rows}
+    result = {"machine": machine(options), "limit_gflops": limit, **more, "rows": rows}
     text = json.dumps(result, indent=2)
     print(text)
-    if asked.json is not None:
-        asked.json.write_text(text + "\n", encoding="utf-8")
+    if options.json is not None:
+        options.json.write_text(text + "\n", encoding="utf-8")
     above = [row["name"] for row in rows if (row.get("share_of_limit") or 0) > 1]
     if above:
         raise SystemExit(f"{', '.join(above)}: share of the limit {limit} above 1; the measurement is wrong")

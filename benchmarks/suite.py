@@ -63,25 +63,25 @@ def main() -> None:
     parser.add_argument("--json", type=target, required=True)
     parser.add_argument("--tests", action="store_true")
     parser.add_argument("--budget", type=float)
-    asked, handed_on = parser.parse_known_args()
-    arguments(__doc__, handed_on)  # exits here if they are invalid
+    options, remaining = parser.parse_known_args()
+    arguments(__doc__, remaining)  # exits here if they are invalid
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     began = time.perf_counter()
     result: dict[str, Any] = {"benchmarks": {}, "seconds": {}, "failed": {}, "left_out": []}
 
     def left() -> float | None:
-        return None if asked.budget is None else max(1.0, asked.budget - (time.perf_counter() - began))
+        return None if options.budget is None else max(1.0, options.budget - (time.perf_counter() - began))
 
-    if asked.tests:
+    if options.tests:
         result["tests"] = tests(left())
     with tempfile.TemporaryDirectory() as folder:
         for name in NAMES:
-            if asked.budget is not None and time.perf_counter() - began > asked.budget:
+            if options.budget is not None and time.perf_counter() - began > options.budget:
                 result["left_out"].append(name)
                 continue
             print(f"== bench_{name}", flush=True)
             written = Path(folder) / f"{name}.json"
-            command = [sys.executable, str(HERE / f"bench_{name}.py"), "--json", str(written), *handed_on]
+            command = [sys.executable, str(HERE / f"bench_{name}.py"), "--json", str(written), *remaining]
             code, output, took = _run(command, left())
             result["seconds"][name] = round(took, 1)
             if code is None:
@@ -90,10 +90,10 @@ def main() -> None:
                 result["failed"][name] = output[-TAIL:]
             if written.is_file():  # also written when a measurement is wrong
                 result["benchmarks"][name] = json.loads(written.read_text(encoding="utf-8"))
-            _write(asked.json, result)  # save after every benchmark
-    _write(asked.json, result)
-    print(f"written: {asked.json}; failed: {list(result['failed'])}; left out: {result['left_out']}")
-    broken = result["failed"] or (asked.tests and result["tests"]["code"] not in (0, 5))  # 5: no tests were collected
+            _write(options.json, result)  # save after every benchmark
+    _write(options.json, result)
+    print(f"written: {options.json}; failed: {list(result['failed'])}; left out: {result['left_out']}")
+    broken = result["failed"] or (options.tests and result["tests"]["code"] not in (0, 5))  # 5: no tests were collected
     sys.exit(1 if broken else 0)
 
 

@@ -1,4 +1,4 @@
-"""Blobs whose centre plain geometry finds, for what reads labels off images."""
+"""Images of blobs and a geometric detector of their centres, for tests of label preservation."""
 
 from __future__ import annotations
 

@@ -42,7 +42,7 @@ ALIKE = (
 # changes the sign of one |R(x) - x| would move a parameter by a whole Adam step.
 ROUNDED = (
     "runtime.micro_batch=none",
-    *(f'optimizer.{player}={{name="sgd", learning_rate=0.002}}' for player in ("refiner", "discriminator")),
+    *(f'optimizer.{network}={{name="sgd", learning_rate=0.002}}' for network in ("refiner", "discriminator")),
 )
 
 
@@ -116,7 +116,7 @@ def check_failure_reaches_the_others() -> None:
 
 
 def check_running_statistics_are_averaged() -> None:
-    """Running statistics of both players are averaged along with the gradients of one, which may be missing."""
+    """Running statistics of both networks are averaged along with the gradients of one, which may be missing."""
     with process_group() as processes:
         refiner, discriminator = torch.nn.BatchNorm2d(1), torch.nn.BatchNorm2d(1)
         idle = torch.optim.SGD(refiner.parameters(), lr=1.0)
@@ -164,7 +164,7 @@ def check_files_are_read_once(folder: Path) -> None:
 
 
 def check_histories(folder: Path) -> None:
-    """Each process has its own history and draws its own slots; the players are equal on both."""
+    """Each process has its own history and draws its own slots; the networks are equal on both."""
     slots = []
     original = History.draw
 
@@ -183,9 +183,9 @@ def check_histories(folder: Path) -> None:
                 run.game, run.feed, config.schedule, config.schedule.phase(step), MetricAccumulator(run.processes)
             )
         assert run.game.history is not None
-        players = (*run.game.refiner.state_dict().values(), *run.game.discriminator.state_dict().values())
+        networks = (*run.game.refiner.state_dict().values(), *run.game.discriminator.state_dict().values())
         mine = {
-            "players": torch.cat([values.flatten() for values in players]),
+            "networks": torch.cat([values.flatten() for values in networks]),
             "history": run.game.history.images,
             "slots": slots,
             "generator": run.game.generator.get_state(),
@@ -198,7 +198,7 @@ def _compare_ranks(processes: Processes, mine: dict[str, Any]) -> None:
     all_of = processes.gather(mine)
     if processes.is_main:
         first, second = all_of
-        assert torch.equal(first["players"], second["players"])
+        assert torch.equal(first["networks"], second["networks"])
         assert torch.equal(first["generator"], second["generator"])
         assert first["history"].shape == second["history"].shape == (6, 1, 12, 16)  # 12 in all
         assert not torch.equal(first["history"], second["history"])

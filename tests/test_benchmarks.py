@@ -222,11 +222,11 @@ def test_gpu_time_is_the_mean_of_repeated_calls(small, monkeypatch):
 def test_a_share_above_one_is_an_error_after_writing(small, tmp_path, monkeypatch):
     record, target = small("record"), tmp_path / "x.json"
     monkeypatch.setattr("sys.argv", ["bench_x.py"])
-    asked = SimpleNamespace(device="cpu", threads=1, json=target)
+    options = SimpleNamespace(device="cpu", threads=1, json=target)
     turns = [{"wall": 1.0, "cpu": 1.0}]
-    row = record.timed_row("x", asked=asked, batch=4, precision="fp32", images=4, gflop=101.0, turns=turns)
+    row = record.timed_row("x", options=options, batch=4, precision="fp32", images=4, gflop=101.0, turns=turns)
     with pytest.raises(SystemExit, match=r"^x: .* limit"):
-        record.finish(asked, {"fp32": 100.0, "bf16": None}, [row])
+        record.finish(options, {"fp32": 100.0, "bf16": None}, [row])
     assert json.loads(target.read_text())["rows"][0]["share_of_limit"] == 1.01
 
 
@@ -234,9 +234,9 @@ def test_rows_contain_medians_and_ratios_of_neighbouring_turns(small):
     record = small("record")
     turns = [{"wall": wall, "cpu": wall / 2} for wall in (1.0, 2.0, 10.0)]
     against = [{"wall": wall, "cpu": wall} for wall in (3.0, 8.0, 20.0)]
-    asked = SimpleNamespace(threads=2)
+    options = SimpleNamespace(threads=2)
     row = record.timed_row(
-        "x", asked=asked, batch=4, precision="fp32", images=8, gflop=6.0, turns=turns, against=against
+        "x", options=options, batch=4, precision="fp32", images=8, gflop=6.0, turns=turns, against=against
     )
     assert (row["seconds"], row["cpu_seconds"], row["images_per_second"], row["gflops"]) == (2.0, 1.0, 4.0, 3.0)
     assert (row["ratio_to_reference"], row["ratio_spread"], row["ratio_cpu_seconds"]) == (3.0, [2.0, 4.0], 6.0)

@@ -1,4 +1,4 @@
-"""Imports go down only, heavy libraries have one home, and domains import public names only."""
+"""Imports go down only, each heavy library is imported by few packages, and domains import public names only."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "synthreal"
 
-# From the bottom; packages of one layer are independent of each other. The draft of DESIGN section 1.
+# From the bottom; packages of one layer are independent of each other.
 ORDER = (
     ("errors",),
     ("spec", "files", "results"),
@@ -34,7 +34,7 @@ ORDER = (
 LAYER = {name: i for i, names in enumerate(ORDER) for name in names}
 
 # A library -> the only parts of the package that may import it.
-HOMES = {
+ALLOWED_IMPORTERS = {
     "kornia": {"core", "adapters"},
     "h5py": {"data"},
     "PIL": {"data", "bulk", "train", "report", "adapters"},
@@ -60,7 +60,7 @@ HOMES = {
 }
 # An adapter's classes are its library's: it imports it at the top, alone, and is itself imported inside functions.
 ADAPTED = {"kornia", "albumentations", "torchvision", "datasets", "webdataset"}
-# The mathematics knows no file, plugin, clock or command line.
+# core imports no module for files, plugins, time or the command line.
 CORE_MAY_NOT = {
     "os",
     "sys",
@@ -126,7 +126,7 @@ def test_every_library_has_its_home():
     for path, name, node in imports_of(modules()):
         library = name.partition(".")[0]
         where = f"{shown(path)}:{node.lineno} imports {name}"
-        assert part(path) in HOMES.get(library, {part(path)}), where
+        assert part(path) in ALLOWED_IMPORTERS.get(library, {part(path)}), where
         if part(path) == "core":
             assert library not in CORE_MAY_NOT, where
         inside = library in {*ADAPTED, "cv2", "ray", "onnx", "onnxscript", "onnxruntime"}

@@ -1,4 +1,4 @@
-"""What the face promises: the inventory, checked in, so that a name comes or goes on purpose."""
+"""The public names of every package. To change this list is to change the interface."""
 
 from __future__ import annotations
 

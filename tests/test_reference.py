@@ -1,4 +1,4 @@
-"""The plain reference of the benchmarks plays the same game: same networks, same losses, same steps."""
+"""The plain reference of the benchmarks has the library's networks and losses and takes the same training steps."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def both():
     return game, PLAIN["Reference"](*plain, weight=WEIGHT, buffer=8, rate=RATE)
 
 
-def test_both_play_the_same_game():
+def test_both_take_the_same_training_steps():
     game, reference = both()
     batches = torch.rand(6, 2, 1, 35, 55, dtype=torch.float64)
     for turn in range(2):

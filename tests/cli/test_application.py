@@ -249,8 +249,8 @@ def test_the_default_folder_resumes_too(cli, tmp_path, monkeypatch):
 
 
 def test_a_warning_is_printed_once_on_stderr(cli, tmp_path):
-    players = ("optimizer.discriminator.learning_rate=0.05", "optimizer.refiner.learning_rate=1e-9")
-    settings = ("schedule.steps=100", *players)
+    rates = ("optimizer.discriminator.learning_rate=0.05", "optimizer.refiner.learning_rate=1e-9")
+    settings = ("schedule.steps=100", *rates)
     done = cli("fit", "--plugin", TOY, "--run", tmp_path / "run", *flags(*QUICK, "history.size=64", *settings)).ok()
     assert [done.err.count(f": {kind}:") for kind in ("saturated discriminator", "few real images")] == [1, 1]
 

@@ -104,9 +104,9 @@ def test_torchrun_trains_the_same_parameters_as_one_process(toy, tmp_path):
     assert out.startswith(f"{run}: step 20, saved the weights of step {weights_step(run)}") and out.count("\n") == 1
     assert [line.split()[0] for line in ours(err)][-1] == "fitting"
     two, one = checkpoint.load(run), checkpoint.load(tmp_path / "one")
-    for player in ("refiner", "discriminator", "average"):
-        for name, value in one[player].items():
-            torch.testing.assert_close(two[player][name], value, rtol=0, atol=1e-5)
+    for network in ("refiner", "discriminator", "average"):
+        for name, value in one[network].items():
+            torch.testing.assert_close(two[network][name], value, rtol=0, atol=1e-5)
     assert files(run) == files(tmp_path / "one")
     assert (run / "config.toml").read_text() == (tmp_path / "one/config.toml").read_text()
     for mine, other in zip(lines(run), lines(tmp_path / "one"), strict=True):
@@ -123,9 +123,9 @@ def test_two_processes_train_the_same_parameters_as_one(toy, two_process_runs, t
     assert weights(two_process_runs / "alike") == weights(tmp_path / "alike")
     fit_toy(toy, tmp_path / "rounded", *ALIKE, *ROUNDED)
     two, one = checkpoint.load(two_process_runs / "rounded"), checkpoint.load(tmp_path / "rounded")
-    for player in ("refiner", "discriminator", "average"):
-        for name, value in one[player].items():
-            torch.testing.assert_close(two[player][name], value, rtol=0, atol=1e-5)
+    for network in ("refiner", "discriminator", "average"):
+        for name, value in one[network].items():
+            torch.testing.assert_close(two[network][name], value, rtol=0, atol=1e-5)
 
 
 def test_a_run_stopped_by_one_process_resumes_to_the_bit_with_a_history_for_each_process(two_process_runs):

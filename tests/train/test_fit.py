@@ -116,8 +116,8 @@ def test_updates_and_images_are_counted_as_in_algorithm_1(toy, tmp_path, k_g, k_
     fit_toy(toy, tmp_path / "run", f"schedule.refiner_updates={k_g}", f"schedule.discriminator_updates={k_d}")
     saved = state(tmp_path / "run")
     updates = {
-        player: {int(entry["step"]) for entry in saved[f"optimizer_{player}"]["state"].values()}
-        for player in ("refiner", "discriminator")
+        network: {int(entry["step"]) for entry in saved[f"optimizer_{network}"]["state"].values()}
+        for network in ("refiner", "discriminator")
     }
     assert updates == {"refiner": {3 + 6 * k_g}, "discriminator": {2 + 6 * k_d}}
     assert saved["seen"] == {"simulated": 3 + 2 + 6 * (k_g + k_d), "real": 2 + 6 * k_d}
@@ -130,7 +130,7 @@ def test_phases():
     assert no_warm_up.phase(0) == "game"
 
 
-def test_a_phase_does_not_change_the_other_player(toy, tmp_path):
+def test_a_phase_does_not_change_the_other_network(toy, tmp_path):
     fit_toy(toy, tmp_path / "a", "schedule.steps=0", "schedule.discriminator_steps=0")
     fit_toy(toy, tmp_path / "b", "schedule.steps=0")
     before, after = state(tmp_path / "a"), state(tmp_path / "b")
@@ -458,7 +458,7 @@ def test_training_warnings_appear_in_degenerate_runs_only(toy, tmp_path):
 @pytest.mark.slow
 def test_lambda_trades_realism_for_similarity_to_the_input(toy, tmp_path):
     schedule = ("schedule.refiner_steps=40", "schedule.steps=60", "schedule.batch=16", "schedule.report_every=17")
-    rates = [f"optimizer.{player}.learning_rate=0.01" for player in ("refiner", "discriminator")]
+    rates = [f"optimizer.{network}.learning_rate=0.01" for network in ("refiner", "discriminator")]
     losses_regularization, losses_adversarial = [], []
     for weight in ("0.0", "5.0", "1e4"):
         fit_toy(toy, tmp_path / weight, *schedule, *rates, "schedule.save_every=500", f"loss.weight={weight}")
@@ -537,7 +537,7 @@ def test_sheets_use_the_refiner_in_eval_mode_and_training_continues_in_train_mod
     assert all(modes[i + 1] for i, mode in enumerate(modes[:-2]) if not mode)  # training continues in train mode
 
 
-def test_both_players_train_on_patches_and_users_refine_whole_images(toy, tmp_path, monkeypatch):
+def test_both_networks_train_on_patches_and_users_refine_whole_images(toy, tmp_path, monkeypatch):
     seen = []
     monkeypatch.setattr(
         "synthreal.train.fit.update_refiner", lambda game, x, **how: seen.append(x) or update_refiner(game, x, **how)

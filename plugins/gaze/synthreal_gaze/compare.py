@@ -52,7 +52,7 @@ def read_photographs(folder: Path) -> tuple[Tensor, int]:
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder; give a folder of eye photographs")
     with tempfile.TemporaryDirectory() as scratch:
-        settings = [f"root={json.dumps(str(folder))}"]
+        settings = [f"root={json.dumps(str(folder), ensure_ascii=False)}"]
         try:
             summary = prepare(Catalog.of(("gaze",)), "folder", Path(scratch, "photographs.h5"), settings=settings)
         except UserError as error:  # its remedy names an option that this command lacks

@@ -26,6 +26,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def test_a_folder_is_read_as_grey_crops_and_unreadable_files_are_counted(folder):
+    folder = folder.rename(folder.with_name("eyes \U0001f441"))
     (folder / "broken.png").write_bytes((folder / "01.png").read_bytes()[:200])
     image, skipped = read_photographs(folder)
     assert image.shape == (48, 1, 35, 55)
@@ -46,6 +47,9 @@ def test_the_command_writes_a_sheet_and_prints_distances(folder, tmp_path, capsy
     with Image.open(out) as sheet:
         assert sheet.width > 10 * 3 * 55
         assert sheet.height > 6 * 3 * 35  # two rows of each kind
+    assert main([str(folder), "--out", str(out), "--json", "--seed", "1"]) == 0
+    other = json.loads(capsys.readouterr().out)
+    assert other["distance"] != said["distance"]
     assert main([str(folder), "--out", str(out), "--n", "4"]) == 0
     table = capsys.readouterr().out
     assert "camera / simulator" in table

@@ -55,8 +55,8 @@ from synthreal.config import (
     SGDConfig,
     SourceConfig,
 )
+from synthreal_hands.nyu import FOLDERS
 
-ROLES = ("simulated", "real", "real_labelled", "validation", "test")
 PATCHES = 7 * 7  # logits of D
 
 
@@ -125,7 +125,7 @@ HANDS = RunConfig(
 )
 
 HANDS_NYU = RunConfig(
-    data=DataConfig(**dict.fromkeys(ROLES, _source("nyu", root="data/NYU"))),
+    data=DataConfig(**dict.fromkeys(FOLDERS, _source("nyu", root="data/NYU"))),
     refiner=ComponentConfig(name="resnet", options=HAND_REFINER),
     discriminator=ComponentConfig(name="local", options=HAND_DISCRIMINATOR),
     loss=LossConfig(weight=1.0),
