@@ -69,6 +69,8 @@ class Destination:
         Raises:
             UserError: something else exists there, or the name has the suffix of another kind of data set.
         """
+        if os.path.lexists(self.place) and self.place.is_dir() != data.folder:
+            raise UserError(f"{self.path}: is {'a folder' if self.place.is_dir() else 'a file'}; choose another name")
         if not self._exists():
             self._check_suffix(data)
             return None
@@ -81,15 +83,14 @@ class Destination:
             raise UserError(
                 f"{self.path}: already exists{reason}; delete it or choose another name, or give --overwrite"
             )
-        if self.place.is_dir() != data.folder:
-            raise UserError(f"{self.path}: is {'a folder' if self.place.is_dir() else 'a file'}; choose another name")
         return None
 
     def put(self, data: Source, job: Job, work: WorkFolder, outcome: Outcome) -> RefineSummary:
         """Move the complete result from the work folder to its place.
 
         A kill at any moment is repaired by the next start: the old result is moved away before the new record is
-        written, with which it would pass for the new result. An old folder that refine has not made is kept beside.
+        written. Otherwise the new record would make the old result look finished. An old folder that refine has not
+        made is kept beside.
         """
         exists = self._exists()
         aside = self._free_name() if exists and data.folder and self._existing_job(data) is None else None

@@ -86,6 +86,16 @@ def test_an_empty_folder_may_be_the_target(plain, folder, tmp_path):
     assert len(files(tmp_path / "out")) == 6
 
 
+@pytest.mark.parametrize("kind", ["pack", "shard"])
+def test_an_empty_folder_is_no_target_of_a_file(plain, source_of, tmp_path, kind):
+    source, out = source_of(kind.replace("shard", "shards"), 3), tmp_path / "out"
+    out.mkdir()
+    for overwrite in (False, True):
+        with pytest.raises(UserError, match=r"out: is a folder; choose another name"):
+            refine_bulk(plain, source / "0.tar" if kind == "shard" else source, out, overwrite=overwrite)
+    assert not (tmp_path / "out.parts").exists() and list(out.iterdir()) == []
+
+
 def test_a_link_is_replaced_and_not_followed(plain, folder, tmp_path):
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "out").symlink_to("elsewhere")
