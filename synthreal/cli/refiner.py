@@ -103,7 +103,7 @@ def refine(
     precision: Annotated[Precision | None, typer.Option(help="Precision; default: that of the run.")] = None,
     threads: Annotated[int | None, typer.Option(min=1, help="Number of CPU threads.")] = None,
     tile: Annotated[
-        str | None, typer.Option(metavar="PX|none", help="Refine images with a longer side in tiles; default: 1024.")
+        str | None, typer.Option(metavar="PX|none", help="Refine images of more than PX*PX px in tiles; default: 1024.")
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace OUT or an interrupted job.")] = False,
 ) -> None:
