@@ -116,6 +116,11 @@ def configure_process(runtime: ProcessSettings) -> None:
         keep_freed_memory()
 
 
+def is_out_of_memory(error: Exception) -> bool:
+    """Whether torch raised the error because memory was short; "illegal memory access" of CUDA is another error."""
+    return "memory" in str(error) and "illegal memory access" not in str(error)
+
+
 def autocast_dtype(precision: str) -> torch.dtype | None:
     """The autocast dtype of a precision; None for float32."""
     return torch.bfloat16 if precision == "bfloat16" else None

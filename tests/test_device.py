@@ -13,6 +13,7 @@ from synthreal.core.refiner import Refiner
 from synthreal.device import (
     autocast_dtype,
     configure_process,
+    is_out_of_memory,
     keep_freed_memory,
     resolve_device,
     resolve_micro_batch,
@@ -23,6 +24,13 @@ from synthreal.device import (
     uncompiled,
 )
 from synthreal.errors import UserError
+
+
+def test_errors_about_memory():
+    assert is_out_of_memory(RuntimeError("not enough memory: you tried to allocate 9 bytes"))
+    assert is_out_of_memory(torch.OutOfMemoryError("CUDA out of memory"))
+    assert not is_out_of_memory(RuntimeError("CUDA error: an illegal memory access was encountered"))
+    assert not is_out_of_memory(RuntimeError("sizes differ"))
 
 
 def test_auto_selects_a_gpu_when_there_is_one(monkeypatch):

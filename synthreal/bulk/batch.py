@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import torch
 
-from synthreal.device import resolve_micro_batch
+from synthreal.device import is_out_of_memory, resolve_micro_batch
 from synthreal.errors import UserError
 from synthreal.inference.indexed import BLOCK
 from synthreal.inference.transform import Refine
@@ -51,8 +51,8 @@ def fastest_batch(transform: Refine, sizes: Sequence[tuple[int, int]]) -> int:
     while batch <= _MAX_BATCH:
         try:
             each = [_seconds(transform, batch, size) for size, _ in frequent]
-        except (torch.OutOfMemoryError, RuntimeError) as error:
-            if "memory" not in str(error):
+        except RuntimeError as error:
+            if not is_out_of_memory(error):
                 raise
             if batch == 1:
                 raise UserError(f"images of {frequent[0][0]} px do not fit; give a smaller --tile") from error

@@ -9,8 +9,8 @@ from pathlib import Path
 from posixpath import splitext
 
 from synthreal.bulk.job import Outcome
-from synthreal.bulk.pictures import Chunk, File, Pictures, Sample, make_parent
-from synthreal.data.folder import SUFFIXES, names_below, regular_file
+from synthreal.bulk.pictures import Chunk, File, FileGroup, Pictures, make_parent
+from synthreal.data.folder import SUFFIXES, regular_file
 from synthreal.errors import UserError
 from synthreal.spec import Skipped
 
@@ -27,10 +27,10 @@ class FolderSource(Pictures):
     kind = "folder"
     folder = True
 
-    def __init__(self, path: Path, limit: int | None, samples: int) -> None:
+    def __init__(self, path: Path, names: list[str], limit: int | None, samples: int) -> None:
         super().__init__()
         self.path = self.root = path
-        self.names = names_below(path)  # text, because a million Path objects take a gigabyte
+        self.names = names
         self._samples = samples
         self._pictures = [name for name in self.names if name.lower().endswith(SUFFIXES)][:limit]
         self._stems = {splitext(name)[0] for name in self._pictures} if limit is not None or samples > 1 else set()
@@ -40,12 +40,12 @@ class FolderSource(Pictures):
         if samples > 1:
             self._check_names()
 
-    def samples(self, block: int, rows: range) -> Iterator[Sample]:
+    def samples(self, block: int, rows: range) -> Iterator[FileGroup]:
         """Every picture is a sample."""
         for index in rows:
             yield [File(self._pictures[index], index, partial(_read, self.root / self._pictures[index]))]
 
-    def store(self, chunk: Chunk, samples: Iterable[Sample], whole: Path) -> Outcome:
+    def store(self, chunk: Chunk, samples: Iterable[FileGroup], whole: Path) -> Outcome:
         """Write every version of the pictures."""
         outcome = Outcome()
         for (file,) in samples:

@@ -41,8 +41,8 @@ class JobSpec(_Record):
 class ExecutionSettings(_Record):
     """Settings that change how results round, or how the work is divided.
 
-    ``tile`` is the side above which images are refined in tiles (None: never); ``px`` limits the pixels of a batch, so
-    that larger images pass in smaller batches; ``block`` counts the images of a block.
+    Images of more than tile * tile px are refined in tiles (None: never); ``px`` limits the pixels of a batch, so that
+    larger images pass in smaller batches; ``block`` counts the images of a block.
     """
 
     precision: str
@@ -50,10 +50,10 @@ class ExecutionSettings(_Record):
     tile: int | None
     device: str
     torch: str
-    batch_size: int = 1
-    px: int = 1
-    block: int = 1
-    compiled: bool = False
+    batch_size: int
+    px: int
+    block: int
+    compiled: bool
 
 
 class Outcome(BaseModel):
@@ -83,8 +83,8 @@ class Job(_Record):
         before = {**self.spec.model_dump(), **self.settings.model_dump()}
         for name, value in {**spec.model_dump(), **fixed}.items():
             if value != before[name]:
-                word = _WORDS.get(name, f"--{name}")
-                return word if word.startswith("an") else f"{word} {_text(before[name])}, not {_text(value)}"
+                option = _OPTIONS.get(name, f"--{name}")
+                return _OTHERS.get(name) or f"{option} {_text(before[name])}, not {_text(value)}"
         return None
 
 
@@ -93,14 +93,13 @@ def split(count: int, length: int) -> list[range]:
     return [range(start, min(start + length, count)) for start in range(0, count, length)]
 
 
-_WORDS = {
+_OTHERS = {  # values that say nothing to a user
     "kind": "another kind of input",
     "images": "another number of images",
     "input": "an input that has changed since, or another one",
     "refiner": "another refiner",
-    "batch_size": "--batch-size",
-    "torch": "PyTorch",
 }
+_OPTIONS = {"batch_size": "--batch-size", "torch": "PyTorch"}
 
 
 def _text(value: object) -> str:

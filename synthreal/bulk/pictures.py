@@ -1,4 +1,6 @@
-"""Picture files in folders and shards: decoded ahead, refined in batches of one size, encoded behind.
+"""Picture files in folders and shards, refined in batches of one size.
+
+Threads decode the next pictures and encode the refined ones while the network runs.
 
 Samples are read in chunks. Within a chunk, pictures of one size share batches, the last of which is filled up with
 copies; so a refined picture does not depend on the other pictures. Pictures that cannot be read or refined are listed,
@@ -26,6 +28,7 @@ from synthreal.bulk.pipeline import map_ahead
 from synthreal.data.encoding import stored_array
 from synthreal.data.folder import regular_file
 from synthreal.data.picture import Picture, picture_size, read_picture
+from synthreal.device import is_out_of_memory
 from synthreal.errors import UserError
 from synthreal.files import write_errors, write_text
 from synthreal.inference.indexed import BLOCK, IndexedRefiner
@@ -56,7 +59,7 @@ class File:
     failure: str | None = None
 
 
-Sample = list[File]
+FileGroup = list[File]
 
 
 @dataclass
@@ -67,7 +70,7 @@ class Chunk:
     outcome: Outcome
     first: bool = False
     last: bool = False
-    samples: list[Sample] = field(default_factory=list)
+    samples: list[FileGroup] = field(default_factory=list)
 
     def __len__(self) -> int:
         return sum(file.index is not None for file in chain(*self.samples))
@@ -93,11 +96,11 @@ class Pictures(ABC):
         self._pool = ThreadPoolExecutor(_WORKERS, thread_name_prefix="picture")
 
     @abstractmethod
-    def samples(self, block: int, rows: range) -> Iterator[Sample]:
+    def samples(self, block: int, rows: range) -> Iterator[FileGroup]:
         """The samples of a block, in order."""
 
     @abstractmethod
-    def store(self, chunk: Chunk, samples: Iterable[Sample], whole: Path) -> Outcome:
+    def store(self, chunk: Chunk, samples: Iterable[FileGroup], whole: Path) -> Outcome:
         """Write the samples of a chunk, whose pictures are encoded or failed, below ``whole``."""
 
     @abstractmethod
@@ -158,7 +161,7 @@ class Pictures(ABC):
                     refined = refiner.refine_stored(np.stack(arrays), index, full=full, versions=job.spec.samples)
                     versions = [stored_array(version) for version in refined]
                 except (UserError, RuntimeError) as error:  # too small for the network, for example
-                    if "memory" in str(error):
+                    if is_out_of_memory(error) or "CUDA error" in str(error):  # which spoils the whole process
                         raise
                     for file in files:
                         file.failure = f"{height}x{width} px: {_line(error)}"
@@ -203,7 +206,7 @@ class Pictures(ABC):
         """End the threads."""
         self._pool.shutdown(cancel_futures=True)
 
-    def _decode(self, sample: Sample) -> Sample:
+    def _decode(self, sample: FileGroup) -> FileGroup:
         for file in sample:
             if file.index is not None:
                 try:
@@ -222,7 +225,7 @@ def make_parent(path: Path) -> Path:
     return path
 
 
-def _encode(sample: Sample) -> Sample:
+def _encode(sample: FileGroup) -> FileGroup:
     for file in sample:
         if file.picture is not None and file.failure is None:
             try:

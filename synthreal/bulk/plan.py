@@ -18,7 +18,7 @@ from synthreal.bulk.packs import PackSource
 from synthreal.bulk.shards import COMPRESSED, SUFFIX, ShardSource
 from synthreal.config import ResolvedConfig
 from synthreal.data.folder import SUFFIXES, names_below
-from synthreal.device import configure_process, resolve_device, resolve_precision, set_memory_format, should_compile
+from synthreal.device import configure_process, resolve_precision, set_memory_format, should_compile
 from synthreal.errors import UserError
 from synthreal.inference.pretrained import WEIGHTS
 from synthreal.inference.tiles import margin_of
@@ -32,7 +32,7 @@ Source = PackSource | FolderSource | ShardSource
 class RequestedOptions:
     """Options of a request; None stands for a suitable value, or for that of the interrupted job."""
 
-    device: str = "auto"
+    device: torch.device
     batch_size: int | Literal["auto"] | None = None
     precision: str | None = None
     threads: int | None = None
@@ -40,12 +40,11 @@ class RequestedOptions:
 
     def fixed(self) -> dict[str, Any]:
         """The fields of :class:`ExecutionSettings` that the request determines; "auto" accepts any batch size."""
-        device = resolve_device(self.device)
-        fields: dict[str, Any] = {"device": device.type, "torch": torch.__version__}
+        fields: dict[str, Any] = {"device": self.device.type, "torch": torch.__version__}
         if isinstance(self.batch_size, int):
             fields["batch_size"] = self.batch_size
         if self.precision is not None:
-            fields["precision"] = resolve_precision(self.precision, device)
+            fields["precision"] = resolve_precision(self.precision, self.device)
         if self.threads is not None:
             fields["threads"] = self.threads
         if self.tile is not None:
@@ -64,15 +63,15 @@ def open_source(path: Path, limit: int | None, samples: int, origin: dict[str, A
     """The data set at ``path``. Raises ``UserError`` if there is none."""
     name = path.name.lower()
     if path.is_dir():
-        names = [name.lower() for name in names_below(path)]
-        pictures, shards = (any(name.endswith(suffix) for name in names) for suffix in (SUFFIXES, SUFFIX))
+        names = names_below(path)  # text, because a million Path objects take a gigabyte
+        pictures, shards = (any(name.lower().endswith(suffix) for name in names) for suffix in (SUFFIXES, SUFFIX))
         if pictures and shards:
             raise UserError(f"{path}: holds pictures and {SUFFIX} shards; refine them from folders of their own")
         if not (pictures or shards):
             raise UserError(f"{path}: no picture ({', '.join(SUFFIXES)}) and no {SUFFIX} shard in it; correct the path")
-        return FolderSource(path, limit, samples) if pictures else ShardSource(path, limit, samples)
+        return (FolderSource if pictures else ShardSource)(path, names, limit, samples)
     if name.endswith(SUFFIX):
-        return ShardSource(path, limit, samples)
+        return ShardSource(path, [path.name], limit, samples)
     if name.endswith((*SUFFIXES, *COMPRESSED)):
         wanted = "its folder" if name.endswith(SUFFIXES) else "the unpacked .tar"
         raise UserError(f"{path}: not a pack (.h5), shard (.tar) or folder; give {wanted}")
@@ -104,52 +103,50 @@ def hash_files(root: Path, names: list[str]) -> str:
     return content.hexdigest()
 
 
-def load_refiner(run: Path, config: ResolvedConfig, device: torch.device, settings: ExecutionSettings) -> Refine:
+def load_refiner(
+    run: Path, config: ResolvedConfig, device: torch.device, precision: str, threads: int, *, compiled: bool = False
+) -> Refine:
     """The refiner, in a process configured for the job."""
-    configure_process(config.runtime.model_copy(update={"threads": settings.threads}))
-    torch.backends.cudnn.benchmark = False  # it chooses algorithms by their time, which differs between processes
-    transform = Refine.load(run, device=str(device), precision=settings.precision)
-    transform.micro_batch = settings.batch_size
-    set_memory_format(transform.refiner, config.runtime.layout, compiled=settings.compiled)
+    # autotune would choose algorithms by their time, which differs between processes
+    configure_process(config.runtime.model_copy(update={"threads": threads, "autotune": False}))
+    transform = Refine.load(run, device=str(device), precision=precision)
+    set_memory_format(transform.refiner, config.runtime.layout, compiled=compiled)
     return transform
 
 
-def plan_job(
-    data: Source, spec: JobSpec, run: Path, config: ResolvedConfig, device: torch.device, requested: RequestedOptions
-) -> Job:
+def plan_job(data: Source, spec: JobSpec, run: Path, config: ResolvedConfig, requested: RequestedOptions) -> Job:
     """A new job with settings for its whole duration.
 
     Raises:
         UserError: several samples of a refiner without noise maps, or tiles of a network without a receptive field.
     """
-    tile = TILE if requested.tile is None else None if requested.tile == "none" else requested.tile
-    settings = ExecutionSettings(
-        precision=resolve_precision(requested.precision or config.runtime.precision, device),
-        threads=requested.threads or config.runtime.threads or torch.get_num_threads(),
-        tile=tile,
-        device=device.type,
-        torch=torch.__version__,
-    )
-    transform = load_refiner(run, config, device, settings)
+    device, runtime = requested.device, config.runtime
+    fields: dict[str, Any] = {
+        "precision": resolve_precision(runtime.precision, device),
+        "threads": runtime.threads or torch.get_num_threads(),
+        "tile": TILE,
+        **requested.fixed(),
+    }
+    transform = load_refiner(run, config, device, fields["precision"], fields["threads"])
     if spec.samples > 1 and not transform.noise_channels:
         raise UserError(
             f"--samples {spec.samples}: the refiner of {run} takes no noise maps, so all versions would be the same; "
             "fit one with refiner.options.noise_channels=1"
         )
-    sizes = data.sizes()
+    sizes, tile = data.sizes(), fields["tile"]
     untiled = [size for size in sizes if tile is None or size[0] * size[1] <= tile * tile]
     if data.kind == "pack" and not untiled:
         margin_of(transform.refiner)
     if requested.batch_size == "auto":
         batch = fastest_batch(transform, untiled)
     else:
-        batch = requested.batch_size or usual_batch(config.runtime.micro_batch, device, untiled)
+        batch = requested.batch_size or usual_batch(runtime.micro_batch, device, untiled)
     block = data.block_size(batch, max(sizes, key=lambda size: size[0] * size[1], default=(1, 1)))
     compiled = data.kind == "pack" and bool(untiled)
-    more = {
+    fields |= {
         "batch_size": batch,
         "px": batch * max((height * width for height, width in untiled), default=1),
         "block": block,
-        "compiled": compiled and should_compile(config.runtime.compile, device, data.count // block),
+        "compiled": compiled and should_compile(runtime.compile, device, data.count // block),
     }
-    return Job(spec=spec, settings=settings.model_copy(update=more))
+    return Job(spec=spec, settings=ExecutionSettings(**fields))

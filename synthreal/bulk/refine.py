@@ -21,7 +21,7 @@ from synthreal.bulk.plan import (
 )
 from synthreal.bulk.result import Destination, RefineSummary
 from synthreal.data.picture import any_size
-from synthreal.device import resolve_device
+from synthreal.device import is_out_of_memory, resolve_device
 from synthreal.distributed.join import process_group
 from synthreal.distributed.processes import Processes
 from synthreal.distributed.rank import Rank
@@ -51,7 +51,7 @@ def refine_bulk(
 ) -> RefineSummary:
     """Refine a pack, a folder of pictures or tar shards into another; an interrupted job is continued.
 
-    Finished blocks are saved in ``TARGET.parts`` until the result is complete, which then appears at once. Processes of
+    Finished blocks are saved in ``TARGET.parts``. The complete result appears at TARGET in one step. Processes of
     torchrun share the blocks. Restarts and the number of processes do not change a bit of the result.
 
     Args:
@@ -81,7 +81,7 @@ def refine_bulk(
     refuse_below_one(samples=samples, limit=limit, batch_size=batch_size, threads=threads, tile=tile)
     folder, origin = Path(run), Path(source)
     config = read_config(folder)
-    requested = RequestedOptions(Rank.here().device(device), batch_size, precision, threads, tile)
+    requested = RequestedOptions(resolve_device(Rank.here().device(device)), batch_size, precision, threads, tile)
     destination = Destination.resolve(target, origin, folder, overwrite)
     header = {"refined_from": str(source), "refiner": str(run), "recipe": config.recipe}
     with (
@@ -103,6 +103,7 @@ def refine_bulk(
         finished = destination.finished(data, spec, requested.fixed()) if processes.is_main else None
         if (finished := processes.broadcast(finished)) is not None:
             if processes.is_main and _continued_job(work, spec, requested, True) is not None:
+                work.claim()
                 work.discard()  # the job was killed while it did this
             return finished
         if processes.is_main:
@@ -112,12 +113,16 @@ def refine_bulk(
             if processes.is_main:
                 job = _continued_job(work, spec, requested, overwrite)
                 if job is None:
-                    job = plan_job(data, spec, folder, config, resolve_device(requested.device), requested)
+                    job = plan_job(data, spec, folder, config, requested)
                     work.begin(job)
             job = processes.broadcast(job)
             assert job is not None, "process 0 sends one"
-            transform = load_refiner(folder, config, resolve_device(requested.device), job.settings)
-            refiner = IndexedRefiner(transform, seed=seed, tile=job.settings.tile)
+            settings = job.settings
+            transform = load_refiner(
+                folder, config, requested.device, settings.precision, settings.threads, compiled=settings.compiled
+            )
+            transform.micro_batch = settings.batch_size
+            refiner = IndexedRefiner(transform, seed=seed, tile=settings.tile)
             _refine_blocks(data, job, work, refiner, processes, on_progress)
             if not processes.is_main:
                 return RefineSummary(destination.path, 0, done="share")
@@ -185,7 +190,7 @@ def _refine_blocks(
         try:
             data.refine(load, refiner, job)
         except RuntimeError as error:
-            if "memory" not in str(error):
+            if not is_out_of_memory(error):
                 raise
             raise UserError(
                 f"{data.path}: {len(load)} images at once do not fit into memory; begin again with --overwrite and "

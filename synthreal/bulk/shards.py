@@ -18,8 +18,8 @@ from itertools import accumulate, groupby, pairwise
 from pathlib import Path
 
 from synthreal.bulk.job import Outcome
-from synthreal.bulk.pictures import Chunk, File, Pictures, Sample, make_parent
-from synthreal.data.folder import SUFFIXES, names_below, regular_file
+from synthreal.bulk.pictures import Chunk, File, FileGroup, Pictures, make_parent
+from synthreal.data.folder import SUFFIXES, regular_file
 from synthreal.errors import UserError
 from synthreal.spec import Skipped
 
@@ -34,12 +34,12 @@ class ShardSource(Pictures):
 
     kind = "shards"
 
-    def __init__(self, path: Path, limit: int | None, samples: int) -> None:
+    def __init__(self, path: Path, names: list[str], limit: int | None, samples: int) -> None:
         super().__init__()
         self.path, self._limit, self._samples = path, limit, samples
         self.folder = path.is_dir()
         self.root = path if self.folder else path.parent
-        self.names = names_below(path) if self.folder else [path.name]
+        self.names = names
         self._shards = [name for name in self.names if name.lower().endswith(SUFFIX)]
         self.others = [name for name in self.names if not name.lower().endswith(SUFFIX)]
         starts = list(accumulate((_count_pictures(self.root / name) for name in self._shards), initial=0))
@@ -53,8 +53,8 @@ class ShardSource(Pictures):
         """The pictures of every shard, or of those within the limit."""
         return self._blocks
 
-    def samples(self, block: int, rows: range) -> Iterator[Sample]:
-        """All; with a limit, those that have pictures and no picture beyond it."""
+    def samples(self, block: int, rows: range) -> Iterator[FileGroup]:
+        """Yield all samples; with a limit, only those with pictures, all of them within it."""
         index = rows.start
         with tarfile.open(self.root / self._shards[block], "r:") as tar:
             for _, members in groupby(_members(tar), key=_key):
@@ -69,7 +69,7 @@ class ShardSource(Pictures):
                 if self._limit is None or any(file.index is not None for file in sample):
                     yield sample
 
-    def store(self, chunk: Chunk, samples: Iterable[Sample], whole: Path) -> Outcome:
+    def store(self, chunk: Chunk, samples: Iterable[FileGroup], whole: Path) -> Outcome:
         """Append the samples to the shard, once for every version; samples with a failed picture are left out."""
         outcome, shard = Outcome(), self._shards[chunk.block]
         path = make_parent(whole / shard) if self.folder else whole

@@ -13,9 +13,11 @@ from quick import files
 from synthreal.bulk import pictures
 from synthreal.bulk.folders import FolderSource
 from synthreal.bulk.refine import refine_bulk
+from synthreal.data.folder import names_below
 from synthreal.data.pack import Pack
 from synthreal.data.picture import read_picture
 from synthreal.errors import UserError
+from synthreal.inference.indexed import IndexedRefiner
 from synthreal.inference.transform import Refine
 
 RNG = np.random.default_rng(0)
@@ -251,8 +253,17 @@ def test_the_first_picture_of_an_mpo_file_is_refined(plain, folder, tmp_path):
         assert (found.format, found.size) == ("JPEG", (32, 24))
 
 
+def test_a_fault_of_the_device_ends_the_job(plain, folder, tmp_path, monkeypatch):
+    def fail(*arguments, **more):
+        raise RuntimeError("CUDA error: an illegal memory access was encountered")
+
+    monkeypatch.setattr(IndexedRefiner, "refine_stored", fail)
+    with pytest.raises(RuntimeError, match="illegal memory access"):
+        refine_bulk(plain, folder, tmp_path / "out")
+
+
 def test_blocks_consist_of_whole_batches(folder):
-    source = FolderSource(folder, None, 1)
+    source = FolderSource(folder, names_below(folder), None, 1)
     for batch, block in ((1, 256), (100, 200), (256, 256), (1000, 1000)):
         assert source.block_size(batch, (12, 16)) == block
         assert source.block_size(batch, (2000, 1000)) == max(batch, 2 // batch * batch)

@@ -179,6 +179,20 @@ def test_a_second_command_with_the_same_target_is_refused(plain, pack_of, tmp_pa
     refine_bulk(plain, pack_of(3), tmp_path / "out")
 
 
+def test_the_work_folder_of_another_process_is_preserved(plain, pack_of, tmp_path):
+    """The other process repeats a finished job with --overwrite."""
+    source, out, refused = pack_of(3), tmp_path / "out", []
+    refine_bulk(plain, source, out)
+
+    def repeat(done, total):
+        with pytest.raises(UserError, match=r"out: another process is refining into it"):
+            refine_bulk(plain, source, out)
+        refused.append(WorkFolder(out).path.is_dir())
+
+    refine_bulk(plain, source, out, overwrite=True, on_progress=repeat)
+    assert refused == [True]
+
+
 def test_the_record_of_a_job_holds_its_settings(plain, pack_of, tmp_path, small_blocks):
     source = pack_of(N)
     with pytest.raises(Stopped):
