@@ -76,10 +76,11 @@ def repeat_commands(record: Record) -> list[str]:
     set_seed = {other: [] if other == seed else ["--set", f"runtime.seed={other}"] for other in runs}
     commands = [[*fit, "--run", run, *set_seed[other]] for other, run in runs.items()]
     for evaluation in record.evaluations:
-        per_run = len({entry.estimator_seed for entry in _seeds(evaluation)}) // len(runs)
+        own = [runs[other] for other in sorted({entry.refiner_seed for entry in _seeds(evaluation)} or {seed})]
+        per_run = len({entry.estimator_seed for entry in _seeds(evaluation)}) // len(own)
         seeds = ["--seeds", str(per_run)] if per_run > 1 else []
         split = [] if evaluation.split == "test" else ["--split", evaluation.split]
-        commands.append(["evaluate", *runs.values(), "--arms", ",".join(evaluation.arms), *seeds, *split])
+        commands.append(["evaluate", *own, "--arms", ",".join(evaluation.arms), *seeds, *split])
     commands.append(["report", runs[seed]])
     return [shlex.join(["synthreal", *words]) for words in commands]
 

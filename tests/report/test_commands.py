@@ -75,6 +75,20 @@ def test_several_runs_seeds_and_the_validation_split(full):
     assert given["seeds"] == 2 and given["split"] == "validation"
 
 
+def test_each_evaluation_names_its_own_runs(full):
+    path = full / "evaluation.json"
+    tree = json.loads(path.read_text())
+    for name, runs, per_run in (("evaluation", (0, 4), 1), ("validation", (0,), 2)):
+        seeds = [
+            {"refiner_seed": r, "estimator_seed": per_run * r + e, "value": 1.0} for r in runs for e in range(per_run)
+        ]
+        tree["arms"]["simulated"]["error_px"]["seeds"] = seeds
+        (full / f"{name}.json").write_text(json.dumps({**tree, "split": name.replace("evaluation", "test")}))
+    _, _, test, validation, _ = [parsed(command)[1] for command in repeat_commands(read_record(full))]
+    assert (test["runs"], test["seeds"]) == ([Path("run-again"), Path("run-again-4")], 1)
+    assert (validation["runs"], validation["seeds"]) == ([Path("run-again")], 2)
+
+
 def test_a_run_made_by_a_program_has_no_commands(run):
     text = (run / "config.toml").read_text()
     (run / "config.toml").write_text(text.replace('recipe = "toy"', 'recipe = ""'))
