@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
+
 
 class UserError(Exception):
     """Bad input, described in one line: the file or setting, the problem, and the remedy.
@@ -30,3 +32,9 @@ class PeerError(RuntimeError):
             f"another process of this run is gone, or has not answered for too long ({reason}); see its own message; "
             "fit with --resume continues from the last checkpoint"
         )
+
+
+def require(extra: str, feature: str, *libraries: str) -> None:
+    """Raise ``UserError`` with the command to install an extra if some of its libraries are missing."""
+    if missing := [library for library in libraries if find_spec(library) is None]:
+        raise UserError(f"{feature} needs {' and '.join(missing)}; pip install 'synthreal[{extra}]'")

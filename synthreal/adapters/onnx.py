@@ -9,14 +9,13 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from synthreal.device import seeded_generator
-from synthreal.errors import UserError
+from synthreal.errors import UserError, require
 from synthreal.files import atomic_path, write_errors
 from synthreal.inference.pretrained import CONFIG, WEIGHTS
 from synthreal.inference.transform import Refine
@@ -51,8 +50,7 @@ def export_onnx(run: str | Path, target: str | Path, *, overwrite: bool = False)
             refiner cannot be exported, or the images of onnxruntime differ by more than 1e-4.
     """
     target = Path(target)
-    if missing := [name for name in ("onnx", "onnxscript", "onnxruntime") if find_spec(name) is None]:
-        raise UserError(f"exporting needs {' and '.join(missing)}; pip install 'synthreal[onnx]'")
+    require("onnx", "exporting", "onnx", "onnxscript", "onnxruntime")
     if target.exists() and not overwrite:
         raise UserError(f"{target}: exists already; name another file, or give --overwrite")
     if target.resolve() in [(Path(run) / name).resolve() for name in (CONFIG, WEIGHTS)]:

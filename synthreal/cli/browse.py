@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shlex
 from contextlib import suppress
-from importlib import util
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -12,7 +11,7 @@ import typer
 
 from synthreal.cli.application import app
 from synthreal.cli.options import Device, display
-from synthreal.errors import UserError
+from synthreal.errors import UserError, require
 
 if TYPE_CHECKING:
     from synthreal.turing.answers import Answer, Answers
@@ -68,8 +67,7 @@ def turing(
         return
     if as_json:
         raise UserError("--json prints the summary; add --summary")
-    if not all(map(util.find_spec, ("starlette", "uvicorn", "jinja2"))):
-        raise UserError("the visual Turing test needs starlette and uvicorn; pip install 'synthreal[web]'")
+    require("web", "the visual Turing test", "starlette", "uvicorn", "jinja2")
     from synthreal.turing.pictures import choose_images
     from synthreal.turing.server import address, listen, server_of
     from synthreal.turing.study import Study

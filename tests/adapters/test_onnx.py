@@ -139,6 +139,6 @@ def test_bad_input_is_one_line(cli, toy_run, tmp_path):
 
 
 def test_without_the_libraries_it_says_what_to_install(cli, toy_run, tmp_path, monkeypatch):
-    monkeypatch.setattr("synthreal.adapters.onnx.find_spec", lambda name: None)
+    monkeypatch.setattr("synthreal.errors.find_spec", lambda name: None)
     message = cli("export", toy_run, tmp_path / "out.onnx").complaint()
     assert all(name in message for name in ("onnx", "onnxscript", "onnxruntime", "pip install 'synthreal[onnx]'"))
