@@ -6,7 +6,6 @@ All charts have one size and matplotlib's own look.
 from __future__ import annotations
 
 import math
-from base64 import b64encode
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from io import BytesIO
@@ -14,6 +13,7 @@ from io import BytesIO
 import numpy as np
 
 from synthreal.evaluation.training_sets import ARMS
+from synthreal.report.images import data_url
 from synthreal.report.record import Record, is_number
 from synthreal.results.schema import BASE, Evaluation
 
@@ -94,7 +94,7 @@ def draw(chart: Chart) -> str:
             figure.legend(loc="outside lower center", ncols=3)
         file = BytesIO()
         figure.savefig(file, format="svg", metadata={"Date": None})
-    return f"data:image/svg+xml;base64,{b64encode(file.getvalue()).decode('ascii')}"
+    return data_url("svg+xml", file.getvalue())
 
 
 def loss_charts(record: Record) -> Iterator[Chart]:
@@ -103,9 +103,9 @@ def loss_charts(record: Record) -> Iterator[Chart]:
     ends = {schedule.refiner_steps, schedule.refiner_steps + schedule.discriminator_steps}
     edges = sorted(end for end in ends if 0 < end < record.log[-1]["step"])
     for name, title, level in LOSSES:
-        if line := averaged(*record.series(name)):
+        if line := average_line(*record.series(name)):
             yield Chart(title, {"loss": line}, level=level, edges=edges)
-    accuracies = {name: averaged(*record.series(f"accuracy_{name}")) for name in ("real", "refined")}
+    accuracies = {name: average_line(*record.series(f"accuracy_{name}")) for name in ("real", "refined")}
     if lines := {name: (line[0], [100 * value for value in line[1]]) for name, line in accuracies.items() if line}:
         yield Chart("Patches that D classifies correctly, %", lines, level=(CHANCE, 50), edges=edges)
 
@@ -122,7 +122,7 @@ def quality_charts(record: Record) -> Iterator[Chart]:
             yield Chart(title, {"refined": (steps, values)}, level=level, best=point)
 
 
-def averaged(steps: Sequence[int], values: Sequence[float]) -> Line | None:
+def average_line(steps: Sequence[int], values: Sequence[float]) -> Line | None:
     """A long line as at most 400 means, each at the last step it covers; None for an empty line."""
     if not steps:
         return None

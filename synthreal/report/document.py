@@ -5,17 +5,16 @@ from __future__ import annotations
 import shlex
 from collections.abc import Callable
 from functools import partial
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from synthreal.device import resolve_device
-from synthreal.errors import UserError
+from synthreal.errors import UserError, require
 from synthreal.files import write_text
-from synthreal.report import charts, facts, tiles
-from synthreal.report.drift import refine_images
+from synthreal.report import charts, facts, images
+from synthreal.report.drift import measure_drift
 from synthreal.report.record import Record, read_record
 from synthreal.report.tensorboard import write_events
 from synthreal.results.tables import evaluation_tables
@@ -62,12 +61,6 @@ def write_report(
     return target
 
 
-def require(extra: str, feature: str, *libraries: str) -> None:
-    """Raise ``UserError`` with the command to install an extra if one of its libraries is missing."""
-    if not all(find_spec(library) for library in libraries):
-        raise UserError(f"{feature} needs {' and '.join(libraries)}; pip install 'synthreal[{extra}]'")
-
-
 def check_target(path: Path) -> None:
     """Raise ``UserError`` before any work if the page cannot be written, or would replace a file of another kind."""
     if not path.parent.is_dir():
@@ -78,7 +71,7 @@ def check_target(path: Path) -> None:
         raise UserError(f"{path}: exists and is no HTML page; delete it or choose another --out")
 
 
-def render(record: Record, device: torch.device, on_refine: Callable[[int], None] = lambda count: None) -> str:
+def render(record: Record, device: torch.device, on_refine: Callable[[int], None]) -> str:
     """The page as HTML; the same run gives the same text."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
@@ -91,7 +84,9 @@ def render(record: Record, device: torch.device, on_refine: Callable[[int], None
         record=record,
         config=record.config,
         summary=facts.summary(record),
-        sheets=[(step, tiles.data_url(path.read_bytes())) for step, path in tiles.select_sheets(record.sheets)],
+        sheets=[
+            (step, images.data_url("png", path.read_bytes())) for step, path in images.select_sheets(record.sheets)
+        ],
         losses=list(charts.loss_charts(record)),
         quality=list(charts.quality_charts(record)),
         drift=_drift(record, device, on_refine),
@@ -108,19 +103,19 @@ def render(record: Record, device: torch.device, on_refine: Callable[[int], None
 def _drift(record: Record, device: torch.device, on_refine: Callable[[int], None]) -> dict[str, Any]:
     """The images that moved most and least, or the reason why there are none."""
     try:
-        images = refine_images(record, device, on_refine)
+        found = measure_drift(record, device, on_refine)
     except UserError as error:
         return {"missing": str(error)}
-    most, least = images.extremes()
-    scale = tiles.difference_scale(images, most + least)
-    draw = partial(tiles.draw_tiles, images, scale=scale, colormap=record.config.image.colormap)
-    quantiles = torch.quantile(images.distance, torch.tensor([0.5, 0.9, 1.0])).tolist()
-    median, p90, maximum = (tiles.amount_text(value, images.unit) for value in quantiles)
+    most, least = found.extremes()
+    scale = images.difference_scale(found, most + least)
+    draw = partial(images.draw_examples, found, scale=scale, colormap=record.config.image.colormap)
+    quantiles = torch.quantile(found.distance, torch.tensor([0.5, 0.9, 1.0])).tolist()
+    median, p90, maximum = (images.amount_text(value, found.unit) for value in quantiles)
     return {
         "missing": None,
-        "measure": images.measure,
+        "measure": found.measure,
         "spread": f"median {median}, 90 % below {p90}, maximum {maximum}",
         "scale": f"{scale:g}",
-        "gradient": tiles.heat_gradient(),
+        "gradient": images.heat_gradient(),
         "groups": [("Moved most", draw(most)), ("Moved least", draw(least))],
     }

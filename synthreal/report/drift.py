@@ -19,6 +19,7 @@ from synthreal.data.encoding import to_unit
 from synthreal.data.resident import Resident
 from synthreal.data.source import Source
 from synthreal.device import configure_process
+from synthreal.errors import UserError
 from synthreal.evaluation.cache import FOLDER, load_cached
 from synthreal.evaluation.estimator import Task
 from synthreal.evaluation.training_sets import TrainingSet
@@ -53,10 +54,11 @@ class RefinedImages:
         return order[::-1][:count], order[:count]
 
 
-def refine_images(record: Record, device: torch.device, on_refine: Callable[[int], None]) -> RefinedImages:
+def measure_drift(record: Record, device: torch.device, on_refine: Callable[[int], None]) -> RefinedImages:
     """Refine the first simulated images of a run and measure how far they move.
 
-    ``on_refine`` is called with their number first. Raises ``UserError`` without refiner, plugin or data.
+    ``on_refine`` is called with their number first. Raises ``UserError`` without refiner or plugin, or with fewer than
+    two images.
     """
     catalog = Catalog.of(record.config.plugins)
     config = resolve(record.config, catalog)
@@ -64,6 +66,8 @@ def refine_images(record: Record, device: torch.device, on_refine: Callable[[int
     transform = Refine.load(record.run, device=str(device))
     source = open_data(config, catalog, "simulated", device=device, run_dir=record.run)
     simulated = first_images(source, COUNT)
+    if len(simulated) < 2:
+        raise UserError(f"{record.run}: fewer than two simulated images; fit a run with more")
     on_refine(len(simulated))
     refined = refine_resident(transform, simulated, config.image.dtype)
     distance, unit, measure = _movement(record.run, config, catalog, source, simulated, refined)

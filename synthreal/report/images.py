@@ -18,14 +18,14 @@ from synthreal.report.drift import RefinedImages
 from synthreal.train.contact_sheet import pixels_of
 
 HEAT = "magma"  # matplotlib's colormap of differences
-SHARP_PX = 200  # the longer side of a tile is enlarged to at least this
+SHARP_PX = 200  # the longer side of an example is enlarged to at least this
 SCALES = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
 MOST_SHEETS, FEWEST_SHEETS = 40, 6
 SHEETS_BYTES = 3 << 20
 
 
 @dataclass(frozen=True)
-class Tile:
+class Example:
     """An image and how far refining moved it; captions and data URLs of its three pictures."""
 
     row: int
@@ -34,22 +34,22 @@ class Tile:
 
 
 def difference_scale(images: RefinedImages, rows: Sequence[int]) -> float:
-    """The difference at which the colormap ends, common to all tiles; 1 % of their pixels may exceed it."""
+    """The difference at which the colormap ends, common to all examples; 1 % of their pixels may exceed it."""
     high = np.quantile(_difference(images, rows).numpy(), 0.99)
     return next((scale for scale in SCALES if scale >= high), 1.0)
 
 
-def draw_tiles(images: RefinedImages, rows: Sequence[int], *, scale: float, colormap: str | None) -> list[Tile]:
-    """Tiles of some rows: simulated, refined and difference; ``colormap`` is that of the domain."""
+def draw_examples(images: RefinedImages, rows: Sequence[int], *, scale: float, colormap: str | None) -> list[Example]:
+    """Examples of some rows: simulated, refined and difference; ``colormap`` is that of the domain."""
     from matplotlib import colormaps
 
-    tiles = []
+    examples = []
     for row in rows:
         pair = (pixels_of(found[row][None], colormap=colormap)[0] for found in (images.simulated, images.refined))
         heat = colormaps[HEAT](_difference(images, [row])[0].numpy() / scale, bytes=True)[..., :3]
         pictures = zip(("simulated", "refined", "difference"), map(_url, (*pair, heat)), strict=True)
-        tiles.append(Tile(row, amount_text(float(images.distance[row]), images.unit), tuple(pictures)))
-    return tiles
+        examples.append(Example(row, amount_text(float(images.distance[row]), images.unit), tuple(pictures)))
+    return examples
 
 
 def amount_text(value: float, unit: str) -> str:
@@ -74,9 +74,9 @@ def select_sheets(sheets: Sequence[tuple[int, Path]]) -> list[tuple[int, Path]]:
     return [sheets[i] for i in np.linspace(0, len(sheets) - 1, count).round().astype(int)]
 
 
-def data_url(png: bytes) -> str:
-    """A PNG file as a data URL."""
-    return f"data:image/png;base64,{b64encode(png).decode('ascii')}"
+def data_url(kind: str, content: bytes) -> str:
+    """An image file as a data URL; ``kind`` is "png" or "svg+xml"."""
+    return f"data:image/{kind};base64,{b64encode(content).decode('ascii')}"
 
 
 def _difference(images: RefinedImages, rows: Sequence[int]) -> Tensor:
@@ -89,4 +89,4 @@ def _url(pixels: np.ndarray[Any, Any]) -> str:
     factor = max(1, math.ceil(SHARP_PX / max(height, width)))
     file = BytesIO()
     Image.fromarray(pixels).resize((width * factor, height * factor), Image.Resampling.NEAREST).save(file, "PNG")
-    return data_url(file.getvalue())
+    return data_url("png", file.getvalue())

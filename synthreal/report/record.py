@@ -17,8 +17,8 @@ from synthreal.errors import UserError
 from synthreal.inference.pretrained import CONFIG, read_config
 from synthreal.results.schema import Evaluation, read_evaluations, reason
 from synthreal.train.log import LOG
+from synthreal.train.monitor import FILE as QUALITY
 
-QUALITY = "quality.json"
 SHEET = re.compile(r"step-(\d+)\.png")
 
 

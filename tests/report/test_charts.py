@@ -12,7 +12,7 @@ from run_log import edit_log
 
 from synthreal.evaluation.training_sets import ARMS
 from synthreal.report import charts
-from synthreal.report.charts import Chart, averaged, draw
+from synthreal.report.charts import Chart, average_line, draw
 from synthreal.report.record import read_record
 from synthreal.results.schema import Evaluation
 from synthreal.train.monitor import QualityReport
@@ -116,7 +116,7 @@ def test_a_run_without_quality_or_a_game(run):
 
 def test_a_long_line_is_averaged():
     steps, values = list(range(1, 1201)), [float(step % 2) for step in range(1, 1201)]
-    x, y = averaged(steps, values)
+    x, y = average_line(steps, values)
     assert len(x) == len(y) == charts.MOST_POINTS
     assert (x[0], x[-1]) == (3, 1200) and y[0] == pytest.approx(2 / 3)
-    assert averaged(steps[:300], values[:300]) == (steps[:300], values[:300]) and averaged([], []) is None
+    assert average_line(steps[:300], values[:300]) == (steps[:300], values[:300]) and average_line([], []) is None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 from base64 import b64decode
 from html.parser import HTMLParser
@@ -14,8 +15,9 @@ import torch
 from run_log import QUALITY, edit_log
 
 import synthreal
+from synthreal import errors
 from synthreal.errors import UserError
-from synthreal.report import charts, document, facts
+from synthreal.report import charts, facts
 from synthreal.report.document import write_report
 from synthreal.report.record import read_record
 from synthreal.results.tables import evaluation_tables
@@ -113,6 +115,12 @@ def test_a_run_without_its_plugin_has_a_page(run, plain):
     path.write_text(path.read_text().replace(str(TOY), "/nowhere/domain.py"))
     page = parse_page(run)
     assert "/nowhere/domain.py: no such file" in page.texts["drift"] and page.texts["losses"]
+
+
+def test_a_run_with_one_simulated_image_has_a_page(run, plain):
+    path = run / "config.toml"
+    path.write_text(re.sub(r"(?<=\[data.simulated\]\n)((?:.*\n)*?)count = 40", r"\1count = 1", path.read_text()))
+    assert "fewer than two simulated images" in parse_page(run).texts["drift"]
 
 
 def test_the_summary(full):
@@ -244,11 +252,11 @@ def test_the_target(full, plain):
 
 @pytest.mark.parametrize("library", ["jinja2", "matplotlib", "tensorboard"])
 def test_a_missing_library_is_reported_with_its_extra(full, plain, monkeypatch, cli, library):
-    find_spec = document.find_spec
-    monkeypatch.setattr(document, "find_spec", lambda name: None if name == library else find_spec(name))
+    find_spec = errors.find_spec
+    monkeypatch.setattr(errors, "find_spec", lambda name: None if name == library else find_spec(name))
     extra = "tensorboard" if library == "tensorboard" else "report"
     line = cli("report", full, "--tensorboard", "events").complaint()
-    assert library in line and f"pip install 'synthreal[{extra}]'" in line
+    assert f"needs {library}; pip install 'synthreal[{extra}]'" in line
     assert not Path("events").exists() and not (full / "report.html").exists()
     if library == "tensorboard":
         cli("report", full).ok()

@@ -1,4 +1,4 @@
-"""Images that moved most and least: by a cached estimator, the detector or the pixels; and their tiles."""
+"""Images that moved most and least: by a cached estimator, the detector or the pixels; and the examples on the page."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from PIL import Image
 from synthreal.errors import UserError
 from synthreal.hooks.catalog import Catalog
 from synthreal.metrics.landmark_shift import landmark_shift
-from synthreal.report import drift, tiles
-from synthreal.report.drift import RefinedImages, refine_images
+from synthreal.report import drift, images
+from synthreal.report.drift import RefinedImages, measure_drift
 from synthreal.report.record import read_record
 
 CPU = torch.device("cpu")
 
 
 def refined_images(run, on_refine=lambda count: None):
-    return refine_images(read_record(run), CPU, on_refine)
+    return measure_drift(read_record(run), CPU, on_refine)
 
 
 def assert_sorted(images):
@@ -113,10 +113,10 @@ def pixels(url):
 
 
 @pytest.mark.parametrize("colours", [1, 3])
-def test_tiles_show_both_images_and_their_difference(colours):
-    scale = tiles.difference_scale(pair(colours), [1, 0])
+def test_examples_show_both_images_and_their_difference(colours):
+    scale = images.difference_scale(pair(colours), [1, 0])
     assert scale == 0.2
-    changed, same = tiles.draw_tiles(pair(colours), (1, 0), scale=scale, colormap=None)
+    changed, same = images.draw_examples(pair(colours), (1, 0), scale=scale, colormap=None)
     assert (changed.row, changed.value, same.value) == (1, "1.23 deg", "0.00 deg")
     before, after, heat = (pixels(url) for _, url in changed.pictures)
     assert [caption for caption, _ in changed.pictures] == ["simulated", "refined", "difference"]
@@ -125,21 +125,21 @@ def test_tiles_show_both_images_and_their_difference(colours):
     assert (heat[:, 102:].sum(-1) < 10).all()  # black: no difference
     assert (heat[0, 0].astype(int) > (200, 100, 90)).all()  # bright: 90 % of the scale
     assert (pixels(same.pictures[2][1]).sum(-1) < 10).all()
-    wider = tiles.draw_tiles(pair(colours), (1,), scale=1.0, colormap=None)[0]
+    wider = images.draw_examples(pair(colours), (1,), scale=1.0, colormap=None)[0]
     assert pixels(wider.pictures[2][1])[0, 0].sum() < heat[0, 0].sum()
 
 
-def test_tiles_use_the_colormap_of_the_domain():
-    grey, coloured = (tiles.draw_tiles(pair(), (0,), scale=1.0, colormap=name)[0] for name in (None, "viridis"))
+def test_examples_use_the_colormap_of_the_domain():
+    grey, coloured = (images.draw_examples(pair(), (0,), scale=1.0, colormap=name)[0] for name in (None, "viridis"))
     assert grey.pictures[0] != coloured.pictures[0] and grey.pictures[2] == coloured.pictures[2]
 
 
 def test_many_or_large_sheets_are_thinned(tmp_path):
     sheets = [(step, tmp_path / f"step-{step:08d}.png") for step in range(100)]
-    for size, count in ((50, tiles.MOST_SHEETS), (300_000, 10)):
+    for size, count in ((50, images.MOST_SHEETS), (300_000, 10)):
         for _, path in sheets:
             path.write_bytes(b"x" * size)
-        thinned = tiles.select_sheets(sheets)
+        thinned = images.select_sheets(sheets)
         assert len(thinned) == count and thinned[0] == sheets[0] and thinned[-1] == sheets[-1]
         assert thinned == sorted(set(thinned))
-    assert tiles.select_sheets(sheets[:7]) == sheets[:7] and tiles.select_sheets([]) == []
+    assert images.select_sheets(sheets[:7]) == sheets[:7] and images.select_sheets([]) == []
