@@ -396,6 +396,6 @@ def test_a_bug_keeps_its_traceback(folder, monkeypatch):
     from synthreal.cli import domain, main
 
     monkeypatch.setattr(sys, "argv", ["synthreal", "show", "--plugin", str(TOY)])
-    monkeypatch.setattr(domain, "configured", lambda *arguments: 1 / 0)
+    monkeypatch.setattr(domain, "load_configuration", lambda *arguments: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         main()

@@ -9,7 +9,17 @@ from typing import Annotated
 import typer
 
 from synthreal.cli.application import app
-from synthreal.cli.options import ConfigFile, Device, Json, Plugins, Recipe, Settings, catalog_of, configured, display
+from synthreal.cli.options import (
+    ConfigFile,
+    Device,
+    Json,
+    Plugins,
+    Recipe,
+    Settings,
+    catalog_of,
+    display,
+    load_configuration,
+)
 
 
 @app.command()
@@ -25,7 +35,7 @@ def plugins(as_json: Json = False) -> None:
 @app.command()
 def show(plugin: Plugins = None, recipe: Recipe = None, config: ConfigFile = None, settings: Settings = None) -> None:
     """Print the resolved configuration as TOML."""
-    typer.echo(configured(plugin, recipe, config, settings)[1].to_toml(), nl=False)
+    typer.echo(load_configuration(plugin, recipe, config, settings)[1].to_toml(), nl=False)
 
 
 @app.command()

@@ -10,7 +10,17 @@ from typing import Annotated
 import typer
 
 from synthreal.cli.application import app
-from synthreal.cli.options import ConfigFile, Device, Json, Plugins, Recipe, Settings, Split, configured, display
+from synthreal.cli.options import (
+    ConfigFile,
+    Device,
+    Json,
+    Plugins,
+    Recipe,
+    Settings,
+    Split,
+    display,
+    load_configuration,
+)
 
 
 @app.command()
@@ -58,13 +68,13 @@ def ablate(
     as_json: Json = False,
 ) -> None:
     """Fit and evaluate combinations of settings. The same command continues after an interruption."""
-    from synthreal.cli.progress import ablating
+    from synthreal.cli.progress import ablation_progress
     from synthreal.cli.tables import ablation_text
     from synthreal.evaluation.ablation import ablate as compare
 
-    catalog, resolved = configured(plugin, recipe, config, settings)
+    catalog, resolved = load_configuration(plugin, recipe, config, settings)
     folder = run or Path("runs") / f"{resolved.recipe}-ablation"
-    with _resumable(), ablating() as (on_fit, on_arm):
+    with _resumable(), ablation_progress() as (on_fit, on_arm):
         result = compare(resolved, catalog, over or (), folder, seeds=seeds, split=split, on_fit=on_fit, on_arm=on_arm)
     display(result.to_json() if as_json else ablation_text(result))
     if not as_json:

@@ -43,15 +43,17 @@ def catalog_of(names: Plugins) -> Catalog:
     return Catalog.of(names)
 
 
-def configured(plugin: Plugins, recipe: Recipe, file: ConfigFile, settings: Settings) -> tuple[Catalog, ResolvedConfig]:
+def load_configuration(
+    plugin: Plugins, recipe: Recipe, file: ConfigFile, settings: Settings
+) -> tuple[Catalog, ResolvedConfig]:
     """The catalog and the resolved configuration: recipe, then the file, then ``--set``."""
     from synthreal.hooks.resolve import configure
 
-    catalog, (trees, source) = catalog_of(plugin), differences(file, settings)
+    catalog, (trees, source) = catalog_of(plugin), changes_from(file, settings)
     return catalog, configure(catalog, *trees, recipe=recipe, source=source)
 
 
-def differences(file: ConfigFile, settings: Settings) -> tuple[list[dict[str, Any]], str]:
+def changes_from(file: ConfigFile, settings: Settings) -> tuple[list[dict[str, Any]], str]:
     """The changes to a recipe, and their source for error messages; the file may be a run's config.toml."""
     from synthreal.config.toml import parse_settings
     from synthreal.inference.pretrained import read_tree

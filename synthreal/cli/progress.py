@@ -49,7 +49,7 @@ def progress_bars(visible: bool = True) -> Iterator[Callable[..., None]]:
 
 
 @contextmanager
-def ablating() -> Iterator[tuple[Callable[[str, int, int], OnReport], Callable[[str, int, int], None]]]:
+def ablation_progress() -> Iterator[tuple[Callable[[str, int, int], OnReport], Callable[[str, int, int], None]]]:
     """Steps of all runs together: callbacks for the start of a fit, and for an estimator."""
     name, done, total = "", 0, 0
     with progress_bars() as show:
@@ -63,12 +63,12 @@ def ablating() -> Iterator[tuple[Callable[[str, int, int], OnReport], Callable[[
             nonlocal name, total
             name, total = run, steps
             advance(before, "")
-            return reporting(lambda step, losses: advance(before + step, f": {losses}"), f"{name}: ")
+            return report_printer(lambda step, losses: advance(before + step, f": {losses}"), f"{name}: ")
 
         yield on_fit, lambda arm, trained, arms: advance(done, f": estimator {trained + 1}/{arms}, {arm}")
 
 
-def reporting(show: Callable[[int, str], None], prefix: str = "") -> OnReport:
+def report_printer(show: Callable[[int, str], None], prefix: str = "") -> OnReport:
     """Print each kind of warning once, then call ``show`` with the step and the losses of a report."""
     warned: set[str] = set()
 

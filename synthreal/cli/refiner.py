@@ -12,7 +12,16 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from synthreal.cli.application import app
-from synthreal.cli.options import ConfigFile, Device, Plugins, Recipe, Settings, catalog_of, configured, differences
+from synthreal.cli.options import (
+    ConfigFile,
+    Device,
+    Plugins,
+    Recipe,
+    Settings,
+    catalog_of,
+    changes_from,
+    load_configuration,
+)
 from synthreal.errors import UserError
 
 if TYPE_CHECKING:
@@ -34,7 +43,7 @@ def fit(
     resume: Annotated[bool, typer.Option("--resume", help="Continue the run in this directory.")] = False,
 ) -> int:
     """Train a refiner. R and D are first trained alone, then together; torchrun starts several processes."""
-    from synthreal.cli.progress import progress_bars, reporting
+    from synthreal.cli.progress import progress_bars, report_printer
     from synthreal.distributed.join import process_group
     from synthreal.hooks.resolve import resolve
     from synthreal.inference.pretrained import read_config, weights_step
@@ -47,16 +56,16 @@ def fit(
             # torchrun repeats the same arguments after a failure: a run without a checkpoint starts from the beginning
             resume = os.environ.get("TORCHELASTIC_MAX_RESTARTS", "0") == "0" or bool(checkpoints(run_dir))
         if resume and recipe is None:
-            stored, (trees, source) = read_config(run_dir), differences(config, settings)
+            stored, (trees, source) = read_config(run_dir), changes_from(config, settings)
             catalog = catalog_of(plugin or list(stored.plugins))
             resolved = resolve(stored.changed(*trees, source=source), catalog)
         else:
-            catalog, resolved = configured(plugin, recipe, config, settings)
+            catalog, resolved = load_configuration(plugin, recipe, config, settings)
             run_dir = run or Path("runs") / resolved.recipe
         total, quality = resolved.schedule.total, resolved.quality
         try:
             with progress_bars(visible=processes.is_main) as show:
-                on_report = reporting(lambda step, losses: show("fitting", step, total, losses))
+                on_report = report_printer(lambda step, losses: show("fitting", step, total, losses))
                 last = train(resolved, catalog, run_dir, resume=resume, on_report=on_report)
         except KeyboardInterrupt:
             if processes.is_main:

@@ -48,7 +48,7 @@ def turing_table(result: Mapping[str, Any]) -> Group:
         answered, accuracy = f"{entry['done']} of {entry['total']}", f"{100 * entry['accuracy']:.1f} %"
         name = entry["rater"] if "rater" in entry else f"all {entry['raters']}"
         rows.append((name, entry["against"], answered, str(entry["correct"]), accuracy, p_text(entry["p"])))
-    raters = tables.Table("", ("rater", "against", "answered", "right", "accuracy", "p"), tuple(rows))
+    raters = tables.Table("", ("rater", "against", "answered", "correct", "accuracy", "p"), tuple(rows))
     return Group(_text(raters), *map(_confusion, totals))
 
 

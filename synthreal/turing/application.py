@@ -26,7 +26,7 @@ from synthreal.results.tables import p_text
 from synthreal.turing.answers import Choice
 from synthreal.turing.pictures import EXAMPLES
 from synthreal.turing.study import LONGEST_NAME, InvalidNameError, Study, UnknownImageError
-from synthreal.turing.summary import finished, sentence, summarise
+from synthreal.turing.summary import finished_answers, sentence, summarise
 
 LARGEST_BODY = 4096  # bytes
 PAGES = Path(__file__).parent / "pages"
@@ -92,8 +92,9 @@ class _Handlers:
         state = self.study.state(request.query_params.get("rater", ""))
         if state.token is not None:
             return RedirectResponse(f"/study?{request.url.query}", 303)
-        own = summarise(self.study.answers_of(state.rater))["raters"][0]
-        everyone = summarise(finished(self.study.answers.read(), against=self.study.against))
+        answers = self.study.answers.read()
+        own = summarise(self.study.answers_of(state.rater, answers))["raters"][0]
+        everyone = summarise(finished_answers(answers, against=self.study.against))
         total = everyone["total"][self.study.against]
         return self._page("result", own=own, raters=everyone["raters"], total=total, sentence=sentence)
 

@@ -67,7 +67,7 @@ def address(listener: socket.socket, host: str) -> tuple[str, bool]:
     """The URL of a server that listens at ``host``, and whether other machines can reach it."""
     bound, port = listener.getsockname()[:2]
     name = outward_address() if host in ANY_ADDRESS else host
-    return f"http://{bracketed(name)}:{port}/", not ipaddress.ip_address(bound).is_loopback
+    return f"http://{bracket_host(name)}:{port}/", not ipaddress.ip_address(bound).is_loopback
 
 
 def outward_address() -> str:
@@ -86,12 +86,12 @@ def access_rules(host: str) -> list[Middleware]:
         # Any IPv4 address, which may be that of a router or container host; no domain name ends in a number.
         names += [name, f"{name.partition('.')[0]}.local", *(f"*.{number}" for number in range(1, 255))]
     else:
-        names.append(bracketed(host.lower()))
+        names.append(bracket_host(host.lower()))
     trusted = Middleware(TrustedHostMiddleware, allowed_hosts=names, www_redirect=False)
     return [Middleware(_OriginCheck), trusted]
 
 
-def bracketed(host: str) -> str:
+def bracket_host(host: str) -> str:
     """A host as it stands in a URL: IPv6 addresses in brackets."""
     return f"[{host}]" if ":" in host else host
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 import secrets
 import time
 import unicodedata
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -72,15 +73,15 @@ class Study:
         """The tokens of the 10 examples of a kind."""
         return [token for token, (kind, _) in self._examples.items() if kind == real]
 
-    def answers_of(self, rater: str) -> list[Answer]:
-        """A rater's answers in this study."""
+    def answers_of(self, rater: str, answers: Iterable[Answer]) -> list[Answer]:
+        """The answers of a rater in this study, of all answers."""
         session = (rater, self.against, self.images, self.seed)
-        return [answer for answer in self.answers.read() if answer.session == session]
+        return [answer for answer in answers if answer.session == session]
 
     def state(self, rater: str) -> State:
         """A rater's progress. Raises :class:`InvalidNameError`."""
         rater = rater_name(rater)
-        answered = {answer.trial for answer in self.answers_of(rater)}
+        answered = {answer.trial for answer in self.answers_of(rater, self.answers.read())}
         number = next((number for number in range(1, self.total + 1) if number not in answered), None)
         return State(rater, len(answered), self.total, None if number is None else self._token(rater, number))
 

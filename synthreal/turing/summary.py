@@ -33,7 +33,7 @@ def summarise(answers: Iterable[Answer]) -> dict[str, Any]:
     return {"raters": raters, "total": totals}
 
 
-def finished(answers: Iterable[Answer], *, against: Against) -> list[Answer]:
+def finished_answers(answers: Iterable[Answer], *, against: Against) -> list[Answer]:
     """The answers of raters who have judged all images; partial results would reveal answers to their raters."""
     sessions: dict[object, list[Answer]] = {}
     for answer in answers:

@@ -9,17 +9,20 @@ import subprocess
 import sys
 import tomllib
 from importlib import metadata
+from types import SimpleNamespace
 
 import pytest
+import typer
 from quick import QUICK, TOY, configured, files, flags, weights
 from rich.table import Table
 
+from synthreal.cli import app
 from synthreal.cli.options import display
 from synthreal.config import ResolvedConfig, RunConfig
 from synthreal.data.pack import Pack
 from synthreal.inference.pretrained import write_config
 
-COMMANDS = ("plugins", "show", "prepare", "fit", "refine", "evaluate", "ablate", "turing", "export")
+COMMANDS = typer.main.get_command(app).commands
 
 
 def python(*arguments, cwd=None):
@@ -33,13 +36,8 @@ def test_help_lists_the_commands(cli):
 
 
 def test_every_command_and_option_has_a_help_text(cli):
-    import typer
-
-    from synthreal.cli import app
-
-    for command in COMMANDS:
+    for command, found in COMMANDS.items():
         text = " ".join(cli(command, "--help").ok().out.split())
-        found = typer.main.get_command(app).commands[command]
         assert found.help and found.help.partition("\n")[0] in text
         for parameter in found.params:
             if parameter.name != "help":
@@ -191,17 +189,33 @@ def test_a_fit_that_stops_early_reports_it(cli, tmp_path):
 
 @pytest.mark.parametrize("command", ["evaluate", "ablate"])
 def test_an_interruption_prints_how_to_continue(cli, tmp_path, toy_run, monkeypatch, command):
-    from synthreal.evaluation import cache as trained
+    from synthreal.evaluation import cache
 
     def stop(*arguments, **options):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(trained, "train", stop)
+    monkeypatch.setattr(cache, "train", stop)
     shutil.copytree(toy_run, tmp_path / "run")
     words = [tmp_path / "run"] if command == "evaluate" else ["--plugin", TOY, "--run", tmp_path, *flags(*QUICK)]
     done = cli(command, *words, *(["--over", "history=on,off"] if command == "ablate" else []))
     assert done.code == 130 and done.out == "" and "Traceback" not in done.err
     assert "the same command continues" in done.err.splitlines()[-1]
+
+
+def test_ablate_passes_its_seeds_and_its_split(cli, tmp_path, monkeypatch):
+    from synthreal.evaluation import ablation
+
+    given = []
+
+    def ablate(config, catalog, over, folder, **options):
+        given.append((over, folder, options["seeds"], options["split"]))
+        return SimpleNamespace(to_json=dict)
+
+    monkeypatch.setattr(ablation, "ablate", ablate)
+    command = ("ablate", "--plugin", TOY, "--over", "history=on,off", "--run", tmp_path, "--json")
+    cli(*command, "--seeds", 3, "--split", "test").ok()
+    cli(*command).ok()
+    assert given == [(["history=on,off"], tmp_path, 3, "test"), (["history=on,off"], tmp_path, 1, "validation")]
 
 
 def test_tables_are_wider_in_a_pipe(capsys, monkeypatch):

@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from booth import Site, lines, small_study
+from small_study import Site, lines, small_study
 
 from synthreal.turing.study import Study
 

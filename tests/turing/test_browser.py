@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from booth import run_through
 from chromium import CONTRAST, OVERFLOW, chromium, installed
+from small_study import run_through
 
 from synthreal.turing.answers import FILE
 from synthreal.turing.summary import summarise

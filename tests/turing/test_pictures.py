@@ -6,7 +6,7 @@ import shutil
 
 import pytest
 import torch
-from booth import IMAGE, levels
+from small_study import IMAGE, levels
 
 from synthreal.data.encoding import from_unit, to_unit
 from synthreal.errors import UserError

@@ -15,17 +15,19 @@ from pathlib import Path
 from socket import create_connection, gethostname, socket
 
 import pytest
-from booth import is_real, run_through
+from small_study import IMAGE, is_real, levels, run_through
 
+from synthreal import errors
 from synthreal.errors import UserError
 from synthreal.turing.answers import FILE
+from synthreal.turing.pictures import ImagePool
 
 pytest.importorskip("starlette")
 pytest.importorskip("uvicorn")
 
 from starlette.responses import Response
 
-from synthreal.turing.server import LARGEST_HEADERS, access_rules, bracketed, listen, outward_address
+from synthreal.turing.server import LARGEST_HEADERS, access_rules, bracket_host, listen, outward_address
 
 
 def png_chunks(png):
@@ -165,7 +167,7 @@ def test_only_requests_that_name_the_server_as_their_host_are_served(bound):
 
 
 def request(site, *lines):
-    """The status of a request written by hand, and whether the server closed the connection."""
+    """The status of a request written by hand."""
     with create_connection(("127.0.0.1", site.port), timeout=10) as connection:
         connection.sendall(b"\r\n".join(lines))
         return int(connection.makefile("rb").readline().split()[1])
@@ -208,7 +210,7 @@ def test_without_a_network_the_machine_is_named(monkeypatch):
     def unreachable(self, address):
         raise OSError(101, "Network is unreachable")
 
-    assert bracketed("fd00::7") == "[fd00::7]" and bracketed("lab.example") == "lab.example"
+    assert bracket_host("fd00::7") == "[fd00::7]" and bracket_host("lab.example") == "lab.example"
     monkeypatch.setattr(socket, "connect", unreachable)
     assert outward_address() == gethostname()
 
@@ -296,7 +298,7 @@ def test_the_result_is_shown_after_the_last_answer_and_not_before(make, serve):
 def test_scipy_is_imported_when_the_server_starts():
     """Its import takes seconds, in which the server would answer nobody."""
     code = (
-        "import sys, tempfile, pathlib; sys.path.insert(0, sys.argv[1]); from booth import small_study\n"
+        "import sys, tempfile, pathlib; sys.path.insert(0, sys.argv[1]); from small_study import small_study\n"
         "from synthreal.turing.server import server_of; before = 'scipy.stats' in sys.modules\n"
         "server_of(small_study(pathlib.Path(tempfile.mkdtemp())), host='127.0.0.1')\n"
         "print(before, 'scipy.stats' in sys.modules)"
@@ -355,6 +357,16 @@ def test_binding_a_reachable_address_prints_a_notice(toy_run, tmp_path, cli, mon
     assert done.err.startswith("notice: other machines can reach this server") == notice and notice == bool(done.err)
 
 
+def test_the_command_passes_its_seed(tmp_path, cli, monkeypatch):
+    from synthreal.turing import pictures, server
+
+    seeds, pool = [], ImagePool(levels(0), levels(100), IMAGE)
+    monkeypatch.setattr(pictures, "choose_images", lambda run, seed, **options: seeds.append(seed) or pool)
+    monkeypatch.setattr(server, "server_of", lambda study, host: seeds.append(study.seed) or Ended())
+    cli("turing", tmp_path, "--port", 0, "--seed", 7).ok()
+    assert seeds == [7, 7]
+
+
 def test_an_unwritable_folder_is_one_line_before_the_first_answer(toy_run, tmp_path, cli):
     shutil.copytree(toy_run, tmp_path / "run")
     (tmp_path / "run" / FILE).mkdir()
@@ -363,11 +375,10 @@ def test_an_unwritable_folder_is_one_line_before_the_first_answer(toy_run, tmp_p
 
 
 def test_without_the_extra_it_says_what_to_install(toy_run, cli, monkeypatch):
-    from importlib import util
-
-    find = util.find_spec
-    monkeypatch.setattr(util, "find_spec", lambda name: None if name == "uvicorn" else find(name))
-    assert "pip install 'synthreal[web]'" in cli("turing", toy_run).complaint()
+    find = errors.find_spec
+    monkeypatch.setattr(errors, "find_spec", lambda name: None if name == "uvicorn" else find(name))
+    line = cli("turing", toy_run).complaint()
+    assert "needs uvicorn; pip install 'synthreal[web]'" in line  # and not the libraries that are there
 
 
 @pytest.mark.slow

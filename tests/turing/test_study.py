@@ -13,7 +13,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from booth import is_real, level
+from small_study import is_real, level
 
 from synthreal.errors import UserError
 from synthreal.turing.answers import FILE

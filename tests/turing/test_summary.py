@@ -6,22 +6,22 @@ import json
 import shlex
 
 import pytest
-from booth import run_through
+from small_study import run_through
 
 from synthreal.turing.answers import FILE, Answer, Answers
-from synthreal.turing.summary import finished, sentence, summarise
+from synthreal.turing.summary import finished_answers, sentence, summarise
 
 
 def paper(path, against="refined", images=50, matrix=((224, 276), (207, 293))):
     """Ten raters' answers as in the paper's Table 1: rows real and synthetic, columns chosen real and synthetic."""
-    told = [
+    pairs = [
         (truth, choice)
         for truth, row in zip(("real", against), matrix, strict=True)
         for choice, number in zip(("real", "synthetic"), row, strict=True)
         for _ in range(number)
     ]
     with path.open("a") as file:
-        for i, (truth, choice) in enumerate(told):
+        for i, (truth, choice) in enumerate(pairs):
             answer = {
                 "rater": f"subject {i % 10}",
                 "trial": i // 10 + 1,
@@ -110,14 +110,14 @@ def test_an_unfinished_rater_counts_in_the_summary_and_not_on_the_pages(tmp_path
     answers = study.answers.read()
     entries = {entry["rater"]: entry for entry in summarise(answers)["raters"]}
     assert (entries["Bob"]["done"], entries["Bob"]["total"]) == (1, 6)
-    assert {answer.rater for answer in finished(answers, against="refined")} == {"Ada"}
-    assert finished(answers, against="simulated") == []
+    assert {answer.rater for answer in finished_answers(answers, against="refined")} == {"Ada"}
+    assert finished_answers(answers, against="simulated") == []
 
 
 def test_a_rater_of_two_sessions_has_one_entry(make):
-    for seed, rightly in ((0, 6), (1, 2)):
+    for seed, correct in ((0, 6), (1, 2)):
         study = make(seed=seed)
-        run_through(study, "Ada", rightly)
+        run_through(study, "Ada", correct)
     (entry,) = summarise(study.answers.read())["raters"]
     assert (entry["done"], entry["total"], entry["correct"]) == (12, 12, 8)
 
