@@ -30,7 +30,7 @@ class PeerError(RuntimeError):
     def __init__(self, reason: str) -> None:
         super().__init__(
             f"another process of this run is gone, or has not answered for too long ({reason}); see its own message; "
-            "fit with --resume continues from the last checkpoint"
+            "run the same command again (fit: with --resume)"
         )
 
 

@@ -6,6 +6,7 @@ uint8, uint16 (divided by their maximum when read) or float16. Readers rescale p
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
@@ -26,12 +27,15 @@ Colormap = Literal["viridis"]
 
 ROLES: tuple[Role, ...] = get_args(Role)
 PARTS: tuple[Part, ...] = get_args(Part)
+STORED_DTYPES: tuple[StoredDtype, ...] = get_args(StoredDtype)
+# Of every model of settings: immutable, unknown keys and NaN refused.
+STRICT = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class Options(BaseModel):
     """Base class of the options of a component: frozen, unknown keys are refused. By itself it means "no options"."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    model_config = STRICT
 
 
 def _odd(side: int) -> int:
@@ -41,6 +45,13 @@ def _odd(side: int) -> int:
 
 
 OddSide = Annotated[int, AfterValidator(_odd)]
+
+
+def _expand_home(path: str) -> str:
+    return os.path.expanduser(path)  # noqa: PTH111 - that of Path raises if there is no such user
+
+
+UserPath = Annotated[str, AfterValidator(_expand_home)]  # "~" is the home folder
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,8 +85,8 @@ class ImageSpec:
             raise UserError(f"ImageSpec.channels is {self.channels}; images have 1 to 4 channels")
         if self.height < 1 or self.width < 1:
             raise UserError(f"ImageSpec is {self.height}x{self.width} px; both sides must be at least 1")
-        if self.dtype not in get_args(StoredDtype):
-            raise UserError(f"ImageSpec.dtype is {self.dtype!r}; images are {', '.join(get_args(StoredDtype))}")
+        if self.dtype not in STORED_DTYPES:
+            raise UserError(f"ImageSpec.dtype is {self.dtype!r}; images are {', '.join(STORED_DTYPES)}")
         if self.colormap is not None and self.colormap not in get_args(Colormap):
             raise UserError(f"ImageSpec.colormap is {self.colormap!r}; choose {', '.join(get_args(Colormap))} or none")
         for name in ("background", "invalid"):
@@ -174,7 +185,7 @@ class DatasetSpec:
         _model(self.options, where)
 
     @property
-    def carried(self) -> tuple[LabelSpec, ...]:
+    def available_labels(self) -> tuple[LabelSpec, ...]:
         """The labels that a run or a pack gets from this data set: none in the role ``real``."""
         return () if self.role == "real" else self.labels
 
@@ -227,7 +238,7 @@ class EvaluatorSpec:
 
     Attributes:
         name: the name in a configuration.
-        requires: the labels that a data set needs for training and testing the model.
+        requires: the labels, one or more, that a data set needs for training and testing the model.
         options: the pydantic model of its options.
         build: ``(options, image) -> nn.Module``, a new model; ``model(image (B, C, H, W)) -> pred``.
         loss: ``(pred, labels) -> ()``.
@@ -259,4 +270,6 @@ class EvaluatorSpec:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "requires", _labels(self.requires, f"evaluator {self.name!r}: requires"))
+        if not self.requires:
+            raise UserError(f"evaluator {self.name!r}: requires is empty; give the labels that its model predicts")
         _model(self.options, f"evaluator {self.name!r}")

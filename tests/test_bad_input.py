@@ -18,7 +18,7 @@ from PIL import Image
 from quick import QUICK, TOY, files, flags
 from toy import CENTRE, IMAGE
 
-from synthreal.data.pack import PackWriter
+from synthreal.data.writer import PackWriter
 from synthreal.files import write_errors
 from synthreal.spec import ImageSpec
 

@@ -56,8 +56,8 @@ def test_a_data_set_has_read_or_render_and_a_known_role():
 
 def test_only_real_images_have_no_labels():
     gaze = (LabelSpec("gaze", (3,), "unit vector"),)
-    carried = {role: DatasetSpec(name="a", role=role, image=None, labels=gaze, read=iter).carried for role in ROLES}
-    assert carried == {**dict.fromkeys(ROLES, gaze), "real": ()}
+    specs = (DatasetSpec(name="a", role=role, image=None, labels=gaze, read=iter) for role in ROLES)
+    assert {spec.role: spec.available_labels for spec in specs} == {**dict.fromkeys(ROLES, gaze), "real": ()}
 
 
 def test_options_are_frozen_and_refuse_unknown_keys():
@@ -72,12 +72,25 @@ def test_options_are_frozen_and_refuse_unknown_keys():
         Mine().size = 4
 
 
+def test_an_evaluator_without_labels_is_refused():
+    with pytest.raises(UserError, match="evaluator 'e': requires is empty"):
+        EvaluatorSpec(name="e", requires=(), build=None, loss=None, metrics=None, primary="error_px")
+
+
 def test_defaults():
+    gaze = (LabelSpec("gaze", (3,), "unit vector"),)
     sample = Sample(image=None)
     assert sample.labels == {}
     network = NetworkSpec(name="n", part="refiner", build=lambda options, image: None)
     assert network.options is Options
-    evaluator = EvaluatorSpec(name="e", requires=(), build=None, loss=None, metrics=None, primary="error_px")
+    evaluator = EvaluatorSpec(
+        name="e",
+        requires=gaze,
+        build=None,
+        loss=None,
+        metrics=None,
+        primary="error_px",
+    )
     assert (evaluator.curve, evaluator.augment, evaluator.locate, evaluator.landmarks, evaluator.constant) == (
         None,
     ) * 5

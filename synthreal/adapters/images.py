@@ -16,9 +16,10 @@ from PIL import Image
 from torch import Tensor
 
 from synthreal.adapters.lazy import LazyRefine, draw_seed, pick
-from synthreal.data.encoding import STORED_DTYPES, from_unit, stored_array, to_unit
+from synthreal.data.encoding import from_unit, stored_array, to_unit
 from synthreal.errors import UserError
 from synthreal.inference.value_range import ValueRange
+from synthreal.spec import STORED_DTYPES
 
 _UNIT = ValueRange()
 _PIL_MODES = ("L", "LA", "RGB", "RGBA", "I;16")

@@ -12,13 +12,15 @@ from pydantic import ValidationError
 
 from synthreal.config.toml import describe_error, from_none, merge, parse_settings
 from synthreal.data.encoding import stored_array
-from synthreal.data.pack import Pack, PackOptions
-from synthreal.data.source import SimulatorSource, convert_samples
+from synthreal.data.pack import PackOptions, pack_dataset
+from synthreal.data.simulator import SimulatorSource
+from synthreal.data.source import read_samples
 from synthreal.data.writer import PackSummary, PackWriter, write_pack
 from synthreal.device import resolve_device
 from synthreal.errors import UserError
 from synthreal.hooks.catalog import Catalog, versions_of
-from synthreal.spec import ROLES, DatasetSpec, ImageSpec
+from synthreal.hooks.resolve import recipe_image
+from synthreal.spec import ROLES, ImageSpec
 
 
 def prepare(
@@ -63,20 +65,21 @@ def prepare(
     except ValidationError as error:
         raise UserError(f"{dataset}: {describe_error(error, spec.options)}") from None
     if isinstance(options, PackOptions):
-        spec = _pack_spec(spec, Path(options.path), keep_role=role is None)
+        found = pack_dataset(spec, options)
+        if role not in (None, "simulated", "real", found.role) and not found.labels:
+            raise UserError(f"--role {role}: {options.path} ({found.role}) holds no labels; use simulated or real")
+        spec = found if role is None else replace(found, role=spec.role)
     image = spec.image or _domain_image(catalog)
     header: dict[str, Any] = {
         "image": image,
-        "labels": spec.carried,
+        "labels": spec.available_labels,
         "role": spec.role,
         "name": spec.name,
         "options": options.model_dump(mode="json"),
         "versions": versions_of(catalog),
     }
     if spec.read is not None:
-        samples = spec.read(options)
-        if spec.image is None:
-            samples = convert_samples(samples, image, spec.carried)
+        samples = read_samples(spec, options, image)
         return write_pack(out, samples, **header, limit=limit, progress=lambda done: on_progress(done, limit))
     if limit is None:
         raise UserError(f"{dataset}: a simulator draws without end; give the number of images with --limit")
@@ -88,19 +91,10 @@ def prepare(
     return writer.summary()
 
 
-def _pack_spec(spec: DatasetSpec, path: Path, *, keep_role: bool) -> DatasetSpec:
-    """The data set ``pack`` with the images, the labels and, if ``keep_role``, the role of the pack at ``path``."""
-    with Pack(path) as pack:
-        role = pack.role if keep_role else spec.role
-        if role not in ("simulated", "real", pack.role) and not pack.labels:
-            raise UserError(f"--role {role}: {path} ({pack.role}) holds no labels; use simulated or real")
-        return replace(spec, role=role, image=pack.image, labels=pack.labels)
-
-
 def _domain_image(catalog: Catalog) -> ImageSpec:
     """The image specification of the domain's recipe, or that of its simulator."""
     recipe = catalog.recipe()
-    image = recipe.image or catalog.dataset(recipe.data.simulated.name, "simulated").image
+    image = recipe_image(recipe, catalog)
     if image is None:
         raise UserError(
             f"recipe {recipe.recipe}: neither the recipe nor its simulator specifies the image; set `image`"

@@ -20,7 +20,8 @@ from pydantic_core import ErrorDetails
 from synthreal.errors import UserError
 
 NONE = "none"
-TAGS = ("adam", "sgd")  # of the only union of tables; pydantic puts them into its error paths
+# Names of the optimizers, the only union of tables; pydantic puts them into its error paths.
+TAGS = ("adam", "sgd")
 BRANCH = re.compile(r"literal\[.*\]|constrained-\w+|bool|int|float|str")  # the same for a union of plain values
 UNKNOWN = ("extra_forbidden", "unexpected_keyword_argument")
 
@@ -63,7 +64,12 @@ def parse_settings(settings: Iterable[str], *, option: str = "--set") -> list[di
 
 
 def merge(base: Any, difference: Any) -> Any:
-    """Merge ``difference`` into ``base``; a table with another component ``name`` replaces the whole table."""
+    """Merge ``difference`` into ``base``; a table with another component ``name`` replaces the whole table.
+
+    A bare name in ``base`` is the table of a component with that name.
+    """
+    if isinstance(base, str) and isinstance(difference, Mapping):
+        base = {"name": base}
     if not isinstance(base, Mapping) or not isinstance(difference, Mapping):
         return difference
     if "name" in difference and difference["name"] != base.get("name"):

@@ -15,16 +15,15 @@ from __future__ import annotations
 import hashlib
 import sys
 from collections.abc import Iterable, Mapping
-from typing import TypeVar, get_args
+from typing import TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from synthreal.spec import ImageSpec, StoredDtype
+from synthreal.spec import STORED_DTYPES, ImageSpec, StoredDtype
 
 Stored = TypeVar("Stored", np.ndarray, Tensor)
-STORED_DTYPES: tuple[StoredDtype, ...] = get_args(StoredDtype)
 _MAXIMUM: dict[StoredDtype, float] = {"uint8": 255.0, "uint16": 65535.0, "float16": 1.0}
 _TORCH: dict[StoredDtype, torch.dtype] = {"uint8": torch.uint8, "uint16": torch.int16, "float16": torch.float16}
 

@@ -1,4 +1,4 @@
-"""A file for HDF5 to write to whose operations never fail.
+"""A file that HDF5 writes to; its operations never fail.
 
 HDF5 (2.0 and before) cannot survive a failing write. When the disk is full it fails again while closing, keeps
 half-closed objects, prints pages of errors and ends the process with a segmentation fault. This file records the first

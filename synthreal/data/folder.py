@@ -18,9 +18,9 @@ import numpy as np
 from PIL import Image
 from pydantic import Field
 
-from synthreal.data.picture import stored_pixels
+from synthreal.data.picture import one_line, stored_pixels
 from synthreal.errors import UserError
-from synthreal.spec import Options, Sample, Skipped
+from synthreal.spec import Options, Sample, Skipped, UserPath
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
 
@@ -28,7 +28,7 @@ SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
 class FolderOptions(Options):
     """Options of the built-in ``folder`` data set."""
 
-    root: str = Field(description="folder with png, jpg, jpeg, tif, tiff and bmp files")
+    root: UserPath = Field(description="folder with png, jpg, jpeg, tif, tiff and bmp files")
     recursive: bool = Field(True, description="also read the folders below it; symbolic links are followed")
 
 
@@ -37,7 +37,7 @@ def read_folder(options: FolderOptions) -> Iterator[Sample | Skipped]:
 
     A folder without a readable image raises ``UserError``.
     """
-    root = Path(options.root).expanduser()
+    root = Path(options.root)
     if not root.is_dir():
         raise UserError(f"{options.root}: no such folder; correct the option `root` of the data set 'folder'")
     files = image_files(root, options.recursive)
@@ -59,9 +59,9 @@ def image_files(root: Path, recursive: bool = True) -> list[Path]:
 def names_below(root: Path, recursive: bool = True) -> list[str]:
     """The paths, relative to ``root``, of all files below it, sorted.
 
-    Symbolic links to folders are followed, so a linked folder has its files under both names. A link that leads back to
-    a folder on its own path is not followed, nor, below another link, one whose target a link has led to before:
-    folders that all link to one another would have no end.
+    Symbolic links to folders are followed, so a linked folder has its files under both names. A link to a folder on its
+    own path is not followed. Below another link, a link is not followed if an earlier link had the same target;
+    otherwise folders that link to one another would never end.
     """
 
     def refuse(error: OSError) -> None:
@@ -109,7 +109,7 @@ def _read(root: Path, files: list[Path]) -> Iterator[Sample | Skipped]:
         try:
             sample = Sample(read_image(file))
         except Exception as error:  # decoders raise anything on broken bytes
-            skipped.append(Skipped(str(file), " ".join(str(error).split()) or type(error).__name__))
+            skipped.append(Skipped(str(file), one_line(error)))
             yield skipped[-1]
         else:
             yield sample

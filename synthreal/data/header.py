@@ -46,7 +46,7 @@ class Header:
         for name in names:
             if not name or "/" in name or name == "." or names.count(name) > 1:
                 where = f"data set {self.name!r}: label name {name!r}"
-                raise UserError(f"{where} is empty, repeated or contains a '/'; rename it")
+                raise UserError(f"{where} is empty, '.', repeated or contains a '/'; rename it")
 
     def to_attributes(self) -> dict[str, Any]:
         """The attributes to write."""

@@ -16,7 +16,7 @@ from synthreal.errors import UserError
 from synthreal.spec import Batch
 
 
-class Fetched(NamedTuple):
+class HostBatch(NamedTuple):
     """The part of a batch that is read from the file, on the host, before it is moved to the device."""
 
     indices: Tensor
@@ -46,7 +46,7 @@ class OnDisk:
     def __len__(self) -> int:
         return self._n
 
-    def fetch(self, indices: Tensor) -> Fetched:
+    def fetch(self, indices: Tensor) -> HostBatch:
         """Read the images ``indices`` ``(B,)`` int64 on the host; any order, repetitions allowed."""
         rows, place = np.unique(indices.cpu().numpy(), return_inverse=True)
         if rows.size and (rows[0] < 0 or rows[-1] >= self._n):
@@ -54,12 +54,12 @@ class OnDisk:
         image, labels = self.pack.read(rows, self._read_names)
         refuse_bad(self.pack, rows, image, labels)
         read = {name: self._pinned(label_tensor(values[place])) for name, values in labels.items()}
-        return Fetched(self._pinned(indices), self._pinned(stored_tensor(image[place])), read)
+        return HostBatch(self._pinned(indices), self._pinned(stored_tensor(image[place])), read)
 
     def _pinned(self, tensor: Tensor) -> Tensor:
         return tensor.pin_memory() if self.device.type == "cuda" and tensor.device.type == "cpu" else tensor
 
-    def upload(self, fetched: Fetched) -> Batch:
+    def upload(self, fetched: HostBatch) -> Batch:
         """The fetched images as float32 ``(B, C, H, W)`` in [0, 1] and labels ``(B, *L)`` on the device."""
         read = {name: values.to(self.device, non_blocking=True) for name, values in fetched.labels.items()}
         if self._held:

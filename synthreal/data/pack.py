@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -18,13 +19,10 @@ import h5py
 import numpy as np
 from pydantic import Field
 
-from synthreal.data.encoding import content_sha256, image_bytes
+from synthreal.data.encoding import content_sha256, image_bytes, label_array
 from synthreal.data.header import Header
-from synthreal.data.writer import PackSummary, PackWriter, write_pack
 from synthreal.errors import UserError
-from synthreal.spec import Options, Sample, Skipped
-
-__all__ = ["Pack", "PackOptions", "PackSummary", "PackWriter", "read_pack", "write_pack"]
+from synthreal.spec import DatasetSpec, Options, Sample, Skipped, UserPath
 
 Rows = slice | np.ndarray
 _BLOCK_BYTES = 16 << 20
@@ -56,9 +54,9 @@ class Pack(AbstractContextManager["Pack"]):
         return self._n
 
     def label_bytes(self, names: tuple[str, ...]) -> int:
-        """The size in bytes of the labels ``names`` of one image."""
-        datasets = [self._open()["labels"][name] for name in names]
-        return sum(int(np.prod(dataset.shape[1:])) * dataset.dtype.itemsize for dataset in datasets)
+        """The size in bytes of the labels ``names`` of one image on a device."""
+        rows = self.read_labels(slice(0, 1), names).values()
+        return sum(label_array(row).nbytes for row in rows)
 
     def read(self, which: Rows, names: tuple[str, ...] | None = None) -> tuple[np.ndarray, dict[str, np.ndarray]]:
         """Images ``(B, C, H, W)`` in stored dtype and the labels ``names`` (None: all) ``(B, *L)`` as written.
@@ -155,7 +153,7 @@ def _rows(dataset: Any, which: Rows) -> np.ndarray:
 class PackOptions(Options):
     """Options of the built-in ``pack`` data set."""
 
-    path: str = Field(description=".h5 file written by `synthreal prepare` or `synthreal refine`")
+    path: UserPath = Field(description=".h5 file written by `synthreal prepare` or `synthreal refine`")
 
 
 def read_pack(options: PackOptions) -> Iterator[Sample | Skipped]:
@@ -165,3 +163,11 @@ def read_pack(options: PackOptions) -> Iterator[Sample | Skipped]:
         for _, image, labels in pack.blocks():
             for row in range(len(image)):
                 yield Sample(image[row], {name: values[row] for name, values in labels.items()})
+
+
+def pack_dataset(spec: DatasetSpec, options: Any) -> DatasetSpec:
+    """The data set ``pack`` with the role, the images and the labels that its file records; others unchanged."""
+    if not isinstance(options, PackOptions):
+        return spec
+    with Pack(options.path) as pack:
+        return replace(spec, role=pack.role, image=pack.image, labels=pack.labels)

@@ -22,7 +22,7 @@ from io import BytesIO
 from typing import Any
 
 import numpy as np
-from PIL import Image, JpegImagePlugin, TiffImagePlugin
+from PIL import Image, JpegImagePlugin, TiffImagePlugin, UnidentifiedImageError
 
 FORMATS = ("PNG", "JPEG", "TIFF", "BMP")
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
@@ -128,6 +128,13 @@ def picture_size(content: bytes) -> tuple[int, int]:
     """``(H, W)`` from the header alone. Raises what :func:`read_picture` raises."""
     with Image.open(BytesIO(content), formats=FORMATS) as opened:
         return opened.height, opened.width
+
+
+def one_line(error: Exception) -> str:
+    """An error of reading or writing an image file as one line."""
+    if isinstance(error, UnidentifiedImageError):  # its message contains a memory address
+        return "not a whole PNG, JPEG, TIFF or BMP"
+    return " ".join(str(error).split()) or type(error).__name__
 
 
 def _refuse_unsupported(opened: Image.Image, kind: str) -> None:

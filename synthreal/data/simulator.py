@@ -38,7 +38,7 @@ class SimulatorSource:
     def __init__(self, spec: DatasetSpec, options: Any, seed: int, device: torch.device, image: ImageSpec) -> None:
         assert spec.render is not None, "a simulator has render"
         self.spec, self.options, self.seed, self.device, self.image = spec, options, seed, device, image
-        self.labels, self._render, self._checked = spec.carried, spec.render, False
+        self.labels, self._render, self._checked = spec.available_labels, spec.render, False
 
     def draw(self, position: int, n: int) -> Batch:
         """``n`` images float32 ``(n, C, H, W)`` in [0, 1] with labels: a function of (seed, position, n) alone."""

@@ -22,9 +22,7 @@ from synthreal.data.simulator import SimulatorSource
 from synthreal.data.writer import write_pack
 from synthreal.errors import UserError
 from synthreal.files import write_errors
-from synthreal.spec import DatasetSpec, ImageSpec, LabelSpec, Sample, Skipped
-
-__all__ = ["OnDisk", "Resident", "SimulatorSource", "Source", "convert_samples", "default_budget", "open_source"]
+from synthreal.spec import STORED_DTYPES, DatasetSpec, ImageSpec, LabelSpec, Sample, Skipped
 
 _LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
 Source = Resident | OnDisk | SimulatorSource
@@ -55,7 +53,7 @@ def open_source(
         simulator = SimulatorSource(spec, options, seed, device, image)
         if count is None:
             return simulator
-        label_bytes = 4 * sum(int(np.prod(label.shape)) for label in spec.carried)  # at most 4 bytes per number
+        label_bytes = 8 * sum(int(np.prod(label.shape)) for label in spec.available_labels)  # at most, per number
         if count * (image_bytes(image) + label_bytes) > budget:
             raise UserError(
                 f"data.{spec.role}: {count} images of {image} do not fit in memory ({budget >> 20} MiB may be used); "
@@ -69,32 +67,40 @@ def open_source(
             f"{pack.path}: holds images {pack.image} ({pack.image.meaning or pack.name}), this run uses {image} "
             f"({image.meaning or 'its own'}); give a pack of this domain"
         )
-    names = tuple(label.name for label in replace(spec, labels=pack.labels).carried)
+    names = tuple(label.name for label in replace(spec, labels=pack.labels).available_labels)
     if (image_bytes(image) + pack.label_bytes(names)) * min(len(pack), count or len(pack)) > budget:
         return OnDisk(pack, device=device, count=count, names=names, budget_bytes=budget)
     with pack:
         return load(pack, device=device, count=count, names=names)
 
 
-def convert_samples(
+def read_samples(spec: DatasetSpec, options: Any, image: ImageSpec) -> Iterator[Sample | Skipped]:
+    """The samples of a data set of files, converted to ``image`` if its spec has none."""
+    assert spec.read is not None, "a data set has read or render"
+    samples = spec.read(options)
+    return samples if spec.image is not None else _converted(samples, image, spec.available_labels)
+
+
+def _converted(
     samples: Iterator[Sample | Skipped], image: ImageSpec, labels: tuple[LabelSpec, ...]
 ) -> Iterator[Sample | Skipped]:
-    """Samples of a data set without an image spec, converted to ``image``.
+    """Samples converted to ``image``; :func:`synthreal.data.writer.write_pack` refuses anything else among them.
 
     With ``labels`` they are not resized: a keypoint, mask or angle may not be true in another size or aspect ratio.
     """
     for index, sample in enumerate(samples):
-        if isinstance(sample, Skipped):
+        if not isinstance(sample, Sample):
             yield sample
             continue
-        if labels and sample.image.shape[1:] != image.shape[1:]:
-            height, width = sample.image.shape[1:]
+        given = np.asarray(sample.image)
+        if labels and given.ndim == 3 and given.shape[1:] != image.shape[1:]:
+            height, width = given.shape[1:]
             raise UserError(
                 f"image {index} is {height}x{width}, the run uses {image}, and its label {labels[0]} forbids "
                 "resizing; crop the images in the reader"
             )
         try:
-            pixels = convert_image(sample.image, image)
+            pixels = convert_image(given, image)
         except UserError as error:
             raise UserError(f"image {index}: {error}") from error
         yield Sample(pixels, sample.labels)
@@ -107,10 +113,12 @@ def convert_image(image: np.ndarray, spec: ImageSpec) -> np.ndarray:
     repeated. Size: antialiased bilinear interpolation without regard to the aspect ratio; nearest neighbour when the
     spec has a background or an invalid value, because blending depth across an edge invents surfaces. Depth: scaled by
     the maxima of the dtypes. An image that already has the shape and dtype of ``spec`` is returned unchanged. Channels
-    that cannot be mapped (2 or 4 need files with as many) and pixels outside [0, 1] raise ``UserError``.
+    that cannot be mapped (2 or 4 need files with as many), other dtypes and pixels outside [0, 1] raise ``UserError``.
     """
     if image.ndim != 3 or not 1 <= image.shape[0] <= 4:
         raise UserError(f"an image of shape {image.shape} is not (C, H, W) with 1 to 4 channels; correct the reader")
+    if image.dtype.name not in STORED_DTYPES:
+        raise UserError(f"an image is {image.dtype}, not {', '.join(STORED_DTYPES)}; correct the reader")
     if image.shape == spec.shape and image.dtype == np.dtype(spec.dtype):
         return image
     if first_bad(image[None], unit=True) is not None:
@@ -152,14 +160,19 @@ def _cached_pack(spec: DatasetSpec, options: BaseModel, image: ImageSpec, count:
         with suppress(UserError), Pack(path) as pack:  # a damaged pack is written again
             complete = pack.header.limit is None or (count is not None and count <= pack.header.limit)
             content = (pack.name, pack.role, dict(pack.options), pack.image, pack.labels)
-            if complete and content == (spec.name, spec.role, record, image, spec.carried):
+            if complete and content == (spec.name, spec.role, record, image, spec.available_labels):
                 return path
     with write_errors(cache):
         cache.mkdir(parents=True, exist_ok=True)
-    assert spec.read is not None, "a data set has read or render"
-    samples = spec.read(options)
-    if spec.image is None:
-        samples = convert_samples(samples, image, spec.carried)
-    header: dict[str, Any] = {"image": image, "labels": spec.labels, "role": spec.role, "name": spec.name}
-    write_pack(path, samples, **header, options=record, limit=count, overwrite=True)
+    write_pack(
+        path,
+        read_samples(spec, options, image),
+        image=image,
+        labels=spec.available_labels,
+        role=spec.role,
+        name=spec.name,
+        options=record,
+        limit=count,
+        overwrite=True,
+    )
     return path

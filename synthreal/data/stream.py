@@ -13,9 +13,10 @@ from contextlib import AbstractContextManager
 import torch
 from torch import Tensor
 
-from synthreal.data.ondisk import Fetched, OnDisk
+from synthreal.data.ondisk import HostBatch, OnDisk
 from synthreal.data.seed import derived_generator
-from synthreal.data.source import SimulatorSource, Source
+from synthreal.data.simulator import SimulatorSource
+from synthreal.data.source import Source
 from synthreal.spec import Batch
 
 _AHEAD = 2
@@ -48,7 +49,7 @@ class Stream(AbstractContextManager["Stream"]):
         self.rank, self.world_size = rank, world_size
         self._epoch = -1
         self._order = torch.empty(0, dtype=torch.int64)
-        self._ahead: dict[int, Future[Fetched]] = {}
+        self._ahead: dict[int, Future[HostBatch]] = {}
         self._reader = ThreadPoolExecutor(1, "synthreal-read") if isinstance(source, OnDisk) else None
 
     def batch(self, position: int) -> Batch:
@@ -78,7 +79,7 @@ class Stream(AbstractContextManager["Stream"]):
     def __exit__(self, *error: object) -> None:
         self.close()
 
-    def _read(self, source: OnDisk, position: int) -> Fetched:
+    def _read(self, source: OnDisk, position: int) -> HostBatch:
         """The batch as read from the file. Requests the next batches, and cancels requests for any others."""
         assert self._reader is not None, "a source on disk has a reading thread"
         upcoming = range(position, position + 1 + _AHEAD)

@@ -19,7 +19,7 @@ import torch.distributed as dist
 from torch.distributed.rendezvous import rendezvous
 
 from synthreal.distributed.processes import SINGLE_PROCESS, Processes
-from synthreal.distributed.rank import Rank
+from synthreal.distributed.rank import Rank, local_rank
 from synthreal.errors import UserError
 
 # Time-outs of the rendezvous, of a training step, and of work that one process does while the others wait, such as
@@ -83,5 +83,5 @@ def _rendezvous() -> tuple[Any, int, int]:
 
 def _processes(hosts: dist.ProcessGroup | None) -> Processes:
     rank, size = dist.get_rank(), dist.get_world_size()
-    local = int(os.environ.get("LOCAL_RANK", rank)), int(os.environ.get("LOCAL_WORLD_SIZE", size))
+    local = int(local_rank(str(rank))), int(os.environ.get("LOCAL_WORLD_SIZE", size))
     return Processes(rank, size, *local, hosts=hosts)

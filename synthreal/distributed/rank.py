@@ -10,8 +10,6 @@ from synthreal.errors import UserError
 
 REPORT_DELAY = 3.0  # seconds
 
-_VARIABLES = (("RANK", "0"), ("WORLD_SIZE", "1"), ("LOCAL_RANK", "0"))
-
 
 @dataclass(frozen=True)
 class Rank:
@@ -24,9 +22,9 @@ class Rank:
     @classmethod
     def here(cls) -> Rank:
         """From RANK, WORLD_SIZE and LOCAL_RANK; without RANK, the only process. Raises ``UserError`` for bad values."""
-        if "RANK" not in os.environ:
+        if (rank := os.environ.get("RANK")) is None:
             return cls()
-        values = {name: os.environ.get(name, default) for name, default in _VARIABLES}
+        values = {"RANK": rank, "WORLD_SIZE": os.environ.get("WORLD_SIZE", "1"), "LOCAL_RANK": local_rank(rank)}
         try:
             number, world, local = (int(value) for value in values.values())
             if not 0 <= number < world or local < 0:
@@ -43,10 +41,15 @@ class Rank:
         return f"cuda:{self.local}" if name == "auto" and self.world > 1 and torch.cuda.is_available() else name
 
 
+def local_rank(rank: str) -> str:
+    """LOCAL_RANK, without it the rank, as on a single machine."""
+    return os.environ.get("LOCAL_RANK", rank)
+
+
 def let_main_report_first() -> None:
     """Delay the error message of a rank other than 0.
 
-    If the mistake is everybody's, rank 0 reports it at once and torchrun ends the others before they repeat it.
+    If every process makes the same mistake, rank 0 reports it and torchrun ends the others before they repeat it.
     """
     if os.environ.get("RANK", "0") != "0":
         time.sleep(REPORT_DELAY)

@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from synthreal.config import ResolvedConfig
 from synthreal.data.encoding import to_unit
 from synthreal.data.resident import Resident
-from synthreal.data.source import SimulatorSource, Source
+from synthreal.data.simulator import SimulatorSource
+from synthreal.data.source import Source
 from synthreal.device import configure_process, resolve_device
 from synthreal.errors import UserError
 from synthreal.evaluation.cache import FOLDER, train_or_load
@@ -26,7 +27,7 @@ from synthreal.inference.pretrained import read_config
 from synthreal.metrics.landmark_shift import landmark_preservation
 from synthreal.metrics.significance import compare_errors
 from synthreal.metrics.summary import COUNT, summarize_quality
-from synthreal.results.schema import BASE, FILES, Against, Arm, Curve, Evaluation, Metric, Quality, Seed, Split, Tested
+from synthreal.results.schema import BASE, FILES, Against, Arm, Curve, Evaluation, Metric, Quality, Seed, Split, TestSet
 from synthreal.spec import EvaluatorSpec, Role
 from synthreal.train.run_dir import differences
 from synthreal.train.sources import first_images, open_data, unreadable_warnings
@@ -95,7 +96,7 @@ def evaluate(
         runs=tuple(map(str, runs)),
         weights=tuple(weights),
         split=split,
-        test=Tested(name=getattr(opened[0].config.data, split).name, n=len(test), sha256=test.sha256()),
+        test=TestSet(name=getattr(opened[0].config.data, split).name, n=len(test), sha256=test.sha256()),
         preservation=landmark_preservation(spec, pairs),
         constant=constant_metrics(spec, pairs[0][0].labels, test),
         primary=spec.primary,

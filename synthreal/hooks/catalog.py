@@ -21,8 +21,13 @@ if TYPE_CHECKING:
     from torch import nn
 
 T = TypeVar("T")
-SPECS: tuple[Any, ...] = (DatasetSpec, NetworkSpec, FeatureSpec, EvaluatorSpec, RunConfig)
-KINDS: Mapping[str, Any] = dict(zip(("datasets", "networks", "features", "evaluators", "recipes"), SPECS, strict=True))
+KINDS: Mapping[str, Any] = {
+    "datasets": DatasetSpec,
+    "networks": NetworkSpec,
+    "features": FeatureSpec,
+    "evaluators": EvaluatorSpec,
+    "recipes": RunConfig,
+}
 
 
 @dataclass(frozen=True)
@@ -124,7 +129,7 @@ def parse_options(component: ComponentConfig, model: type[BaseModel], path: str)
 
 
 def versions_of(catalog: Catalog) -> dict[str, str]:
-    """The versions of synthreal, torch, numpy, kornia and the loaded plugins by distribution, for config.toml."""
+    """The versions of synthreal, torch, numpy, kornia and the loaded plugins by distribution."""
     versions = {name: version_of(name) for name in ("torch", "numpy", "kornia")}
     return {**{origin.distribution: origin.version for origin in catalog.origins}, **versions}
 

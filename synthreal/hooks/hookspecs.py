@@ -46,7 +46,7 @@ def synthreal_features() -> Iterable[FeatureSpec]:  # type: ignore[empty-body]
 
 @hookspec
 def synthreal_evaluators() -> Iterable[EvaluatorSpec]:  # type: ignore[empty-body]
-    """Downstream tasks: a model, its loss and its metrics ``(B,)``. Of the primary metric, lower is better."""
+    """Downstream tasks: a model, its loss and its metrics ``(B,)`` or ``(B, K)``; a lower primary metric is better."""
 
 
 @hookspec

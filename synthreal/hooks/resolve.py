@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
 from synthreal.config import ComponentConfig, ResolvedConfig, RunConfig, SourceConfig
-from synthreal.data.pack import Pack, PackOptions
+from synthreal.data.pack import PackOptions, pack_dataset
 from synthreal.errors import UserError
 from synthreal.hooks.catalog import Catalog, parse_options
 from synthreal.hooks.discovery import canonical
-from synthreal.spec import PARTS, ROLES, DatasetSpec, ImageSpec, LabelSpec, Role
+from synthreal.spec import PARTS, ROLES, DatasetSpec, ImageSpec, Role
 
 
 def configure(
@@ -39,10 +39,9 @@ def resolve(config: RunConfig, catalog: Catalog) -> ResolvedConfig:
     An unknown name or option, another image format, or a missing label of the evaluator raises ``UserError``.
     """
     tree = config.tree()
-    for role in ROLES:
-        source: SourceConfig | None = getattr(config.data, role)
-        if source is not None:
-            tree["data"][role]["options"] = _full(source, catalog.dataset(source.name, role).options, f"data.{role}")
+    datasets = {role: dataset_of(config, catalog, role) for role in ROLES if getattr(config.data, role) is not None}
+    for role, (_, options, _) in datasets.items():
+        tree["data"][role]["options"] = options.model_dump(mode="json")
     for part in PARTS:
         component = getattr(config, part)
         tree[part]["options"] = _full(component, catalog.network(part, component.name).options, part)
@@ -52,19 +51,19 @@ def resolve(config: RunConfig, catalog: Catalog) -> ResolvedConfig:
     if evaluator is not None:
         spec = catalog.evaluator(evaluator.name)
         tree["evaluation"]["evaluator"]["options"] = _full(evaluator, spec.options, "evaluation.evaluator")
-    partial = RunConfig.from_tree(tree)
     if config.history is not None and config.history.size < config.schedule.batch // 2:
         raise UserError(
             f"history.size is {config.history.size}, less than half of schedule.batch ({config.schedule.batch}), "
             "so D would never see an image from the history; raise it, or set history=none"
         )
-    image = config.image or _image(partial, catalog)
+    found = {role: replace(pack_dataset(*dataset[:2]), role=role) for role, dataset in datasets.items()}
+    image = config.image or _image(config, catalog, found.values())
     patch = config.schedule.patch
     if patch is not None and patch > min(image.height, image.width):
         raise UserError(f"schedule.patch is {patch} px, but images are {image}; lower it, or set schedule.patch=none")
-    resolved = ResolvedConfig.from_tree({**partial.tree(), "image": image})
-    for role in ROLES:
-        _check(resolved, catalog, role)
+    resolved = ResolvedConfig.from_tree({**tree, "image": image})
+    for role, (_, options, source) in datasets.items():
+        _check(resolved, catalog, found[role], options, source)
     return resolved
 
 
@@ -77,42 +76,31 @@ def dataset_of(config: RunConfig, catalog: Catalog, role: Role) -> tuple[Dataset
     return spec, parse_options(source, spec.options, f"data.{role}"), source
 
 
-def labels_of(spec: DatasetSpec, options: Any) -> tuple[LabelSpec, ...]:
-    """The labels of a data set; a pack lists its own."""
-    if isinstance(options, PackOptions):
-        spec = replace(spec, labels=Pack(options.path).labels)
-    return spec.carried
+def recipe_image(recipe: RunConfig, catalog: Catalog) -> ImageSpec | None:
+    """The image of a recipe, or else the one of its simulator."""
+    return recipe.image or catalog.dataset(recipe.data.simulated.name, "simulated").image
 
 
 def _full(component: ComponentConfig, model: Any, path: str) -> Any:
     return parse_options(component, model, path).model_dump(mode="json")
 
 
-def _image(config: RunConfig, catalog: Catalog) -> ImageSpec:
-    for role in ROLES:
-        if getattr(config.data, role) is not None:
-            spec, options, _ = dataset_of(config, catalog, role)
-            if (found := _image_of(spec, options)) is not None:
-                return found
-    recipe = catalog.recipes.get(config.recipe)
-    if recipe is not None and recipe.spec.data.simulated != config.data.simulated:
-        spec = catalog.dataset(recipe.spec.data.simulated.name, "simulated")
+def _image(config: RunConfig, catalog: Catalog, datasets: Iterable[DatasetSpec]) -> ImageSpec:
+    for spec in datasets:
         if spec.image is not None:
             return spec.image
-    raise UserError(
-        'image: no data set declares an image format; set it, such as --set "image={channels=1, height=35, width=55}"'
-    )
+    recipe = catalog.recipes.get(config.recipe)
+    image = None if recipe is None else recipe_image(recipe.spec, catalog)
+    if image is None:
+        raise UserError(
+            "image: no data set declares an image format; set it, such as "
+            '--set "image={channels=1, height=35, width=55}"'
+        )
+    return image
 
 
-def _image_of(spec: DatasetSpec, options: Any) -> ImageSpec | None:
-    return Pack(options.path).image if isinstance(options, PackOptions) else spec.image
-
-
-def _check(config: ResolvedConfig, catalog: Catalog, role: Role) -> None:
-    if getattr(config.data, role) is None:
-        return
-    spec, options, source = dataset_of(config, catalog, role)
-    found = _image_of(spec, options)
+def _check(config: ResolvedConfig, catalog: Catalog, spec: DatasetSpec, options: Any, source: SourceConfig) -> None:
+    role, found = spec.role, spec.image
     if found is not None and not found.alike(config.image):
         has = f"{options.path}: holds" if isinstance(options, PackOptions) else f"data.{role}: {source.name} has"
         raise UserError(f"{has} images {found}, data.{role} of this run needs {config.image}; use data of one domain")
@@ -121,11 +109,11 @@ def _check(config: ResolvedConfig, catalog: Catalog, role: Role) -> None:
     if role in ("validation", "test") and spec.render is not None and source.count is None:
         raise UserError(f"data.{role}.count is none, and {source.name} draws without end; set a count")
     evaluator = catalog.evaluator(config.evaluation.evaluator.name)
-    carried = {label.name: label for label in labels_of(spec, options)}
+    available = {label.name: label for label in spec.available_labels}
     for label in evaluator.requires:
-        other = carried.get(label.name)
+        other = available.get(label.name)
         if other is None:
-            have = ", ".join(map(str, carried.values())) or "none"
+            have = ", ".join(map(str, available.values())) or "none"
             raise UserError(
                 f"data.{role}: {source.name} has no label {label}, which evaluator {evaluator.name} requires (it has "
                 f"{have}); choose other data, or evaluation.evaluator=none"

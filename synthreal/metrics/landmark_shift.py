@@ -13,11 +13,10 @@ from torch.nn.functional import pad
 
 from synthreal.data.encoding import to_unit
 from synthreal.data.resident import Resident
-from synthreal.results.schema import Preservation, Shift
+from synthreal.results.schema import CONTROL_PX, Preservation, Shift
 from synthreal.spec import EvaluatorSpec
 
 COUNT = 1000
-CONTROL = 2
 
 
 @torch.no_grad()
@@ -31,7 +30,7 @@ def landmark_preservation(spec: EvaluatorSpec, pairs: list[tuple[Resident, Resid
     shift, error, control, change = [], [], [], []
     for simulated, refined in pairs:
         x, y = to_unit(simulated.image[:COUNT]), to_unit(refined.image[:COUNT])
-        moved_right = pad(x, (CONTROL, 0, 0, 0), mode="replicate")[..., : x.shape[-1]]
+        moved_right = pad(x, (CONTROL_PX, 0, 0, 0), mode="replicate")[..., : x.shape[-1]]
         on_x = detect(spec.locate, x)
         shift.append(distance(on_x, detect(spec.locate, y)))
         control.append(distance(on_x, detect(spec.locate, moved_right)))

@@ -10,6 +10,7 @@ from torch import Tensor
 from synthreal.results.schema import Against
 
 RESAMPLES = 2000
+SEED = 0
 
 
 def binomial_p(correct: int, total: int) -> float:
@@ -31,7 +32,7 @@ def rank_correlation(one: Sequence[float], other: Sequence[float]) -> float:
     return float(stats.spearmanr(one, other).statistic)
 
 
-def compare_errors(model: Tensor, other: Tensor, *, runs: Sequence[int] | None = None, seed: int = 0) -> Against:
+def compare_errors(model: Tensor, other: Tensor, *, runs: Sequence[int] | None = None) -> Against:
     """Compare the errors ``(S, N)`` of two models: S trainings of each, on the same N images.
 
     The 95 % interval is a bootstrap over images and trainings with 2,000 resamples (with one training, over images
@@ -47,7 +48,7 @@ def compare_errors(model: Tensor, other: Tensor, *, runs: Sequence[int] | None =
     trainings, images = ours.shape
     of_run = np.zeros(trainings) if runs is None else np.asarray(runs)
     groups = [np.flatnonzero(of_run == run) for run in np.unique(of_run)]
-    generator = np.random.default_rng(seed)
+    generator = np.random.default_rng(SEED)
     differences = np.empty(RESAMPLES)
     for i in range(RESAMPLES):
         drawn = generator.integers(images, size=images)

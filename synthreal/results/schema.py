@@ -14,9 +14,10 @@ from synthreal.errors import UserError
 Split = Literal["test", "validation"]
 FILES: dict[Split, str] = {"test": "evaluation.json", "validation": "validation.json"}
 BASE = "simulated"
+CONTROL_PX = 2  # the landmark detector is tested on images shifted by exactly this much
 
 
-class Part(BaseModel):
+class ResultModel(BaseModel):
     """A frozen model; unknown fields are ignored."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -26,7 +27,7 @@ class Part(BaseModel):
         return self.model_dump(mode="json")
 
 
-class Seed(Part):
+class Seed(ResultModel):
     """The metric of one estimator and the seeds it was trained with."""
 
     refiner_seed: int
@@ -34,7 +35,7 @@ class Seed(Part):
     value: float
 
 
-class Metric(Part):
+class Metric(ResultModel):
     """Mean and standard deviation of a metric over estimators; ``std`` is None for one estimator."""
 
     mean: float
@@ -42,7 +43,7 @@ class Metric(Part):
     seeds: tuple[Seed, ...] = ()
 
 
-class Against(Part):
+class Against(ResultModel):
     """Comparison of the primary metric with ``simulated``; a negative difference is better."""
 
     difference: float
@@ -50,7 +51,7 @@ class Against(Part):
     p: float
 
 
-class Curve(Part):
+class Curve(ResultModel):
     """Per cent of images whose error is at most each threshold."""
 
     metric: str
@@ -65,7 +66,7 @@ class Curve(Part):
         return self
 
 
-class Arm(Part):
+class Arm(ResultModel):
     """The results of the estimators trained on one set of images."""
 
     metrics: dict[str, Metric]
@@ -87,24 +88,24 @@ class Arm(Part):
         return {**self.metrics, **curve, "against_simulated": self.against}
 
 
-class Shift(Part):
+class Shift(ResultModel):
     """Mean and standard deviation over images, in px."""
 
     mean: float
     std: float
 
 
-class Preservation(Part):
+class Preservation(ResultModel):
     """How far refinement moves the landmarks that the detector of the domain finds, over ``n`` images."""
 
     shift_px: Shift  # distance between the detections on x and R(x)
     detector_error_px: float | None  # distance to the exact landmarks on x; None without such labels
-    control_px: float  # distance measured for images shifted by exactly 2 px
+    control_px: float  # distance measured for images shifted by CONTROL_PX
     change: float  # mean |R(x) - x|
     n: int
 
 
-class Tested(Part):
+class TestSet(ResultModel):
     """The real images that the estimators were tested on."""
 
     name: str
@@ -112,7 +113,7 @@ class Tested(Part):
     sha256: str = ""
 
 
-class TwoSample(Part):
+class TwoSample(ResultModel):
     """How well a classifier separates held-out images of two sets, half of ``total`` from each."""
 
     accuracy: float  # correct / total; 0.5 is chance
@@ -121,7 +122,7 @@ class TwoSample(Part):
     p: float  # probability of at least ``correct`` right answers by guessing (exact binomial, one-sided)
 
 
-class Quality(Part):
+class Quality(ResultModel):
     """Quality without labels, see :func:`synthreal.metrics.summary.summarize_quality`; None means not measured."""
 
     kid: float | None = None
@@ -136,13 +137,13 @@ class Quality(Part):
         return {name: value for name, value in self if value is not None}
 
 
-class Evaluation(Part):
+class Evaluation(ResultModel):
     """The results of all arms; ``weights`` are the SHA-256 digests of the refiners of ``runs``."""
 
     runs: tuple[str, ...]
     weights: tuple[str, ...] = ()
     split: Split
-    test: Tested
+    test: TestSet
     preservation: Preservation | None
     constant: dict[str, float]
     primary: str
@@ -170,14 +171,14 @@ class Evaluation(Part):
         return self
 
 
-class Agreement(Part):
+class Agreement(ResultModel):
     """Spearman's rank correlation between the label-free score and the true error, over ``runs`` runs."""
 
     spearman: float
     runs: int
 
 
-class Combination(Part):
+class Combination(ResultModel):
     """One row of an ablation: the varied settings as typed, the contact sheet, and the results.
 
     ``reports`` holds the quality report of the weights that each run saved, with its step, or None.
@@ -194,7 +195,7 @@ class Combination(Part):
         return {**rest, **self.evaluation.to_json()}
 
 
-class Ablation(Part):
+class Ablation(ResultModel):
     """One evaluation for every combination of the varied settings; ``rule`` is None for fewer than three runs."""
 
     recipe: str

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from synthreal.results.schema import BASE, Ablation, Arm, Evaluation, Metric, Quality, Shift
+from synthreal.results.schema import BASE, CONTROL_PX, Ablation, Arm, Evaluation, Metric, Quality, Shift
 
-CONTROL_PX = 2  # the detector is tested on images shifted by exactly this much
 CONTROL_TOLERANCE_PX = 0.2
 SMALLEST_P = 1e-300  # smaller values approach the limit of a float and are printed as a bound
 QUALITY_COLUMNS = ("KID", "KID est", "SWD", "spectrum", "C2ST", "p", "drift")

@@ -14,8 +14,10 @@ from synthreal.config import ResolvedConfig
 from synthreal.core.game import Game
 from synthreal.core.patch import random_patches
 from synthreal.data.pack import PackOptions
+from synthreal.data.resident import Resident
 from synthreal.data.seed import derive_seed, derived_generator
-from synthreal.data.source import Resident, SimulatorSource, Source, default_budget, open_source
+from synthreal.data.simulator import SimulatorSource
+from synthreal.data.source import Source, default_budget, open_source
 from synthreal.data.stream import Stream
 from synthreal.distributed.processes import SINGLE_PROCESS, Processes
 from synthreal.hooks.catalog import Catalog

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from synthreal.data.pack import PackWriter
+from synthreal.data.writer import PackWriter
 from synthreal.spec import ImageSpec, LabelSpec
 
 

@@ -19,7 +19,8 @@ from quick import files
 from synthreal.bulk import packs, pictures
 from synthreal.bulk.job import WorkFolder
 from synthreal.bulk.refine import refine_bulk
-from synthreal.data.pack import Pack, PackWriter
+from synthreal.data.pack import Pack
+from synthreal.data.writer import PackWriter
 from synthreal.errors import UserError
 from synthreal.spec import Skipped
 

@@ -10,8 +10,9 @@ from toy import IMAGE, DiscOptions, simulator
 
 from synthreal.bulk.prepare import prepare
 from synthreal.data.encoding import from_unit, stored_array
-from synthreal.data.pack import Pack, write_pack
+from synthreal.data.pack import Pack
 from synthreal.data.seed import derived_generator
+from synthreal.data.writer import write_pack
 from synthreal.errors import UserError
 from synthreal.hooks.catalog import Catalog
 from synthreal.spec import ImageSpec, LabelSpec, Sample, Skipped
@@ -126,5 +127,5 @@ def test_the_command_reports_skipped_files(tmp_path, cli):
     (tmp_path / "crops/b.png").write_text("not a picture")
     done = cli("prepare", "folder", tmp_path / "a.h5", "--plugin", TOY, "--set", f"root={tmp_path}/crops").ok()
     assert done.out == f"{tmp_path}/a.h5: 1 images\n"
-    assert f"skipped {tmp_path}/crops/b.png: cannot identify" in done.err
+    assert f"skipped {tmp_path}/crops/b.png: not a whole PNG" in done.err
     assert done.err.endswith("1 unreadable files skipped\n")

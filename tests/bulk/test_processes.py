@@ -33,6 +33,9 @@ def test_the_rank_comes_from_the_environment(monkeypatch):
     for name, word in (("RANK", "3"), ("WORLD_SIZE", "4"), ("LOCAL_RANK", "1")):
         monkeypatch.setenv(name, word)
     assert Rank.here() == Rank(3, 4, 1)
+    monkeypatch.delenv("LOCAL_RANK")
+    assert Rank.here() == Rank(3, 4, 3)  # one machine
+    monkeypatch.setenv("LOCAL_RANK", "1")
     for word in ("4", "-1", "x"):
         monkeypatch.setenv("RANK", word)
         with pytest.raises(UserError, match=rf"RANK={word}, WORLD_SIZE=4, LOCAL_RANK=1"):

@@ -308,6 +308,13 @@ def test_a_bare_name_is_read_as_a_component(toy):
     assert config.evaluation.evaluator.options == {"width": 6}
 
 
+def test_a_later_difference_keeps_a_bare_name():
+    changed = RECIPE.changed({"optimizer": {"refiner": "sgd"}}, {"optimizer": {"refiner": {"learning_rate": 0.1}}})
+    assert (changed.optimizer.refiner.name, changed.optimizer.refiner.learning_rate) == ("sgd", 0.1)
+    real = RECIPE.changed({"data": {"real": "folder"}}, {"data": {"real": {"options": {"root": "x"}}}}).data.real
+    assert (real.name, real.options) == ("folder", {"root": "x"})
+
+
 def test_a_setting_can_be_switched_off_and_on():
     off = RECIPE.changed({"history": "none"})
     assert off.history is None

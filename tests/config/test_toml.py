@@ -49,6 +49,8 @@ def test_tables_are_merged_and_a_table_with_another_name_is_replaced():
     assert merge(base, {"name": "sgd"}) == {"name": "sgd"}
     assert merge(base, {"name": "adam", "rate": 9})["deep"] == {"a": 1, "b": 2}
     assert merge(None, {"a": 1}) == {"a": 1}
+    assert merge("sgd", {"rate": 2}) == {"name": "sgd", "rate": 2}
+    assert merge("sgd", {"name": "adam"}) == {"name": "adam"}
     assert merge({"a": 1}, None) is None
     assert base["deep"] == {"a": 1, "b": 2}  # the arguments are not modified
 

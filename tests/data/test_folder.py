@@ -122,7 +122,7 @@ def test_unreadable_files_are_listed_with_their_reason(tmp_path):
     assert [type(item) for item in items] == [Skipped, Sample, *[Skipped] * 5]
     skipped = {item.path.rsplit("/", 1)[-1]: item.reason for item in items if isinstance(item, Skipped)}
     assert "truncated" in skipped["a_short.jpg"]
-    assert "cannot identify" in skipped["c_text.png"]
+    assert "not a whole PNG" in skipped["c_text.png"]
     assert "float" in skipped["e_float.tif"]
     assert "32-bit" in skipped["f_int.tif"]
     assert all(reason and "\n" not in reason for reason in skipped.values())
@@ -139,7 +139,7 @@ def test_folders_without_a_readable_image_are_refused(tmp_path):
         read_folder(FolderOptions(root=str(tmp_path)))
     (tmp_path / "a.png").write_text("hello")
     (tmp_path / "b.png").write_text("hello")
-    with pytest.raises(UserError, match=r"not one of its 2 image files is readable; .*a\.png: cannot identify"):
+    with pytest.raises(UserError, match=r"not one of its 2 image files is readable; .*a\.png: not a whole PNG"):
         read(tmp_path)
 
 

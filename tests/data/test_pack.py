@@ -15,7 +15,9 @@ import pytest
 import torch
 
 from synthreal.data.encoding import from_unit, quantize, stored_array, stored_tensor, to_unit
-from synthreal.data.pack import Pack, PackOptions, PackWriter, read_pack, write_pack
+from synthreal.data.ondisk import load
+from synthreal.data.pack import Pack, PackOptions, read_pack
+from synthreal.data.writer import PackWriter, write_pack
 from synthreal.errors import UserError
 from synthreal.spec import ImageSpec, LabelSpec, Sample, Skipped
 
@@ -186,7 +188,7 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(tmp_path):
     code = """
         import resource, sys
         import numpy as np
-        from synthreal.data.pack import write_pack
+        from synthreal.data.writer import write_pack
         from synthreal.errors import UserError
         from synthreal.spec import ImageSpec, Sample
         spec = ImageSpec(channels=3, height=200, width=301)
@@ -307,8 +309,28 @@ def test_a_label_with_two_dtypes_is_refused(tmp_path):
 def test_label_names_that_hdf5_cannot_store_are_refused(tmp_path):
     spec = ImageSpec(channels=1, height=2, width=2)
     for name in ("", "a/b", "."):
-        with pytest.raises(UserError, match="is empty, repeated or contains a '/'"):
+        with pytest.raises(UserError, match=r"is empty, '\.', repeated or contains a '/'"):
             PackWriter(tmp_path / "a.h5", image=spec, labels=(LabelSpec(name, (), ""),), role="test", name="toy")
+
+
+def test_the_size_of_labels_is_that_on_a_device(tmp_path):
+    spec, values = ImageSpec(channels=1, height=2, width=2), {"a": np.ones((3, 5), np.uint16), "b": np.ones(3)}
+    header = {"labels": (LabelSpec("a", (5,), ""), LabelSpec("b", (), "")), "role": "test", "name": "toy"}
+    with PackWriter(tmp_path / "a.h5", image=spec, **header) as writer:
+        writer.append(images(3, spec), values)
+    with Pack(tmp_path / "a.h5") as pack:
+        for names in (("a",), ("b",), ("a", "b"), ()):
+            held = load(pack, device=torch.device("cpu"), names=names)
+            assert 3 * pack.label_bytes(names) == sum(values.nbytes for values in held.labels.values())
+
+
+def test_a_path_may_begin_with_the_home_folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    spec = ImageSpec(channels=1, height=2, width=2)
+    write_pack(tmp_path / "a.h5", samples(images(3, spec)), image=spec, role="real", name="toy")
+    assert len(list(read_pack(PackOptions(path="~/a.h5")))) == 3
+    with pytest.raises(UserError, match=r"~nobody-of-this-name/a\.h5: no such pack"):
+        next(read_pack(PackOptions(path="~nobody-of-this-name/a.h5")))
 
 
 @pytest.fixture

@@ -13,10 +13,13 @@ from PIL import Image
 
 from synthreal.data.encoding import from_unit, stored_array, to_unit
 from synthreal.data.folder import FolderOptions, read_folder
-from synthreal.data.pack import Pack, PackOptions, PackWriter, read_pack
+from synthreal.data.ondisk import OnDisk
+from synthreal.data.pack import Pack, PackOptions, read_pack
+from synthreal.data.resident import Resident
 from synthreal.data.seed import derive_seed
-from synthreal.data.simulator import BLOCK
-from synthreal.data.source import OnDisk, Resident, SimulatorSource, default_budget, open_source
+from synthreal.data.simulator import BLOCK, SimulatorSource
+from synthreal.data.source import default_budget, open_source
+from synthreal.data.writer import PackWriter
 from synthreal.errors import UserError
 from synthreal.spec import Batch, DatasetSpec, ImageSpec, LabelSpec, Options, Sample, Skipped
 
@@ -227,12 +230,41 @@ def test_labelled_images_are_not_resized(tmp_path, unit):
     assert open_source(real, Options(), image=SPEC, device=CPU, cache=tmp_path).image.shape == (2, 1, 3, 5)
 
 
+@pytest.mark.parametrize(
+    ("sample", "message"),
+    [
+        (np.zeros((1, 3, 5), np.uint8), "'files': its reader yields a ndarray"),
+        (None, "'files': its reader yields a NoneType"),
+        (Sample(np.zeros((1, 3, 5), np.float32), {"gaze": np.ones(3)}), "image 0: an image is float32, not uint8"),
+        (Sample(np.zeros((1, 3, 5), np.int64), {"gaze": np.ones(3)}), "image 0: an image is int64, not uint8"),
+        (Sample(np.zeros((6, 5), np.uint8), {"gaze": np.ones(3)}), r"image 0: .* shape \(6, 5\) is not \(C, H, W\)"),
+        (Sample([[[None]]], {"gaze": np.ones(3)}), "image 0"),
+    ],
+)
+def test_a_reader_without_image_spec_that_yields_something_else_is_refused(tmp_path, sample, message):
+    spec = DatasetSpec(name="files", role="test", image=None, labels=(GAZE,), read=lambda options: iter([sample]))
+    with pytest.raises(UserError, match=message):
+        open_source(spec, Options(), image=SPEC, device=CPU, cache=tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
 # -- simulators ------------------------------------------------------------------------------------------------------
 
 
 def opened(seed=0, role="simulated", **arguments):
     settings = {"image": SPEC, "device": CPU, "cache": None, **arguments}
     return open_source(simulator(role=role), ToyOptions(), seed=seed, **settings)
+
+
+def test_the_labels_of_a_simulator_count_as_the_widest_numbers():
+    def render(options, n, generator):
+        return Batch(torch.zeros(n, *SPEC.shape), {"mask": torch.zeros(n, 3, 5, dtype=torch.int64)})
+
+    settings = {"image": SPEC, "device": CPU, "cache": None, "count": 10}
+    spec, fits = simulator(render, labels=(MASK,)), 10 * (15 + 8 * 15)
+    assert len(open_source(spec, ToyOptions(), budget_bytes=fits, **settings)) == 10
+    with pytest.raises(UserError, match="10 images of 1x3x5 uint8 do not fit"):
+        open_source(spec, ToyOptions(), budget_bytes=fits - 1, **settings)
 
 
 def test_draws_are_a_function_of_seed_and_position():

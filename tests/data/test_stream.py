@@ -11,10 +11,12 @@ import torch
 
 from synthreal.data.encoding import to_unit
 from synthreal.data.ondisk import OnDisk
-from synthreal.data.pack import Pack, PackWriter
+from synthreal.data.pack import Pack
+from synthreal.data.resident import Resident
 from synthreal.data.seed import derive_seed
-from synthreal.data.source import Resident, SimulatorSource
+from synthreal.data.simulator import SimulatorSource
 from synthreal.data.stream import Stream
+from synthreal.data.writer import PackWriter
 from synthreal.errors import UserError
 from synthreal.spec import Batch, DatasetSpec, ImageSpec, LabelSpec, Options
 

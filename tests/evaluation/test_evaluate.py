@@ -16,7 +16,7 @@ from toy import CENTRE, IMAGE, synthreal_evaluators
 
 import synthreal.evaluation.cache as cache
 from synthreal.data.encoding import to_unit
-from synthreal.data.pack import PackWriter
+from synthreal.data.writer import PackWriter
 from synthreal.errors import UserError
 from synthreal.evaluation.evaluate import EstimatorResult, evaluate, summarize_arm
 from synthreal.evaluation.training_sets import ARMS as ALL, TrainingSets

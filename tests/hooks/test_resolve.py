@@ -12,10 +12,11 @@ from toy import CENTRE, IMAGE
 
 from synthreal.bulk.prepare import prepare
 from synthreal.config.toml import parse_settings
-from synthreal.data.pack import PackWriter
+from synthreal.data.pack import Pack, pack_dataset
+from synthreal.data.writer import PackWriter
 from synthreal.errors import UserError
 from synthreal.hooks.catalog import Catalog
-from synthreal.hooks.resolve import configure, dataset_of, labels_of, resolve
+from synthreal.hooks.resolve import configure, dataset_of, resolve
 from synthreal.spec import ImageSpec, LabelSpec
 
 
@@ -136,9 +137,18 @@ def test_a_pack_has_its_own_labels_and_real_images_none(toy, tmp_path):
     prepare(toy, "discs", tmp_path / "a.h5", limit=5)
     config = configured(toy, f'data.simulated={{name="pack", options={{path="{tmp_path}/a.h5"}}}}')
     spec, options, source = dataset_of(config, toy, "simulated")
-    assert [label.name for label in labels_of(spec, options)] == ["centre"]
+    assert [label.name for label in pack_dataset(spec, options).available_labels] == ["centre"]
     assert source.name == "pack"
-    assert labels_of(*dataset_of(config, toy, "real")[:2]) == ()
+    assert dataset_of(config, toy, "real")[0].available_labels == ()
+
+
+def test_the_pack_of_a_role_is_opened_once_and_closed(toy, tmp_path, monkeypatch):
+    opened, closed = [], []
+    open_pack, close_pack = Pack.__init__, Pack.close
+    monkeypatch.setattr(Pack, "__init__", lambda pack, path: (opened.append(pack), open_pack(pack, path))[1])
+    monkeypatch.setattr(Pack, "close", lambda pack: (closed.append(pack), close_pack(pack))[1])
+    configured(toy, f"data.test={pack(tmp_path / 'a.h5', labels=(CENTRE,), role='test')}")
+    assert len(opened) == 1 and closed == opened
 
 
 def test_a_setting_overrides_the_file_and_the_file_the_recipe(toy):

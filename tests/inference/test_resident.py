@@ -14,9 +14,10 @@ import synthreal
 from synthreal.bulk.refine import refine_bulk
 from synthreal.core.noise import indexed_noise
 from synthreal.data.encoding import from_unit, stored_array, stored_tensor, to_unit
-from synthreal.data.pack import Pack, PackWriter
+from synthreal.data.pack import Pack
 from synthreal.data.resident import Resident
 from synthreal.data.seed import derive_seed
+from synthreal.data.writer import PackWriter
 from synthreal.errors import UserError
 from synthreal.inference.indexed import BLOCK
 from synthreal.inference.resident import refine_resident

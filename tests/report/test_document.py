@@ -177,7 +177,7 @@ def test_images_are_counted_in_the_cache(full):
     import numpy as np
     from toy import IMAGE
 
-    from synthreal.data.pack import PackWriter
+    from synthreal.data.writer import PackWriter
     from synthreal.spec import Skipped
 
     (full / "data").mkdir(exist_ok=True)

@@ -13,7 +13,7 @@ from quick import QUICK, TOY, configured, fit_toy, flags
 from synthreal.data.ondisk import OnDisk
 from synthreal.data.pack import Pack
 from synthreal.data.resident import Resident
-from synthreal.data.source import SimulatorSource
+from synthreal.data.simulator import SimulatorSource
 from synthreal.errors import UserError
 from synthreal.train.sources import few_images_warnings, first_images, open_data, random_images
 
