@@ -1,1 +1,1 @@
-"""Adapters to optional libraries, one module each, which only they import; ``lazy`` and ``images`` are shared."""
+"""Adapters to other libraries, one module for each; all share ``lazy`` and ``images``."""

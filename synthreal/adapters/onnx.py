@@ -26,7 +26,7 @@ OTHER = (13, 7)  # px by which the second tested size is larger
 
 
 @dataclass(frozen=True)
-class Exported:
+class OnnxFile:
     """An exported file."""
 
     path: Path
@@ -34,7 +34,7 @@ class Exported:
     difference: float  # maximum difference between the images of onnxruntime and torch, in [0, 1]
 
 
-def export_onnx(run: str | Path, target: str | Path, *, overwrite: bool = False) -> Exported:
+def export_onnx(run: str | Path, target: str | Path, *, overwrite: bool = False) -> OnnxFile:
     """Write the refiner of a run as ONNX: opset 18, float32, any batch, height and width.
 
     The input ``image`` and the output ``refined`` are ``(batch, C, height, width)`` in [0, 1]. A refiner with noise
@@ -75,7 +75,7 @@ def export_onnx(run: str | Path, target: str | Path, *, overwrite: bool = False)
             )
     channels = {"image": transform.channels, "noise": transform.noise_channels}
     inputs = {name: ("batch", number, "height", "width") for name, number in channels.items() if number}
-    return Exported(target, inputs, difference)
+    return OnnxFile(target, inputs, difference)
 
 
 def _program(run: str | Path, transform: Refine, example: tuple[Tensor, ...]) -> torch.onnx.ONNXProgram:

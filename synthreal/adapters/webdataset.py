@@ -15,8 +15,6 @@ from synthreal.adapters.lazy import Device, LazyRefine
 from synthreal.errors import UserError
 from synthreal.inference.value_range import check_probability
 
-Sample = dict[str, Any]
-
 
 class Refine:
     """Refine one member of decoded samples, in order; other members do not change.
@@ -53,13 +51,13 @@ class Refine:
         self.names, self.p, self.seed, self.batch = image.split(";"), check_probability(p), seed, batch
         self._refine = LazyRefine(run, device)
 
-    def __call__(self, source: Iterable[Sample]) -> Iterator[Sample]:
+    def __call__(self, source: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
         """Refine the images of all samples."""
         if isinstance(source, dict):
             raise UserError("one sample instead of all; add the refiner to the pipeline with compose, not with map")
         return self._refined(iter(source))
 
-    def _refined(self, samples: Iterator[Sample]) -> Iterator[Sample]:
+    def _refined(self, samples: Iterator[dict[str, Any]]) -> Iterator[dict[str, Any]]:
         while block := list(islice(samples, self.batch)):
             members = [self._member(sample) for sample in block]
             images = [sample[member] for sample, member in zip(block, members, strict=True)]
@@ -69,7 +67,7 @@ class Refine:
             for sample, member, image in zip(block, members, refined, strict=True):
                 yield {**sample, member: image}
 
-    def _member(self, sample: Sample) -> str:
+    def _member(self, sample: dict[str, Any]) -> str:
         if not isinstance(sample, dict) or "__key__" not in sample:
             raise UserError("a sample is not a dictionary with a __key__; refine before to_tuple and batched")
         member = next((name for name in self.names if name in sample), None)
@@ -82,7 +80,7 @@ class Refine:
         return member
 
 
-def _key(sample: Sample) -> int:
+def _key(sample: dict[str, Any]) -> int:
     """A hash of ``__key__`` in 63 bits."""
     digest = hashlib.blake2b(str(sample["__key__"]).encode(), digest_size=8).digest()
     return int.from_bytes(digest, "little") >> 1

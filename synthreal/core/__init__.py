@@ -1,4 +1,4 @@
-"""The S+U mathematics: networks, losses, history, the game. It knows no file, plugin, clock or command line."""
+"""The S+U mathematics: networks, losses, history, the game. It depends on no plugin, clock or command line."""
 
 from synthreal.core.game import update_discriminator, update_refiner
 

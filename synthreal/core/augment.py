@@ -5,8 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from synthreal.core.features import gaussian_side
 
-def augmented(
+
+def augment_images(
     images: Tensor,
     generator: torch.Generator,
     *,
@@ -31,8 +33,7 @@ def augmented(
     strength = torch.rand(count, 4, generator=generator, device=device)
     static = torch.randn(images.shape, generator=generator, device=device)
     if blur_px > 0:
-        side = 2 * max(1, round(3 * blur_px)) + 1
-        reach = min(side, *(2 * ((size - 1) // 2) + 1 for size in images.shape[-2:]))
+        reach = min(gaussian_side(blur_px), *(2 * ((size - 1) // 2) + 1 for size in images.shape[-2:]))
         sigma = (strength[:, :1] * blur_px).clamp_min(1e-2).expand(-1, 2)
         images = kornia.filters.gaussian_blur2d(images, (reach, reach), sigma)
     shift, stretch = ((2 * strength[:, i] - 1) * most for i, most in ((1, brightness), (2, contrast)))

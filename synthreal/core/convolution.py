@@ -21,12 +21,12 @@ class Convolution(nn.Conv2d):
     def _conv_forward(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         # torch 2.13's compiler assumes a contiguous gradient of replication padding, which is wrong in channels_last
         if self.padding_mode == "replicate" and torch.compiler.is_dynamo_compiling():
-            return F.conv2d(replicated(input, self.kernel_size[0] // 2), weight, bias)
+            return F.conv2d(pad_replicate(input, self.kernel_size[0] // 2), weight, bias)
         maps: Tensor = super()._conv_forward(input, weight, bias)
         return maps
 
 
-def replicated(maps: Tensor, border: int) -> Tensor:
+def pad_replicate(maps: Tensor, border: int) -> Tensor:
     """Replication padding of ``(B, C, H, W)`` by ``border`` px on every side, as concatenations."""
     for axis in (-2, -1):
         first, last = maps.narrow(axis, 0, 1), maps.narrow(axis, maps.shape[axis] - 1, 1)

@@ -2,7 +2,7 @@
 
 Each is a differentiable module ``(B, C, H, W)`` in [0, 1] to ``(B, D, h, w)`` without trainable parameters. The paper
 uses the identity for all its numbers and the channel mean for its colour figure, and mentions image derivatives and
-learned transforms. kornia does the filtering; it is imported when a module is built.
+learned transforms. kornia does the filtering; it is imported on first use.
 """
 
 from __future__ import annotations
@@ -13,13 +13,18 @@ import torch
 from torch import Tensor, nn
 
 
+def gaussian_side(sigma: float) -> int:
+    """Side in px of a Gaussian kernel: odd, with a radius of 3 ``sigma`` px, at least 1."""
+    return 2 * max(1, round(3 * sigma)) + 1
+
+
 class Blur(nn.Module):
     """Gaussian blur: structure finer than ``sigma`` pixels may change."""
 
     def __init__(self, sigma: float) -> None:
         super().__init__()
         self.sigma = sigma
-        self.side = 2 * max(1, round(3 * sigma)) + 1
+        self.side = gaussian_side(sigma)
 
     def forward(self, image: Tensor) -> Tensor:
         """``(B, C, H, W) -> (B, C, H, W)``."""

@@ -12,7 +12,7 @@ from torch.optim.swa_utils import AveragedModel
 from synthreal.config import LossConfig
 from synthreal.core.history import History
 from synthreal.core.losses import discriminator_real, discriminator_refined, refiner_adversarial, self_regularization
-from synthreal.core.refiner import micro_batches, noise_for, refine, refine_with
+from synthreal.core.refiner import equal_slices, noise_for, refine, refine_with
 from synthreal.distributed.processes import SINGLE_PROCESS, Processes
 
 
@@ -173,7 +173,7 @@ def update_discriminator(game: Game, simulated: Tensor, real: Tensor) -> Discrim
 
 def _micro_batches(count: int, size: int | None) -> Iterator[tuple[slice, float]]:
     """The micro-batches of a mini-batch: rows, and their share of it."""
-    for rows in micro_batches(count, size):
+    for rows in equal_slices(count, size):
         yield rows, (rows.stop - rows.start) / count
 
 

@@ -1,8 +1,7 @@
 """The history of refined images: D keeps seeing earlier outputs of R, so R cannot return to old artefacts.
 
 Source: SimGAN 2.3. The buffer is preallocated on the device and holds ``size`` images. Each update of D uses b/2 new
-    and
-b/2 past images; then the new half replaces b/2 random slots, or is appended while the buffer fills.
+and b/2 past images; then the new half replaces b/2 random slots, or is appended while the buffer fills.
 """
 
 from __future__ import annotations

@@ -105,7 +105,7 @@ def refine(
         return refine_with(refiner, image, noise)  # without len(image), which torch.export would fix
     parts = [
         refine_with(refiner, image[rows], None if noise is None else noise[rows])
-        for rows in micro_batches(len(image), micro_batch)
+        for rows in equal_slices(len(image), micro_batch)
     ]
     return parts[0] if len(parts) == 1 else torch.cat(parts)
 
@@ -136,8 +136,8 @@ def refine_with(refiner: nn.Module, image: Tensor, noise: Tensor | None) -> Tens
     return out
 
 
-def micro_batches(count: int, size: int | None) -> Iterator[slice]:
-    """Slices of nearly equal length, at most ``size``, of ``count`` images; a single one if ``size`` is None."""
+def equal_slices(count: int, size: int | None) -> Iterator[slice]:
+    """Equal slices of ``range(count)``, at most ``size`` long, or a single one; the last may be shorter."""
     parts = 1 if size is None else max(1, -(-count // size))
     each = -(-count // parts)
     for part in range(parts):

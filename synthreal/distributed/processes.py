@@ -54,10 +54,6 @@ class Processes:
         """Whether this is rank 0, which writes and prints."""
         return self.rank == 0
 
-    def rows(self, count: int) -> slice:
-        """The ``count`` rows of this process among the ``count * size`` of all."""
-        return slice(self.rank * count, (self.rank + 1) * count)
-
     @torch.no_grad()
     def all_reduce_mean(self, tensors: Sequence[Tensor]) -> None:
         """Replace each tensor by its mean over all processes, bit-identical on each; one message for all tensors."""

@@ -14,11 +14,9 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from synthreal.config import ResolvedConfig
 from synthreal.data.encoding import to_unit
-from synthreal.device import resolve_device
+from synthreal.device import resolve_device, seeded_generator
 from synthreal.errors import UserError
 from synthreal.evaluation.cache import FOLDER
 from synthreal.evaluation.evaluate import evaluate
@@ -119,7 +117,7 @@ def agreement(rows: Sequence[Combination]) -> Agreement | None:
 
 def _saved_quality(run: Path) -> dict[str, Any] | None:
     """The quality report of the weights that a run saved, with its step; None without one."""
-    report = read_quality(run).get(step := int(weights_step(run)))
+    report = read_quality(run).get(step := weights_step(run))
     return None if report is None else {"step": step, **report}
 
 
@@ -141,7 +139,7 @@ def _save_sheets(combinations: Sequence[Cell], catalog: Catalog, folder: Path) -
     for cell in combinations:
         run = folder / slug(cell.name) / f"seed-{cell.config.runtime.seed}"
         transform = Refine.load(run, device=str(device))
-        transform.generator = torch.Generator(device).manual_seed(0)
+        transform.generator = seeded_generator(0, device)
         refined[cell.name] = transform(simulated)
         rows = [("simulated", simulated), ("refined", refined[cell.name]), ("real", real)]
         save_sheet(folder / f"{slug(cell.name)}.png", rows, colormap=first.image.colormap)

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from synthreal.config import AugmentConfig, EvaluationConfig, ResolvedConfig
-from synthreal.core.augment import augmented
+from synthreal.core.augment import augment_images
 from synthreal.data.resident import Resident, prediction_batches
 from synthreal.data.seed import derived_generator
 from synthreal.device import autocast_dtype, resolve_precision, set_memory_format
@@ -98,7 +98,7 @@ def train(task: Task, data: Resident, *, seed: int, augment: AugmentConfig | Non
         if spec.augment is not None:
             batch = spec.augment(batch, generator)
         if augment is not None:
-            batch = Batch(augmented(batch.image, generator, **augment.model_dump()), batch.labels)
+            batch = Batch(augment_images(batch.image, generator, **augment.model_dump()), batch.labels)
         with torch.autocast(device.type, dtype=autocast, enabled=autocast is not None):
             loss = spec.loss(model(batch.image), batch.labels)
         optimizer.zero_grad(set_to_none=True)

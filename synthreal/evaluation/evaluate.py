@@ -76,7 +76,7 @@ def evaluate(
         weights.append(sets.weights)
         run_seed = run.config.runtime.seed
         cache = run.folder / FOLDER if estimators is None else Path(estimators)
-        reader: nn.Module | None = None  # the estimator trained on simulated images, which are the first arm
+        base_estimator: nn.Module | None = None  # the estimator trained on simulated images, which are the first arm
         for arm in names:
             data = sets[arm]
             if len(data.images) < 2:
@@ -85,12 +85,12 @@ def evaluate(
                 on_arm(arm, len(results), total)
                 model = train_or_load(cache, arm, run.task, data, seed=seed)
                 results.append(EstimatorResult(arm, run_seed, seed, measure(spec, model, test)))
-                reader = reader or model
+                base_estimator = base_estimator or model
             if run is opened[0] and arm in (*PER_IMAGE, REAL):
-                assert reader is not None
-                real = to_unit(first_images(run.open_data("real"), COUNT).image)
+                assert base_estimator is not None
+                real = to_unit(first_images(sets.real, COUNT).image)
                 simulated = sets.simulated if arm in PER_IMAGE else None
-                quality[arm] = summarize_quality(spec, reader, data.images, real, simulated)
+                quality[arm] = summarize_quality(spec, base_estimator, data.images, real, simulated)
     by_arm = {arm: [result for result in results if result.arm == arm] for arm in names}
     evaluation = Evaluation(
         runs=tuple(map(str, runs)),

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 
 import torch
@@ -73,6 +73,11 @@ class TrainingSets:
         self.weights = weights_sha256(transform.refiner)
         self.refined = refine_resident(transform, self.simulated, self.dtype)
 
+    @cached_property
+    def real(self) -> Source:
+        """The unlabelled real images, opened once."""
+        return self.open_role("real")
+
     def __getitem__(self, arm: str) -> TrainingSet:
         """The training set of an arm."""
         if arm in ("augment", "refined+augment"):
@@ -84,7 +89,7 @@ class TrainingSets:
             image[1::2] = self.refined.image[1::2]
             return TrainingSet(Resident(image, self.simulated.labels))
         if arm in ADAPTED:
-            real = first_images(self.open_role("real"), self.config.images)
+            real = first_images(self.real, self.config.images)
             from synthreal.adapters import albumentations  # takes a second to import and is an optional dependency
 
             name = arm.replace("-", "_")

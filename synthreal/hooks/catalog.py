@@ -109,6 +109,11 @@ class Catalog:
         spec = self.network(part, component.name)
         return spec.build(parse_options(component, spec.options, part), image)
 
+    def build_feature(self, component: ComponentConfig, image: ImageSpec) -> nn.Module:
+        """A new feature transform (psi) for images of a spec."""
+        spec = self.feature(component.name)
+        return spec.build(parse_options(component, spec.options, f"features.{component.name}"), image)
+
     def _find(self, kind: str, name: str, table: Mapping[str, Entry[T]]) -> T:
         if name in table:
             return table[name].spec

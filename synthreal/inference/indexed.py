@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from synthreal.core.refiner import micro_batches
+from synthreal.core.refiner import equal_slices
 from synthreal.data.encoding import from_unit, stored_tensor, to_unit
 from synthreal.device import resolve_micro_batch
 from synthreal.inference.luma import luma, replace_luma
@@ -50,7 +50,7 @@ class IndexedRefiner:
             return torch.cat([self._in_tiles(image[i : i + 1], index[i : i + 1], version) for i in range(len(image))])
         refined = []
         micro = resolve_micro_batch(self.transform.micro_batch, self.device, image.shape[-2], image.shape[-1])
-        for rows in micro_batches(full, micro):
+        for rows in equal_slices(full, micro):
             if not (real := len(image[rows])):
                 break
             missing = rows.stop - rows.start - real

@@ -26,6 +26,8 @@ from synthreal.inference.weights import read_metadata, read_weights, write_weigh
 CONFIG = "config.toml"
 WEIGHTS = "refiner.safetensors"
 CARD = "README.md"
+CHECKPOINTS = "checkpoints"
+LOG = "log.jsonl"
 REMEDY = "restore it or fit again"
 
 
@@ -48,7 +50,7 @@ def read_pretrained(folder: Path) -> tuple[nn.Module, Pretrained]:
 
     Raises ``UserError`` if a file is missing or damaged, or the weights do not fit.
     """
-    config = read_config(folder)
+    config, versions = _read_config(folder)
     builtin, name = Catalog.of(()), config.refiner.name
     own = ("refiner", name) in builtin.networks
     try:
@@ -58,7 +60,6 @@ def read_pretrained(folder: Path) -> tuple[nn.Module, Pretrained]:
     with _default_dtype(), torch.random.fork_rng(devices=[]):  # initial weights are drawn and overwritten
         refiner = catalog.build_network("refiner", config.refiner, config.image)
     metadata = read_refiner(folder, refiner)
-    versions = read_toml(folder / CONFIG).get("versions", {})
     return refiner, Pretrained(folder.absolute(), config, versions, metadata.get("step", ""), metadata.get("kind", ""))
 
 
@@ -79,7 +80,7 @@ def write_pretrained(folder: Path, refiner: nn.Module, about: Pretrained, card: 
 
     Raises ``UserError`` if the folder holds one of them (without ``overwrite``) or a run, or cannot be written.
     """
-    if any((folder / name).exists() for name in ("checkpoints", "log.jsonl")):  # a run may have lost its checkpoints
+    if any((folder / name).exists() for name in (CHECKPOINTS, LOG)):  # a run may have lost its checkpoints
         raise UserError(f"{folder}: holds a run; choose another folder")
     names = (WEIGHTS, CARD, CONFIG)
     if there := [name for name in names if (folder / name).exists() and not overwrite]:
@@ -101,12 +102,19 @@ def write_config(folder: Path, config: ResolvedConfig, versions: Mapping[str, st
 
 def read_config(folder: Path) -> ResolvedConfig:
     """The configuration of a run directory or saved refiner. Raises ``UserError`` if there is none."""
+    return _read_config(folder)[0]
+
+
+def _read_config(folder: Path) -> tuple[ResolvedConfig, dict[str, str]]:
+    """The configuration, and the version of each distribution."""
     path = folder / CONFIG
     if not path.is_file():
         raise UserError(
             f"{folder}: holds no run (no {CONFIG}); give the folder that synthreal fit, or save_pretrained, wrote"
         )
-    return ResolvedConfig.from_tree(read_tree(path), source=str(path))
+    tree = read_toml(path)
+    versions = tree.pop("versions", {})
+    return ResolvedConfig.from_tree(tree, source=str(path)), versions
 
 
 def read_tree(path: Path) -> dict[str, Any]:
@@ -134,6 +142,10 @@ def weights_of(folder: Path) -> Path:
     return path
 
 
-def weights_step(folder: Path) -> str:
-    """The training step of refiner.safetensors. Raises ``UserError`` if it is damaged."""
-    return read_metadata(folder / WEIGHTS, remedy=REMEDY)["step"]
+def weights_step(folder: Path) -> int:
+    """The training step of refiner.safetensors. Raises ``UserError`` if the file is missing, damaged or has no step."""
+    path = weights_of(folder)
+    step = read_metadata(path, remedy=REMEDY).get("step", "")
+    if not step.isdecimal():
+        raise UserError(f"{path}: its metadata has no training step; {REMEDY}")
+    return int(step)

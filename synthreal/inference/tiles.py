@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from torch import nn
 
+from synthreal.core.refiner import equal_slices
 from synthreal.errors import UserError
 
 
@@ -27,7 +28,8 @@ class Tile:
 def tiles(height: int, width: int, *, side: int, margin: int) -> Iterator[Tile]:
     """Tiles of a ``height`` x ``width`` px image, row by row; every pixel lies in one core.
 
-    Cores are nearly equal in size, with sides of at most ``side`` px, and ``margin`` px around them are refined, too.
+    Cores are equal, except that those of the last row and column may be shorter. Their sides are at most ``side`` px;
+    ``margin`` px around them are refined, too.
     """
     for row in _cuts(height, side, margin):
         for column in _cuts(width, side, margin):
@@ -53,9 +55,6 @@ def margin_of(refiner: nn.Module) -> int:
 
 
 def _cuts(length: int, side: int, margin: int) -> Iterator[tuple[slice, slice, slice]]:
-    count = -(-length // side)
-    each = -(-length // count)
-    for start in range(0, length, each):
-        stop = min(start + each, length)
-        low, high = max(0, start - margin), min(length, stop + margin)
-        yield slice(low, high), slice(start, stop), slice(start - low, stop - low)
+    for core in equal_slices(length, side):
+        low, high = max(0, core.start - margin), min(length, core.stop + margin)
+        yield slice(low, high), core, slice(core.start - low, core.stop - low)

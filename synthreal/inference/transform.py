@@ -273,7 +273,7 @@ class Refine(nn.Module):
         worker = None if self.generator is None or torch.compiler.is_compiling() else get_worker_info()
         if self.generator is not None and worker is not None and worker.seed != self._worker_seed:
             self._worker_seed = worker.seed
-            self.generator.manual_seed(derive_seed(worker.seed & 0xFFFFFFFF, "worker", self.generator.initial_seed()))
+            self.generator.manual_seed(derive_seed(worker.seed, "worker", self.generator.initial_seed()))
         return self.generator
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Refine:

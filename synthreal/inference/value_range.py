@@ -21,18 +21,16 @@ class ValueRange:
     low: float = 0.0
     high: float = 1.0
 
-    def __post_init__(self) -> None:
-        if not (math.isfinite(self.low) and math.isfinite(self.high) and self.low < self.high):
-            raise UserError(f"range is {(self.low, self.high)}; give the lowest and the highest value, such as (-1, 1)")
-
     @classmethod
     def of(cls, range: tuple[float, float]) -> ValueRange:
         """A declared range. Raises ``UserError`` if it is not two finite numbers in ascending order."""
         try:
             low, high = range
-            return cls(low, high)
+            if math.isfinite(low) and math.isfinite(high) and low < high:
+                return cls(low, high)
         except (TypeError, ValueError):
-            raise UserError(f"range is {range!r}; give the lowest and the highest value, such as (-1, 1)") from None
+            pass
+        raise UserError(f"range is {range!r}; give the lowest and the highest value, such as (-1, 1)")
 
     def unit(self, image: Tensor) -> Tensor:
         """Convert images of any shape, float in the range or uint8, to float32 in [0, 1]."""

@@ -33,17 +33,17 @@ def refuse_forked_cuda(device: torch.device | str) -> None:
         )
 
 
-Packed = tuple[str, int, bytes]
+GeneratorState = tuple[str, int, bytes]
 
 
-def pack_generator(generator: torch.Generator | None) -> Packed | None:
+def pack_generator(generator: torch.Generator | None) -> GeneratorState | None:
     """A generator as device, seed and state; torch's own pickling loses the state in a spawned worker."""
     if generator is None:
         return None
     return str(generator.device), generator.initial_seed(), generator.get_state().cpu().numpy().tobytes()
 
 
-def unpack_generator(packed: Packed | None) -> torch.Generator | None:
+def unpack_generator(packed: GeneratorState | None) -> torch.Generator | None:
     """Restore the generator of :func:`pack_generator`."""
     if packed is None:
         return None

@@ -14,9 +14,8 @@ from typing import Any
 from synthreal.config import ResolvedConfig
 from synthreal.config.toml import read_toml
 from synthreal.errors import UserError
-from synthreal.inference.pretrained import CONFIG, read_config
+from synthreal.inference.pretrained import CONFIG, LOG, read_config
 from synthreal.results.schema import Evaluation, read_evaluations, reason
-from synthreal.train.log import LOG
 from synthreal.train.monitor import FILE as QUALITY
 
 SHEET = re.compile(r"step-(\d+)\.png")

@@ -21,7 +21,7 @@ from synthreal.device import (
     should_compile,
 )
 from synthreal.distributed.processes import SINGLE_PROCESS, Processes
-from synthreal.hooks.catalog import Catalog, parse_options
+from synthreal.hooks.catalog import Catalog
 
 
 def build_game(
@@ -38,15 +38,7 @@ def build_game(
         torch.manual_seed(runtime.seed)
         refiner = catalog.build_network("refiner", config.refiner, image).to(device)
         discriminator = catalog.build_network("discriminator", config.discriminator, image).to(device)
-        features = [
-            (
-                catalog.feature(term.name)
-                .build(parse_options(term, catalog.feature(term.name).options, f"features.{term.name}"), image)
-                .to(device),
-                term.weight,
-            )
-            for term in config.features
-        ]
+        features = [(catalog.build_feature(term, image).to(device), term.weight) for term in config.features]
     processes.broadcast_parameters((refiner, discriminator))
     compiled = should_compile(runtime.compile, device, config.schedule.total)
     for network in (refiner, discriminator):

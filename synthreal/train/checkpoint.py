@@ -14,10 +14,11 @@ from synthreal.core.game import Game
 from synthreal.distributed.processes import Processes
 from synthreal.errors import UserError
 from synthreal.files import atomic_write, write_errors
+from synthreal.inference.pretrained import CHECKPOINTS
 
 KEEP = 2
-PARTS = ("refiner", "discriminator", "optimizer_refiner", "optimizer_discriminator")
-REQUIRED = {"step", "seen", "config", "precision", "monitor", *PARTS, "average", "history", "generator"}
+STATEFUL = ("refiner", "discriminator", "optimizer_refiner", "optimizer_discriminator")
+REQUIRED = {"step", "seen", "config", "precision", "monitor", *STATEFUL, "average", "history", "generator"}
 
 
 def game_state(game: Game) -> dict[str, Any]:
@@ -27,7 +28,7 @@ def game_state(game: Game) -> dict[str, Any]:
     the state that each process has for itself.
     """
     state = {
-        **{part: getattr(game, part).state_dict() for part in PARTS},
+        **{part: getattr(game, part).state_dict() for part in STATEFUL},
         "average": None if game.average is None else game.average.state_dict(),
         "history": None if game.history is None else game.history.state_dict(),
         "generator": game.generator.get_state(),
@@ -54,7 +55,7 @@ def scatter_state(state: dict[str, Any] | None, processes: Processes) -> dict[st
 
 def restore(game: Game, state: dict[str, Any]) -> None:
     """Restore :func:`game_state`, bit for bit. Raises ``UserError`` if a part does not fit the game."""
-    for part in (*PARTS, "average", "history"):
+    for part in (*STATEFUL, "average", "history"):
         target = getattr(game, part)
         if target is None:
             continue
@@ -73,7 +74,7 @@ def restore(game: Game, state: dict[str, Any]) -> None:
 
 def save(run_dir: Path, step: int, state: dict[str, Any]) -> Path:
     """Write ``checkpoints/step-<step>.pt`` (temporary file, fsync, rename) and delete all but the newest two."""
-    folder = run_dir / "checkpoints"
+    folder = run_dir / CHECKPOINTS
     with write_errors(folder):
         folder.mkdir(exist_ok=True)
     path = folder / f"step-{step:08d}.pt"
@@ -89,7 +90,7 @@ def save(run_dir: Path, step: int, state: dict[str, Any]) -> Path:
 
 def checkpoints(run_dir: Path) -> list[Path]:
     """The checkpoints of a run, oldest first."""
-    return sorted((run_dir / "checkpoints").glob("step-*.pt"))
+    return sorted((run_dir / CHECKPOINTS).glob("step-*.pt"))
 
 
 def load(run_dir: Path) -> dict[str, Any]:

@@ -26,11 +26,12 @@ TOLERANCE = 1e-3
 
 
 def dry_run(game: Game, config: ResolvedConfig, catalog: Catalog, batch: Batch) -> None:
-    """Try networks, psi and the evaluator on the first two images of a batch, without side effects.
+    """Try networks, psi and the evaluator on the first two images of a batch, or twice on its only one.
 
-    Raises ``UserError`` if a function of a plugin fails or returns a wrong value.
+    There are no side effects. Raises ``UserError`` if a function of a plugin fails or returns a wrong value.
     """
-    pair = Batch(batch.image[:2], {name: values[:2] for name, values in batch.labels.items()})
+    rows = torch.arange(2) % len(batch.image)
+    pair = Batch(batch.image[rows], {name: values[rows] for name, values in batch.labels.items()})
     device = pair.image.device
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         with uncompiled(game.refiner):

@@ -20,7 +20,7 @@ from synthreal.hooks.catalog import Catalog
 from synthreal.hooks.resolve import resolve
 from synthreal.inference.pretrained import write_refiner
 from synthreal.train import checkpoint
-from synthreal.train.log import MetricAccumulator, Report, append_log, non_finite_losses
+from synthreal.train.log import MetricAccumulator, Report, append_log, non_finite_values
 from synthreal.train.monitor import QualityReport
 from synthreal.train.preview import refine_preview, write_preview
 from synthreal.train.setup import TrainingRun, set_up
@@ -38,8 +38,8 @@ def steps(
     """Train, yielding a report every ``schedule.report_every`` steps.
 
     One step counter runs through the phases refiner, discriminator and game. Under ``torchrun`` every process iterates:
-    all get the same reports at the same steps, except for their own ``images_per_second`` and for warnings about the
-    data, which rank 0 reports.
+    all get the same reports at the same steps, except for ``images_per_second``, which each measures itself, and for
+    warnings about the data, which rank 0 reports.
 
     Args:
         config: the run.
@@ -90,7 +90,7 @@ def fit(
 
     Raises:
         KeyboardInterrupt: on the first Ctrl-C, SIGTERM or SIGHUP, or if torchrun was killed; the state is saved.
-        UserError: see :func:`steps`.
+        UserError, PeerError: see :func:`steps`.
     """
     last, launcher_gone = None, launcher_exited()
     with process_group() as processes, stop_signals(patient=processes.size > 1) as signalled:
@@ -116,7 +116,7 @@ def train_step(game: Game, feed: DataFeed, schedule: ScheduleConfig, phase: str,
             metrics.discriminator(update_discriminator(game, *images), schedule.batch)
 
 
-class Quality(NamedTuple):
+class MonitorResult(NamedTuple):
     """A quality report, if one was due, and the decisions that follow from it."""
 
     report: QualityReport | None = None
@@ -125,9 +125,9 @@ class Quality(NamedTuple):
     warnings: tuple[str, ...] = ()
 
 
-def monitor_step(run: TrainingRun, phase: str) -> Quality:
+def monitor_step(run: TrainingRun, phase: str) -> MonitorResult:
     """Measure quality when it is due; rank 0 measures and broadcasts. Sets ``run.exhausted``."""
-    schedule, settings, quality = run.config.schedule, run.config.quality, Quality()
+    schedule, settings, quality = run.config.schedule, run.config.quality, MonitorResult()
     if settings is None or phase != "game":
         return quality
     if schedule.game_steps(run.step) % settings.every and run.step < schedule.total:
@@ -136,13 +136,15 @@ def monitor_step(run: TrainingRun, phase: str) -> Quality:
         report = monitor.measure(run.step, refine_preview(run.game, monitor.simulated))
         monitor.write(run.run_dir)
         is_best = monitor.best_step == run.step
-        quality = Quality(report, is_best, monitor.exhausted, tuple(monitor.warnings(report)))
+        quality = MonitorResult(report, is_best, monitor.exhausted, tuple(monitor.warnings(report)))
     quality = run.processes.broadcast(quality)
     run.exhausted = quality.exhausted
     return quality
 
 
-def log_step(run: TrainingRun, phase: str, metrics: MetricAccumulator, quality: Quality, *, due: bool) -> Report | None:
+def log_step(
+    run: TrainingRun, phase: str, metrics: MetricAccumulator, quality: MonitorResult, *, due: bool
+) -> Report | None:
     """Append a report to log.jsonl and write a contact sheet when they are due; return the report."""
     schedule, step = run.config.schedule, run.step
     last, phase_ends = run.finished, schedule.phase(step) != phase
@@ -153,7 +155,7 @@ def log_step(run: TrainingRun, phase: str, metrics: MetricAccumulator, quality: 
         report = metrics.report(step, phase, warmed_up=warmed_up)
         report = replace(report, quality=quality.report, warnings=(*run.warnings, *report.warnings))
         run.warnings = ()
-        _require_finite(run, non_finite_losses(report))
+        _require_finite(run, non_finite_values(report))
         if run.processes.is_main:
             append_log(run.run_dir, report)
     if run.processes.is_main and (step % schedule.sheet_every == 0 or last):
@@ -181,6 +183,6 @@ def save_step(run: TrainingRun, *, due: bool) -> None:
 def _require_finite(run: TrainingRun, diverged: list[str]) -> None:
     if diverged:
         raise UserError(
-            f"{run.run_dir}: step {run.step}: {', '.join(diverged)} not finite; lower optimizer.*.learning_rate "
+            f"{run.run_dir}: step {run.step}: not finite: {', '.join(diverged)}; lower optimizer.*.learning_rate "
             "(earlier checkpoints are intact)"
         )

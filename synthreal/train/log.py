@@ -15,13 +15,19 @@ from torch import Tensor
 from synthreal.core.game import DiscriminatorUpdate, RefinerUpdate
 from synthreal.distributed.processes import SINGLE_PROCESS, Processes
 from synthreal.files import write_errors, write_text
+from synthreal.inference.pretrained import LOG
 from synthreal.train.monitor import QualityReport
 
-LOG = "log.jsonl"
 IDENTITY = 0.01
 SATURATED = 0.99
-LOSSES = ("loss_adversarial", "loss_regularization", "loss_discriminator")
-METRICS = (*LOSSES, "accuracy_real", "accuracy_refined", "change")
+METRICS = (
+    "loss_adversarial",
+    "loss_regularization",
+    "loss_discriminator",
+    "accuracy_real",
+    "accuracy_refined",
+    "change",
+)
 
 
 @dataclass(frozen=True)
@@ -30,7 +36,7 @@ class Report:
 
     ``loss_regularization`` is the unweighted sum over psi, ``loss_discriminator`` the sum of both cross-entropies of
     Eq. 2; accuracies are shares of correctly classified patches in [0, 1]; ``change`` is mean |R(x) - x| of [0, 1]
-    images; ``images_per_second`` is the throughput of this process.
+    images; ``images_per_second`` is the throughput of all processes, as this one measures it.
     """
 
     step: int
@@ -104,7 +110,7 @@ def training_warnings(report: Report, *, warmed_up: bool) -> list[str]:
     return found
 
 
-def non_finite_losses(report: Report) -> list[str]:
+def non_finite_values(report: Report) -> list[str]:
     """Names of the values that are NaN or infinite."""
     return [name for name, value in asdict(report).items() if isinstance(value, float) and not math.isfinite(value)]
 

@@ -146,7 +146,7 @@ def open_monitor(config: ResolvedConfig, catalog: Catalog, simulated: Source, re
         return None
     if min(config.image.height, config.image.width) < SIDE:
         raise UserError(f"quality: images of {config.image} are too small (below {SIDE} px); set quality=none")
-    x, y = (to_unit(random_images(source, config.quality.images, seed=0).image) for source in (simulated, real))
+    x, y = (to_unit(random_images(source, config.quality.images, seed=SEED).image) for source in (simulated, real))
     if min(len(x), len(y)) < 2:
         raise UserError("quality: a single image is too few; give more, or set quality=none")
     evaluator = config.evaluation.evaluator

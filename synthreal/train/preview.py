@@ -19,7 +19,10 @@ SHEET = 10
 
 @torch.no_grad()
 def refine_preview(game: Game, images: torch.Tensor) -> torch.Tensor:
-    """R(x) ``(N, C, H, W)`` in [0, 1], as refine and evaluate compute it; the game's generator does not advance."""
+    """R(x) ``(N, C, H, W)`` in [0, 1], in eval mode, uncompiled, with noise from seed 0.
+
+    The game's generator does not advance.
+    """
     refiner = game.averaged()
     training = refiner.training
     refiner.eval()

@@ -12,8 +12,9 @@ from synthreal.config.toml import read_toml
 from synthreal.errors import UserError
 from synthreal.files import write_errors
 from synthreal.hooks.catalog import Catalog, versions_of
-from synthreal.inference.pretrained import CONFIG, WEIGHTS
+from synthreal.inference.pretrained import CHECKPOINTS, CONFIG, WEIGHTS
 from synthreal.train.checkpoint import checkpoints, process_count
+from synthreal.train.sources import CACHE
 
 FREE = (
     *(f"data.{role}" for role in ("real_labelled", "validation", "test")),
@@ -57,7 +58,7 @@ def claim(run_dir: Path, config: ResolvedConfig, *, precision: str, state: Mappi
                 if state is None and (run_dir / CONFIG).exists() and not checkpoints(run_dir):
                     (run_dir / WEIGHTS).unlink(missing_ok=True)
                     (run_dir / CONFIG).unlink()
-                _remove_empty(run_dir / "checkpoints", run_dir / "data")
+                _remove_empty(run_dir / CHECKPOINTS, run_dir / CACHE)
     finally:
         _remove_empty(*created)
 
@@ -97,26 +98,23 @@ def check_processes(run_dir: Path, state: Mapping[str, Any], processes: int) -> 
 
 def check_resumable(run_dir: Path, before: ResolvedConfig, now: ResolvedConfig) -> None:
     """Refuse changes of settings that affect training; a longer game, evaluation and runtime settings may change."""
-    old, new = dict(leaves(before.tree())), dict(leaves(now.tree()))
     longer = now.schedule.steps >= before.schedule.steps
     refused = [
-        key
-        for key in differences(before, now)
+        f"{key} ({old} before, {new} now)"
+        for key, (old, new) in differences(before, now).items()
         if (key in FIXED or not any(key == free or key.startswith(f"{free}.") for free in FREE))
         and not (key == "schedule.steps" and longer)
     ]
     if refused:
-        shown = ", ".join(f"{key} ({old.get(key)} before, {new.get(key)} now)" for key in refused[:4])
-        more = f" and {len(refused) - 4} more" if len(refused) > 4 else ""
-        raise UserError(
-            f"{run_dir}: holds a run with another configuration: {shown}{more}; resume with the same settings"
-        )
+        shown = ", ".join(refused[:4]) + (f" and {len(refused) - 4} more" if len(refused) > 4 else "")
+        raise UserError(f"{run_dir}: holds a run with another configuration: {shown}; resume with the same settings")
 
 
-def differences(one: ResolvedConfig, other: ResolvedConfig) -> list[str]:
-    """Dotted paths of the settings that differ between two configurations."""
+def differences(one: ResolvedConfig, other: ResolvedConfig) -> dict[str, tuple[Any, Any]]:
+    """The settings that differ between two configurations: sorted dotted paths, with both values."""
     old, new = dict(leaves(one.tree())), dict(leaves(other.tree()))
-    return sorted(key for key in old.keys() | new.keys() if old.get(key) != new.get(key))
+    pairs = {key: (old.get(key), new.get(key)) for key in sorted(old.keys() | new.keys())}
+    return {key: (before, now) for key, (before, now) in pairs.items() if before != now}
 
 
 def leaves(tree: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:

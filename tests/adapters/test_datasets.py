@@ -52,8 +52,8 @@ def alone(run, noise=0, seed=0):
     refine, found = LazyRefine(run).__call__, []
     for place, image in enumerate(pictures()):
         unit = torch.from_numpy(np.asarray(image) / np.float32(255))[None, None]
-        painted = refine(unit, keys=torch.tensor([place]), seed=seed)
-        found.append((painted[0, 0] * 255).round().byte().numpy())
+        refined = refine(unit, keys=torch.tensor([place]), seed=seed)
+        found.append((refined[0, 0] * 255).round().byte().numpy())
     return found
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -34,6 +35,7 @@ def run(toy, tmp_path_factory):
 
 SCRIPT = """
 import sys
+from types import SimpleNamespace
 import numpy as np
 import ray
 from synthreal.adapters.ray import refine_dataset
@@ -72,10 +74,10 @@ def test_rows_keep_their_columns_and_do_not_depend_on_batches(run, tmp_path):
     ]
     refine = Refine.load(run, device="cpu")
     refine.micro_batch = 8
-    paint = IndexedRefiner(refine, seed=3)
+    refiner = IndexedRefiner(refine, seed=3)
     with np.load(tmp_path / "found.npz") as found:
         for row, image in enumerate(found["given"]):
-            (expected,) = paint.refine_stored(image[None, None], [row], full=8)
+            (expected,) = refiner.refine_stored(image[None, None], [row], full=8)
             for blocks in (1, 4):
                 np.testing.assert_array_equal(found[f"image{blocks}"][row], stored_array(expected)[0, 0])
                 assert found[f"key{blocks}"][row] == f"{row:03d}"
@@ -86,6 +88,36 @@ def test_without_ray_one_line_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "ray.data", None)
     with pytest.raises(UserError, match=r"Ray .*pip install 'synthreal\[ray\]'"):
         refine_dataset(None, "run")
+
+
+class FakeDataset:
+    """The methods of Ray's class that the adapter calls; ``map_batches`` returns its arguments."""
+
+    def columns(self):
+        return ["image", "row"]
+
+    def map_batches(self, function, **options):
+        return {"function": function, **options}
+
+
+@pytest.mark.parametrize(("gpus", "device"), [(0, "cpu"), (0.5, "cuda")])
+def test_workers_gpus_and_precision_reach_ray_and_its_actors(run, monkeypatch, gpus, device):
+    pool = SimpleNamespace(ActorPoolStrategy=lambda size: f"{size} actors")
+    monkeypatch.setitem(sys.modules, "ray", SimpleNamespace(data=pool))
+    monkeypatch.setitem(sys.modules, "ray.data", pool)
+    options = refine_dataset(
+        FakeDataset(), run, index="row", batch_size=8, workers=3, gpus=gpus, seed=5, precision="bfloat16"
+    )
+    assert (options["compute"], options["num_gpus"], options["batch_size"]) == ("3 actors", gpus or None, 8)
+    assert options["fn_constructor_args"] == (str(run), device, "image", "row", 8, 5, "bfloat16")
+
+
+@pytest.mark.parametrize(("precision", "autocast"), [("float32", None), ("bfloat16", torch.bfloat16)])
+def test_an_actor_computes_in_the_precision(run, precision, autocast):
+    from synthreal.adapters.ray import _Actor
+
+    actor = _Actor(str(run), "cpu", "image", "row", 4, 0, precision)
+    assert actor._refiner.transform.autocast == autocast
 
 
 def test_an_actor_takes_grey_colour_and_mixed_sizes(run):

@@ -114,23 +114,23 @@ def test_images_of_one_size_pass_together_and_no_more_than_a_batch_is_read_ahead
     assert len(list(found)) == COUNT - 1 and seen == [2, 2, 2, 1]
 
 
-def painted(stage, order=slice(None)):
+def refined(stage, order=slice(None)):
     samples = [{"__key__": f"eye{place}", "png": image} for place, image in enumerate(pictures())][order]
     return {sample["__key__"]: sample["png"] for sample in stage(samples)}
 
 
 def test_with_a_seed_picks_and_noise_follow_the_key_whatever_the_order(folder):
-    first = painted(Refine(folder(noise=2), seed=0, batch=3))
-    other = painted(Refine(folder(noise=2), seed=0, batch=2), slice(None, None, -1))
+    first = refined(Refine(folder(noise=2), seed=0, batch=3))
+    other = refined(Refine(folder(noise=2), seed=0, batch=2), slice(None, None, -1))
     assert all(np.abs(first[key].astype(int) - other[key].astype(int)).max() <= 1 for key in first)
-    again = painted(Refine(folder(noise=2), seed=1))
+    again = refined(Refine(folder(noise=2), seed=1))
     assert all((first[key] != again[key]).any() for key in first)
     originals = {f"eye{place}": image for place, image in enumerate(pictures())}
-    some = painted(Refine(folder(), seed=0, p=0.5))
+    some = refined(Refine(folder(), seed=0, p=0.5))
     picked = {key for key in some if (some[key] != originals[key]).any()}
     assert 0 < len(picked) < COUNT
-    assert painted(Refine(folder(), seed=0, p=0.5), slice(None, None, -1)).keys() == some.keys()
-    back = painted(Refine(folder(), seed=0, p=0.5), slice(None, None, -1))
+    assert refined(Refine(folder(), seed=0, p=0.5), slice(None, None, -1)).keys() == some.keys()
+    back = refined(Refine(folder(), seed=0, p=0.5), slice(None, None, -1))
     assert picked == {key for key in back if (back[key] != originals[key]).any()}
 
 
@@ -139,7 +139,7 @@ def test_without_a_seed_they_are_drawn_from_the_global_generator(folder):
     stage = Refine(folder(noise=2), p=0.7)
     for seed in (1, 1, 2):
         torch.manual_seed(seed)
-        found.append(painted(stage))
+        found.append(refined(stage))
     assert all(np.array_equal(found[0][key], found[1][key]) for key in found[0])
     assert any((found[0][key] != found[2][key]).any() for key in found[0])
 
@@ -148,7 +148,7 @@ def test_it_pickles_as_a_path_before_and_after_use(folder):
     stage = Refine(folder())
     for _ in range(2):
         assert len(pickle.dumps(stage)) < 1000
-        assert painted(pickle.loads(pickle.dumps(stage))).keys() == painted(stage).keys()
+        assert refined(pickle.loads(pickle.dumps(stage))).keys() == refined(stage).keys()
 
 
 def test_bad_arguments_and_samples(folder, tmp_path, shards):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from synthreal.core.augment import augmented
+from synthreal.core.augment import augment_images
 
 OFF = {"blur_px": 0.0, "noise": 0.0, "brightness": 0.0, "contrast": 0.0}
 
@@ -16,7 +16,7 @@ def images(count=64, channels=1):
 
 
 def after(x, seed=0, **strengths):
-    return augmented(x, torch.Generator().manual_seed(seed), **{**OFF, **strengths})
+    return augment_images(x, torch.Generator().manual_seed(seed), **{**OFF, **strengths})
 
 
 def test_without_strength_nothing_changes():
@@ -67,4 +67,4 @@ def test_the_generator_determines_the_result_and_values_stay_in_range():
 def test_images_smaller_than_the_blur_are_blurred_too(device):
     x = torch.rand(2, 1, 4, 5, device=device)
     generator = torch.Generator(device).manual_seed(0)
-    assert augmented(x, generator, **{**OFF, "blur_px": 9.0}).shape == x.shape
+    assert augment_images(x, generator, **{**OFF, "blur_px": 9.0}).shape == x.shape

@@ -6,20 +6,20 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from synthreal.core.convolution import Convolution, replicated
+from synthreal.core.convolution import Convolution, pad_replicate
 
 
 @pytest.mark.parametrize(("height", "width", "border"), [(5, 7, 1), (1, 1, 3)])
 def test_replicated_equals_the_padding_of_torch(height, width, border, generator, device):
     maps = torch.rand(2, 3, height, width, generator=generator, device=device)
     maps = maps.to(memory_format=torch.channels_last).requires_grad_()
-    ours, wanted = replicated(maps, border), F.pad(maps, (border,) * 4, mode="replicate")
+    ours, wanted = pad_replicate(maps, border), F.pad(maps, (border,) * 4, mode="replicate")
     assert torch.equal(ours, wanted) and ours.is_contiguous(memory_format=torch.channels_last)
     weight = torch.rand(ours.shape, generator=generator, device=device)
     for padded in (ours, wanted):
         (padded * weight).sum().backward()
     first, maps.grad = maps.grad / 2, None
-    (replicated(maps, border) * weight).sum().backward()
+    (pad_replicate(maps, border) * weight).sum().backward()
     torch.testing.assert_close(maps.grad, first)
 
 

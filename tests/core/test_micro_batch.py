@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from synthreal.core.game import update_discriminator, update_refiner
-from synthreal.core.refiner import micro_batches
+from synthreal.core.refiner import equal_slices
 
 
 class Counting(nn.Module):
@@ -84,10 +84,10 @@ def test_one_micro_batch_of_the_whole_batch_gives_identical_bits(make_game, imag
     assert torch.equal(parameters(one.discriminator), parameters(other.discriminator))
 
 
-def test_parts_are_nearly_equal_and_cover_every_row_once():
+def test_slices_are_equal_except_the_last_and_cover_every_row_once():
     for count in range(40):
         for size in (None, *range(1, 45)):
-            rows = [range(count)[part] for part in micro_batches(count, size)]
+            rows = [range(count)[part] for part in equal_slices(count, size)]
             assert [row for part in rows for row in part] == list(range(count))
             assert max(map(len, rows)) <= (count if size is None else size) and (count == 0 or min(map(len, rows)) > 0)
-    assert [part.stop - part.start for part in micro_batches(512, 68)] == [64] * 8
+    assert [part.stop - part.start for part in equal_slices(512, 68)] == [64] * 8

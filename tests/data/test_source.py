@@ -256,17 +256,6 @@ def opened(seed=0, role="simulated", **arguments):
     return open_source(simulator(role=role), ToyOptions(), seed=seed, **settings)
 
 
-def test_the_labels_of_a_simulator_count_as_the_widest_numbers():
-    def render(options, n, generator):
-        return Batch(torch.zeros(n, *SPEC.shape), {"mask": torch.zeros(n, 3, 5, dtype=torch.int64)})
-
-    settings = {"image": SPEC, "device": CPU, "cache": None, "count": 10}
-    spec, fits = simulator(render, labels=(MASK,)), 10 * (15 + 8 * 15)
-    assert len(open_source(spec, ToyOptions(), budget_bytes=fits, **settings)) == 10
-    with pytest.raises(UserError, match="10 images of 1x3x5 uint8 do not fit"):
-        open_source(spec, ToyOptions(), budget_bytes=fits - 1, **settings)
-
-
 def test_draws_are_a_function_of_seed_and_position():
     first, second = opened(), opened()
     later = second.draw(5, 8)
@@ -372,7 +361,7 @@ def test_a_simulator_of_other_images_or_too_many_is_refused():
         opened(image=ImageSpec(channels=3, height=3, width=5)).draw(0, 4)
     with pytest.raises(UserError, match="10000 images of 1x3x5 uint8 do not fit"):
         opened(count=10000, budget_bytes=1 << 10)
-    one = 15 + 3 * 4  # an image of 3x5 bytes and a label of three floats
+    one = 15 + 3 * 8  # an image of 3x5 bytes and a label of three numbers
     assert len(opened(count=10, budget_bytes=10 * one)) == 10
     with pytest.raises(UserError, match="10 images of 1x3x5 uint8 do not fit"):
         opened(count=10, budget_bytes=10 * one - 1)

@@ -27,10 +27,9 @@ from synthreal.distributed.processes import SINGLE_PROCESS, Processes
 from synthreal.distributed.rank import REPORT_DELAY
 from synthreal.distributed.signals import stop_signals
 from synthreal.errors import UserError
-from synthreal.inference.pretrained import weights_step
+from synthreal.inference.pretrained import LOG, weights_step
 from synthreal.train import checkpoint, setup
 from synthreal.train.fit import steps
-from synthreal.train.log import LOG
 from synthreal.train.setup import select_device, set_up
 
 ROOT = TOY.parent.parent

@@ -43,10 +43,7 @@ def test_the_draws_of_all_processes_together_are_those_of_one_process():
         )
 
     noise, patches, state = drawn(SINGLE_PROCESS, images)
-    shares = [
-        drawn(processes, images[processes.rows(6 // size)])
-        for processes in (Processes(rank, size) for rank in range(size))
-    ]
+    shares = [drawn(Processes(rank, size), share) for rank, share in enumerate(images.chunk(size))]
     assert torch.equal(torch.cat([share[0] for share in shares]), noise)
     assert torch.equal(torch.cat([share[1] for share in shares]), patches)
     assert all(torch.equal(share[2], state) for share in shares)

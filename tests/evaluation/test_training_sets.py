@@ -37,6 +37,14 @@ def test_every_arm_has_the_labels_and_the_order_of_the_simulated_images(sets):
     assert torch.equal(images["mixed"].image[1::2], images["refined"].image[1::2])
 
 
+def test_the_unlabelled_real_images_are_opened_once(sets):
+    opened, open_role = [], sets.open_role
+    sets.open_role = lambda role: opened.append(role) or open_role(role)
+    for arm in ARMS:
+        sets[arm]
+    assert opened == ["real", "real_labelled"]
+
+
 def test_only_the_augmented_arms_are_augmented(sets):
     assert [arm for arm in ARMS if sets[arm].augment is not None] == ["augment", "refined+augment"]
 

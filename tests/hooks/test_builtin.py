@@ -15,7 +15,7 @@ from synthreal.core.refiner import refine
 from synthreal.data.pack import Pack
 from synthreal.errors import UserError
 from synthreal.hooks import builtin
-from synthreal.hooks.catalog import Catalog, parse_options
+from synthreal.hooks.catalog import Catalog
 from synthreal.spec import ImageSpec, Options
 
 CORE = Catalog.of(())
@@ -29,7 +29,7 @@ def build(kind, name, **options):
     component = ComponentConfig(name=name, options=options)
     torch.manual_seed(0)
     if kind == "features":
-        return CORE.feature(name).build(parse_options(component, CORE.feature(name).options, name), IMAGE)
+        return CORE.build_feature(component, IMAGE)
     return CORE.build_network(kind, component, IMAGE)
 
 

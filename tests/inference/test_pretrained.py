@@ -10,9 +10,10 @@ import tomllib
 import pytest
 import torch
 from quick import TOY, files, fit_toy, same
+from safetensors.torch import load_file, save_file
 
 from synthreal.errors import UserError
-from synthreal.inference.pretrained import read_config
+from synthreal.inference.pretrained import read_config, weights_step
 from synthreal.inference.transform import Refine
 
 
@@ -83,6 +84,17 @@ def test_truncated_weights_are_refused(copy):
         path.write_bytes(content[:length])
         with pytest.raises(UserError, match=r"refiner\.safetensors: .*; restore it or fit"):
             Refine.load(copy)
+
+
+def test_the_step_of_missing_or_foreign_weights_is_an_error(copy, cli):
+    path = copy / "refiner.safetensors"
+    assert weights_step(copy) == 11
+    save_file(load_file(path), path)  # without metadata
+    message = cli("fit", "--run", copy, "--resume").complaint()
+    assert str(path) in message and "no training step" in message
+    path.unlink()
+    with pytest.raises(UserError, match=r"refiner\.safetensors: missing"):
+        weights_step(copy)
 
 
 def test_weights_of_another_network_are_refused(copy):

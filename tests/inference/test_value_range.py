@@ -52,7 +52,7 @@ def test_values_far_outside_the_range_are_refused_and_overshoot_is_accepted():
 def test_a_range_is_two_finite_numbers_in_ascending_order():
     for low, high in ((1, 1), (1, 0), (0, float("inf")), (float("nan"), 1)):
         with pytest.raises(UserError, match=rf"range is \({low}, {high}\)"):
-            ValueRange(low, high)
+            ValueRange.of((low, high))
 
 
 def test_a_probability_is_a_number_from_0_to_1():

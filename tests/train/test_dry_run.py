@@ -14,7 +14,10 @@ from toy import synthreal_evaluators
 from synthreal.errors import UserError
 from synthreal.hooks.catalog import Catalog, Entry
 from synthreal.spec import Batch, FeatureSpec, NetworkSpec
+from synthreal.train.build import build_game
+from synthreal.train.dry_run import dry_run
 from synthreal.train.fit import steps
+from synthreal.train.sources import open_stream
 
 SPEC = synthreal_evaluators()[0]
 
@@ -132,6 +135,16 @@ def test_the_dry_run_has_no_side_effects(toy, tmp_path, monkeypatch):
     monkeypatch.setattr("synthreal.train.setup.dry_run", lambda *arguments: None)
     fit_toy(toy, tmp_path / "without", "refiner.options.noise_channels=1")
     assert weights(tmp_path / "with") == weights(tmp_path / "without")
+
+
+def test_the_only_image_of_a_process_is_tried_twice(toy, tmp_path):
+    """Two processes that share a mini-batch of two have one image each."""
+    config = configured(toy, "runtime.device=cpu")
+    game = build_game(config, toy, torch.device("cpu"))
+    with open_stream(config, toy, "simulated", device=torch.device("cpu"), run_dir=tmp_path) as stream:
+        batch = stream.batch(0)
+    one = Batch(batch.image[:1], {name: values[:1] for name, values in batch.labels.items()})
+    dry_run(game, config, toy, one)
 
 
 def test_an_augmentation_may_drop_labels(toy, tmp_path):

@@ -9,7 +9,7 @@ import torch
 
 from synthreal.core.game import DiscriminatorUpdate, RefinerUpdate
 from synthreal.errors import UserError
-from synthreal.train.log import MetricAccumulator, Report, append_log, non_finite_losses, training_warnings, trim_log
+from synthreal.train.log import MetricAccumulator, Report, append_log, non_finite_values, training_warnings, trim_log
 
 
 def report(step=1, **more):
@@ -31,24 +31,24 @@ def scalar(value):
 
 
 def test_the_accumulator_averages_over_updates_and_resets():
-    meter = MetricAccumulator()
+    metrics = MetricAccumulator()
     for value in (1, 2, 6):
-        meter.refiner(RefinerUpdate(scalar(value), scalar(10 * value), scalar(100 * value)), 8)
-    meter.discriminator(DiscriminatorUpdate(scalar(4), scalar(0.25), scalar(1)), 8)
-    first = meter.report(5, "game", warmed_up=False)
+        metrics.refiner(RefinerUpdate(scalar(value), scalar(10 * value), scalar(100 * value)), 8)
+    metrics.discriminator(DiscriminatorUpdate(scalar(4), scalar(0.25), scalar(1)), 8)
+    first = metrics.report(5, "game", warmed_up=False)
     assert (first.loss_adversarial, first.loss_regularization, first.change) == (3, 30, 300)
     assert (first.loss_discriminator, first.accuracy_real, first.accuracy_refined) == (4, 0.25, 1)
     assert first.images_per_second > 0
-    meter.refiner(RefinerUpdate(None, scalar(7), scalar(7)), 8)
-    second = meter.report(6, "refiner", warmed_up=False)
+    metrics.refiner(RefinerUpdate(None, scalar(7), scalar(7)), 8)
+    second = metrics.report(6, "refiner", warmed_up=False)
     assert (second.loss_adversarial, second.loss_regularization, second.loss_discriminator) == (None, 7, None)
 
 
 def test_half_precision_losses_are_summed_in_float32():
-    meter = MetricAccumulator()
+    metrics = MetricAccumulator()
     for _ in range(1000):
-        meter.refiner(RefinerUpdate(None, torch.tensor(1.0, dtype=torch.bfloat16), scalar(0)), 1)
-    assert meter.report(1, "refiner", warmed_up=False).loss_regularization == 1.0
+        metrics.refiner(RefinerUpdate(None, torch.tensor(1.0, dtype=torch.bfloat16), scalar(0)), 1)
+    assert metrics.report(1, "refiner", warmed_up=False).loss_regularization == 1.0
 
 
 BOTH = ["identity refiner", "saturated discriminator"]
@@ -74,10 +74,10 @@ def test_warnings(change, warmed_up, kinds):
     assert all(";" in warning for warning in warnings)  # each gives a remedy
 
 
-def test_non_finite_losses_are_named():
-    assert non_finite_losses(report()) == []
+def test_non_finite_values_are_named():
+    assert non_finite_values(report()) == []
     for value in (float("nan"), float("inf")):
-        assert non_finite_losses(report(loss_adversarial=value, accuracy_real=None)) == ["loss_adversarial"]
+        assert non_finite_values(report(loss_adversarial=value, accuracy_real=None)) == ["loss_adversarial"]
 
 
 def test_the_log_is_trimmed_to_a_step_and_a_broken_last_line_is_dropped(tmp_path):

@@ -20,9 +20,11 @@ def test_leaves_are_dotted_paths_and_lists_are_values():
 
 def test_differences_name_every_setting_even_if_a_table_is_replaced(toy):
     base = configured(toy)
-    assert differences(base, base) == []
+    assert differences(base, base) == {}
     other = configured(toy, "loss.weight=3.0", 'optimizer.refiner={name="sgd", learning_rate=0.1}', "history=none")
-    assert differences(base, other) == [
+    found = differences(base, other)
+    assert found["loss.weight"] == (base.loss.weight, 3.0) and found["history.size"] == (12, None)
+    assert list(found) == [
         "history.dtype",
         "history.size",
         "loss.weight",
