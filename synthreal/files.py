@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from glob import escape
 from pathlib import Path
 
 from synthreal.errors import WriteError
@@ -21,7 +22,13 @@ def write_errors(path: Path) -> Iterator[None]:
 
 @contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
-    """A temporary path in the same folder, renamed to ``path`` if the block succeeds, else removed."""
+    """A temporary path in the same folder, renamed to ``path`` if the block succeeds, else removed.
+
+    Temporary files that killed processes have left of the same ``path`` are removed as well.
+    """
+    for leftover in path.parent.glob(f".{escape(path.name)}.*.partial"):
+        if not _is_alive(leftover.name.split(".")[-2]):
+            leftover.unlink(missing_ok=True)
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
         yield partial
@@ -39,6 +46,19 @@ def atomic_write(path: Path) -> Iterator[Path]:
     """:func:`atomic_path` for a block that only writes: an ``OSError`` in it is a ``WriteError`` as well."""
     with atomic_path(path) as partial, write_errors(path):
         yield partial
+
+
+def _is_alive(pid: str) -> bool:
+    """Whether a process exists on this machine; where that cannot be asked (Windows), True."""
+    if os.name != "posix" or not pid.isdecimal():
+        return True
+    try:
+        os.kill(int(pid), 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 def write_text(path: Path, text: str) -> None:

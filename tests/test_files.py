@@ -7,6 +7,8 @@ import os
 import resource
 import signal
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -93,3 +95,15 @@ def test_a_missing_folder_is_one_line_and_other_errors_pass(tmp_path):
         write_text(tmp_path / "missing/a.txt", "x")
     with pytest.raises(ZeroDivisionError), write_errors(tmp_path):
         raise ZeroDivisionError
+
+
+def test_temporary_files_of_killed_processes_are_replaced_but_not_those_of_living_ones(tmp_path):
+    ended = subprocess.run(
+        [sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, text=True, check=True
+    )
+    killed, living = (tmp_path / f".a.txt.{pid}.partial" for pid in (ended.stdout.strip(), os.getppid()))
+    other = tmp_path / f".b.txt.{ended.stdout.strip()}.partial"
+    for path in (killed, living, other):
+        path.write_text("half")
+    write_text(tmp_path / "a.txt", "new")
+    assert names(tmp_path) == sorted(["a.txt", living.name, other.name])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from hashlib import sha256
 from pathlib import Path
@@ -21,9 +22,18 @@ if TYPE_CHECKING:
 def write_weights(path: Path, network: nn.Module, metadata: Mapping[str, str]) -> None:
     """Write the state of a network with metadata."""
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
-    content = safetensors.torch.save(weights, metadata={**metadata, "format": "pt"})
+    content = _with_sorted_metadata(safetensors.torch.save(weights, metadata={**metadata, "format": "pt"}))
     with atomic_write(path) as partial:
         partial.write_bytes(content)
+
+
+def _with_sorted_metadata(content: bytes) -> bytes:
+    """The same file with sorted metadata; safetensors writes them in random order, so equal weights would differ."""
+    length = int.from_bytes(content[:8], "little")
+    header = json.loads(content[8 : 8 + length])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    return content[:8] + text.ljust(length) + content[8 + length :]
 
 
 def read_weights(path: Path, network: nn.Module, *, described: str, remedy: str) -> Mapping[str, str]:

@@ -1,7 +1,12 @@
-"""Checkpoints: the whole state of a game after a step, written atomically and read without unpickling code."""
+"""Checkpoints: the whole state of a game after a step, written atomically and read without unpickling code.
+
+The file is what ``torch.save`` writes, with the SHA-256 of it as the comment of the zip archive: torch reads damaged
+numbers without a word, and damaged structure may raise anything, hang or fill the memory.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import io
 import pickle
 from collections.abc import Mapping
@@ -81,8 +86,8 @@ def save(run_dir: Path, step: int, state: dict[str, Any]) -> Path:
     with atomic_write(path) as partial:
         buffer = io.BytesIO()  # torch.save to a file reports a full disk as an unrelated RuntimeError
         torch.save({"step": step, **state}, buffer)
-        partial.write_bytes(buffer.getbuffer())
-    for old in checkpoints(run_dir)[:-KEEP]:
+        partial.write_bytes(add_checksum(buffer.getvalue()))
+    for old in (*checkpoints(run_dir)[:-KEEP], *folder.glob(".step-*.partial")):  # of killed processes
         with write_errors(old):
             old.unlink()
     return path
@@ -99,7 +104,8 @@ def load(run_dir: Path) -> dict[str, Any]:
     if not found:
         raise UserError(f"{run_dir}: nothing to resume (no checkpoints); fit without --resume, into an empty folder")
     try:
-        state: dict[str, Any] = torch.load(found[-1], map_location="cpu", weights_only=True)
+        content = strip_checksum(found[-1].read_bytes())
+        state: dict[str, Any] = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
         if not isinstance(state, dict) or not REQUIRED <= state.keys():
             raise ValueError("parts of the state are missing")
     except (pickle.UnpicklingError, RuntimeError, OSError, EOFError, KeyError, ValueError) as error:
@@ -107,3 +113,17 @@ def load(run_dir: Path) -> dict[str, Any]:
         remedy = "delete it to resume from the previous one" if len(found) > 1 else "delete the run and fit again"
         raise UserError(f"{found[-1]}: not a complete checkpoint ({reason[:120]}); {remedy}") from error
     return state
+
+
+def add_checksum(archive: bytes) -> bytes:
+    """A zip archive without comment, with the SHA-256 of its bytes as its comment."""
+    digest = hashlib.sha256(archive).hexdigest().encode()
+    return archive[:-2] + len(digest).to_bytes(2, "little") + digest
+
+
+def strip_checksum(content: bytes) -> bytes:
+    """The inverse of :func:`add_checksum`. Raises ``ValueError`` if a single byte differs."""
+    archive = content[:-66] + b"\0\0"
+    if content != add_checksum(archive):
+        raise ValueError("its checksum is wrong or missing")
+    return archive

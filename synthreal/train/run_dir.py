@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +27,11 @@ LOCK = ".lock"
 
 
 def holds_run(run_dir: Path) -> bool:
-    """Whether a folder holds saved state; a run killed before its first save leaves only ``config.toml``."""
-    return (run_dir / WEIGHTS).exists() or bool(checkpoints(run_dir))
+    """Whether a folder holds saved state.
+
+    A run killed before its first checkpoint leaves its lock, and perhaps weights, that nobody can resume from.
+    """
+    return bool(checkpoints(run_dir)) or ((run_dir / WEIGHTS).exists() and not (run_dir / LOCK).exists())
 
 
 @contextmanager
@@ -50,7 +53,6 @@ def claim(run_dir: Path, config: ResolvedConfig, *, precision: str, state: Mappi
     try:
         with write_errors(run_dir):
             run_dir.mkdir(parents=True, exist_ok=True)
-            (run_dir / LOCK).touch()
         with _locked(run_dir):
             try:
                 yield
@@ -71,7 +73,9 @@ def _locked(run_dir: Path) -> Iterator[None]:
     except ImportError:
         yield
         return
-    with (run_dir / LOCK).open("w", encoding="utf-8") as lock:
+    with ExitStack() as stack:
+        with write_errors(run_dir / LOCK):
+            lock = stack.enter_context((run_dir / LOCK).open("w", encoding="utf-8"))
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

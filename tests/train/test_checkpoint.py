@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import os
 import pickle
 import shutil
@@ -36,6 +37,13 @@ def test_the_two_newest_checkpoints_are_kept(tmp_path):
     assert [path.name for path in checkpoint.checkpoints(tmp_path)] == ["step-00000020.pt", "step-00000100.pt"]
 
 
+def write(path, state):
+    """Write a state as a checkpoint with the right checksum."""
+    buffer = io.BytesIO()
+    torch.save(state, buffer)
+    path.write_bytes(checkpoint.add_checksum(buffer.getvalue()))
+
+
 @pytest.fixture
 def saved(toy_run, tmp_path):
     """A copy of the run that may be damaged."""
@@ -64,7 +72,7 @@ class Bomb:
 def test_nothing_is_unpickled(saved, protocol):
     path = checkpoint.checkpoints(saved)[-1]
     if protocol == "torch":
-        torch.save({"step": 1, "refiner": Bomb(saved / "exploded")}, path)
+        write(path, {"step": 1, "refiner": Bomb(saved / "exploded")})
     else:
         path.write_bytes(pickle.dumps({"step": 1, "refiner": Bomb(saved / "exploded")}, protocol=2))
     with pytest.raises(UserError, match=path.name):
@@ -78,9 +86,22 @@ def test_a_checkpoint_without_one_of_its_parts_or_of_another_program_is_refused(
     parts = ("refiner", "optimizer_refiner", "optimizer_discriminator", "average", "history")
     incomplete = [{name: value for name, value in state.items() if name != part} for part in parts]
     for content in (*incomplete, torch.zeros(3), {"step": 4}, {"model": torch.zeros(3)}):
-        torch.save(content, path)
+        write(path, content)
         with pytest.raises(UserError, match=path.name):
             checkpoint.load(saved)
+
+
+def test_a_changed_bit_anywhere_is_refused(saved):
+    path = checkpoint.checkpoints(saved)[-1]
+    content = path.read_bytes()
+    for position in (0, len(content) // 3, len(content) // 2, len(content) - 80, len(content) - 1):
+        path.write_bytes(content[:position] + bytes([content[position] ^ 1]) + content[position + 1 :])
+        with pytest.raises(UserError, match=r"checksum.*delete it to resume"):
+            checkpoint.load(saved)
+    path.write_bytes(content)
+    torch.save(torch.load(path, weights_only=True), path)
+    with pytest.raises(UserError, match="checksum"):
+        checkpoint.load(saved)
 
 
 def test_without_an_earlier_checkpoint_the_remedy_is_to_fit_again(saved, tmp_path):

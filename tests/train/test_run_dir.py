@@ -113,8 +113,8 @@ def test_a_read_only_folder_is_refused_before_anything_is_written(toy, tmp_path,
     def refuse(self, *arguments, **more):
         raise OSError(30, "Read-only file system")
 
-    monkeypatch.setattr(Path, "touch", refuse)
-    with pytest.raises(UserError, match=r"new/run: cannot write \(Read-only file system\)"):
+    monkeypatch.setattr(Path, "open", refuse)
+    with pytest.raises(UserError, match=r"new/run/\.lock: cannot write \(Read-only file system\)"):
         with new(tmp_path / "new/run", toy):
             raise AssertionError
     assert list(tmp_path.iterdir()) == []
@@ -135,3 +135,24 @@ def test_a_run_is_resumed_by_as_many_processes_as_trained_it(tmp_path):
         with pytest.raises(UserError, match=f"run: .*{remedy}"):
             check_processes(tmp_path / "run", {} if ranks is None else {"ranks": [{}] * ranks}, processes)
     check_processes(tmp_path / "run", {"ranks": [{}] * 4}, 4)
+
+
+def test_a_run_killed_before_its_first_checkpoint_can_be_fitted_again(toy, tmp_path):
+    config = configured(toy)
+    for name in (".lock", CONFIG, WEIGHTS):
+        (tmp_path / name).touch()
+    with claim(tmp_path, config, precision="float32", state=None):
+        pass
+    (tmp_path / WEIGHTS).touch()  # and no lock: somebody has removed the checkpoints of a run
+    with (
+        pytest.raises(UserError, match="already holds a run"),
+        claim(tmp_path, config, precision="float32", state=None),
+    ):
+        pass
+
+
+def test_a_lock_that_is_a_folder_is_one_line(toy, tmp_path):
+    (tmp_path / ".lock").mkdir()
+    with pytest.raises(UserError, match=r"\.lock: cannot write"):
+        with claim(tmp_path, configured(toy), precision="float32", state=None):
+            pass
