@@ -51,7 +51,7 @@ ALLOWED_IMPORTERS = {
     "onnx": {"adapters"},
     "onnxscript": {"adapters"},
     "onnxruntime": {"adapters"},
-    "scipy": {"metrics"},
+    "scipy": {"data", "metrics"},
     "matplotlib": {"report"},
     "tensorboard": {"report"},
     "starlette": {"turing"},

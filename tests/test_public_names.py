@@ -21,7 +21,7 @@ NAMES = {
         RuntimeConfig SGDConfig ScheduleConfig SourceConfig
     """,
     "synthreal.core": "update_discriminator update_refiner",
-    "synthreal.data": "Pack Resident write_pack",
+    "synthreal.data": "Pack Resident read_matlab write_pack",
     "synthreal.device": "ProcessSettings configure_process",
     "synthreal.evaluation": "Task ablate train",
     "synthreal.hooks": "plugin_manager",

@@ -15,13 +15,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from PIL import Image
 from pydantic import Field, field_validator
 
 from synthreal import LabelSpec, Options, Sample, Skipped, UserError
+from synthreal.data import read_matlab
 from synthreal_gaze.geometry import EYE, GAZE, HEAD_POSE, RealRole
 
 LABELS = (GAZE, HEAD_POSE, LabelSpec("person", (1,), "number 0..14"))
@@ -65,20 +66,24 @@ def read_mpiigaze(options: MPIIGazeOptions, role: RealRole) -> Iterator[Sample |
     Yields:
         :class:`Sample` with a uint8 image ``(1, 35, 55)`` (the 36x60 patch, resized with antialiasing) and, except
         for ``real``, the labels ``gaze`` ``(3,)`` float32 unit vector, ``head_pose`` ``(2,)`` float32 pitch and yaw in
-        rad, ``person`` ``(1,)`` int64. Nothing is skipped.
+        rad, ``person`` ``(1,)`` int64. Only files named ``dayNN.mat`` are read; a :class:`Skipped` names each
+        copy beside one, such as ``day01 (1).mat``.
 
     Raises:
-        UserError: a folder or a day file is missing, or a file is not a MATLAB v5 file with the layout above.
+        UserError: a folder or a day file is missing (a copy alone is not read), or a file is not a MATLAB file with
+            the layout above.
     """
-    for path in _find_days(options.root, options.persons or PERSONS[role]):
+    days, copies = _find_days(options.root, options.persons or PERSONS[role])
+    yield from copies
+    for path in days:
         sides: tuple[Literal["left", "right"], ...] = ("left", "right") if options.eyes == "both" else (options.eyes,)
         day = _read_day(path, sides)
         for side in sides:
             yield from _make_samples(day[side], mirrored=side == "right", person=int(path.parent.name[1:]), role=role)
 
 
-def _find_days(root: Path, persons: tuple[int, ...]) -> list[Path]:
-    """The day files of the persons in order. Raises ``UserError`` if a person has none."""
+def _find_days(root: Path, persons: tuple[int, ...]) -> tuple[list[Path], list[Skipped]]:
+    """The day files of the persons in order, and copies of them. Raises ``UserError`` if a person or a day has none."""
     root = root.expanduser()
     if not root.is_dir():
         raise UserError(f"{root}: no such folder; set root to MPIIGaze's folder or to its Data/Normalized")
@@ -88,45 +93,45 @@ def _find_days(root: Path, persons: tuple[int, ...]) -> list[Path]:
         raise UserError(
             f"{root}: no person folders p00 .. p14 here or in Data/Normalized; set root to MPIIGaze's folder"
         )
-    days = {f"p{person:02d}": sorted((folder / f"p{person:02d}").glob("day*.mat"), key=_sort_key) for person in persons}
-    missing = [name for name, files in days.items() if not files]
+    days, copies, missing = [], [], []
+    for person in persons:
+        files = sorted((folder / f"p{person:02d}").glob("*.mat"))
+        proper = [path for path in files if re.fullmatch(r"day\d\d\.mat", path.name)]
+        if not proper:
+            missing.append(f"p{person:02d}")
+        days += proper
+        for path in files:
+            day = re.search(r"day\d\d(?!\d)", path.name)
+            if path in proper or path.name.startswith(".") or day is None:
+                continue
+            original = path.with_name(f"{day[0]}.mat")
+            if original not in proper:
+                raise UserError(f"{path}: looks like a copy of {original.name}, which is missing; rename or delete it")
+            copies.append(Skipped(str(path), f"looks like a copy of {original.name}"))
     if missing:
         raise UserError(
-            f"{folder}: no day*.mat for {', '.join(missing)}; restore these folders or set persons to those you have"
+            f"{folder}: no dayNN.mat for {', '.join(missing)}; restore these folders or set persons to those you have"
         )
-    return [path for files in days.values() for path in files]
-
-
-def _sort_key(path: Path) -> tuple[int, str]:
-    digits = re.search(r"\d+", path.stem)
-    return int(digits[0]) if digits else 0, path.stem
+    return days, copies
 
 
 def _read_day(path: Path, sides: tuple[str, ...]) -> dict[str, dict[str, np.ndarray]]:
     """Arrays ``{side: {gaze (N, 3), image (N, 36, 60), pose (N, 3)}}`` of one day."""
-    from scipy.io import loadmat
-
     remedy = "restore it from MPIIGaze's Data/Normalized"
-    try:
-        content = loadmat(path, variable_names=["data"])
-    except NotImplementedError as error:
-        raise UserError(f"{path}: a MATLAB v7.3 (HDF5) file; save it as -v7 or {remedy}") from error
-    except Exception as error:  # scipy's parser raises a dozen different types
-        raise UserError(f"{path}: not a readable MATLAB file ({error}); {remedy}") from error
+    content = read_matlab(path, [f"data.{side}.{name}" for side in sides for name in FIELDS], remedy=remedy)
     day: dict[str, dict[str, np.ndarray]] = {}
     for side in sides:
-        eye = _get_field(_get_field(content, "data"), side)
         day[side] = {}
         for name, shape in FIELDS.items():
-            values = np.asarray(_get_field(eye, name))
+            values = content[f"data.{side}.{name}"]
             if values.shape == shape:  # a day with one sample, saved from squeezed arrays
                 values = values[None]
             if name == "image":
                 proper = values.dtype == np.uint8
             else:
-                proper = values.dtype.kind in "fiu" and bool(np.isfinite(values).all())
+                proper = values.dtype.kind in "fiu" and bool((abs(values.astype(np.float64)) < 10).all())
             if not proper or values.shape[1:] != shape:
-                kind = "uint8 patches of 36x60" if name == "image" else "finite numbers, three a sample"
+                kind = "uint8 patches of 36x60" if name == "image" else "numbers within -10 and 10, three a sample"
                 raise UserError(f"{path}: field data.{side}.{name} does not hold {kind}; {remedy}")
             day[side][name] = values
         counts = {name: len(values) for name, values in day[side].items()}
@@ -135,15 +140,6 @@ def _read_day(path: Path, sides: tuple[str, ...]) -> dict[str, dict[str, np.ndar
         if not (np.linalg.norm(day[side]["gaze"], axis=1) > 0).all():
             raise UserError(f"{path}: field data.{side}.gaze holds a vector of length 0; {remedy}")
     return day
-
-
-def _get_field(value: Any, name: str) -> Any:
-    """Field ``name`` of a MATLAB struct at any nesting of scipy's arrays, or None."""
-    while isinstance(value, np.ndarray) and value.dtype == object and value.size == 1:
-        value = value.item()
-    if isinstance(value, np.ndarray) and value.dtype.names and name in value.dtype.names and value.size == 1:
-        return value[name].item()
-    return value.get(name) if isinstance(value, dict) else None
 
 
 def _make_samples(eye: dict[str, np.ndarray], mirrored: bool, person: int, role: RealRole) -> Iterator[Sample]:

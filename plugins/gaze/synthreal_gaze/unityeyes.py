@@ -9,12 +9,18 @@ the left of the image, as in a left eye of MPIIGaze.
 The crop follows common SimGAN practice: a window of 84x140 px at image height 480 (scaled with the height), centred on
 the bounding box of ``interior_margin_2d`` and resized to 35x55. The aspect ratio is 1.667 for the window and 1.571 for
 the crop, so the crop is slightly anisotropic; landmarks use the same two scales.
+
+The simulator writes pictures in the size of its window. An annotation determines that size (see
+:mod:`synthreal_gaze.annotation`), and a picture of another size is refused: pictures resized by a factor below 0.92 or
+above 1.08 with certainty, in width or height, and crops that remove 8 % of either. A shift of the picture without a
+change of its size is not detected.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +28,7 @@ from PIL import Image
 from pydantic import Field
 
 from synthreal import LabelSpec, Options, Sample, Skipped, UserError
-from synthreal_gaze.annotation import BrokenFile, read_annotation
+from synthreal_gaze.annotation import Annotation, BrokenFile, read_annotation
 from synthreal_gaze.geometry import EYE, GAZE, HEAD_POSE, PUPIL
 
 LABELS = (
@@ -36,6 +42,13 @@ LABELS = (
     LabelSpec("iris_size", (1,), "simulator setting"),
 )
 WINDOW = (84 / 480, 140 / 480)  # height and width of the crop window, in image heights
+SIZE_TOLERANCE = 0.05
+NAME = re.compile(
+    r"(?P<copy_of>copy of )?(?P<stem>\d+)(?P<copy> \(\d+\)| - \w+( \(\d+\))?|[ _-]copy( \d+)?)?"
+    r"\.(?P<suffix>jpe?g|json)",
+    re.IGNORECASE,
+)
+"""Names of the pairs, and those that file managers give to copies: ``1 (1).jpg``, ``1 - Copy.jpg``, ``1 copy.jpg``."""
 REMEDY = "repair or delete it, or set skip_broken=true to skip such files"
 
 
@@ -53,8 +66,8 @@ class UnityEyesOptions(Options):
 def read_unityeyes(options: UnityEyesOptions) -> Iterator[Sample | Skipped]:
     """Read UnityEyes pairs in numerical order.
 
-    All pairs are checked before the first sample: first the names, then each JSON and the end of each JPG (about 0.4 ms
-    per pair, much less than decoding). With ``skip_broken`` each file is checked when it is read.
+    All pairs are checked before the first sample: first the names, then each JSON, its JPG's size and its end (much
+    faster than decoding). With ``skip_broken`` each file is checked when it is read.
 
     Args:
         options: the folder, and whether to skip broken files.
@@ -65,30 +78,34 @@ def read_unityeyes(options: UnityEyesOptions) -> Iterator[Sample | Skipped]:
         and image left positive; ``pupil`` ``(1, 2)``, the mean of the iris outline; ``margin`` ``(16, 2)``,
         ``caruncle`` ``(7, 2)`` and ``iris_outline`` ``(32, 2)``; points are (x, y) in px of the crop with pixel
         centres at integers, including points hidden by lids or outside the crop; ``pupil_size`` and ``iris_size``
-        ``(1,)`` in the simulator's units. With ``skip_broken`` also a :class:`Skipped` for each skipped file.
+        ``(1,)`` in the simulator's units. Also a :class:`Skipped` for each copy beside its original, such as
+        ``1 (1).jpg``, and with ``skip_broken`` for each skipped file.
 
     Raises:
-        UserError: the folder is missing or contains no pair; a file is unpaired, unreadable or in a derived format and
-            ``skip_broken`` is off; or no pair is readable.
+        UserError: the folder is missing or contains no pair; a file is unpaired, unreadable, in a derived format or
+            annotates a picture of another size, and ``skip_broken`` is off; or no pair is readable.
     """
-    folder, stems, unpaired = _find_pairs(options.root)
+    folder, pairs, broken, copies = _find_pairs(options.root)
     if not options.skip_broken:
-        _check_all(folder, stems, unpaired)
-    skipped = 0
-    for stem in sorted([*stems, *unpaired], key=_sort_key):
+        _check_all(pairs, broken)
+    yield from copies
+    read, last = 0, None
+    for stem in sorted([*pairs, *broken], key=_sort_key):
         try:
-            if stem in unpaired:
-                raise BrokenFile(unpaired[stem], "has no partner")
-            yield _read_pair(folder / f"{stem}.json", folder / f"{stem}.jpg")
-        except BrokenFile as broken:
+            if stem in broken:
+                raise broken[stem]
+            sample = _read_pair(*pairs[stem])
+        except BrokenFile as error:
             if not options.skip_broken:
-                raise UserError(f"{broken}; {REMEDY}") from broken
-            skipped += 1
-            yield Skipped(str(broken.path), broken.reason)
-            last = broken
-    if skipped == len(stems) + len(unpaired):
+                raise UserError(f"{error}; {REMEDY}") from error
+            last = error
+            yield Skipped(str(error.path), error.reason)
+        else:
+            read += 1
+            yield sample
+    if not read:
         raise UserError(
-            f"{folder}: none of the {len(stems)} pairs is readable; the last one: {last}; "
+            f"{folder}: none of the {len(pairs)} pairs is readable; the last one: {last}; "
             "set root to the folder the simulator wrote"
         )
 
@@ -97,49 +114,64 @@ def _sort_key(stem: str) -> tuple[int, str]:
     return int(stem), stem
 
 
-def _find_pairs(root: Path) -> tuple[Path, list[str], dict[str, Path]]:
-    """The folder of the pairs, the stems of complete pairs, and the single file of each other stem."""
+def _find_pairs(root: Path) -> tuple[Path, dict[str, tuple[Path, Path]], dict[str, BrokenFile], list[Skipped]]:
+    """The folder of the pairs, the JSON and JPG of each stem, the problem of each other stem, and copies of files."""
     root = root.expanduser()
     if not root.is_dir():
         raise UserError(f"{root}: no such folder; set root to the folder of UnityEyes pairs <n>.jpg / <n>.json")
     folder = root / "imgs" if (root / "imgs").is_dir() else root
     try:
-        files = [path.name for path in folder.iterdir()]
+        files = sorted(folder.iterdir())
     except OSError as error:
         raise UserError(f"{folder}: cannot be listed ({error.strerror}); make the folder of root readable") from error
-    names = [match for name in files if (match := re.fullmatch(r"(\d+)\.(jpg|json)", name))]
-    pictures = {match[1] for match in names if match[2] == "jpg"}
-    annotations = {match[1] for match in names if match[2] == "json"}
-    lone = {stem: folder / f"{stem}.jpg" for stem in pictures - annotations}
-    lone |= {stem: folder / f"{stem}.json" for stem in annotations - pictures}
-    if not pictures & annotations:
-        found = f"; {_describe_unpaired(lone)}" if lone else ""
+    found: dict[str, dict[str, Path]] = {}
+    broken: dict[str, BrokenFile] = {}
+    copied = []
+    for path in files:
+        match = NAME.fullmatch(path.name)
+        if match is None:
+            continue
+        stem, kind = match["stem"], "json" if match["suffix"].lower() == "json" else "jpg"
+        if match["copy"] or match["copy_of"]:
+            copied.append((path, stem, kind))
+        elif other := found.setdefault(stem, {}).get(kind):
+            broken[stem] = BrokenFile(path, f"stands beside {other.name}, and only one of them can belong to the pair")
+        else:
+            found[stem][kind] = path
+    copies = []
+    for path, stem, kind in copied:
+        if original := found.get(stem, {}).get(kind):
+            copies.append(Skipped(str(path), f"looks like a copy of {original.name}"))
+        else:
+            broken.setdefault(stem, BrokenFile(path, f"looks like a copy of {stem}.{kind}, which is missing"))
+    for stem, kinds in found.items():
+        for kind, path in kinds.items():
+            if len(kinds) < 2:
+                other_kind = "json" if kind == "jpg" else "jpg"
+                broken.setdefault(stem, BrokenFile(path, f"has no {stem}.{other_kind} beside it"))
+    pairs = {stem: (kinds["json"], kinds["jpg"]) for stem, kinds in found.items() if stem not in broken}
+    if not pairs:
+        first = f" ({broken[min(broken, key=_sort_key)]})" if broken else ""
         raise UserError(
-            f"{folder}: no UnityEyes pair <n>.jpg / <n>.json in it{found}; set root to the folder the simulator wrote"
+            f"{folder}: no UnityEyes pair <n>.jpg / <n>.json in it{first}; set root to the folder the simulator wrote"
         )
-    return folder, sorted(pictures & annotations, key=_sort_key), lone
+    return folder, pairs, broken, copies
 
 
-def _describe_unpaired(lone: dict[str, Path]) -> str:
-    """A message about the first unpaired file and the number of all."""
-    path = lone[min(lone, key=_sort_key)]
-    other = path.with_suffix(".json" if path.suffix == ".jpg" else ".jpg").name
-    return f"{path} has no {other} beside it ({len(lone)} unpaired in all)"
-
-
-def _check_all(folder: Path, stems: list[str], unpaired: dict[str, Path]) -> None:
+def _check_all(pairs: dict[str, tuple[Path, Path]], broken: dict[str, BrokenFile]) -> None:
     """Raise ``UserError`` with the first problem and the number of all. Decodes no complete picture."""
-    if unpaired:
-        raise UserError(f"{_describe_unpaired(unpaired)}; {REMEDY}")
-    problems = []
-    for stem in stems:
+    problems = [broken[stem] for stem in sorted(broken, key=_sort_key)]
+    for stem in () if problems else sorted(pairs, key=_sort_key):
+        annotation_path, picture_path = pairs[stem]
         try:
-            read_annotation(folder / f"{stem}.json")
-            _check_complete(folder / f"{stem}.jpg")
-        except BrokenFile as broken:
-            problems.append(broken)
+            _check_complete(picture_path)
+            with _open_picture(picture_path) as picture:
+                _check_size(annotation_path, read_annotation(annotation_path), picture_path, picture.size)
+        except BrokenFile as error:
+            problems.append(error)
     if problems:
-        raise UserError(f"{problems[0]} ({len(problems)} broken of {len(stems)} pairs); {REMEDY}")
+        count = f"{len(problems)} broken of {len(pairs) + len(broken)} pairs"
+        raise UserError(f"{problems[0]} ({count}); {REMEDY}")
 
 
 def _check_complete(path: Path) -> None:
@@ -156,27 +188,56 @@ def _check_complete(path: Path) -> None:
 
 def _read_grey(path: Path) -> np.ndarray:
     """The luminance of a picture, ``(H, W)`` uint8."""
+    with _open_picture(path) as picture:
+        picture.draft("L", picture.size)  # decode the luma plane only
+        return np.asarray(picture.convert("L"))
+
+
+@contextmanager
+def _open_picture(path: Path) -> Iterator[Image.Image]:
+    """The picture, whose pixels are decoded on demand. Raises :class:`BrokenFile` then, too."""
     try:
         with Image.open(path) as picture:
-            picture.draft("L", picture.size)  # decode the luma plane only
-            return np.asarray(picture.convert("L"))
+            yield picture
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise BrokenFile(path, f"not readable as JPG ({error})") from error
+
+
+def _check_size(annotation_path: Path, annotation: Annotation, picture_path: Path, size: tuple[int, int]) -> None:
+    """Raise :class:`BrokenFile` unless the annotation is one of a picture of ``size`` (width, height) px."""
+    name = f"{picture_path.name} ({size[0]}x{size[1]} px)"
+    if not (abs(annotation.size / size - 1) <= SIZE_TOLERANCE).all():
+        width, height = annotation.size.round(-1)
+        raise BrokenFile(
+            annotation_path,
+            f"field 'iris_2d' is that of a picture of about {width:.0f}x{height:.0f} px, not of {name}: resize the "
+            "picture back, or scale the coordinates with it",
+        )
+    middle = np.array(size) / 2
+    centre, window = _window(annotation.margin[:, :2], size[1])
+    for field, off, room in (
+        ("interior_margin_2d", centre - middle, middle - window / 2),
+        ("caruncle_2d", annotation.caruncle[:, :2] - middle, middle),
+    ):
+        if (abs(off) >= room).any():
+            raise BrokenFile(annotation_path, f"field {field!r} lies outside {name} or too close to its edge")
+
+
+def _window(margin: np.ndarray, rows: int) -> tuple[np.ndarray, np.ndarray]:
+    """Centre (x, y) and size (width, height), px, of the crop window around the margin in a picture of ``rows`` px."""
+    return (margin.min(0) + margin.max(0)) / 2, rows * np.array(WINDOW[::-1])
 
 
 def _read_pair(annotation_path: Path, picture_path: Path) -> Sample:
     annotation = read_annotation(annotation_path)
     grey = _read_grey(picture_path)
     rows, columns = grey.shape
+    _check_size(annotation_path, annotation, picture_path, (columns, rows))
     margin, caruncle, iris = (
         np.column_stack((points[:, 0], rows - points[:, 1]))
         for points in (annotation.margin, annotation.caruncle, annotation.iris)
     )
-    centre = (margin.min(0) + margin.max(0)) / 2
-    if not (0 <= centre[0] <= columns and 0 <= centre[1] <= rows):
-        size = f"{columns}x{rows}"
-        raise BrokenFile(annotation_path, f"field 'interior_margin_2d' lies outside {picture_path.name} ({size} px)")
-    window = rows * np.array(WINDOW[::-1])  # width, height in source pixels
+    centre, window = _window(margin, rows)
     corner = centre - window / 2
     scale = np.array((EYE.width, EYE.height)) / window
     gaze = annotation.look_vec * (1.0, -1.0, 1.0) / np.linalg.norm(annotation.look_vec)
@@ -213,16 +274,8 @@ def head_angles(pitch: float, yaw: float) -> np.ndarray:
 
 
 def _crop(grey: np.ndarray, corner: np.ndarray, window: np.ndarray) -> np.ndarray:
-    """Resize the window at ``corner`` (x, y) of size ``window`` (w, h) to ``(35, 55)`` with antialiasing.
-
-    Outside the picture, edge pixels are replicated.
-    """
-    rows, columns = grey.shape
-    before = np.maximum(np.floor(-corner) + 1, 0).astype(int)
-    after = np.maximum(np.floor(corner + window - (columns, rows)) + 1, 0).astype(int)
-    if before.any() or after.any():
-        grey = np.pad(grey, ((before[1], after[1]), (before[0], after[0])), mode="edge")
-    left, top, right, bottom = map(float, (*(corner + before), *(corner + window + before)))
+    """Resize the window at ``corner`` (x, y) of size ``window`` (w, h) to ``(35, 55)`` with antialiasing."""
+    left, top, right, bottom = map(float, (*corner, *(corner + window)))
     resized = Image.fromarray(grey).resize(
         (EYE.width, EYE.height), Image.Resampling.BICUBIC, box=(left, top, right, bottom)
     )

@@ -28,26 +28,34 @@ def _f4(*numbers: float) -> str:
     return "(" + ", ".join(f"{number:.4f}" for number in numbers) + ")"
 
 
+def iris_centre(size: tuple[int, int], look: tuple[float, float, float]) -> tuple[float, float, float]:
+    """The iris's (x, row, depth): 1.05 units along ``look`` from the eyeball's centre, 10 units from the camera."""
+    right, up, ahead = 1.05 * np.array(look) / np.linalg.norm(look)
+    focal, depth = size[1] / 2 / np.tan(np.radians(22.5)), 10 + ahead
+    return size[0] / 2 + focal * right / depth, size[1] / 2 - focal * up / depth, depth
+
+
 def annotation(
     size: tuple[int, int] = (640, 480),
     centre: tuple[float, float] = (320.0, 240.0),
     look: tuple[float, float, float] = (0.6, 0.0, -0.8),
     head: tuple[float, float] = (351.3264, 186.0421),
 ) -> Tree:
-    """One annotation; ``centre`` is the eye's (x, row) from the top, written with y up as the simulator does."""
+    """One annotation; ``centre`` is the lids' (x, row) from the top, written with y up as the simulator does."""
     height = size[1]
     unit = height / 480
+    lids = centre[0], height - centre[1]
+    x, row, depth = iris_centre(size, look)
 
-    def ring(count: int, x: float, y: float) -> list[str]:
+    def ring(count: int, x: float, y: float, middle: tuple[float, float] = lids, depth: float = 9.6326) -> list[str]:
         """A ring from the inner (left) corner over the upper lid, y up."""
         angles = np.pi - 2 * np.pi * np.arange(count) / count
-        up = height - centre[1]
-        return [_f4(centre[0] + x * unit * np.cos(a), up + y * unit * np.sin(a), 9.6326) for a in angles]
+        return [_f4(middle[0] + x * unit * np.cos(a), middle[1] + y * unit * np.sin(a), depth) for a in angles]
 
     return {
         "interior_margin_2d": ring(16, 50.0, 20.0),
         "caruncle_2d": ring(7, 60.0, 5.0),
-        "iris_2d": ring(32, 18.0, 18.0),
+        "iris_2d": ring(32, 18.0, 18.0, (x, height - row), depth),
         "eye_details": {
             "look_vec": _f4(*look, 0.0),
             "pupil_size": "-0.03127146",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from pydantic import ValidationError
 from scipy.io import loadmat, savemat
 from scipy.spatial.transform import Rotation
 
-from synthreal import Sample, UserError
+from synthreal import Sample, Skipped, UserError
 from synthreal_gaze.geometry import RealRole
 from synthreal_gaze.mpiigaze import LABELS, PERSONS, MPIIGazeOptions, head_angles, read_mpiigaze
 
@@ -143,6 +144,21 @@ def test_one_eye_and_days_in_order(tmp_path: Path) -> None:
         np.testing.assert_allclose(right[position].labels["gaze"][1:], written[day][1]["gaze"][0, 1:], atol=1e-7)
 
 
+def test_copies_are_listed_and_other_files_are_not_read(tmp_path: Path) -> None:
+    folder = tmp_path / "p05"
+    write_day(folder / "day01.mat", 1)
+    write_day(folder / "day02.mat", 1)
+    names = ("day01 (1).mat", "day01 - Copy.mat", "Copy of day02.mat", "day02_copy.mat")
+    for name in (*names, "._day01.mat", ".day02.mat", "day001.mat", "day1.mat", "holiday.mat", "day01.mat.part"):
+        shutil.copy(folder / "day01.mat", folder / name)
+    items = list(read_mpiigaze(MPIIGazeOptions(root=tmp_path, persons=(5,)), "test"))
+    assert {Path(item.path).name for item in items if isinstance(item, Skipped)} == set(names)
+    assert sum(isinstance(item, Sample) for item in items) == 4
+    assert Skipped(str(folder / "day01 (1).mat"), "looks like a copy of day01.mat") in items
+    (folder / "day01.mat").unlink()
+    assert "looks like a copy of day01.mat, which is missing" in _error(tmp_path, persons=(5,))
+
+
 def test_persons_are_checked() -> None:
     for persons in [(), (15,), (-1,), (3, 3)]:
         with pytest.raises(ValidationError, match=r"different persons out of 0\.\.14"):
@@ -157,7 +173,7 @@ def test_missing_folders_are_named(root: Path) -> None:
         (root / "Data" / "Normalized" / f"p{person}" / "day01.mat").unlink()
     (root / "Data" / "Normalized" / "p12").rmdir()
     message = _error(root)
-    assert "no day*.mat for p12, p14;" in message
+    assert "no dayNN.mat for p12, p14;" in message
     assert "set persons" in message
 
 
@@ -207,13 +223,14 @@ BROKEN: dict[str, tuple[Any, str]] = {
     "empty": (_empty, "not a readable MATLAB file"),
     "v7.3": (_v73, "a MATLAB v7.3 (HDF5) file"),
     "hdf5": (_hdf5, "MATLAB"),
-    "another struct": (_no_data, "field data.left.gaze does not hold"),
+    "another struct": (_no_data, "has no field data.left.gaze"),
     "floats for pixels": (_edit("right", "image", lambda v: v / 255.0), "field data.right.image does not hold uint8"),
     "another size": (
         _edit("left", "image", lambda v: v[:, :30]),
         "field data.left.image does not hold uint8 patches of",
     ),
-    "not finite": (_edit("left", "gaze", lambda v: v * np.nan), "field data.left.gaze does not hold finite"),
+    "not finite": (_edit("left", "gaze", lambda v: v * np.nan), "field data.left.gaze does not hold numbers within"),
+    "no angles": (_edit("left", "pose", lambda v: v * 1e200), "field data.left.pose does not hold numbers within"),
     "no direction": (_edit("left", "gaze", lambda v: v * 0), "field data.left.gaze holds a vector of length 0"),
     "unequal": (_edit("right", "pose", lambda v: v[:2]), "fields of data.right hold unequal numbers"),
 }

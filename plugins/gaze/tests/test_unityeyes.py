@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
+import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from gaze_fixtures import annotation, gradient, simple_json, write_pair
+from gaze_fixtures import annotation, gradient, iris_centre, simple_json, write_pair
 from PIL import Image
 
 from synthreal import Sample, Skipped, UserError
+from synthreal_gaze.annotation import read_annotation
 from synthreal_gaze.unityeyes import LABELS, UnityEyesOptions, read_unityeyes
 
 
@@ -86,9 +89,11 @@ def test_window_scales_with_the_height_and_y_points_up(tmp_path: Path) -> None:
 
 def test_labels_match_the_picture(tmp_path: Path) -> None:
     """The centroid of a dark disc drawn at the iris is the centre of the labelled outline, half a pixel included."""
-    write_pair(tmp_path, 1, annotation(centre=(281.0, 263.0)))
+    look = (-0.5, -0.3, -0.8)
+    x, y, _ = iris_centre((640, 480), look)
+    write_pair(tmp_path, 1, annotation(look=look))
     rows, columns = np.mgrid[0:480, 0:640] + 0.5
-    disc = (columns - 281.0) ** 2 + (rows - 263.0) ** 2 < 18.0**2
+    disc = (columns - x) ** 2 + (rows - y) ** 2 < 18.0**2
     Image.fromarray(np.where(disc, 0, 250).astype(np.uint8)).save(tmp_path / "1.jpg", quality=95)
     sample = _samples(tmp_path)[0]
     dark = 250.0 - sample.image[0]
@@ -106,18 +111,6 @@ def test_resize_is_antialiased(tmp_path: Path) -> None:
     assert image.std() < 4
 
 
-def test_window_beyond_the_picture_repeats_its_edge(tmp_path: Path) -> None:
-    for number, centre in enumerate([(10.0, 12.0), (635.0, 470.0)]):
-        folder = tmp_path / str(number)
-        folder.mkdir()
-        write_pair(folder, 1, annotation(centre=centre))
-        sample = _samples(folder)[0]
-        corner = sample.image[0, 0, 0] if centre[0] < 100 else sample.image[0, -1, -1]
-        assert corner == pytest.approx(gradient((640, 480))[(0, 0) if centre[0] < 100 else (-1, -1)], abs=1)
-        margin = sample.labels["margin"]
-        np.testing.assert_allclose((margin.min(0) + margin.max(0)) / 2, (27.0, 17.0), atol=0.01)
-
-
 def test_order_is_numerical_and_imgs_is_found(tmp_path: Path) -> None:
     for number in (10, 9, 100, 2):
         write_pair(tmp_path / "imgs", number, annotation(look=(number / 1000, 0.0, -1.0)))
@@ -131,7 +124,7 @@ def test_missing_root_and_empty_folder(tmp_path: Path) -> None:
     (tmp_path / "1.json").write_text("{}")
     message = _error(tmp_path, skip_broken=True)
     assert "no UnityEyes pair" in message
-    assert "1.json has no 1.jpg beside it (1 unpaired" in message
+    assert "1.json: has no 1.jpg beside it" in message
 
 
 def test_home_is_expanded_and_an_unreadable_folder_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -155,12 +148,12 @@ def test_unpaired_files_are_reported_before_reading(tmp_path: Path) -> None:
         (folder / f"11.{lost}").unlink()
         (folder / f"12.{lost}").unlink()
         message = _error(folder)
-        assert f"has no 11.{lost} beside it (2 unpaired" in message
+        assert f"has no 11.{lost} beside it (2 broken of 4 pairs)" in message
         assert "skip_broken=true" in message
         items = list(read_unityeyes(UnityEyesOptions(root=folder, skip_broken=True)))
         assert [isinstance(item, Skipped) for item in items] == [False, False, True, True]
         kept = "json" if lost == "jpg" else "jpg"
-        assert items[2] == Skipped(str(folder / f"11.{kept}"), "has no partner")
+        assert items[2] == Skipped(str(folder / f"11.{kept}"), f"has no 11.{lost} beside it")
 
 
 def _with(**changes: Any) -> Callable[[Path], None]:
@@ -210,7 +203,13 @@ BROKEN: dict[str, tuple[Callable[[Path], None], str]] = {
     "wrong count": (_with(caruncle_2d=["(1, 2, 3)"] * 6), "field 'caruncle_2d' holds 6 entries where 7"),
     "code": (_with(head_pose="(__import__('os').getcwd(), 1, 2)"), "field 'head_pose' is"),
     "not finite": (_with(pupil_size="NaN"), "field 'pupil_size' is 'NaN' where 1 finite"),
+    "absurd": (_with(head_pose="(1e300, 0.0, 0.0)"), "field 'head_pose' is '(1e300, 0.0, 0.0)' where 3 finite"),
     "no direction": (_with(look_vec="(0.0, 0.0, 0.0, 0.0)"), "field 'look_vec' is a zero vector"),
+    "no depth": (_with(iris_2d=["(300.0, 240.0, 0.0)"] * 32), "field 'iris_2d' has a point at depth 0"),
+    "mixed commas": (_with(look_vec="(0,6, 0.0, -0.8, 0.0)"), "field 'look_vec' is"),
+    "commas that may be decimal": (_with(head_pose="(351,3264,186,0421,0,0)"), "field 'head_pose' is"),
+    "a decimal comma or a separator": (_with(head_pose="(351,3264, 186.0421)"), "field 'head_pose' is"),
+    "two or three numbers": (_with(head_pose="(351,186,0)"), "field 'head_pose' is"),
     "y down": (_y_down, "field 'interior_margin_2d' has y pointing down"),
     "nested": (_nested, "field 'cameras' marks a derived format"),
 }
@@ -234,10 +233,89 @@ def test_broken_pairs_are_named_counted_and_skippable(tmp_path: Path) -> None:
         assert Path(items[1].path).stem == "2"
 
 
+def test_byte_order_marks_and_decimal_commas_are_read(tmp_path: Path) -> None:
+    write_pair(tmp_path, 1)
+    expected = _samples(tmp_path)[0].labels
+    text = (tmp_path / "1.json").read_text()
+    with_commas = re.sub(r"(?<=\d)\.(?=\d)", ",", text)
+    assert '"(0,6000, 0,0000, -0,8000, 0,0000)"' in with_commas and '"0,9434691"' in with_commas
+    for content in (b"\xef\xbb\xbf" + text.encode(), text.encode("utf-16"), with_commas.encode()):
+        (tmp_path / "1.json").write_bytes(content)
+        for name, value in _samples(tmp_path)[0].labels.items():
+            np.testing.assert_array_equal(value, expected[name])
+
+
+def test_suffixes_of_any_case_are_partners(tmp_path: Path) -> None:
+    for number, (jpg, json_) in enumerate([("JPG", "json"), ("jpeg", "JSON"), ("JPEG", "Json")], start=1):
+        write_pair(tmp_path, number)
+        (tmp_path / f"{number}.jpg").rename(tmp_path / f"{number}.{jpg}")
+        (tmp_path / f"{number}.json").rename(tmp_path / f"{number}.{json_}")
+    assert len(_samples(tmp_path)) == 3
+    for second in ("jpg", "jpeg"):
+        shutil.copy(tmp_path / "1.JPG", tmp_path / f"1.{second}")
+        assert "only one of them can belong to the pair" in _error(tmp_path)
+        items = list(read_unityeyes(UnityEyesOptions(root=tmp_path, skip_broken=True)))
+        assert [isinstance(item, Skipped) for item in items] == [True, False, False]
+        (tmp_path / f"1.{second}").unlink()
+
+
+def test_copies_are_listed_and_hidden_files_are_not_data(tmp_path: Path) -> None:
+    for number in (1, 2):
+        write_pair(tmp_path, number)
+    names = ("1 (1).jpg", "1 (1).json", "2 - Copy.json", "2 - Kopie (2).jpg", "Copy of 1.jpg", "1 copy 2.jpg")
+    for name in names:
+        shutil.copy(tmp_path / f"1.{name.rpartition('.')[2]}", tmp_path / name)
+    for name in ("._1.jpg", ".1.json", "1.json~", "1.jpg.part"):
+        (tmp_path / name).write_bytes(b"junk")
+    items = list(read_unityeyes(UnityEyesOptions(root=tmp_path)))
+    assert {Path(item.path).name for item in items if isinstance(item, Skipped)} == set(names)
+    assert sum(isinstance(item, Sample) for item in items) == 2
+    assert Skipped(str(tmp_path / "2 - Copy.json"), "looks like a copy of 2.json") in items
+    for name in ("jpg", "json"):
+        (tmp_path / f"1.{name}").unlink()
+    assert "looks like a copy of 1.jp" in _error(tmp_path)
+    items = list(read_unityeyes(UnityEyesOptions(root=tmp_path, skip_broken=True)))
+    assert sum(isinstance(item, Sample) for item in items) == 1
+
+
+LOOKS = [(0.0, 0.0, -1.0), (0.9, 0.1, -0.4), (-0.9, 0.1, -0.4), (0.3, 0.7, -0.6), (0.1, -0.7, -0.7)]
+
+
+@pytest.mark.parametrize("size", [(640, 480), (1920, 1080), (600, 600)])
+def test_pictures_resized_or_cropped_without_their_annotation_are_refused(
+    tmp_path: Path, size: tuple[int, int]
+) -> None:
+    def is_read(width: float, height: float, look: tuple[float, float, float]) -> bool:
+        write_pair(tmp_path, 1, annotation(size, (size[0] / 2, size[1] / 2), look), (round(width), round(height)))
+        items = read_unityeyes(UnityEyesOptions(root=tmp_path))
+        try:
+            return isinstance(next(items), Sample)  # raised before the first sample
+        except UserError as error:
+            assert "1.json: field '" in str(error) and f"1.jpg ({round(width)}x{round(height)} px)" in str(error)
+            return False
+
+    width, height = size
+    for look in LOOKS:
+        assert is_read(width, height, look)
+        for factor in (0.25, 0.5, 0.75, 0.92, 1.08, 1.25, 2.0):
+            assert not is_read(factor * width, factor * height, look)
+            assert not is_read(factor * width, height, look)
+            assert not is_read(width, factor * height, look)
+
+
+def test_the_size_of_a_real_annotation(samples: Callable[[str], Path]) -> None:
+    found = read_annotation(samples("unityeyes/100.json"))
+    np.testing.assert_allclose(found.size, (1920, 1080), rtol=1e-3)
+
+
 def test_landmarks_outside_the_picture_are_an_error(tmp_path: Path) -> None:
-    write_pair(tmp_path, 1, annotation(size=(1920, 1080), centre=(1500.0, 900.0)))
-    with pytest.raises(UserError, match=r"'interior_margin_2d' lies outside 1.jpg \(640x480 px\)"):
-        list(read_unityeyes(UnityEyesOptions(root=tmp_path)))
+    for centre in [(10.0, 240.0), (320.0, 455.0), (900.0, 240.0)]:
+        write_pair(tmp_path, 1, annotation(centre=centre))
+        assert "'interior_margin_2d' lies outside 1.jpg (640x480 px)" in _error(tmp_path)
+    _with(caruncle_2d=["(-5.0, 240.0, 9.6)"] * 7)(tmp_path)
+    shutil.copy(tmp_path / "2.json", tmp_path / "1.json")
+    (tmp_path / "2.json").unlink()
+    assert "'caruncle_2d' lies outside 1.jpg" in _error(tmp_path)
 
 
 def test_a_folder_without_readable_pairs_is_an_error(tmp_path: Path) -> None:

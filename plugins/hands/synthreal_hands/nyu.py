@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import torch
@@ -26,12 +26,18 @@ from PIL import Image
 from pydantic import Field, field_validator
 
 from synthreal import LabelSpec, Options, Sample, Skipped, UserError
-from synthreal_hands.cube import CROP, CUBE_MM, FRAME, JOINTS, XYZ, Crop
+from synthreal.data import read_matlab
+from synthreal_hands.cube import CROP, CUBE_MM, FRAME, JOINTS, XYZ, Crop, unproject
 
 SIDE = 224
 EVALUATED = (32, 30, 31, 24, 25, 27, 0, 3, 6, 9, 12, 15, 18, 21)
 CENTRE = 34
 ALL_JOINTS = 36
+APART_MM = 5.0
+"""Distance of ``joint_xyz`` from the back-projected ``joint_uvd`` that a joint may have. Joints are at
+least 12 mm apart in the real frame at hand; an offset of 1 px (1.3 mm at a hand's distance) is not detected."""
+LEAST_JOINTS = 6
+"""Joints of a frame at which depth must be measured. All 36 are in the real frame at hand; a hole may take most."""
 
 Role = Literal["simulated", "real", "real_labelled", "validation", "test"]
 FOLDERS: Mapping[Role, str] = {
@@ -88,8 +94,10 @@ def read_nyu(options: NYUOptions, role: Role) -> Iterator[Sample | Skipped]:
         with ``skip_broken`` also a :class:`Skipped` for each missing or unreadable frame.
 
     Raises:
-        UserError: a folder, ``joint_data.mat`` or one of its variables is missing; a frame is missing (checked before
-            reading) or unreadable and ``skip_broken`` is off; or no frame is readable.
+        UserError: a folder, ``joint_data.mat`` or one of its variables is missing; ``joint_uvd`` and ``joint_xyz`` do
+            not belong together; a frame is missing (checked before reading), unreadable, or of another hand than its
+            joints, and ``skip_broken`` is off; or no frame is readable. A frame is of another hand if its PALM_5 is
+            outside the frame or depth within the cube is measured at fewer than 6 of its 36 joints.
     """
     folder = options.root.expanduser() / FOLDERS[role]
     if not folder.is_dir():
@@ -115,6 +123,7 @@ def read_nyu(options: NYUOptions, role: Role) -> Iterator[Sample | Skipped]:
     for path, view, frame in wanted:
         try:
             depth = read_depth(path)
+            _check_hand(depth, uvd[view - 1, frame - 1], options.cube_mm)
         except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
             reason = getattr(error, "strerror", None) or str(error)
             if not options.skip_broken:
@@ -178,30 +187,35 @@ def crop_frame(
 
 def _read_joints(path: Path) -> tuple[np.ndarray, np.ndarray]:
     """Read and check ``joint_uvd`` and ``joint_xyz``, ``(3, N, 36, 3)``."""
-    from scipy.io import loadmat
-
     remedy = "restore it from the NYU data set"
-    if not path.is_file():
-        raise UserError(f"{path}: missing; {remedy}")
-    names = ("joint_uvd", "joint_xyz")
-    try:
-        content: dict[str, Any] = loadmat(path, variable_names=names)
-    except NotImplementedError as error:
-        raise UserError(f"{path}: a MATLAB v7.3 (HDF5) file; save it as -v7 or {remedy}") from error
-    except Exception as error:  # scipy's parser raises a dozen different types
-        raise UserError(f"{path}: not a readable MATLAB file ({error}); {remedy}") from error
     found = []
-    for name in names:
-        values = content.get(name)
-        if values is None:
-            raise UserError(f"{path}: has no variable {name}; {remedy}")
+    for name, values in read_matlab(path, ("joint_uvd", "joint_xyz"), remedy=remedy).items():
         if values.ndim != 4 or (values.shape[0], *values.shape[2:]) != (3, ALL_JOINTS, 3):
             raise UserError(f"{path}: {name} is {'x'.join(map(str, values.shape))}, not 3xNx36x3; {remedy}")
-        if values.dtype.kind not in "fiu" or not np.isfinite(values).all():
-            raise UserError(f"{path}: {name} does not hold finite numbers; {remedy}")
+        if values.dtype.kind not in "fiu" or not (abs(values.astype(np.float64)) < 1e6).all():
+            raise UserError(f"{path}: {name} does not hold finite numbers (px and mm); {remedy}")
         found.append(values.astype(np.float64))
-    if found[0].shape != found[1].shape:
-        raise UserError(f"{path}: joint_uvd holds {found[0].shape[1]} frames, joint_xyz {found[1].shape[1]}; {remedy}")
-    if not (found[0][:, :, CENTRE, 2] > 0).all():
+    uvd, xyz = found
+    if uvd.shape != xyz.shape:
+        raise UserError(f"{path}: joint_uvd holds {uvd.shape[1]} frames, joint_xyz {xyz.shape[1]}; {remedy}")
+    if not (uvd[:, :, CENTRE, 2] > 0).all():
         raise UserError(f"{path}: joint_uvd has a hand at depth 0 or behind the camera; {remedy}")
-    return found[0], found[1]
+    apart = np.linalg.norm(unproject(torch.from_numpy(uvd)).numpy() - xyz, axis=-1) > APART_MM
+    if apart.mean() > 0.01:
+        raise UserError(
+            f"{path}: joint_uvd and joint_xyz are more than {APART_MM:.0f} mm apart in {apart.mean():.0%} "
+            f"of the joints: they do not belong together; {remedy}"
+        )
+    return uvd, xyz
+
+
+def _check_hand(depth: np.ndarray, uvd: np.ndarray, cube_mm: float) -> None:
+    """Raise ``ValueError`` if the joints ``(36, 3)`` are not those of a hand in the frame ``(480, 640)``."""
+    u, v = uvd[:, :2].round().astype(int).T
+    inside = (u >= 0) & (u < FRAME[0]) & (v >= 0) & (v < FRAME[1])
+    if not inside[CENTRE]:
+        raise ValueError(f"joint_uvd has the hand at ({u[CENTRE]}, {v[CENTRE]}), outside 640x480")
+    measured = depth[v[inside], u[inside]]
+    on_hand = (measured > 0) & (abs(measured - uvd[CENTRE, 2]) <= cube_mm / 2)
+    if on_hand.sum() < LEAST_JOINTS:
+        raise ValueError(f"depth is measured at {on_hand.sum()} of the {ALL_JOINTS} joints in joint_uvd")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hand_fixtures import to_xyz, write_nyu
+from hand_fixtures import hand, to_xyz, write_nyu
 
 Case = Callable[[Path], str]
 
@@ -45,7 +45,7 @@ def another_picture(root: Path) -> str:
 
 def missing_joints(root: Path) -> str:
     (root / "train/joint_data.mat").unlink()
-    return "joint_data.mat: missing"
+    return "joint_data.mat: cannot be read (No such file"
 
 
 def no_matlab_file(root: Path) -> str:
@@ -54,7 +54,7 @@ def no_matlab_file(root: Path) -> str:
 
 
 def without_the_variable(root: Path) -> str:
-    return _joints(root, joint_uvd=np.ones((3, 2, 36, 3))) and "has no variable joint_xyz"
+    return _joints(root, joint_uvd=np.ones((3, 2, 36, 3))) and "has no field joint_xyz"
 
 
 def of_one_camera(root: Path) -> str:
@@ -75,9 +75,26 @@ def behind_the_camera(root: Path) -> str:
     return _joints(root, joint_uvd=np.zeros((3, 2, 36, 3)), joint_xyz=np.zeros((3, 2, 36, 3))) and "at depth 0"
 
 
+def of_other_joints(root: Path) -> str:
+    uvd = np.tile(hand(1, 1)[1], (3, 2, 1, 1))
+    xyz = to_xyz(uvd)
+    xyz[:, :, [3, 9]] = xyz[:, :, [9, 3]]
+    return _joints(root, joint_uvd=uvd, joint_xyz=xyz) and "joint_uvd and joint_xyz are more than 5 mm apart"
+
+
+def outside_the_frame(root: Path) -> str:
+    uvd = np.tile(hand(1, 1)[1], (3, 2, 1, 1)) + np.array((0, 400, 0))
+    return _joints(root, joint_uvd=uvd, joint_xyz=to_xyz(uvd)) and "0000001.png: not a readable frame (joint_uvd"
+
+
+def of_another_hand(root: Path) -> str:
+    uvd = np.tile(hand(1, 1)[1], (3, 2, 1, 1)) + np.array((180, 0, 0))
+    return _joints(root, joint_uvd=uvd, joint_xyz=to_xyz(uvd)) and "depth is measured at 0 of the 36 joints"
+
+
 CASES: list[Case] = [
     missing_root, missing_frame, missing_joints, no_matlab_file, without_the_variable, of_one_camera, with_nan, unequal,
-    behind_the_camera, truncated_frame, another_picture,
+    behind_the_camera, of_other_joints, outside_the_frame, of_another_hand, truncated_frame, another_picture,
 ]  # fmt: skip
 
 

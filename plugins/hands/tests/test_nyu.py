@@ -121,6 +121,18 @@ def test_a_frame_of_another_size_is_skipped(root, tmp_path):
     assert "640x480 RGB, this is 320x240 RGB" in read(tmp_path / "nyu", "real", skip_broken=True)[0].reason
 
 
+def test_a_hand_with_a_large_hole_is_read_and_an_absent_hand_is_skipped(root, tmp_path):
+    shutil.copytree(root, tmp_path / "nyu")
+    depth, joints = hand(1, 1)
+    depth[:, : int(joints[34, 0])] = 0
+    depth[: int(joints[34, 1])] = 0
+    write_depth(tmp_path / "nyu/train/depth_1_0000001.png", depth)
+    write_depth(tmp_path / "nyu/train/depth_1_0000002.png", np.full((480, 640), 2001))
+    found = read(tmp_path / "nyu", "real", skip_broken=True)
+    assert [sample for sample in found if isinstance(sample, Skipped)] == [found[1]]
+    assert "depth is measured at 0 of the 36 joints" in found[1].reason
+
+
 def real_frame(samples: Callable[[str], Path], root: Path) -> Sample:
     """The real frame of the shared data, read through a tree of one frame."""
     source = samples("nyu/depth_1_0000001.png")
