@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import os
 import re
 import shutil
@@ -21,6 +22,7 @@ from toy import CENTRE, IMAGE
 from synthreal.data.writer import PackWriter
 from synthreal.files import write_errors
 from synthreal.spec import ImageSpec
+from synthreal.train.checkpoint import add_checksum
 
 PLUGIN = ("--plugin", TOY)
 
@@ -94,7 +96,9 @@ def cut(path):
 def reshape(path):
     state = torch.load(path, weights_only=True)
     state["refiner"] = {key: value[:1] for key, value in state["refiner"].items()}
-    torch.save(state, path)
+    buffer = io.BytesIO()
+    torch.save(state, buffer)
+    path.write_bytes(add_checksum(buffer.getvalue()))
 
 
 def source(role, name, **options):

@@ -1,12 +1,14 @@
-"""Kill ``fit``, ``refine`` and ``evaluate``, start them again, and compare the results with undisturbed ones.
+"""Disturb ``fit``, ``refine`` and ``evaluate``, start them again, and compare the results with undisturbed ones.
 
-Usage: ``python benchmarks/torture/kill.py [--jobs fit,...] [--random 20] [--events 0:] [--seed 0] [--json FILE]``
+Usage: ``python benchmarks/torture/kill.py [--jobs fit] [--random 20] [--faults kill] [--events ::9] [--json FILE]``
 
-Two kinds of trials, each job on its own:
+Trials of each job, on its own:
 
 - ``random``: chains of SIGKILLs at random moments of the undisturbed duration, until the job ends by itself.
-- ``event``: one SIGKILL just before the n-th change of the file system (a file opened for writing, renamed or removed,
-  a folder made or removed), then one undisturbed start. ``--events FIRST:LAST:STEP`` chooses among them, as a slice.
+- ``kill``: one SIGKILL just before the n-th change of the file system (a file opened for writing, renamed or removed, a
+  folder made or removed), then one undisturbed start.
+- ``full`` and ``read-only``: from that change on nothing can be written, or nothing changed. The job must end with exit
+  code 2 (a traceback gives 1); then one undisturbed start. ``--events FIRST:LAST:STEP`` chooses changes, as a slice.
 
 After every trial the result must equal the undisturbed one to the last bit, and nothing may lie beside it. Finished
 trials in the file of ``--json`` are not repeated, so a stopped torture continues. Jobs run in forked processes, which
@@ -16,6 +18,7 @@ do not import torch again.
 from __future__ import annotations
 
 import argparse
+import errno
 import hashlib
 import io
 import json
@@ -47,6 +50,7 @@ SMALL = (
     *(f"data.{role}.count={IMAGES}" for role in ("simulated", "real_labelled", "validation", "test")),
     *("runtime.threads=1", "runtime.device=cpu", "evaluation.epochs=1"),
 )
+FAULTS = ("kill", "full", "read-only")
 EVENTS = ("open", "os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.truncate", "os.link", "os.symlink")
 Job = Callable[[Path], None]
 
@@ -112,13 +116,13 @@ def data_sets(folder: Path) -> None:
     write_pack(folder / "p.h5", map(synthreal.Sample, pixels), image=spec, role="simulated", name="noise")
 
 
-def start(job: Job, folder: Path, kill_at: int | None = None) -> multiprocessing.process.BaseProcess:
-    """Start a job in a forked process that is killed before its ``kill_at``-th change of the file system."""
+def start(job: Job, folder: Path, fault: str = "", number: int = 0) -> multiprocessing.process.BaseProcess:
+    """Start a job in a forked process, with a fault at its change ``number`` of the file system."""
 
     def run() -> None:
         log = os.open(folder.with_suffix(".log"), os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         os.dup2(log, 1), os.dup2(log, 2)
-        sys.addaudithook(counter(folder, kill_at))
+        sys.addaudithook(hook(folder, fault, number))
         job(folder)
 
     process = multiprocessing.get_context("fork").Process(target=run)
@@ -126,27 +130,28 @@ def start(job: Job, folder: Path, kill_at: int | None = None) -> multiprocessing
     return process
 
 
-def counter(folder: Path, kill_at: int | None) -> Callable[[str, tuple[Any, ...]], None]:
-    """An audit hook that counts changes below ``folder`` in ``folder.events`` and kills the process at one of them."""
-    count, file = 0, folder.with_suffix(".events")
+def hook(folder: Path, fault: str, number: int) -> Callable[[str, tuple[Any, ...]], None]:
+    """An audit hook that brings a fault from a change below ``folder`` on; without one it counts the changes."""
+    count, file = 0, os.open(folder.with_suffix(".events"), os.O_WRONLY | os.O_CREAT)
 
-    def hook(event: str, arguments: tuple[Any, ...]) -> None:
+    def count_change(event: str, arguments: tuple[Any, ...]) -> None:
         nonlocal count
         if event not in EVENTS or not isinstance(arguments[0], (str, bytes, os.PathLike)):
             return
         if event == "open" and not (arguments[2] or 0) & (os.O_WRONLY | os.O_RDWR | os.O_CREAT):
             return
-        path = os.fsdecode(arguments[0])
-        if path.startswith(f"{folder}/"):
-            count += 1
-            if count == kill_at:
-                os.kill(os.getpid(), signal.SIGKILL)
-        elif path == str(file):
+        if not os.fsdecode(arguments[0]).startswith(f"{folder}/"):
             return
-        if kill_at is None:
-            file.write_text(str(count), encoding="ascii")
+        count += 1
+        if not fault:
+            os.pwrite(file, f"{count:9}".encode(), 0)
+        elif count >= number and fault == "kill":
+            os.kill(os.getpid(), signal.SIGKILL)
+        elif count >= number and (fault == "read-only" or event in ("open", "os.mkdir")):
+            code = errno.EROFS if fault == "read-only" else errno.ENOSPC
+            raise OSError(code, os.strerror(code))
 
-    return hook
+    return count_change
 
 
 def state(folder: Path) -> dict[str, str]:
@@ -217,12 +222,15 @@ class Torture:
         self._compare(folder, f"{kills} random kills")
         return kills
 
-    def event(self, number: int) -> None:
-        """Kill before the change ``number``, start again, compare."""
+    def fault(self, fault: str, number: int) -> None:
+        """Bring a fault at the change ``number``, start again, compare."""
         folder = self._fresh()
-        start(self.job, folder, number).join()
+        process = start(self.job, folder, fault, number)
+        process.join()
+        if process.exitcode not in ((-signal.SIGKILL,) if fault == "kill" else (0, 2)):
+            raise SystemExit(f"{self.name}: {fault} at {number}: code {process.exitcode}: {self._log()}")
         self._finish(start(self.job, folder))
-        self._compare(folder, f"a kill before change {number}")
+        self._compare(folder, f"{fault} at change {number}")
 
     def _fresh(self) -> Path:
         shutil.rmtree(self.folder, ignore_errors=True)
@@ -233,8 +241,10 @@ class Torture:
     def _finish(self, process: multiprocessing.process.BaseProcess) -> None:
         process.join()
         if process.exitcode:
-            log = self.folder.with_suffix(".log").read_text(encoding="utf-8", errors="replace")
-            raise SystemExit(f"{self.name}: ended with code {process.exitcode}: {log[-500:]}")
+            raise SystemExit(f"{self.name}: ended with code {process.exitcode}: {self._log()}")
+
+    def _log(self) -> str:
+        return self.folder.with_suffix(".log").read_text(encoding="utf-8", errors="replace")[-500:]
 
     def _compare(self, folder: Path, after: str) -> None:
         found = state(folder)
@@ -250,7 +260,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--jobs", default=",".join(JOBS))
     parser.add_argument("--random", type=int, default=20, help="SIGKILLs at random moments, for each job")
-    parser.add_argument("--events", default=":", help="slice of the changes of the file system, or none")
+    parser.add_argument("--faults", default=",".join(FAULTS), help="faults at changes of the file system, or none")
+    parser.add_argument("--events", default=":", help="slice of the changes of the file system")
     parser.add_argument("--seed", type=int, default=0, help="seed of the random moments")
     parser.add_argument("--json", type=Path, help="result; finished trials in it are not repeated")
     options = parser.parse_args()
@@ -274,27 +285,24 @@ def main() -> None:
                 begin = torture.end
             if job not in options.jobs.split(","):
                 continue
-            row = rows.setdefault(job, {"kills": 0, "chains": 0, "events": []})
+            row = rows.setdefault(job, {"kills": 0, "chains": 0, **{fault: [] for fault in FAULTS}})
             row |= {"seconds": round(torture.seconds, 2), "changes": torture.events}
             while row["kills"] < options.random:
                 row["kills"] += torture.chain(random.Random(f"{options.seed} {row['chains']}"))
                 row["chains"] += 1
-                report(rows, options.json)
-            chosen = range(1, torture.events + 1)
-            bounds = (
-                ()
-                if options.events == "none"
-                else chosen[slice(*(int(n) if n else None for n in options.events.split(":")))]
-            )
-            for number in bounds:
-                if number not in row["events"]:
-                    torture.event(number)
-                    row["events"].append(number)
-                    report(rows, options.json)
-    print(json.dumps({job: {**row, "events": len(row["events"])} for job, row in rows.items()}, indent=2))
+                store(rows, options.json)
+            bounds = slice(*(int(bound) if bound else None for bound in options.events.split(":")))
+            for fault in options.faults.split(",") if options.faults != "none" else ():
+                for number in range(1, torture.events + 1)[bounds]:
+                    if number not in row[fault]:
+                        torture.fault(fault, number)
+                        row[fault].append(number)
+                        store(rows, options.json)
+    for job, row in rows.items():
+        print(job, *(f"{key} {len(value) if isinstance(value, list) else value}" for key, value in row.items()))
 
 
-def report(rows: dict[str, Any], path: Path | None) -> None:
+def store(rows: dict[str, Any], path: Path | None) -> None:
     """Store the finished trials."""
     if path is not None:
         path.write_text(json.dumps(rows) + "\n", encoding="utf-8")

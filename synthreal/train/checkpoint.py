@@ -87,10 +87,15 @@ def save(run_dir: Path, step: int, state: dict[str, Any]) -> Path:
         buffer = io.BytesIO()  # torch.save to a file reports a full disk as an unrelated RuntimeError
         torch.save({"step": step, **state}, buffer)
         partial.write_bytes(add_checksum(buffer.getvalue()))
-    for old in (*checkpoints(run_dir)[:-KEEP], *folder.glob(".step-*.partial")):  # of killed processes
+    prune(run_dir)
+    return path
+
+
+def prune(run_dir: Path) -> None:
+    """Delete all but the newest two checkpoints, and temporary files of killed processes."""
+    for old in (*checkpoints(run_dir)[:-KEEP], *(run_dir / CHECKPOINTS).glob(".step-*.partial")):
         with write_errors(old):
             old.unlink()
-    return path
 
 
 def checkpoints(run_dir: Path) -> list[Path]:

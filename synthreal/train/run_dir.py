@@ -53,16 +53,19 @@ def claim(run_dir: Path, config: ResolvedConfig, *, precision: str, state: Mappi
     try:
         with write_errors(run_dir):
             run_dir.mkdir(parents=True, exist_ok=True)
+            (run_dir / LOCK).touch()
         with _locked(run_dir):
             try:
                 yield
             finally:
-                if state is None and (run_dir / CONFIG).exists() and not checkpoints(run_dir):
-                    (run_dir / WEIGHTS).unlink(missing_ok=True)
-                    (run_dir / CONFIG).unlink()
-                _remove_empty(run_dir / CHECKPOINTS, run_dir / CACHE)
+                with write_errors(run_dir):
+                    if state is None and (run_dir / CONFIG).exists() and not checkpoints(run_dir):
+                        (run_dir / WEIGHTS).unlink(missing_ok=True)
+                        (run_dir / CONFIG).unlink()
+                    _remove_empty(run_dir / CHECKPOINTS, run_dir / CACHE)
     finally:
-        _remove_empty(*created)
+        with write_errors(run_dir):
+            _remove_empty(*created)
 
 
 @contextmanager
@@ -83,7 +86,8 @@ def _locked(run_dir: Path) -> Iterator[None]:
         try:
             yield
         finally:
-            (run_dir / LOCK).unlink(missing_ok=True)
+            with write_errors(run_dir / LOCK):
+                (run_dir / LOCK).unlink(missing_ok=True)
 
 
 def _remove_empty(*folders: Path) -> None:

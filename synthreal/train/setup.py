@@ -91,8 +91,9 @@ def set_up(config: ResolvedConfig, catalog: Catalog, run_dir: Path, *, resume: b
             feed.seen.update(state["seen"])
             if monitor is not None and state["monitor"] is not None:
                 monitor.load_state_dict(state["monitor"])
-        if processes.is_main:
+        if processes.is_main:  # what a killed process has left
             trim_log(run_dir, step)
+            checkpoint.prune(run_dir)
         exhausted = processes.broadcast(monitor is not None and monitor.exhausted)
         yield TrainingRun(config, run_dir, processes, precision, game, feed, monitor, step, tuple(warnings), exhausted)
 

@@ -113,8 +113,8 @@ def test_a_read_only_folder_is_refused_before_anything_is_written(toy, tmp_path,
     def refuse(self, *arguments, **more):
         raise OSError(30, "Read-only file system")
 
-    monkeypatch.setattr(Path, "open", refuse)
-    with pytest.raises(UserError, match=r"new/run/\.lock: cannot write \(Read-only file system\)"):
+    monkeypatch.setattr(Path, "touch", refuse)
+    with pytest.raises(UserError, match=r"new/run: cannot write \(Read-only file system\)"):
         with new(tmp_path / "new/run", toy):
             raise AssertionError
     assert list(tmp_path.iterdir()) == []

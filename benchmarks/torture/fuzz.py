@@ -1,0 +1,147 @@
+"""Give mutated files to every reader: a ``UserError`` or a value within ten seconds and a gigabyte, nothing else.
+
+Usage: ``python benchmarks/torture/fuzz.py [--inputs 100000] [--readers pack,...] [--seed 0] [--json FILE]``
+
+Readers run in forked worker processes, one per core; a process that dies or hangs is a finding and is replaced. Input
+``i`` of a reader is a function of the seed, its name and ``i``, so a finding is repeated by its number. A reader's
+share of the inputs is in :data:`readers.READERS`. Finished readers in the file of ``--json`` are not repeated.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import multiprocessing
+import os
+import resource
+import sys
+import tempfile
+import time
+import traceback
+from itertools import pairwise
+from multiprocessing.connection import Connection, wait
+from pathlib import Path
+from typing import Any
+
+import torch
+from mutations import mutate
+from readers import READERS, prepare
+
+from synthreal.errors import UserError
+
+SECONDS = 10.0
+MEGABYTES = 1024
+
+
+def work(name: str, folder: Path, seed: int, numbers: range, pipe: Connection) -> None:
+    """Read the inputs; sends each number before, and a finding (None or a text) after reading it, None at the end."""
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, 1), os.dup2(null, 2)
+    reader = READERS[name]
+    contents = [path.read_bytes() for path in sorted((folder / "seeds" / name).iterdir())]
+    place = folder / f"work-{os.getpid()}"
+    place.mkdir()
+    before = peak()
+    for number in numbers:
+        pipe.send(number)
+        finding = None
+        try:
+            reader.read(mutate(contents, f"{seed} {name} {number}"), place)
+        except UserError:
+            pass
+        except BaseException as error:
+            last = traceback.extract_tb(error.__traceback__)[-1]
+            message = " ".join(str(error).split())[:200]
+            finding = f"{type(error).__name__}: {message} ({Path(last.filename).name}:{last.lineno})"
+        if (growth := peak() - before) > MEGABYTES:
+            finding, before = f"{growth:.0f} MB of memory", peak()
+        pipe.send(finding)
+    pipe.send(None)
+
+
+def peak() -> float:
+    """The largest memory of this process so far, in MB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1024 if sys.platform == "linux" else 1024**2)
+
+
+class Worker:
+    """A process that reads a range of inputs, and what it has reached."""
+
+    def __init__(self, name: str, folder: Path, seed: int, numbers: range) -> None:
+        context = multiprocessing.get_context("fork")
+        self.pipe, theirs = context.Pipe(duplex=False)
+        self.process = context.Process(target=work, args=(name, folder, seed, numbers, theirs))
+        self.process.start()
+        theirs.close()
+        self.numbers, self.current = numbers, numbers.start
+        self.since = time.monotonic()
+
+    def advance(self, findings: dict[int, str]) -> range | None:
+        """Take what the process has sent; the inputs that are left if it has ended, else None."""
+        try:
+            while self.pipe.poll():
+                number = self.pipe.recv()
+                if number is None:
+                    self.process.join()
+                    return range(0)
+                self.current, self.since = number, time.monotonic()
+                finding = self.pipe.recv() if self.pipe.poll(SECONDS) else f"no answer within {SECONDS:.0f} s"
+                if finding is not None:
+                    findings[number] = finding
+                if finding is not None and finding.startswith("no answer"):
+                    self.process.kill()
+                    self.process.join()
+                    return range(number + 1, self.numbers.stop)
+        except EOFError:
+            self.process.join()
+            findings[self.current] = f"the process died with code {self.process.exitcode}"
+            return range(self.current + 1, self.numbers.stop)
+        return None
+
+
+def torture(name: str, folder: Path, seed: int, count: int, processes: int) -> dict[str, Any]:
+    """Give ``count`` inputs to a reader; returns a row with its findings by number."""
+    findings: dict[int, str] = {}
+    bounds = [count * index // processes for index in range(processes + 1)]
+    waiting = [range(*pair) for pair in pairwise(bounds) if pair[0] < pair[1]]
+    began, workers = time.monotonic(), list[Worker]()
+    while waiting or workers:
+        workers += [Worker(name, folder, seed, numbers) for numbers in waiting]
+        waiting = []
+        wait([worker.pipe for worker in workers])
+        for worker in list(workers):
+            if (left := worker.advance(findings)) is not None:
+                workers.remove(worker)
+                waiting += [left] if left else []
+    return {"inputs": count, "seconds": round(time.monotonic() - began, 1), "findings": findings}
+
+
+def main() -> None:
+    """Run, print and write; exits with 1 if there is a finding."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--inputs", type=int, default=100_000, help="over all readers")
+    parser.add_argument("--readers", default=",".join(READERS))
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--json", type=Path, help="result; finished readers in it are not repeated")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    rows: dict[str, Any] = {}
+    if options.json is not None and options.json.is_file():
+        rows = json.loads(options.json.read_text(encoding="utf-8"))
+    total = sum(reader.share for reader in READERS.values())
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        prepare(folder)
+        for reader in options.readers.split(","):
+            count = max(1, options.inputs * READERS[reader].share // total)
+            if rows.get(reader, {}).get("inputs") == count:
+                continue
+            rows[reader] = torture(reader, folder, options.seed, count, os.cpu_count() or 1)
+            print(f"{reader}: {json.dumps(rows[reader])[:2000]}", flush=True)
+            if options.json is not None:
+                options.json.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
+    sys.exit(1 if any(row["findings"] for row in rows.values()) else 0)
+
+
+if __name__ == "__main__":
+    main()
