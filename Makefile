@@ -1,4 +1,4 @@
-# install | demo | demo-hands | test | test-all | check | dist | bench   work on a fresh clone: .venv is created when it is
+# install | demo | demo-hands | test | test-all | check | dist | bench | torture   work on a fresh clone: .venv is created when it is
 # missing or out of date. gpu | gpu-science run from the source tree on a GPU host; nothing is installed there.
 VENV   ?= .venv
 CONSTRAINTS ?= constraints.txt
@@ -12,7 +12,7 @@ export NO_ALBUMENTATIONS_UPDATE ?= 1
 
 PLUGINS := plugins/gaze plugins/hands
 
-.PHONY: install demo demo-hands test test-all check dist bench gpu-site gpu gpu-science wheels clean
+.PHONY: install demo demo-hands test test-all check dist bench torture gpu-site gpu gpu-science wheels clean
 
 install: $(VENV)/.stamp
 
@@ -51,6 +51,12 @@ dist: install
 bench: RESULT ?= runs/bench/cpu.json
 bench: install
 	$(PY) benchmarks/suite.py --device cpu --json $(RESULT) $(BENCH)
+
+# One hour: mutated files, kills, full and read-only disks. A stopped torture continues where it was.
+torture: RESULT ?= runs/torture
+torture: install
+	PYTHONPATH=benchmarks $(PY) -m torture.fuzz --json $(RESULT)/fuzz.json
+	PYTHONPATH=benchmarks $(PY) -m torture.kill --json $(RESULT)/kill.json
 
 # A GPU host uses its own interpreter; missing packages come from WHEELS=DIR, which `make wheels` fills on a machine with a
 # network.

@@ -19,9 +19,8 @@ import numpy as np
 import torch
 from bench_refine import fitted
 from clock import peak_mb
-from kill_refine import data_set
 from limit import limit_gflops
-from packs import GAZE, pack_of
+from packs import GAZE, data_set, pack_of
 from record import Row, arguments, finish, rounded
 
 import synthreal

@@ -111,17 +111,6 @@ def test_bench_memory(run):
     assert all(row["peak_memory_mb"] > 100 for row in rows) and rows[1]["growth_mb"] < 50
 
 
-@pytest.mark.slow
-def test_killing_refine(small, monkeypatch, tmp_path):
-    target = tmp_path / "killed.json"
-    flags = ["--kills", "2", "--images", "60", "--kinds", "pack,folder,shards", "--json", str(target)]
-    monkeypatch.setattr("sys.argv", ["kill_refine.py", *flags])
-    small("kill_refine").main()
-    rows = json.loads(target.read_text())["rows"]
-    assert [(row["name"], row["kills"]) for row in rows] == [("kill_pack", 2), ("kill_folder", 2), ("kill_shards", 2)]
-    assert all(row["results"] >= 1 for row in rows)
-
-
 def test_bench_stream(run):
     share, history, drawn, *grown = run("bench_stream", COUNTS=(300,), BATCH=4, DRAWS=2)["rows"]
     assert (share["name"], history["name"]) == ("data_share", "history")

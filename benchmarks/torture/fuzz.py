@@ -1,6 +1,6 @@
 """Give mutated files to every reader: a ``UserError`` or a value within ten seconds and a gigabyte, nothing else.
 
-Usage: ``python benchmarks/torture/fuzz.py [--inputs 100000] [--readers pack,...] [--seed 0] [--json FILE]``
+Usage: ``PYTHONPATH=benchmarks python -m torture.fuzz [--inputs 100000] [--readers pack,...] [--seed 0] [--json FILE]``
 
 Readers run in forked worker processes, one per core; a process that dies or hangs is a finding and is replaced. Input
 ``i`` of a reader is a function of the seed, its name and ``i``, so a finding is repeated by its number. A reader's
@@ -24,8 +24,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from mutations import mutate
-from readers import READERS, prepare
+from torture.mutations import mutate
+from torture.readers import READERS, prepare
+from torture.results import load, store
 
 from synthreal.errors import UserError
 
@@ -125,9 +126,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="result; finished readers in it are not repeated")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    rows: dict[str, Any] = {}
-    if options.json is not None and options.json.is_file():
-        rows = json.loads(options.json.read_text(encoding="utf-8"))
+    rows = load(options.json)
     total = sum(reader.share for reader in READERS.values())
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -138,8 +137,7 @@ def main() -> None:
                 continue
             rows[reader] = torture(reader, folder, options.seed, count, os.cpu_count() or 1)
             print(f"{reader}: {json.dumps(rows[reader])[:2000]}", flush=True)
-            if options.json is not None:
-                options.json.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
+            store(options.json, rows)
     sys.exit(1 if any(row["findings"] for row in rows.values()) else 0)
 
 

@@ -1,6 +1,6 @@
 """Disturb ``fit``, ``refine`` and ``evaluate``, start them again, and compare the results with undisturbed ones.
 
-Usage: ``python benchmarks/torture/kill.py [--jobs fit] [--random 20] [--faults kill] [--events ::9] [--json FILE]``
+Usage: ``PYTHONPATH=benchmarks python -m torture.kill [--jobs fit] [--random 20] [--events ::9] [--json FILE]``
 
 Trials of each job, on its own:
 
@@ -20,7 +20,6 @@ from __future__ import annotations
 import argparse
 import errno
 import hashlib
-import io
 import json
 import multiprocessing
 import os
@@ -28,21 +27,19 @@ import random
 import shutil
 import signal
 import sys
-import tarfile
 import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from PIL import Image
+from packs import data_set
+from torture.results import load, store
 
 import synthreal
 
 IMAGES = 48
-SIDE = (35, 55)
 SMALL = (
     *("schedule.refiner_steps=8", "schedule.discriminator_steps=4", "schedule.steps=16", "schedule.batch=4"),
     *("schedule.save_every=4", "schedule.report_every=4", "schedule.sheet_every=14", "quality.every=5"),
@@ -91,29 +88,9 @@ def command(*arguments: str) -> None:
 
 
 def data_sets(folder: Path) -> None:
-    """A folder of pictures with sidecars, a pack and two tar shards of the same noise."""
-    generator = np.random.default_rng(0)
-    pixels = generator.integers(0, 256, (IMAGES, 1, *SIDE), dtype=np.uint8)
-    files = {}
-    for index in range(IMAGES):
-        content = io.BytesIO()
-        Image.fromarray(pixels[index, 0]).save(content, "PNG")
-        files |= {f"{index:03d}.png": content.getvalue(), f"{index:03d}.json": b"[1]"}
-    for name in ("in", "t"):
-        (folder / name).mkdir()
-    for name, data in files.items():
-        (folder / "in" / name).write_bytes(data)
-    for shard in range(2):
-        with tarfile.open(folder / "t" / f"{shard}.tar", "w") as tar:
-            for name, data in files.items():
-                if int(name[:3]) % 2 == shard:
-                    member = tarfile.TarInfo(name)
-                    member.size = len(data)
-                    tar.addfile(member, io.BytesIO(data))
-    from synthreal.data import write_pack
-
-    spec = synthreal.ImageSpec(channels=1, height=SIDE[0], width=SIDE[1], meaning="noise")
-    write_pack(folder / "p.h5", map(synthreal.Sample, pixels), image=spec, role="simulated", name="noise")
+    """A folder of pictures with sidecars, a pack and tar shards of noise."""
+    for kind, name in {"pack": "p.h5", "folder": "in", "shards": "t"}.items():
+        data_set(kind, folder, IMAGES).rename(folder / name)
 
 
 def start(job: Job, folder: Path, fault: str = "", number: int = 0) -> multiprocessing.process.BaseProcess:
@@ -260,14 +237,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--jobs", default=",".join(JOBS))
     parser.add_argument("--random", type=int, default=20, help="SIGKILLs at random moments, for each job")
-    parser.add_argument("--faults", default=",".join(FAULTS), help="faults at changes of the file system, or none")
+    parser.add_argument("--faults", default=",".join(FAULTS), help="faults at changes of the file system")
     parser.add_argument("--events", default=":", help="slice of the changes of the file system")
     parser.add_argument("--seed", type=int, default=0, help="seed of the random moments")
     parser.add_argument("--json", type=Path, help="result; finished trials in it are not repeated")
     options = parser.parse_args()
-    rows: dict[str, Any] = {}
-    if options.json is not None and options.json.is_file():
-        rows = json.loads(options.json.read_text(encoding="utf-8"))
+    rows = load(options.json)
     torch.set_num_threads(1)
     import kornia  # noqa: F401  # imported before the fork
 
@@ -290,22 +265,16 @@ def main() -> None:
             while row["kills"] < options.random:
                 row["kills"] += torture.chain(random.Random(f"{options.seed} {row['chains']}"))
                 row["chains"] += 1
-                store(rows, options.json)
+                store(options.json, rows)
             bounds = slice(*(int(bound) if bound else None for bound in options.events.split(":")))
-            for fault in options.faults.split(",") if options.faults != "none" else ():
+            for fault in filter(None, options.faults.split(",")):
                 for number in range(1, torture.events + 1)[bounds]:
                     if number not in row[fault]:
                         torture.fault(fault, number)
                         row[fault].append(number)
-                        store(rows, options.json)
+                        store(options.json, rows)
     for job, row in rows.items():
         print(job, *(f"{key} {len(value) if isinstance(value, list) else value}" for key, value in row.items()))
-
-
-def store(rows: dict[str, Any], path: Path | None) -> None:
-    """Store the finished trials."""
-    if path is not None:
-        path.write_text(json.dumps(rows) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -13,8 +13,8 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from kill import SMALL
 from PIL import Image
+from torture.kill import SMALL
 
 import synthreal
 import synthreal_gaze

@@ -164,6 +164,10 @@ class WorkFolder:
         """The finished blocks."""
         return {int(path.stem) for path in self.path.glob("*.done")}
 
+    def is_empty(self) -> bool:
+        """Whether a killed job has left nothing but the folder."""
+        return self.path.is_dir() and not any(self.path.iterdir())
+
     def discard(self) -> None:
         """Remove the folder."""
         if self.path.is_dir():

@@ -102,7 +102,7 @@ def refine_bulk(
         )
         finished = destination.finished(data, spec, requested.fixed()) if processes.is_main else None
         if (finished := processes.broadcast(finished)) is not None:
-            if processes.is_main and _continued_job(work, spec, requested, True) is not None:
+            if processes.is_main and (work.is_empty() or _continued_job(work, spec, requested, True) is not None):
                 work.claim()
                 work.discard()  # the job was killed while it did this
             return finished

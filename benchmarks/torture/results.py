@@ -1,0 +1,26 @@
+"""The file of finished trials, from which a stopped torture continues."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+from record import machine
+
+
+def load(path: Path | None) -> dict[str, Any]:
+    """The rows of finished trials by name; none without a file."""
+    if path is None or not path.is_file():
+        return {}
+    rows: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))["rows"]
+    return rows
+
+
+def store(path: Path | None, rows: dict[str, Any]) -> None:
+    """Write the rows with machine, versions, date and commit."""
+    if path is not None:
+        about = machine(argparse.Namespace(device="cpu", threads=1))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps({"machine": about, "rows": rows}) + "\n", encoding="utf-8")
