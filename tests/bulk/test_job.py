@@ -136,6 +136,13 @@ CHANGES = [
 ]
 
 
+def test_an_empty_work_folder_of_a_killed_job_is_removed_when_it_is_run_again(plain, source, tmp_path):
+    refine_bulk(plain, source, tmp_path / "out")
+    (work := WorkFolder(tmp_path / "out").path).mkdir()  # killed between its record and the folder itself
+    assert refine_bulk(plain, source, tmp_path / "out").done == "before"
+    assert not work.exists()
+
+
 def test_another_setting_makes_another_job(noisy, source, tmp_path, small_blocks):
     out, settings = tmp_path / "out", {"batch_size": 2, "threads": 1}
     with pytest.raises(Stopped):

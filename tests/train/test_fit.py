@@ -219,6 +219,16 @@ def test_packs_on_disk_and_on_the_device_train_alike_and_resume(toy, tmp_path, c
     assert same(state(tmp_path / "resident")["refiner"], state(tmp_path / "disk")["refiner"])
 
 
+def test_resuming_removes_what_a_kill_has_left_beside_the_checkpoints(toy, tmp_path):
+    fit_toy(toy, tmp_path)
+    folder = tmp_path / "checkpoints"
+    before = sorted(folder.iterdir())
+    for name in ("step-00000001.pt", ".step-00000003.pt.1.partial"):
+        (folder / name).touch()
+    fit_toy(toy, tmp_path, resume=True)
+    assert sorted(folder.iterdir()) == before
+
+
 def test_a_killed_run_resumes_from_its_last_checkpoint_and_rewrites_the_log(toy, whole, tmp_path):
     settings = VARIANTS["adam, ema, noise"]
     run = steps(configured(toy, *settings), toy, tmp_path / "run")
