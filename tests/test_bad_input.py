@@ -387,7 +387,7 @@ def test_a_file_size_limit_of_the_kernel_ends_a_real_run_in_one_line(folder):
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 2, done.stderr
     assert "Traceback" not in done.stderr
-    lines = [line for line in done.stderr.splitlines() if not line.startswith(("fitting", "warning: step 1: few real"))]
+    lines = [line for line in done.stderr.splitlines() if not line.startswith(("fitting", "warning: step 0: few real"))]
     assert len(lines) == 1 and "cannot write (File too large)" in lines[0]
     assert not list(folder.rglob("*.partial")) and not (folder / "new/config.toml").exists()
 

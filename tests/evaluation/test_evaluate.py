@@ -100,7 +100,9 @@ def test_unreadable_test_images_are_reported(toy, tmp_path):
         "optimizer.ema=none",
     )
     result = evaluate([tmp_path / "run"])
-    assert result.warnings == ("data.test: 1 unreadable files skipped: a.png: truncated",)
+    unreadable, other = result.warnings
+    assert unreadable == "data.test: 1 unreadable files skipped: a.png: truncated"
+    assert other.startswith("data.test is mine, ") and "photographs" in other
     assert list(result.arms) == ARMS[:-1]  # without labelled real images there is no upper bound
 
 
