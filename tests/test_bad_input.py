@@ -320,7 +320,7 @@ def test_a_simulator_that_renders_nan_later_ends_training(folder, cli):
     body = TOY.read_text().replace(
         "return Batch(0.3 + 0.6 * mask, labels)", "return Batch(late(0.3 + 0.6 * mask), labels)"
     )
-    body += "\nCALLS = []\ndef late(x):\n    CALLS.append(x)\n    return x if len(CALLS) < 4 else x * float('nan')\n"
+    body += "\nCALLS = []\ndef late(x):\n    CALLS.append(x)\n    return x if len(CALLS) < 5 else x * float('nan')\n"
     (folder / "late.py").write_text(body)
     done = cli("fit", "--plugin", "late.py", "--run", "new", *flags(*QUICK, "data.simulated.count=none"))
     assert done.code == 2 and "not finite" in done.err and "Traceback" not in done.err, done

@@ -66,9 +66,8 @@ class Levels:
                 f"{where}: {self.constant:.0%} of {self.n} images are nearly constant; remove empty images, or check "
                 "how its reader scales and crops them"
             )
-        elif self.high < FILLED:
-            rounding = 0 if self.image.dtype == "float16" else 0.5 / np.iinfo(self.image.dtype).max
-            unused = int(-math.log2(self.high - rounding))
+        elif self.image.dtype != "float16" and 0 < self.high < FILLED:
+            unused = int(-math.log2(self.high - 0.5 / np.iinfo(self.image.dtype).max))
             found.append(
                 f"{where}: no value is above {self._stored(self.high)}, the upper {unused} bits are unused, as in "
                 f"{16 - unused}-bit values stored with 16 bits; multiply them by {2**unused}, or convert them in a "

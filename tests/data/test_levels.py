@@ -60,6 +60,12 @@ def test_twelve_bit_values_in_16_bit_files(spec):
     assert measure_levels("real", spec, full).warnings() == []
 
 
+def test_small_values_that_are_no_integers_and_silhouettes_are_good():
+    half = ImageSpec(channels=1, height=8, width=10, dtype="float16")
+    assert measured(noise(spec=half) / 1000, half).warnings() == []
+    assert measured((hands() > 0.5).float(), DEPTH).warnings() == []  # the only other value is 0
+
+
 def test_a_declared_value_that_no_pixel_has():
     (warning,) = measured(hands(background=0.0), DEPTH, "test").warnings()
     assert warning.startswith("data.test: ") and "background or invalid" in warning
