@@ -324,7 +324,7 @@ def test_a_simulator_that_renders_nan_later_ends_training(folder, cli):
     body = TOY.read_text().replace(
         "return Batch(0.3 + 0.6 * mask, labels)", "return Batch(late(0.3 + 0.6 * mask), labels)"
     )
-    body += "\nCALLS = []\ndef late(x):\n    CALLS.append(x)\n    return x if len(CALLS) < 4 else x * float('nan')\n"
+    body += "\nCALLS = []\ndef late(x):\n    CALLS.append(x)\n    return x if len(CALLS) < 5 else x * float('nan')\n"
     (folder / "late.py").write_text(body)
     done = cli("fit", "--plugin", "late.py", "--run", "new", *flags(*QUICK, "data.simulated.count=none"))
     assert done.code == 2 and "not finite" in done.err and "Traceback" not in done.err, done
@@ -391,7 +391,7 @@ def test_a_file_size_limit_of_the_kernel_ends_a_real_run_in_one_line(folder):
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 2, done.stderr
     assert "Traceback" not in done.stderr
-    lines = [line for line in done.stderr.splitlines() if not line.startswith(("fitting", "warning: step 1: few real"))]
+    lines = [line for line in done.stderr.splitlines() if not line.startswith(("fitting", "warning: step 0: few real"))]
     assert len(lines) == 1 and "cannot write (File too large)" in lines[0]
     assert not list(folder.rglob("*.partial")) and not (folder / "new/config.toml").exists()
 

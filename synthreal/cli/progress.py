@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -63,23 +64,32 @@ def ablation_progress() -> Iterator[tuple[Callable[[str, int, int], OnReport], C
             nonlocal name, total
             name, total = run, steps
             advance(before, "")
-            return report_printer(lambda step, losses: advance(before + step, f": {losses}"), f"{name}: ")
+            return ReportPrinter(lambda step, losses: advance(before + step, f": {losses}"), f"{name}: ")
 
         yield on_fit, lambda arm, trained, arms: advance(done, f": estimator {trained + 1}/{arms}, {arm}")
 
 
-def report_printer(show: Callable[[int, str], None], prefix: str = "") -> OnReport:
-    """Print each kind of warning once, then call ``show`` with the step and the losses of a report."""
-    warned: set[str] = set()
+class ReportPrinter:
+    """Prints each kind of warning once, then calls ``show`` with the step and the losses of a report.
 
-    def on_report(report: Report) -> None:
+    Warnings that differ only in numbers are of one kind.
+    """
+
+    def __init__(self, show: Callable[[int, str], None], prefix: str = "") -> None:
+        self._show, self._prefix = show, prefix
+        self._warned: set[str] = set()
+
+    def __call__(self, report: Report) -> None:
+        """Print a report."""
         for warning in report.warnings:
-            if (kind := warning.partition(":")[0]) not in warned:
-                warned.add(kind)
-                print(f"warning: {prefix}step {report.step}: {warning}", file=sys.stderr, flush=True)
-        show(report.step, _losses(report))
+            self.warn(warning, report.step)
+        self._show(report.step, _losses(report))
 
-    return on_report
+    def warn(self, warning: str, step: int = 0) -> None:
+        """Print a warning."""
+        if (kind := re.sub(r"\d[\d.,]*", "#", warning)) not in self._warned:
+            self._warned.add(kind)
+            print(f"warning: {self._prefix}step {step}: {warning}", file=sys.stderr, flush=True)
 
 
 def _losses(report: Report) -> str:

@@ -43,7 +43,7 @@ def fit(
     resume: Annotated[bool, typer.Option("--resume", help="Continue the run in this directory.")] = False,
 ) -> int:
     """Train a refiner. R and D are first trained alone, then together; torchrun starts several processes."""
-    from synthreal.cli.progress import progress_bars, report_printer
+    from synthreal.cli.progress import ReportPrinter, progress_bars
     from synthreal.distributed.join import process_group
     from synthreal.hooks.resolve import resolve
     from synthreal.inference.pretrained import read_config, weights_step
@@ -65,20 +65,23 @@ def fit(
         total, quality = resolved.schedule.total, resolved.quality
         try:
             with progress_bars(visible=processes.is_main) as show:
-                on_report = report_printer(lambda step, losses: show("fitting", step, total, losses))
-                last = train(resolved, catalog, run_dir, resume=resume, on_report=on_report)
+                printer = ReportPrinter(lambda step, losses: show("fitting", step, total, losses))
+                last = train(resolved, catalog, run_dir, resume=resume, on_report=printer, on_warning=printer.warn)
         except KeyboardInterrupt:
             if processes.is_main:
                 typer.echo(_interrupted(run_dir, resolved.plugins, processes), err=True)
             return 130
         if not processes.is_main:
             return 0
+        target = shlex.quote(str(run_dir))
+        judged = resolved.evaluation.evaluator is not None and resolved.data.test is not None
+        advice = f"{'evaluate it with: synthreal evaluate' if judged else 'see it with: synthreal report'} {target}"
         done = "was complete already" if last is None else f"step {last.step}"
         if last is not None and quality is not None and last.step < total:
             done += f" of {total}, stopped early: no better score in {quality.patience} reports"
         typer.echo(
             f"{run_dir}: {done}, saved the weights of step {weights_step(run_dir)}; "
-            f"sheets in {run_dir / 'sheets'}; evaluate it with: synthreal evaluate {shlex.quote(str(run_dir))}"
+            f"sheets in {run_dir / 'sheets'}; {advice}"
         )
         return 0
 

@@ -16,19 +16,18 @@ from synthreal.results.tables import p_text
 
 
 def evaluation_text(evaluation: Evaluation) -> Group:
-    """The tables of an evaluation, then its warnings."""
-    warnings = (Text(f"warning: {warning}") for warning in evaluation.warnings)
-    return Group(*map(_text, tables.evaluation_tables(evaluation)), *warnings)
+    """The warnings of an evaluation, then its tables."""
+    return Group(*_warnings(evaluation), *map(_text, tables.evaluation_tables(evaluation)))
 
 
 def ablation_text(ablation: Ablation) -> Group:
-    """The table of an ablation and how well the label-free score orders its runs."""
-    table = _text(tables.ablation_table(ablation))
-    if (rule := ablation.rule) is None:
-        return table
-    return Group(
-        table, f"Rank correlation of the label-free score with the error: {rule.spearman:+.2f}, {rule.runs} runs."
-    )
+    """The warnings and the table of an ablation, and how well the label-free score orders its runs."""
+    parts = [*_warnings(*(row.evaluation for row in ablation.rows)), _text(tables.ablation_table(ablation))]
+    if (rule := ablation.rule) is not None:
+        parts.append(
+            Text(f"Rank correlation of the label-free score with the error: {rule.spearman:+.2f}, {rule.runs} runs.")
+        )
+    return Group(*parts)
 
 
 def plugins_table(rows: Sequence[Mapping[str, Any]]) -> Table:
@@ -50,6 +49,11 @@ def turing_table(result: Mapping[str, Any]) -> Group:
         rows.append((name, entry["against"], answered, str(entry["correct"]), accuracy, p_text(entry["p"])))
     raters = tables.Table("", ("rater", "against", "answered", "correct", "accuracy", "p"), tuple(rows))
     return Group(_text(raters), *map(_confusion, totals))
+
+
+def _warnings(*evaluations: Evaluation) -> list[Text | Group]:
+    found = dict.fromkeys(warning for evaluation in evaluations for warning in evaluation.warnings)
+    return [Text(f"warning: {warning}") for warning in found]
 
 
 def _confusion(total: Mapping[str, Any]) -> Group:

@@ -36,7 +36,12 @@ class ComponentConfig(Frozen):
 class SourceConfig(ComponentConfig):
     """A data set in one role."""
 
-    count: int | None = Field(None, ge=1, description="First N files, or N images drawn once; none = all, or endless.")
+    count: int | None = Field(
+        None,
+        ge=1,
+        description="Number of images: of files a random choice, the same in every run (seed 0); of a simulator the "
+        "first, drawn once. none = all, or endless.",
+    )
 
 
 class FeatureConfig(ComponentConfig):

@@ -12,6 +12,7 @@ from torch import Tensor
 from synthreal.data.encoding import first_bad, label_tensor, stored_tensor, to_unit
 from synthreal.data.pack import Pack
 from synthreal.data.resident import Block, Resident
+from synthreal.data.seed import derived_generator
 from synthreal.errors import UserError
 from synthreal.spec import Batch
 
@@ -25,7 +26,7 @@ class HostBatch(NamedTuple):
 
 
 class OnDisk:
-    """The first ``count`` images of a pack (None: all), read from the file when a batch needs them.
+    """The images ``rows`` of a pack, increasing ``(N,)``, read from the file when a batch needs them.
 
     A batch takes two steps, so that a thread can do the first: :meth:`fetch` reads on the host (into pinned memory for
     a CUDA device), :meth:`upload` moves and scales. The labels ``names`` are held on the device if they fit
@@ -33,24 +34,25 @@ class OnDisk:
     """
 
     def __init__(
-        self, pack: Pack, *, device: torch.device, count: int | None, names: tuple[str, ...], budget_bytes: int
+        self, pack: Pack, *, device: torch.device, rows: np.ndarray, names: tuple[str, ...], budget_bytes: int
     ) -> None:
         self.pack, self.device, self.label_names, self.skipped = pack, device, names, pack.skipped
-        self._n = len(pack) if count is None else min(count, len(pack))
-        fits = self._n * pack.label_bytes(names) <= budget_bytes
+        self.total, self._rows = len(pack), rows
+        fits = len(rows) * pack.label_bytes(names) <= budget_bytes
         self._read_names = () if fits else names
-        labels = pack.read_labels(slice(0, self._n), names if fits else ())
-        refuse_bad(pack, np.arange(self._n), None, labels)
+        labels = pack.read_labels(rows, names if fits else ())
+        refuse_bad(pack, rows, None, labels)
         self._held = {name: label_tensor(values).to(device) for name, values in labels.items()}
 
     def __len__(self) -> int:
-        return self._n
+        return len(self._rows)
 
     def fetch(self, indices: Tensor) -> HostBatch:
         """Read the images ``indices`` ``(B,)`` int64 on the host; any order, repetitions allowed."""
-        rows, place = np.unique(indices.cpu().numpy(), return_inverse=True)
-        if rows.size and (rows[0] < 0 or rows[-1] >= self._n):
-            raise IndexError(f"indices must be within 0..{self._n - 1}")
+        wanted, place = np.unique(indices.cpu().numpy(), return_inverse=True)
+        if wanted.size and (wanted[0] < 0 or wanted[-1] >= len(self)):
+            raise IndexError(f"indices must be within 0..{len(self) - 1}")
+        rows = self._rows[wanted]
         image, labels = self.pack.read(rows, self._read_names)
         refuse_bad(self.pack, rows, image, labels)
         read = {name: self._pinned(label_tensor(values[place])) for name, values in labels.items()}
@@ -70,19 +72,29 @@ class OnDisk:
 
     def first(self, count: int) -> Resident:
         """The first ``count`` images, or all if there are fewer, held on the device."""
-        return load(self.pack, device=self.device, count=min(count, self._n), names=self.label_names)
+        return load(self.pack, device=self.device, rows=self._rows[:count], names=self.label_names)
 
 
-def load(pack: Pack, *, device: torch.device, count: int | None = None, names: tuple[str, ...] = ()) -> Resident:
-    """The first ``count`` images of a pack (None: all) and the labels ``names``, checked and held on the device."""
-    n = len(pack) if count is None else min(count, len(pack))
+def choose_rows(n: int, count: int | None) -> np.ndarray:
+    """``count`` of ``n`` rows (None: all), increasing int64: a random choice that a larger count contains.
+
+    A reader yields one person after another, so its first rows are no sample. The seed is 0 in every run.
+    """
+    if count is None or count >= n:
+        return np.arange(n)
+    order = torch.randperm(n, generator=derived_generator("cpu", 0, "count"))
+    return np.sort(order[:count].numpy())
+
+
+def load(pack: Pack, *, device: torch.device, rows: np.ndarray, names: tuple[str, ...] = ()) -> Resident:
+    """The images ``rows`` of a pack, increasing ``(N,)``, and the labels ``names``, checked and held on the device."""
 
     def blocks() -> Iterator[Block]:
-        for start, image, labels in pack.blocks(n, names):
-            refuse_bad(pack, np.arange(start, start + len(image)), image, labels)
+        for block, image, labels in pack.blocks(rows, names):
+            refuse_bad(pack, block, image, labels)
             yield stored_tensor(image), {name: label_tensor(values) for name, values in labels.items()}
 
-    return Resident.from_blocks(blocks(), n, device, pack.skipped)
+    return Resident.from_blocks(blocks(), len(rows), device, pack.skipped, len(pack))
 
 
 def refuse_bad(pack: Pack, indices: np.ndarray, image: np.ndarray | None, labels: Mapping[str, np.ndarray]) -> None:

@@ -71,13 +71,14 @@ class Pack(AbstractContextManager["Pack"]):
         return {name: self._read(f"labels/{name}", which) for name in names}
 
     def blocks(
-        self, limit: int | None = None, names: tuple[str, ...] | None = None
-    ) -> Iterator[tuple[int, np.ndarray, dict[str, np.ndarray]]]:
-        """The first ``limit`` images (None: all) in order, as ``(start, images, labels)`` in blocks of about 16 MiB."""
-        n = len(self) if limit is None else min(limit, len(self))
+        self, rows: np.ndarray | None = None, names: tuple[str, ...] | None = None
+    ) -> Iterator[tuple[np.ndarray, np.ndarray, dict[str, np.ndarray]]]:
+        """The images ``rows``, strictly increasing (None: all), as ``(rows, images, labels)`` in blocks of 16 MiB."""
+        rows = np.arange(len(self)) if rows is None else rows
         step = max(1, _BLOCK_BYTES // image_bytes(self.image))
-        for start in range(0, n, step):
-            yield start, *self.read(slice(start, min(start + step, n)), names)
+        for start in range(0, len(rows), step):
+            block = rows[start : start + step]
+            yield block, *self.read(block, names)
 
     def sha256(self) -> str:
         """Hash of images and labels, independent of the header and the layout of the file."""

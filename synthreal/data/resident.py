@@ -20,15 +20,24 @@ PREDICT_PX = 1 << 20
 
 @dataclass(frozen=True)
 class Resident:
-    """Images ``(N, C, H, W)`` in stored dtype (uint16 as int16 bits) and labels ``(N, *L)`` by name on one device."""
+    """Images ``(N, C, H, W)`` in stored dtype (uint16 as int16 bits) and labels ``(N, *L)`` by name on one device.
+
+    ``total`` is the number of images of the pack that they were chosen from; None for other images.
+    """
 
     image: Tensor
     labels: Mapping[str, Tensor] = field(default_factory=dict)
     skipped: tuple[Skipped, ...] = ()
+    total: int | None = None
 
     @classmethod
     def from_blocks(
-        cls, blocks: Iterable[Block], count: int, device: torch.device, skipped: tuple[Skipped, ...] = ()
+        cls,
+        blocks: Iterable[Block],
+        count: int,
+        device: torch.device,
+        skipped: tuple[Skipped, ...] = (),
+        total: int | None = None,
     ) -> Resident:
         """Copy ``count`` >= 1 stored images and labels, given in blocks, to the device."""
         held: dict[str, Tensor] = {}
@@ -39,7 +48,7 @@ class Resident:
                     held[name] = torch.empty((count, *values.shape[1:]), dtype=values.dtype, device=device)
                 held[name][start : start + len(image)] = values.to(device)
             start += len(image)
-        return cls(held.pop(_IMAGE), held, skipped)
+        return cls(held.pop(_IMAGE), held, skipped, total)
 
     def __len__(self) -> int:
         return len(self.image)

@@ -15,7 +15,7 @@ from pydantic import BaseModel
 from torch.nn.functional import interpolate
 
 from synthreal.data.encoding import first_bad, from_unit, image_bytes, stored_array, to_unit
-from synthreal.data.ondisk import OnDisk, load
+from synthreal.data.ondisk import OnDisk, choose_rows, load
 from synthreal.data.pack import Pack, PackOptions
 from synthreal.data.resident import Resident
 from synthreal.data.simulator import SimulatorSource
@@ -42,10 +42,11 @@ def open_source(
     """A data set ready to give batches.
 
     A simulator without ``count`` is a :class:`SimulatorSource` (endless); with it, its first ``count`` images are
-    rendered once and held. A data set of files is read once into the pack ``cache/<role>.h5``, which is used again
-    while data set, options and image spec are the same (the files are not read again); the built-in data set ``pack``
-    is used in place. A pack that fits ``budget_bytes`` (None: :func:`default_budget`) is held on the device, a larger
-    one is read during training; the batches are the same.
+    rendered once and held. A data set of files is read once, whole, into the pack ``cache/<role>.h5``, which is
+    used again while data set, options and image spec are the same (the files are not read again); the built-in data
+    set ``pack`` is used in place. Of a pack, ``count`` images are chosen at random, the same in every run. A pack
+    that fits ``budget_bytes`` (None: :func:`default_budget`) is held on the device, a larger one is read during
+    training; the batches are the same.
     Unreadable input, images that differ from ``image`` in shape or dtype and non-finite values raise ``UserError``.
     """
     budget = default_budget(device) if budget_bytes is None else budget_bytes
@@ -61,17 +62,18 @@ def open_source(
             )
         return simulator.to_resident(count)
     is_pack = isinstance(options, PackOptions)
-    pack = Pack(options.path if is_pack else _cached_pack(spec, options, image, count, cache))
+    pack = Pack(options.path if is_pack else _cached_pack(spec, options, image, cache))
     if not pack.image.alike(image):
         raise UserError(
             f"{pack.path}: holds images {pack.image} ({pack.image.meaning or pack.name}), this run uses {image} "
             f"({image.meaning or 'its own'}); give a pack of this domain"
         )
     names = tuple(label.name for label in replace(spec, labels=pack.labels).available_labels)
-    if (image_bytes(image) + pack.label_bytes(names)) * min(len(pack), count or len(pack)) > budget:
-        return OnDisk(pack, device=device, count=count, names=names, budget_bytes=budget)
+    rows = choose_rows(len(pack), count)
+    if (image_bytes(image) + pack.label_bytes(names)) * len(rows) > budget:
+        return OnDisk(pack, device=device, rows=rows, names=names, budget_bytes=budget)
     with pack:
-        return load(pack, device=device, count=count, names=names)
+        return load(pack, device=device, rows=rows, names=names)
 
 
 def read_samples(spec: DatasetSpec, options: Any, image: ImageSpec) -> Iterator[Sample | Skipped]:
@@ -152,15 +154,14 @@ def default_budget(device: torch.device) -> int:
     return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
 
 
-def _cached_pack(spec: DatasetSpec, options: BaseModel, image: ImageSpec, count: int | None, cache: Path) -> Path:
-    """The pack of a data set of files; written unless the cache holds one of the same content."""
+def _cached_pack(spec: DatasetSpec, options: BaseModel, image: ImageSpec, cache: Path) -> Path:
+    """The pack of a whole data set of files; written unless the cache holds one of the same content."""
     path = cache / f"{spec.role}.h5"
     record = options.model_dump(mode="json")
     if path.is_file():
         with suppress(UserError), Pack(path) as pack:  # a damaged pack is written again
-            complete = pack.header.limit is None or (count is not None and count <= pack.header.limit)
-            content = (pack.name, pack.role, dict(pack.options), pack.image, pack.labels)
-            if complete and content == (spec.name, spec.role, record, image, spec.available_labels):
+            content = (pack.name, pack.role, dict(pack.options), pack.image, pack.labels, pack.header.limit)
+            if content == (spec.name, spec.role, record, image, spec.available_labels, None):
                 return path
     with write_errors(cache):
         cache.mkdir(parents=True, exist_ok=True)
@@ -172,7 +173,6 @@ def _cached_pack(spec: DatasetSpec, options: BaseModel, image: ImageSpec, count:
         role=spec.role,
         name=spec.name,
         options=record,
-        limit=count,
         overwrite=True,
     )
     return path

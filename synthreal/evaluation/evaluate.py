@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,7 +31,7 @@ from synthreal.metrics.summary import COUNT, summarize_quality
 from synthreal.results.schema import BASE, FILES, Against, Arm, Curve, Evaluation, Metric, Quality, Seed, Split, TestSet
 from synthreal.spec import EvaluatorSpec, Role
 from synthreal.train.run_dir import differences
-from synthreal.train.sources import first_images, open_data, unreadable_warnings
+from synthreal.train.sources import first_images, open_data, origin, reading_warnings, source_levels
 
 
 def evaluate(
@@ -131,9 +132,16 @@ class _Run:
     warnings: list[str] = field(default_factory=list)
 
     def open_data(self, role: Role) -> Source:
-        """Open the data of a role; unreadable files are added to the warnings."""
+        """Open the data of a role; unreadable files, a choice of images and another data set add warnings."""
         source = open_data(self.config, self.catalog, role, device=self.device, run_dir=self.folder)
-        self.warnings.extend(unreadable_warnings(role, source))
+        self.warnings.extend(reading_warnings(role, source))
+        if role not in ("simulated", "real"):
+            found, real = (origin(self.config, self.catalog, kind) for kind in (role, "real"))
+            if found != real:
+                self.warnings.append(
+                    f"data.{role} is {found}, another data set than data.real, {real}: results on the one may not hold "
+                    f"for the other; set data.{role} to labelled images of data.real, or none"
+                )
         return source
 
 
@@ -152,7 +160,10 @@ def _open_runs(folders: Sequence[Path], split: Split, device: torch.device) -> l
     catalog = Catalog.of(configs[0].plugins)
     resolved = [resolve(config, catalog) for config in configs]
     if getattr(configs[0].data, split) is None:
-        raise UserError(f"data.{split} is none in this run; set it to labelled real images when fitting")
+        raise UserError(
+            f"data.{split} is none in this run; set it to labelled real images when fitting, or see the quality "
+            f"without labels with: synthreal report {shlex.quote(str(folders[0]))}"
+        )
     tasks = [Task.of(config, catalog, device) for config in resolved]
     return [_Run(*run, catalog, device) for run in zip(folders, resolved, tasks, strict=True)]
 
@@ -164,6 +175,7 @@ def _test_images(runs: Sequence[_Run], split: Split) -> Resident:
         source = run.open_data(split)
         assert not isinstance(source, SimulatorSource), "resolve() rejects simulators in this role"
         found = [*found[:1], first_images(source, len(source))]
+        run.warnings.extend(source_levels(run.config, split, source).warnings())
         if found[-1].sha256() != found[0].sha256():
             different = f"its {split} images are not those of {runs[0].folder}"
             raise UserError(f"{run.folder}: {different}; evaluate runs of one data set together")

@@ -24,8 +24,9 @@ def summarize_quality(
     """Compare a training set with unlabelled real images, and with the simulated images it was made of, row by row.
 
     ``model`` is the estimator trained on simulated images alone, ``real`` is ``(M, C, H, W)`` in [0, 1]; the first 500
-    images of each set are used. Distances are absent below 8 px, ``two_sample`` below 20 images, and ``drift`` without
-    ``simulated`` or if a prediction cannot be converted to labels.
+    images of each set are used. The estimator's features are divided by their root mean square on real images.
+    Distances are absent below 8 px, ``two_sample`` below 20 images, and ``drift`` without ``simulated`` or if a
+    prediction cannot be converted to labels.
     """
     first = images.first(COUNT)
     a, b = to_unit(first.image), real[:COUNT]
@@ -33,7 +34,9 @@ def summarize_quality(
     distances: dict[str, float] = {}
     if min(*a.shape[2:]) >= SIDE and smallest > 1:
         distances = realism(a, b, seed=SEED)
-        distances["kid_estimator"] = float(kid(estimator_features(model, a), estimator_features(model, b)))
+        x, y = estimator_features(model, a).double(), estimator_features(model, b).double()
+        unit = y.square().mean().sqrt().clamp_min(1e-12)  # KID is not invariant to scale: 5e7 for large features
+        distances["kid_estimator"] = float(kid(x / unit, y / unit))
     if simulated is not None and predicts_labels(spec, model, simulated):
         moved = annotation_drift(spec, model, simulated.first(COUNT), first).moved
         drift = {name: float(values.mean()) for name, values in moved.items()}

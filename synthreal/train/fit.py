@@ -34,6 +34,7 @@ def steps(
     *,
     resume: bool = False,
     stopped: Callable[[], bool] = lambda: False,
+    on_warning: Callable[[str], None] = lambda warning: None,
 ) -> Iterator[Report]:
     """Train, yielding a report every ``schedule.report_every`` steps.
 
@@ -48,6 +49,8 @@ def steps(
         resume: continue the run in ``run_dir``; on the CPU the result is bit-identical to an uninterrupted run.
         stopped: called after every step; if it returns True on any process, the state is saved and training ends. The
             same happens when torchrun has been killed.
+        on_warning: called before the first step with each warning about the data, on rank 0 only; the first report
+            repeats them.
 
     Raises:
         UserError: bad input, reported before step 0 where possible, or a loss that is not finite.
@@ -56,6 +59,8 @@ def steps(
     launcher_gone = launcher_exited()  # remembers the parent process before set-up, which may take minutes
     resolved = config if isinstance(config, ResolvedConfig) else resolve(config, catalog)
     with set_up(resolved, catalog, Path(run_dir), resume=resume) as run:
+        for warning in run.warnings:
+            on_warning(warning)
         schedule, metrics = run.config.schedule, MetricAccumulator(run.processes)
         while not run.finished:
             phase = schedule.phase(run.step)
@@ -78,6 +83,7 @@ def fit(
     *,
     resume: bool = False,
     on_report: Callable[[Report], None] = lambda report: None,
+    on_warning: Callable[[str], None] = lambda warning: None,
 ) -> Report | None:
     """Drive :func:`steps` to its end and return the last report; None if a resumed run was already complete.
 
@@ -87,6 +93,7 @@ def fit(
         run_dir: the run directory, created if missing.
         resume: continue the run in ``run_dir``.
         on_report: called with each report, on rank 0 only.
+        on_warning: see :func:`steps`.
 
     Raises:
         KeyboardInterrupt: on the first Ctrl-C, SIGTERM or SIGHUP, or if torchrun was killed; the state is saved.
@@ -94,7 +101,7 @@ def fit(
     """
     last, launcher_gone = None, launcher_exited()
     with process_group() as processes, stop_signals(patient=processes.size > 1) as signalled:
-        for last in steps(config, catalog, run_dir, resume=resume, stopped=signalled.is_set):
+        for last in steps(config, catalog, run_dir, resume=resume, stopped=signalled.is_set, on_warning=on_warning):
             if processes.is_main:
                 on_report(last)
         interrupted = processes.any(signalled.is_set() or launcher_gone())

@@ -11,6 +11,7 @@ import torch
 
 from synthreal.config import ResolvedConfig
 from synthreal.core.game import Game
+from synthreal.data.levels import level_warnings
 from synthreal.device import configure_process, resolve_device, resolve_precision
 from synthreal.distributed.join import device_group, process_group
 from synthreal.distributed.processes import Processes
@@ -23,7 +24,7 @@ from synthreal.train.dry_run import dry_run
 from synthreal.train.log import trim_log
 from synthreal.train.monitor import QualityMonitor, open_monitor
 from synthreal.train.run_dir import changed_versions, check_processes, claim
-from synthreal.train.sources import DataFeed, few_images_warnings, open_feed, unreadable_warnings
+from synthreal.train.sources import DataFeed, few_images_warnings, open_feed, reading_warnings, source_levels
 
 
 @dataclass
@@ -79,8 +80,10 @@ def set_up(config: ResolvedConfig, catalog: Catalog, run_dir: Path, *, resume: b
             if resume:
                 warnings = changed_versions(run_dir, catalog)
             else:
-                warnings = unreadable_warnings("simulated", simulated) + unreadable_warnings("real", real)
+                warnings = reading_warnings("simulated", simulated) + reading_warnings("real", real)
                 warnings += few_images_warnings(real) + ([] if monitor is None else monitor.limitations())
+                levels = source_levels(config, "simulated", simulated), source_levels(config, "real", real)
+                warnings += level_warnings(*levels)
                 dry_run(game, config, catalog, feed.streams["simulated"].batch(0))
             write_config(run_dir, config, versions_of(catalog))
         step = 0

@@ -13,7 +13,8 @@ from torch import Tensor
 from synthreal.config import ResolvedConfig
 from synthreal.core.game import Game
 from synthreal.core.patch import random_patches
-from synthreal.data.pack import PackOptions
+from synthreal.data.levels import Levels, measure_levels, sample_size
+from synthreal.data.pack import Pack, PackOptions
 from synthreal.data.resident import Resident
 from synthreal.data.seed import derive_seed, derived_generator
 from synthreal.data.simulator import SimulatorSource
@@ -59,6 +60,17 @@ def open_data(
         cache=run_dir / CACHE,
         budget_bytes=budget,
     )
+
+
+def origin(config: ResolvedConfig, catalog: Catalog, role: Role) -> str:
+    """The name and folder of the data set of a role; of a pack, those of the data set that it was made from."""
+    _, options, source = dataset_of(config, catalog, role)
+    name, given = source.name, source.options
+    if isinstance(options, PackOptions):
+        with Pack(options.path) as pack:
+            name, given = pack.name, dict(pack.options)
+    place = given.get("root", given.get("path"))
+    return name if place is None else f"{name} ({place})"
 
 
 def reads_files(config: ResolvedConfig, catalog: Catalog, role: Role) -> bool:
@@ -127,13 +139,26 @@ def open_feed(config: ResolvedConfig, catalog: Catalog, game: Game, run_dir: Pat
         yield DataFeed(streams, game, config.schedule.patch)
 
 
-def unreadable_warnings(role: Role, source: Source) -> list[str]:
-    """A warning with the number of unreadable files and the first three; the cached pack lists all of them."""
-    skipped = () if isinstance(source, SimulatorSource) else source.skipped
-    if not skipped:
+def reading_warnings(role: Role, source: Source) -> list[str]:
+    """The unreadable files, of which the cached pack lists all, and the choice of ``count`` images if it left any out.
+
+    The first three files are named.
+    """
+    if isinstance(source, SimulatorSource):
         return []
-    shown = "; ".join(f"{item.path}: {item.reason}" for item in skipped[:3])
-    return [f"data.{role}: {len(skipped)} unreadable files skipped: {shown}{'; ...' if len(skipped) > 3 else ''}"]
+    found = []
+    if skipped := source.skipped:
+        shown = "; ".join(f"{item.path}: {item.reason}" for item in skipped[:3]) + "; ..." * (len(skipped) > 3)
+        found.append(f"data.{role}: {len(skipped)} unreadable files skipped: {shown}")
+    if source.total is not None and source.total > len(source):
+        found.append(f"data.{role}: {len(source):,} of {source.total:,} images, chosen at random (seed 0)")
+    return found
+
+
+def source_levels(config: ResolvedConfig, role: Role, source: Source) -> Levels:
+    """The levels of a random sample of a source's images."""
+    sample = random_images(source, sample_size(config.image), seed=0)
+    return measure_levels(role, config.image, sample.image)
 
 
 def few_images_warnings(real: Source) -> list[str]:

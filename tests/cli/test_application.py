@@ -133,6 +133,14 @@ def test_show_prints_the_resolved_configuration(cli, toy, tmp_path):
     assert cli("show", "--plugin", TOY, "--config", tmp_path / "config.toml").ok().out == whole
 
 
+@pytest.mark.parametrize("setting", ["data.test=none", "evaluation.evaluator=none"])
+def test_a_run_that_cannot_be_evaluated_does_not_advise_it(cli, tmp_path, setting):
+    done = cli("fit", "--plugin", TOY, "--run", tmp_path / "run", *flags(*QUICK, "quality=none", setting)).ok()
+    assert "synthreal evaluate" not in done.out and done.out.endswith(f"synthreal report {tmp_path / 'run'}\n")
+    complaint = cli("evaluate", tmp_path / "run").complaint()
+    assert setting.partition("=")[0] in complaint and ("report" in complaint) == setting.startswith("data")
+
+
 def test_fit_refine_evaluate_from_a_pack_end_to_end(cli, toy_run, tmp_path, monkeypatch):
     """Every command in the default folder, in the fast selection of tests."""
     monkeypatch.chdir(tmp_path)
@@ -143,6 +151,7 @@ def test_fit_refine_evaluate_from_a_pack_end_to_end(cli, toy_run, tmp_path, monk
         "synthreal evaluate runs/toy\n"
     )
     assert "fitting 11/11 " in done.err and "score" in done.err.splitlines()[-1]
+    assert "warning: step 0: few real images" in done.err
     kinds = [line.split(": ")[2] for line in done.err.splitlines() if line.startswith("warning")]
     assert kinds == ["few real images", "collapse", "drifting labels"]  # after eleven steps on 30 images, rightly
     assert weights(tmp_path / "runs/toy") == weights(toy_run)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from rich.console import Console
 
 from synthreal.cli import progress
+from synthreal.train.log import Report
 
 
 def test_off_a_terminal_each_task_ends_with_a_line_and_prints_one_now_and_then(monkeypatch, capsys):
@@ -36,3 +37,18 @@ def test_nothing_is_printed_when_not_visible(capsys):
     with progress.progress_bars(visible=False) as show:
         show("refining", 1, 1)
     assert capsys.readouterr().err == ""
+
+
+def test_each_kind_of_warning_is_printed_once_whatever_its_numbers(capsys):
+    shown = []
+    printer = progress.ReportPrinter(lambda step, losses: shown.append(step))
+    printer.warn("data.real: 5 of 1,000 images")
+    for step in (10, 20):
+        warnings = ("data.real: 5 of 1,000 images", "data.real: no pixel", f"collapse: {step} %")
+        printer(Report(step, "game", None, None, None, None, None, None, 1.0, None, warnings))
+    assert shown == [10, 20]
+    assert capsys.readouterr().err.splitlines() == [
+        "warning: step 0: data.real: 5 of 1,000 images",
+        "warning: step 10: data.real: no pixel",
+        "warning: step 10: collapse: 10 %",
+    ]

@@ -35,4 +35,4 @@ def test_an_evaluation_fits_80_columns():
     arm, quality = (line.split() for line in lines if "pixel-distribution" in line)
     assert " ".join(arm[1:]) == "12.34 ± 1.25 47.50 ± 1.25 -25 % (-32 to -16) 1.0e-110"
     assert " ".join(quality[1:]) == "0.123 0.200 0.300 12.300 95.4 % 1.0e-110 1.25"
-    assert lines[-1].strip() == "warning: [3] unreadable"
+    assert lines[0].strip() == "warning: [3] unreadable"

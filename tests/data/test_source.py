@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import h5py
@@ -13,7 +14,7 @@ from PIL import Image
 
 from synthreal.data.encoding import from_unit, stored_array, to_unit
 from synthreal.data.folder import FolderOptions, read_folder
-from synthreal.data.ondisk import OnDisk
+from synthreal.data.ondisk import OnDisk, choose_rows
 from synthreal.data.pack import Pack, PackOptions, read_pack
 from synthreal.data.resident import Resident
 from synthreal.data.seed import derive_seed
@@ -104,15 +105,27 @@ def test_a_pack_gives_the_same_batches_wherever_it_is_held(tmp_path, dtype, budg
 
 
 @pytest.mark.parametrize("budget", [1 << 30, 0])
-def test_count_uses_the_first_images(tmp_path, budget):
-    image, _ = make_pack(tmp_path / "a.h5")
+def test_count_chooses_images_of_the_whole_pack_in_their_order(tmp_path, budget):
+    image, labels = make_pack(tmp_path / "a.h5")
+    rows = choose_rows(50, 7)
     source = open_pack(tmp_path / "a.h5", count=7, budget_bytes=budget)
-    assert len(source) == 7
-    np.testing.assert_array_equal(select(source, torch.arange(7)).image.numpy(), to_unit(image[:7]))
+    assert (len(source), source.total) == (7, 50)
+    batch = select(source, torch.arange(7))
+    np.testing.assert_array_equal(batch.image.numpy(), to_unit(image[rows]))
+    np.testing.assert_array_equal(batch.labels["mask"].numpy(), labels["mask"][rows])
+    np.testing.assert_array_equal(stored_array(source.first(3).image), image[rows[:3]])
     with pytest.raises((IndexError, RuntimeError)):
         select(source, torch.tensor([7]))
     assert source.first(50).sha256() != Pack(tmp_path / "a.h5").sha256()
     assert len(open_pack(tmp_path / "a.h5", count=700, budget_bytes=budget)) == 50
+
+
+def test_a_choice_of_rows_is_spread_increasing_and_contained_in_a_larger_one():
+    choices = [choose_rows(1000, count) for count in (1, 20, 400, 1000, 5000, None)]
+    assert [len(rows) for rows in choices] == [1, 20, 400, 1000, 1000, 1000]
+    for fewer, more in pairwise(choices):
+        assert set(fewer) <= set(more) and (np.diff(more) > 0).all()
+    assert 5 < (choices[1] < 500).sum() < 15  # of two persons, both
 
 
 @pytest.mark.parametrize("budget", [1 << 30, 0])
@@ -187,14 +200,14 @@ def test_a_folder_is_converted_and_packed_once(tmp_path):
     assert resized.image.shape == (2, 1, 7, 5)
 
 
-def test_a_limited_pack_is_made_again_when_more_images_are_requested(tmp_path):
+def test_the_cached_pack_is_whole_and_serves_every_count(tmp_path):
     for i in range(5):
         save(tmp_path / "crops", f"{i}.png")
     settings = {"image": SPEC, "device": CPU, "cache": tmp_path / "data"}
     options = FolderOptions(root=str(tmp_path / "crops"))
-    for count, expected in ((2, 2), (1, 1), (4, 4), (None, 5), (3, 3)):
+    for count, expected in ((2, 2), (1, 1), (4, 4), (None, 5), (9, 5)):
         assert len(open_source(folder_spec(), options, count=count, **settings)) == expected
-    assert len(Pack(tmp_path / "data" / "real.h5")) == 5
+        assert len(Pack(tmp_path / "data" / "real.h5")) == 5
     (tmp_path / "data" / "real.h5").write_bytes(b"damaged")
     assert len(open_source(folder_spec(), options, **settings)) == 5
 

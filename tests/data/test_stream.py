@@ -40,7 +40,7 @@ def resident(path):
 
 
 def on_disk(path, budget=0):
-    return OnDisk(Pack(path), device=CPU, count=None, names=("id",), budget_bytes=budget)
+    return OnDisk(Pack(path), device=CPU, rows=np.arange(N), names=("id",), budget_bytes=budget)
 
 
 def ids(batch):
@@ -138,7 +138,8 @@ def test_an_error_in_the_reading_thread_reaches_the_batch_that_needed_it(tmp_pat
     with h5py.File(tmp_path / "a.h5", "r+") as file:
         file["image"][17] = np.inf
     bad = next(position for position in range(6) if 17 in oracle(N, 4, 0, position))
-    with Stream(OnDisk(Pack(tmp_path / "a.h5"), device=CPU, count=None, names=(), budget_bytes=0), 4, 0) as stream:
+    source = OnDisk(Pack(tmp_path / "a.h5"), device=CPU, rows=np.arange(N), names=(), budget_bytes=0)
+    with Stream(source, 4, 0) as stream:
         for position in range(bad):
             stream.batch(position)
         for _ in range(2):

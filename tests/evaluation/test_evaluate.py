@@ -24,6 +24,7 @@ from synthreal.inference.pretrained import read_config
 from synthreal.inference.transform import Refine
 from synthreal.inference.weights import weights_sha256
 from synthreal.metrics.distances import realism
+from synthreal.report import write_report
 from synthreal.spec import Skipped
 from synthreal.train.sources import first_images, open_data
 
@@ -100,7 +101,9 @@ def test_unreadable_test_images_are_reported(toy, tmp_path):
         "optimizer.ema=none",
     )
     result = evaluate([tmp_path / "run"])
-    assert result.warnings == ("data.test: 1 unreadable files skipped: a.png: truncated",)
+    unreadable, other = result.warnings
+    assert unreadable == "data.test: 1 unreadable files skipped: a.png: truncated"
+    assert other.startswith("data.test is mine, ") and "photographs" in other
     assert list(result.arms) == ARMS[:-1]  # without labelled real images there is no upper bound
 
 
@@ -117,6 +120,40 @@ def test_the_quality_of_every_training_set_is_measured_without_labels_of_real_im
     real = to_unit(first_images(open_role("real"), 500).image)
     expected = realism(to_unit(sets.refined.image), real, seed=0)
     assert {name: getattr(quality["refined"], name) for name in expected} == expected
+
+
+def write_discs(path, toy, role, name="photographs", change=lambda image: image):
+    """A pack of the toy camera's images of a role, changed, under the name of a data set."""
+    source = open_data(configured(toy), toy, role, device=torch.device("cpu"), run_dir=path.parent)
+    labels = () if role == "real" else (CENTRE,)
+    with PackWriter(path, image=IMAGE, labels=labels, role=role, name=name) as writer:
+        writer.append(change(source.image.numpy()), {"centre": source.labels["centre"].numpy()} if labels else {})
+    return f'data.{role}={{name="pack", options={{path="{path}"}}}}'
+
+
+def test_results_on_other_data_than_the_real_images_carry_a_warning_above_the_table(toy, tmp_path, cli):
+    real = write_discs(tmp_path / "real.h5", toy, "real", name="mine")
+    fit_toy(toy, tmp_path / "run", real, "data.real_labelled=none")
+    done = cli("evaluate", tmp_path / "run", "--arms", "simulated", "--split", "validation").ok()
+    (warning,) = json.loads((tmp_path / "run/validation.json").read_text())["warnings"]
+    assert warning.startswith("data.validation is photographs, another data set than data.real, mine")
+    said = " ".join(done.out.split())
+    assert said.startswith(f"warning: {warning}") and "Tested on" in said
+    page = write_report(tmp_path / "run").read_text()
+    assert 0 < page.index("another data set than data.real") < page.index("Tested on")
+
+
+def test_packs_made_from_one_data_set_are_of_one_origin(toy, tmp_path):
+    packs = [write_discs(tmp_path / f"{role}.h5", toy, role) for role in ("real", "test")]
+    fit_toy(toy, tmp_path / "run", *packs, "data.real_labelled=none")
+    assert evaluate([tmp_path / "run"], arms=["simulated"]).warnings == ()
+
+
+def test_test_images_that_look_misread_are_reported(toy, tmp_path):
+    packs = write_discs(tmp_path / "test.h5", toy, "test", change=lambda image: image >> 4)
+    fit_toy(toy, tmp_path / "run", packs, "data.real_labelled=none")
+    (warning,) = evaluate([tmp_path / "run"], arms=["simulated"]).warnings
+    assert warning.startswith("data.test: ") and "bits" in warning
 
 
 def test_several_answers_per_image_count_equally():

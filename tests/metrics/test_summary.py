@@ -35,9 +35,11 @@ def test_numbers_are_those_of_the_metrics():
     found = summarize_quality(SPEC, model, y, REAL, x)
     distances = realism(to_unit(y.image), REAL, seed=SEED)
     result = two_sample_test(to_unit(y.image), REAL, seed=SEED)
+    features, real = (estimator_features(model, images).double() for images in (to_unit(y.image), REAL))
+    unit = real.square().mean().sqrt()
     assert found.to_json() == {
         **distances,
-        "kid_estimator": float(kid(estimator_features(model, to_unit(y.image)), estimator_features(model, REAL))),
+        "kid_estimator": float(kid(features / unit, real / unit)),
         "two_sample": result.to_json(),
         "drift": {k: float(v.mean()) for k, v in annotation_drift(SPEC, model, x, y).moved.items()},
     }
@@ -52,6 +54,19 @@ def test_real_images_are_like_themselves_and_shifted_ones_are_not():
     assert same.two_sample.p > 0.01 > other.two_sample.p
     assert (other.drift["error_px"], other.drift["within_1px"]) == (0, 100)
     assert same.drift["error_px"] > 0
+
+
+@pytest.mark.parametrize("scale", [1e-3, 1e4])
+def test_the_distance_on_an_estimators_features_does_not_depend_on_their_scale(short, scale):
+    torch.manual_seed(0)
+    model, x = Pointer(6).eval(), blobs(60)
+    before = summarize_quality(SPEC, model, x, REAL, None).kid_estimator
+    with torch.no_grad():  # the hidden features, and the last layer undoes it
+        model.map[0].weight.mul_(scale)
+        model.map[0].bias.mul_(scale)
+        model.map[2].weight.div_(scale)
+    assert summarize_quality(SPEC, model, x, REAL, None).kid_estimator == pytest.approx(before, rel=1e-3)
+    assert 0 < before < 100
 
 
 def test_only_the_first_images_are_used(short):

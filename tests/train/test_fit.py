@@ -332,7 +332,7 @@ from toy import *
 drawn = []
 def camera(options, n, generator):
     drawn.append(n)
-    if len(drawn) == 5 and "INTERRUPT" in os.environ:  # in the third step of the game
+    if len(drawn) == 6 and "INTERRUPT" in os.environ:  # in the third step of the game, after a sample of the levels
         signal.raise_signal(getattr(signal, os.environ["INTERRUPT"]))  # os.kill may reach another thread later
     return toy.camera(options, n, generator)
 
@@ -378,7 +378,7 @@ def test_an_interrupt_saves_and_exits_with_130_and_the_resumed_run_equals_an_uni
     assert_same_run(tmp_path / "a run", tmp_path / "whole")
 
 
-IMPATIENT = INTERRUPTING.replace("len(drawn) == 5", "len(drawn) < 3")
+IMPATIENT = INTERRUPTING.replace("len(drawn) == 6", "len(drawn) < 3")
 
 
 def test_a_second_interrupt_before_anything_is_saved_leaves_nothing(tmp_path, cli, monkeypatch):

@@ -10,12 +10,22 @@ import torch
 from PIL import Image
 from quick import QUICK, TOY, configured, fit_toy, flags
 
+from synthreal.data.levels import level_warnings
 from synthreal.data.ondisk import OnDisk
 from synthreal.data.pack import Pack
 from synthreal.data.resident import Resident
 from synthreal.data.simulator import SimulatorSource
 from synthreal.errors import UserError
-from synthreal.train.sources import few_images_warnings, first_images, open_data, random_images
+from synthreal.hooks.catalog import Catalog
+from synthreal.hooks.resolve import configure
+from synthreal.train.sources import (
+    few_images_warnings,
+    first_images,
+    open_data,
+    random_images,
+    reading_warnings,
+    source_levels,
+)
 
 CPU = torch.device("cpu")
 
@@ -59,7 +69,8 @@ def test_unreadable_files_are_reported_once(toy, tmp_path, cli):
     crops.mkdir()
     for i in range(5):
         (crops / f"broken{i}.png").write_text("not a picture")
-        Image.fromarray(np.full((30, 40), 40 * i, np.uint8)).save(crops / f"good{i}.png")
+        pixels = np.random.default_rng(i).integers(0, 256, (30, 40), dtype=np.uint8)
+        Image.fromarray(pixels).save(crops / f"good{i}.png")
     settings = flags(*QUICK, f'data.real={{name="folder", options={{root="{crops}"}}}}')
     done = cli("fit", "--plugin", TOY, "--run", tmp_path / "run", *settings).ok()
     (message,) = [line for line in done.err.splitlines() if "data.real" in line]
@@ -121,3 +132,44 @@ def test_random_images_are_drawn_from_the_whole_source_and_have_no_labels(toy, t
 def test_a_role_without_a_data_set_is_refused(toy, tmp_path):
     with pytest.raises(UserError, match=r"data\.test is none"):
         open_role(toy, tmp_path, "test", "data.test=none")
+
+
+def test_a_count_of_files_is_a_choice_that_is_reported(toy, tmp_path):
+    (tmp_path / "crops").mkdir()
+    for i in range(30):
+        Image.fromarray(np.full((12, 16), i, np.uint8)).save(tmp_path / f"crops/{i:02d}.png")
+    folder = f'data.real={{name="folder", options={{root="{tmp_path}/crops"}}}}'
+    source = open_role(toy, tmp_path / "run", "real", folder, "data.real.count=5")
+    assert (source.image[:, 0, 0, 0] > 15).any()
+    assert reading_warnings("real", source) == ["data.real: 5 of 30 images, chosen at random (seed 0)"]
+    assert reading_warnings("real", open_role(toy, tmp_path / "run", "real", folder, "data.real.count=30")) == []
+
+
+@pytest.mark.parametrize("plugin", ["gaze", "hands"])
+def test_the_demo_domains_give_no_warning_about_their_levels(plugin, tmp_path):
+    catalog = Catalog.of([plugin])
+    config = configure(catalog, {"data": {role: {"count": 64} for role in ("simulated", "real", "test")}})
+    levels = {
+        role: source_levels(config, role, open_data(config, catalog, role, device=CPU, run_dir=tmp_path))
+        for role in ("simulated", "real", "test")
+    }
+    assert level_warnings(levels["simulated"], levels["real"]) == levels["test"].warnings() == []
+
+
+def test_depth_in_raw_millimetres_warns_before_the_first_step(tmp_path, cli):
+    """Hands at 700 mm, 0 where nothing was measured: in the domain, everything is at the near face of the cube."""
+    (tmp_path / "depth").mkdir()
+    rng = np.random.default_rng(0)
+    for i in range(4):
+        pixels = np.where(rng.random((64, 64)) < 0.4, rng.integers(640, 760, (64, 64)), 0)
+        Image.fromarray(pixels.astype(np.uint16)).save(tmp_path / f"depth/{i}.png")
+    short = ("schedule.refiner_steps=0", "schedule.discriminator_steps=0", "schedule.steps=1", "schedule.batch=2")
+    small = ("data.simulated.count=8", "quality=none", "history=none", "schedule.patch=none")
+    real = f'data.real={{name="folder", options={{root="{tmp_path}/depth"}}}}'
+    done = cli("fit", "--plugin", "hands", "--run", tmp_path / "run", *flags(*short, *small, real)).ok()
+    before = [line for line in done.err.splitlines() if line.startswith("warning: step 0: data.real: ")]
+    assert len(before) == 2 and done.err.count("data.real: ") == 2
+    assert "759 of 65,535" in before[0] and "background or invalid" in before[1] and "65,535 of 65,535" in before[1]
+    assert all("0 near face .. 1 far face" in line for line in before)
+    (line,) = map(json.loads, (tmp_path / "run/log.jsonl").read_text().splitlines())
+    assert {text.partition("warning: step 0: ")[2] for text in before} <= set(line["warnings"])

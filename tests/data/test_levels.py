@@ -1,0 +1,111 @@
+"""Statistics of a data set's images, and warnings about values that look misread."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from synthreal.data.encoding import from_unit, stored_tensor
+from synthreal.data.levels import Levels, level_warnings, measure_levels, sample_size
+from synthreal.data.source import convert_image
+from synthreal.spec import ImageSpec
+
+GREY = ImageSpec(channels=1, height=8, width=10)
+DEPTH = ImageSpec(channels=1, height=8, width=10, dtype="uint16", meaning="depth, 1 far", background=1.0, invalid=1.0)
+
+
+def noise(n=20, low=0.0, high=1.0, spec=GREY):
+    """Images of independent pixels between two levels ``(n, *spec.shape)``."""
+    return low + (high - low) * torch.rand((n, *spec.shape), generator=torch.Generator().manual_seed(0))
+
+
+def measured(images, spec=GREY, role="real") -> Levels:
+    return measure_levels(role, spec, from_unit(images, spec.dtype))
+
+
+def hands(background=1.0):
+    """Noise below 0.8 with a border of background."""
+    images = noise(high=0.8, spec=DEPTH)
+    images[..., :2] = background
+    return images
+
+
+def test_the_statistics_are_those_of_the_pixels():
+    images = hands()
+    levels = measured(images, DEPTH)
+    assert (levels.n, levels.background, levels.invalid) == (20, pytest.approx(0.2), pytest.approx(0.2))
+    assert levels.high == pytest.approx(float(images[..., 2:].max()), abs=1e-4)
+    assert levels.low == pytest.approx(float(images.min()), abs=1e-4)
+    assert levels.mean == pytest.approx(float(images.mean()), abs=1e-4)
+    assert levels.spread == pytest.approx(float(images.std((1, 2, 3), correction=0).mean()), abs=1e-4)
+    assert levels.middle == pytest.approx(np.percentile(images[..., 2:], (1, 99)), abs=1e-4)
+    grey = measured(noise())
+    assert (grey.background, grey.invalid, grey.constant, grey.equal) == (None, None, 0, False)
+
+
+def test_good_images_give_no_warning():
+    assert measured(noise()).warnings() == measured(hands(), DEPTH).warnings() == []
+    assert level_warnings(measured(noise(high=0.3), role="simulated"), measured(noise(low=0.2, high=0.7))) == []
+    assert level_warnings(measured(hands(), DEPTH, "simulated"), measured(hands(), DEPTH)) == []
+
+
+@pytest.mark.parametrize("spec", [GREY, ImageSpec(channels=1, height=8, width=10, dtype="uint16")])
+def test_twelve_bit_values_in_16_bit_files(spec):
+    files = np.random.default_rng(0).integers(0, 4096, (20, 1, 8, 10), dtype=np.uint16)
+    stored = stored_tensor(np.stack([convert_image(image, spec) for image in files]))
+    (warning,) = measure_levels("real", spec, stored).warnings()
+    assert warning.startswith("data.real: ") and "12-bit" in warning and "multiply them by 16" in warning
+    full = stored_tensor(np.stack([convert_image(image << 4, spec) for image in files]))
+    assert measure_levels("real", spec, full).warnings() == []
+
+
+def test_small_values_that_are_no_integers_and_silhouettes_are_good():
+    half = ImageSpec(channels=1, height=8, width=10, dtype="float16")
+    assert measured(noise(spec=half) / 1000, half).warnings() == []
+    assert measured((hands() > 0.5).float(), DEPTH).warnings() == []  # the only other value is 0
+
+
+def test_a_declared_value_that_no_pixel_has():
+    (warning,) = measured(hands(background=0.0), DEPTH, "test").warnings()
+    assert warning.startswith("data.test: ") and "background or invalid" in warning
+    assert "65,535 of 65,535" in warning and "depth, 1 far" in warning
+    holes = ImageSpec(channels=1, height=8, width=10, dtype="float16", invalid=0.0)
+    whole = noise(low=0.1, spec=holes)
+    assert measured(whole, holes, "simulated").warnings() == []  # a simulator misses no pixel
+    (warning,) = measured(whole, holes).warnings()
+    assert "invalid pixels, 0 of 1" in warning
+
+
+def test_nearly_constant_and_equal_images():
+    images = noise()
+    images[:3] = 0.5 + images[:3] / 100
+    (warning,) = measured(images).warnings()
+    assert "15% of 20 images are nearly constant" in warning
+    images[1:3] = noise(2)
+    assert measured(images).warnings() == []  # one of twenty is tolerated
+    assert "all of 20 images are equal" in measured(noise(1).expand(20, -1, -1, -1)).warnings()[0]
+    assert "nearly constant" in measured(torch.zeros(1, *GREY.shape)).warnings()[0]
+    assert measured(noise(1)).warnings() == []
+
+
+@pytest.mark.parametrize(
+    ("simulated", "real"),
+    [
+        (noise(high=0.3), noise(low=0.6)),  # disjoint
+        (noise(high=0.3) * noise(), 1 - 0.3 * noise() * noise()),  # inverted
+        (noise().pow(9), 1 - noise().pow(9)),  # overlapping, with means apart
+    ],
+)
+def test_levels_of_simulated_and_real_images_that_lie_apart(simulated, real):
+    (warning,) = level_warnings(measured(simulated, role="simulated"), measured(real))
+    assert warning.startswith("data.real: ") and "data.simulated" in warning and "inverted" in warning
+
+
+def test_misread_images_are_not_reported_again_as_far_from_the_others():
+    (warning,) = level_warnings(measured(noise(low=0.5), role="simulated"), measured(noise() / 16))
+    assert "12-bit" in warning
+
+
+def test_the_sample_is_bounded_by_the_size_of_the_images():
+    assert [sample_size(ImageSpec(channels=3, height=side, width=side)) for side in (8, 224, 9000)] == [256, 55, 2]
