@@ -103,7 +103,7 @@ class TiffTags:
                 found[tag] = raw.rstrip(b"\0") if kind == 2 else raw
             elif tag in _CODES and self._numbers(tag, 0)[0] in _CODES[tag]:
                 found[tag] = self._numbers(tag)[0]
-            elif tag in _RESOLUTION and kind == 5 and len(raw) == 8:
+            elif tag in _RESOLUTION and kind == 5 and len(raw) == 8 and any(raw[4:]):  # not divided by 0
                 found[tag] = TiffImagePlugin.IFDRational(*struct.unpack(self._order + "II", raw))
         return found
 

@@ -59,7 +59,7 @@ FILES = {
     "PPM grey": saved(Image.fromarray(GREY), "PPM"),
     "PPM RGB": saved(Image.fromarray(COLOUR[..., :3]), "PPM"),
     "PPM 1 bit": saved(Image.fromarray(GREY > 90), "PPM"),
-    "PPM 16 bits": saved(Image.fromarray(DEEP[..., 0]), "PPM"),
+    "PPM 16 bits": b"P5\n14 9\n65535\n" + DEEP[..., 0].astype(">u2").tobytes(),
     "PNG with metadata": saved(
         Image.fromarray(GREY), "PNG", exif=EXIF.tobytes(), icc_profile=b"profile", dpi=(72, 72), pnginfo=TEXT
     ),
@@ -278,7 +278,8 @@ def test_damaged_tags_of_a_tiff_cost_no_picture(kind, compression):
         whole = tiff_file(GREY[..., None], compression=compression, **{f"t{number}": (60000, 60001, 60002)})
         entry = whole.index(struct.pack("<HHI", number, 3, 3))
         (place,) = struct.unpack_from("<I", whole, entry + 8)
-        for count, value in ((3, place), (1, 0xFFFFFFFF), (0, 0), (0xFFFFFFF, 8), (5, 0xFFFFFF)):
+        blank = whole.index(bytes(8))
+        for count, value in ((1, blank), (3, place), (1, 0xFFFFFFFF), (0, 0), (0xFFFFFFF, 8), (5, 0xFFFFFF)):
             content = whole[: entry + 2] + struct.pack("<HII", kind, count, value) + whole[entry + 12 :]
             picture = read_picture(content)
             np.testing.assert_array_equal(picture.colour[0], GREY)
