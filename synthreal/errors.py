@@ -5,6 +5,11 @@ from __future__ import annotations
 from importlib.util import find_spec
 
 
+def printable(text: str) -> str:
+    r"""Text that can be written as UTF-8: a byte of a file name that is not UTF-8 becomes ``\udcff`` in letters."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
 class UserError(Exception):
     """Bad input, described in one line: the file or setting, the problem, and the remedy.
 
@@ -13,7 +18,7 @@ class UserError(Exception):
     """
 
     def __init__(self, message: str) -> None:
-        super().__init__(" ".join(str(message).split()))
+        super().__init__(printable(" ".join(str(message).split())))
 
 
 class WriteError(UserError):

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
 from pydantic import AfterValidator, BaseModel, ConfigDict
 
-from synthreal.errors import UserError
+from synthreal.errors import UserError, printable
 
 if TYPE_CHECKING:
     import numpy as np
@@ -48,6 +48,8 @@ OddSide = Annotated[int, AfterValidator(_odd)]
 
 
 def _expand_home(path: str) -> str:
+    if (shown := printable(path)) != path:
+        raise ValueError(f"{shown} is not UTF-8, as the files of a run are; rename it")
     return os.path.expanduser(path)  # noqa: PTH111 - that of Path raises if there is no such user
 
 
@@ -134,10 +136,17 @@ class Sample:
 
 @dataclass(frozen=True)
 class Skipped:
-    """A file that could not be read. Readers yield it in place of a sample; it is counted and reported."""
+    """A file that could not be read. Readers yield it in place of a sample; it is counted and reported.
+
+    Bytes of a name that are not UTF-8 are escaped, because reports and records are.
+    """
 
     path: str
     reason: str
+
+    def __post_init__(self) -> None:
+        for name in ("path", "reason"):
+            object.__setattr__(self, name, printable(getattr(self, name)))
 
 
 @dataclass(frozen=True)

@@ -23,8 +23,9 @@ class Refine:
     ``dataset.map(Refine(run), batched=True)`` or ``dataset.set_transform(Refine(run))``. Images are PIL images (the
     ``Image`` feature) or, for ``Array2D`` and ``Array3D`` features, the arrays of ``with_format("numpy")`` or
     ``"torch"``: ``(H, W)``, ``(H, W, C)`` or ``(C, H, W)``, uint8 or float in [0, 1]. Results have the same form, but
-    tensors become arrays, because ``map`` would lose their feature. The fingerprint depends on the run's path, its
-    weights and these arguments, so that ``map`` finds its cache, but not after another fit.
+    tensors become arrays, because ``map`` would lose their feature. None, a missing image, remains None. The
+    fingerprint depends on the run's path, its weights and these arguments, so that ``map`` finds its cache, but not
+    after another fit.
 
     Args:
         run: run directory, or any folder with its two files.
@@ -64,7 +65,11 @@ class Refine:
         if indices is None and self.seed is not None and (self.p < 1 or self._refine.noise_channels):
             raise UserError("a seed needs map(..., with_indices=True); seed=None draws picks and noise at every call")
         keys = torch.arange(len(images)) if indices is None else torch.tensor(indices)
-        arrays = [image.numpy(force=True) if isinstance(image, Tensor) else image for image in images]
-        names = [f"{self.column} of row {key}" for key in keys.tolist()]
-        refined = refine_some(self._refine, arrays, p=self.p, keys=keys, seed=self.seed, names=names)
-        return examples | {self.column: refined}  # type: ignore[operator]  # dict and LazyBatch have it
+        results = [image.numpy(force=True) if isinstance(image, Tensor) else image for image in images]
+        rows = [row for row, image in enumerate(results) if image is not None]
+        names = [f"{self.column} of row {key}" for key in keys[rows].tolist()]
+        arrays = [results[row] for row in rows]
+        refined = refine_some(self._refine, arrays, p=self.p, keys=keys[rows], seed=self.seed, names=names)
+        for row, image in zip(rows, refined, strict=True):
+            results[row] = image
+        return examples | {self.column: results}  # type: ignore[operator]  # dict and LazyBatch have it

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,10 @@ from synthreal.adapters.images import refine_some
 from synthreal.adapters.lazy import Device, LazyRefine
 from synthreal.errors import UserError
 from synthreal.inference.value_range import check_probability
+
+
+def _reraise(error: Exception) -> bool:
+    raise error
 
 
 class Refine:
@@ -30,6 +34,8 @@ class Refine:
         seed: picks and noise maps are a function of ``(seed, __key__)``; None draws them in every epoch.
         batch: number of samples that are read and refined together.
         device: "cpu", "cuda" or "cuda:N"; "auto" is a GPU if there is one, but the CPU in worker processes.
+        handler: as in webdataset (``wds.warn_and_continue``): called with the ``UserError`` of a sample that cannot be
+            refined; True leaves out the sample, False ends the data set, and by default the error is raised.
 
     Raises:
         UserError: the folder holds no refiner; when called, a sample without an image, an invalid image, or CUDA in a
@@ -45,11 +51,12 @@ class Refine:
         seed: int | None = None,
         batch: int = 32,
         device: Device = "auto",
+        handler: Callable[[Exception], bool] = _reraise,
     ) -> None:
         if batch < 1:
             raise UserError(f"batch={batch}: give at least 1")
         self.names, self.p, self.seed, self.batch = image.split(";"), check_probability(p), seed, batch
-        self._refine = LazyRefine(run, device)
+        self._refine, self._handler = LazyRefine(run, device), handler
 
     def __call__(self, source: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
         """Refine the images of all samples."""
@@ -59,13 +66,27 @@ class Refine:
 
     def _refined(self, samples: Iterator[dict[str, Any]]) -> Iterator[dict[str, Any]]:
         while block := list(islice(samples, self.batch)):
-            members = [self._member(sample) for sample in block]
-            images = [sample[member] for sample, member in zip(block, members, strict=True)]
-            keys = torch.tensor([_key(sample) for sample in block])
-            names = [f"sample {sample['__key__']}" for sample in block]
-            refined = refine_some(self._refine, images, p=self.p, keys=keys, seed=self.seed, names=names)
-            for sample, member, image in zip(block, members, refined, strict=True):
-                yield {**sample, member: image}
+            try:
+                refined = self._block(block)
+            except UserError:  # of one of them
+                refined = []
+                for sample in block:
+                    try:
+                        refined += self._block([sample])
+                    except UserError as error:
+                        if not self._handler(error):
+                            yield from refined
+                            return
+            yield from refined
+
+    def _block(self, block: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        members = [self._member(sample) for sample in block]
+        images = [sample[member] for sample, member in zip(block, members, strict=True)]
+        keys = torch.tensor([_key(sample) for sample in block])
+        names = [f"sample {sample['__key__']}" for sample in block]
+        refined = refine_some(self._refine, images, p=self.p, keys=keys, seed=self.seed, names=names)
+        triples = zip(block, members, refined, strict=True)
+        return [{**sample, member: image} for sample, member, image in triples]
 
     def _member(self, sample: dict[str, Any]) -> str:
         if not isinstance(sample, dict) or "__key__" not in sample:

@@ -1,4 +1,7 @@
-"""Refining a folder of pictures into a folder: names stay the same, and all other files are copied."""
+"""Refining a folder of pictures into a folder: names stay the same, and all other files are copied.
+
+Hidden files and folders, which :func:`synthreal.data.folder.names_below` leaves out, are not.
+"""
 
 from __future__ import annotations
 
@@ -10,11 +13,9 @@ from posixpath import splitext
 
 from synthreal.bulk.job import Outcome
 from synthreal.bulk.pictures import Chunk, File, FileGroup, Pictures, make_parent
-from synthreal.data.folder import SUFFIXES, regular_file
+from synthreal.data.folder import SUFFIXES, refuse_other_formats, regular_file
 from synthreal.errors import UserError
 from synthreal.spec import Skipped
-
-_OTHER_FORMATS = (".webp", ".gif", ".jp2", ".avif", ".heic", ".exr", ".hdr", ".ppm", ".pgm", ".tga", ".dng")
 
 
 class FolderSource(Pictures):
@@ -59,8 +60,7 @@ class FolderSource(Pictures):
 
     def copies(self, name: str) -> list[str]:
         """One for each version of its picture; pictures of other formats are not copied unrefined."""
-        if (suffix := splitext(name)[1]).lower() in _OTHER_FORMATS:
-            raise ValueError(f"{suffix} is not refined; save it as PNG, JPEG, TIFF or BMP")
+        refuse_other_formats(name)
         return self._copies(name)
 
     def _stem(self, name: str) -> str | None:

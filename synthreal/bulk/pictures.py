@@ -147,7 +147,7 @@ class Pictures(ABC):
         alike: dict[tuple[object, ...], list[tuple[File, int, np.ndarray]]] = {}
         for file in chain(*load.samples):
             if file.picture is not None and file.index is not None:
-                pixels = file.picture.colour
+                pixels = file.picture.visible
                 alike.setdefault((pixels.shape, pixels.dtype), []).append((file, file.index, pixels))
         for pictures in alike.values():
             height, width = pictures[0][2].shape[1:]

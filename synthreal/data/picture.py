@@ -1,20 +1,24 @@
 """Image files: their pixels as arrays, and files of the same format with other pixels.
 
+The content decides what a file is, not its name. :func:`read_pixels` reads PNG, JPEG, TIFF, BMP, WebP, PPM, PGM, PBM
+and GIF files of one picture for data sets, :func:`read_picture` those that can be written back. Both refuse files whose
+values the decoders (Pillow, and OpenCV for 16-bit colour, which Pillow reduces to 8 bits) would get wrong, and files
+whose header promises more pixels than their bytes can hold.
+
 A rewritten file keeps the format and the size of the original, its bit depth of 8 or 16, its alpha channel, the quality
 and chroma subsampling of a JPEG, the compression of a TIFF, the colour profile, resolution, EXIF, XMP and text.
-Palettes become true colour, because a refined image has more than 256 colours.
+Palettes become true colour, because a refined image has more than 256 colours; WebP becomes lossless, because a file
+does not tell its quality.
 
 Pixels are those stored in the file. An orientation that EXIF or a TIFF tag requests is not applied, but preserved: a
-rotated eye has another gaze. OpenCV decodes 16-bit *colour*, which Pillow reduces to 8 bits.
+rotated eye has another gaze. Decoders see neither metadata nor further pages, so damage there costs no picture.
 
-A phone's JPEG may hold further images after the first, such as a preview or a gain map (Pillow calls this MPO). They
-describe the old pixels, so the result is a JPEG of the first image alone.
+A phone's JPEG may hold further images after the first, such as a preview or a gain map. They describe the old pixels,
+so the result is a JPEG of the first image alone.
 """
 
 from __future__ import annotations
 
-import struct
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -24,15 +28,17 @@ from typing import Any
 import numpy as np
 from PIL import Image, JpegImagePlugin, TiffImagePlugin, UnidentifiedImageError
 
-FORMATS = ("PNG", "JPEG", "TIFF", "BMP")
-_PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
-_PNG_METADATA = {b"gAMA", b"cHRM", b"sRGB", b"iCCP", b"cICP", b"pHYs", b"eXIf", b"tEXt", b"zTXt", b"iTXt", b"tIME"}
-_ORIENTATION = 274
-# description, make, model, orientation, x and y resolution and unit, software, date, artist, XMP, copyright, profile
-_TIFF_METADATA = (270, 271, 272, _ORIENTATION, 282, 283, 296, 305, 306, 315, 700, 33432, 34675)
-_INFO = ("icc_profile", "exif", "xmp", "dpi", "comment")
+from synthreal.data import jpeg, png
+from synthreal.data.tiff import TiffTags, encode_16
+
+FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "WEBP", "PPM", "GIF")
+_INFO = ("icc_profile", "exif", "xmp")
 _GREY_16 = ("I", "I;16", "I;16B", "I;16L", "I;16N")
 _REVERSED = [2, 1, 0, 3]  # OpenCV's order of channels: blue, green, red, alpha
+_MAX_PIXELS = 1 << 30
+_ALWAYS_PLAUSIBLE = 1 << 26  # samples, which take 64 MiB
+_SAMPLES_PER_BYTE = 1 << 11  # deflate reaches 1032, LZW 1365
+_BITS_PER_BYTE = 8
 
 
 @dataclass(frozen=True)
@@ -44,7 +50,7 @@ class Picture:
         alpha: ``(H, W)`` of the same dtype, or None.
         bilevel: whether the file has one bit per pixel.
         options: arguments of Pillow's ``save``.
-        chunks: the metadata chunks of a PNG.
+        metadata: the metadata chunks of a PNG, or segments of a JPEG.
     """
 
     colour: np.ndarray
@@ -52,70 +58,58 @@ class Picture:
     format: str
     bilevel: bool = False
     options: dict[str, Any] = field(default_factory=dict)
-    chunks: bytes = b""
+    metadata: bytes = b""
+
+    @property
+    def visible(self) -> np.ndarray:
+        """:attr:`colour`, black where the picture is fully transparent."""
+        return self.colour if self.alpha is None else self.colour * (self.alpha > 0)
 
     def encoded(self, colour: np.ndarray) -> bytes:
         """The file with other pixels: ``(C, H, W)`` of the shape and dtype of :attr:`colour`."""
         planes = colour if self.alpha is None else np.concatenate([colour, self.alpha[None]])
         pixels = np.ascontiguousarray(planes.transpose(1, 2, 0))
         if colour.dtype == np.uint16 and len(planes) > 1:
-            content = _png_16(pixels) if self.format == "PNG" else _tiff_16(pixels, **self.options)
+            content = _png_16(pixels) if self.format == "PNG" else encode_16(pixels, **self.options)
         else:
             pixels = pixels[..., 0] if len(planes) == 1 else pixels
             image = Image.fromarray(pixels >= 128 if self.bilevel else pixels)
             target = BytesIO()
             image.save(target, self.format, **self.options)
             content = target.getvalue()
-        end = len(_PNG_SIGNATURE) + 25  # of the header chunk of a PNG, after which metadata may stand
-        return content[:end] + self.chunks + content[end:]
+        start = jpeg.metadata_start(content) if self.format == "JPEG" else png.HEADER_END
+        return content[:start] + self.metadata + content[start:]
+
+
+def read_pixels(content: bytes) -> np.ndarray:
+    """The pixels ``(C, H, W)`` of an image file as stored, uint16 if it has 16 bits, else uint8.
+
+    Palettes, CMYK and YCbCr become RGB, bits become grey, and a colour that stands for transparency becomes alpha.
+    Raises ``ValueError`` for a file whose values would come out wrong; decoders raise anything on broken bytes.
+    """
+    with _opened(content) as opened:
+        return _planes(opened, content)
 
 
 def read_picture(content: bytes) -> Picture:
-    """The picture in the bytes of a PNG, JPEG, TIFF or BMP; ``ValueError`` if it could not be written back correctly.
+    """The picture in the bytes of an image file; ``ValueError`` if it could not be written back correctly.
 
     Decoders raise anything on broken bytes.
     """
-    with Image.open(BytesIO(content), formats=FORMATS) as opened:
-        kind = "JPEG" if opened.format == "MPO" else str(opened.format)
-        _refuse_unsupported(opened, kind)
-        mode, options = opened.mode, _save_options(opened)  # before loading, which makes Pillow forget the orientation
-        chunks = _metadata_chunks(content) if kind == "PNG" else b""
-        if _is_16_bit(opened, content) and mode not in _GREY_16:
-            planes = _colour_16(content, mode, options)
-        else:
-            planes = stored_pixels(opened)
+    with _opened(content) as opened:
+        kind = str(opened.format)
+        _refuse_unwritable(opened, content)
+        options = _save_options(opened, content)
+        metadata = {"PNG": png.metadata, "JPEG": jpeg.metadata}.get(kind, lambda _: b"")(content)
+        mode, planes = opened.mode, _planes(opened, content)
     colours = 1 if len(planes) < 3 else 3
     alpha = planes[colours] if len(planes) > colours else None
-    return Picture(planes[:colours], alpha, kind, mode == "1", options, chunks)
-
-
-def stored_pixels(opened: Image.Image) -> np.ndarray:
-    """The pixels ``(C, H, W)`` of an opened file as stored: no orientation applied, 16-bit grey as uint16, else uint8.
-
-    Modes other than grey and RGB, with or without alpha, are converted to RGB (palettes with transparency to RGBA).
-    Pixels of 32 bits raise ``ValueError``.
-    """
-    is_tiff = isinstance(opened, TiffImagePlugin.TiffImageFile)
-    orientation = opened.getexif().get(_ORIENTATION) if is_tiff else None
-    opened.load()
-    if opened.mode == "F":
-        raise ValueError("32-bit float pixels; save it with 8 or 16 bits")
-    if opened.mode in _GREY_16:
-        pixels = np.asarray(opened)
-        if pixels.min() < 0 or pixels.max() > 65535:
-            raise ValueError("32-bit integer pixels; save it with 8 or 16 bits")
-        pixels = pixels.astype(np.uint16)
-    else:
-        other = "L" if opened.mode == "1" else "RGBA" if "transparency" in opened.info else "RGB"
-        pixels = np.asarray(opened if opened.mode in ("L", "LA", "RGB", "RGBA") else opened.convert(other))
-    if is_tiff and opened.getexif().get(_ORIENTATION) != orientation:  # Pillow has applied and forgotten it
-        pixels = _without_orientation(pixels, orientation)
-    return np.ascontiguousarray(pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1))
+    return Picture(planes[:colours], alpha, kind, mode == "1", options, metadata)
 
 
 @contextmanager
 def any_size() -> Iterator[None]:
-    """Lift Pillow's limit of 179 million pixels, which protects against untrusted files."""
+    """Lift Pillow's limit of 179 million pixels. That of :func:`read_picture` remains, which depends on the file."""
     before = Image.MAX_IMAGE_PIXELS
     Image.MAX_IMAGE_PIXELS = None
     try:
@@ -126,83 +120,137 @@ def any_size() -> Iterator[None]:
 
 def picture_size(content: bytes) -> tuple[int, int]:
     """``(H, W)`` from the header alone. Raises what :func:`read_picture` raises."""
-    with Image.open(BytesIO(content), formats=FORMATS) as opened:
+    with _opened(content) as opened:
         return opened.height, opened.width
 
 
 def one_line(error: Exception) -> str:
     """An error of reading or writing an image file as one line."""
     if isinstance(error, UnidentifiedImageError):  # its message contains a memory address
-        return "not a whole PNG, JPEG, TIFF or BMP"
+        return f"not a whole {', '.join(FORMATS[:-1])} or {FORMATS[-1]}"
     return " ".join(str(error).split()) or type(error).__name__
 
 
-def _refuse_unsupported(opened: Image.Image, kind: str) -> None:
-    """Raise ``ValueError`` for a file whose pixels or alpha would come out wrong."""
+def _opened(content: bytes) -> Image.Image:
+    """The file opened by Pillow, without metadata. Raises ``ValueError`` for what decoders would get wrong."""
+    tags = None
+    if content.startswith(png.SIGNATURE):
+        if (frames := png.frames(content)) > 1:
+            raise ValueError(f"an animation of {frames} pictures; save each in a file of its own")
+        content = png.pixel_chunks(content)
+    elif content.startswith(b"\xff\xd8\xff"):
+        content = jpeg.pixel_segments(content)
+    elif content[:4] in TiffImagePlugin.PREFIXES:
+        tags = TiffTags(content)
+        tags.refuse_unsupported()
+        content = tags.pixel_content()
+    try:
+        opened = Image.open(BytesIO(content), formats=FORMATS)
+    except UnidentifiedImageError:
+        if tags is None:
+            raise
+        raise ValueError("a kind of TIFF that Pillow does not read; save it as grey or RGB of 8 or 16 bits") from None
+    _refuse_implausible_size(opened, len(content), tags.tile if tags else (0, 0))
+    if opened.format in ("GIF", "WEBP") and getattr(opened, "is_animated", False):
+        raise ValueError("an animation; save each of its pictures in a file of its own")
+    plain_inks = opened.format == "JPEG" and "adobe" not in opened.info  # Pillow takes all of a JPEG for inverted
+    if opened.mode in ("F", "LAB") or (opened.mode == "CMYK" and plain_inks):
+        raise ValueError(f"its pixels are {opened.mode}; save it as grey or RGB of 8 or 16 bits")
+    return opened
+
+
+def _refuse_implausible_size(opened: Image.Image, length: int, tile: tuple[int, int]) -> None:
+    """Raise ``ValueError`` before memory is reserved for pixels that a file of ``length`` bytes cannot hold."""
+    pixels = max(opened.width * opened.height, tile[0] * tile[1])
+    samples = pixels * (4 if opened.mode == "P" else len(opened.getbands()))
+    ratio = _SAMPLES_PER_BYTE * (_BITS_PER_BYTE if opened.mode == "1" else 1)
+    if samples > max(_ALWAYS_PLAUSIBLE, ratio * length):
+        raise ValueError(f"damaged: its {length} bytes cannot hold {opened.width}x{opened.height} pixels")
+    if pixels > _MAX_PIXELS:
+        raise ValueError(f"{opened.width}x{opened.height} pixels are more than {_MAX_PIXELS}; cut it into parts")
+
+
+def _planes(opened: Image.Image, content: bytes) -> np.ndarray:
+    """The pixels ``(C, H, W)`` of an opened file."""
+    mode, is_png = opened.mode, opened.format == "PNG"
+    tags = TiffTags(content) if opened.format == "TIFF" else None
+    depth = png.depth(content) if is_png else max(tags.bits) if tags else 8
+    if depth == 16 and mode not in _GREY_16:
+        planes = _colour_16(opened)
+        planes = planes[[0, -1]] if is_png and png.is_grey_with_alpha(content) else planes
+    elif mode in _GREY_16:
+        planes = np.asarray(opened).astype(np.uint16)[None]
+        planes = 65535 - planes if tags and tags.white_is_zero else planes
+    else:
+        other = "L" if mode == "1" else "LA" if mode == "La" else "RGBA" if _has_alpha(opened) else "RGB"
+        pixels = np.asarray(opened if mode in ("L", "LA", "RGB", "RGBA") else opened.convert(other))
+        planes = pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)
+    if is_png:
+        if png.has_unscaled_samples(content, planes):
+            raise ValueError("its samples lie in their low bits (sBIT), which makes it dark; scale them to all bits")
+        if (colour := png.transparent_colour(content)) is not None:
+            alpha = (planes != colour[:, None, None]).any(0, keepdims=True) * np.iinfo(planes.dtype).max
+            planes = np.concatenate([planes, alpha.astype(planes.dtype)])
+    return np.ascontiguousarray(planes)
+
+
+def _has_alpha(opened: Image.Image) -> bool:
+    return opened.mode == "PA" or "transparency" in opened.info
+
+
+def _refuse_unwritable(opened: Image.Image, content: bytes) -> None:
+    """Raise ``ValueError`` for a file that :func:`read_pixels` reads, but that could not be written back like it."""
     mode = opened.mode
-    if kind != "JPEG" and (pages := getattr(opened, "n_frames", 1)) > 1:
-        raise ValueError(f"it holds {pages} pages; save each in a file of its own")
-    if mode not in {"1", "L", "LA", "P", "RGB", "RGBA", *_GREY_16} or (mode == "I" and kind != "PNG"):
+    if opened.format == "GIF":
+        raise ValueError("a GIF holds at most 256 colours; save it as PNG")
+    if mode not in {"1", "L", "LA", "P", "RGB", "RGBA", *_GREY_16}:
         raise ValueError(f"its pixels are {mode}; save it as grey or RGB of 8 or 16 bits")
-    if mode != "P" and "transparency" in opened.info:
+    if opened.format == "PNG" and png.transparent_colour(content) is not None:
         raise ValueError("a colour of it stands for transparency; save it with an alpha channel")
-    if kind == "BMP" and mode == "RGBA":
+    if opened.format == "PNG" and png.is_grey_with_alpha(content) and png.depth(content) == 16:
+        raise ValueError("16-bit grey with alpha; save it as RGB with alpha")
+    if opened.format == "BMP" and mode == "RGBA":
         raise ValueError("a BMP with alpha; save it as PNG")
-    if isinstance(opened, TiffImagePlugin.TiffImageFile):
-        _refuse_unsupported_tiff(opened.tag_v2, mode, len(opened.getbands()))
-
-
-def _refuse_unsupported_tiff(tags: TiffImagePlugin.ImageFileDirectory_v2, mode: str, bands: int) -> None:
-    depths = set(tags.get(TiffImagePlugin.BITSPERSAMPLE, (1,)))
-    if tags.get(TiffImagePlugin.SAMPLESPERPIXEL, 1) != bands:
+    if opened.format == "PPM" and (mode != "1" and _largest_value(content) != (65535 if mode in _GREY_16 else 255)):
+        raise ValueError("its largest value is neither 255 nor, in grey, 65535; save it as PNG")
+    if opened.format == "TIFF" and TiffTags(content).channels != len(opened.getbands()):
         raise ValueError("it has channels beside colour and alpha; save it as grey or RGB")
-    if mode in _GREY_16 and depths != {16}:
-        raise ValueError(f"its pixels have {', '.join(map(str, depths))} bits; save it with 8 or 16")
-    if mode in _GREY_16 and tags.get(TiffImagePlugin.PHOTOMETRIC_INTERPRETATION) == 0:
-        raise ValueError("16-bit grey whose 0 is white; save it with 0 for black")
-    if depths == {16} and mode == "RGBA" and tags.get(TiffImagePlugin.EXTRASAMPLES) == (1,):
-        raise ValueError("16-bit colour that is multiplied with its alpha; save it unmultiplied")
 
 
-def _is_16_bit(opened: Image.Image, content: bytes) -> bool:
-    if isinstance(opened, TiffImagePlugin.TiffImageFile):
-        return 16 in opened.tag_v2.get(TiffImagePlugin.BITSPERSAMPLE, (1,))
-    return opened.format == "PNG" and content[24] == 16
+def _largest_value(content: bytes) -> int:
+    """The value of white in a PGM or PPM: the third number of its header, in which ``#`` starts a comment."""
+    lines = content[2:1000].split(b"\n")
+    return int(b" ".join(line.partition(b"#")[0] for line in lines).split()[2])
 
 
-def _save_options(opened: Image.Image) -> dict[str, Any]:
-    """The arguments with which Pillow writes the metadata of an opened file; a PNG's are in its chunks."""
-    info = {name: opened.info[name] for name in _INFO if opened.info.get(name)}
+def _save_options(opened: Image.Image, content: bytes) -> dict[str, Any]:
+    """The arguments with which Pillow writes the metadata of an opened file, apart from chunks and segments."""
+    dpi = {"dpi": opened.info["dpi"]} if "dpi" in opened.info else {}
     if isinstance(opened, JpegImagePlugin.JpegImageFile):
-        info |= {"subsampling": JpegImagePlugin.get_sampling(opened), "progressive": "progressive" in opened.info}
-        return {"qtables": opened.quantization, **info}
-    if isinstance(opened, TiffImagePlugin.TiffImageFile):
-        found = {tag: opened.tag_v2[tag] for tag in _TIFF_METADATA if tag in opened.tag_v2}
-        # text as its bytes: Pillow would replace letters beyond ASCII by "?"
-        tags = {tag: value.encode("latin-1") if isinstance(value, str) else value for tag, value in found.items()}
+        quality = {"subsampling": JpegImagePlugin.get_sampling(opened), "progressive": "progressive" in opened.info}
+        return {"qtables": opened.quantization, **quality, **dpi}
+    if opened.format == "TIFF":
         compression = opened.info.get("compression")
-        return {"tiffinfo": tags, "compression": None if compression == "raw" else compression}
-    return {"dpi": info["dpi"]} if opened.format == "BMP" and "dpi" in info else {}
+        return {
+            "tiffinfo": TiffTags(content).metadata(),
+            "compression": None if compression == "raw" else compression,
+        }
+    if opened.format == "WEBP":
+        info = {name: opened.info[name] for name in _INFO if opened.info.get(name)}
+        return {"lossless": True, "exact": True, **info}  # exact: with the colours of transparent pixels
+    return dpi if opened.format == "BMP" else {}
 
 
-def _without_orientation(pixels: np.ndarray, orientation: int | None) -> np.ndarray:
-    """Undo the rotation that a decoder applies to a TIFF of this orientation: ``(H, W, ...)``."""
-    if orientation in (5, 6, 7, 8):
-        pixels = pixels.swapaxes(0, 1)
-    if orientation in (3, 4, 6, 7):
-        pixels = pixels[::-1]
-    return pixels[:, ::-1] if orientation in (2, 3, 7, 8) else pixels
-
-
-def _colour_16(content: bytes, mode: str, options: dict[str, Any]) -> np.ndarray:
-    """16-bit colour as ``(C, H, W)`` uint16: red, green, blue, alpha."""
+def _colour_16(opened: Image.Image) -> np.ndarray:
+    """16-bit colour as ``(C, H, W)`` uint16: red, green, blue, alpha; of grey with alpha, the grey three times."""
     import cv2
 
+    content = opened.fp.getvalue()  # type: ignore[attr-defined]
     pixels = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
-    if pixels is None or pixels.dtype != np.uint16 or pixels.shape[2:] != (len(mode),) or mode == "LA":
+    if pixels is None or pixels.dtype != np.uint16 or pixels.shape[2:] not in ((3,), (4,)):
         raise ValueError("16-bit pixels that OpenCV does not read; save it as a plain 16-bit PNG")
-    pixels = _without_orientation(pixels, options.get("tiffinfo", {}).get(_ORIENTATION))
-    return np.ascontiguousarray(pixels[..., _REVERSED[: len(mode)]].transpose(2, 0, 1))
+    planes = pixels[..., _REVERSED[: pixels.shape[2]]].transpose(2, 0, 1)
+    return planes if opened.mode in ("LA", "RGBA") else planes[:3]
 
 
 def _png_16(pixels: np.ndarray) -> bytes:
@@ -212,41 +260,3 @@ def _png_16(pixels: np.ndarray) -> bytes:
     if not done:
         raise ValueError("OpenCV does not write 16-bit colour as PNG")
     return bytes(content)
-
-
-def _tiff_16(pixels: np.ndarray, tiffinfo: dict[int, Any], compression: str | None) -> bytes:
-    """One strip after the tags, deflated where the file was compressed: OpenCV writes neither profile nor rotation."""
-    height, width, channels = pixels.shape
-    strip = pixels.astype("<u2").tobytes()
-    strip = strip if compression is None else zlib.compress(strip)
-    layout = {
-        TiffImagePlugin.IMAGEWIDTH: width,
-        TiffImagePlugin.IMAGELENGTH: height,
-        TiffImagePlugin.BITSPERSAMPLE: (16,) * channels,
-        TiffImagePlugin.COMPRESSION: 1 if compression is None else 8,
-        TiffImagePlugin.PHOTOMETRIC_INTERPRETATION: 2,
-        TiffImagePlugin.SAMPLESPERPIXEL: channels,
-        TiffImagePlugin.ROWSPERSTRIP: height,
-        TiffImagePlugin.STRIPOFFSETS: 0,  # after the tags
-        TiffImagePlugin.STRIPBYTECOUNTS: len(strip),
-    }
-    if channels == 4:
-        layout[TiffImagePlugin.EXTRASAMPLES] = 2  # alpha that colours are not multiplied with
-    tags = TiffImagePlugin.ImageFileDirectory_v2()
-    tags.update({**tiffinfo, **layout})
-    target = BytesIO()
-    tags.save(target)
-    return target.getvalue() + strip
-
-
-def _metadata_chunks(content: bytes) -> bytes:
-    """The metadata chunks of a PNG whose checksums are right; a wrong one before the pixels would spoil the file."""
-    chunks, start = b"", len(_PNG_SIGNATURE)
-    while start + 12 <= len(content):
-        length, name = struct.unpack_from(">I4s", content, start)
-        end = start + 12 + length
-        checksum = struct.pack(">I", zlib.crc32(content[start + 4 : end - 4]))
-        if name in _PNG_METADATA and content[end - 4 : end] == checksum:
-            chunks += content[start:end]
-        start = end
-    return chunks

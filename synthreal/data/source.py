@@ -15,6 +15,7 @@ from pydantic import BaseModel
 from torch.nn.functional import interpolate
 
 from synthreal.data.encoding import first_bad, from_unit, image_bytes, stored_array, to_unit
+from synthreal.data.folder import FolderOptions
 from synthreal.data.ondisk import OnDisk, choose_rows, load
 from synthreal.data.pack import Pack, PackOptions
 from synthreal.data.resident import Resident
@@ -80,11 +81,14 @@ def read_samples(spec: DatasetSpec, options: Any, image: ImageSpec) -> Iterator[
     """The samples of a data set of files, converted to ``image`` if its spec has none."""
     assert spec.read is not None, "a data set has read or render"
     samples = spec.read(options)
-    return samples if spec.image is not None else _converted(samples, image, spec.available_labels)
+    if spec.image is not None:
+        return samples
+    background = options.background if isinstance(options, FolderOptions) else 0.0
+    return _converted(samples, image, spec.available_labels, background)
 
 
 def _converted(
-    samples: Iterator[Sample | Skipped], image: ImageSpec, labels: tuple[LabelSpec, ...]
+    samples: Iterator[Sample | Skipped], image: ImageSpec, labels: tuple[LabelSpec, ...], background: float
 ) -> Iterator[Sample | Skipped]:
     """Samples converted to ``image``; :func:`synthreal.data.writer.write_pack` refuses anything else among them.
 
@@ -102,20 +106,21 @@ def _converted(
                 "resizing; crop the images in the reader"
             )
         try:
-            pixels = convert_image(given, image)
+            pixels = convert_image(given, image, background)
         except UserError as error:
             raise UserError(f"image {index}: {error}") from error
         yield Sample(pixels, sample.labels)
 
 
-def convert_image(image: np.ndarray, spec: ImageSpec) -> np.ndarray:
+def convert_image(image: np.ndarray, spec: ImageSpec, background: float = 0.0) -> np.ndarray:
     """Convert an image ``(C, H, W)`` of any size, 1 to 4 channels, uint8, uint16 or float16, to one of ``spec``.
 
-    Channels: for grey and RGB, alpha is dropped (not composited), colour becomes grey by the Rec. 601 luma, and grey is
-    repeated. Size: antialiased bilinear interpolation without regard to the aspect ratio; nearest neighbour when the
-    spec has a background or an invalid value, because blending depth across an edge invents surfaces. Depth: scaled by
-    the maxima of the dtypes. An image that already has the shape and dtype of ``spec`` is returned unchanged. Channels
-    that cannot be mapped (2 or 4 need files with as many), other dtypes and pixels outside [0, 1] raise ``UserError``.
+    Channels: for grey and RGB, pixels with alpha are composited on the grey ``background`` in [0, 1], so that colours
+    hidden under transparent pixels do not count; colour becomes grey by the Rec. 601 luma, and grey is repeated. Size:
+    antialiased bilinear interpolation without regard to the aspect ratio; nearest neighbour when the spec has a
+    background or an invalid value, because blending depth across an edge invents surfaces. Depth: scaled by the maxima
+    of the dtypes. An image that already has the shape and dtype of ``spec`` is returned unchanged. Channels that cannot
+    be mapped (2 or 4 need files with as many), other dtypes and pixels outside [0, 1] raise ``UserError``.
     """
     if image.ndim != 3 or not 1 <= image.shape[0] <= 4:
         raise UserError(f"an image of shape {image.shape} is not (C, H, W) with 1 to 4 channels; correct the reader")
@@ -125,18 +130,18 @@ def convert_image(image: np.ndarray, spec: ImageSpec) -> np.ndarray:
         return image
     if first_bad(image[None], unit=True) is not None:
         raise UserError("an image has a pixel that is NaN, infinite or outside [0, 1]; remove or repair it")
-    pixels = _channels(torch.from_numpy(to_unit(image)), spec.channels)
+    pixels = _channels(torch.from_numpy(to_unit(image)), spec.channels, background)
     if pixels.shape[1:] != (size := (spec.height, spec.width)):
         blend = spec.background is None and spec.invalid is None
         pixels = interpolate(pixels[None], size, mode="bilinear" if blend else "nearest-exact", antialias=blend)[0]
     return stored_array(from_unit(pixels, spec.dtype))
 
 
-def _channels(pixels: torch.Tensor, channels: int) -> torch.Tensor:
+def _channels(pixels: torch.Tensor, channels: int, background: float) -> torch.Tensor:
     given = len(pixels)
     if given == channels:
         return pixels
-    colour = pixels[:-1] if given in (2, 4) else pixels
+    colour = pixels[:-1] * pixels[-1] + background * (1 - pixels[-1]) if given in (2, 4) else pixels
     if channels == 1:
         return (colour * torch.tensor(_LUMA)[:, None, None]).sum(0, keepdim=True) if len(colour) == 3 else colour
     if channels == 3:

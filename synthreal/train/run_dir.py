@@ -9,7 +9,7 @@ from typing import Any
 
 from synthreal.config import ResolvedConfig
 from synthreal.config.toml import read_toml
-from synthreal.errors import UserError
+from synthreal.errors import UserError, printable
 from synthreal.files import write_errors
 from synthreal.hooks.catalog import Catalog, versions_of
 from synthreal.inference.pretrained import CHECKPOINTS, CONFIG, WEIGHTS
@@ -41,6 +41,8 @@ def claim(run_dir: Path, config: ResolvedConfig, *, precision: str, state: Mappi
     A new run that ends before its first checkpoint leaves no ``config.toml``, so that the folder can be used again;
     folders created here are removed if they stay empty.
     """
+    if printable(str(run_dir)) != str(run_dir):
+        raise UserError(f"{run_dir}: its name is not UTF-8, as the files of a run are; choose another --run-dir")
     if state is None and holds_run(run_dir):
         raise UserError(f"{run_dir}: already holds a run; continue it with --resume or choose another --run-dir")
     if state is not None:

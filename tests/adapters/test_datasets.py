@@ -192,3 +192,14 @@ def test_bad_arguments_and_examples(folder, dataset, tmp_path):
         dataset.map(Refine(folder()))
     with pytest.raises(UserError, match=r"image of row 0: this refiner takes .*, given PngImageFile \(9, 16\)"):
         dataset.map(Refine(folder(3)), batched=True)
+
+
+def test_missing_images_remain_none(folder):
+    rng = np.random.default_rng(0)
+    image = [Image.fromarray(rng.integers(0, 255, (12, 16), np.uint8)) for _ in range(3)]
+    refine = Refine(folder())
+    whole = refine({"image": image}, [0, 2, 3])["image"]
+    found = refine({"image": [image[0], None, *image[1:], None]}, [0, 1, 2, 3, 4])["image"]
+    assert found[1] is None and found[4] is None
+    same(arrays([found[0], found[2], found[3]]), arrays(whole))
+    assert refine({"image": [None, None]}, [0, 1])["image"] == [None, None]

@@ -188,3 +188,22 @@ def test_another_member_by_name(folder, shards):
         )
     )
     assert np.array_equal(before["png"], after["png"]) and not np.array_equal(before["mask.png"], after["mask.png"])
+
+
+def test_a_handler_decides_about_samples_that_cannot_be_refined(folder):
+    rng = np.random.default_rng(0)
+    samples = [{"__key__": str(place), "png": rng.integers(0, 255, (12, 16), np.uint8)} for place in range(7)]
+    samples[2] = {"__key__": "2", "json": {}}
+    samples[5] = {"__key__": "5", "png": "no image"}
+    alone = [next(Refine(folder(), batch=1)(iter([samples[place]])))["png"] for place in (0, 1, 3, 4, 6)]
+    for batch in (1, 3, 32):
+        errors = []
+        stage = Refine(folder(), batch=batch, handler=lambda error, errors=errors: errors.append(error) or True)
+        found = list(stage(iter(samples)))
+        assert [sample["__key__"] for sample in found] == ["0", "1", "3", "4", "6"]
+        for one, other in zip(found, alone, strict=True):
+            np.testing.assert_allclose(one["png"].astype(int), other, atol=1)
+        assert ["sample 2" in str(errors[0]), "sample 5" in str(errors[1])] == [True, True] and len(errors) == 2
+        assert len(list(Refine(folder(), batch=batch, handler=lambda error: False)(iter(samples)))) == 2
+        with pytest.raises(UserError, match="sample 2: no image"):
+            list(Refine(folder(), batch=batch)(iter(samples)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 
 import cv2
 import numpy as np
@@ -63,10 +64,10 @@ def test_names_stay_the_same_and_other_files_are_copied(plain, folder, tmp_path,
     reported = []
     done = refine_bulk(plain, folder, tmp_path / "out", on_progress=lambda *counts: reported.append(counts))
     failed = {item.path.removeprefix(str(folder)): item.reason for item in done.failed}
-    assert failed.keys() == {"/broken.png", "/moving.gif"} and "GIF" not in failed["/broken.png"]
-    assert failed["/moving.gif"].startswith(".gif is not refined")
+    assert failed.keys() == {"/broken.png", "/moving.gif"}
+    assert "not a whole" in failed["/broken.png"]
     assert (done.refined, done.copied, done.done) == (16, 8, "refined")
-    assert reported[-1] == (17, 17)
+    assert reported[-1] == (18, 18)
     assert files(tmp_path / "out") == [name for name in files(folder) if name not in ("broken.png", "moving.gif")]
     for name in files(tmp_path / "out"):
         before, after = folder / name, tmp_path / "out" / name
@@ -283,4 +284,65 @@ def test_blocks_do_not_split_batches(plain, tmp_path, monkeypatch):
 def test_copies_are_reported_file_by_file(plain, folder, tmp_path):
     reported = []
     refine_bulk(plain, folder, tmp_path / "out", on_assembly=lambda *counts: reported.append(counts))
-    assert reported == [(done, 9) for done in range(1, 10)]  # 8 other files and a GIF
+    assert reported == [(done, 8) for done in range(1, 9)]
+
+
+def test_webp_and_pnm_pictures_keep_name_and_format(plain, tmp_path):
+    (tmp_path / "in").mkdir()
+    for name, image, options in (
+        ("a.webp", colour(14, 11), {"quality": 80}),
+        ("b.jpg", colour(14, 11), {"format": "WEBP", "lossless": True}),
+        ("c.pgm", grey(), {}),
+        ("d.ppm", colour(14, 11), {}),
+    ):
+        image.save(tmp_path / "in" / name, **options)
+    assert refine_bulk(plain, tmp_path / "in", tmp_path / "out").refined == 4
+    for name in ("a.webp", "b.jpg", "c.pgm", "d.ppm"):
+        before, after = (tmp_path / root / name for root in ("in", "out"))
+        with Image.open(before) as one, Image.open(after) as other:
+            assert (other.format, other.mode, other.size) == (one.format, one.mode, one.size)
+        assert np.abs(pixels(after).astype(float) - pixels(before)).mean() > 1
+
+
+def test_hidden_files_are_neither_refined_nor_copied_and_other_formats_are_listed(plain, folder, tmp_path):
+    for name in (".ipynb_checkpoints/0.png", "__MACOSX/0.png", "sub/.thumbnails/0.png"):
+        (folder / name).parent.mkdir()
+        grey().save(folder / name)
+    for name in (".DS_Store", "Thumbs.db", "photo.heic", "render.exr"):
+        (folder / name).write_bytes(b"x")
+    done = refine_bulk(plain, folder, tmp_path / "out")
+    assert (done.refined, done.copied) == (16, 8)
+    failed = {item.path.removeprefix(f"{folder}/") for item in done.failed}
+    assert failed == {"broken.png", "moving.gif", "photo.heic", "render.exr"}
+    assert set(files(tmp_path / "out")) == set(files(folder)) - failed - {
+        name for name in files(folder) if name.split("/")[-1] in (".DS_Store", "Thumbs.db") or "/0.png" in name
+    }
+
+
+def test_the_network_sees_black_under_transparent_pixels(plain, tmp_path):
+    (tmp_path / "in").mkdir()
+    given = RNG.integers(60, 190, (14, 11, 4), np.uint8)
+    given[..., 3] = 255
+    given[4:9, 3:8, 3] = 0
+    black = np.where(given[..., 3:] > 0, given, 0)
+    for name, image in (("a.png", given), ("b.png", black)):
+        Image.fromarray(image).save(tmp_path / "in" / name)
+    refine_bulk(plain, tmp_path / "in", tmp_path / "out")
+    one, other = (read_picture((tmp_path / "out" / name).read_bytes()) for name in ("a.png", "b.png"))
+    np.testing.assert_array_equal(one.colour, other.colour)
+    np.testing.assert_array_equal(one.alpha, given[..., 3])
+
+
+def test_names_that_are_not_utf_8_are_refined_or_listed(plain, tmp_path, cli):
+    root = tmp_path / "in"
+    root.mkdir()
+    try:
+        grey().save(root / os.fsdecode(b"wh\xfele.png"))
+    except OSError:
+        pytest.skip("this file system allows UTF-8 only")
+    (root / os.fsdecode(b"br\xffken.png")).write_bytes(b"no")
+    (root / os.fsdecode(b"n\xffte.txt")).write_bytes(b"hello")
+    done = cli("refine", plain, root, tmp_path / "out").ok()
+    assert r"br\udcffken.png" in done.err
+    assert {os.fsencode(name) for name in files(tmp_path / "out")} == {b"n\xffte.txt", b"wh\xfele.png"}
+    assert r"br\udcffken.png" in json.loads((tmp_path / "out.job.json").read_text())["outcome"]["failed"][0]["path"]

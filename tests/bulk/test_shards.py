@@ -128,9 +128,8 @@ def test_a_limit_takes_whole_samples(noisy, shards, tmp_path):
 def test_a_sample_with_a_failed_picture_is_left_out(plain, tmp_path):
     source = write(tmp_path / "in" / "a.tar", [*sample("0"), ("1.json", b"1"), ("1.png", b"no"), *sample("2")])
     done = refine_bulk(plain, source, tmp_path / "out.tar")
-    assert [(item.path, item.reason) for item in done.failed] == [
-        (f"{source}/1.png", "not a whole PNG, JPEG, TIFF or BMP")
-    ]
+    ((path, reason),) = [(item.path, item.reason) for item in done.failed]
+    assert path == f"{source}/1.png" and reason.startswith("not a whole PNG")
     assert [member.name.partition(".")[0] for member, _ in read(tmp_path / "out.tar")] == ["0"] * 3 + ["2"] * 3
 
 

@@ -5,14 +5,16 @@ from __future__ import annotations
 import itertools
 import os
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image
+from pydantic import ValidationError
 
 from synthreal.data.folder import FolderOptions, image_files, names_below, read_folder
-from synthreal.data.source import convert_image
+from synthreal.data.source import convert_image, read_samples
 from synthreal.errors import UserError
-from synthreal.spec import ImageSpec, Sample, Skipped
+from synthreal.spec import DatasetSpec, ImageSpec, Sample, Skipped
 
 RNG = np.random.default_rng(0)
 GREY = RNG.integers(0, 256, (6, 9), dtype=np.uint8)
@@ -69,20 +71,18 @@ def test_exif_orientation_is_not_applied(tmp_path, suffix, options):
         (tmp_path / f"{name}.{suffix}").unlink()
 
 
-def test_palettes_bits_cmyk_and_32_bit_integers_are_converted(tmp_path):
+def test_palettes_bits_and_cmyk_are_converted(tmp_path):
     Image.fromarray(GREY > 127).save(tmp_path / "a_bits.png")
     palette = Image.fromarray(RGB).quantize(16)
     palette.save(tmp_path / "b_palette.png")
     Image.fromarray(RGB).convert("CMYK").save(tmp_path / "c_cmyk.tif")
     Image.fromarray(GREY).save(tmp_path / "d.jpeg", quality=100)
-    Image.fromarray(DEEP.astype(np.int32)).save(tmp_path / "e_int32.tif")
-    bits, colours, cmyk, jpeg, whole = read(tmp_path)
+    bits, colours, cmyk, jpeg = read(tmp_path)
     np.testing.assert_array_equal(bits.image, np.where(GREY > 127, 255, 0)[None].astype(np.uint8))
     np.testing.assert_array_equal(colours.image, np.asarray(palette.convert("RGB")).transpose(2, 0, 1))
     assert cmyk.image.shape == (3, 6, 9)
     assert jpeg.image.shape == (1, 6, 9)
     assert np.abs(jpeg.image.astype(int) - GREY).max() <= 3
-    np.testing.assert_array_equal(whole.image, DEEP[None])
 
 
 def test_order_recursion_and_other_files(tmp_path):
@@ -114,7 +114,7 @@ def test_unreadable_files_are_listed_with_their_reason(tmp_path):
     (tmp_path / "c_text.png").write_text("hello")
     (tmp_path / "d_empty.bmp").write_bytes(b"")
     Image.fromarray(GREY.astype(np.float32)).save(tmp_path / "e_float.tif")
-    Image.fromarray(np.full((2, 2), 70000, np.int32)).save(tmp_path / "f_int.tif")
+    Image.fromarray(np.full((2, 2), 255, np.int32)).save(tmp_path / "f_int.tif")
     png = tmp_path / "g_short.png"
     Image.fromarray(np.tile(DEEP, (20, 20))).save(png)
     png.write_bytes(png.read_bytes()[: png.stat().st_size // 2])
@@ -124,7 +124,7 @@ def test_unreadable_files_are_listed_with_their_reason(tmp_path):
     assert "truncated" in skipped["a_short.jpg"]
     assert "not a whole PNG" in skipped["c_text.png"]
     assert "float" in skipped["e_float.tif"]
-    assert "32-bit" in skipped["f_int.tif"]
+    assert "signed" in skipped["f_int.tif"]  # 0 to 255 would be black among 65536
     assert all(reason and "\n" not in reason for reason in skipped.values())
     assert str(tmp_path) in items[0].path
 
@@ -158,16 +158,34 @@ def test_channels_are_mapped():
     grey = convert_image(RGB.transpose(2, 0, 1), spec(1))
     assert np.abs(grey[0] - luma).max() <= 1
     assert (grey[0] == luma).mean() > 0.98
-    np.testing.assert_array_equal(convert_image(image, spec(3)), image[:3])
-    np.testing.assert_array_equal(convert_image(image, spec(1)), convert_image(image[:3], spec(1)))
+    opaque = np.concatenate([image[:3], np.full_like(image[:1], 255)])
+    np.testing.assert_array_equal(convert_image(opaque, spec(3), 0.3), image[:3])
+    np.testing.assert_array_equal(convert_image(opaque, spec(1), 0.3), convert_image(image[:3], spec(1)))
     np.testing.assert_array_equal(convert_image(GREY[None], spec(3)), np.stack([GREY] * 3))
-    np.testing.assert_array_equal(convert_image(image[:2], spec(1)), image[:1])
-    np.testing.assert_array_equal(convert_image(image[:2], spec(3)), np.stack([image[0]] * 3))
+    np.testing.assert_array_equal(convert_image(opaque[2:], spec(1)), image[2:3])
+    np.testing.assert_array_equal(convert_image(opaque[2:], spec(3)), np.stack([image[2]] * 3))
     for wanted in (2, 4):
         with pytest.raises(UserError, match=f"3 channels cannot become one of {wanted}"):
             convert_image(image[:3], spec(wanted))
     with pytest.raises(UserError, match="not \\(C, H, W\\)"):
         convert_image(GREY, spec(1))
+
+
+@pytest.mark.parametrize("background", [0.0, 0.5, 1.0])
+def test_transparent_pixels_show_the_background(tmp_path, background):
+    pixels = RGBA.copy()
+    pixels[:3, :, 3], pixels[3:, :, 3] = 0, 255
+    Image.fromarray(pixels).save(tmp_path / "a.png")
+    Image.fromarray(RGBA).save(tmp_path / "b.png")
+    options = FolderOptions(root=str(tmp_path), background=background)
+    assert FolderOptions(root="x").background == 0
+    dataset = DatasetSpec(name="folder", role="real", image=None, options=FolderOptions, read=read_folder)
+    whole, part = (sample.image for sample in read_samples(dataset, options, spec(3)))
+    np.testing.assert_array_equal(whole[:, 3:], RGBA.transpose(2, 0, 1)[:3, 3:])
+    assert np.abs(whole[:, :3] - 255 * background).max() <= 0.5
+    alpha = RGBA[..., 3] / 255
+    mixed = RGBA[..., :3].transpose(2, 0, 1) * alpha + 255 * background * (1 - alpha)
+    assert np.abs(part - mixed).max() <= 0.51
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "uint16", "float16"])
@@ -246,3 +264,63 @@ def test_a_pipe_is_skipped(tmp_path):
     found = list(read_folder(FolderOptions(root=str(tmp_path))))
     assert [type(item).__name__ for item in found] == ["Skipped", "Sample"]
     assert "not a regular file" in found[0].reason
+
+
+def test_16_bit_colour_is_read_exactly(tmp_path):
+    pixels = RNG.integers(0, 65536, (6, 9, 3), dtype=np.uint16)
+    for name in ("a.png", "a.tif"):
+        cv2.imwrite(str(tmp_path / name), pixels[..., ::-1])
+    for sample in read(tmp_path):
+        np.testing.assert_array_equal(sample.image, pixels.transpose(2, 0, 1))
+
+
+def test_the_content_decides_about_the_format_not_the_name(tmp_path):
+    for name, form in (("a.jpg", "WEBP"), ("b.png", "BMP"), ("c.tif", "PPM"), ("d.webp", "PNG"), ("e.bmp", "GIF")):
+        options = {"lossless": True} if form == "WEBP" else {}
+        Image.fromarray(RGB if form != "GIF" else GREY).save(tmp_path / name, form, **options)
+    (tmp_path / "f.jpg").write_text("hello")
+    *found, text = read(tmp_path)
+    for sample in found[:4]:
+        np.testing.assert_array_equal(sample.image, RGB.transpose(2, 0, 1))
+    np.testing.assert_array_equal(found[4].image[0], GREY)
+    assert isinstance(text, Skipped)
+
+
+def test_pictures_of_other_formats_are_skipped_and_sidecars_ignored(tmp_path):
+    Image.fromarray(GREY).save(tmp_path / "a.png")
+    others = ["b.heic", "c.EXR", "d.psd", "e.svg", "f.dng", "g.raw", "h.jp2", "i.tga"]
+    for name in (*others, "a.json", "a.txt", "labels.csv", "a.xml", "a.npy"):
+        (tmp_path / name).write_bytes(b"x")
+    sample, *skipped = read(tmp_path)
+    assert isinstance(sample, Sample)
+    assert [item.path.rsplit("/", 1)[1] for item in skipped] == others
+    assert ".exr is not read" in skipped[1].reason
+    (tmp_path / "a.png").unlink()
+    with pytest.raises(UserError, match="no image file"):
+        read_folder(FolderOptions(root=str(tmp_path)))
+
+
+def test_hidden_files_and_folders_are_no_part(tmp_path):
+    for name in ("a.png", "sub/b.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        Image.fromarray(GREY).save(tmp_path / name)
+    for name in (".ipynb_checkpoints/a-checkpoint.png", ".thumbnails/a.png", "__MACOSX/._a.png", "sub/.hidden.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        Image.fromarray(GREY).save(tmp_path / name)
+    for name in ("Thumbs.db", ".DS_Store"):
+        (tmp_path / name).write_bytes(b"x")
+    assert names_below(tmp_path) == ["a.png", "sub/b.png"]
+    assert len(read(tmp_path)) == 2
+
+
+def test_names_that_are_not_utf_8_are_escaped(tmp_path):
+    name = os.fsdecode(b"br\xffken.png")
+    try:
+        (tmp_path / name).write_bytes(b"no picture")
+    except OSError:
+        pytest.skip("this file system allows UTF-8 only")
+    Image.fromarray(GREY).save(tmp_path / os.fsdecode(b"wh\xfele.png"))
+    skipped, sample = read(tmp_path)
+    assert skipped.path.endswith(r"br\udcffken.png") and isinstance(sample, Sample)
+    with pytest.raises(ValidationError, match="not UTF-8"):
+        FolderOptions(root=str(tmp_path / os.fsdecode(b"f\xff")))

@@ -62,6 +62,7 @@ CASES = {
     ("features", "learned", "path"): ({"path": "ONE"}, {"path": "TWO"}),
     ("datasets", "folder", "root"): ({"root": "ONE"}, {"root": "TWO"}),
     ("datasets", "folder", "recursive"): ({"root": "ONE"}, {"root": "ONE", "recursive": False}),
+    ("datasets", "folder", "background"): ({"root": "ONE"}, {"root": "ONE", "background": 1.0}),
     ("datasets", "pack", "path"): ({"path": "ONE"}, {"path": "TWO"}),
 }
 
@@ -160,7 +161,8 @@ def test_every_option_of_a_data_set_matters(tmp_path, toy):
     for name, value in (("ONE", 50), ("TWO", 99)):
         (tmp_path / name / "below").mkdir(parents=True)
         for place in ("a.png", "below/b.png"):
-            Image.fromarray(np.full((12, 16), value, np.uint8)).save(tmp_path / name / place)
+            pixels = np.full((12, 16, 2), value, np.uint8)  # half transparent
+            Image.fromarray(pixels).save(tmp_path / name / place)
     for (kind, name, option), cases in CASES.items():
         if kind != "datasets":
             continue

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -156,3 +157,11 @@ def test_a_lock_that_is_a_folder_is_one_line(toy, tmp_path):
     with pytest.raises(UserError, match=r"\.lock: cannot write"):
         with claim(tmp_path, configured(toy), precision="float32", state=None):
             pass
+
+
+def test_a_run_directory_that_is_not_utf_8_is_refused_at_the_start(toy, tmp_path):
+    run = tmp_path / os.fsdecode(b"r\xff")
+    with pytest.raises(UserError, match=r"r\\udcff: its name is not UTF-8"):
+        with claim(run, configured(toy), precision="float32", state=None):
+            pass
+    assert not run.exists()
