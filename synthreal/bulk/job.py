@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable
+from itertools import chain
 from pathlib import Path
 from typing import Any, Literal
 
@@ -133,7 +134,7 @@ class WorkFolder:
             foreign = [path.name for path in self.path.iterdir() if not path.name.startswith(("lock", "whole", "."))]
         if foreign and not self._record.exists():
             raise UserError(f"{self.path}: exists and holds {foreign[0]}, not a job; move it or choose another OUT")
-        for path in (self.path / "lock", self.whole, *self.whole.rglob("*")):
+        for path in chain((self.path, self.path / "lock", self.whole), self.whole.rglob("*")):
             refuse_link(path)
         with write_errors(self.path):
             self._lock = os.open(self.path / "lock", os.O_WRONLY | os.O_CREAT)

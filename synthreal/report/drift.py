@@ -55,7 +55,7 @@ class RefinedImages:
 
 
 def measure_drift(
-    record: Record, device: torch.device, on_refine: Callable[[int], None], *, trust: bool
+    record: Record, device: torch.device, on_refine: Callable[[int], None], *, trust: bool = False
 ) -> RefinedImages:
     """Refine the first simulated images of a run and measure how far they move.
 
