@@ -1,7 +1,7 @@
 """A complete domain in one file: reading a dial. Simulated dials are clean, real ones are dim, blurred and noisy.
 
     synthreal fit --plugin examples/02_new_domain.py
-    synthreal evaluate runs/dials
+    synthreal evaluate runs/dials --trust  # the plugin that the run names is a file, not an installed package
 
 For your own domain, replace ``render_simulated`` by your simulator and ``render_real`` by a reader of your photographs.
 """

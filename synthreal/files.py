@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from glob import escape
 from pathlib import Path
 
-from synthreal.errors import WriteError
+from synthreal.errors import UserError, WriteError
 
 
 @contextmanager
@@ -20,16 +20,25 @@ def write_errors(path: Path) -> Iterator[None]:
         raise WriteError(path, error.strerror or str(error)) from error
 
 
+def refuse_link(path: Path) -> None:
+    """Raise ``UserError`` for a symbolic link: in a folder from a stranger it would lead what is written anywhere."""
+    if path.is_symlink():
+        raise UserError(
+            f"{path}: is a symbolic link, and nothing is written through it; replace it by what it leads to"
+        )
+
+
 @contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
     """A temporary path in the same folder, renamed to ``path`` if the block succeeds, else removed.
 
     Temporary files that killed processes have left of the same ``path`` are removed as well.
     """
-    for leftover in path.parent.glob(f".{escape(path.name)}.*.partial"):
-        if not _is_alive(leftover.name.split(".")[-2]):
-            leftover.unlink(missing_ok=True)
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    with write_errors(path):
+        for leftover in path.parent.glob(f".{escape(path.name)}.*.partial"):
+            if leftover == partial or not _is_alive(leftover.name.split(".")[-2]):
+                leftover.unlink(missing_ok=True)
     try:
         yield partial
         with write_errors(path):

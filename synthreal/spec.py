@@ -231,11 +231,15 @@ class NetworkSpec:
 
 @dataclass(frozen=True, kw_only=True)
 class FeatureSpec:
-    """A feature transform psi: ``build(options, image)`` returns a module ``(B, C, H, W) -> (B, D, h, w)``."""
+    """A feature transform psi: ``build(options, image)`` returns a module ``(B, C, H, W) -> (B, D, h, w)``.
+
+    ``executes``: ``build`` can run code from a file that the options name, so it is called only with the user's trust.
+    """
 
     name: str
     options: type[BaseModel] = Options
     build: Callable[[Any, ImageSpec], nn.Module]
+    executes: bool = False
 
     def __post_init__(self) -> None:
         _model(self.options, f"psi {self.name!r}")

@@ -60,7 +60,7 @@ def test_02_new_domain_fits_evaluates_and_refines(tmp_path, cli, monkeypatch):
     ]
     budget = ["--set", "evaluation.images=40", "--set", "evaluation.epochs=1"]
     cli("fit", "--plugin", DOMAIN, *SHORT, *few, *budget).ok()
-    cli("evaluate", "runs/dials").ok()
+    cli("evaluate", "runs/dials", "--trust").ok()
     arms = json.loads((tmp_path / "runs/dials/evaluation.json").read_text())["arms"]
     assert all(0 < summary["error_deg"]["mean"] < 180 for summary in arms.values())
     cli("prepare", "simulated-dials", "dials.h5", "--plugin", DOMAIN, "--limit", 20).ok()
@@ -82,6 +82,6 @@ def test_a_configuration_file_changes_the_recipe_it_names(cli, plugin):
 def test_refining_reduces_the_error_of_02_new_domain(tmp_path, cli, monkeypatch):
     monkeypatch.chdir(tmp_path)
     cli("fit", "--plugin", DOMAIN).ok()
-    cli("evaluate", "runs/dials").ok()
+    cli("evaluate", "runs/dials", "--trust").ok()
     arms = json.loads((tmp_path / "runs/dials/evaluation.json").read_text())["arms"]
     assert arms["refined"]["error_deg"]["mean"] < 0.8 * arms["simulated"]["error_deg"]["mean"]

@@ -34,7 +34,7 @@ class OnnxFile:
     difference: float  # maximum difference between the images of onnxruntime and torch, in [0, 1]
 
 
-def export_onnx(run: str | Path, target: str | Path, *, overwrite: bool = False) -> OnnxFile:
+def export_onnx(run: str | Path, target: str | Path, *, overwrite: bool = False, trust: bool = False) -> OnnxFile:
     """Write the refiner of a run as ONNX: opset 18, float32, any batch, height and width.
 
     The input ``image`` and the output ``refined`` are ``(batch, C, height, width)`` in [0, 1]. A refiner with noise
@@ -44,6 +44,7 @@ def export_onnx(run: str | Path, target: str | Path, *, overwrite: bool = False)
         run: run directory, or a folder written by ``save_pretrained``.
         target: file to write.
         overwrite: whether to replace an existing file.
+        trust: see :meth:`synthreal.Refine.load`.
 
     Raises:
         UserError: no refiner; the file exists, cannot be written or belongs to the refiner; a library is missing; the
@@ -55,7 +56,7 @@ def export_onnx(run: str | Path, target: str | Path, *, overwrite: bool = False)
         raise UserError(f"{target}: exists already; name another file, or give --overwrite")
     if target.resolve() in [(Path(run) / name).resolve() for name in (CONFIG, WEIGHTS)]:
         raise UserError(f"{target}: belongs to the refiner; name another file")
-    transform = Refine.load(run, device="cpu", precision="float32")
+    transform = Refine.load(run, device="cpu", precision="float32", trust=trust)
     assert transform.about is not None  # Refine.load() sets it
     config = transform.about.config
     least = max(2, getattr(transform.refiner, "smallest", 1))  # torch.export treats a size of 1 as a constant

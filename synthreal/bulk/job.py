@@ -10,13 +10,14 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable
+from itertools import chain
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
 from synthreal.errors import UserError
-from synthreal.files import write_errors, write_text
+from synthreal.files import refuse_link, write_errors, write_text
 from synthreal.spec import Skipped
 
 OnProgress = Callable[[int, int], None]  # called with the number done and the total
@@ -133,6 +134,8 @@ class WorkFolder:
             foreign = [path.name for path in self.path.iterdir() if not path.name.startswith(("lock", "whole", "."))]
         if foreign and not self._record.exists():
             raise UserError(f"{self.path}: exists and holds {foreign[0]}, not a job; move it or choose another OUT")
+        for path in chain((self.path, self.path / "lock", self.whole), self.whole.rglob("*")):
+            refuse_link(path)
         with write_errors(self.path):
             self._lock = os.open(self.path / "lock", os.O_WRONLY | os.O_CREAT)
         try:

@@ -37,6 +37,7 @@ class RequestedOptions:
     precision: str | None = None
     threads: int | None = None
     tile: int | Literal["none"] | None = None
+    trust: bool = False
 
     def fixed(self) -> dict[str, Any]:
         """The fields of :class:`ExecutionSettings` that the request determines; "auto" accepts any batch size."""
@@ -104,12 +105,18 @@ def hash_files(root: Path, names: list[str]) -> str:
 
 
 def load_refiner(
-    run: Path, config: ResolvedConfig, device: torch.device, precision: str, threads: int, *, compiled: bool = False
+    run: Path,
+    config: ResolvedConfig,
+    requested: RequestedOptions,
+    precision: str,
+    threads: int,
+    *,
+    compiled: bool = False,
 ) -> Refine:
     """The refiner, in a process configured for the job."""
     # autotune would choose algorithms by their time, which differs between processes
     configure_process(config.runtime.model_copy(update={"threads": threads, "autotune": False}))
-    transform = Refine.load(run, device=str(device), precision=precision)
+    transform = Refine.load(run, device=str(requested.device), precision=precision, trust=requested.trust)
     set_memory_format(transform.refiner, config.runtime.layout, compiled=compiled)
     return transform
 
@@ -127,7 +134,7 @@ def plan_job(data: Source, spec: JobSpec, run: Path, config: ResolvedConfig, req
         "tile": TILE,
         **requested.fixed(),
     }
-    transform = load_refiner(run, config, device, fields["precision"], fields["threads"])
+    transform = load_refiner(run, config, requested, fields["precision"], fields["threads"])
     if spec.samples > 1 and not transform.noise_channels:
         raise UserError(
             f"--samples {spec.samples}: the refiner of {run} takes no noise maps, so all versions would be the same; "

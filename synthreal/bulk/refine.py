@@ -46,6 +46,7 @@ def refine_bulk(
     threads: int | None = None,
     tile: int | Literal["none"] | None = None,
     overwrite: bool = False,
+    trust: bool = False,
     on_progress: OnProgress = lambda done, total: None,
     on_assembly: OnProgress = lambda done, total: None,
 ) -> RefineSummary:
@@ -70,6 +71,7 @@ def refine_bulk(
         threads: torch's CPU threads; None takes those of the run, or torch's default.
         tile: images of more than tile * tile px are refined in tiles; None takes 1024, "none" refines them whole.
         overwrite: replace an existing target, or an interrupted job with other inputs or settings.
+        trust: run the code of plugins that the run names and that are not installed, if the refiner comes from one.
         on_progress: called on process 0 with the number of refined images and of all images, over all processes.
         on_assembly: called in the same way while blocks become a pack, or other files are copied to a folder.
 
@@ -81,7 +83,8 @@ def refine_bulk(
     refuse_below_one(samples=samples, limit=limit, batch_size=batch_size, threads=threads, tile=tile)
     folder, origin = Path(run), Path(source)
     config = read_config(folder)
-    requested = RequestedOptions(resolve_device(Rank.here().device(device)), batch_size, precision, threads, tile)
+    place = resolve_device(Rank.here().device(device))
+    requested = RequestedOptions(place, batch_size, precision, threads, tile, trust)
     destination = Destination.resolve(target, origin, folder, overwrite)
     header = {"refined_from": str(source), "refiner": str(run), "recipe": config.recipe}
     with (
@@ -119,7 +122,7 @@ def refine_bulk(
             assert job is not None, "process 0 sends one"
             settings = job.settings
             transform = load_refiner(
-                folder, config, requested.device, settings.precision, settings.threads, compiled=settings.compiled
+                folder, config, requested, settings.precision, settings.threads, compiled=settings.compiled
             )
             transform.micro_batch = settings.batch_size
             refiner = IndexedRefiner(transform, seed=seed, tile=settings.tile)

@@ -51,8 +51,6 @@ def main() -> None:
     """Run the application; a user's mistake is one line on stderr and exit code 2."""
     from synthreal.distributed.rank import REPORT_DELAY, let_main_report_first
 
-    if "" not in sys.path:
-        sys.path.append("")  # --plugin package.module may be in the working directory; installed packages come first
     try:
         code = app(sys.argv[1:] or ["--help"], prog_name="synthreal", standalone_mode=False)
         sys.stdout.flush()

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from synthreal.cli.application import app
-from synthreal.cli.options import Device, display
+from synthreal.cli.options import Device, Trust, display
 from synthreal.errors import UserError, require
 
 if TYPE_CHECKING:
@@ -28,11 +28,12 @@ def report(
         Path | None,
         typer.Option(metavar="DIR", help="Folder for TensorBoard, to which the log and sheets are also written."),
     ] = None,
+    trust: Trust = False,
 ) -> None:
     """Write an HTML page about a run. It shows images, curves, the table of arms and how to reproduce the run."""
     from synthreal.report import write_report
 
-    page = write_report(run, out=out, device=device, tensorboard=tensorboard, on_refine=_print_count)
+    page = write_report(run, out=out, device=device, tensorboard=tensorboard, trust=trust, on_refine=_print_count)
     typer.echo(f"{page}: open it in a browser")
     if tensorboard is not None:
         typer.echo(f"{tensorboard}: for tensorboard --logdir {shlex.quote(str(tensorboard))}")
@@ -47,6 +48,7 @@ def turing(
     host: Annotated[str, typer.Option(help="Address to bind; with 0.0.0.0 other machines can answer.")] = "127.0.0.1",
     seed: Annotated[int, typer.Option(min=0, help="Seed of the choice and order of images.")] = 0,
     device: Device = "auto",
+    trust: Trust = False,
     summary: Annotated[bool, typer.Option("--summary", help="Print the answers so far instead of serving.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
 ) -> None:
@@ -73,7 +75,9 @@ def turing(
     from synthreal.turing.study import Study
 
     with listen(host, port) as listener:
-        pool = choose_images(run, against=against, images=images, seed=seed, device=device, on_refine=_print_count)
+        pool = choose_images(
+            run, against=against, images=images, seed=seed, device=device, on_refine=_print_count, trust=trust
+        )
         answers.prepare()
         server = server_of(Study(pool, answers, against=against, images=images, seed=seed), host=host)
         url, reachable = address(listener, host)

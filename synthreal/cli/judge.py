@@ -18,6 +18,7 @@ from synthreal.cli.options import (
     Recipe,
     Settings,
     Split,
+    Trust,
     display,
     load_configuration,
 )
@@ -33,6 +34,7 @@ def evaluate(
     seeds: Annotated[int, typer.Option(min=1, help="Estimators per arm and run.")] = 1,
     split: Annotated[Split, typer.Option(help="Images to test on: test, or validation to choose settings.")] = "test",
     device: Device = "auto",
+    trust: Trust = False,
     as_json: Json = False,
 ) -> None:
     """Train an estimator on each arm and test it on real images."""
@@ -46,7 +48,7 @@ def evaluate(
         def on_arm(arm: str, done: int, total: int) -> None:
             show("evaluating", done, total, arm)
 
-        result = judge(runs, arms=names, seeds=seeds, split=split, device=device, on_arm=on_arm)
+        result = judge(runs, arms=names, seeds=seeds, split=split, device=device, trust=trust, on_arm=on_arm)
     display(result.to_json() if as_json else evaluation_text(result))
 
 
@@ -65,6 +67,7 @@ def ablate(
     split: Annotated[
         Split, typer.Option(help="Images to test on: validation to choose settings, test to report on chosen settings.")
     ] = "validation",
+    trust: Trust = False,
     as_json: Json = False,
 ) -> None:
     """Fit and evaluate combinations of settings. The same command continues after an interruption."""
@@ -72,7 +75,7 @@ def ablate(
     from synthreal.cli.tables import ablation_text
     from synthreal.evaluation.ablation import ablate as compare
 
-    catalog, resolved = load_configuration(plugin, recipe, config, settings)
+    catalog, resolved = load_configuration(plugin, recipe, config, settings, trust=trust)
     folder = run or Path("runs") / f"{resolved.recipe}-ablation"
     with _resumable(), ablation_progress() as (on_fit, on_arm):
         result = compare(resolved, catalog, over or (), folder, seeds=seeds, split=split, on_fit=on_fit, on_arm=on_arm)

@@ -18,9 +18,32 @@ if TYPE_CHECKING:
 
 PIPE_COLUMNS = 200  # width of tables in a file or a pipe
 
+
+def _from_working_directory(value: Any) -> Any:
+    """Let Python find code in the working directory, after all installed modules, if the user asks for such code."""
+    from synthreal.hooks.discovery import available
+
+    asked = value is True or (isinstance(value, list) and not set(value) <= set(available()))
+    if asked and "" not in sys.path:
+        sys.path.append("")
+    return value
+
+
 Plugins = Annotated[
     list[str] | None,
-    typer.Option("--plugin", help="Plugin of a domain: a name, package.module or path/to/domain.py; repeatable."),
+    typer.Option(
+        "--plugin",
+        callback=_from_working_directory,
+        help="Plugin of a domain: a name, package.module or path/to/domain.py; repeatable.",
+    ),
+]
+Trust = Annotated[
+    bool,
+    typer.Option(
+        "--trust",
+        callback=_from_working_directory,
+        help="Run the code that a run or a setting names: plugins that are not installed, programs of torch.export.",
+    ),
 ]
 Recipe = Annotated[str | None, typer.Option(help="Recipe of the plugin; default: the recipe with the plugin's name.")]
 ConfigFile = Annotated[Path | None, typer.Option("--config", help="TOML file with changes to the recipe.")]
@@ -33,23 +56,23 @@ Split = Literal["test", "validation"]
 Device = Annotated[str, typer.Option(help="Device: auto, cpu, cuda or cuda:N.")]
 
 
-def catalog_of(names: Plugins) -> Catalog:
+def catalog_of(names: Plugins, *, trust: bool = False) -> Catalog:
     """The catalog of the plugins given with ``--plugin``. Raises ``UserError`` when there are none."""
     from synthreal.hooks.catalog import Catalog
     from synthreal.hooks.discovery import available
 
     if not names:
         raise UserError(f"name a domain with --plugin; installed: {', '.join(available()) or 'none'}")
-    return Catalog.of(names)
+    return Catalog.of(names, trust=trust)
 
 
 def load_configuration(
-    plugin: Plugins, recipe: Recipe, file: ConfigFile, settings: Settings
+    plugin: Plugins, recipe: Recipe, file: ConfigFile, settings: Settings, *, trust: bool = False
 ) -> tuple[Catalog, ResolvedConfig]:
     """The catalog and the resolved configuration: recipe, then the file, then ``--set``."""
     from synthreal.hooks.resolve import configure
 
-    catalog, (trees, source) = catalog_of(plugin), changes_from(file, settings)
+    catalog, (trees, source) = catalog_of(plugin, trust=trust), changes_from(file, settings)
     return catalog, configure(catalog, *trees, recipe=recipe, source=source)
 
 

@@ -18,6 +18,7 @@ from synthreal.cli.options import (
     Plugins,
     Recipe,
     Settings,
+    Trust,
     catalog_of,
     changes_from,
     load_configuration,
@@ -41,10 +42,13 @@ def fit(
         typer.Option("--run", "--run-dir", help="Run directory; default: runs/<recipe>. With torchrun use --run-dir."),
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue the run in this directory.")] = False,
+    trust: Trust = False,
 ) -> int:
     """Train a refiner. R and D are first trained alone, then together; torchrun starts several processes."""
     from synthreal.cli.progress import ReportPrinter, progress_bars
     from synthreal.distributed.join import process_group
+    from synthreal.hooks.catalog import Catalog
+    from synthreal.hooks.discovery import trust_option
     from synthreal.hooks.resolve import resolve
     from synthreal.inference.pretrained import read_config, weights_step
     from synthreal.train.checkpoint import checkpoints
@@ -57,10 +61,10 @@ def fit(
             resume = os.environ.get("TORCHELASTIC_MAX_RESTARTS", "0") == "0" or bool(checkpoints(run_dir))
         if resume and recipe is None:
             stored, (trees, source) = read_config(run_dir), changes_from(config, settings)
-            catalog = catalog_of(plugin or list(stored.plugins))
+            catalog = catalog_of(plugin, trust=trust) if plugin else Catalog.of_run(stored, run_dir, trust=trust)
             resolved = resolve(stored.changed(*trees, source=source), catalog)
         else:
-            catalog, resolved = load_configuration(plugin, recipe, config, settings)
+            catalog, resolved = load_configuration(plugin, recipe, config, settings, trust=trust)
             run_dir = run or Path("runs") / resolved.recipe
         total, quality = resolved.schedule.total, resolved.quality
         try:
@@ -69,24 +73,24 @@ def fit(
                 last = train(resolved, catalog, run_dir, resume=resume, on_report=printer, on_warning=printer.warn)
         except KeyboardInterrupt:
             if processes.is_main:
-                typer.echo(_interrupted(run_dir, resolved.plugins, processes), err=True)
+                typer.echo(_interrupted(run_dir, resolved.plugins, processes, trust), err=True)
             return 130
         if not processes.is_main:
             return 0
-        target = shlex.quote(str(run_dir))
         judged = resolved.evaluation.evaluator is not None and resolved.data.test is not None
-        advice = f"{'evaluate it with: synthreal evaluate' if judged else 'see it with: synthreal report'} {target}"
+        purpose, command = ("evaluate it with", "evaluate") if judged else ("see it with", "report")
+        advice = shlex.join(["synthreal", command, str(run_dir), *trust_option(resolved.plugins)])
         done = "was complete already" if last is None else f"step {last.step}"
         if last is not None and quality is not None and last.step < total:
             done += f" of {total}, stopped early: no better score in {quality.patience} reports"
         typer.echo(
             f"{run_dir}: {done}, saved the weights of step {weights_step(run_dir)}; "
-            f"sheets in {run_dir / 'sheets'}; {advice}"
+            f"sheets in {run_dir / 'sheets'}; {purpose}: {advice}"
         )
         return 0
 
 
-def _interrupted(run_dir: Path, plugins: Sequence[str], processes: Processes) -> str:
+def _interrupted(run_dir: Path, plugins: Sequence[str], processes: Processes, trust: bool) -> str:
     """What an interrupted run has saved, and the command that continues it."""
     from synthreal.train.checkpoint import checkpoints
 
@@ -96,7 +100,7 @@ def _interrupted(run_dir: Path, plugins: Sequence[str], processes: Processes) ->
     if processes.size > 1:  # torchrun would take --run for one of its own options
         program, option = f"torchrun --nproc-per-node={processes.local_size} -m synthreal", "--run-dir"
     names = " ".join(f"--plugin {shlex.quote(name)}" for name in plugins)
-    command = f"{program} fit {names} {option} {shlex.quote(str(run_dir))} --resume"
+    command = f"{program} fit {names} {option} {shlex.quote(str(run_dir))} --resume{' --trust' * trust}"
     return f"stopped; {saved[-1]} is saved, continue with: {command}"
 
 
@@ -118,6 +122,7 @@ def refine(
         str | None, typer.Option(metavar="PX|none", help="Refine images of more than PX*PX px in tiles; default: 1024.")
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace OUT or an interrupted job.")] = False,
+    trust: Trust = False,
 ) -> None:
     """Refine every image of a data set. Everything else is copied; run the same command again to continue."""
     from synthreal.bulk.refine import refine_bulk, state_of
@@ -140,6 +145,7 @@ def refine(
                 threads=threads,
                 tile="none" if tile == "none" else _number("--tile", tile, "none"),
                 overwrite=overwrite,
+                trust=trust,
                 on_progress=partial(show, "refining"),
                 on_assembly=partial(show, "assembling"),
             )
@@ -164,11 +170,12 @@ def export(
     run: Annotated[Path, typer.Argument(help="Run directory.")],
     target: Annotated[Path, typer.Argument(metavar="OUT.onnx", help="File to write.")],
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file if it exists.")] = False,
+    trust: Trust = False,
 ) -> None:
     """Export the refiner as ONNX. The file has opset 18, float32, any batch and image size; onnxruntime checks it."""
     from synthreal.adapters.onnx import OPSET, export_onnx
 
-    done = export_onnx(run, target, overwrite=overwrite)
+    done = export_onnx(run, target, overwrite=overwrite, trust=trust)
     inputs = " and ".join(f"{name} ({', '.join(map(str, shape))})" for name, shape in done.inputs.items())
     typer.echo(f"{done.path}: {inputs} to refined, float32 in [0, 1], opset {OPSET}")
     typer.echo(f"onnxruntime computes the same images to {done.difference:.1e}, at two sizes")

@@ -107,6 +107,8 @@ class Learned(nn.Module):
     def load(cls, path: str) -> Learned:
         """Load a program saved with ``torch.export.save``; its batch dimension must be dynamic.
 
+        A crafted file can execute code when it is loaded.
+
         Raises:
             OSError: no such file.
             RuntimeError: the archive holds something else.

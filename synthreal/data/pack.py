@@ -1,7 +1,7 @@
 """The on-disk format: an HDF5 file of images and labels, read whole, in slices or by index.
 
-``/image (N, C, H, W)`` in stored dtype and ``/labels/<name> (N, *L)``, chunked along N and not compressed; the root
-attributes are described in :mod:`synthreal.data.header`. A pack of role ``real`` has no ``/labels``: labels of real
+``/image (N, C, H, W)`` in stored dtype and ``/labels/<name> (N, *L)``, chunked along N and not compressed;
+:mod:`synthreal.data.header` describes the rest. A pack of role ``real`` has no ``/labels``: labels of real
 images cannot leak into training because they are not in the file. :mod:`synthreal.data.writer` writes packs.
 """
 
@@ -20,12 +20,14 @@ import numpy as np
 from pydantic import Field
 
 from synthreal.data.encoding import content_sha256, image_bytes, label_array
-from synthreal.data.header import Header
+from synthreal.data.header import Header, plain_dataset
 from synthreal.errors import UserError
 from synthreal.spec import DatasetSpec, Options, Sample, Skipped, UserPath
 
 Rows = slice | np.ndarray
 _BLOCK_BYTES = 16 << 20
+# what h5py and the parsing of the header raise on a damaged file
+_DAMAGED = (AttributeError, KeyError, OSError, OverflowError, RuntimeError, TypeError, ValueError)
 
 
 class Pack(AbstractContextManager["Pack"]):
@@ -42,13 +44,16 @@ class Pack(AbstractContextManager["Pack"]):
         self._pid = -1
         file = self._open()
         try:
-            self.header = header = Header.from_attributes(file.attrs, self.path)
+            self.header = header = Header.read(file)
             self.image, self.labels, self.role = header.image, header.labels, header.role
             self.name, self.options, self.skipped = header.name, header.options, header.skipped
             self._n = self._check(file)
-        except UserError:
+        except UserError as error:
             self.close()
-            raise
+            raise UserError(f"{self.path}: {error}") from error
+        except _DAMAGED as error:
+            self.close()
+            raise UserError(f"{self.path}: damaged pack ({error}); prepare it again") from error
 
     def __len__(self) -> int:
         return self._n
@@ -99,7 +104,7 @@ class Pack(AbstractContextManager["Pack"]):
     def _read(self, name: str, which: Rows) -> np.ndarray:
         try:
             return _rows(self._open()[name], which)
-        except (OSError, RuntimeError) as error:
+        except _DAMAGED as error:
             raise UserError(f"{self.path}: damaged, /{name} cannot be read ({error}); prepare it again") from error
 
     def _open(self) -> Any:
@@ -109,31 +114,26 @@ class Pack(AbstractContextManager["Pack"]):
                 raise UserError(f"{self.path}: no such pack; make one with `synthreal prepare`, or correct the path")
             try:
                 self._file = h5py.File(self.path, "r", rdcc_nbytes=0)
-            except OSError as error:
-                reason = os.strerror(error.errno) if error.errno else "not HDF5, or truncated"
+            except _DAMAGED as error:
+                errno = error.errno if isinstance(error, OSError) else None
+                reason = os.strerror(errno) if errno else "not HDF5, or truncated"
                 raise UserError(f"{self.path}: not a readable pack ({reason}); prepare it again") from error
             self._pid = os.getpid()
         return self._file
 
     def _check(self, file: Any) -> int:
-        """The number of images. Raises ``UserError`` if the arrays contradict the header."""
-
-        def damaged(problem: str) -> UserError:
-            return UserError(f"{self.path}: damaged pack, {problem}; prepare it again")
-
-        image, spec = file.get("image"), self.image
-        if not isinstance(image, h5py.Dataset):
-            raise damaged("it has no /image")
+        """The number of images. Raises ``ValueError`` if the arrays contradict the header."""
+        image, spec = plain_dataset(file, "image"), self.image
         if image.shape[1:] != spec.shape or image.dtype != spec.dtype:
-            raise damaged(f"/image is {image.shape} {image.dtype} but its header says {spec}")
+            raise ValueError(f"/image is {image.shape} {image.dtype} but its header says {spec}")
         if image.shape[0] == 0:
-            raise damaged("it holds no image")
-        stored = file.get("labels", {})
+            raise ValueError("it holds no image")
+        stored = file["labels"] if isinstance(file.get("labels", getlink=True), h5py.HardLink) else {}
         if set(stored) != {label.name for label in self.labels}:
-            raise damaged(f"/labels holds {sorted(stored)} but its header ({self.role}) {[*map(str, self.labels)]}")
+            raise ValueError(f"/labels holds {sorted(stored)} but its header ({self.role}) {[*map(str, self.labels)]}")
         for label in self.labels:
-            if (shape := stored[label.name].shape) != (image.shape[0], *label.shape):
-                raise damaged(f"/labels/{label.name} is {shape} for {image.shape[0]} images of label {label}")
+            if (shape := plain_dataset(stored, label.name).shape) != (image.shape[0], *label.shape):
+                raise ValueError(f"/labels/{label.name} is {shape} for {image.shape[0]} images of label {label}")
         return int(image.shape[0])
 
 

@@ -22,7 +22,7 @@ from synthreal.data.resident import Resident
 from synthreal.data.simulator import SimulatorSource
 from synthreal.data.writer import write_pack
 from synthreal.errors import UserError
-from synthreal.files import write_errors
+from synthreal.files import refuse_link, write_errors
 from synthreal.spec import STORED_DTYPES, DatasetSpec, ImageSpec, LabelSpec, Sample, Skipped
 
 _LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
@@ -168,6 +168,7 @@ def _cached_pack(spec: DatasetSpec, options: BaseModel, image: ImageSpec, cache:
             content = (pack.name, pack.role, dict(pack.options), pack.image, pack.labels, pack.header.limit)
             if content == (spec.name, spec.role, record, image, spec.available_labels, None):
                 return path
+    refuse_link(cache)
     with write_errors(cache):
         cache.mkdir(parents=True, exist_ok=True)
     write_pack(

@@ -153,7 +153,7 @@ class PackWriter:
             reason = f"all {len(unreadable)} were unreadable, first {unreadable[0]}" if unreadable else "it is empty"
             raise UserError(f"data set {self._header.name!r}: no image to write to {self.path}; {reason}")
         with write_errors(self.path):
-            self._file.attrs.update(replace(self._header, skipped=tuple(self.skipped)).to_attributes())
+            replace(self._header, skipped=tuple(self.skipped)).write(self._file)
             self._file.close()
             self._output.raise_error()
 

@@ -21,7 +21,7 @@ from synthreal.errors import UserError
 from synthreal.evaluation.cache import FOLDER
 from synthreal.evaluation.evaluate import evaluate
 from synthreal.evaluation.grid import Cell, cells
-from synthreal.files import write_text
+from synthreal.files import refuse_link, write_text
 from synthreal.hooks.catalog import Catalog
 from synthreal.inference.pretrained import weights_step
 from synthreal.inference.transform import Refine
@@ -80,6 +80,8 @@ def ablate(
         runs = []
         for seed in range(cell.config.runtime.seed, cell.config.runtime.seed + seeds):
             run = folder / slug(cell.name) / f"seed-{seed}"
+            refuse_link(run.parent)
+            refuse_link(run)
             seeded = cell.config.changed({"runtime": {"seed": seed}})
             fit(seeded, catalog, run, resume=holds_run(run), on_report=on_fit(cell.name, done, total))
             done += seeded.schedule.total

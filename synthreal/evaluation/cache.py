@@ -19,7 +19,7 @@ from torch import nn
 
 from synthreal.evaluation.estimator import Task, train
 from synthreal.evaluation.training_sets import TrainingSet
-from synthreal.files import write_errors
+from synthreal.files import refuse_link, write_errors
 from synthreal.inference.weights import read_metadata, read_weights, write_weights
 
 FOLDER = "estimators"
@@ -34,6 +34,7 @@ def train_or_load(folder: Path, arm: str, task: Task, data: TrainingSet, *, seed
     if path.is_file():
         return _read(path, task, data.images.device)
     model = train(task, data.images, seed=seed, augment=data.augment)
+    refuse_link(folder)
     with write_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
     write_weights(path, model, {"arm": arm, "content": json.dumps(content, sort_keys=True)})

@@ -42,6 +42,7 @@ def evaluate(
     split: Split = "test",
     device: str = "auto",
     estimators: str | Path | None = None,
+    trust: bool = False,
     on_arm: Callable[[str, int, int], None] = lambda arm, done, total: None,
 ) -> Evaluation:
     """Train and test an estimator for every arm, run and seed; write the result into each run directory.
@@ -57,13 +58,14 @@ def evaluate(
         split: "test" (evaluation.json), or "validation" to choose settings (validation.json).
         device: where to train.
         estimators: folder of the trained estimators; None: one in each run directory.
+        trust: run the code of plugins that the runs name and that are neither installed nor loaded.
         on_arm: called before each training with the arm, the number of estimators done and their total.
 
     Raises:
         UserError: a folder without a run, a configuration without evaluator or labelled real images, an unknown arm, a
             damaged cached estimator.
     """
-    opened = _open_runs([Path(run) for run in runs], split, resolve_device(device))
+    opened = _open_runs([Path(run) for run in runs], split, resolve_device(device), trust)
     names, spec = select_arms(arms, opened[0].config), opened[0].task.spec
     configure_process(opened[0].config.runtime)
     test = _test_images(opened, split)
@@ -145,7 +147,7 @@ class _Run:
         return source
 
 
-def _open_runs(folders: Sequence[Path], split: Split, device: torch.device) -> list[_Run]:
+def _open_runs(folders: Sequence[Path], split: Split, device: torch.device, trust: bool) -> list[_Run]:
     """Read and resolve the configurations. Raises ``UserError`` for runs that differ in more than the seed."""
     configs = [read_config(folder) for folder in folders]
     by_seed: dict[int, Path] = {}
@@ -157,7 +159,7 @@ def _open_runs(folders: Sequence[Path], split: Split, device: torch.device) -> l
         if twin := by_seed.get(seed := config.runtime.seed):
             raise UserError(f"{folder}: has the runtime.seed of {twin} ({seed}); fit it with another seed")
         by_seed[seed] = folder
-    catalog = Catalog.of(configs[0].plugins)
+    catalog = Catalog.of_run(configs[0], folders[0], trust=trust)
     resolved = [resolve(config, catalog) for config in configs]
     if getattr(configs[0].data, split) is None:
         raise UserError(

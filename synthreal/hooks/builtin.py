@@ -64,7 +64,10 @@ class LaplacianOptions(Options):
 class LearnedOptions(Options):
     """Options of the features of a trained module."""
 
-    path: str = Field(description="A program saved by torch.export.save: (B, C, H, W) -> (B, D, h, w) for any B.")
+    path: str = Field(
+        description="A program saved by torch.export.save: (B, C, H, W) -> (B, D, h, w) for any B. Loading it can run "
+        "code from the file, so it needs --trust."
+    )
 
 
 def _refiner(options: RefinerOptions, image: ImageSpec) -> nn.Module:
@@ -149,5 +152,5 @@ def synthreal_features() -> Iterable[FeatureSpec]:
         FeatureSpec(name="channel-mean", build=lambda options, image: ChannelMean()),
         FeatureSpec(name="blur", options=BlurOptions, build=lambda options, image: Blur(options.sigma)),
         FeatureSpec(name="laplacian", options=LaplacianOptions, build=lambda options, image: Laplacian(options.kernel)),
-        FeatureSpec(name="learned", options=LearnedOptions, build=_learned),
+        FeatureSpec(name="learned", options=LearnedOptions, build=_learned, executes=True),
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
@@ -14,7 +15,7 @@ import synthreal.config
 from synthreal.config import ComponentConfig, RunConfig
 from synthreal.config.toml import describe_error
 from synthreal.errors import UserError
-from synthreal.hooks.discovery import BUILTIN, Origin, available, origin_of, plugin_manager, version_of
+from synthreal.hooks.discovery import BUILTIN, Origin, available, origin_of, plugin_manager, require_trust, version_of
 from synthreal.spec import DatasetSpec, EvaluatorSpec, FeatureSpec, ImageSpec, NetworkSpec, Part, Role
 
 if TYPE_CHECKING:
@@ -40,7 +41,10 @@ class Entry(Generic[T]):
 
 @dataclass(frozen=True)
 class Catalog:
-    """Everything the loaded plugins register, by name; data sets by (name, role), networks by (part, name)."""
+    """Everything the loaded plugins register, by name; data sets by (name, role), networks by (part, name).
+
+    ``trust`` permits components that execute code from the files in their options.
+    """
 
     origins: tuple[Origin, ...]
     datasets: Mapping[tuple[str, Role], Entry[DatasetSpec]]
@@ -48,9 +52,21 @@ class Catalog:
     features: Mapping[str, Entry[FeatureSpec]]
     evaluators: Mapping[str, Entry[EvaluatorSpec]]
     recipes: Mapping[str, Entry[RunConfig]]
+    trust: bool = False
 
     @classmethod
-    def of(cls, names: Iterable[str]) -> Catalog:
+    def of_run(cls, config: RunConfig, source: str | Path, *, trust: bool = False) -> Catalog:
+        """Load the plugins that the configuration of a run names, which a stranger may have written.
+
+        Raises:
+            UserError: as :meth:`of`; or, without ``trust``, a plugin is neither installed nor loaded already.
+        """
+        if not trust:
+            require_trust(config.plugins, str(source))
+        return cls.of(config.plugins, trust=trust)
+
+    @classmethod
+    def of(cls, names: Iterable[str], *, trust: bool = False) -> Catalog:
         """Load plugins by name, module or file, and call each of their hooks once.
 
         Raises:
@@ -68,7 +84,7 @@ class Catalog:
                         both = f"{table[key].origin.distribution} and {origin.distribution}"
                         raise UserError(f"{kind}: {_label(key)} is registered by both {both}; rename one or load one")
                     table[key] = Entry(spec, origin)
-        return cls(tuple(origins), **{kind: MappingProxyType(table) for kind, table in tables.items()})
+        return cls(tuple(origins), **{kind: MappingProxyType(table) for kind, table in tables.items()}, trust=trust)
 
     def dataset(self, name: str, role: Role | None = None) -> DatasetSpec:
         """The data set of a name and role; without a role, the first one registered under the name."""
@@ -110,8 +126,13 @@ class Catalog:
         return spec.build(parse_options(component, spec.options, part), image)
 
     def build_feature(self, component: ComponentConfig, image: ImageSpec) -> nn.Module:
-        """A new feature transform (psi) for images of a spec."""
+        """A new feature transform (psi) for images of a spec. Raises ``UserError`` if it needs ``trust``."""
         spec = self.feature(component.name)
+        if spec.executes and not self.trust:
+            raise UserError(
+                f"features.{component.name}: loading its file can run code from it; if you trust it, give --trust "
+                "(in Python: Catalog.of(..., trust=True))"
+            )
         return spec.build(parse_options(component, spec.options, f"features.{component.name}"), image)
 
     def _find(self, kind: str, name: str, table: Mapping[str, Entry[T]]) -> T:

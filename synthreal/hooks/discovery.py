@@ -57,6 +57,29 @@ def plugin_manager(names: Iterable[str]) -> pluggy.PluginManager:
     return manager
 
 
+def require_trust(names: Iterable[str], source: str) -> None:
+    """Refuse plugins named by a configuration, which a stranger may have written, if loading one runs new code.
+
+    An installed plugin is one with an entry point, because a module's name may lead into the working directory. A
+    plugin that this process has loaded already runs no new code.
+
+    Raises:
+        UserError: a plugin is neither installed nor loaded.
+    """
+    for name in names:
+        module = _file_module(Path(name).resolve()) if name.endswith(".py") else _module_name(name)
+        if module not in sys.modules and (name.endswith(".py") or _entry_point(name) is None):
+            raise UserError(
+                f"{source}: its plugin {name!r} is not installed (installed: {', '.join(available()) or 'none'}); "
+                "install its package or, if you trust its code, give --trust (Python: trust=True, or Catalog.of first)"
+            )
+
+
+def trust_option(names: Iterable[str]) -> list[str]:
+    """The option that commands on a run with these plugins need: ``--trust`` if one is not installed."""
+    return [] if set(names) <= set(available()) else ["--trust"]
+
+
 def available() -> list[str]:
     """The names of the installed plugins."""
     return sorted({point.name for point in metadata.entry_points(group=hookspecs.PROJECT)})
@@ -114,11 +137,16 @@ def _load(name: str) -> ModuleType:
         raise UserError(f"plugin {name} does not import: {error}; correct it, or install what it needs") from error
 
 
+def _file_module(path: Path) -> str:
+    """The name under which the module of a file is imported."""
+    return f"synthreal_file_{hashlib.sha256(str(path).encode()).hexdigest()[:12]}"
+
+
 def _load_file(path: Path) -> ModuleType:
     """The module of a file, imported once per process under a name made from its path."""
     if not path.is_file():
         raise UserError(f"plugin {path}: no such file; give the path of a domain's .py file")
-    name = f"synthreal_file_{hashlib.sha256(str(path).encode()).hexdigest()[:12]}"
+    name = _file_module(path)
     if name in sys.modules:
         return sys.modules[name]
     spec = importlib.util.spec_from_file_location(name, path)

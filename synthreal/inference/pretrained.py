@@ -28,6 +28,7 @@ WEIGHTS = "refiner.safetensors"
 CARD = "README.md"
 CHECKPOINTS = "checkpoints"
 LOG = "log.jsonl"
+SHEETS = "sheets"
 REMEDY = "restore it or fit again"
 
 
@@ -45,16 +46,17 @@ class Pretrained:
     kind: str
 
 
-def read_pretrained(folder: Path) -> tuple[nn.Module, Pretrained]:
+def read_pretrained(folder: Path, *, trust: bool = False) -> tuple[nn.Module, Pretrained]:
     """Build the refiner of a folder on the CPU in float32, without advancing torch's global generator.
 
-    Raises ``UserError`` if a file is missing or damaged, or the weights do not fit.
+    ``trust`` permits a refiner from a plugin that is not installed. Raises ``UserError`` if a file is missing or
+    damaged, or the weights do not fit.
     """
     config, versions = _read_config(folder)
     builtin, name = Catalog.of(()), config.refiner.name
     own = ("refiner", name) in builtin.networks
     try:
-        catalog = builtin if own else Catalog.of(config.plugins)
+        catalog = builtin if own else Catalog.of_run(config, folder / CONFIG, trust=trust)
     except UserError as error:
         raise UserError(f"{folder}: its refiner {name!r} needs a plugin ({CONFIG}, plugins): {error}") from error
     with _default_dtype(), torch.random.fork_rng(devices=[]):  # initial weights are drawn and overwritten

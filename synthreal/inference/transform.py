@@ -89,10 +89,11 @@ class Refine(nn.Module):
         generator: torch.Generator | None = None,
         precision: str | None = None,
         compile: bool = False,
+        trust: bool = False,
     ) -> Refine:
         """The refiner of a run directory, or of a folder that :meth:`save_pretrained` wrote.
 
-        Nothing is unpickled, torch's global generator does not advance, and a built-in refiner needs no plugin.
+        Nothing is unpickled, torch's global generator does not advance, and a built-in refiner loads no plugin.
 
         Args:
             run: the folder.
@@ -103,6 +104,7 @@ class Refine(nn.Module):
             generator: draws noise maps and the choice by ``p``.
             precision: "auto", "float32" or "bfloat16"; None is the setting of the run.
             compile: compile R.
+            trust: run the code of plugins that the folder names and that are not installed, if R comes from one.
 
         Raises:
             UserError: a file is missing or damaged; weights that do not fit; a missing plugin; CUDA in a forked
@@ -111,7 +113,7 @@ class Refine(nn.Module):
         place = resolve_device(str(device))
         refuse_forked_cuda(place)
         with torch.inference_mode(False):  # weights made in inference mode could never take part in autograd
-            refiner, about = read_pretrained(Path(run))
+            refiner, about = read_pretrained(Path(run), trust=trust)
             image, runtime = about.config.image, about.config.runtime
             set_memory_format(refiner.to(place), runtime.layout)
         return cls(

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import safetensors
 import safetensors.torch
@@ -41,13 +42,11 @@ def read_weights(path: Path, network: nn.Module, *, described: str, remedy: str)
 
     Messages name ``described``, the place that describes the network, and the ``remedy``.
     """
+    with _opened(path, remedy) as file:
+        weights = {name: file.get_tensor(name) for name in file.keys()}
+        metadata = dict(file.metadata() or {})
     try:
-        with safetensors.safe_open(path, framework="pt") as file:
-            weights = {name: file.get_tensor(name) for name in file.keys()}
-            metadata = dict(file.metadata() or {})
         network.load_state_dict(weights)
-    except (safetensors.SafetensorError, OSError) as error:
-        raise UserError(f"{path}: not a complete safetensors file ({error}); {remedy}") from error
     except RuntimeError as error:
         reason = str(error).splitlines()[-1].strip()
         raise UserError(f"{path}: its weights do not fit the network in {described} ({reason}); {remedy}") from error
@@ -65,8 +64,15 @@ def weights_sha256(network: nn.Module) -> str:
 
 def read_metadata(path: Path, *, remedy: str) -> Mapping[str, str]:
     """The metadata of a weight file. Raises ``UserError`` if it is damaged."""
+    with _opened(path, remedy) as file:
+        return dict(file.metadata() or {})
+
+
+@contextmanager
+def _opened(path: Path, remedy: str) -> Iterator[Any]:
+    """An open file; a damaged one may raise any of these, also while it is read."""
     try:
         with safetensors.safe_open(path, framework="pt") as file:
-            return dict(file.metadata() or {})
-    except (safetensors.SafetensorError, OSError) as error:
+            yield file
+    except (safetensors.SafetensorError, KeyError, OSError, RuntimeError, TypeError, ValueError) as error:
         raise UserError(f"{path}: not a complete safetensors file ({error}); {remedy}") from error

@@ -20,6 +20,7 @@ from synthreal.report.tensorboard import write_events
 from synthreal.results.tables import evaluation_tables
 
 PAGE = "report.html"
+DOCTYPE = b"<!doctype html>"
 
 
 def write_report(
@@ -28,6 +29,7 @@ def write_report(
     out: str | Path | None = None,
     device: str = "auto",
     tensorboard: str | Path | None = None,
+    trust: bool = False,
     on_refine: Callable[[int], None] = lambda count: None,
 ) -> Path:
     """Write one HTML file about a run that needs no network and no other file.
@@ -40,6 +42,8 @@ def write_report(
         out: the file; None is ``report.html`` in the run directory. An existing page is replaced.
         device: where to refine the images shown: "auto", "cpu", "cuda" or "cuda:N".
         tensorboard: a folder for the log and the sheets as TensorBoard events (extra ``tensorboard``), or None.
+        trust: run the code of plugins that the run names and that are neither installed nor loaded; without it, the
+            page shows no refined images of such a run, and says so.
         on_refine: called with the number of images before they are refined, which may take a minute.
 
     Returns:
@@ -57,7 +61,7 @@ def write_report(
     if tensorboard is not None:
         require("tensorboard", "--tensorboard", "tensorboard")
         write_events(record, Path(tensorboard))
-    write_text(target, render(record, resolved, on_refine))
+    write_text(target, render(record, resolved, on_refine, trust=trust))
     return target
 
 
@@ -67,11 +71,16 @@ def check_target(path: Path) -> None:
         raise UserError(f"{path}: {path.parent} is not a folder; make it, or choose another --out")
     if path.is_dir():
         raise UserError(f"{path}: is a folder; name a file in it, for example --out {path / PAGE}")
-    if path.exists() and not path.read_bytes().lower().startswith(b"<!doctype html>"):
+    if path.exists() and not (path.is_file() and _start(path).lower() == DOCTYPE):
         raise UserError(f"{path}: exists and is no HTML page; delete it or choose another --out")
 
 
-def render(record: Record, device: torch.device, on_refine: Callable[[int], None]) -> str:
+def _start(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(len(DOCTYPE))
+
+
+def render(record: Record, device: torch.device, on_refine: Callable[[int], None], *, trust: bool = False) -> str:
     """The page as HTML; the same run gives the same text."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
@@ -89,7 +98,7 @@ def render(record: Record, device: torch.device, on_refine: Callable[[int], None
         ],
         losses=list(charts.loss_charts(record)),
         quality=list(charts.quality_charts(record)),
-        drift=_drift(record, device, on_refine),
+        drift=_drift(record, device, on_refine, trust),
         tables_of=evaluation_tables,
         error_charts_of=charts.error_charts,
         data=facts.data_rows(record),
@@ -100,10 +109,10 @@ def render(record: Record, device: torch.device, on_refine: Callable[[int], None
     return page + "\n"
 
 
-def _drift(record: Record, device: torch.device, on_refine: Callable[[int], None]) -> dict[str, Any]:
+def _drift(record: Record, device: torch.device, on_refine: Callable[[int], None], trust: bool) -> dict[str, Any]:
     """The images that moved most and least, or the reason why there are none."""
     try:
-        found = measure_drift(record, device, on_refine)
+        found = measure_drift(record, device, on_refine, trust=trust)
     except UserError as error:
         return {"missing": str(error)}
     most, least = found.extremes()

@@ -54,13 +54,15 @@ class RefinedImages:
         return order[::-1][:count], order[:count]
 
 
-def measure_drift(record: Record, device: torch.device, on_refine: Callable[[int], None]) -> RefinedImages:
+def measure_drift(
+    record: Record, device: torch.device, on_refine: Callable[[int], None], *, trust: bool = False
+) -> RefinedImages:
     """Refine the first simulated images of a run and measure how far they move.
 
     ``on_refine`` is called with their number first. Raises ``UserError`` without refiner or plugin, or with fewer than
     two images.
     """
-    catalog = Catalog.of(record.config.plugins)
+    catalog = Catalog.of_run(record.config, record.run, trust=trust)
     config = resolve(record.config, catalog)
     configure_process(config.runtime)
     transform = Refine.load(record.run, device=str(device))

@@ -10,6 +10,7 @@ from statistics import median
 from synthreal.config import SourceConfig
 from synthreal.data.pack import Pack
 from synthreal.errors import UserError
+from synthreal.hooks.discovery import trust_option
 from synthreal.inference.pretrained import CONFIG
 from synthreal.report.record import Record
 from synthreal.results.schema import BASE, Evaluation, Seed
@@ -71,6 +72,7 @@ def repeat_commands(record: Record) -> list[str]:
     refiner_seeds = {seed, *(entry.refiner_seed for found in record.evaluations for entry in _seeds(found))}
     again = f"{record.run}-again"
     runs = {other: again if other == seed else f"{again}-{other}" for other in sorted(refiner_seeds)}
+    trust = trust_option(config.plugins)
     plugins = [word for name in config.plugins for word in ("--plugin", name)]
     fit = ["fit", *plugins, "--recipe", config.recipe, "--config", str(record.run / CONFIG)]
     set_seed = {other: [] if other == seed else ["--set", f"runtime.seed={other}"] for other in runs}
@@ -80,8 +82,8 @@ def repeat_commands(record: Record) -> list[str]:
         per_run = len({entry.estimator_seed for entry in _seeds(evaluation)}) // len(own)
         seeds = ["--seeds", str(per_run)] if per_run > 1 else []
         split = [] if evaluation.split == "test" else ["--split", evaluation.split]
-        commands.append(["evaluate", *own, "--arms", ",".join(evaluation.arms), *seeds, *split])
-    commands.append(["report", runs[seed]])
+        commands.append(["evaluate", *own, "--arms", ",".join(evaluation.arms), *seeds, *split, *trust])
+    commands.append(["report", runs[seed], *trust])
     return [shlex.join(["synthreal", *words]) for words in commands]
 
 

@@ -14,10 +14,11 @@ from typing import Any
 from synthreal.config import ResolvedConfig
 from synthreal.config.toml import read_toml
 from synthreal.errors import UserError
-from synthreal.inference.pretrained import CONFIG, LOG, read_config
+from synthreal.inference.pretrained import CONFIG, LOG, SHEETS, read_config
 from synthreal.results.schema import Evaluation, read_evaluations, reason
 from synthreal.train.monitor import FILE as QUALITY
 
+PNG = b"\x89PNG\r\n\x1a\n"
 SHEET = re.compile(r"step-(\d+)\.png")
 
 
@@ -52,18 +53,26 @@ def read_record(run: Path) -> Record:
     """Read a run directory. Raises ``UserError`` without a run or a log, or if a file is damaged."""
     config = read_config(run)
     log, notes = _read_log(run)
-    matches = ((SHEET.fullmatch(path.name), path) for path in sorted((run / "sheets").glob("*.png")))
+    matches = ((SHEET.fullmatch(path.name), path) for path in sorted((run / SHEETS).glob("*.png")))
     return Record(
         run=run,
         config=config,
         toml=(run / CONFIG).read_text(encoding="utf-8"),
         versions={str(name): str(version) for name, version in read_toml(run / CONFIG).get("versions", {}).items()},
         log=log,
-        sheets=tuple((int(match[1]), path) for match, path in matches if match),
+        sheets=tuple((int(match[1]), path) for match, path in matches if match and _is_png(path)),
         evaluations=read_evaluations(run),
         quality=_read_quality(run),
         notes=notes,
     )
+
+
+def _is_png(path: Path) -> bool:
+    """Whether a file is a PNG: a link in a stranger's run may lead to any file, and the page holds whole sheets."""
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        return file.read(len(PNG)) == PNG
 
 
 def is_number(value: Any) -> bool:

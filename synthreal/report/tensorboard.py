@@ -34,7 +34,7 @@ def write_events(record: Record, folder: Path) -> None:
                 for tag, value in numbers(line):
                     writer.add_scalar(tag, value, line["step"])
             for step, path in record.sheets:
-                with Image.open(path) as picture:
+                with Image.open(path, formats=["PNG"]) as picture:
                     writer.add_image("sheet", np.asarray(picture.convert("RGB")), step, dataformats="HWC")
 
 

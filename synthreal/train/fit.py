@@ -18,7 +18,7 @@ from synthreal.distributed.signals import launcher_exited, stop_signals
 from synthreal.errors import UserError
 from synthreal.hooks.catalog import Catalog
 from synthreal.hooks.resolve import resolve
-from synthreal.inference.pretrained import write_refiner
+from synthreal.inference.pretrained import SHEETS, write_refiner
 from synthreal.train import checkpoint
 from synthreal.train.log import MetricAccumulator, Report, append_log, non_finite_values
 from synthreal.train.monitor import QualityReport
@@ -166,7 +166,7 @@ def log_step(
         if run.processes.is_main:
             append_log(run.run_dir, report)
     if run.processes.is_main and (step % schedule.sheet_every == 0 or last):
-        write_preview(run.game, run.feed, run.run_dir / "sheets" / f"step-{step:08d}.png", run.config)
+        write_preview(run.game, run.feed, run.run_dir / SHEETS / f"step-{step:08d}.png", run.config)
     return report
 
 

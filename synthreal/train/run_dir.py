@@ -10,9 +10,9 @@ from typing import Any
 from synthreal.config import ResolvedConfig
 from synthreal.config.toml import read_toml
 from synthreal.errors import UserError, printable
-from synthreal.files import write_errors
+from synthreal.files import refuse_link, write_errors
 from synthreal.hooks.catalog import Catalog, versions_of
-from synthreal.inference.pretrained import CHECKPOINTS, CONFIG, WEIGHTS
+from synthreal.inference.pretrained import CHECKPOINTS, CONFIG, LOG, SHEETS, WEIGHTS
 from synthreal.train.checkpoint import checkpoints, process_count
 from synthreal.train.sources import CACHE
 
@@ -51,6 +51,8 @@ def claim(run_dir: Path, config: ResolvedConfig, *, precision: str, state: Mappi
             raise UserError(
                 f"{run_dir}: was trained in runtime.precision={state['precision']}; resume with that, not {precision}"
             )
+    for name in (LOCK, LOG, CHECKPOINTS, SHEETS):
+        refuse_link(run_dir / name)
     created = [path for path in (run_dir, *run_dir.parents) if not path.exists()]  # innermost first
     try:
         with write_errors(run_dir):

@@ -15,7 +15,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from synthreal.errors import UserError
-from synthreal.files import sync, write_errors
+from synthreal.files import refuse_link, sync, write_errors
 
 FILE = "turing.jsonl"
 Against = Literal["refined", "simulated"]
@@ -86,6 +86,7 @@ class Answers:
 
     def prepare(self) -> None:
         """Create the file, so that an unwritable folder is reported (``UserError``) before the first answer."""
+        refuse_link(self.path)
         with write_errors(self.path), self.path.open("ab"):
             sync(self.path.parent)
 

@@ -44,15 +44,23 @@ class ImagePool:
 
 
 def choose_images(
-    run: Path, *, against: Against, images: int, seed: int, device: str, on_refine: Callable[[int], None]
+    run: Path,
+    *,
+    against: Against,
+    images: int,
+    seed: int,
+    device: str,
+    on_refine: Callable[[int], None],
+    trust: bool = False,
 ) -> ImagePool:
     """Choose the images of a study in which a rater judges ``images`` of each kind; 10 more are examples.
 
-    ``on_refine`` is called with the number of images before they are refined, which may take a minute. Raises
-    ``UserError`` when ``run`` is not a run directory, or its data is unreadable or has too few images.
+    ``on_refine`` is called with the number of images before they are refined, which may take a minute. ``trust`` runs
+    the code of plugins that the run names and that are neither installed nor loaded. Raises ``UserError`` when ``run``
+    is not a run directory, or its data is unreadable or has too few images.
     """
     config = read_config(run)
-    catalog = Catalog.of(config.plugins)
+    catalog = Catalog.of_run(config, run, trust=trust)
     config = resolve(config, catalog)
     place = resolve_device(device)
     configure_process(config.runtime)

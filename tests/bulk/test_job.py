@@ -346,3 +346,21 @@ def test_ctrl_c_ends_the_command_with_a_line_on_how_to_continue(
     assert ended.err == "stopped before anything was saved; run the same command to begin again\n"
     interrupt_at(1000)
     cli("refine", plain, source, tmp_path / "out.h5").ok()
+
+
+@pytest.mark.parametrize("name", ["", "lock", "whole", "whole/deep"])
+def test_a_job_writes_through_no_link(noisy, source_of, tmp_path, small_blocks, name):
+    source, mine = source_of("folder"), tmp_path / "mine"
+    with pytest.raises(Stopped):
+        refine_bulk(noisy, source, tmp_path / "out", on_progress=stop_at(30))
+    place = tmp_path / "out.parts" / name
+    if name in ("", "whole"):
+        place.rename(mine)
+    else:
+        mine.mkdir()
+        place.unlink(missing_ok=True)
+    place.symlink_to(mine)
+    before = content(mine)
+    with pytest.raises(UserError, match="is a symbolic link"):
+        refine_bulk(noisy, source, tmp_path / "out")
+    assert content(mine) == before and not (tmp_path / "out").exists()

@@ -197,3 +197,26 @@ def test_compressed_shards_and_dangling_links_are_listed_and_not_copied(noisy, s
     assert reasons.keys() == {"3.tar.gz", "3.TGZ", "gone.txt"}
     assert reasons["3.TGZ"] == "a compressed shard is not refined; give the unpacked .tar"
     assert files(tmp_path / "out") == ["0.tar", "1.tar", "2.tar", "README"] and done.copied == 25
+
+
+def test_members_that_lead_elsewhere_are_copied_and_never_followed(tmp_path, plain):
+    """Absolute and upward names, links and devices: nothing is written outside the result or read through them."""
+    (tmp_path / "in").mkdir()
+    secret = tmp_path / "secret.png"
+    secret.write_bytes(content := picture())
+    with tarfile.open(tmp_path / "in/a.tar", "w") as tar:
+        for name in ("../up.png", f"{tmp_path}/absolute.png", "inside.png"):
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            tar.addfile(member, io.BytesIO(content))
+        for name, kind in (("soft.png", tarfile.SYMTYPE), ("hard.png", tarfile.LNKTYPE), ("zero.png", tarfile.CHRTYPE)):
+            member = tarfile.TarInfo(name)
+            member.type, member.linkname, member.devmajor, member.devminor = kind, str(secret), 1, 5
+            tar.addfile(member)
+    before = files(tmp_path)
+    done = refine_bulk(plain, tmp_path / "in/a.tar", tmp_path / "in/../out.tar")
+    assert (done.refined, done.copied) == (3, 3)
+    assert sorted(files(tmp_path)) == sorted([*before, "out.tar", "out.tar.job.json"])
+    with tarfile.open(tmp_path / "out.tar") as tar:
+        kinds = {member.name: (member.type, member.size) for member in tar if not member.isreg()}
+    assert {name: size for name, (_, size) in kinds.items()} == {"soft.png": 0, "hard.png": 0, "zero.png": 0}

@@ -148,7 +148,7 @@ def test_fit_refine_evaluate_from_a_pack_end_to_end(cli, toy_run, tmp_path, monk
     done = cli("fit", "--plugin", TOY, *flags(*QUICK)).ok()
     assert done.out == (
         "runs/toy: step 11, saved the weights of step 11; sheets in runs/toy/sheets; evaluate it with: "
-        "synthreal evaluate runs/toy\n"
+        "synthreal evaluate runs/toy --trust\n"
     )
     assert "fitting 11/11 " in done.err and "score" in done.err.splitlines()[-1]
     assert "warning: step 0: few real images" in done.err
@@ -156,7 +156,7 @@ def test_fit_refine_evaluate_from_a_pack_end_to_end(cli, toy_run, tmp_path, monk
     assert kinds == ["few real images", "collapse", "drifting labels"]  # after eleven steps on 30 images, rightly
     assert weights(tmp_path / "runs/toy") == weights(toy_run)
     cli("refine", "runs/toy", "discs.h5", "refined.h5").ok()
-    result = json.loads(cli("evaluate", "runs/toy", "--json").ok().out)
+    result = json.loads(cli("evaluate", "runs/toy", "--trust", "--json").ok().out)
     assert result["runs"] == ["runs/toy"]
     packs = ('data.simulated={name="pack", options={path="refined.h5"}}',)
     cli("fit", "--plugin", TOY, "--run", "runs/again", *flags(*QUICK, *packs)).ok()
@@ -254,8 +254,8 @@ def test_a_table_of_long_settings_cuts_no_words(cli, tmp_path, monkeypatch):
 def test_a_run_resumes_by_its_folder_alone_with_its_own_settings(cli, tmp_path):
     run = tmp_path / "a run"
     cli("fit", "--plugin", TOY, "--run", run, *flags(*QUICK, "loss.weight=3.0")).ok()
-    done = cli("fit", "--run", run, "--resume").ok()
-    assert "was complete already" in done.out and done.out.endswith(f"synthreal evaluate '{run}'\n")
+    done = cli("fit", "--run", run, "--resume", "--trust").ok()
+    assert "was complete already" in done.out and done.out.endswith(f"synthreal evaluate '{run}' --trust\n")
     cli("fit", "--run", run, "--resume", "--set", "schedule.steps=8").ok()
     shown = tomllib.loads((run / "config.toml").read_text())
     assert (shown["loss"]["weight"], shown["schedule"]["steps"]) == (3.0, 8)

@@ -125,7 +125,7 @@ def test_real_packs_hold_no_label_arrays(tmp_path):
         writer.append(images(6, spec), labels(6))
     for name in ("a.h5", "b.h5"):
         with h5py.File(tmp_path / name) as file:
-            assert list(file) == ["image"]
+            assert list(file) == ["header", "image"]
         pack = Pack(tmp_path / name)
         assert (pack.labels, pack.read(slice(None))[1]) == ((), {})
 
@@ -361,9 +361,18 @@ def test_files_that_are_not_packs_are_refused(good, tmp_path):
             Pack(path)
 
 
-def _attribute(name, value):
+def _version(value):
     def edit(file):
-        file.attrs[name] = value
+        file.attrs["synthreal_pack"] = value
+
+    return edit
+
+
+def _header(**changes):
+    def edit(file):
+        content = {**json.loads(file["header"][...].tobytes()), **changes}
+        del file["header"]
+        file["header"] = np.frombuffer(json.dumps(content).encode(), np.uint8)
 
     return edit
 
@@ -384,16 +393,21 @@ def _shorten(file):
 @pytest.mark.parametrize(
     ("edit", "message"),
     [
-        (_attribute("synthreal_pack", 2), "pack format 2, this synthreal reads up to 1; upgrade"),
-        (_attribute("image", "{not json"), "attributes are damaged"),
-        (_attribute("image", json.dumps({"channels": 1})), "attributes are damaged"),
-        (_attribute("image", json.dumps({"channels": 3, "height": 9, "width": 9})), "header says 3x9x9 uint8"),
-        (_attribute("image", json.dumps({"channels": 9, "height": 9, "width": 9})), "ImageSpec.channels is 9"),
-        (_attribute("image", json.dumps({"channels": 1, "height": 9, "width": 9, "dtype": "uint99"})), "uint99"),
-        (_attribute("role", "judge"), "role 'judge' is not one of"),
-        (_attribute("labels", json.dumps([{"name": "a/b", "shape": [], "unit": ""}])), "label name 'a/b' is empty"),
-        (_attribute("role", "real"), r"/labels holds .* \(real\)"),
-        (_delete("image"), "has no /image"),
+        (_version(3), "pack format 3, this synthreal reads 2; upgrade"),
+        (_version(1), "pack format 1, this synthreal reads 2; prepare it again"),
+        (_version("2"), "no integer"),
+        (_header(image="{not json"), "damaged"),
+        (_header(image={"channels": 1}), "damaged"),
+        (_header(image={"channels": 3, "height": 9, "width": 9}), "header says 3x9x9 uint8"),
+        (_header(image={"channels": 9, "height": 9, "width": 9}), "ImageSpec.channels is 9"),
+        (_header(image={"channels": 1, "height": 9, "width": 9, "dtype": "uint99"}), "uint99"),
+        (_header(role="judge"), "role 'judge' is not one of"),
+        (_header(labels=[{"name": "a/b", "shape": [], "unit": ""}]), "label name 'a/b' is empty"),
+        (_header(role="real"), r"/labels holds .* \(real\)"),
+        (_header(limit="many"), "damaged"),
+        (_header(skipped=[["a.png"]]), "damaged"),
+        (_delete("header"), "/header is missing"),
+        (_delete("image"), "/image is missing"),
         (_delete("labels/gaze"), "/labels holds"),
         (_shorten, r"/labels/gaze is \(29, 3\) for 30 images"),
     ],
@@ -405,6 +419,90 @@ def test_damaged_packs_are_one_line(good, edit, message):
         Pack(good)
     assert str(caught.value).startswith(f"{good}: ")
     assert "\n" not in str(caught.value)
+
+
+def _external(file):
+    with h5py.File(f"{file.filename}.other", "w") as other:
+        other["image"] = file["image"][...]
+    del file["image"]
+    file["image"] = h5py.ExternalLink(f"{file.filename}.other", "image")
+
+
+def _soft(name):
+    def edit(file):
+        file.move(name, "elsewhere")
+        file[name] = h5py.SoftLink("/elsewhere")
+
+    return edit
+
+
+def _virtual(file):
+    shape = file["image"].shape
+    file.move("image", "elsewhere")
+    layout = h5py.VirtualLayout(shape, np.uint8)
+    layout[...] = h5py.VirtualSource(".", "elsewhere", shape)
+    file.create_virtual_dataset("image", layout)
+
+
+def _stored_in_another_file(file):
+    Path(f"{file.filename}.raw").write_bytes(bytes(30 * 81))
+    del file["image"]
+    file.create_dataset("image", (30, 1, 9, 9), np.uint8, external=[(f"{file.filename}.raw", 0, 30 * 81)])
+
+
+def _compressed(file):
+    pixels = file["image"][...]
+    del file["image"]
+    file.create_dataset("image", data=pixels, compression="gzip")
+
+
+def _enormous(file):
+    del file["image"], file["labels/gaze"]
+    file.create_dataset("image", (2**60, 1, 9, 9), np.uint8, chunks=(1, 1, 9, 9))
+    file.create_dataset("labels/gaze", (2**60, 3), np.float32, chunks=(1, 3))
+
+
+def _text(file):
+    del file["labels/gaze"]
+    file["labels/gaze"] = np.full((30, 3), "a", h5py.string_dtype())
+
+
+def _nested(file):
+    del file["header"]
+    file["header"] = np.frombuffer(b"[" * 100_000, np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("edit", "message"),
+    [
+        (_external, "/image is missing or a link"),
+        (_soft("image"), "/image is missing or a link"),
+        (_soft("header"), "/header is missing or a link"),
+        (_soft("labels"), "/labels holds"),
+        (_soft("labels/gaze"), "/gaze is missing or a link"),
+        (_virtual, "/image is stored elsewhere or compressed"),
+        (_stored_in_another_file, "/image is stored elsewhere or compressed"),
+        (_compressed, "/image is stored elsewhere or compressed"),
+        (_enormous, "/image is larger than the file"),
+        (_text, "/gaze is no array of numbers"),
+        (_nested, "damaged pack"),
+    ],
+)
+def test_a_pack_that_leads_elsewhere_or_lies_about_its_size_is_refused(good, edit, message):
+    test_damaged_packs_are_one_line(good, edit, message)
+
+
+def test_a_damaged_byte_ends_in_one_line(good, tmp_path):
+    """Of the structure before the pixels; text attributes of variable length would hang or crash some."""
+    whole, path, refused = good.read_bytes(), tmp_path / "byte.h5", 0
+    for place in range(0, 3000, 7):
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 0xFF]) + whole[place + 1 :])
+        try:
+            with Pack(path) as pack:
+                pack.sha256()
+        except UserError as error:
+            refused += str(error).startswith(f"{path}: ")
+    assert refused > 20
 
 
 def test_packs_can_be_pickled_and_reopened(good):

@@ -145,7 +145,7 @@ def test_real_never_has_labels(tmp_path, budget):
     source = open_source(spec, Options(), image=SPEC, device=CPU, cache=tmp_path, budget_bytes=budget)
     assert select(source, torch.arange(3)).labels == {}
     with h5py.File(tmp_path / "real.h5") as file:
-        assert list(file) == ["image"]
+        assert list(file) == ["header", "image"]
 
 
 def test_a_pack_of_other_images_is_refused(tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 import sys
@@ -103,6 +104,36 @@ def test_weights_of_another_network_are_refused(copy):
     with pytest.raises(UserError, match=r"refiner\.safetensors: .*config\.toml") as error:
         Refine.load(copy)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        {"tone": {"dtype": "F6_E2M3", "shape": [4], "data_offsets": [0, 3]}},  # torch has no such dtype
+        {"tone": {"dtype": "F32", "shape": [2**62], "data_offsets": [0, 4]}},
+        {"tone": {"dtype": "F32", "shape": [1], "data_offsets": [0, 2**62]}},
+        {"tone": 1},
+        {"__metadata__": {"step": 1}},
+        [[[[]]]],
+    ],
+)
+def test_a_crafted_header_of_the_weights_is_one_line(copy, header):
+    text = json.dumps(header).encode()
+    (copy / "refiner.safetensors").write_bytes(len(text).to_bytes(8, "little") + text + bytes(4))
+    with pytest.raises(UserError, match=r"refiner\.safetensors: not a complete safetensors file"):
+        Refine.load(copy)
+
+
+def test_what_safetensors_raises_on_a_damaged_file_is_one_line(copy, monkeypatch):
+    for error in (KeyError("F4"), RuntimeError("storage"), TypeError("shape"), ValueError("offset")):
+
+        def failing(*arguments, error=error, **more):
+            raise error
+
+        monkeypatch.setattr("safetensors.safe_open", failing)
+        for read in (Refine.load, weights_step):
+            with pytest.raises(UserError, match=r"refiner\.safetensors: not a complete safetensors file"):
+                read(copy)
 
 
 def test_a_damaged_configuration_is_named(copy):

@@ -37,7 +37,7 @@ def test_fit_has_the_configuration_of_the_run(run, toy, cli):
     assert ResolvedConfig.from_toml(cli("show", *words).ok().out) == read_config(Path(folder))
     assert parsed(report) == (
         "report",
-        {"run": Path(f"{folder}-again"), "out": None, "device": "auto", "tensorboard": None},
+        {"run": Path(f"{folder}-again"), "out": None, "device": "auto", "tensorboard": None, "trust": True},
     )
 
 

@@ -114,7 +114,7 @@ def test_a_run_without_its_plugin_has_a_page(run, plain):
     path = run / "config.toml"
     path.write_text(path.read_text().replace(str(TOY), "/nowhere/domain.py"))
     page = parse_page(run)
-    assert "/nowhere/domain.py: no such file" in page.texts["drift"] and page.texts["losses"]
+    assert "/nowhere/domain.py' is not installed" in page.texts["drift"] and page.texts["losses"]
 
 
 def test_a_run_with_one_simulated_image_has_a_page(run, plain):

@@ -388,7 +388,7 @@ def test_the_command_serves_a_run_until_ctrl_c(toy_run, tmp_path, cli):
     run.mkdir()
     for name in ("config.toml", "refiner.safetensors"):
         (run / name).write_bytes((toy_run / name).read_bytes())
-    command = [sys.executable, "-m", "synthreal", "turing", str(run), "--port", "0", "--images", "2"]
+    command = [sys.executable, "-m", "synthreal", "turing", str(run), "--trust", "--port", "0", "--images", "2"]
     serving = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     try:
         url = re.match(r"open (http://127\.0\.0\.1:\d+/) in a browser", serving.stdout.readline())[1]

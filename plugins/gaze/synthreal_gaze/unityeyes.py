@@ -197,7 +197,7 @@ def _read_grey(path: Path) -> np.ndarray:
 def _open_picture(path: Path) -> Iterator[Image.Image]:
     """The picture, whose pixels are decoded on demand. Raises :class:`BrokenFile` then, too."""
     try:
-        with Image.open(path) as picture:
+        with Image.open(path, formats=["JPEG"]) as picture:
             yield picture
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise BrokenFile(path, f"not readable as JPG ({error})") from error

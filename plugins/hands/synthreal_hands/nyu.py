@@ -147,7 +147,7 @@ def default_frames(role: Role, count: int) -> tuple[int, int]:
 
 def read_depth(path: Path) -> np.ndarray:
     """Read depth ``(480, 640)`` float32 in mm, 0 where not measured. Raises ``OSError`` or ``ValueError``."""
-    with Image.open(path) as picture:
+    with Image.open(path, formats=["PNG"]) as picture:
         if picture.size != FRAME or picture.mode != "RGB":
             raise ValueError(f"a frame is 640x480 RGB, this is {picture.width}x{picture.height} {picture.mode}")
         pixels = np.asarray(picture).astype(np.float32)
