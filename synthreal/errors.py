@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from importlib.util import find_spec
 
+LONGEST = 500  # characters of a message; a line of a damaged file can be a million
+
 
 class UserError(Exception):
     """Bad input, described in one line: the file or setting, the problem, and the remedy.
@@ -13,7 +15,13 @@ class UserError(Exception):
     """
 
     def __init__(self, message: str) -> None:
-        super().__init__(" ".join(str(message).split()))
+        super().__init__(one_line(message))
+
+
+def one_line(text: object) -> str:
+    """A message as one line of at most 500 characters, of which the end, the remedy, is kept."""
+    line = " ".join(str(text).split())
+    return line if len(line) <= LONGEST else f"{line[: LONGEST // 2]} ... {line[5 - LONGEST // 2 :]}"
 
 
 class WriteError(UserError):
