@@ -8,19 +8,23 @@ torch.compile gains nothing.
 from __future__ import annotations
 
 import ctypes
+import os
 import platform
+import warnings
 from contextlib import AbstractContextManager, nullcontext
+from functools import cache
 from typing import Protocol
 
 import torch
 from torch import nn
 
-from synthreal.errors import UserError
+from synthreal.errors import UserError, one_line
 
 __all__ = ["ProcessSettings", "configure_process"]
 
 MICRO_PX = 1 << 17
 COMPILE_STEPS = 2000
+MOST_THREADS = 1024  # with 100,000, torch ends in a segmentation fault
 
 
 def resolve_device(name: str) -> torch.device:
@@ -71,8 +75,33 @@ def resolve_micro_batch(
 
 
 def should_compile(setting: bool | str, device: torch.device, steps: int) -> bool:
-    """Whether to compile the networks; "auto" means on a GPU, for schedules of 2,000 steps or more."""
-    return setting is True or (setting == "auto" and device.type == "cuda" and steps >= COMPILE_STEPS)
+    """Whether to compile the networks; "auto" means on a GPU, for schedules of 2,000 steps or more.
+
+    Where torch.compile does not work, "auto" is False, with a warning, and True raises ``UserError``.
+    """
+    if not (setting is True or (setting == "auto" and device.type == "cuda" and steps >= COMPILE_STEPS)):
+        return False
+    if (fault := compiler_fault(device)) is None:
+        return True
+    message = f"torch.compile does not work on this machine ({fault})"
+    if setting is True:
+        raise UserError(f"{message}; install a C++ compiler, or turn it off (runtime.compile=false)")
+    warnings.warn(f"{message}: the networks run uncompiled, which is slower", RuntimeWarning, stacklevel=2)
+    return False
+
+
+@cache
+def compiler_fault(device: torch.device) -> str | None:
+    """Why torch.compile does not work on a device, None if it does: it compiles a function, in a few seconds.
+
+    The number of values is random, because torch stores what it has compiled and would find it without a compiler.
+    """
+    count = 2 + int.from_bytes(os.urandom(2))
+    try:
+        torch.compile(lambda values: values.sin() + 1, dynamic=False)(torch.zeros(count, device=device))
+    except Exception as error:  # of torch, Triton or the compiler
+        return one_line(error).partition(" Set TORCH")[0][:200]
+    return None
 
 
 def set_memory_format(network: nn.Module, layout: str, *, compiled: bool = False) -> None:
@@ -108,8 +137,13 @@ class ProcessSettings(Protocol):
 
 
 def configure_process(runtime: ProcessSettings) -> None:
-    """Apply ``runtime`` to this process: CPU threads, cuDNN benchmarking, and memory."""
+    """Apply ``runtime`` to this process: CPU threads, cuDNN benchmarking, and memory.
+
+    Raises ``UserError`` for more than 1024 threads.
+    """
     if runtime.threads is not None:
+        if runtime.threads > MOST_THREADS:
+            raise UserError(f"threads is {runtime.threads}, at most {MOST_THREADS}; lower --threads or runtime.threads")
         torch.set_num_threads(runtime.threads)
     torch.backends.cudnn.benchmark = runtime.autotune
     if runtime.keep_memory:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from importlib.util import find_spec
 
+LONGEST = 500  # characters of a message; a line of a damaged file can be a million
+
 
 def printable(text: str) -> str:
     r"""Text that can be written as UTF-8: a byte of a file name that is not UTF-8 becomes ``\udcff`` in letters."""
@@ -18,7 +20,13 @@ class UserError(Exception):
     """
 
     def __init__(self, message: str) -> None:
-        super().__init__(printable(" ".join(str(message).split())))
+        super().__init__(printable(one_line(message)))
+
+
+def one_line(text: object) -> str:
+    """A message as one line of at most 500 characters, of which the end, the remedy, is kept."""
+    line = " ".join(str(text).split())
+    return line if len(line) <= LONGEST else f"{line[: LONGEST // 2]} ... {line[5 - LONGEST // 2 :]}"
 
 
 class WriteError(UserError):

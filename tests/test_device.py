@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import ctypes
+import os
 import platform
+import subprocess
+import sys
 
 import pytest
 import torch
+from quick import QUICK, TOY, flags
 
+from synthreal import device as device_module
 from synthreal.config import RuntimeConfig
 from synthreal.core.refiner import Refiner
 from synthreal.device import (
@@ -24,6 +29,13 @@ from synthreal.device import (
     uncompiled,
 )
 from synthreal.errors import UserError
+
+
+def test_more_threads_than_torch_survives_are_refused():
+    before = torch.get_num_threads()
+    with pytest.raises(UserError, match=r"threads is 100000, .*lower --threads or runtime\.threads"):
+        configure_process(RuntimeConfig(threads=100_000))
+    assert torch.get_num_threads() == before
 
 
 def test_errors_about_memory():
@@ -110,12 +122,34 @@ def test_micro_batches_depend_on_the_image_size_on_a_cpu_and_are_off_on_a_gpu():
     assert resolve_micro_batch(7, gpu, 35, 55) == 7
 
 
-def test_networks_are_compiled_for_long_runs_on_a_gpu_or_as_configured():
+def test_networks_are_compiled_for_long_runs_on_a_gpu_or_as_configured(monkeypatch):
+    monkeypatch.setattr(device_module, "compiler_fault", lambda device: None)
     cpu, cuda = torch.device("cpu"), torch.device("cuda")
     for device, steps, expected in ((cuda, 2000, True), (cuda, 1999, False), (cpu, 10**6, False)):
         assert should_compile("auto", device, steps) is expected
     for setting in (True, False):
         assert should_compile(setting, cpu, 1) is should_compile(setting, cuda, 10**6) is setting
+
+
+def test_without_a_compiler_auto_runs_uncompiled_and_true_is_one_line(monkeypatch):
+    monkeypatch.setattr(device_module, "compiler_fault", lambda device: "no C++ compiler")
+    with pytest.warns(RuntimeWarning, match=r"does not work on this machine \(no C\+\+ compiler\).*uncompiled"):
+        assert should_compile("auto", torch.device("cuda"), 2000) is False
+    with pytest.raises(UserError, match=r"\(no C\+\+ compiler\); install .*runtime\.compile=false"):
+        should_compile(True, torch.device("cpu"), 1)
+    assert should_compile(False, torch.device("cpu"), 1) is False
+
+
+@pytest.mark.slow
+def test_a_missing_compiler_is_found_before_step_0(tmp_path):
+    command = [sys.executable, "-m", "synthreal", "fit", "--plugin", str(TOY), "--run", str(tmp_path / "run")]
+    environment = {**os.environ, "CXX": "/nonexistent", "TORCHINDUCTOR_CACHE_DIR": str(tmp_path / "cache")}
+    done = subprocess.run(
+        [*command, *flags(*QUICK, "runtime.compile=true")], capture_output=True, text=True, env=environment
+    )
+    assert done.returncode == 2 and done.stderr.count("\n") == 1, done.stderr
+    assert "torch.compile does not work on this machine (" in done.stderr and "runtime.compile=false" in done.stderr
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.parametrize("layout", ["channels_last", "channels_first"])

@@ -12,14 +12,15 @@ import shutil
 from collections.abc import Callable
 from itertools import chain
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from synthreal.errors import UserError
 from synthreal.files import refuse_link, write_errors, write_text
 from synthreal.spec import Skipped
 
+Count = Annotated[int, Field(ge=1, lt=2**63)]
 OnProgress = Callable[[int, int], None]  # called with the number done and the total
 
 
@@ -46,22 +47,24 @@ class ExecutionSettings(_Record):
     larger images pass in smaller batches; ``block`` counts the images of a block.
     """
 
-    precision: str
-    threads: int
-    tile: int | None
+    precision: Literal["float32", "bfloat16"]
+    threads: Count
+    tile: Count | None
     device: str
     torch: str
-    batch_size: int
-    px: int
-    block: int
+    batch_size: Count
+    px: Count
+    block: Count
     compiled: bool
 
 
 class Outcome(BaseModel):
     """Numbers of refined images and copied files, and the failed files."""
 
-    refined: int = 0
-    copied: int = 0
+    model_config = ConfigDict(extra="forbid")
+
+    refined: int = Field(0, ge=0)
+    copied: int = Field(0, ge=0)
     failed: list[Skipped] = []
 
     def __iadd__(self, other: Outcome) -> Outcome:
@@ -149,7 +152,7 @@ class WorkFolder:
             return Job.model_validate_json(self._record.read_bytes())
         except (FileNotFoundError, NotADirectoryError):
             return None
-        except ValueError:
+        except (OSError, ValueError):
             raise UserError(
                 f"{self._record}: not the record of a job of this version of synthreal; delete {self.path}"
             ) from None
@@ -165,7 +168,7 @@ class WorkFolder:
 
     def done(self) -> set[int]:
         """The finished blocks."""
-        return {int(path.stem) for path in self.path.glob("*.done")}
+        return {int(path.stem) for path in self.path.glob("*.done") if path.stem.isdecimal()}
 
     def is_empty(self) -> bool:
         """Whether a killed job has left nothing but the folder."""

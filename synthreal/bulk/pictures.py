@@ -179,11 +179,14 @@ class Pictures(ABC):
     def assemble(self, job: Job, work: WorkFolder, on_progress: OnProgress) -> Outcome:
         """Copy the other files, once every block is finished."""
         outcome = Outcome()
-        for block in sorted(work.done()):
+        for block, rows in enumerate(self.blocks(job.settings.block)):
             path = work.done_path(block)
             try:
-                outcome += Outcome.model_validate_json(path.read_bytes())
-            except ValueError:
+                found = Outcome.model_validate_json(path.read_bytes())
+                if rows and not (found.refined or found.failed):
+                    raise ValueError("no picture")
+                outcome += found
+            except (OSError, ValueError):
                 raise UserError(f"{path}: damaged; delete it and run the same command again") from None
         for done, name in enumerate(self.others, 1):
             try:

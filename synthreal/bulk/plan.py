@@ -117,6 +117,7 @@ def load_refiner(
     # autotune would choose algorithms by their time, which differs between processes
     configure_process(config.runtime.model_copy(update={"threads": threads, "autotune": False}))
     transform = Refine.load(run, device=str(requested.device), precision=precision, trust=requested.trust)
+    compiled = compiled and should_compile(True, requested.device, 0)  # another process of the job may have set it
     set_memory_format(transform.refiner, config.runtime.layout, compiled=compiled)
     return transform
 

@@ -10,9 +10,11 @@ from __future__ import annotations
 
 import copy
 import io
+import os
 import re
 import tarfile
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from itertools import accumulate, groupby, pairwise
 from pathlib import Path
@@ -20,7 +22,7 @@ from pathlib import Path
 from synthreal.bulk.job import Outcome
 from synthreal.bulk.pictures import Chunk, File, FileGroup, Pictures, make_parent
 from synthreal.data.folder import SUFFIXES, regular_file
-from synthreal.errors import UserError
+from synthreal.errors import UserError, one_line
 from synthreal.spec import Skipped
 
 SUFFIX = ".tar"
@@ -56,13 +58,13 @@ class ShardSource(Pictures):
     def samples(self, block: int, rows: range) -> Iterator[FileGroup]:
         """Yield all samples; with a limit, only those with pictures, all of them within it."""
         index = rows.start
-        with tarfile.open(self.root / self._shards[block], "r:") as tar:
+        with _open_tar(self.root / self._shards[block]) as tar:
             for _, members in groupby(_members(tar), key=_key):
                 sample = []
                 for header, content in members:
-                    sample.append(
-                        File(header.name, index if _is_picture(header) else None, partial(bytes, content), header)
-                    )
+                    place = index if _is_picture(header) else None
+                    file = File(header.name, place, partial(bytes, content), header, failure=_header_fault(header))
+                    sample.append(file)
                     index += _is_picture(header)
                 if self._limit is not None and index > rows.stop:
                     return
@@ -117,7 +119,7 @@ def _count_pictures(shard: Path) -> int:
     tarfile takes a damaged or missing header for the end of the tar; a complete tar ends in zeros.
     """
     try:
-        with tarfile.open(regular_file(shard), "r:") as tar:
+        with _open_tar(shard) as tar:
             count = sum(map(_is_picture, _headers(tar)))
             end = tar.offset
         with shard.open("rb") as file:
@@ -125,13 +127,36 @@ def _count_pictures(shard: Path) -> int:
             if file.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
                 raise tarfile.ReadError(f"cut off or damaged at byte {end}")
         return count
-    except (OSError, tarfile.TarError) as error:
+    # tarfile raises the last three for damaged headers
+    except (OSError, tarfile.TarError, ValueError, OverflowError, RecursionError) as error:
         raise UserError(f"{shard}: not a readable tar ({error}); make it again, without compression") from error
 
 
+class _BoundedReader(io.BufferedReader):
+    """A file whose ``read`` allocates no more than the rest of the file, whatever size a header claims."""
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        rest = max(0, os.fstat(self.fileno()).st_size - self.tell())
+        return super().read(rest if size is None or size < 0 else min(size, rest))
+
+
+@contextmanager
+def _open_tar(shard: Path) -> Iterator[tarfile.TarFile]:
+    with _BoundedReader(io.FileIO(regular_file(shard))) as file, tarfile.open(fileobj=file, mode="r:") as tar:
+        yield tar
+
+
 def _headers(tar: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
-    """The headers in order; iterating over the tar itself would hold all of them in memory."""
+    """The headers in order; iterating over the tar itself would hold all of them in memory.
+
+    Raises ``tarfile.ReadError`` for a negative size, with which tarfile would read the same members for ever, and for
+    sparse files, whose zeros may fill the memory.
+    """
     while (header := tar.next()) is not None:
+        if tar.offset <= header.offset:
+            raise tarfile.ReadError(f"negative size at byte {header.offset}")
+        if header.issparse():
+            raise tarfile.ReadError(f"{header.name} is stored as a sparse file")
         tar.members.clear()  # type: ignore[attr-defined]
         yield header
 
@@ -140,6 +165,15 @@ def _members(tar: tarfile.TarFile) -> Iterator[tuple[tarfile.TarInfo, bytes]]:
     for header in _headers(tar):
         file = tar.extractfile(header) if header.isfile() else None
         yield header, b"" if file is None else file.read()
+
+
+def _header_fault(header: tarfile.TarInfo) -> str | None:
+    """The reason why tarfile cannot write a header that it has read; None if it can."""
+    try:
+        header.tobuf()
+    except (ValueError, OverflowError) as error:
+        return f"its header cannot be written again ({one_line(error)})"
+    return None
 
 
 def _append(tar: tarfile.TarFile, header: tarfile.TarInfo | None, content: bytes, version: int | None) -> None:

@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from synthreal.errors import PeerError, UserError
+from synthreal.errors import PeerError, UserError, one_line
 
 DISTRIBUTED = ("fit", "refine")  # commands that several processes may run together
 
@@ -72,10 +72,10 @@ def main() -> None:
         if not hasattr(error, "format_message"):  # not a usage error of typer
             raise
         let_main_report_first()  # under torchrun every process has the same arguments
-        code = _complain(error.format_message())
+        code = _complain(error.format_message().replace("Value error, ", ""))  # pydantic's, which typer passes on
     sys.exit(code if isinstance(code, int) else 0)
 
 
 def _complain(message: str) -> int:
-    print(f"synthreal: {' '.join(message.split())}", file=sys.stderr)
+    print(f"synthreal: {one_line(message)}", file=sys.stderr)
     return 2

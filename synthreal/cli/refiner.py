@@ -183,6 +183,6 @@ def export(
 
 def _number(option: str, text: str | None, word: str) -> int | None:
     """The value, at least 1, of an option that takes a number or ``word``; None stays None."""
-    if text is not None and (not text.isdecimal() or int(text) < 1):
+    if text is not None and (not text.isdecimal() or len(text) > 9 or int(text) < 1):
         raise UserError(f"{option} {text}: give a number of at least 1, or {word}")
     return None if text is None else int(text)

@@ -33,7 +33,7 @@ class PixelDistributionConfig(Frozen):
 class AugmentConfig(Frozen):
     """Ordinary augmentation; each image draws its strengths uniformly up to these maxima."""
 
-    blur_px: float = Field(1.0, ge=0, description="Standard deviation of a Gaussian blur in px.")
+    blur_px: float = Field(1.0, ge=0, le=100, description="Standard deviation of a Gaussian blur in px.")
     noise: float = Field(0.05, ge=0, description="Standard deviation of independent noise, [0, 1] scale.")
     brightness: float = Field(0.2, ge=0, description="Change of brightness in either direction, [0, 1] scale.")
     contrast: float = Field(0.3, ge=0, lt=1, description="Relative change of contrast in either direction.")

@@ -23,22 +23,27 @@ NONE = "none"
 # Names of the optimizers, the only union of tables; pydantic puts them into its error paths.
 TAGS = ("adam", "sgd")
 BRANCH = re.compile(r"literal\[.*\]|constrained-\w+|bool|int|float|str")  # the same for a union of plain values
+LARGEST_TEXT = 1 << 16  # characters; a configuration of all settings has 4,000
+DEEPEST = 32  # tables and lists in one another
+# A key of so many parts that tomllib, whose time is quadratic in them, would seem to hang.
+LONG_KEY = re.compile(rf"""(?:\s*\.\s*(?:[\w-]+|"[^"\n]*"|'[^'\n]*')){{{DEEPEST}}}""")
 UNKNOWN = ("extra_forbidden", "unexpected_keyword_argument")
 
 
 def parse_toml(text: str, *, source: str) -> dict[str, Any]:
     """Parse TOML. Raises ``UserError`` naming ``source``."""
     try:
-        return tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+        return _loads(text)
+    except ValueError as error:
         raise UserError(f"{source}: not TOML ({error}); correct it there") from None
 
 
 def read_toml(path: Path) -> dict[str, Any]:
     """Parse a TOML file. Raises ``UserError`` if it is missing or malformed."""
     try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+        with path.open(encoding="utf-8") as file:
+            text = file.read(LARGEST_TEXT + 1)
+    except (OSError, ValueError) as error:
         raise UserError(f"{path}: cannot read this configuration ({error}); give a TOML file") from None
     return parse_toml(text, source=str(path))
 
@@ -52,15 +57,46 @@ def parse_settings(settings: Iterable[str], *, option: str = "--set") -> list[di
         if not equals or not all(parts):
             raise UserError(f"{option} {setting}: write it as dotted.key=value, for example schedule.steps=100")
         try:
-            value = tomllib.loads(f"value = {text}")["value"]
+            value = _loads(f"value = {text}")["value"]
         except tomllib.TOMLDecodeError:
             if text.lstrip()[:1] in ("{", "["):
                 raise UserError(f"{option} {key}: {text} is not a TOML value; quote its strings") from None
             value = text.strip()
+        except ValueError as error:
+            raise UserError(f"{option} {key}: {error}; correct the value") from None
+        if len(parts) > DEEPEST:
+            raise UserError(f"{option} {key}: no such setting; a key has {DEEPEST} parts at most")
         for part in reversed(parts):
             value = {part: value}
         parsed.append(value)
     return parsed
+
+
+def _loads(text: str) -> dict[str, Any]:
+    """``tomllib.loads`` within the bounds above; integers have 64 bits, as TOML says. Raises ``ValueError``."""
+    if len(text) > LARGEST_TEXT:
+        raise ValueError(f"it has more than {LARGEST_TEXT:,} characters")
+    if LONG_KEY.search(text):
+        raise ValueError(f"a key has more than {DEEPEST} parts")
+    try:
+        tree = tomllib.loads(text)
+    except RecursionError:
+        raise ValueError(f"more than {DEEPEST} tables and lists in one another") from None
+    except tomllib.TOMLDecodeError:
+        raise
+    except ValueError:  # of Python, about the digits of a number
+        raise ValueError("an integer has more than 64 bits") from None
+    _check_bounds(tree)
+    return tree
+
+
+def _check_bounds(value: Any, depth: int = 0) -> None:
+    if depth > DEEPEST:
+        raise ValueError(f"more than {DEEPEST} tables and lists in one another")
+    if isinstance(value, int) and not -(2**63) <= value < 2**63:
+        raise ValueError("an integer has more than 64 bits")
+    for item in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+        _check_bounds(item, depth + 1)
 
 
 def merge(base: Any, difference: Any) -> Any:

@@ -23,9 +23,9 @@ class Layer(Options):
     """One layer of a discriminator."""
 
     kind: Literal["conv", "pool"] = Field(default="conv", description="conv (with ReLU) or pool (max-pooling).")
-    maps: int = Field(default=0, ge=0, description="Feature maps of a convolution; 0 for a pool.")
-    kernel: OddSide = Field(default=3, ge=1, description="Kernel side in pixels.")
-    stride: int = Field(default=1, ge=1, description="Stride in pixels.")
+    maps: int = Field(default=0, ge=0, le=4096, description="Feature maps of a convolution; 0 for a pool.")
+    kernel: OddSide = Field(default=3, ge=1, le=255, description="Kernel side in pixels.")
+    stride: int = Field(default=1, ge=1, le=255, description="Stride in pixels.")
 
 
 def conv(maps: int, kernel: int, stride: int = 1) -> Layer:

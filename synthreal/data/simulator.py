@@ -24,27 +24,37 @@ from synthreal.spec import Batch, DatasetSpec, ImageSpec
 
 BLOCK = 256
 _SLACK = 1e-3
+_VALUES = "render returns a NaN, an infinite value or a pixel outside [0, 1]; correct it"
 
 
 class SimulatorSource:
     """A simulator opened in a role.
 
-    The first batch, and every block of a data set of fixed size, is checked: shape, dtype, labels, pixels in [0, 1],
-    finite values. Later batches are not, because that would cost a synchronisation with the device: a NaN in one of
-    them remains a NaN, and training stops at its loss, but a pixel outside [0, 1] is clamped without a message.
-    Rendered images must have the shape of ``image``.
+    Every batch is checked: shape, dtype, labels, pixels in [0, 1], and, in the first batch and in blocks, finite
+    labels. On a GPU a look at the pixels would cost a synchronisation, so those of later batches are compared there,
+    and :meth:`check_drawn` reports them. Rendered images must have the shape of ``image``.
     """
 
     def __init__(self, spec: DatasetSpec, options: Any, seed: int, device: torch.device, image: ImageSpec) -> None:
         assert spec.render is not None, "a simulator has render"
         self.spec, self.options, self.seed, self.device, self.image = spec, options, seed, device, image
         self.labels, self._render, self._checked = spec.available_labels, spec.render, False
+        self._outside = torch.zeros((), dtype=torch.bool, device=device)  # whether a drawn pixel was not in [0, 1]
 
     def draw(self, position: int, n: int) -> Batch:
         """``n`` images float32 ``(n, C, H, W)`` in [0, 1] with labels: a function of (seed, position, n) alone."""
         image, labels = self._rendered("draw", position, n, check=not self._checked)
         self._checked = True
+        low, high = image.aminmax()
+        self._outside |= ~((low >= -_SLACK) & (high <= 1 + _SLACK))  # a NaN is neither
+        if self.device.type == "cpu":
+            self.check_drawn()
         return Batch(quantize(image, self.image.dtype), labels)
+
+    def check_drawn(self) -> None:
+        """Raise ``UserError`` if a pixel of any batch drawn so far was outside [0, 1]; waits for the device."""
+        if self._outside:
+            raise UserError(f"data set {self.spec.name!r}: {_VALUES}")
 
     def blocks(self, count: int) -> Iterator[Block]:
         """The first ``count`` images of the data set of this seed, in stored dtype, with labels, in blocks of 256."""
@@ -62,11 +72,12 @@ class SimulatorSource:
         generator = derived_generator(self.device, index, self.spec.name, self.spec.role, self.seed, stream)
         with torch.no_grad():
             batch = self._render(self.options, n, generator)
+        self._check_form(batch, n)
         if check:
-            self._check(batch, n)
+            self._check_values(batch)
         return batch.image, {label.name: batch.labels[label.name] for label in self.labels}
 
-    def _check(self, batch: Any, n: int) -> None:
+    def _check_form(self, batch: Any, n: int) -> None:
         where = f"data set {self.spec.name!r}"
         if not isinstance(batch, Batch) or not isinstance(batch.image, Tensor):
             raise UserError(f"{where}: render returns a {type(batch).__name__}; return a Batch of tensors")
@@ -83,7 +94,9 @@ class SimulatorSource:
             if values.shape != (n, *label.shape):
                 shapes = f"of shape {tuple(values.shape[1:])}, its LabelSpec has {label.shape}"
                 raise UserError(f"{where}: render returns label {label.name!r} {shapes}; make them equal")
-        low, high = image.aminmax()
+
+    def _check_values(self, batch: Batch) -> None:
+        low, high = batch.image.aminmax()
         finite = all(torch.isfinite(batch.labels[label.name]).all() for label in self.labels)
         if not (low >= -_SLACK and high <= 1 + _SLACK and finite):  # a NaN is neither
-            raise UserError(f"{where}: render returns a NaN, an infinite value or a pixel outside [0, 1]; correct it")
+            raise UserError(f"data set {self.spec.name!r}: {_VALUES}")

@@ -30,7 +30,7 @@ from synthreal.results.schema import BASE, Ablation, Agreement, Combination, Spl
 from synthreal.spec import Role
 from synthreal.train.contact_sheet import save_sheet
 from synthreal.train.fit import fit
-from synthreal.train.log import Report, read_quality
+from synthreal.train.log import Report, read_log
 from synthreal.train.run_dir import holds_run
 from synthreal.train.sources import first_images, open_data
 
@@ -119,8 +119,9 @@ def agreement(rows: Sequence[Combination]) -> Agreement | None:
 
 def _saved_quality(run: Path) -> dict[str, Any] | None:
     """The quality report of the weights that a run saved, with its step; None without one."""
-    report = read_quality(run).get(step := weights_step(run))
-    return None if report is None else {"step": step, **report}
+    step, (log, _) = weights_step(run), read_log(run)
+    found = {line["step"]: line["quality"] for line in log if line.get("quality")}.get(step)
+    return None if found is None else {"step": step, **found}
 
 
 def slug(name: str) -> str:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from itertools import pairwise
+from typing import Self
 
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import nn
 
 from synthreal.core.convolution import Padding
@@ -20,45 +22,62 @@ from synthreal.hooks.hookspecs import hookimpl
 from synthreal.spec import ROLES, DatasetSpec, FeatureSpec, ImageSpec, NetworkSpec, OddSide, Options
 
 PAPER_GAZE = (conv(96, 3, 2), conv(64, 3, 2), pool(3, 1), conv(32, 3), conv(32, 1))
+MOST_WEIGHTS = 1 << 28  # of the convolutions of a network, 60 times the paper's largest; they take 1 GiB
 
 
 class RefinerOptions(Options):
     """Options of the residual refiner; the defaults are the paper's for gaze."""
 
-    kernel: OddSide = Field(3, ge=1, description="Odd side of the convolutions in pixels.")
-    blocks: int = Field(4, ge=1, description="Residual blocks.")
-    width: int = Field(64, ge=1, description="Feature maps.")
+    kernel: OddSide = Field(3, ge=1, le=255, description="Odd side of the convolutions in pixels.")
+    blocks: int = Field(4, ge=1, le=1000, description="Residual blocks.")
+    width: int = Field(64, ge=1, le=4096, description="Feature maps.")
     padding: Padding = Field("zeros", description="zeros (as in the paper), replicate or reflect.")
-    noise_channels: int = Field(0, ge=0, description="Gaussian noise maps added to the input channels.")
+    noise_channels: int = Field(0, ge=0, le=64, description="Gaussian noise maps added to the input channels.")
     keep_background: bool = Field(
         False,
         description="Leave background and invalid pixels unchanged. They count in the mean of self-regularization, "
         "so lambda weighs less on the others.",
     )
 
+    @model_validator(mode="after")
+    def _bound_weights(self) -> Self:
+        inputs = 4 + self.noise_channels + 2 * self.blocks * self.width  # of all convolutions; images have 4 at most
+        if inputs * self.width * self.kernel**2 > MOST_WEIGHTS:
+            raise ValueError(f"more than {MOST_WEIGHTS:,} weights; lower blocks, width or kernel")
+        return self
+
 
 class DiscriminatorOptions(Options):
     """Options of a discriminator; the default is the paper's for gaze."""
 
-    layers: tuple[Layer, ...] = Field(PAPER_GAZE, min_length=1, description="Layers from input to head.")
+    layers: tuple[Layer, ...] = Field(
+        PAPER_GAZE, min_length=1, max_length=1000, description="Layers from input to head."
+    )
+
+    @model_validator(mode="after")
+    def _bound_weights(self) -> Self:
+        layers = [conv(4, 1), *(layer for layer in self.layers if layer.kind == "conv")]  # images have 4 maps at most
+        if sum(a.maps * b.maps * b.kernel**2 for a, b in pairwise(layers)) > MOST_WEIGHTS:
+            raise ValueError(f"layers: more than {MOST_WEIGHTS:,} weights; lower maps or kernel")
+        return self
 
 
 class BlurOptions(Options):
     """Options of the Gaussian blur."""
 
-    sigma: float = Field(1.0, gt=0, description="Standard deviation in pixels.")
+    sigma: float = Field(1.0, gt=0, le=100, description="Standard deviation in pixels.")
 
 
 class GradientsOptions(Options):
     """Options of the image derivatives."""
 
-    sigma: float = Field(0.0, ge=0, description="Standard deviation of a preceding blur in pixels; 0 for none.")
+    sigma: float = Field(0.0, ge=0, le=100, description="Standard deviation of a preceding blur in pixels; 0 for none.")
 
 
 class LaplacianOptions(Options):
     """Options of the Laplacian."""
 
-    kernel: OddSide = Field(3, ge=3, description="Odd side of the filter in pixels.")
+    kernel: OddSide = Field(3, ge=3, le=255, description="Odd side of the filter in pixels.")
 
 
 class LearnedOptions(Options):

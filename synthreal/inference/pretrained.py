@@ -116,6 +116,8 @@ def _read_config(folder: Path) -> tuple[ResolvedConfig, dict[str, str]]:
         )
     tree = read_toml(path)
     versions = tree.pop("versions", {})
+    if not isinstance(versions, dict):
+        raise UserError(f"{path}: versions: not a table; {REMEDY}")
     return ResolvedConfig.from_tree(tree, source=str(path)), versions
 
 

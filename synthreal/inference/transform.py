@@ -14,7 +14,14 @@ from torch.utils.data import get_worker_info
 from synthreal.core.noise import indexed_noise
 from synthreal.core.refiner import refine
 from synthreal.data.seed import derive_seed
-from synthreal.device import autocast_dtype, resolve_device, resolve_micro_batch, resolve_precision, set_memory_format
+from synthreal.device import (
+    autocast_dtype,
+    resolve_device,
+    resolve_micro_batch,
+    resolve_precision,
+    set_memory_format,
+    should_compile,
+)
 from synthreal.errors import UserError
 from synthreal.inference.model_card import model_card, stored_card
 from synthreal.inference.pretrained import Pretrained, read_pretrained, write_pretrained
@@ -108,7 +115,7 @@ class Refine(nn.Module):
 
         Raises:
             UserError: a file is missing or damaged; weights that do not fit; a missing plugin; CUDA in a forked
-                process.
+                process; no compiler for ``compile``.
         """
         place = resolve_device(str(device))
         refuse_forked_cuda(place)
@@ -125,7 +132,7 @@ class Refine(nn.Module):
             generator=generator,
             autocast=autocast_dtype(resolve_precision(precision or runtime.precision, place)),
             micro_batch=runtime.micro_batch,
-            compile=compile,
+            compile=compile and should_compile(True, place, 0),
             about=about,
         )
 

@@ -50,7 +50,7 @@ def warnings(record: Record) -> list[tuple[str, str]]:
     """Warnings of the run, its evaluations and the page with their origin, merged if they differ only in numbers."""
     latest: dict[str, str] = {}
     steps: dict[str, list[int]] = {}
-    for step, text in ((line["step"], text) for line in record.log for text in line["warnings"]):
+    for step, text in ((line["step"], text) for line in record.log for text in line.get("warnings", ())):
         key = re.sub(r"\d[\d.,]*", "#", text)
         latest[key] = text
         steps.setdefault(key, []).append(step)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import math
 import re
 import shlex
 from collections.abc import Mapping
@@ -11,15 +9,29 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel, ConfigDict
+
 from synthreal.config import ResolvedConfig
 from synthreal.config.toml import read_toml
 from synthreal.errors import UserError
 from synthreal.inference.pretrained import CONFIG, LOG, SHEETS, read_config
 from synthreal.results.schema import Evaluation, read_evaluations, reason
+from synthreal.train.log import read_log
 from synthreal.train.monitor import FILE as QUALITY
 
 PNG = b"\x89PNG\r\n\x1a\n"
+LARGEST = 3.4e38  # of the numbers that are shown; all are float32
 SHEET = re.compile(r"step-(\d+)\.png")
+
+
+class _Quality(BaseModel):
+    """The content of quality.json, see :meth:`synthreal.train.monitor.QualityMonitor.write`."""
+
+    model_config = ConfigDict(strict=True)
+
+    simulated: dict[str, float] = {}
+    rule: str = ""
+    best: dict[str, int | float] = {}
 
 
 @dataclass(frozen=True)
@@ -76,35 +88,24 @@ def _is_png(path: Path) -> bool:
 
 
 def is_number(value: Any) -> bool:
-    """Whether a JSON value is a finite number."""
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    """Whether a JSON value is a number that a chart can show."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= LARGEST
 
 
 def _read_log(run: Path) -> tuple[tuple[Mapping[str, Any], ...], tuple[str, ...]]:
     """The lines of the log, and a note if the last one is incomplete: the run is writing it, or crashed."""
-    path, command = run / LOG, f"synthreal fit --run {shlex.quote(str(run))} --resume"
-    *lines, rest = path.read_text(encoding="utf-8", errors="replace").split("\n") if path.is_file() else [""]
-    if not lines:
-        raise UserError(f"{path}: missing or empty; wait for the first report, or continue the run with: {command}")
-    log = []
-    for number, line in enumerate(lines, start=1):
-        try:
-            report = json.loads(line)
-            if not isinstance(report, dict) or not isinstance(report.get("step"), int):
-                raise ValueError("not a report with a step")
-        except ValueError as error:
-            remedy = f"delete that line, or drop it with: {command}"
-            raise UserError(f"{path}: line {number} is damaged ({error}); {remedy}") from None
-        log.append({"warnings": [], **report})
-    return tuple(log), (f"{LOG}: the last line is incomplete and was ignored",) * bool(rest)
+    log, incomplete = read_log(run)
+    if not log:
+        command = f"synthreal fit --run {shlex.quote(str(run))} --resume"
+        raise UserError(
+            f"{run / LOG}: missing or empty; wait for the first report, or continue the run with: {command}"
+        )
+    return tuple(log), (f"{LOG}: the last line is incomplete and was ignored",) * incomplete
 
 
 def _read_quality(run: Path) -> Mapping[str, Any]:
     path = run / QUALITY
     try:
-        found = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-        if not isinstance(found, dict):
-            raise ValueError("not a JSON object")
+        return _Quality.model_validate_json(path.read_bytes()).model_dump(exclude_unset=True) if path.exists() else {}
     except (OSError, ValueError) as error:
         raise UserError(f"{path}: damaged ({reason(error)}); delete it, the page does not need it") from None
-    return found

@@ -168,6 +168,8 @@ class Evaluation(ResultModel):
         names = set(self.arms[BASE].metrics)
         if self.primary not in names or any(set(arm.metrics) != names for arm in self.arms.values()):
             raise ValueError(f"arms: not all have {self.primary} and the same metrics")
+        if missing := names - set(self.constant):
+            raise ValueError(f"constant: {', '.join(sorted(missing))} is missing")
         return self
 
 
@@ -224,5 +226,5 @@ def reason(error: Exception) -> str:
     """The problem with a file as a phrase for a message."""
     if isinstance(error, ValidationError):
         first = error.errors(include_url=False)[0]
-        return f"{'.'.join(map(str, first['loc'])) or 'content'}: {first['msg']}"
+        return f"{'.'.join(map(str, first['loc'])) or 'content'}: {first['msg'].removeprefix('Value error, ')}"
     return (error.strerror if isinstance(error, OSError) else None) or str(error)

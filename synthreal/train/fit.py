@@ -162,6 +162,7 @@ def log_step(
         report = metrics.report(step, phase, warmed_up=warmed_up)
         report = replace(report, quality=quality.report, warnings=(*run.warnings, *report.warnings))
         run.warnings = ()
+        run.feed.check_drawn()
         _require_finite(run, non_finite_values(report))
         if run.processes.is_main:
             append_log(run.run_dir, report)

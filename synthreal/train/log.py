@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import json
 import math
+import shlex
 import time
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
+from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
 from synthreal.core.game import DiscriminatorUpdate, RefinerUpdate
 from synthreal.distributed.processes import SINGLE_PROCESS, Processes
+from synthreal.errors import UserError
 from synthreal.files import write_errors, write_text
 from synthreal.inference.pretrained import LOG
+from synthreal.results.schema import reason
 from synthreal.train.monitor import QualityReport
 
 IDENTITY = 0.01
@@ -48,6 +52,23 @@ class Report:
     accuracy_refined: float | None
     change: float | None
     images_per_second: float
+    quality: QualityReport | None = None
+    warnings: tuple[str, ...] = ()
+
+
+class _Line(BaseModel):
+    """A :class:`Report` in log.jsonl."""
+
+    model_config = ConfigDict(extra="allow", strict=True)
+
+    step: int = Field(ge=0, lt=2**63)
+    phase: str = ""
+    loss_adversarial: float | None = None
+    loss_regularization: float | None = None
+    loss_discriminator: float | None = None
+    accuracy_real: float | None = None
+    accuracy_refined: float | None = None
+    images_per_second: float | None = None
     quality: QualityReport | None = None
     warnings: tuple[str, ...] = ()
 
@@ -124,11 +145,24 @@ def append_log(run_dir: Path, report: Report) -> None:
         file.write(json.dumps(line) + "\n")
 
 
-def read_quality(run_dir: Path) -> dict[int, dict[str, Any]]:
-    """The quality reports in log.jsonl, by step."""
+def read_log(run_dir: Path) -> tuple[list[dict[str, Any]], bool]:
+    """The lines of log.jsonl, none without the file, and whether a last, incomplete one was ignored.
+
+    Raises ``UserError`` for a damaged line.
+    """
     path = run_dir / LOG
-    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
-    return {line["step"]: line["quality"] for line in map(json.loads, lines) if "quality" in line}
+    try:
+        *lines, rest = path.read_bytes().split(b"\n") if path.is_file() else [b""]
+    except OSError as error:
+        raise UserError(f"{path}: cannot read ({reason(error)}); correct its permissions") from None
+    log = []
+    for number, line in enumerate(lines, start=1):
+        try:
+            log.append(_Line.model_validate_json(line).model_dump(exclude_unset=True))
+        except ValueError as error:
+            remedy = f"delete that line, or drop it with: synthreal fit --run {shlex.quote(str(run_dir))} --resume"
+            raise UserError(f"{path}: line {number} is damaged ({reason(error)}); {remedy}") from None
+    return log, bool(rest)
 
 
 def trim_log(run_dir: Path, step: int) -> None:
@@ -136,13 +170,13 @@ def trim_log(run_dir: Path, step: int) -> None:
     path = run_dir / LOG
     if path.is_file():
         with write_errors(path):
-            lines = path.read_text(encoding="utf-8", errors="replace").splitlines(keepends=True)
-        write_text(path, "".join(line for line in lines if _step_of(line) <= step))
+            lines = path.read_bytes().splitlines(keepends=True)
+        write_text(path, b"".join(line for line in lines if _step_of(line) <= step).decode())
 
 
-def _step_of(line: str) -> float:
+def _step_of(line: bytes) -> float:
     """The step of a log line; infinity for a truncated or edited line."""
     try:
-        return int(json.loads(line)["step"]) if line.endswith("\n") else math.inf
-    except (ValueError, KeyError, TypeError):
+        return _Line.model_validate_json(line).step if line.endswith(b"\n") else math.inf
+    except ValueError:
         return math.inf

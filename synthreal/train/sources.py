@@ -124,6 +124,12 @@ class DataFeed:
         processes = self._game.processes
         return random_patches(images, self._patch, self._game.generator, rank=processes.rank, size=processes.size)
 
+    def check_drawn(self) -> None:
+        """Raise ``UserError`` if a simulator has returned a pixel outside [0, 1]; waits for the device."""
+        for stream in self.streams.values():
+            if isinstance(stream.source, SimulatorSource):
+                stream.source.check_drawn()
+
 
 @contextmanager
 def open_feed(config: ResolvedConfig, catalog: Catalog, game: Game, run_dir: Path) -> Iterator[DataFeed]:

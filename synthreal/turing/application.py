@@ -7,6 +7,7 @@ page reads ``/state?rater=`` (a :class:`synthreal.turing.study.State` as JSON) a
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ import jinja2
 from pydantic import BaseModel, ValidationError
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 from starlette.routing import Route
 
@@ -29,6 +30,7 @@ from synthreal.turing.study import LONGEST_NAME, InvalidNameError, Study, Unknow
 from synthreal.turing.summary import finished_answers, sentence, summarise
 
 LARGEST_BODY = 4096  # bytes
+SLOWEST_BODY = 10  # seconds
 PAGES = Path(__file__).parent / "pages"
 VISIBLE = ("/", "/study", "/result")  # paths whose errors are pages; scripts request the others
 ASSETS = {"turing.js": "text/javascript", "turing.css": "text/css"}
@@ -106,10 +108,14 @@ class _Handlers:
         if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
             return _error(415, "send JSON")  # which a form of another site cannot
         body = b""
-        async for part in request.stream():
-            body += part
-            if len(body) > LARGEST_BODY:
-                return _error(413, f"send at most {LARGEST_BODY} bytes")
+        try:
+            async with asyncio.timeout(SLOWEST_BODY):
+                async for part in request.stream():
+                    body += part
+                    if len(body) > LARGEST_BODY:
+                        return _error(413, f"send at most {LARGEST_BODY} bytes")
+        except (ClientDisconnect, TimeoutError):
+            return _error(408, f"send the answer within {SLOWEST_BODY} s")
         try:
             posted = PostedAnswer.model_validate_json(body)
             return JSONResponse(asdict(self.study.answer(posted.token, posted.answer)))

@@ -8,6 +8,7 @@ import socket
 from contextlib import suppress
 
 import uvicorn
+from h11 import LocalProtocolError
 from starlette.datastructures import Headers
 from starlette.middleware import Middleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
@@ -22,6 +23,7 @@ ANY_ADDRESS = ("0.0.0.0", "::")
 LARGEST_HEADERS = 16 * 1024  # bytes
 RESPONSE_HEADERS = {
     "Cache-Control": "no-store",
+    "Connection": "close",  # ends bodies that no handler reads, which uvicorn would read on for ever
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
     "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
     "Cross-Origin-Resource-Policy": "same-origin",
@@ -55,7 +57,7 @@ def server_of(study: Study, *, host: str) -> uvicorn.Server:
             ws="none",
             lifespan="off",
             log_config=None,
-            log_level="warning",
+            log_level="error",
             access_log=False,
             server_header=False,
             timeout_graceful_shutdown=2,
@@ -88,12 +90,29 @@ def access_rules(host: str) -> list[Middleware]:
     else:
         names.append(bracket_host(host.lower()))
     trusted = Middleware(TrustedHostMiddleware, allowed_hosts=names, www_redirect=False)
-    return [Middleware(_OriginCheck), trusted]
+    return [Middleware(_HeaderLimit), Middleware(_OriginCheck), trusted]
 
 
 def bracket_host(host: str) -> str:
     """A host as it stands in a URL: IPv6 addresses in brackets."""
     return f"[{host}]" if ":" in host else host
+
+
+class _HeaderLimit:
+    """Refuse headers and URLs of more than 16 KiB, which h11 accepts if they arrive at once.
+
+    An answer to a request whose body then breaks the protocol is not sent, because uvicorn has sent an error.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        lines = [(scope.get("raw_path", b""), scope.get("query_string", b"")), *scope["headers"]]
+        refusal = JSONResponse({"error": f"send headers of at most {LARGEST_HEADERS} bytes"}, 431)
+        allowed = sum(len(name) + len(value) for name, value in lines) <= LARGEST_HEADERS
+        with suppress(LocalProtocolError):
+            await (self.app if allowed else refusal)(scope, receive, send)
 
 
 class _OriginCheck:

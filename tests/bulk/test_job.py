@@ -213,19 +213,30 @@ def test_the_record_of_a_job_holds_its_settings(plain, pack_of, tmp_path, small_
     path.write_text(json.dumps(record))
     with pytest.raises(UserError, match=rf"interrupted job with PyTorch 1\.0, not {torch.__version__[:3]}"):
         refine_bulk(plain, source, tmp_path / "out")
-    for damaged in (b"{", b"\xff"):
+    record["settings"]["torch"] = torch.__version__
+    changes = {"batch_size": 0, "block": -1, "px": 1 << 70, "threads": 0, "tile": 0, "precision": "half"}
+    junk = [{**record, "settings": {**record["settings"], name: value}} for name, value in changes.items()]
+    for damaged in (b"{", b"\xff", b"[" * 5000, *(json.dumps(tree).encode() for tree in junk)):
         path.write_bytes(damaged)
         with pytest.raises(UserError, match=r"job\.json: not the record of a job"):
             refine_bulk(plain, source, tmp_path / "out")
+
+
+def test_other_files_in_a_work_folder_are_no_blocks(plain, pack_of, tmp_path, small_blocks):
+    with pytest.raises(Stopped):
+        refine_bulk(plain, source := pack_of(N), tmp_path / "out", on_progress=stop_at(40))
+    (tmp_path / "out.parts" / "mine.done").write_bytes(b"")
+    assert refine_bulk(plain, source, tmp_path / "out").refined == N
 
 
 def test_a_damaged_block_is_reported(plain, source, tmp_path, small_blocks):
     with pytest.raises(Stopped):
         refine_bulk(plain, source, tmp_path / "out", on_progress=stop_at(40))
     block = WorkFolder(tmp_path / "out").done_path(0)
-    block.write_bytes(block.read_bytes()[:20])
-    with pytest.raises(UserError, match=r"00000000\.done: damaged; delete it and run the same command again"):
-        refine_bulk(plain, source, tmp_path / "out")
+    for damaged in (block.read_bytes()[:20], b"{}", b"[" * 5000):
+        block.write_bytes(damaged)
+        with pytest.raises(UserError, match=r"00000000\.done: damaged; delete it and run the same command again"):
+            refine_bulk(plain, source, tmp_path / "out")
     block.unlink()
     refine_bulk(plain, source, tmp_path / "out")
     refine_bulk(plain, source, tmp_path / "whole")

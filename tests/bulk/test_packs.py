@@ -10,6 +10,7 @@ import pytest
 import torch
 
 import synthreal
+from synthreal import device
 from synthreal.bulk.refine import refine_bulk
 from synthreal.core.noise import indexed_noise
 from synthreal.data.encoding import from_unit, stored_array, stored_tensor, to_unit
@@ -162,6 +163,7 @@ def test_the_process_is_configured_by_the_run(toy_run, tmp_path, monkeypatch, co
     config = (run / "config.toml").read_text().replace('compile = "auto"', f"compile = {compile}")
     (run / "config.toml").write_text(config.replace("autotune = true", "autotune = false"))
     compiled = []
+    monkeypatch.setattr(device, "compiler_fault", lambda device: None)
     monkeypatch.setattr(torch.backends.cudnn, "benchmark", True)
     monkeypatch.setattr(torch.nn.Module, "compile", lambda network, dynamic: compiled.append(dynamic))
     refine_bulk(run, write(tmp_path / "in.h5", n=3), tmp_path / "out.h5")

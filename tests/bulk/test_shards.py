@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import resource
 import tarfile
 import warnings
 from pathlib import Path
@@ -220,3 +221,60 @@ def test_members_that_lead_elsewhere_are_copied_and_never_followed(tmp_path, pla
     with tarfile.open(tmp_path / "out.tar") as tar:
         kinds = {member.name: (member.type, member.size) for member in tar if not member.isreg()}
     assert {name: size for name, (_, size) in kinds.items()} == {"soft.png": 0, "hard.png": 0, "zero.png": 0}
+
+
+def header(name, size=0, kind=tarfile.REGTYPE):
+    """A header in ustar format; a negative or huge size is written in base 256."""
+    member = tarfile.TarInfo(name)
+    member.type = kind
+    content = bytearray(member.tobuf(tarfile.GNU_FORMAT))
+    if size:
+        content[124:136] = tarfile.itn(size, 12, tarfile.GNU_FORMAT)
+        content[148:156] = b"%06o\0 " % tarfile.calc_chksums(bytes(content))[0]
+    return bytes(content)
+
+
+def pax(**records):
+    """A pax header with these records."""
+    member = tarfile.TarInfo("x")
+    member.pax_headers = {name.replace("_", "."): value for name, value in records.items()}
+    return member.tobuf(tarfile.PAX_FORMAT)[:-512]
+
+
+TB = 1 << 40
+HOSTILE = {
+    "TB": header("a.png", TB),
+    "beyond 64 bits": header("a.png", 1 << 80),
+    "negative": header("a.png", -512),
+    "TB name": header("a.png", TB, tarfile.GNUTYPE_LONGNAME) + header("a.png"),
+    "TB pax": header("a.png", TB, tarfile.XHDTYPE) + header("a.png"),
+    "TB pax size": pax(size=str(TB)) + header("a.png"),
+    "sparse": pax(GNU_sparse_size=str(TB), GNU_sparse_map="0,0") + header("a.png"),
+    "chain": header("a.png", 0, tarfile.GNUTYPE_LONGNAME) * 3000 + header("a.png"),
+}
+
+
+@pytest.mark.parametrize("case", HOSTILE)
+def test_a_hostile_shard_is_refused_at_once(case, plain, tmp_path):
+    (tmp_path / "in.tar").write_bytes(HOSTILE[case] + bytes(10240))
+    before = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (64 << 30, before[1]))  # a terabyte would be a MemoryError
+    try:
+        with pytest.raises(UserError, match=r"in\.tar: (not a readable tar \(.*; make it again|no member)"):
+            refine_bulk(plain, tmp_path / "in.tar", tmp_path / "out.tar")
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, before)
+    assert [path.name for path in tmp_path.iterdir()] == ["in.tar"]
+
+
+def test_a_sample_whose_header_cannot_be_written_is_left_out(plain, tmp_path):
+    source = write(tmp_path / "in.tar", [*sample("0"), ("1.png", picture())])
+    content = source.read_bytes()
+    with tarfile.open(source) as tar:
+        place = tar.getmember("1.png").offset
+    source.write_bytes(content[:place] + pax(mtime="nan") + content[place:])
+    done = refine_bulk(plain, source, tmp_path / "out.tar")
+    assert [(item.path, "header cannot be written again" in item.reason) for item in done.failed] == [
+        (f"{source}/1.png", True)
+    ]
+    assert [member.name.partition(".")[0] for member, _ in read(tmp_path / "out.tar")] == ["0"] * 3

@@ -55,6 +55,11 @@ def test_version_is_that_of_the_distribution(cli, monkeypatch):
     assert cli("--version").ok().out == "synthreal source\n"
 
 
+def test_a_wrong_choice_is_a_plain_sentence(cli):
+    line = cli("refine", "run", "in", "out", "--precision", "half").complaint()
+    assert "'--precision': 'half' is not one of" in line
+
+
 @pytest.mark.parametrize("pipe", [False, True])
 def test_standard_output_that_takes_nothing_ends_without_a_traceback(pipe):
     command = [sys.executable, "-m", "synthreal", "show", "--plugin", str(TOY)]

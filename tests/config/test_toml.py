@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import time
+from pathlib import Path
+
 import pytest
 from pydantic import ValidationError
 
@@ -115,3 +118,46 @@ def test_a_validation_error_becomes_one_phrase_with_the_dotted_path(tree, phrase
     with pytest.raises(ValidationError) as error:
         RunConfig.model_validate(tree)
     assert describe_error(error.value, RunConfig) == phrase
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("a = " + "[" * 5000, "in one another"),
+        ("a = " + "{a = " * 5000, "in one another"),
+        ("a = " + "[" * 40 + "]" * 40, "in one another"),
+        ("[a" + ".a" * 40 + "]", "parts"),
+        ("a" + ". 'b c' " * 40 + "= 1", "parts"),
+        ("a = " + "9" * 5000, "64 bits"),
+        ("a = [{b = 9223372036854775808}]", "64 bits"),
+        ("a = '" + "x" * 70_000 + "'", "65,536 characters"),
+    ],
+)
+def test_toml_beyond_the_bounds_is_refused_in_one_line(text, reason, tmp_path):
+    path = tmp_path / "config.toml"
+    path.write_text(text)
+    for read in (lambda: parse_toml(text, source="config.toml"), lambda: read_toml(path)):
+        with pytest.raises(UserError, match=rf"config\.toml: not TOML \(.*{reason}"):
+            read()
+
+
+def test_a_long_key_is_refused_at_once():
+    """The time of tomllib is quadratic in the parts of a key: half a minute for these."""
+    start = time.perf_counter()
+    with pytest.raises(UserError, match="parts"):
+        parse_toml("a" + ".a" * 30_000 + " = 1", source="config")
+    with pytest.raises(UserError, match=r"--set a\.a.* parts"):
+        parse_settings(["a" + ".a" * 30_000 + "=1"])
+    assert time.perf_counter() - start < 5
+
+
+def test_settings_beyond_the_bounds_are_refused():
+    for value in ("9" * 5000, "9" * 30, "[" * 5000):
+        with pytest.raises(UserError, match="--set a: "):
+            parse_settings([f"a={value}"])
+    assert parse_settings(["a=9223372036854775807", f"b=x{'.1' * 20}"])[0] == {"a": 2**63 - 1}
+
+
+def test_a_configuration_without_end_is_refused():
+    with pytest.raises(UserError, match=r"/dev/zero: not TOML"):
+        read_toml(Path("/dev/zero"))

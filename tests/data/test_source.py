@@ -12,12 +12,13 @@ import pytest
 import torch
 from PIL import Image
 
+from synthreal.data import simulator as simulator_module
 from synthreal.data.encoding import from_unit, stored_array, to_unit
 from synthreal.data.folder import FolderOptions, read_folder
 from synthreal.data.ondisk import OnDisk, choose_rows
 from synthreal.data.pack import Pack, PackOptions, read_pack
 from synthreal.data.resident import Resident
-from synthreal.data.seed import derive_seed
+from synthreal.data.seed import derive_seed, derived_generator
 from synthreal.data.simulator import BLOCK, SimulatorSource
 from synthreal.data.source import default_budget, open_source
 from synthreal.data.writer import PackWriter
@@ -346,21 +347,29 @@ def test_wrong_output_of_a_simulator_is_refused(change, message):
         source.to_resident(4)
 
 
-def test_only_the_first_batch_is_checked_but_a_later_nan_stays_one():
-    """Rounded to uint8 it would become 0, and training would go on."""
+@pytest.mark.parametrize("change", [lambda x: x * float("nan"), lambda x: x * float("inf"), lambda x: 1.01 + x])
+def test_later_batches_are_checked_too(change, monkeypatch):
+    """A pixel outside [0, 1] would be clamped, and training would go on."""
 
     def render_late(options, n, generator):
         batches.append(render(options, n, generator))
-        return batches[-1] if len(batches) == 1 else Batch(batches[-1].image * float("nan"), batches[-1].labels)
+        return batches[-1] if len(batches) != 2 else Batch(change(batches[-1].image), batches[-1].labels)
 
     batches = []
-    for dtype in ("uint8", "uint16", "float16"):
-        batches.clear()
-        spec = replace(SPEC, dtype=dtype)
-        source = SimulatorSource(simulator(render_late, image=spec), ToyOptions(), 0, CPU, spec)
-        assert source.draw(0, 4).image.isfinite().all() and source.draw(1, 4).image.isnan().all()
-        with pytest.raises(UserError, match="render returns a NaN"):
-            source.to_resident(4)
+    source = SimulatorSource(simulator(render_late), ToyOptions(), 0, CPU, SPEC)
+    source.draw(0, 4)
+    with pytest.raises(UserError, match="data set 'toy': render returns a NaN, an infinite value or a pixel outside"):
+        source.draw(1, 4)
+    batches.clear()
+    source = SimulatorSource(simulator(render_late), ToyOptions(), 0, CPU, SPEC)
+    source.device = torch.device("cuda")  # as there, values are compared and not yet reported
+    monkeypatch.setattr(simulator_module, "derived_generator", lambda device, *key: derived_generator(CPU, *key))
+    source.draw(0, 4)
+    source.check_drawn()
+    source.draw(1, 4)
+    source.draw(2, 4)
+    with pytest.raises(UserError, match="data set 'toy': render returns a NaN, an infinite value or a pixel outside"):
+        source.check_drawn()
 
 
 def test_a_missing_label_is_named():

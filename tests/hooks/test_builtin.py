@@ -228,3 +228,24 @@ def test_the_identity_and_the_channel_mean_have_no_options():
     assert same(output("features", "identity"), X)
     with pytest.raises(UserError, match=r"identity\.options\.size: no such setting; known here: none"):
         build("features", "identity", size=3)
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "options", "problem"),
+    [
+        ("refiner", "resnet", {"kernel": 99_999}, "kernel: .*less than or equal to 255"),
+        ("refiner", "resnet", {"blocks": 10**9}, "blocks: .*less than or equal to 1000"),
+        ("refiner", "resnet", {"width": 10**9}, "width: .*less than or equal to 4096"),
+        ("refiner", "resnet", {"noise_channels": 10**9}, "noise_channels: .*less than or equal to 64"),
+        ("refiner", "resnet", {"width": 4096, "kernel": 31}, "more than 268,435,456 weights; lower blocks, width"),
+        ("discriminator", "local", layers(maps=10**9), r"layers\.0\.maps: .*less than or equal to 4096"),
+        ("discriminator", "local", layers(maps=4096, kernel=255), "more than 268,435,456 weights; lower maps"),
+        ("discriminator", "global", layers(stride=10**9), r"layers\.0\.stride: .*less than or equal to 255"),
+        ("features", "blur", {"sigma": 1e300}, "sigma: .*less than or equal to 100"),
+        ("features", "gradients", {"sigma": 1e300}, "sigma: .*less than or equal to 100"),
+        ("features", "laplacian", {"kernel": 10**6 + 1}, "kernel: .*less than or equal to 255"),
+    ],
+)
+def test_networks_that_no_machine_holds_are_refused(kind, name, options, problem):
+    with pytest.raises(UserError, match=problem):
+        build(kind, name, **options)

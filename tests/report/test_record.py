@@ -30,7 +30,7 @@ def test_the_content_of_a_run(full):
     assert record.series("phase") == ([], [])
     edit_log(
         full,
-        lambda line: line.update(images_per_second=[True, float("nan"), float("inf"), "1", None][line["step"] % 5]),
+        lambda line: line.update(images_per_second=[float("nan"), float("inf"), 10**999, None][line["step"] % 4]),
     )
     assert read_record(full).series("images_per_second") == ([], [])
 
@@ -62,10 +62,22 @@ def test_other_files_are_no_sheets(full):
 
 def test_a_damaged_line_of_the_log(run):
     lines = (run / "log.jsonl").read_text().splitlines(keepends=True)
-    problems = {"nonsense": "Expecting value", "[1]": "not a report", '{"step": "x", "phase": "game"}': "not a report"}
+    problems = {
+        b"nonsense": "Invalid JSON",
+        b"[" * 5000: "Invalid JSON",
+        b"\xff": "Invalid JSON",
+        b"[1]": "content",
+        b'{"phase": "game"}': "step",
+        b'{"step": "x", "phase": "game"}': "step",
+        b'{"step": 1e999}': "step",
+        b'{"step": ' + b"9" * 5000 + b"}": "Invalid JSON|step",
+        b'{"step": 3, "loss_adversarial": "1"}': "loss_adversarial",
+        b'{"step": 3, "quality": {"kid": [1]}}': "quality.kid",
+        b'{"step": 3, "warnings": [1]}': "warnings",
+    }
     for line, problem in problems.items():
-        (run / "log.jsonl").write_text("".join([*lines[:2], line + "\n", *lines[3:]]))
-        with pytest.raises(UserError, match=rf"run/log\.jsonl: line 3 is damaged .*{problem}.*--resume"):
+        (run / "log.jsonl").write_bytes("".join(lines[:2]).encode() + line + b"\n" + "".join(lines[3:]).encode())
+        with pytest.raises(UserError, match=rf"run/log\.jsonl: line 3 is damaged .*({problem}).*--resume"):
             read_record(run)
 
 
@@ -88,6 +100,7 @@ def test_a_damaged_evaluation(full):
         "not all have error_mm": {**tree, "primary": "error_mm"},
         "error_px": {**tree, "arms": {**tree["arms"], "refined": {"error_px": {}}}},
         "constant": {**tree, "constant": None},
+        "constant: error_": {**tree, "constant": {}},
         "quality.refined.kid": {**tree, "quality": {"refined": {"kid": "low"}}},
     }
     for problem, content in problems.items():
@@ -98,9 +111,10 @@ def test_a_damaged_evaluation(full):
 
 
 def test_a_damaged_quality_file(full):
-    (full / "quality.json").write_text("[]")
-    with pytest.raises(UserError, match=r"run/quality\.json: damaged .*delete it"):
-        read_record(full)
+    for content in (b"[]", b"[" * 5000, b"\xff", b'{"simulated": []}', b'{"best": {"step": "9"}}', b'{"rule": 3}'):
+        (full / "quality.json").write_bytes(content)
+        with pytest.raises(UserError, match=r"run/quality\.json: damaged .*delete it"):
+            read_record(full)
 
 
 def test_suggested_commands_quote_the_folder(full):

@@ -21,9 +21,11 @@ from safetensors import safe_open
 
 from synthreal.config import ScheduleConfig
 from synthreal.core.game import update_discriminator, update_refiner
+from synthreal.data.simulator import SimulatorSource
 from synthreal.errors import UserError
 from synthreal.hooks.catalog import Catalog
 from synthreal.inference.transform import Refine
+from synthreal.spec import Batch
 from synthreal.train import checkpoint
 from synthreal.train.fit import steps
 
@@ -413,6 +415,17 @@ def test_non_finite_losses_end_the_run_with_an_error_and_are_not_saved(toy, tmp_
         saved = torch.load(path, weights_only=True)
         assert all(torch.isfinite(value).all() for value in saved["refiner"].values())
     assert not list(tmp_path.rglob("*.partial"))
+
+
+def test_a_simulator_outside_its_range_ends_the_run_at_a_report(toy, tmp_path, monkeypatch):
+    def fail(source):
+        raise UserError("data set 'discs': render returns a NaN, an infinite value or a pixel outside [0, 1]")
+
+    monkeypatch.setattr(SimulatorSource, "check_drawn", fail)
+    monkeypatch.setattr(SimulatorSource, "draw", lambda source, position, n: Batch(torch.rand(n, *source.image.shape)))
+    with pytest.raises(UserError, match="data set 'discs': render returns"):
+        fit_toy(toy, tmp_path / "run", "data.simulated.count=none", "quality=none", "evaluation.evaluator=none")
+    assert not (tmp_path / "run/log.jsonl").exists() or not (tmp_path / "run/log.jsonl").read_text()
 
 
 def test_the_folder_of_a_run_that_failed_before_saving_can_be_used_again(toy, tmp_path):

@@ -27,6 +27,7 @@ pytest.importorskip("uvicorn")
 
 from starlette.responses import Response
 
+from synthreal.turing import application
 from synthreal.turing.server import LARGEST_HEADERS, access_rules, bracket_host, listen, outward_address
 
 
@@ -187,6 +188,32 @@ def test_headers_and_bodies_are_bounded(make, serve):
     assert request(site, b"GET / HTTP/1.1", b"Host: 127.0.0.1", b"X: " + bytes([120]) * LARGEST_HEADERS * 2) == 400
     assert request(site, *post, b"Transfer-Encoding: chunked", b"", b"1401", b"[" * 0x1401) == 413  # and no end
     assert request(site, *post, b"Content-Length: 1000000000", b"", b"[" * 5000) == 413
+    get = b"GET / HTTP/1.1", b"Host: 127.0.0.1"
+    for lines in ([b"X: " + b"x" * 100_000], [b"X%d: y" % number for number in range(9000)]):  # and an end
+        assert request(site, *get, *lines, b"", b"") in (400, 431)
+    assert request(site, b"GET /?" + b"x" * 20_000 + b" HTTP/1.1", get[1], b"", b"") in (400, 431)
+
+
+@pytest.mark.parametrize("start", ["POST /answer HTTP/1.1\r\nContent-Type: application/json", "GET / HTTP/1.1"])
+def test_a_body_without_end_is_not_read(make, serve, start):
+    site = serve(make())
+    with create_connection(("127.0.0.1", site.port), timeout=10) as connection:
+        connection.sendall(f"{start}\r\nHost: 127.0.0.1\r\nTransfer-Encoding: chunked\r\n\r\n".encode())
+        with pytest.raises(ConnectionError):
+            for _ in range(20_000):
+                connection.sendall(b"100\r\n" + b"x" * 256 + b"\r\n")
+
+
+def test_a_slow_body_is_an_error(make, serve, monkeypatch, capfd):
+    monkeypatch.setattr(application, "SLOWEST_BODY", 0.1)
+    site = serve(make())
+    post = b"POST /answer HTTP/1.1", b"Host: 127.0.0.1", b"Content-Type: application/json", b"Content-Length: 9"
+    assert request(site, *post, b"", b"{") == 408
+    monkeypatch.setattr(application, "SLOWEST_BODY", 10)
+    with create_connection(("127.0.0.1", site.port), timeout=10) as connection:
+        connection.sendall(b"\r\n".join((*post, b"", b"{")))
+    assert site.ask("GET", "/").status == 200
+    assert capfd.readouterr().err == ""  # a client that goes away in the middle is no error of the server
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from itertools import pairwise
 
-from pydantic import Field, field_validator
+from pydantic import Field, ValidationInfo, field_validator
 from torch import Tensor, nn
 
 from synthreal import EvaluatorSpec, ImageSpec, Options, UserError
@@ -38,14 +38,15 @@ class EstimatorOptions(Options):
         default=(32, 32, 64, 80, 192), description="Channels of the five 3x3 convolutions."
     )
     hidden: tuple[int, ...] = Field(
-        default=(9600, 1000), description="Units of the hidden fully connected layers; may be empty."
+        default=(9600, 1000), max_length=8, description="Units of the hidden fully connected layers; may be empty."
     )
 
     @field_validator("widths", "hidden")
     @classmethod
-    def _positive(cls, sizes: tuple[int, ...]) -> tuple[int, ...]:
-        if any(size < 1 for size in sizes):
-            raise ValueError("every layer needs at least one unit")
+    def _bounded(cls, sizes: tuple[int, ...], info: ValidationInfo) -> tuple[int, ...]:
+        most = 1024 if info.field_name == "widths" else 10_000
+        if not all(1 <= size <= most for size in sizes):
+            raise ValueError(f"every layer has 1 to {most:,} units")
         return sizes
 
 

@@ -119,3 +119,9 @@ def test_it_learns_the_position_of_a_disc() -> None:
     error = metrics(net(image), labels)["error_deg"].mean()
     constant = metrics(labels["gaze"].mean(0, keepdim=True).expand(128, 3), labels)["error_deg"].mean()
     assert error < 0.25 * constant
+
+
+def test_sizes_that_no_machine_holds_are_refused() -> None:
+    for change in ({"widths": (32, 32, 64, 80, 2000)}, {"hidden": (0,)}, {"hidden": (20_000,)}, {"hidden": (8,) * 9}):
+        with pytest.raises(ValidationError, match=r"every layer has 1 to|at most 8 items"):
+            EstimatorOptions(**change)

@@ -31,9 +31,9 @@ WINDOW = 2
 class HourglassOptions(Options):
     """Size of the estimator; the defaults are the paper's where it states them."""
 
-    features: int = Field(256, ge=4, multiple_of=2, description="Channels of every residual block.")
-    stacks: int = Field(2, ge=1, description="Number of successive hourglasses, each with its own loss.")
-    maps: int = Field(64, ge=8, description="Side of the heat maps; a power of two.")
+    features: int = Field(256, ge=4, le=1024, multiple_of=2, description="Channels of every residual block.")
+    stacks: int = Field(2, ge=1, le=8, description="Number of successive hourglasses, each with its own loss.")
+    maps: int = Field(64, ge=8, le=512, description="Side of the heat maps; a power of two.")
 
     @field_validator("maps")
     @classmethod

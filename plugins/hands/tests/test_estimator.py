@@ -77,6 +77,9 @@ def test_incompatible_sizes_are_errors():
             Grid.of(side, maps)
         with pytest.raises(ValidationError, match="power of two"):
             HourglassOptions(maps=24)
+    for change in ({"features": 4096}, {"stacks": 1000}, {"maps": 1 << 20}):  # no machine holds these
+        with pytest.raises(ValidationError, match="less than or equal to"):
+            HourglassOptions(**change)
 
 
 def test_every_option_changes_the_size_of_the_network():
