@@ -26,7 +26,7 @@ from synthreal.bulk.job import ExecutionSettings, Job, OnProgress, Outcome, Work
 from synthreal.bulk.pipeline import map_ahead
 from synthreal.data.encoding import stored_array
 from synthreal.data.folder import regular_file
-from synthreal.data.picture import Picture, one_line, picture_size, read_picture
+from synthreal.data.picture import Picture, picture_problem, picture_size, read_picture
 from synthreal.device import is_out_of_memory
 from synthreal.errors import UserError
 from synthreal.files import write_errors, write_text
@@ -163,7 +163,7 @@ class Pictures(ABC):
                     if is_out_of_memory(error) or "CUDA error" in str(error):  # which spoils the whole process
                         raise
                     for file in files:
-                        file.failure = f"{height}x{width} px: {one_line(error)}"
+                        file.failure = f"{height}x{width} px: {picture_problem(error)}"
                 else:
                     for row, file in enumerate(files):
                         file.refined = [version[row] for version in versions]
@@ -217,7 +217,7 @@ class Pictures(ABC):
                         raise ValueError(f"it is grey, the refiner takes {self._channels} channels")
                     file.picture = picture
                 except Exception as error:  # decoders raise anything on broken bytes
-                    file.failure = one_line(error)
+                    file.failure = picture_problem(error)
         return sample
 
 
@@ -233,5 +233,5 @@ def _encode(sample: FileGroup) -> FileGroup:
             try:
                 file.encoded = [file.picture.encoded(pixels) for pixels in file.refined]
             except Exception as error:  # encoders raise anything too
-                file.failure = one_line(error)
+                file.failure = picture_problem(error)
     return sample

@@ -21,7 +21,7 @@ from posixpath import splitext
 
 from pydantic import Field
 
-from synthreal.data.picture import one_line, read_pixels
+from synthreal.data.picture import picture_problem, read_pixels
 from synthreal.errors import UserError
 from synthreal.spec import Options, Sample, Skipped, UserPath
 
@@ -131,7 +131,7 @@ def _read(root: Path, files: list[Path]) -> Iterator[Sample | Skipped]:
             refuse_other_formats(file.name)
             sample = Sample(read_pixels(regular_file(file).read_bytes()))
         except Exception as error:  # decoders raise anything on broken bytes
-            skipped.append(Skipped(str(file), one_line(error)))
+            skipped.append(Skipped(str(file), picture_problem(error)))
             yield skipped[-1]
         else:
             yield sample

@@ -30,6 +30,7 @@ from PIL import Image, JpegImagePlugin, TiffImagePlugin, UnidentifiedImageError
 
 from synthreal.data import jpeg, png
 from synthreal.data.tiff import TiffTags, encode_16
+from synthreal.errors import one_line
 
 FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "WEBP", "PPM", "GIF")
 _INFO = ("icc_profile", "exif", "xmp")
@@ -124,11 +125,11 @@ def picture_size(content: bytes) -> tuple[int, int]:
         return opened.height, opened.width
 
 
-def one_line(error: Exception) -> str:
-    """An error of reading or writing an image file as one line."""
+def picture_problem(error: Exception) -> str:
+    """The problem with an image file that could not be read or written, as one line."""
     if isinstance(error, UnidentifiedImageError):  # its message contains a memory address
         return f"not a whole {', '.join(FORMATS[:-1])} or {FORMATS[-1]}"
-    return " ".join(str(error).split()) or type(error).__name__
+    return one_line(error) or type(error).__name__
 
 
 def _opened(content: bytes) -> Image.Image:

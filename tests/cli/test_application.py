@@ -141,8 +141,8 @@ def test_show_prints_the_resolved_configuration(cli, toy, tmp_path):
 @pytest.mark.parametrize("setting", ["data.test=none", "evaluation.evaluator=none"])
 def test_a_run_that_cannot_be_evaluated_does_not_advise_it(cli, tmp_path, setting):
     done = cli("fit", "--plugin", TOY, "--run", tmp_path / "run", *flags(*QUICK, "quality=none", setting)).ok()
-    assert "synthreal evaluate" not in done.out and done.out.endswith(f"synthreal report {tmp_path / 'run'}\n")
-    complaint = cli("evaluate", tmp_path / "run").complaint()
+    assert "synthreal evaluate" not in done.out and done.out.endswith(f"synthreal report {tmp_path / 'run'} --trust\n")
+    complaint = cli("evaluate", tmp_path / "run", "--trust").complaint()
     assert setting.partition("=")[0] in complaint and ("report" in complaint) == setting.startswith("data")
 
 
