@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shlex
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -47,7 +46,8 @@ def evaluate(
 ) -> Evaluation:
     """Train and test an estimator for every arm, run and seed; write the result into each run directory.
 
-    Trained estimators are cached, so a repeated or interrupted evaluation trains only what is missing.
+    Trained estimators are cached, so a repeated or interrupted evaluation trains only what is missing. Runs without
+    labelled real images get the measures that need no labels, and a warning.
 
     Args:
         runs: run directories of one configuration, fitted with different ``runtime.seed``.
@@ -62,14 +62,16 @@ def evaluate(
         on_arm: called before each training with the arm, the number of estimators done and their total.
 
     Raises:
-        UserError: a folder without a run, a configuration without evaluator or labelled real images, an unknown arm, a
-            damaged cached estimator.
+        UserError: a folder without a run, a configuration without evaluator, an unknown arm, a damaged cached
+            estimator.
     """
     opened = _open_runs([Path(run) for run in runs], split, resolve_device(device), trust)
     names, spec = select_arms(arms, opened[0].config), opened[0].task.spec
     configure_process(opened[0].config.runtime)
     test = _test_images(opened, split)
-    total = len(names) * len(opened) * seeds
+    if test is None:  # quality without labels needs the estimator trained on simulated images alone
+        names, seeds = tuple(arm for arm in names if arm in (*PER_IMAGE, REAL)), 1
+    total = 1 if test is None else len(names) * len(opened) * seeds
     results: list[EstimatorResult] = []
     quality: dict[str, Quality] = {}
     pairs, weights = [], []
@@ -85,23 +87,26 @@ def evaluate(
             if len(data.images) < 2:
                 raise UserError(f"{run.folder}: the arm {arm!r} has one image; give at least 2, one is held out")
             for seed in range(run_seed * seeds, (run_seed + 1) * seeds):
+                if test is None and (arm != BASE or run is not opened[0]):
+                    continue
                 on_arm(arm, len(results), total)
                 model = train_or_load(cache, arm, run.task, data, seed=seed)
-                results.append(EstimatorResult(arm, run_seed, seed, measure(spec, model, test)))
                 base_estimator = base_estimator or model
+                if test is not None:
+                    results.append(EstimatorResult(arm, run_seed, seed, measure(spec, model, test)))
             if run is opened[0] and arm in (*PER_IMAGE, REAL):
                 assert base_estimator is not None
                 real = to_unit(first_images(sets.real, COUNT).image)
                 simulated = sets.simulated if arm in PER_IMAGE else None
                 quality[arm] = summarize_quality(spec, base_estimator, data.images, real, simulated)
-    by_arm = {arm: [result for result in results if result.arm == arm] for arm in names}
+    by_arm = {arm: [result for result in results if result.arm == arm] for arm in names if test is not None}
     evaluation = Evaluation(
         runs=tuple(map(str, runs)),
         weights=tuple(weights),
         split=split,
-        test=TestSet(name=getattr(opened[0].config.data, split).name, n=len(test), sha256=test.sha256()),
+        test=None if test is None else _test_set(opened[0], split, test),
         preservation=landmark_preservation(spec, pairs),
-        constant=constant_metrics(spec, pairs[0][0].labels, test),
+        constant={} if test is None else constant_metrics(spec, pairs[0][0].labels, test),
         primary=spec.primary,
         arms={arm: summarize_arm(spec, mine, None if arm == BASE else by_arm[BASE]) for arm, mine in by_arm.items()},
         quality=quality,
@@ -161,17 +166,18 @@ def _open_runs(folders: Sequence[Path], split: Split, device: torch.device, trus
         by_seed[seed] = folder
     catalog = Catalog.of_run(configs[0], folders[0], trust=trust)
     resolved = [resolve(config, catalog) for config in configs]
-    if getattr(configs[0].data, split) is None:
-        raise UserError(
-            f"data.{split} is none in this run; set it to labelled real images when fitting, or see the quality "
-            f"without labels with: synthreal report {shlex.quote(str(folders[0]))}"
-        )
     tasks = [Task.of(config, catalog, device) for config in resolved]
     return [_Run(*run, catalog, device) for run in zip(folders, resolved, tasks, strict=True)]
 
 
-def _test_images(runs: Sequence[_Run], split: Split) -> Resident:
-    """The labelled real images to test on, which must be the same in all runs."""
+def _test_images(runs: Sequence[_Run], split: Split) -> Resident | None:
+    """The labelled real images to test on, which must be the same in all runs; None if there are none."""
+    if getattr(runs[0].config.data, split) is None:
+        runs[0].warnings.append(
+            f"data.{split} is none: quality is measured without labels, errors are not; to measure them, fit with "
+            f"data.{split} set to labelled real images"
+        )
+        return None
     found: list[Resident] = []
     for run in runs:
         source = run.open_data(split)
@@ -182,6 +188,10 @@ def _test_images(runs: Sequence[_Run], split: Split) -> Resident:
             different = f"its {split} images are not those of {runs[0].folder}"
             raise UserError(f"{run.folder}: {different}; evaluate runs of one data set together")
     return found[0]
+
+
+def _test_set(run: _Run, split: Split, test: Resident) -> TestSet:
+    return TestSet(name=getattr(run.config.data, split).name, n=len(test), sha256=test.sha256())
 
 
 def summarize_arm(

@@ -25,8 +25,8 @@ def summary(record: Record) -> list[tuple[str, str, str]]:
     _, speed = record.series("images_per_second")
     rows = [("steps", f"{last:,} of {total:,}", f"{median(speed):,.0f} images/s" if speed else "")]
     for evaluation in record.evaluations[:1]:
-        base, refined, primary = evaluation.arms[BASE], evaluation.arms.get("refined"), evaluation.primary
-        if refined is not None:
+        if (refined := evaluation.arms.get("refined")) is not None:
+            base, primary = evaluation.arms[BASE], evaluation.primary
             change, p = comparison_cells(refined, base, primary)
             means = " → ".join(mean_text(arm.metrics[primary]) for arm in (base, refined))
             rows.append(("refined against simulated", change, f"{primary} {means}, p {p}"))
@@ -82,13 +82,14 @@ def repeat_commands(record: Record) -> list[str]:
         per_run = len({entry.estimator_seed for entry in _seeds(evaluation)}) // len(own)
         seeds = ["--seeds", str(per_run)] if per_run > 1 else []
         split = [] if evaluation.split == "test" else ["--split", evaluation.split]
-        commands.append(["evaluate", *own, "--arms", ",".join(evaluation.arms), *seeds, *split, *trust])
+        arms = ",".join(evaluation.arms or evaluation.quality)
+        commands.append(["evaluate", *own, "--arms", arms, *seeds, *split, *trust])
     commands.append(["report", runs[seed], *trust])
     return [shlex.join(["synthreal", *words]) for words in commands]
 
 
 def _seeds(evaluation: Evaluation) -> tuple[Seed, ...]:
-    return evaluation.arms[BASE].metrics[evaluation.primary].seeds
+    return evaluation.arms[BASE].metrics[evaluation.primary].seeds if evaluation.arms else ()
 
 
 def _image_count(run: Path, role: str, source: SourceConfig) -> str:

@@ -138,12 +138,15 @@ class Quality(ResultModel):
 
 
 class Evaluation(ResultModel):
-    """The results of all arms; ``weights`` are the SHA-256 digests of the refiners of ``runs``."""
+    """The results of all arms; ``weights`` are the SHA-256 digests of the refiners of ``runs``.
+
+    Without labelled real images ``test`` is None and ``arms`` is empty: ``quality`` needs no labels.
+    """
 
     runs: tuple[str, ...]
     weights: tuple[str, ...] = ()
     split: Split
-    test: TestSet
+    test: TestSet | None
     preservation: Preservation | None
     constant: dict[str, float]
     primary: str
@@ -163,6 +166,8 @@ class Evaluation(ResultModel):
 
     @model_validator(mode="after")
     def _check_arms(self) -> Evaluation:
+        if self.test is None and not self.arms:
+            return self
         if BASE not in self.arms:
             raise ValueError(f"arms: {BASE} is missing")
         names = set(self.arms[BASE].metrics)

@@ -28,8 +28,10 @@ def evaluation_tables(evaluation: Evaluation) -> list[Table]:
     return [table for table in tables if table is not None]
 
 
-def arms_table(evaluation: Evaluation) -> Table:
-    """Every metric of every arm, the primary metric first, and the comparison with ``simulated``."""
+def arms_table(evaluation: Evaluation) -> Table | None:
+    """Every metric of every arm, the primary metric first, and the comparison with ``simulated``; None without arms."""
+    if evaluation.test is None:
+        return None
     base, primary = evaluation.arms[BASE], evaluation.primary
     metrics = (primary, *(name for name in base.metrics if name != primary))
     rows = [
@@ -92,6 +94,7 @@ def ablation_table(ablation: Ablation) -> Table:
         moved = ("-", "-") if shift is None else (f"{shift.shift_px.mean:.2f}", f"{shift.change:.3f}")
         cells.append((*row.settings.values(), *metrics, *comparison, *moved))
     runs, test = f"{ablation.seeds} run{'s' * (ablation.seeds > 1)} each", first.evaluation.test
+    assert test is not None, "ablate() needs labelled real images"
     title = f"{ablation.recipe}, {runs}, tested on {test.n:,} real images ({test.name}, {ablation.split})"
     columns = (*first.settings, "simulated", "refined", "difference", "p", "shift, px", "change")
     note = f"simulated, refined: {ablation.primary}; shift: of landmarks by refining; change: mean |R(x) - x|."

@@ -25,6 +25,7 @@ from synthreal.inference.transform import Refine
 from synthreal.inference.weights import weights_sha256
 from synthreal.metrics.distances import realism
 from synthreal.report import write_report
+from synthreal.results.schema import read_evaluations
 from synthreal.spec import Skipped
 from synthreal.train.sources import first_images, open_data
 
@@ -240,7 +241,6 @@ def test_runs_that_are_not_comparable(toy, runs, tmp_path, settings, message):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        (("data.test=none",), r"data\.test is none in this run; set it"),
         (("evaluation.evaluator=none",), r"evaluation\.evaluator is none in this run"),
         (("data.simulated.count=1", "quality=none"), r"the arm 'simulated' has one image"),
     ],
@@ -265,3 +265,21 @@ def test_the_command_prints_a_table_or_json(runs, single, cli):
     assert json.loads(cli("evaluate", runs[0], "--json").ok().out) == single.to_json()
     text = cli("evaluate", runs[0]).ok().out
     assert "against simulated" in text and "constant" in text
+
+
+def test_without_labelled_real_images_quality_is_measured_without_labels(toy, tmp_path, cli):
+    fit_toy(toy, tmp_path / "run", "data.test=none")
+    trained = []
+    found = evaluate([tmp_path / "run"], seeds=2, on_arm=lambda *arm: trained.append(arm))
+    assert trained == [("simulated", 0, 1)]
+    assert found.test is None and found.arms == {} and found.constant == {}
+    assert set(found.quality) == {"simulated", "refined", "histogram", "real"}
+    assert found.quality["refined"].kid is not None and found.quality["refined"].drift
+    assert any("data.test is none" in warning for warning in found.warnings)
+    assert read_evaluations(tmp_path / "run") == (found,)
+    shown = cli("evaluate", tmp_path / "run", "--trust").ok().out
+    assert "Quality without labels" in shown and "Tested on" not in shown
+    page = cli("report", tmp_path / "run", "--trust").ok()
+    assert page.code == 0 and "Quality without labels" in (tmp_path / "run/report.html").read_text()
+    Refine.load(tmp_path / "run", trust=True).save_pretrained(tmp_path / "saved")
+    assert "no labelled real images" in (tmp_path / "saved/README.md").read_text()
