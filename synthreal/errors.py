@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from importlib.util import find_spec
 
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 LONGEST = 500  # characters of a message; a line of a damaged file can be a million
 
 
 def printable(text: str) -> str:
-    r"""Text that can be written as UTF-8: a byte of a file name that is not UTF-8 becomes ``\udcff`` in letters."""
-    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+    r"""Text that can be written as UTF-8 and does not control a terminal.
+
+    A byte of a file name that is not UTF-8 becomes ``\udcff`` in letters, a control character ``\x1b``.
+    """
+    return _CONTROL.sub(lambda found: repr(found[0])[1:-1], text.encode("utf-8", "backslashreplace").decode("utf-8"))
 
 
 class UserError(Exception):

@@ -49,7 +49,7 @@ OddSide = Annotated[int, AfterValidator(_odd)]
 
 def _expand_home(path: str) -> str:
     if (shown := printable(path)) != path:
-        raise ValueError(f"{shown} is not UTF-8, as the files of a run are; rename it")
+        raise ValueError(f"{shown} is not UTF-8 or has control characters; rename it")
     return os.path.expanduser(path)  # noqa: PTH111 - that of Path raises if there is no such user
 
 
@@ -138,7 +138,7 @@ class Sample:
 class Skipped:
     """A file that could not be read. Readers yield it in place of a sample; it is counted and reported.
 
-    Bytes of a name that are not UTF-8 are escaped, because reports and records are.
+    Control characters, and bytes of a name that are not UTF-8, are escaped, because reports and records are UTF-8.
     """
 
     path: str

@@ -34,7 +34,7 @@ class Refine:
         seed: picks and noise maps are a function of ``(seed, __key__)``; None draws them in every epoch.
         batch: number of samples that are read and refined together.
         device: "cpu", "cuda" or "cuda:N"; "auto" is a GPU if there is one, but the CPU in worker processes.
-        handler: as in webdataset (``wds.warn_and_continue``): called with the ``UserError`` of a sample that cannot be
+        handler: as in webdataset (``wds.warn_and_continue``): called with the error of a sample that cannot be
             refined; True leaves out the sample, False ends the data set, and by default the error is raised.
 
     Raises:
@@ -68,12 +68,12 @@ class Refine:
         while block := list(islice(samples, self.batch)):
             try:
                 refined = self._block(block)
-            except UserError:  # of one of them
+            except Exception:  # of one of them
                 refined = []
                 for sample in block:
                     try:
                         refined += self._block([sample])
-                    except UserError as error:
+                    except Exception as error:
                         if not self._handler(error):
                             yield from refined
                             return
@@ -103,5 +103,5 @@ class Refine:
 
 def _key(sample: dict[str, Any]) -> int:
     """A hash of ``__key__`` in 63 bits."""
-    digest = hashlib.blake2b(str(sample["__key__"]).encode(), digest_size=8).digest()
+    digest = hashlib.blake2b(str(sample["__key__"]).encode(errors="surrogateescape"), digest_size=8).digest()
     return int.from_bytes(digest, "little") >> 1

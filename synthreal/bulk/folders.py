@@ -1,6 +1,7 @@
 """Refining a folder of pictures into a folder: names stay the same, and all other files are copied.
 
-Hidden files and folders, which :func:`synthreal.data.folder.names_below` leaves out, are not.
+Hidden files and folders, which :func:`synthreal.data.folder.names_below` leaves out, are not; nor are pictures
+of formats that are not read, which are listed as failed.
 """
 
 from __future__ import annotations
@@ -60,7 +61,7 @@ class FolderSource(Pictures):
 
     def copies(self, name: str) -> list[str]:
         """One for each version of its picture; pictures of other formats are not copied unrefined."""
-        refuse_other_formats(name)
+        refuse_other_formats(self.root / name)
         return self._copies(name)
 
     def _stem(self, name: str) -> str | None:

@@ -17,7 +17,7 @@ from synthreal.bulk.job import ExecutionSettings, Job, JobSpec
 from synthreal.bulk.packs import PackSource
 from synthreal.bulk.shards import COMPRESSED, SUFFIX, ShardSource
 from synthreal.config import ResolvedConfig
-from synthreal.data.folder import SUFFIXES, names_below
+from synthreal.data.folder import SUFFIXES, names_below, unread_formats
 from synthreal.device import configure_process, resolve_precision, set_memory_format, should_compile
 from synthreal.errors import UserError
 from synthreal.inference.pretrained import WEIGHTS
@@ -69,7 +69,10 @@ def open_source(path: Path, limit: int | None, samples: int, origin: dict[str, A
         if pictures and shards:
             raise UserError(f"{path}: holds pictures and {SUFFIX} shards; refine them from folders of their own")
         if not (pictures or shards):
-            raise UserError(f"{path}: no picture ({', '.join(SUFFIXES)}) and no {SUFFIX} shard in it; correct the path")
+            unread = unread_formats(path / name for name in names)
+            raise UserError(
+                f"{path}: no picture ({', '.join(SUFFIXES)}) and no {SUFFIX} shard in it{unread}; correct it"
+            )
         return (FolderSource if pictures else ShardSource)(path, names, limit, samples)
     if name.endswith(SUFFIX):
         return ShardSource(path, [path.name], limit, samples)

@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from synthreal.errors import PeerError, UserError, one_line
+from synthreal.errors import PeerError, UserError, one_line, printable
 
 DISTRIBUTED = ("fit", "refine")  # commands that several processes may run together
 
@@ -77,5 +77,5 @@ def main() -> None:
 
 
 def _complain(message: str) -> int:
-    print(f"synthreal: {one_line(message)}", file=sys.stderr)
+    print(f"synthreal: {printable(one_line(message))}", file=sys.stderr)
     return 2

@@ -20,6 +20,7 @@ from synthreal.cli.options import (
     display,
     load_configuration,
 )
+from synthreal.errors import printable
 
 
 @app.command()
@@ -71,4 +72,4 @@ def prepare(
         typer.echo(f"skipped {item.path}: {item.reason}", err=True)
     if summary.skipped:
         typer.echo(f"{len(summary.skipped)} unreadable files skipped", err=True)
-    typer.echo(f"{summary.path}: {summary.n} images")
+    typer.echo(printable(f"{summary.path}: {summary.n} images"))

@@ -23,7 +23,7 @@ from synthreal.cli.options import (
     changes_from,
     load_configuration,
 )
-from synthreal.errors import UserError
+from synthreal.errors import UserError, printable
 
 if TYPE_CHECKING:
     from synthreal.distributed.processes import Processes
@@ -151,18 +151,20 @@ def refine(
             )
     except KeyboardInterrupt:
         if rank.number == 0:
-            typer.echo(state_of(target), err=True)
+            typer.echo(printable(state_of(target)), err=True)
         raise typer.Exit(130) from None
     if rank.number > 0:
         return
     for item in done.failed:
         typer.echo(f"failed {item.path}: {item.reason}", err=True)
     if done.aside is not None:
-        typer.echo(f"{done.path} was not written by refine; its content is now in {done.aside}", err=True)
+        aside = f"{done.path} was not written by refine; its content is now in {done.aside}"
+        typer.echo(printable(aside), err=True)
     counts = f"{done.refined} refined images"
     counts += f", {done.copied} other files copied" if done.copied else ""
     counts += f", {len(done.failed)} failed" if done.failed else ""
-    typer.echo(f"{done.path}: {'was complete already, ' if done.done == 'before' else ''}{counts}")
+    before = "was complete already, " if done.done == "before" else ""
+    typer.echo(printable(f"{done.path}: {before}{counts}"))
 
 
 @app.command()
@@ -177,7 +179,7 @@ def export(
 
     done = export_onnx(run, target, overwrite=overwrite, trust=trust)
     inputs = " and ".join(f"{name} ({', '.join(map(str, shape))})" for name, shape in done.inputs.items())
-    typer.echo(f"{done.path}: {inputs} to refined, float32 in [0, 1], opset {OPSET}")
+    typer.echo(printable(f"{done.path}: {inputs}") + f" to refined, float32 in [0, 1], opset {OPSET}")
     typer.echo(f"onnxruntime computes the same images to {done.difference:.1e}, at two sizes")
 
 

@@ -4,34 +4,40 @@ Unchanged: grey (1 channel), grey with alpha (2), RGB (3), RGBA (4), each uint8 
 palettes to RGB or RGBA, CMYK and YCbCr to RGB, a transparent colour of a PNG to alpha. EXIF orientation is not applied,
 because a rotated eye has another gaze. :mod:`synthreal.data.picture` says which contents are read.
 
-A file is an image file by its suffix; the content decides its format. Suffixes of other picture formats are listed as
-skipped; all other suffixes are ignored. Hidden files and folders (a name that begins with a dot), ``__MACOSX`` and
-``Thumbs.db`` are no part of a folder.
+A file is an image file by its suffix; the content decides its format. Other pictures, by their suffix or, if that is
+unknown, by their first bytes, are listed as skipped; all other files are ignored. So is a copy of an image beside it, by
+its name and its bytes. Hidden files and folders (a name that begins with a dot) and those that systems make, such as
+``__MACOSX``, ``@eaDir`` and ``Thumbs.db``, are no part of a folder.
 """
 
 from __future__ import annotations
 
 import errno
 import os
+import re
 import stat
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
-from posixpath import splitext
 
 from pydantic import Field
 
-from synthreal.data.picture import picture_problem, read_pixels
+from synthreal.data.picture import any_size, picture_problem, read_pixels
+from synthreal.data.signature import LENGTH, picture_format
 from synthreal.errors import UserError
 from synthreal.spec import Options, Sample, Skipped, UserPath
 
-SUFFIXES = tuple(".png .apng .jpg .jpeg .jpe .jfif .tif .tiff .bmp .webp .gif .ppm .pgm .pbm .pnm".split())
+SUFFIXES = tuple(".png .apng .jpg .jpeg .jpe .jfif .jif .jfi .tif .tiff .bmp .webp .gif .ppm .pgm .pbm .pnm".split())
 # of pictures that are listed as skipped: decoders are missing or not exact, or have no one way to 8 or 16 bits
 OTHER_SUFFIXES = tuple(
-    ".heic .heif .avif .jp2 .j2k .jpf .jpx .jxl .exr .hdr .pfm .pam .tga .dds .psd .psb .xcf .svg .eps .ico .icns .pcx "
-    ".sgi .fits .dcm .dib .raw .dng .nef .cr2 .cr3 .arw .orf .rw2 .raf".split()
+    ".heic .heif .hif .avif .jp2 .j2k .jpf .jpx .jxl .exr .hdr .pfm .pam .tga .dds .psd .psb .xcf .mpo .svg .eps .ico .icns .pcx "
+    ".sgi .ras .fits .dcm .dib .raw .dng .nef .nrw .cr2 .cr3 .arw .sr2 .orf .rw2 .raf .pef .srw .x3f .3fr .iiq .erf "
+    ".kdc .mrw".split()
 )
-_HIDDEN = ("__MACOSX", "Thumbs.db")
+_SYSTEM = {"__macosx", "thumbs.db", "@eadir", "#recycle", "$recycle.bin", "system volume information", "lost+found"}
+# names that file managers give to copies: 1 (1).png, 1 - Copy.png, 1 copy 2.png, Copy of 1.png
+_COPY = re.compile(r"Copy of (.+)|(.+?)(?: \(\d+\)| - \w+(?: \(\d+\))?|[ _-]copy(?: \d+)?)", re.IGNORECASE)
 
 
 class FolderOptions(Options):
@@ -57,19 +63,20 @@ def read_folder(options: FolderOptions) -> Iterator[Sample | Skipped]:
         raise UserError(f"{options.root}: no such folder; correct the option `root` of the data set 'folder'")
     files = image_files(root, options.recursive)
     if not any(file.name.lower().endswith(SUFFIXES) for file in files):
-        raise UserError(f"{root}: no image file ({', '.join(SUFFIXES)}) in it; correct the option `root`")
+        unread = unread_formats(files)
+        raise UserError(f"{root}: no image file ({', '.join(SUFFIXES)}) in it{unread}; correct the option `root`")
     return _read(root, files)
 
 
 def image_files(root: Path, recursive: bool = True) -> list[Path]:
-    """The image files below ``root``, sorted by relative path, with those of formats that are not read.
+    """The image files below ``root``, sorted by relative path, with pictures that are not read.
 
     One with several names through links is listed once.
     """
     resolve, files = cache(Path.resolve), dict[tuple[Path, str], Path]()
     for name in names_below(root, recursive):
-        if name.lower().endswith((*SUFFIXES, *OTHER_SUFFIXES)):
-            file = root / name
+        file = root / name
+        if name.lower().endswith(SUFFIXES) or unread_format(file) is not None:
             files.setdefault((resolve(file.parent), file.name), file)
     return list(files.values())
 
@@ -114,22 +121,60 @@ def regular_file(path: Path) -> Path:
     return path
 
 
-def refuse_other_formats(name: str) -> None:
-    """Raise ``ValueError`` for a file name with one of ``OTHER_SUFFIXES``."""
-    if (suffix := splitext(name)[1].lower()) in OTHER_SUFFIXES:
-        raise ValueError(f"{suffix} is not read; save it as PNG, JPEG, TIFF, BMP or WebP")
+def unread_format(path: Path) -> str | None:
+    """The kind of a picture that is not read, by its suffix or, if that is unknown, its first bytes; None for others."""
+    if (suffix := path.suffix.lower()) in SUFFIXES:
+        return None
+    if suffix in OTHER_SUFFIXES:
+        return suffix
+    try:
+        with regular_file(path).open("rb", buffering=0) as file:
+            found = picture_format(file.read(LENGTH))
+    except OSError:  # not known to be a picture; whoever reads it reports this
+        return None
+    return found and f"{found} under the suffix {suffix or '(none)'}"
+
+
+def unread_formats(files: Iterable[Path]) -> str:
+    """The number of pictures of each kind that is not read, as a part of a message; empty if there are none."""
+    kinds = Counter(kind for file in files if (kind := unread_format(file)) is not None)
+    return f", but pictures that are not read: {', '.join(f'{n} {kind}' for kind, n in kinds.items())}" if kinds else ""
+
+
+def refuse_other_formats(path: Path) -> None:
+    """Raise ``ValueError`` for a picture of another format, or under a suffix that is none of ``SUFFIXES``."""
+    if (kind := unread_format(path)) is not None:
+        raise ValueError(f"{kind} is not read; save or rename it as PNG, JPEG, TIFF, BMP or WebP")
+
+
+def is_hidden(name: str) -> bool:
+    """Whether a file or folder of this name, without its parents, is no part of a folder."""
+    return name.startswith(".") or name.lower() in _SYSTEM
 
 
 def _shown(names: list[str]) -> list[str]:
-    return sorted(name for name in names if not name.startswith(".") and name not in _HIDDEN)
+    return sorted(name for name in names if not is_hidden(name))
+
+
+def _original(file: Path, content: bytes) -> Path | None:
+    """The image beside a file that is a copy of it, by its name and its bytes; None if it is no copy."""
+    if (name := _COPY.fullmatch(file.stem)) is None:
+        return None
+    original = file.with_name((name[1] or name[2]) + file.suffix)
+    same = original.is_file() and original.stat().st_size == len(content) and original.read_bytes() == content
+    return original if same else None
 
 
 def _read(root: Path, files: list[Path]) -> Iterator[Sample | Skipped]:
     skipped: list[Skipped] = []
     for file in files:
         try:
-            refuse_other_formats(file.name)
-            sample = Sample(read_pixels(regular_file(file).read_bytes()))
+            refuse_other_formats(file)
+            content = regular_file(file).read_bytes()
+            if (original := _original(file, content)) is not None:
+                raise ValueError(f"a copy of {original.name}")
+            with any_size():
+                sample = Sample(read_pixels(content))
         except Exception as error:  # decoders raise anything on broken bytes
             skipped.append(Skipped(str(file), picture_problem(error)))
             yield skipped[-1]

@@ -42,7 +42,7 @@ def claim(run_dir: Path, config: ResolvedConfig, *, precision: str, state: Mappi
     folders created here are removed if they stay empty.
     """
     if printable(str(run_dir)) != str(run_dir):
-        raise UserError(f"{run_dir}: its name is not UTF-8, as the files of a run are; choose another --run-dir")
+        raise UserError(f"{run_dir}: its name is not UTF-8 or has control characters; choose another --run-dir")
     if state is None and holds_run(run_dir):
         raise UserError(f"{run_dir}: already holds a run; continue it with --resume or choose another --run-dir")
     if state is not None:

@@ -207,3 +207,19 @@ def test_a_handler_decides_about_samples_that_cannot_be_refined(folder):
         assert len(list(Refine(folder(), batch=batch, handler=lambda error: False)(iter(samples)))) == 2
         with pytest.raises(UserError, match="sample 2: no image"):
             list(Refine(folder(), batch=batch)(iter(samples)))
+
+
+def test_a_key_that_is_not_utf_8_is_hashed_and_any_error_goes_to_the_handler(folder, monkeypatch):
+    samples = [{"__key__": key, "png": pictures()[0]} for key in ("a", "b\udce9", "c")]
+    assert len(list(Refine(folder(), seed=0, p=0.5)(iter(samples)))) == 3
+    call = LazyRefine.__call__
+
+    def fail(self, image, **more):
+        if (image > 0.99).flatten(1).all(1).any():
+            raise RuntimeError("the network cannot")
+        return call(self, image, **more)
+
+    monkeypatch.setattr(LazyRefine, "__call__", fail)
+    samples[1]["png"], errors = np.full_like(pictures()[0], 255), []
+    found = list(Refine(folder(), handler=lambda error: errors.append(error) or True)(iter(samples)))
+    assert [sample["__key__"] for sample in found] == ["a", "c"] and len(errors) == 1
