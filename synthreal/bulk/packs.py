@@ -77,6 +77,10 @@ class PackSource:
         refuse_bad(self.pack, np.arange(rows.start, rows.stop), image, labels)
         yield Rows(block, rows.start, image)
 
+    def pixels(self, load: Rows) -> list[np.ndarray]:
+        """The images of a block, in stored dtype."""
+        return [load.image]
+
     def refine(self, load: Rows, refiner: IndexedRefiner, job: Job) -> None:
         """Refine a block; its images pass through the network in smaller batches."""
         image = to_unit(stored_tensor(load.image).to(refiner.device, non_blocking=True))

@@ -142,6 +142,10 @@ class Pictures(ABC):
         chunk.last = True
         yield chunk
 
+    def pixels(self, load: Chunk) -> list[np.ndarray]:
+        """The readable pictures of a chunk, in stored dtype."""
+        return [file.picture.visible for file in chain(*load.samples) if file.picture is not None]
+
     def refine(self, load: Chunk, refiner: IndexedRefiner, job: Job) -> None:
         """Refine the pictures of a chunk in batches of one size and depth."""
         alike: dict[tuple[object, ...], list[tuple[File, int, np.ndarray]]] = {}

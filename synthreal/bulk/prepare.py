@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from synthreal.config.toml import describe_error, from_none, merge, parse_settings
 from synthreal.data.encoding import stored_array
+from synthreal.data.ondisk import choose_rows
 from synthreal.data.pack import PackOptions, pack_dataset
 from synthreal.data.simulator import SimulatorSource
 from synthreal.data.source import read_samples
@@ -20,7 +21,7 @@ from synthreal.device import resolve_device
 from synthreal.errors import UserError
 from synthreal.hooks.catalog import Catalog, versions_of
 from synthreal.hooks.resolve import recipe_image
-from synthreal.spec import ROLES, ImageSpec
+from synthreal.spec import ROLES, ImageSpec, Sample, Skipped
 
 
 def prepare(
@@ -45,7 +46,8 @@ def prepare(
         out: path of the pack; must not exist.
         settings: options of the data set as ``option=value``.
         role: role of the data set; None takes the first one it is registered in, or the role of a pack.
-        limit: images at most; required for a simulator.
+        limit: images at most; required for a simulator. Of files a random choice, the same every time, for which all
+            are read twice; of a simulator the first ones.
         seed: seed of a simulator.
         device: device of a simulator.
         on_progress: called with the number of images and with the total, None if that is unknown.
@@ -79,8 +81,16 @@ def prepare(
         "versions": versions_of(catalog),
     }
     if spec.read is not None:
+        total = None
+        if limit is not None and Path(out).exists():  # before all files are read
+            raise UserError(f"{out}: already exists; delete it or choose another name")
+        if limit is not None:
+            total = sum(isinstance(item, Sample) for item in spec.read(options))
         samples = read_samples(spec, options, image)
-        return write_pack(out, samples, **header, limit=limit, progress=lambda done: on_progress(done, limit))
+        if limit is not None and total is not None and total > limit:
+            samples = _chosen(samples, set(choose_rows(total, limit).tolist()))
+        summary = write_pack(out, samples, **header, limit=limit, progress=lambda done: on_progress(done, limit))
+        return replace(summary, total=total)
     if limit is None:
         raise UserError(f"{dataset}: a simulator draws without end; give the number of images with --limit")
     simulator = SimulatorSource(spec, options, seed, resolve_device(device), image)
@@ -89,6 +99,15 @@ def prepare(
             writer.append(stored_array(pixels), {name: values.cpu().numpy() for name, values in labels.items()})
             on_progress(writer.n, limit)
     return writer.summary()
+
+
+def _chosen(samples: Iterable[Sample | Skipped], rows: set[int]) -> Iterator[Sample | Skipped]:
+    """The samples ``rows``, and all unreadable files before the last one."""
+    index = 0
+    for item in samples:
+        if not isinstance(item, Sample) or index in rows:
+            yield item
+        index += isinstance(item, Sample)
 
 
 def _domain_image(catalog: Catalog) -> ImageSpec:

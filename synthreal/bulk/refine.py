@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from typing import Any, Literal
+
+import numpy as np
 
 from synthreal.bulk.job import Job, JobSpec, OnProgress, WorkFolder
 from synthreal.bulk.pipeline import pipeline
@@ -20,6 +23,7 @@ from synthreal.bulk.plan import (
     refuse_below_one,
 )
 from synthreal.bulk.result import Destination, RefineSummary
+from synthreal.data.levels import unused_bits
 from synthreal.data.picture import any_size
 from synthreal.device import is_out_of_memory, resolve_device
 from synthreal.distributed.join import process_group
@@ -49,6 +53,7 @@ def refine_bulk(
     trust: bool = False,
     on_progress: OnProgress = lambda done, total: None,
     on_assembly: OnProgress = lambda done, total: None,
+    on_warning: Callable[[str], None] = lambda warning: None,
 ) -> RefineSummary:
     """Refine a pack, a folder of pictures or tar shards into another; an interrupted job is continued.
 
@@ -74,6 +79,7 @@ def refine_bulk(
         trust: run the code of plugins that the run names and that are not installed, if the refiner comes from one.
         on_progress: called on process 0 with the number of refined images and of all images, over all processes.
         on_assembly: called in the same way while blocks become a pack, or other files are copied to a folder.
+        on_warning: called on process 0 if the first 16-bit images look like values of fewer bits.
 
     Raises:
         UserError: no such run or data set, unsuitable channels, an existing target, a number below 1, an interrupted
@@ -126,7 +132,7 @@ def refine_bulk(
             )
             transform.micro_batch = settings.batch_size
             refiner = IndexedRefiner(transform, seed=seed, tile=settings.tile)
-            _refine_blocks(data, job, work, refiner, processes, on_progress)
+            _refine_blocks(data, job, work, refiner, processes, on_progress, on_warning)
             if not processes.is_main:
                 return RefineSummary(destination.path, 0, done="share")
             outcome = data.assemble(job, work, on_assembly)
@@ -175,6 +181,7 @@ def _refine_blocks(
     refiner: IndexedRefiner,
     processes: Processes,
     on_progress: OnProgress,
+    on_warning: Callable[[str], None],
 ) -> None:
     """Refine this process's share of the unfinished blocks, and wait for the other processes.
 
@@ -190,6 +197,8 @@ def _refine_blocks(
 
     def refine(load: Any) -> Any:
         nonlocal refined
+        if processes.is_main and not refined and (warning := _level_warning(data, load)) is not None:
+            on_warning(warning)
         try:
             data.refine(load, refiner, job)
         except RuntimeError as error:
@@ -213,3 +222,15 @@ def _refine_blocks(
             raise UserError(f"{work.path}: finished blocks are missing; run the same command again to continue")
         patience -= 1
         time.sleep(1)
+
+
+def _level_warning(data: Source, load: Any) -> str | None:
+    """What looks wrong about the values of 16-bit images; None if nothing does."""
+    deep = [image for image in data.pixels(load) if image.dtype == np.uint16]
+    high = max((int(image.max()) for image in deep), default=0)
+    if not (unused := unused_bits(high / 65535, "uint16")):
+        return None
+    return (
+        f"{data.path}: no value of its first 16-bit images is above {high:,} of 65,535, the upper {unused} bits are "
+        f"unused, as in {16 - unused}-bit values stored with 16 bits; if so, multiply them by {2**unused}"
+    )

@@ -2,7 +2,8 @@
 
 A sample is a run of members with the same key, which is the name up to the first dot of its last part. Members whose
 whole extension is that of a picture are refined (``jpg``, but not ``seg.png``: a mask is a label). A sample whose
-picture fails is left out, because its readers expect complete samples. tarfile reads and writes the shards: webdataset
+picture fails, or which has only pictures of other formats, is left out, because its readers expect complete samples.
+Beside a picture that is refined, those are labels, such as depth in EXR. Hidden members are not refined. tarfile reads and writes the shards: webdataset
 loses the headers, and takes a shard that is cut off for a shorter one.
 """
 
@@ -21,7 +22,8 @@ from pathlib import Path
 
 from synthreal.bulk.job import Outcome
 from synthreal.bulk.pictures import Chunk, File, FileGroup, Pictures, make_parent
-from synthreal.data.folder import SUFFIXES, regular_file
+from synthreal.data.folder import OTHER_SUFFIXES, SUFFIXES, is_hidden, regular_file
+from synthreal.data.signature import LENGTH, picture_format
 from synthreal.errors import UserError, one_line
 from synthreal.spec import Skipped
 
@@ -66,6 +68,9 @@ class ShardSource(Pictures):
                     file = File(header.name, place, partial(bytes, content), header, failure=_header_fault(header))
                     sample.append(file)
                     index += _is_picture(header)
+                if all(file.index is None for file in sample):
+                    for file in sample:
+                        file.failure = file.failure or _other_format(file)
                 if self._limit is not None and index > rows.stop:
                     return
                 if self._limit is None or any(file.index is not None for file in sample):
@@ -103,7 +108,19 @@ class ShardSource(Pictures):
 
 def _is_picture(header: tarfile.TarInfo) -> bool:
     name = _NAME.match(header.name)
-    return header.isfile() and name is not None and name[2].lower() in _EXTENSIONS
+    hidden = any(is_hidden(part) for part in header.name.split("/") if part not in (".", ".."))
+    return header.isfile() and name is not None and name[2].lower() in _EXTENSIONS and not hidden
+
+
+def _other_format(file: File) -> str | None:
+    """The reason why a member is a picture that is not refined, by its extension or first bytes; None for others."""
+    name = _NAME.match(file.name)
+    if name is None or "." in name[2] or name[2].lower() in _EXTENSIONS:  # a mask, or hidden
+        return None
+    suffix = f".{name[2].lower()}"
+    if (kind := suffix if suffix in OTHER_SUFFIXES else picture_format(file.read()[:LENGTH])) is None:
+        return None
+    return f"{kind} is not refined; save or rename it as PNG, JPEG, TIFF, BMP or WebP"
 
 
 def _key(member: tuple[tarfile.TarInfo, bytes]) -> object:

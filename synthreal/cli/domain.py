@@ -48,7 +48,10 @@ def prepare(
         list[str] | None, typer.Option("--set", help="Option of the data set: option=value; repeatable.")
     ] = None,
     role: Annotated[str | None, typer.Option(help="Role: simulated, real, real_labelled, validation or test.")] = None,
-    limit: Annotated[int | None, typer.Option(min=1, help="Maximum number of images; required by a simulator.")] = None,
+    limit: Annotated[
+        int | None,
+        typer.Option(min=1, help="Maximum number of images: a random choice of files; needed for a simulator."),
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the simulator.")] = 0,
     device: Device = "auto",
 ) -> None:
@@ -72,4 +75,5 @@ def prepare(
         typer.echo(f"skipped {item.path}: {item.reason}", err=True)
     if summary.skipped:
         typer.echo(f"{len(summary.skipped)} unreadable files skipped", err=True)
-    typer.echo(printable(f"{summary.path}: {summary.n} images"))
+    of = f" of {summary.total:,}, a random choice (seed 0)" if summary.n < (summary.total or 0) else ""
+    typer.echo(printable(f"{summary.path}: {summary.n} images{of}"))

@@ -148,6 +148,7 @@ def refine(
                 trust=trust,
                 on_progress=partial(show, "refining"),
                 on_assembly=partial(show, "assembling"),
+                on_warning=lambda warning: typer.echo(printable(f"warning: {warning}"), err=True),
             )
     except KeyboardInterrupt:
         if rank.number == 0:

@@ -5,9 +5,9 @@ palettes to RGB or RGBA, CMYK and YCbCr to RGB, a transparent colour of a PNG to
 because a rotated eye has another gaze. :mod:`synthreal.data.picture` says which contents are read.
 
 A file is an image file by its suffix; the content decides its format. Other pictures, by their suffix or, if that is
-unknown, by their first bytes, are listed as skipped; all other files are ignored. So is a copy of an image beside it, by
-its name and its bytes. Hidden files and folders (a name that begins with a dot) and those that systems make, such as
-``__MACOSX``, ``@eaDir`` and ``Thumbs.db``, are no part of a folder.
+unknown, by their first bytes, are listed as skipped. So are copies, which have the bytes of an image beside them and a
+name such as ``0 (1).png``. All other files are ignored. Hidden files and folders (a name that begins with a dot) and
+those that systems make, such as ``__MACOSX``, ``@eaDir`` and ``Thumbs.db``, are no part of a folder.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ from synthreal.spec import Options, Sample, Skipped, UserPath
 SUFFIXES = tuple(".png .apng .jpg .jpeg .jpe .jfif .jif .jfi .tif .tiff .bmp .webp .gif .ppm .pgm .pbm .pnm".split())
 # of pictures that are listed as skipped: decoders are missing or not exact, or have no one way to 8 or 16 bits
 OTHER_SUFFIXES = tuple(
-    ".heic .heif .hif .avif .jp2 .j2k .jpf .jpx .jxl .exr .hdr .pfm .pam .tga .dds .psd .psb .xcf .mpo .svg .eps .ico .icns .pcx "
-    ".sgi .ras .fits .dcm .dib .raw .dng .nef .nrw .cr2 .cr3 .arw .sr2 .orf .rw2 .raf .pef .srw .x3f .3fr .iiq .erf "
-    ".kdc .mrw".split()
+    ".heic .heif .hif .avif .jp2 .j2k .jpf .jpx .jxl .exr .hdr .pfm .pam .tga .dds .psd .psb .xcf .mpo .svg .eps .ico "
+    ".icns .pcx .sgi .ras .fits .dcm .dib .raw .dng .nef .nrw .cr2 .cr3 .arw .sr2 .orf .rw2 .raf .pef .srw .x3f .3fr "
+    ".iiq .erf .kdc .mrw".split()
 )
 _SYSTEM = {"__macosx", "thumbs.db", "@eadir", "#recycle", "$recycle.bin", "system volume information", "lost+found"}
 # names that file managers give to copies: 1 (1).png, 1 - Copy.png, 1 copy 2.png, Copy of 1.png
@@ -122,7 +122,7 @@ def regular_file(path: Path) -> Path:
 
 
 def unread_format(path: Path) -> str | None:
-    """The kind of a picture that is not read, by its suffix or, if that is unknown, its first bytes; None for others."""
+    """The kind of a picture that is not read, by its suffix or, if that is unknown, its first bytes, else None."""
     if (suffix := path.suffix.lower()) in SUFFIXES:
         return None
     if suffix in OTHER_SUFFIXES:

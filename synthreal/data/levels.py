@@ -66,8 +66,7 @@ class Levels:
                 f"{where}: {self.constant:.0%} of {self.n} images are nearly constant; remove empty images, or check "
                 "how its reader scales and crops them"
             )
-        elif self.image.dtype != "float16" and 0 < self.high < FILLED:
-            unused = int(-math.log2(self.high - 0.5 / np.iinfo(self.image.dtype).max))
+        elif unused := unused_bits(self.high, self.image.dtype):
             found.append(
                 f"{where}: no value is above {self._stored(self.high)}, the upper {unused} bits are unused, as in "
                 f"{16 - unused}-bit values stored with 16 bits; multiply them by {2**unused}, or convert them in a "
@@ -94,6 +93,13 @@ class Levels:
 
     def _meaning(self) -> str:
         return f" ({self.image.meaning})" * bool(self.image.meaning)
+
+
+def unused_bits(high: float, dtype: str) -> int:
+    """The number of upper bits that values of an integer dtype, up to ``high`` in [0, 1], leave unused; 0 below 3."""
+    if dtype == "float16" or not 0 < high < FILLED:
+        return 0
+    return int(-math.log2(high - 0.5 / np.iinfo(dtype).max))
 
 
 def sample_size(image: ImageSpec) -> int:

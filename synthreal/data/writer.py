@@ -29,11 +29,15 @@ _LABEL_ROWS = 4096
 
 @dataclass(frozen=True)
 class PackSummary:
-    """A pack that was written: its path, the number of images, and the files that could not be read."""
+    """A pack that was written: its path, the number of images, and the files that could not be read.
+
+    ``total`` is the number of images of the data set of files that they were chosen from; None if all were taken.
+    """
 
     path: Path
     n: int
     skipped: tuple[Skipped, ...]
+    total: int | None = None
 
 
 class PackWriter:
