@@ -3,8 +3,8 @@
 A sample is a run of members with the same key, which is the name up to the first dot of its last part. Members whose
 whole extension is that of a picture are refined (``jpg``, but not ``seg.png``: a mask is a label). A sample whose
 picture fails, or which has only pictures of other formats, is left out, because its readers expect complete samples.
-Beside a picture that is refined, those are labels, such as depth in EXR. Hidden members are not refined. tarfile reads and writes the shards: webdataset
-loses the headers, and takes a shard that is cut off for a shorter one.
+Beside a picture that is refined, those are labels, such as depth in EXR. Hidden members are not refined. tarfile reads
+and writes the shards: webdataset loses the headers, and takes a shard that is cut off for a shorter one.
 """
 
 from __future__ import annotations

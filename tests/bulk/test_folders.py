@@ -346,3 +346,30 @@ def test_names_that_are_not_utf_8_are_refined_or_listed(plain, tmp_path, cli):
     assert r"br\udcffken.png" in done.err
     assert {os.fsencode(name) for name in files(tmp_path / "out")} == {b"n\xffte.txt", b"wh\xfele.png"}
     assert r"br\udcffken.png" in json.loads((tmp_path / "out.job.json").read_text())["outcome"]["failed"][0]["path"]
+
+
+def test_other_pictures_and_values_of_12_bits_are_reported(plain, tmp_path):
+    root = tmp_path / "in"
+    root.mkdir()
+    for index in range(3):
+        Image.fromarray(RNG.integers(0, 4096, (12, 16)).astype(np.uint16)).save(root / f"{index}.png")
+    grey().save(root / "plain", "PNG")
+    (root / "a.mpo").write_bytes(b"x")
+    (root / "notes").write_text("x")
+    warnings = []
+    done = refine_bulk(plain, root, tmp_path / "out", on_warning=warnings.append, batch_size=1)
+    assert (done.refined, done.copied) == (3, 1)
+    assert [item.path.rpartition("/")[2] for item in done.failed] == ["a.mpo", "plain"]
+    assert files(tmp_path / "out") == ["0.png", "1.png", "2.png", "notes"]
+    assert len(warnings) == 1 and "12-bit values" in warnings[0] and "multiply them by 16" in warnings[0]
+    Image.fromarray(np.full((12, 16), 40000, np.uint16)).save(root / "3.png")
+    grey().save(root / "dark.png")
+    refine_bulk(plain, root, tmp_path / "again", on_warning=warnings.append)
+    assert len(warnings) == 1
+
+
+def test_a_folder_of_unread_formats_is_described(plain, tmp_path):
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "a.heic").write_bytes(b"x")
+    with pytest.raises(UserError, match=r"no picture .* but pictures that are not read: 1 \.heic"):
+        refine_bulk(plain, tmp_path / "in", tmp_path / "out")

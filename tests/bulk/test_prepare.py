@@ -10,6 +10,7 @@ from toy import IMAGE, DiscOptions, simulator
 
 from synthreal.bulk.prepare import prepare
 from synthreal.data.encoding import from_unit, stored_array
+from synthreal.data.ondisk import choose_rows
 from synthreal.data.pack import Pack
 from synthreal.data.seed import derived_generator
 from synthreal.data.writer import write_pack
@@ -57,7 +58,11 @@ def test_a_folder_is_converted_to_the_image_of_the_domain(toy, tmp_path):
     assert (pack.image, pack.role) == (IMAGE, "real")
     np.testing.assert_array_equal(pack.read(slice(None))[0][:, 0, 5, 5], [0, 60, 120, 180])
     limited = prepare(toy, "folder", tmp_path / "b.h5", settings=[f"root={tmp_path}/crops"], limit=2)
-    assert limited.n == 2
+    assert (limited.n, limited.total) == (2, 4)
+    chosen = 60 * choose_rows(4, 2)
+    np.testing.assert_array_equal(Pack(tmp_path / "b.h5").read(slice(None))[0][:, 0, 5, 5], chosen)
+    few = prepare(toy, "folder", tmp_path / "c.h5", settings=[f"root={tmp_path}/crops"], limit=9)
+    assert few.n == 4 and len(few.skipped) == 1
 
 
 def test_a_pack_keeps_its_labels(toy, tmp_path):
@@ -65,7 +70,8 @@ def test_a_pack_keeps_its_labels(toy, tmp_path):
     prepare(toy, "pack", tmp_path / "b.h5", settings=[f"path={tmp_path}/a.h5"], limit=12)
     assert [label.name for label in Pack(tmp_path / "b.h5").labels] == ["centre"]
     np.testing.assert_array_equal(
-        Pack(tmp_path / "b.h5").read(slice(None))[1]["centre"], Pack(tmp_path / "a.h5").read(slice(0, 12))[1]["centre"]
+        Pack(tmp_path / "b.h5").read(slice(None))[1]["centre"],
+        Pack(tmp_path / "a.h5").read(choose_rows(30, 12))[1]["centre"],
     )
 
 
@@ -83,7 +89,7 @@ def test_a_pack_keeps_its_role_unless_another_one_is_requested(toy, tmp_path):
         summary = prepare(arguments.pop("catalog", toy), "pack", tmp_path / out, settings=settings, **arguments)
         pack = Pack(tmp_path / out)
         assert (summary.skipped, pack.skipped, pack.image) == (gone, gone, image)
-        np.testing.assert_array_equal(pack.read(slice(None))[0], pixels[: len(pack)])
+        np.testing.assert_array_equal(pack.read(slice(None))[0], pixels[choose_rows(6, len(pack))])
         return len(pack), pack.role, tuple(pack.read(slice(None))[1])
 
     assert copied("validation", "a.h5") == (6, "validation", ("age",))

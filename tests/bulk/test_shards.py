@@ -278,3 +278,25 @@ def test_a_sample_whose_header_cannot_be_written_is_left_out(plain, tmp_path):
         (f"{source}/1.png", True)
     ]
     assert [member.name.partition(".")[0] for member, _ in read(tmp_path / "out.tar")] == ["0"] * 3
+
+
+def test_pictures_of_other_formats_fail_and_hidden_members_are_copied(noisy, tmp_path):
+    members = [
+        *sample("a"),
+        ("b.json", b"{}"),
+        ("b.heic", b"x"),
+        ("c.pic", b"\0\0\0\x18ftypheic"),
+        ("d.exr", b"depth"),
+        ("d.png", picture()),
+        ("e.json", b"{}"),
+        ("__MACOSX/f.png", picture()),
+        ("./.hidden/g.png", picture()),
+        ("./h.png", picture()),
+    ]
+    source = write(tmp_path / "in" / "a.tar", members)
+    done = refine_bulk(noisy, source, tmp_path / "out.tar")
+    assert [item.path.rpartition("/")[2] for item in done.failed] == ["b.heic", "c.pic"]
+    assert (done.refined, done.copied) == (3, 6)
+    before, after = dict(members), {member.name: content for member, content in read(tmp_path / "out.tar")}
+    assert list(after) == [name for name in before if name[:2] not in ("b.", "c.")]
+    assert {name for name in after if after[name] != before[name]} == {"a.png", "d.png", "./h.png"}

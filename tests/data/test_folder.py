@@ -324,3 +324,71 @@ def test_names_that_are_not_utf_8_are_escaped(tmp_path):
     assert skipped.path.endswith(r"br\udcffken.png") and isinstance(sample, Sample)
     with pytest.raises(ValidationError, match="not UTF-8"):
         FolderOptions(root=str(tmp_path / os.fsdecode(b"f\xff")))
+
+
+@pytest.mark.parametrize("name", ["plain", "a.jpg_large", "a.png~", "a.bak"])
+def test_pictures_under_an_unknown_suffix_are_listed(tmp_path, name):
+    for form in ("PNG", "JPEG", "TIFF", "BMP", "GIF", "WEBP"):
+        (tmp_path / form).mkdir()
+        Image.fromarray(GREY).save(tmp_path / form / name, form)
+    for form, start in OTHERS.items():
+        (tmp_path / form).mkdir()
+        (tmp_path / form / name).write_bytes(start.ljust(200, b"x"))
+    for other in ("a.json", "labels.csv", "README", "a.npy"):
+        (tmp_path / other).write_bytes(b"P5 3 4")
+    (tmp_path / "notes.txt").write_bytes(b"BM25 scores of all documents")
+    (tmp_path / "clip.mp4").write_bytes(b"\0\0\0\x18ftypisom")
+    os.mkfifo(tmp_path / "pipe")
+    Image.fromarray(GREY).save(tmp_path / "real.png")
+    *skipped, sample = read(tmp_path)
+    assert isinstance(sample, Sample) and all("is not read" in item.reason for item in skipped)
+    assert len(skipped) == 6 + len(OTHERS)
+    (tmp_path / "real.png").unlink()
+    with pytest.raises(UserError, match=r"no image file .* but pictures that are not read: 2 HEIF under the suffix"):
+        read_folder(FolderOptions(root=str(tmp_path)))
+
+
+OTHERS = {
+    "HEIF": b"\0\0\0\x18ftypheic",
+    "AVIF": b"\0\0\0\x18ftypavif",
+    "JPEG 2000": b"\0\0\0\x0cjP  \r\n",
+    "JPEG XL": b"\xff\x0a",
+    "EXR": b"\x76\x2f\x31\x01",
+    "PSD": b"8BPS",
+    "Sun raster": b"\x59\xa6\x6a\x95",
+    "DICOM": bytes(128) + b"DICM",
+}
+
+
+def test_a_folder_of_unread_formats_is_described(tmp_path):
+    for name in ("a.heic", "b.HEIC", "c.mpo"):
+        (tmp_path / name).write_bytes(b"x")
+    with pytest.raises(UserError, match=r"no image file .* but pictures that are not read: 2 \.heic, 1 \.mpo"):
+        read_folder(FolderOptions(root=str(tmp_path)))
+
+
+@pytest.mark.parametrize("name", ["@eaDir", "#recycle", "$RECYCLE.BIN", "System Volume Information", "lost+found"])
+def test_folders_of_systems_are_no_part(tmp_path, name):
+    for place in ("a.png", f"{name}/a.png", f"sub/{name}/b.png"):
+        (tmp_path / place).parent.mkdir(exist_ok=True, parents=True)
+        Image.fromarray(GREY).save(tmp_path / place)
+    assert names_below(tmp_path) == ["a.png"]
+
+
+@pytest.mark.parametrize("name", ["0 (1).png", "0 - Copy.png", "0 - Kopie (2).png", "0 copy.png", "Copy of 0.png"])
+def test_a_copy_beside_its_original_is_listed(tmp_path, name):
+    Image.fromarray(GREY).save(tmp_path / "0.png")
+    (tmp_path / name).write_bytes((tmp_path / "0.png").read_bytes())
+    (skipped,) = (item for item in read(tmp_path) if isinstance(item, Skipped))
+    assert skipped == Skipped(str(tmp_path / name), "a copy of 0.png")
+    Image.fromarray(GREY ^ 1).save(tmp_path / name)  # another picture
+    assert [type(item) for item in read(tmp_path)] == [Sample, Sample]
+    (tmp_path / "0.png").unlink()
+    assert [type(item) for item in read(tmp_path)] == [Sample]
+
+
+def test_the_limit_of_pillow_does_not_count(tmp_path, monkeypatch, recwarn):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 10)
+    Image.fromarray(GREY).save(tmp_path / "0.png")
+    assert [type(item) for item in read(tmp_path)] == [Sample]
+    assert not recwarn.list and Image.MAX_IMAGE_PIXELS == 10
