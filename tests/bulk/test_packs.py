@@ -169,3 +169,12 @@ def test_the_process_is_configured_by_the_run(toy_run, tmp_path, monkeypatch, co
     refine_bulk(run, write(tmp_path / "in.h5", n=3), tmp_path / "out.h5")
     assert compiled == [False] * expected
     assert torch.backends.cudnn.benchmark is False
+
+
+@pytest.mark.parametrize(("top", "count"), [(4096, 1), (65536, 0)])
+def test_values_of_12_bits_are_reported(plain, pack_of, tmp_path, top, count):
+    path, warnings = pack_of(3, dtype="uint16"), []
+    with h5py.File(path, "r+") as file:
+        file["image"][...] = file["image"][...] & (top - 1)
+    assert refine_bulk(plain, path, tmp_path / "out.h5", on_warning=warnings.append).refined == 3
+    assert len(warnings) == count and all("12-bit" in warning for warning in warnings)
