@@ -33,7 +33,7 @@ def tiff_file(
     text: bytes = b"",
     **tags: tuple[int, ...],
 ) -> bytes:
-    """A TIFF of samples ``(H, W, C)`` with a description ``text``; ``tags`` are SHORTs by number, such as ``t339=(2,)``."""
+    """A TIFF of samples ``(H, W, C)`` with a description ``text``; ``tags`` are SHORTs by number: ``t339=(2,)``."""
     height, width, channels = samples.shape
     parts = [samples[..., c : c + 1] for c in range(channels)] if planes else [samples]
     blocks = []

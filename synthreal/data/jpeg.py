@@ -42,7 +42,7 @@ def refuse_damaged(content: bytes) -> None:
             raise ValueError(f"damaged: its pixels contain the marker FF{marker:02X}")
         found = _MARKER.search(scans, start + 2 + int.from_bytes(scans[start + 2 : start + 4], "big"))
         if found is None:
-            raise ValueError("damaged: its end is missing")
+            raise ValueError("truncated: its end is missing")
         if start == 0 and _ZEROS in scans[: found.start()] and not _may_be_zeros(header, scans):
             raise ValueError("damaged: some of its pixels are overwritten with zeros")
         start, marker = found.start(), found[0][1]
@@ -55,13 +55,11 @@ def _may_be_zeros(header: list[tuple[int, bytes]], scans: bytes) -> bool:
     coefficient of 0, which no picture has. In a progressive JPEG they may be bits of coefficients.
     """
     first = {}
-    for _, segment in (item for item in header if item[0] == _TABLES):
-        tables = segment[4:]
+    for tables in (segment[4:] for marker, segment in header if marker == _TABLES):
         while len(tables) > 17:
             first[tables[0]] = tables[17]
             tables = tables[17 + sum(tables[1:17]) :]
-    sequential = any(marker in _SEQUENTIAL for marker, _ in header)
-    return not sequential or first.get(0x10 | scans[6] & 15, 0) == 0
+    return not any(marker in _SEQUENTIAL for marker, _ in header) or first.get(0x10 | scans[6] & 15, 0) == 0
 
 
 def _segments(content: bytes) -> Iterator[tuple[int, bytes]]:

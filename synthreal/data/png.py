@@ -54,7 +54,7 @@ def transparent_colour(content: bytes) -> np.ndarray | None:
     if channels is None or body is None or len(body) != 2 * channels:
         return None
     bits = depth(content)
-    return np.array(struct.unpack(f">{channels}H", body)) % (1 << bits) * _scale(bits)
+    return np.array(struct.unpack(f">{channels}H", body)) % (1 << bits) * max(1, 255 // ((1 << bits) - 1))
 
 
 def has_unscaled_samples(content: bytes, pixels: np.ndarray) -> bool:
@@ -68,15 +68,11 @@ def has_unscaled_samples(content: bytes, pixels: np.ndarray) -> bool:
     if not body or content[25] == _PALETTE:
         return False
     most, colours = depth(content), body[: 3 if content[25] & _RGB else 1]
-    parts = [(plane // _scale(most), bits) for plane, bits in zip(pixels, colours, strict=False) if 0 < bits < most]
+    pixels = pixels // (np.iinfo(pixels.dtype).max // ((1 << most) - 1))
+    parts = [(plane, bits) for plane, bits in zip(pixels, colours, strict=False) if 0 < bits < most]
     if any(plane.max(initial=0) >= 1 << bits for plane, bits in parts):
         return False
     return any((plane % (1 << most - bits) > (2 * bits > most)).any() for plane, bits in parts)
-
-
-def _scale(bits: int) -> int:
-    """The factor from samples of 1 to 16 bits to pixels."""
-    return max(1, 255 // ((1 << bits) - 1))
 
 
 def _chunks(content: bytes) -> Iterator[tuple[bytes, bytes]]:

@@ -34,7 +34,7 @@ _UNCOMPRESSED, _OLD_JPEG, _JPEG = 1, 6, 7
 _LIMITED = {_UNCOMPRESSED, 5, _JPEG, 8, 32773, 32946}  # LZW, deflate, PackBits
 _BIT_REVERSED = {1, 2, 3, 4}  # none and fax compression
 _ALPHA = {(1,), (2,)}
-_SCALED = {_WHITE_IS_ZERO, 1, 2}
+_SCALED = {_WHITE_IS_ZERO: 1, 1: 1, 2: 3}  # channels
 
 
 class TiffTags:
@@ -101,17 +101,13 @@ class TiffTags:
 
         The standard has the tag for statistics: values above it show that it does not mean white.
         """
-        if self._meaning not in _SCALED:
-            return
         white, most = np.iinfo(pixels.dtype).max, (1 << self.bits[0]) - 1
         declared = self._numbers(_MAX_SAMPLE_OF_TYPE) or self._numbers(_MAX_SAMPLE, most)
-        for number, plane in enumerate(pixels[: _COLOURS[self._meaning]]):
+        for number, plane in enumerate(pixels[: _SCALED.get(self._meaning, 0)]):
             top = declared[min(number, len(declared) - 1)]
             largest = int(white - plane.min(initial=white) if self.white_is_zero else plane.max(initial=0))
             if 0 < largest * most <= top * white < white * most / 2:
-                raise ValueError(
-                    f"its white is {top} of {most} (MaxSampleValue); multiply its values to {self.bits[0]} bits"
-                )
+                raise ValueError(f"its white is {top} of {most} (MaxSampleValue); scale its values to {most}")
 
     def pixel_content(self) -> bytes:
         """The file with the first page alone and only those tags that decoding needs.

@@ -234,7 +234,7 @@ def damaged_jpegs():
 
 @pytest.mark.parametrize(("reason", "content"), list(damaged_jpegs()))
 def test_jpegs_with_damaged_scans_are_refused(reason, content):
-    with pytest.raises(ValueError, match=f"damaged.*{reason}"):
+    with pytest.raises(ValueError, match=reason):
         read_pixels(content)
 
 
