@@ -51,8 +51,8 @@ def refuse_damaged(content: bytes) -> None:
 def _may_be_zeros(header: list[tuple[int, bytes]], scans: bytes) -> bool:
     """Whether blank pixels may have zeros as code in the first scan.
 
-    The shortest code of a table has only zeros. If it does not end the block, then zeros are blocks without a single
-    coefficient of 0, which no picture has. In a progressive JPEG they may be bits of coefficients.
+    The shortest code of a table has only zeros. If it does not end the block, zeros are blocks without a coefficient of
+    0, which no picture has. In a progressive JPEG they may be bits of coefficients.
     """
     first = {}
     for tables in (segment[4:] for marker, segment in header if marker == _TABLES):

@@ -72,7 +72,7 @@ class TiffTags:
             raise ValueError(f"a big-endian BigTIFF; {save}")
         if self._numbers(_SUBFILE, 0)[0] & 1:
             raise ValueError(f"its first page is the preview of another image; {save}")
-        if self._has_more_pages() or self._is_stack():
+        if self._has_more_pages():
             raise ValueError("it holds several pages; save each in a file of its own")
         if set(self._numbers(_SAMPLE_FORMAT, 1)) != {1}:
             raise ValueError(f"its values are float or signed; {save}")
@@ -134,7 +134,14 @@ class TiffTags:
         return found
 
     def _has_more_pages(self) -> bool:
-        """Whether pages follow that are not reduced copies of the first. Does not walk through thousands."""
+        """Whether pages follow that are not reduced copies of the first, be it without tags (ImageJ, SGI's ImageDepth).
+
+        Does not walk through thousands.
+        """
+        text = self._value(self._entries[_DESCRIPTION])[1] if _DESCRIPTION in self._entries else b""
+        images = re.match(rb"ImageJ=.*^images=0*([1-9]\d*)", text, re.DOTALL | re.MULTILINE)
+        if self._numbers(_DEPTH, 1)[0] > 1 or (images and images[1] != b"1"):
+            return True
         following, seen = self._next, {self._start}
         while following and following not in seen:
             if len(seen) == _MAX_PAGES:
@@ -147,12 +154,6 @@ class TiffTags:
             if _SUBFILE not in entries or not any(byte & 1 for byte in self._value(entries[_SUBFILE])[1]):
                 return True
         return False
-
-    def _is_stack(self) -> bool:
-        """Whether further pictures follow the first without tags of their own (ImageJ, SGI's ImageDepth)."""
-        text = self._value(self._entries[_DESCRIPTION])[1] if _DESCRIPTION in self._entries else b""
-        images = re.match(rb"ImageJ=.*^images=0*([1-9]\d*)", text, re.DOTALL | re.MULTILINE)
-        return self._numbers(_DEPTH, 1)[0] > 1 or (images is not None and images[1] != b"1")
 
     def _refuse_missing_strips(self) -> None:
         """Raise ``ValueError`` for fewer strips or tiles than the pixels need; Pillow leaves theirs black."""

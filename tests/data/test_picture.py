@@ -352,7 +352,7 @@ def test_large_blank_pictures_are_plausible():
     at = webp.index(b"VP8L") + 9
     for content in (
         png_file(GREY[..., None], 8, 3, chunk(b"PLTE", bytes(768)), size=(6000, 6000)),
-        png_file(GREY[..., None] * 0, 1, 3, chunk(b"PLTE", bytes(6)), chunk(b"IDAT", bytes(9999)), size=(9000, 9999)),
+        png_file(GREY[..., None] * 0, 1, 3, chunk(b"PLTE", bytes(6)), chunk(b"IDAT", bytes(9999)), size=(9000, 9900)),
         FILES["GIF grey"].replace(struct.pack("<HH", 14, 9), struct.pack("<HH", 6000, 4000)),
         webp[:at] + struct.pack("<I", 8999 | 8999 << 14) + webp[at + 4 :],
         *(tiff_file(COLOUR[..., :3], 8, 2, compression=compression, **size) for compression in (34925, 50000)),
