@@ -134,10 +134,7 @@ class TiffTags:
         return found
 
     def _has_more_pages(self) -> bool:
-        """Whether pages follow that are not reduced copies of the first, be it without tags (ImageJ, SGI's ImageDepth).
-
-        Does not walk through thousands.
-        """
+        """Whether pages follow that are not reduced copies of the first, or a stack (ImageJ, SGI). Not all are read."""
         text = self._value(self._entries[_DESCRIPTION])[1] if _DESCRIPTION in self._entries else b""
         images = re.match(rb"ImageJ=.*^images=0*([1-9]\d*)", text, re.DOTALL | re.MULTILINE)
         if self._numbers(_DEPTH, 1)[0] > 1 or (images and images[1] != b"1"):
