@@ -20,7 +20,7 @@ def packed(samples: np.ndarray, bits: int, order: str = ">") -> bytes:
 def tiff_file(
     samples: np.ndarray,
     bits: int = 8,
-    meaning: int = 1,
+    meaning: int | None = 1,
     *,
     order: str = "<",
     big: bool = False,
@@ -30,9 +30,10 @@ def tiff_file(
     fill: int = 1,
     tile: int | None = None,
     rows: int | None = None,
+    text: bytes = b"",
     **tags: tuple[int, ...],
 ) -> bytes:
-    """A TIFF of samples ``(H, W, C)``; further ``tags`` are SHORTs by number, such as ``t339=(2,)``."""
+    """A TIFF of samples ``(H, W, C)`` with a description ``text``; ``tags`` are SHORTs by number: ``t339=(2,)``."""
     height, width, channels = samples.shape
     parts = [samples[..., c : c + 1] for c in range(channels)] if planes else [samples]
     blocks = []
@@ -57,7 +58,11 @@ def tiff_file(
             content = bytes(int(f"{byte:08b}"[::-1], 2) for byte in content)
         contents.append(content)
     found = {256: (4, [width]), 257: (4, [height]), 258: (3, [bits] * channels), 259: (3, [compression])}
-    found |= {262: (3, [meaning]), 277: (3, [channels]), 284: (3, [2 if planes else 1])}
+    found |= {277: (3, [channels]), 284: (3, [2 if planes else 1])}
+    if meaning is not None:
+        found[262] = (3, [meaning])
+    if text:
+        found[270] = (2, list(text))
     if predictor != 1:
         found[317] = (3, [predictor])
     if fill != 1:
@@ -68,13 +73,13 @@ def tiff_file(
     found |= {int(name[1:]): (3, list(values)) for name, values in tags.items()}
     word, entry, head = ("Q", 20, 16) if big else ("I", 12, 8)
     values = head + (8 if big else 2) + entry * (len(found) + 1) + (8 if big else 4)
-    sizes = {kind: struct.calcsize(order + code) for kind, code in ((3, "H"), (4, "I"))}
+    sizes = {kind: struct.calcsize(order + code) for kind, code in ((2, "B"), (3, "H"), (4, "I"))}
     long = sum(sizes[kind] * len(numbers) for kind, numbers in found.values()) + 4 * len(contents)
     starts = values + long + 8 + np.cumsum([0, *(len(content) for content in contents)])[:-1]
     found[size] = (4, starts.tolist())
     directory, extra = b"", b""
     for tag, (kind, numbers) in sorted(found.items()):
-        raw = struct.pack(f"{order}{len(numbers)}{'H' if kind == 3 else 'I'}", *numbers)
+        raw = struct.pack(f"{order}{len(numbers)}{'BHI'[kind - 2]}", *numbers)
         directory += struct.pack(f"{order}HH{word}", tag, kind, len(numbers))
         if len(raw) <= (own := struct.calcsize(word)):
             directory += raw.ljust(own, b"\0")

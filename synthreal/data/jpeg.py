@@ -1,12 +1,18 @@
-"""The segments of a JPEG before its pixels: metadata as bytes, which come back unchanged whatever their state."""
+"""The segments of a JPEG: metadata as bytes, which come back unchanged whatever their state, and damaged scans."""
 
 from __future__ import annotations
 
+import re
 import struct
 from collections.abc import Iterator
 
 _SCAN, _COMMENT, _ADOBE, _APP0 = 0xDA, 0xFE, 0xEE, 0xE0
 _METADATA = {_COMMENT, *range(0xE1, 0xF0)} - {_ADOBE}  # the Adobe segment says which colours the channels are
+_TABLES, _END = 0xC4, 0xD9
+_SEQUENTIAL = {0xC0, 0xC1}
+_BETWEEN_SCANS = {_TABLES, 0xCC, _SCAN, 0xDB, 0xDC, 0xDD, *range(0xE0, 0xF0), _COMMENT}
+_MARKER = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")  # neither a stuffed 255, nor a restart, nor a byte that fills
+_ZEROS = bytes(512)
 _FURTHER_IMAGES = b"MPF\0"  # their places in the file, which change
 
 
@@ -25,6 +31,35 @@ def metadata_start(content: bytes) -> int:
     """Where metadata belongs in a JPEG that Pillow has written: behind its first APP0 segment."""
     marker, segment = next(_segments(content))
     return 2 + len(segment) if marker == _APP0 else 2
+
+
+def refuse_damaged(content: bytes) -> None:
+    """Raise ``ValueError`` for scans that are cut off or overwritten, which libjpeg fills with grey or stripes."""
+    *header, (_, scans) = _segments(content)
+    marker, start = _SCAN if scans[:2] == bytes([0xFF, _SCAN]) else _END, 0
+    while marker != _END:
+        if marker not in _BETWEEN_SCANS:
+            raise ValueError(f"damaged: its pixels contain the marker FF{marker:02X}")
+        found = _MARKER.search(scans, start + 2 + int.from_bytes(scans[start + 2 : start + 4], "big"))
+        if found is None:
+            raise ValueError("truncated: its end is missing")
+        if start == 0 and _ZEROS in scans[: found.start()] and not _may_be_zeros(header, scans):
+            raise ValueError("damaged: some of its pixels are overwritten with zeros")
+        start, marker = found.start(), found[0][1]
+
+
+def _may_be_zeros(header: list[tuple[int, bytes]], scans: bytes) -> bool:
+    """Whether blank pixels may have zeros as code in the first scan.
+
+    The shortest code of a table has only zeros. If it does not end the block, zeros are blocks without a coefficient of
+    0, which no picture has. In a progressive JPEG they may be bits of coefficients.
+    """
+    first = {}
+    for tables in (segment[4:] for marker, segment in header if marker == _TABLES):
+        while len(tables) > 17:
+            first[tables[0]] = tables[17]
+            tables = tables[17 + sum(tables[1:17]) :]
+    return not any(marker in _SEQUENTIAL for marker, _ in header) or first.get(0x10 | scans[6] & 15, 0) == 0
 
 
 def _segments(content: bytes) -> Iterator[tuple[int, bytes]]:

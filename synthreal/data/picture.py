@@ -28,7 +28,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, JpegImagePlugin, TiffImagePlugin, UnidentifiedImageError
 
-from synthreal.data import jpeg, png
+from synthreal.data import jpeg, png, pnm
 from synthreal.data.tiff import TiffTags, encode_16
 from synthreal.errors import one_line
 
@@ -38,7 +38,8 @@ _GREY_16 = ("I", "I;16", "I;16B", "I;16L", "I;16N")
 _REVERSED = [2, 1, 0, 3]  # OpenCV's order of channels: blue, green, red, alpha
 _MAX_PIXELS = 1 << 30
 _ALWAYS_PLAUSIBLE = 1 << 26  # samples, which take 64 MiB
-_SAMPLES_PER_BYTE = 1 << 11  # deflate reaches 1032, LZW 1365
+_ALWAYS_ALLOWED = 1 << 28  # of compressions that store a blank picture of any size in a few bytes
+_SAMPLES_PER_BYTE = 1 << 12  # of 8 bits; deflate reaches 1032, LZW 2558
 _BITS_PER_BYTE = 8
 
 
@@ -105,6 +106,8 @@ def read_picture(content: bytes) -> Picture:
         mode, planes = opened.mode, _planes(opened, content)
     colours = 1 if len(planes) < 3 else 3
     alpha = planes[colours] if len(planes) > colours else None
+    if alpha is not None and kind == "BMP":
+        raise ValueError("a BMP with alpha; save it as PNG")
     return Picture(planes[:colours], alpha, kind, mode == "1", options, metadata)
 
 
@@ -140,6 +143,7 @@ def _opened(content: bytes) -> Image.Image:
             raise ValueError(f"an animation of {frames} pictures; save each in a file of its own")
         content = png.pixel_chunks(content)
     elif content.startswith(b"\xff\xd8\xff"):
+        jpeg.refuse_damaged(content)
         content = jpeg.pixel_segments(content)
     elif content[:4] in TiffImagePlugin.PREFIXES:
         tags = TiffTags(content)
@@ -151,32 +155,42 @@ def _opened(content: bytes) -> Image.Image:
         if tags is None:
             raise
         raise ValueError("a kind of TIFF that Pillow does not read; save it as grey or RGB of 8 or 16 bits") from None
-    _refuse_implausible_size(opened, len(content), tags.tile if tags else (0, 0))
+    _refuse_implausible_size(opened, content, tags)
     if opened.format in ("GIF", "WEBP") and getattr(opened, "is_animated", False):
         raise ValueError("an animation; save each of its pictures in a file of its own")
+    if opened.format == "PPM" and pnm.has_further_pictures(content):
+        raise ValueError("it holds several pictures; save each in a file of its own")
     plain_inks = opened.format == "JPEG" and "adobe" not in opened.info  # Pillow takes all of a JPEG for inverted
     if opened.mode in ("F", "LAB") or (opened.mode == "CMYK" and plain_inks):
         raise ValueError(f"its pixels are {opened.mode}; save it as grey or RGB of 8 or 16 bits")
     return opened
 
 
-def _refuse_implausible_size(opened: Image.Image, length: int, tile: tuple[int, int]) -> None:
-    """Raise ``ValueError`` before memory is reserved for pixels that a file of ``length`` bytes cannot hold."""
-    pixels = max(opened.width * opened.height, tile[0] * tile[1])
-    samples = pixels * (4 if opened.mode == "P" else len(opened.getbands()))
-    ratio = _SAMPLES_PER_BYTE * (_BITS_PER_BYTE if opened.mode == "1" else 1)
-    if samples > max(_ALWAYS_PLAUSIBLE, ratio * length):
-        raise ValueError(f"damaged: its {length} bytes cannot hold {opened.width}x{opened.height} pixels")
+def _refuse_implausible_size(opened: Image.Image, content: bytes, tags: TiffTags | None) -> None:
+    """Raise ``ValueError`` before memory is reserved for pixels that a file of so many bytes cannot hold."""
+    size, length = f"{opened.width}x{opened.height} pixels", len(content)
+    pixels = max(opened.width * opened.height, tags.tile[0] * tags.tile[1] if tags else 0)
+    samples = pixels * len(opened.getbands())
+    plausible = length * _SAMPLES_PER_BYTE * _BITS_PER_BYTE // _depth(opened, content, tags)
+    limited = tags.limited if tags else opened.format != "WEBP"
+    if limited and samples > max(_ALWAYS_PLAUSIBLE, plausible):
+        raise ValueError(f"damaged: its {length} bytes cannot hold {size}")
+    if samples > max(_ALWAYS_ALLOWED, plausible):
+        raise ValueError(f"its {length} bytes may not hold {size}; save it with deflate or as PNG")
     if pixels > _MAX_PIXELS:
-        raise ValueError(f"{opened.width}x{opened.height} pixels are more than {_MAX_PIXELS}; cut it into parts")
+        raise ValueError(f"{size} are more than {_MAX_PIXELS}; cut it into parts")
+
+
+def _depth(opened: Image.Image, content: bytes, tags: TiffTags | None) -> int:
+    """Stored bits per sample of a PNG or TIFF; else 8."""
+    return png.depth(content) if opened.format == "PNG" else max(tags.bits) if tags else 8
 
 
 def _planes(opened: Image.Image, content: bytes) -> np.ndarray:
     """The pixels ``(C, H, W)`` of an opened file."""
     mode, is_png = opened.mode, opened.format == "PNG"
     tags = TiffTags(content) if opened.format == "TIFF" else None
-    depth = png.depth(content) if is_png else max(tags.bits) if tags else 8
-    if depth == 16 and mode not in _GREY_16:
+    if _depth(opened, content, tags) == 16 and mode not in _GREY_16:
         planes = _colour_16(opened)
         planes = planes[[0, -1]] if is_png and png.is_grey_with_alpha(content) else planes
     elif mode in _GREY_16:
@@ -186,6 +200,10 @@ def _planes(opened: Image.Image, content: bytes) -> np.ndarray:
         other = "L" if mode == "1" else "LA" if mode == "La" else "RGBA" if _has_alpha(opened) else "RGB"
         pixels = np.asarray(opened if mode in ("L", "LA", "RGB", "RGBA") else opened.convert(other))
         planes = pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)
+    if tags:
+        tags.refuse_unscaled(planes)
+    if opened.format == "BMP" and len(planes) == 4 and not planes[3].any():
+        planes = planes[:3]  # bytes that are not alpha, whatever the header says
     if is_png:
         if png.has_unscaled_samples(content, planes):
             raise ValueError("its samples lie in their low bits (sBIT), which makes it dark; scale them to all bits")
@@ -210,18 +228,8 @@ def _refuse_unwritable(opened: Image.Image, content: bytes) -> None:
         raise ValueError("a colour of it stands for transparency; save it with an alpha channel")
     if opened.format == "PNG" and png.is_grey_with_alpha(content) and png.depth(content) == 16:
         raise ValueError("16-bit grey with alpha; save it as RGB with alpha")
-    if opened.format == "BMP" and mode == "RGBA":
-        raise ValueError("a BMP with alpha; save it as PNG")
-    if opened.format == "PPM" and (mode != "1" and _largest_value(content) != (65535 if mode in _GREY_16 else 255)):
+    if opened.format == "PPM" and (mode != "1" and pnm.largest_value(content) != (65535 if mode in _GREY_16 else 255)):
         raise ValueError("its largest value is neither 255 nor, in grey, 65535; save it as PNG")
-    if opened.format == "TIFF" and TiffTags(content).channels != len(opened.getbands()):
-        raise ValueError("it has channels beside colour and alpha; save it as grey or RGB")
-
-
-def _largest_value(content: bytes) -> int:
-    """The value of white in a PGM or PPM: the third number of its header, in which ``#`` starts a comment."""
-    lines = content[2:1000].split(b"\n")
-    return int(b" ".join(line.partition(b"#")[0] for line in lines).split()[2])
 
 
 def _save_options(opened: Image.Image, content: bytes) -> dict[str, Any]:
@@ -247,7 +255,11 @@ def _colour_16(opened: Image.Image) -> np.ndarray:
     import cv2
 
     content = opened.fp.getvalue()  # type: ignore[attr-defined]
-    pixels = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
+    level = cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # the error says enough
+    try:
+        pixels = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
+    finally:
+        cv2.utils.logging.setLogLevel(level)
     if pixels is None or pixels.dtype != np.uint16 or pixels.shape[2:] not in ((3,), (4,)):
         raise ValueError("16-bit pixels that OpenCV does not read; save it as a plain 16-bit PNG")
     planes = pixels[..., _REVERSED[: pixels.shape[2]]].transpose(2, 0, 1)

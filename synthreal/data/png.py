@@ -60,15 +60,19 @@ def transparent_colour(content: bytes) -> np.ndarray | None:
 def has_unscaled_samples(content: bytes, pixels: np.ndarray) -> bool:
     """Whether samples of fewer significant bits (sBIT) lie in the low bits: images of 12 bits at 1/16 brightness.
 
-    The standard asks for samples scaled to the whole depth, by a shift, repeated bits or a factor. Each is at most 1
-    above a multiple of ``2 ** (depth - bits)``.
+    The standard asks for samples scaled to the whole depth, by a shift, repeated bits or a factor. Those below
+    ``2 ** bits`` are then at most 1 above a multiple of ``2 ** (depth - bits)``, or 0 if ``bits`` is at most half the
+    depth. Alpha does not matter.
     """
     body = _body(content, b"sBIT")
     if not body or content[25] == _PALETTE:
         return False
-    bits = max(body[:3] if content[25] & _RGB else body[:1])
-    top = int(pixels.max(initial=0))
-    return 0 < bits < depth(content) and top < 1 << bits and bool((pixels % (1 << depth(content) - bits) > 1).any())
+    most, colours = depth(content), body[: 3 if content[25] & _RGB else 1]
+    pixels = pixels // (np.iinfo(pixels.dtype).max // ((1 << most) - 1))
+    parts = [(plane, bits) for plane, bits in zip(pixels, colours, strict=False) if 0 < bits < most]
+    if any(plane.max(initial=0) >= 1 << bits for plane, bits in parts):
+        return False
+    return any((plane % (1 << most - bits) > (2 * bits > most)).any() for plane, bits in parts)
 
 
 def _chunks(content: bytes) -> Iterator[tuple[bytes, bytes]]:

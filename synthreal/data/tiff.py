@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import struct
 import zlib
 from io import BytesIO
@@ -10,7 +11,9 @@ from typing import Any
 import numpy as np
 from PIL import TiffImagePlugin
 
-_SUBFILE, _MAX_SAMPLE = 254, 281
+_SUBFILE, _WIDTH, _HEIGHT, _DESCRIPTION, _DEPTH = 254, 256, 257, 270, 32997
+_MAX_SAMPLE, _MAX_SAMPLE_OF_TYPE, _PALETTE_COLOURS = 281, 341, 320
+_STRIPS, _ROWS, _STRIP_LENGTHS, _TILES, _TILE_LENGTHS = 273, 278, 279, 324, 325
 _BITS, _COMPRESSION, _PHOTOMETRIC, _CHANNELS, _EXTRA, _SAMPLE_FORMAT = 258, 259, 262, 277, 338, 339
 _BIT_ORDER, _PLANES, _TILE_WIDTH, _TILE_HEIGHT, _INKS = 266, 284, 322, 323, 332
 # metadata: description, make, model, software, date, artist, XMP, copyright, profile
@@ -25,10 +28,13 @@ _INTEGERS = {1: "B", 3: "H", 4: "I", 16: "Q"}
 _MAX_PAGES = 64
 # of what TIFF allows, that which Pillow and OpenCV decode correctly
 _DEPTHS = {1, 2, 4, 8, 16}
-_WHITE_IS_ZERO, _CMYK, _YCBCR = 0, 5, 6
-_MEANINGS = {_WHITE_IS_ZERO, 1, 2, 3, _CMYK, _YCBCR}
-_OLD_JPEG, _JPEG = 6, 7
+_WHITE_IS_ZERO, _PALETTE, _CMYK, _YCBCR = 0, 3, 5, 6
+_COLOURS = {_WHITE_IS_ZERO: 1, 1: 1, 2: 3, _PALETTE: 1, _CMYK: 4, _YCBCR: 3}
+_UNCOMPRESSED, _OLD_JPEG, _JPEG = 1, 6, 7
+_LIMITED = {_UNCOMPRESSED, 5, _JPEG, 8, 32773, 32946}  # LZW, deflate, PackBits
 _BIT_REVERSED = {1, 2, 3, 4}  # none and fax compression
+_ALPHA = {(1,), (2,)}
+_SCALED = {_WHITE_IS_ZERO: 1, 1: 1, 2: 3}  # channels
 
 
 class TiffTags:
@@ -38,6 +44,7 @@ class TiffTags:
         white_is_zero: whether the largest value is black.
         extra: the kinds of the channels beside grey or colour, 0 unknown, 1 alpha that colours are multiplied with.
         tile: ``(H, W)`` of a tile; ``(0, 0)`` without tiles.
+        limited: whether the size of the compressed pixels limits their number.
     """
 
     def __init__(self, content: bytes) -> None:
@@ -52,12 +59,14 @@ class TiffTags:
         self.bits = self._numbers(_BITS, 1)
         self.channels = self._numbers(_CHANNELS, 1)[0]
         self.extra = self._numbers(_EXTRA)
-        self.white_is_zero = self._numbers(_PHOTOMETRIC, 0)[0] == _WHITE_IS_ZERO
+        self._meaning, self._compression = self._numbers(_PHOTOMETRIC, -1)[0], self._numbers(_COMPRESSION, 1)[0]
+        self.white_is_zero = self._meaning == _WHITE_IS_ZERO
+        self.limited = self._compression in _LIMITED
         self.tile = self._numbers(_TILE_HEIGHT, 0)[0], self._numbers(_TILE_WIDTH, 0)[0]
 
     def refuse_unsupported(self) -> None:
         """Raise ``ValueError`` for pages and samples that decoders leave out or decode to wrong values."""
-        meaning, compression = self._numbers(_PHOTOMETRIC, 0)[0], self._numbers(_COMPRESSION, 1)[0]
+        meaning, compression = self._meaning, self._compression
         save = "save it as grey or RGB of 8 or 16 bits"
         if self._big and self._order == ">":
             raise ValueError(f"a big-endian BigTIFF; {save}")
@@ -69,7 +78,9 @@ class TiffTags:
             raise ValueError(f"its values are float or signed; {save}")
         if len(set(self.bits)) > 1 or self.bits[0] not in _DEPTHS:
             raise ValueError(f"its pixels have {', '.join(map(str, sorted(set(self.bits))))} bits; {save}")
-        if meaning not in _MEANINGS or (meaning == _YCBCR and compression != _JPEG) or compression == _OLD_JPEG:
+        if meaning == -1:
+            raise ValueError(f"its tags do not say which value is black (PhotometricInterpretation); {save}")
+        if meaning not in _COLOURS or (meaning == _YCBCR and compression != _JPEG) or compression == _OLD_JPEG:
             raise ValueError(f"its colours are of kind {meaning} with compression {compression}; {save}")
         if self._numbers(_PLANES, 1)[0] == 2 and (self.bits[0] == 16 or self.channels == 2):
             raise ValueError(f"its channels are in planes of their own; {save}, interleaved")
@@ -79,9 +90,24 @@ class TiffTags:
             raise ValueError(f"its inks are not CMYK of 8 bits; {save}")
         if self.bits[0] == 16 and 1 in self.extra:
             raise ValueError("16-bit colour that is multiplied with its alpha; save it unmultiplied")
-        top = max(self._numbers(_MAX_SAMPLE, 0))
-        if self.bits[0] == 16 and top.bit_length() in range(9, 16) and top & top + 1 == 0:
-            raise ValueError(f"its white is {top} of 65535 (MaxSampleValue); multiply its values to 16 bits")
+        if (more := self.channels - _COLOURS[meaning]) > 0 and (more > 1 or self.extra not in _ALPHA):
+            raise ValueError("it has channels beside colour and alpha (ExtraSamples); save it as grey or RGB")
+        if meaning == _PALETTE and 0 < max(self._numbers(_PALETTE_COLOURS, 0)) < 256:
+            raise ValueError(f"the colours of its palette have 8 bits instead of 16; {save}")
+        self._refuse_missing_strips()
+
+    def refuse_unscaled(self, pixels: np.ndarray) -> None:
+        """Raise ``ValueError`` if white is less than half of what the samples ``(C, H, W)`` can hold (MaxSampleValue).
+
+        The standard has the tag for statistics: values above it show that it does not mean white.
+        """
+        white, most = np.iinfo(pixels.dtype).max, (1 << self.bits[0]) - 1
+        declared = self._numbers(_MAX_SAMPLE_OF_TYPE) or self._numbers(_MAX_SAMPLE, most)
+        for number, plane in enumerate(pixels[: _SCALED.get(self._meaning, 0)]):
+            top = declared[min(number, len(declared) - 1)]
+            largest = int(white - plane.min(initial=white) if self.white_is_zero else plane.max(initial=0))
+            if 0 < largest * most <= top * white < white * most / 2:
+                raise ValueError(f"its white is {top} of {most} (MaxSampleValue); scale its values to {most}")
 
     def pixel_content(self) -> bytes:
         """The file with the first page alone and only those tags that decoding needs.
@@ -108,7 +134,11 @@ class TiffTags:
         return found
 
     def _has_more_pages(self) -> bool:
-        """Whether pages follow that are not reduced copies of the first. Does not walk through thousands."""
+        """Whether pages follow that are not reduced copies of the first, or a stack (ImageJ, SGI). Not all are read."""
+        text = self._value(self._entries[_DESCRIPTION])[1] if _DESCRIPTION in self._entries else b""
+        images = re.match(rb"ImageJ=.*^images=0*([1-9]\d*)", text, re.DOTALL | re.MULTILINE)
+        if self._numbers(_DEPTH, 1)[0] > 1 or (images and images[1] != b"1"):
+            return True
         following, seen = self._next, {self._start}
         while following and following not in seen:
             if len(seen) == _MAX_PAGES:
@@ -121,6 +151,22 @@ class TiffTags:
             if _SUBFILE not in entries or not any(byte & 1 for byte in self._value(entries[_SUBFILE])[1]):
                 return True
         return False
+
+    def _refuse_missing_strips(self) -> None:
+        """Raise ``ValueError`` for fewer strips or tiles than the pixels need; Pillow leaves theirs black."""
+        width, height = self._numbers(_WIDTH, 0)[0], self._numbers(_HEIGHT, 0)[0]
+        planes = self.channels if self._numbers(_PLANES, 1)[0] == 2 else 1
+        tiled = _TILES in self._entries
+        rows, columns = self.tile if tiled else (min(self._numbers(_ROWS, height)[0], height), width)
+        found = self._numbers(_TILES if tiled else _STRIPS)
+        needed = planes * -(-height // max(rows, 1)) * -(-width // max(columns, 1))
+        if len(found) < needed:
+            raise ValueError(f"damaged: {len(found)} of its {needed} strips or tiles are there")
+        lengths = self._numbers(_TILE_LENGTHS if tiled else _STRIP_LENGTHS)
+        row = -(-columns * self.bits[0] * (self.channels // planes) // 8)
+        raw = row * (needed * rows if tiled else planes * height)
+        if self._compression == _UNCOMPRESSED and lengths and sum(lengths) < raw:
+            raise ValueError(f"damaged: {sum(lengths)} of the {raw} bytes of its pixels are there")
 
     def _directory(self, start: int) -> tuple[dict[int, bytes], int]:
         """The entries of the directory at ``start`` by tag, and where the next one starts."""

@@ -96,7 +96,21 @@ def test_tiff_samples_are_right_or_refused(bits):
         (tiff_file(samples(32, 1), 32, t339=(3,)), "float or signed"),
         (tiff_file(samples(12, 1), 16, t281=(4095,)), "white is 4095"),
         (tiff_file(samples(10, 3), 16, 2, t281=(1023,) * 3), "white is 1023"),
+        (tiff_file(samples(8, 1) * 15, 16, t341=(4000,)), "white is 4000"),
+        (tiff_file(samples(12, 1), 16, 0, t281=(65535,), t341=(4095,)), "white is 4095"),
+        (tiff_file(samples(4, 1), 8, t281=(15,)), "white is 15"),
         (tiff_file(samples(8, 1), 32), "have 32 bits"),
+        (tiff_file(samples(8, 1), 8, 3, t320=tuple(range(256)) * 3), "palette have 8 bits"),
+        (tiff_file(samples(8, 4), 8, 2), "channels beside colour"),
+        (tiff_file(samples(16, 4), 16, 2, t338=(0,)), "channels beside colour"),
+        (tiff_file(samples(8, 2), 8, 1, t338=(0,)), "channels beside colour"),
+        (tiff_file(samples(8, 1), 8, None), "PhotometricInterpretation"),
+        (tiff_file(samples(8, 1), rows=6, t257=(20,)), "2 of its 4 strips"),
+        (tiff_file(samples(8, 3), 8, 2, planes=True, compression=8, rows=6, t257=(13,)), "6 of its 9 strips"),
+        (tiff_file(samples(8, 1), tile=16, t256=(17,)), "1 of its 2 strips"),
+        (tiff_file(samples(8, 1), t279=(100,)), "100 of the 143 bytes"),
+        (tiff_file(samples(8, 1), t32997=(3,)), "several pages"),
+        (tiff_file(samples(8, 1), text=b"ImageJ=1.53t\nimages=3\nslices=3\n"), "several pages"),
         (tiff_file(samples(8, 1), t254=(1,)), "preview"),
         (tiff_file(samples(16, 4), 16, 2, t338=(1,)), "multiplied with its alpha"),
         (tiff_file(samples(16, 3), 16, 2, planes=True), "planes of their own"),
@@ -112,10 +126,24 @@ def test_tiffs_without_certain_values_are_refused(content, reason):
 
 
 def test_a_statistical_maximum_does_not_matter():
-    values = samples(8, 1) // 2
-    np.testing.assert_array_equal(read_pixels(tiff_file(values, t281=(127,))), scaled(values, 8))
-    values = samples(16, 1) // 2
-    np.testing.assert_array_equal(read_pixels(tiff_file(values, 16, t281=(30000,))), scaled(values, 16))
+    for values, bits, top in ((samples(8, 1), 8, 127), (samples(8, 1) // 2, 8, 128), (samples(16, 1), 16, 4095)):
+        np.testing.assert_array_equal(read_pixels(tiff_file(values, bits, t281=(top,))), scaled(values, bits))
+    values = np.zeros((11, 13, 1), int)
+    np.testing.assert_array_equal(read_pixels(tiff_file(values, 16, t281=(4095,))), scaled(values, 16))
+
+
+def test_one_picture_of_imagej():
+    values = samples(8, 1)
+    content = tiff_file(values, text=b"ImageJ=1.53t\nimages=1\n")
+    np.testing.assert_array_equal(read_pixels(content), scaled(values, 8))
+
+
+def test_several_pictures_in_a_pnm_are_refused():
+    for one in (b"P4\n9 2\n" + bytes(4), b"P5 # \n3 2 255\n" + bytes(6), b"P6\n3 2\n999\n" + bytes(36)):
+        assert read_pixels(one + b"\n").max(initial=0) in (0, 255)
+        for read in (read_pixels, read_picture):
+            with pytest.raises(ValueError, match="several pictures"):
+                read(one + one)
 
 
 def test_inverted_grey_of_16_bits_is_written_back_like_it_looks():
@@ -169,6 +197,60 @@ def test_fewer_significant_bits_of_a_png(kind, channels, bits):
         np.testing.assert_array_equal(read_pixels(png_file(values, 16, kind, significant)), scaled(values, 16))
     with pytest.raises(ValueError, match="sBIT"):
         read_pixels(png_file(low, 16, kind, significant))
+
+
+@pytest.mark.parametrize(
+    ("bits", "depth", "kind", "significant"),
+    [
+        (12, 16, 6, (12, 12, 12, 16)),
+        (12, 16, 2, (12, 16, 12)),
+        (12, 16, 4, (12, 16)),
+        (8, 16, 0, (8,)),
+        (5, 8, 2, (5, 6, 5)),
+        (2, 4, 0, (2,)),
+    ],
+)
+def test_significant_bits_of_each_colour_count_at_every_depth(bits, depth, kind, significant):
+    values = samples(bits, len(significant))
+    if kind in (4, 6):
+        values[..., -1] = 65535
+    chunks = chunk(b"sBIT", bytes(significant))
+    with pytest.raises(ValueError, match="sBIT"):
+        read_pixels(png_file(values, depth, kind, chunks))
+    values = np.where(values < 1 << bits, values << depth - bits, values)
+    np.testing.assert_array_equal(read_pixels(png_file(values, depth, kind, chunks)), scaled(values, depth))
+
+
+def damaged_jpegs():
+    whole = saved(SMOOTH.resize((256, 256)), "JPEG", quality=95)
+    half, rest = whole[: len(whole) // 2], len(whole) // 2
+    yield "its end", whole[:-2]
+    yield "its end", saved(SMOOTH, "JPEG", progressive=True)[:-200]
+    yield "its end", half + bytes(rest)
+    yield "zeros", half + bytes(rest) + whole[-2:]
+    yield "FFD8", half + whole
+    yield "FF03", half + b"\xff\x03" + whole[len(half) :]
+
+
+@pytest.mark.parametrize(("reason", "content"), list(damaged_jpegs()))
+def test_jpegs_with_damaged_scans_are_refused(reason, content):
+    with pytest.raises(ValueError, match=reason):
+        read_pixels(content)
+
+
+def test_unusual_jpegs_are_whole():
+    plain = saved(SMOOTH, "JPEG")
+    blank = Image.new("RGB", (3000, 3000), (90, 90, 90))
+    for content in (
+        plain + b"\xff\x01junk" + plain,
+        plain[:-2] + b"\xff\xff\xff\xd9",
+        saved(SMOOTH, "JPEG", progressive=True),
+        saved(SMOOTH, "JPEG", restart_marker_blocks=1),
+        saved(SMOOTH.convert("CMYK"), "JPEG", optimize=True),
+        saved(SMOOTH, "MPO", save_all=True, append_images=[SMOOTH]),
+        *(saved(blank, "JPEG", **options) for options in ({}, {"optimize": True}, {"progressive": True})),
+    ):
+        assert read_pixels(content).shape[0] == 3
 
 
 @pytest.mark.parametrize("top", [1, 3, 100, 255, 1023, 4095, 65535])
