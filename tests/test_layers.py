@@ -20,7 +20,7 @@ PACKAGE = ROOT / "synthreal"
 ORDER = (
     ("errors",),
     ("spec", "files", "results"),
-    ("distributed", "device"),
+    ("distributed", "device", "images"),
     ("data", "config"),
     ("core",),
     ("hooks", "metrics"),
@@ -37,8 +37,8 @@ LAYER = {name: i for i, names in enumerate(ORDER) for name in names}
 ALLOWED_IMPORTERS = {
     "kornia": {"core", "adapters"},
     "h5py": {"data"},
-    "PIL": {"data", "bulk", "train", "report", "adapters"},
-    "cv2": {"data"},
+    "PIL": {"images", "bulk", "train", "report", "adapters"},
+    "cv2": {"images"},
     "ray": {"adapters"},
     "pluggy": {"hooks"},
     "safetensors": {"inference"},

@@ -24,12 +24,12 @@ from synthreal.bulk.plan import (
 )
 from synthreal.bulk.result import Destination, RefineSummary
 from synthreal.data.levels import unused_bits
-from synthreal.data.picture import any_size
 from synthreal.device import is_out_of_memory, resolve_device
 from synthreal.distributed.join import process_group
 from synthreal.distributed.processes import Processes
 from synthreal.distributed.rank import Rank
 from synthreal.errors import UserError, WriteError
+from synthreal.images.picture import any_size
 from synthreal.inference.indexed import IndexedRefiner
 from synthreal.inference.pretrained import read_config
 

@@ -2,7 +2,7 @@
 
 Unchanged: grey (1 channel), grey with alpha (2), RGB (3), RGBA (4), each uint8 or uint16. Converted: 1-bit to grey,
 palettes to RGB or RGBA, CMYK and YCbCr to RGB, a transparent colour of a PNG to alpha. EXIF orientation is not applied,
-because a rotated eye has another gaze. :mod:`synthreal.data.picture` says which contents are read.
+because a rotated eye has another gaze. :mod:`synthreal.images.picture` says which contents are read.
 
 A file is an image file by its suffix; the content decides its format. Other pictures, by their suffix or, if that is
 unknown, by their first bytes, are listed as skipped. So are copies, which have the bytes of an image beside them and a
@@ -23,9 +23,9 @@ from pathlib import Path
 
 from pydantic import Field
 
-from synthreal.data.picture import any_size, picture_problem, read_pixels
-from synthreal.data.signature import LENGTH, picture_format
 from synthreal.errors import UserError
+from synthreal.images.picture import any_size, picture_problem, read_pixels
+from synthreal.images.signature import LENGTH, picture_format
 from synthreal.spec import Options, Sample, Skipped, UserPath
 
 SUFFIXES = tuple(".png .apng .jpg .jpeg .jpe .jfif .jif .jfi .tif .tiff .bmp .webp .gif .ppm .pgm .pbm .pnm".split())
@@ -136,9 +136,10 @@ def unread_format(path: Path) -> str | None:
 
 
 def unread_formats(files: Iterable[Path]) -> str:
-    """The number of pictures of each kind that is not read, as a part of a message; empty if there are none."""
+    """The numbers of pictures of the commonest kinds that are not read, as a part of a message; empty without any."""
     kinds = Counter(kind for file in files if (kind := unread_format(file)) is not None)
-    return f", but pictures that are not read: {', '.join(f'{n} {kind}' for kind, n in kinds.items())}" if kinds else ""
+    shown = ", ".join(f"{n} {kind}" for kind, n in kinds.most_common(3)) + ", ..." * (len(kinds) > 3)
+    return f", but pictures that are not read: {shown}" if kinds else ""
 
 
 def refuse_other_formats(path: Path) -> None:

@@ -16,8 +16,8 @@ from synthreal.bulk.folders import FolderSource
 from synthreal.bulk.refine import refine_bulk
 from synthreal.data.folder import names_below
 from synthreal.data.pack import Pack
-from synthreal.data.picture import read_picture
 from synthreal.errors import UserError
+from synthreal.images.picture import read_picture
 from synthreal.inference.indexed import IndexedRefiner
 from synthreal.inference.transform import Refine
 

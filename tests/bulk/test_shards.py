@@ -15,8 +15,8 @@ from quick import files
 
 from synthreal.bulk import pictures
 from synthreal.bulk.refine import refine_bulk
-from synthreal.data.picture import read_picture
 from synthreal.errors import UserError
+from synthreal.images.picture import read_picture
 
 RNG = np.random.default_rng(0)
 

@@ -17,7 +17,7 @@ from PIL import Image, TiffImagePlugin
 from PIL.PngImagePlugin import PngInfo
 from scipy.ndimage import gaussian_filter
 
-from synthreal.data.picture import Picture, any_size, one_line, picture_size, read_picture, read_pixels
+from synthreal.images.picture import Picture, any_size, one_line, picture_size, read_picture, read_pixels
 
 RNG = np.random.default_rng(0)
 GREY = RNG.integers(0, 256, (9, 14), np.uint8)

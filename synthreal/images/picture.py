@@ -28,9 +28,9 @@ from typing import Any
 import numpy as np
 from PIL import Image, JpegImagePlugin, TiffImagePlugin, UnidentifiedImageError
 
-from synthreal.data import jpeg, png, pnm
-from synthreal.data.tiff import TiffTags, encode_16
 from synthreal.errors import one_line
+from synthreal.images import jpeg, png, pnm
+from synthreal.images.tiff import TiffTags, encode_16
 
 FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "WEBP", "PPM", "GIF")
 _INFO = ("icc_profile", "exif", "xmp")

@@ -11,7 +11,7 @@ import pytest
 from image_files import chunk, png_file, tiff_file
 from PIL import Image
 
-from synthreal.data.picture import read_picture, read_pixels
+from synthreal.images.picture import read_picture, read_pixels
 
 RNG = np.random.default_rng(0)
 SMOOTH = Image.fromarray(RNG.integers(0, 256, (6, 6, 3), np.uint8)).resize((48, 32), Image.Resampling.BICUBIC)
