@@ -23,8 +23,10 @@ def write_errors(path: Path) -> Iterator[None]:
 
 
 def read_bounded(path: Path, largest: int = 16 << 20) -> bytes:
-    """The content of a regular file. Raises ``OSError``, also for a pipe or a device, whose content may never end, and
-    ``ValueError`` for more than ``largest`` bytes.
+    """The content of a regular file.
+
+    Raises ``OSError``, also for a pipe or a device, whose content may never end, and ``ValueError`` for more than
+    ``largest`` bytes.
     """
     if not stat.S_ISREG(path.stat().st_mode):
         raise OSError(errno.EINVAL, "not a regular file", str(path))

@@ -284,7 +284,9 @@ def test_the_report_reads_images_outside_the_run_only_with_trust(stranger, cli):
     shutil.rmtree("private")
     assert shown()  # the pack of the run
     Path("run/data/simulated.h5").rename("mine.h5")
-    edit("run", data=plain.data.model_copy(update={"simulated": SourceConfig(name="pack", options={"path": "mine.h5"})}))
+    edit(
+        "run", data=plain.data.model_copy(update={"simulated": SourceConfig(name="pack", options={"path": "mine.h5"})})
+    )
     assert not shown() and shown("--trust")
     edit("run", data=data)
     Path("run/data/simulated.h5").symlink_to(stranger / "mine.h5")

@@ -1,4 +1,4 @@
-"""Refining a folder of pictures into a folder: names stay the same, and all other files are copied.
+"""Refining a folder of pictures into a folder: names stay the same, and the other files in it are copied.
 
 Hidden files and folders, which :func:`synthreal.data.folder.names_below` leaves out, are not.
 """
@@ -60,8 +60,9 @@ class FolderSource(Pictures):
         return outcome
 
     def copies(self, name: str) -> list[str]:
-        """One for each version of its picture. Pictures of other formats are not copied unrefined, nor is what a link
-        out of the folder leads to: in a folder from a stranger that may be any file of the user.
+        """One for each version of its picture; pictures of other formats are not copied unrefined.
+
+        Nor is what a link out of the folder leads to: in a folder from a stranger that may be any file of the user.
         """
         refuse_other_formats(name)
         if not (self.root / name).resolve().is_relative_to(self._real_root):

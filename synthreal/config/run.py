@@ -76,7 +76,9 @@ class RunConfig(Frozen):
     """A run, as a recipe or a user writes it."""
 
     recipe: str = Field("", description="Recipe this configuration is based on; choose with --recipe.")
-    plugins: tuple[PluginName, ...] = Field((), description="Plugins to load: names, modules or files; choose with --plugin.")
+    plugins: tuple[PluginName, ...] = Field(
+        (), description="Plugins to load: names, modules or files; choose with --plugin."
+    )
     image: ImageSpec | None = Field(None, description="Format of all images; none = the first that the data declare.")
     data: DataConfig = Field(description="Data sets by role.")
     refiner: Component = Field(ComponentConfig(name="resnet"), description="R.")
