@@ -19,7 +19,8 @@ PACKAGE = ROOT / "synthreal"
 # From the bottom; packages of one layer are independent of each other.
 ORDER = (
     ("errors",),
-    ("spec", "files", "results"),
+    ("spec", "files"),
+    ("results",),
     ("distributed", "device"),
     ("data", "config"),
     ("core",),
