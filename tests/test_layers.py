@@ -20,8 +20,7 @@ PACKAGE = ROOT / "synthreal"
 ORDER = (
     ("errors",),
     ("spec", "files"),
-    ("results",),
-    ("distributed", "device"),
+    ("results", "distributed", "device"),
     ("data", "config"),
     ("core",),
     ("hooks", "metrics"),
