@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from glob import escape
@@ -18,6 +20,21 @@ def write_errors(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise WriteError(path, error.strerror or str(error)) from error
+
+
+def read_bounded(path: Path, largest: int = 16 << 20) -> bytes:
+    """The content of a regular file.
+
+    Raises ``OSError``, also for a pipe or a device, whose content may never end, and ``ValueError`` for more than
+    ``largest`` bytes.
+    """
+    if not stat.S_ISREG(path.stat().st_mode):
+        raise OSError(errno.EINVAL, "not a regular file", str(path))
+    with path.open("rb") as file:
+        content = file.read(largest + 1)
+    if len(content) > largest:
+        raise ValueError(f"it has more than {largest >> 20:,} MiB")
+    return content
 
 
 def refuse_link(path: Path) -> None:

@@ -28,6 +28,7 @@ Colormap = Literal["viridis"]
 ROLES: tuple[Role, ...] = get_args(Role)
 PARTS: tuple[Part, ...] = get_args(Part)
 STORED_DTYPES: tuple[StoredDtype, ...] = get_args(StoredDtype)
+LARGEST_SIDE = 1 << 16  # px of an image
 # Of every model of settings: immutable, unknown keys and NaN refused.
 STRICT = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
@@ -62,8 +63,8 @@ class ImageSpec:
 
     Attributes:
         channels: C, 1 to 4.
-        height: H in pixels.
-        width: W in pixels.
+        height: H in pixels, 1 to 65,536.
+        width: W in pixels, 1 to 65,536.
         dtype: the stored dtype; integers are divided by its maximum.
         meaning: a phrase for people ("grey eye crop", "depth, 0..1 = palm -150..+150 mm").
         background: the value in [0, 1] of a constant background, or None.
@@ -85,8 +86,8 @@ class ImageSpec:
     def __post_init__(self) -> None:
         if not 1 <= self.channels <= 4:
             raise UserError(f"ImageSpec.channels is {self.channels}; images have 1 to 4 channels")
-        if self.height < 1 or self.width < 1:
-            raise UserError(f"ImageSpec is {self.height}x{self.width} px; both sides must be at least 1")
+        if not (1 <= self.height <= LARGEST_SIDE and 1 <= self.width <= LARGEST_SIDE):
+            raise UserError(f"ImageSpec is {self.height}x{self.width} px; both sides must be 1 to {LARGEST_SIDE}")
         if self.dtype not in STORED_DTYPES:
             raise UserError(f"ImageSpec.dtype is {self.dtype!r}; images are {', '.join(STORED_DTYPES)}")
         if self.colormap is not None and self.colormap not in get_args(Colormap):

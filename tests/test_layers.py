@@ -19,8 +19,8 @@ PACKAGE = ROOT / "synthreal"
 # From the bottom; packages of one layer are independent of each other.
 ORDER = (
     ("errors",),
-    ("spec", "files", "results"),
-    ("distributed", "device", "images"),
+    ("spec", "files"),
+    ("results", "distributed", "device", "images"),
     ("data", "config"),
     ("core",),
     ("hooks", "metrics"),

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pickle
 import shutil
 import subprocess
 import sys
 import zipfile
+from base64 import b64encode
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +20,7 @@ from quick import QUICK, TOY, flags
 from torch import nn
 
 import synthreal
-from synthreal.config import FeatureConfig
+from synthreal.config import FeatureConfig, SourceConfig
 from synthreal.errors import UserError
 from synthreal.evaluation.evaluate import evaluate
 from synthreal.files import write_text
@@ -248,6 +250,79 @@ def test_the_report_shows_no_file_that_a_sheet_links_to(stranger, cli):
     Path("run/sheets/step-99999998.png").symlink_to("/dev/zero")
     cli("report", "run").ok()
     assert "99,999,99" not in Path("run/report.html").read_text()
+
+
+@pytest.mark.parametrize("name", ["sheets", "sheets/step-99999999.png"])
+def test_the_report_shows_no_sheet_behind_a_link(stranger, cli, name):
+    (stranger / "private").mkdir()
+    private = stranger / "private/step-99999999.png"
+    Image.fromarray(np.full((12, 16), 77, np.uint8)).save(private)
+    if name == "sheets":
+        shutil.rmtree("run/sheets")
+    (stranger / "run" / name).symlink_to(private.parent if name == "sheets" else private)
+    cli("report", "run").ok()
+    page = Path("run/report.html").read_text()
+    assert b64encode(private.read_bytes()).decode() not in page and "sheets: 1 files are links" in page
+
+
+def test_the_report_reads_images_outside_the_run_only_with_trust(stranger, cli):
+    (stranger / "private").mkdir()
+    for number in range(4):
+        Image.fromarray(np.full((12, 16), 60 + number, np.uint8)).save(f"private/{number}.png")
+    plain, folder = read_config(Path("run")), SourceConfig(name="folder", options={"root": str(stranger / "private")})
+    data = plain.data.model_copy(update={"simulated": folder})
+    edit("run", data=data, evaluation=plain.evaluation.model_copy(update={"evaluator": None}))
+
+    def shown(*options):
+        cli("report", "run", *options).ok()
+        return "Moved most" in Path("run/report.html").read_text()
+
+    shutil.rmtree("run/data", ignore_errors=True)
+    assert not shown() and not Path("run/data").exists()
+    assert "give --trust" in Path("run/report.html").read_text()
+    assert shown("--trust")
+    shutil.rmtree("private")
+    assert shown()  # the pack of the run
+    Path("run/data/simulated.h5").rename("mine.h5")
+    edit(
+        "run", data=plain.data.model_copy(update={"simulated": SourceConfig(name="pack", options={"path": "mine.h5"})})
+    )
+    assert not shown() and shown("--trust")
+    edit("run", data=data)
+    Path("run/data/simulated.h5").symlink_to(stranger / "mine.h5")
+    assert not shown()
+
+
+def test_the_size_of_images_is_bounded(stranger, cli):
+    text = Path("run/config.toml").read_text()
+    Path("run/config.toml").write_text(text.replace("width = 16\n", "width = 1000000000\n"))
+    line = cli("export", "run", "out.onnx").complaint()
+    assert "run/config.toml: ImageSpec is 12x1000000000 px" in line and not Path("out.onnx").exists()
+
+
+@pytest.mark.parametrize("name", ["evil\0.py", "\x1b.py", "a" * 300 + ".py", "a" * 5000])
+@pytest.mark.parametrize("trust", [False, True])
+def test_names_of_plugins_that_are_no_names_are_one_line(stranger, cli, name, trust):
+    text = Path("run/config.toml").read_text()
+    start, end = text.index("plugins = ["), text.index("]", text.index("plugins = [")) + 1
+    Path("run/config.toml").write_text(f"{text[:start]}plugins = [{json.dumps(name)}]{text[end:]}")
+    line = cli("evaluate", "run", "--arms", "refined", *["--trust"] * trust).complaint()
+    assert "plugin" in line and ("config.toml" in line or len(name) == 303)
+
+
+@pytest.mark.parametrize("name", ["quality.json", "evaluation.json", "validation.json", "log.jsonl"])
+def test_a_pipe_a_device_or_a_huge_file_in_a_run_is_one_line(stranger, cli, name):
+    path = stranger / "run" / name
+    for kind in ("pipe", "device", "huge"):
+        path.unlink(missing_ok=True)
+        if kind == "pipe":
+            os.mkfifo(path)
+        elif kind == "device":
+            path.symlink_to("/dev/zero")
+        else:
+            with path.open("wb") as file:
+                file.truncate(300 << 20)
+        assert f"run/{name}: " in cli("report", "run").complaint()
 
 
 def test_an_existing_page_that_is_a_device_is_refused(stranger, cli):

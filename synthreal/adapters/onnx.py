@@ -1,7 +1,7 @@
 """Export a refiner as an ONNX file for other runtimes (onnxruntime, TensorRT, OpenVINO, web browsers).
 
 Uses torch's exporter, which is based on torch.export. The file is written only if onnxruntime computes the same images
-as torch, at the training size and at another size.
+as torch, at the training size (of sides above 1024 px, at 1024 px) and at another size.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from synthreal.inference.transform import Refine
 
 OPSET = 18
 TOLERANCE = 1e-4
+LARGEST = 1024  # px of a tested side
 OTHER = (13, 7)  # px by which the second tested size is larger
 
 
@@ -60,7 +61,7 @@ def export_onnx(run: str | Path, target: str | Path, *, overwrite: bool = False,
     assert transform.about is not None  # Refine.load() sets it
     config = transform.about.config
     least = max(2, getattr(transform.refiner, "smallest", 1))  # torch.export treats a size of 1 as a constant
-    height, width = max(config.image.height, least), max(config.image.width, least)
+    height, width = (max(min(side, LARGEST), least) for side in config.image.shape[1:])
     examples = [_example(transform, 2, height, width), _example(transform, 3, height + OTHER[0], width + OTHER[1])]
     program = _program(run, transform, examples[0])
     program.model.doc_string = f"synthreal refiner of {config.recipe or 'a run'}; images in [0, 1]"

@@ -1,4 +1,4 @@
-"""Refining a folder of pictures into a folder: names stay the same, and all other files are copied.
+"""Refining a folder of pictures into a folder: names stay the same, and the other files in it are copied.
 
 Hidden files and folders, which :func:`synthreal.data.folder.names_below` leaves out, are not; nor are pictures
 of formats that are not read, which are listed as failed.
@@ -32,6 +32,7 @@ class FolderSource(Pictures):
     def __init__(self, path: Path, names: list[str], limit: int | None, samples: int) -> None:
         super().__init__()
         self.path = self.root = path
+        self._real_root = path.resolve()
         self.names = names
         self._samples = samples
         self._pictures = [name for name in self.names if name.lower().endswith(SUFFIXES)][:limit]
@@ -60,8 +61,13 @@ class FolderSource(Pictures):
         return outcome
 
     def copies(self, name: str) -> list[str]:
-        """One for each version of its picture; pictures of other formats are not copied unrefined."""
+        """One for each version of its picture; pictures of other formats are not copied unrefined.
+
+        Nor is what a link out of the folder leads to: in a folder from a stranger that may be any file of the user.
+        """
         refuse_other_formats(self.root / name)
+        if not (self.root / name).resolve().is_relative_to(self._real_root):
+            raise ValueError("behind a link out of the folder; copy it into the folder")
         return self._copies(name)
 
     def _stem(self, name: str) -> str | None:

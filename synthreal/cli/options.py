@@ -42,7 +42,8 @@ Trust = Annotated[
     typer.Option(
         "--trust",
         callback=_from_working_directory,
-        help="Run the code that a run or a setting names: plugins that are not installed, programs of torch.export.",
+        help="Run the code that a run or a setting names: plugins that are not installed, programs of torch.export. "
+        "report: read simulated images from outside the run directory, too.",
     ),
 ]
 Recipe = Annotated[str | None, typer.Option(help="Recipe of the plugin; default: the recipe with the plugin's name.")]

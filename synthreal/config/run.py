@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
 import tomli_w
-from pydantic import BeforeValidator, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, model_validator
 
 from synthreal.config.component import Component, ComponentConfig, Feature, FeatureConfig, Frozen, Source, listed
 from synthreal.config.evaluation import EvaluationConfig
@@ -14,6 +15,15 @@ from synthreal.config.toml import describe_error, from_none, merge, parse_toml, 
 from synthreal.config.training import HistoryConfig, OptimizerConfig, QualityConfig, ScheduleConfig
 from synthreal.errors import UserError
 from synthreal.spec import ImageSpec
+
+
+def _without_control_characters(name: str) -> str:
+    if re.search(r"[\x00-\x1f\x7f]", name):
+        raise ValueError("a name without control characters is needed")
+    return name
+
+
+PluginName = Annotated[str, Field(max_length=4096), AfterValidator(_without_control_characters)]
 
 
 class DataConfig(Frozen):
@@ -66,7 +76,9 @@ class RunConfig(Frozen):
     """A run, as a recipe or a user writes it."""
 
     recipe: str = Field("", description="Recipe this configuration is based on; choose with --recipe.")
-    plugins: tuple[str, ...] = Field((), description="Plugins to load: names, modules or files; choose with --plugin.")
+    plugins: tuple[PluginName, ...] = Field(
+        (), description="Plugins to load: names, modules or files; choose with --plugin."
+    )
     image: ImageSpec | None = Field(None, description="Format of all images; none = the first that the data declare.")
     data: DataConfig = Field(description="Data sets by role.")
     refiner: Component = Field(ComponentConfig(name="resnet"), description="R.")
@@ -109,6 +121,8 @@ class RunConfig(Frozen):
             return cls.model_validate(tree)
         except ValidationError as error:
             raise UserError(f"{source}: {describe_error(error, cls)}") from None
+        except UserError as error:  # of the image
+            raise UserError(f"{source}: {error}") from None
 
     def changed(self, *differences: Mapping[str, Any], source: str = "config") -> Self:
         """This configuration with nested differences merged into it; later ones take precedence.

@@ -11,7 +11,7 @@ import os
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from dataclasses import replace
-from itertools import pairwise
+from itertools import islice, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -129,8 +129,11 @@ class Pack(AbstractContextManager["Pack"]):
         if image.shape[0] == 0:
             raise ValueError("it holds no image")
         stored = file["labels"] if isinstance(file.get("labels", getlink=True), h5py.HardLink) else {}
-        if set(stored) != {label.name for label in self.labels}:
-            raise ValueError(f"/labels holds {sorted(stored)} but its header ({self.role}) {[*map(str, self.labels)]}")
+        if not isinstance(stored, h5py.Group | dict):
+            raise ValueError("/labels is no group")
+        if len(stored) != len(self.labels) or set(stored) != {label.name for label in self.labels}:
+            held = sorted(islice(stored, 20))
+            raise ValueError(f"/labels holds {held} but its header ({self.role}) {[*map(str, self.labels)]}")
         for label in self.labels:
             if (shape := plain_dataset(stored, label.name).shape) != (image.shape[0], *label.shape):
                 raise ValueError(f"/labels/{label.name} is {shape} for {image.shape[0]} images of label {label}")

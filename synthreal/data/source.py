@@ -159,15 +159,21 @@ def default_budget(device: torch.device) -> int:
     return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
 
 
+def is_cached(path: Path, spec: DatasetSpec, options: BaseModel, image: ImageSpec) -> bool:
+    """Whether a file is the whole pack of a data set of files; a damaged one is not."""
+    if path.is_file():
+        with suppress(UserError), Pack(path) as pack:
+            content = (pack.name, pack.role, dict(pack.options), pack.image, pack.labels, pack.header.limit)
+            record = options.model_dump(mode="json")
+            return content == (spec.name, spec.role, record, image, spec.available_labels, None)
+    return False
+
+
 def _cached_pack(spec: DatasetSpec, options: BaseModel, image: ImageSpec, cache: Path) -> Path:
     """The pack of a whole data set of files; written unless the cache holds one of the same content."""
     path = cache / f"{spec.role}.h5"
-    record = options.model_dump(mode="json")
-    if path.is_file():
-        with suppress(UserError), Pack(path) as pack:  # a damaged pack is written again
-            content = (pack.name, pack.role, dict(pack.options), pack.image, pack.labels, pack.header.limit)
-            if content == (spec.name, spec.role, record, image, spec.available_labels, None):
-                return path
+    if is_cached(path, spec, options, image):
+        return path
     refuse_link(cache)
     with write_errors(cache):
         cache.mkdir(parents=True, exist_ok=True)
@@ -178,7 +184,7 @@ def _cached_pack(spec: DatasetSpec, options: BaseModel, image: ImageSpec, cache:
         labels=spec.available_labels,
         role=spec.role,
         name=spec.name,
-        options=record,
+        options=options.model_dump(mode="json"),
         overwrite=True,
     )
     return path

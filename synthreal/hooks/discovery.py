@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import importlib
 import importlib.util
+import os
 import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -144,7 +145,7 @@ def _file_module(path: Path) -> str:
 
 def _load_file(path: Path) -> ModuleType:
     """The module of a file, imported once per process under a name made from its path."""
-    if not path.is_file():
+    if not os.path.isfile(path):  # noqa: PTH113 - that of Path raises for a name that is too long
         raise UserError(f"plugin {path}: no such file; give the path of a domain's .py file")
     name = _file_module(path)
     if name in sys.modules:

@@ -42,8 +42,9 @@ def write_report(
         out: the file; None is ``report.html`` in the run directory. An existing page is replaced.
         device: where to refine the images shown: "auto", "cpu", "cuda" or "cuda:N".
         tensorboard: a folder for the log and the sheets as TensorBoard events (extra ``tensorboard``), or None.
-        trust: run the code of plugins that the run names and that are neither installed nor loaded; without it, the
-            page shows no refined images of such a run, and says so.
+        trust: run the code of plugins that the run names and that are neither installed nor loaded, and read simulated
+            images from outside the run directory; without it, the page shows no refined images of such a run, and
+            says so.
         on_refine: called with the number of images before they are refined, which may take a minute.
 
     Returns:

@@ -31,7 +31,7 @@ from synthreal.metrics.label_drift import annotation_drift, predicts_labels
 from synthreal.metrics.landmark_shift import landmark_shift
 from synthreal.report.record import Record
 from synthreal.results.schema import BASE
-from synthreal.train.sources import first_images, open_data
+from synthreal.train.sources import first_images, is_inside, open_data, origin
 
 COUNT = 256  # images that are refined for the page
 EXAMPLES = 6
@@ -59,11 +59,16 @@ def measure_drift(
 ) -> RefinedImages:
     """Refine the first simulated images of a run and measure how far they move.
 
-    ``on_refine`` is called with their number first. Raises ``UserError`` without refiner or plugin, or with fewer than
-    two images.
+    ``on_refine`` is called with their number first. Raises ``UserError`` without refiner or plugin, with fewer than
+    two images or, without ``trust``, if the images would be read from outside the run directory.
     """
     catalog = Catalog.of_run(record.config, record.run, trust=trust)
     config = resolve(record.config, catalog)
+    if not trust and not is_inside(config, catalog, "simulated", record.run):
+        raise UserError(
+            f"{record.run}: its simulated images lie outside the run directory ({origin(config, catalog, 'simulated')})"
+            "; if you trust the run to read them, give --trust (Python: trust=True)"
+        )
     configure_process(config.runtime)
     transform = Refine.load(record.run, device=str(device))
     source = open_data(config, catalog, "simulated", device=device, run_dir=record.run)

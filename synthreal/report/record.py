@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict
 from synthreal.config import ResolvedConfig
 from synthreal.config.toml import read_toml
 from synthreal.errors import UserError
+from synthreal.files import read_bounded
 from synthreal.inference.pretrained import CONFIG, LOG, SHEETS, read_config
 from synthreal.results.schema import Evaluation, read_evaluations, reason
 from synthreal.train.log import read_log
@@ -65,7 +66,11 @@ def read_record(run: Path) -> Record:
     """Read a run directory. Raises ``UserError`` without a run or a log, or if a file is damaged."""
     config = read_config(run)
     log, notes = _read_log(run)
-    matches = ((SHEET.fullmatch(path.name), path) for path in sorted((run / SHEETS).glob("*.png")))
+    files, folder = sorted((run / SHEETS).glob("*.png")), run.resolve() / SHEETS
+    own = [path for path in files if path.resolve() == folder / path.name]
+    if len(own) < len(files):
+        notes += (f"{SHEETS}: {len(files) - len(own)} files are links, or behind one, and are left out",)
+    matches = ((SHEET.fullmatch(path.name), path) for path in own)
     return Record(
         run=run,
         config=config,
@@ -80,7 +85,7 @@ def read_record(run: Path) -> Record:
 
 
 def _is_png(path: Path) -> bool:
-    """Whether a file is a PNG: a link in a stranger's run may lead to any file, and the page holds whole sheets."""
+    """Whether a file is a PNG; the page holds whole sheets."""
     if not path.is_file():
         return False
     with path.open("rb") as file:
@@ -106,6 +111,6 @@ def _read_log(run: Path) -> tuple[tuple[Mapping[str, Any], ...], tuple[str, ...]
 def _read_quality(run: Path) -> Mapping[str, Any]:
     path = run / QUALITY
     try:
-        return _Quality.model_validate_json(path.read_bytes()).model_dump(exclude_unset=True) if path.exists() else {}
+        return _Quality.model_validate_json(read_bounded(path)).model_dump(exclude_unset=True) if path.exists() else {}
     except (OSError, ValueError) as error:
         raise UserError(f"{path}: damaged ({reason(error)}); delete it, the page does not need it") from None

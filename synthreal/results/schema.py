@@ -10,6 +10,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, ValidationError, field_serializer, model_serializer, model_validator
 
 from synthreal.errors import UserError
+from synthreal.files import read_bounded
 
 Split = Literal["test", "validation"]
 FILES: dict[Split, str] = {"test": "evaluation.json", "validation": "validation.json"}
@@ -219,7 +220,7 @@ def read_evaluations(run: Path) -> tuple[Evaluation, ...]:
     found = []
     for split, path in ((split, run / name) for split, name in FILES.items() if (run / name).exists()):
         try:
-            found.append(Evaluation.model_validate_json(path.read_bytes()))
+            found.append(Evaluation.model_validate_json(read_bounded(path)))
         except (OSError, ValueError) as error:
             command = f"synthreal evaluate {shlex.quote(str(run))}" + " --split validation" * (split != "test")
             again = f"delete it, or evaluate again with: {command}"

@@ -17,11 +17,12 @@ from torch import Tensor
 from synthreal.core.game import DiscriminatorUpdate, RefinerUpdate
 from synthreal.distributed.processes import SINGLE_PROCESS, Processes
 from synthreal.errors import UserError
-from synthreal.files import write_errors, write_text
+from synthreal.files import read_bounded, write_errors, write_text
 from synthreal.inference.pretrained import LOG
 from synthreal.results.schema import reason
 from synthreal.train.monitor import QualityReport
 
+LARGEST = 256 << 20  # bytes of a log that is read; a line has a few hundred
 IDENTITY = 0.01
 SATURATED = 0.99
 METRICS = (
@@ -152,7 +153,9 @@ def read_log(run_dir: Path) -> tuple[list[dict[str, Any]], bool]:
     """
     path = run_dir / LOG
     try:
-        *lines, rest = path.read_bytes().split(b"\n") if path.is_file() else [b""]
+        *lines, rest = read_bounded(path, LARGEST).split(b"\n") if path.exists() else [b""]
+    except ValueError as error:
+        raise UserError(f"{path}: {error}; keep its last lines only") from None
     except OSError as error:
         raise UserError(f"{path}: cannot read ({reason(error)}); correct its permissions") from None
     log = []

@@ -18,7 +18,7 @@ from synthreal.data.pack import Pack, PackOptions
 from synthreal.data.resident import Resident
 from synthreal.data.seed import derive_seed, derived_generator
 from synthreal.data.simulator import SimulatorSource
-from synthreal.data.source import Source, default_budget, open_source
+from synthreal.data.source import Source, default_budget, is_cached, open_source
 from synthreal.data.stream import Stream
 from synthreal.distributed.processes import SINGLE_PROCESS, Processes
 from synthreal.hooks.catalog import Catalog
@@ -77,6 +77,17 @@ def reads_files(config: ResolvedConfig, catalog: Catalog, role: Role) -> bool:
     """Whether opening a role may write a pack into the run directory."""
     spec, options, _ = dataset_of(config, catalog, role)
     return spec.render is None and not isinstance(options, PackOptions)
+
+
+def is_inside(config: ResolvedConfig, catalog: Catalog, role: Role, run_dir: Path) -> bool:
+    """Whether the images of a role come from a simulator, or from a pack below ``run_dir`` that need not be written."""
+    spec, options, _ = dataset_of(config, catalog, role)
+    if spec.render is not None:
+        return True
+    is_pack = isinstance(options, PackOptions)
+    path = Path(options.path) if is_pack else run_dir / CACHE / f"{role}.h5"
+    inside = path.resolve().is_relative_to(run_dir.resolve())
+    return inside and (is_pack or is_cached(path, spec, options, config.image))
 
 
 def open_stream(

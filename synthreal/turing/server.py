@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
 import os
 import socket
@@ -14,6 +15,7 @@ from starlette.middleware import Middleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from synthreal.errors import UserError
 from synthreal.turing.application import application
@@ -21,6 +23,8 @@ from synthreal.turing.study import Study
 
 ANY_ADDRESS = ("0.0.0.0", "::")
 LARGEST_HEADERS = 16 * 1024  # bytes
+MOST_HEADERS = 100
+SLOWEST_HEAD = 10  # seconds
 RESPONSE_HEADERS = {
     "Cache-Control": "no-store",
     "Connection": "close",  # ends bodies that no handler reads, which uvicorn would read on for ever
@@ -51,7 +55,7 @@ def server_of(study: Study, *, host: str) -> uvicorn.Server:
     return uvicorn.Server(
         uvicorn.Config(
             application(study, access_rules(host)),
-            http="h11",
+            http=_Protocol,
             h11_max_incomplete_event_size=LARGEST_HEADERS,
             headers=list(RESPONSE_HEADERS.items()),
             ws="none",
@@ -98,8 +102,20 @@ def bracket_host(host: str) -> str:
     return f"[{host}]" if ":" in host else host
 
 
+class _Protocol(H11Protocol):
+    """Close a connection that has sent no complete head of a request after 10 s."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self.loop.call_later(SLOWEST_HEAD, self._check_head)
+
+    def _check_head(self) -> None:
+        if self.cycle is None:  # no request yet
+            self.transport.close()
+
+
 class _HeaderLimit:
-    """Refuse headers and URLs of more than 16 KiB, which h11 accepts if they arrive at once.
+    """Refuse more than 100 headers, or headers and URLs of more than 16 KiB, which h11 accepts if they arrive at once.
 
     An answer to a request whose body then breaks the protocol is not sent, because uvicorn has sent an error.
     """
@@ -109,8 +125,10 @@ class _HeaderLimit:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         lines = [(scope.get("raw_path", b""), scope.get("query_string", b"")), *scope["headers"]]
-        refusal = JSONResponse({"error": f"send headers of at most {LARGEST_HEADERS} bytes"}, 431)
-        allowed = sum(len(name) + len(value) for name, value in lines) <= LARGEST_HEADERS
+        limits = f"{MOST_HEADERS} headers of together {LARGEST_HEADERS} bytes"
+        refusal = JSONResponse({"error": f"send at most {limits}"}, 431)
+        size = sum(len(name) + len(value) + 4 for name, value in lines)  # with ": " and the end of the line
+        allowed = len(scope["headers"]) <= MOST_HEADERS and size <= LARGEST_HEADERS
         with suppress(LocalProtocolError):
             await (self.app if allowed else refusal)(scope, receive, send)
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 from quick import files, fit_toy
 
+from synthreal.adapters import onnx as onnx_adapter
 from synthreal.adapters.onnx import export_onnx
 from synthreal.errors import UserError
 from synthreal.hooks.catalog import Catalog
@@ -73,6 +75,17 @@ def test_onnxruntime_computes_the_same_at_any_size(toy_run, tmp_path, options):
             assert torch.equal(found[..., :3, :], x[..., :3, :])
         if k:
             assert (computed(target, x, given[1] + 1) - found).abs().max() > 1e-4
+
+
+def test_large_images_are_tested_at_a_smaller_size(toy_run, tmp_path, monkeypatch):
+    monkeypatch.setattr(onnx_adapter, "LARGEST", 24)
+    run, sizes = variant(toy_run, tmp_path / "run"), []
+    config = read_config(run)
+    write_config(run, config.model_copy(update={"image": replace(config.image, height=40_000, width=20)}), {})
+    example = onnx_adapter._example
+    monkeypatch.setattr(onnx_adapter, "_example", lambda *given: sizes.append(given[2:]) or example(*given))
+    export_onnx(run, tmp_path / "a.onnx")
+    assert sizes == [(24, 20), (37, 27)]
 
 
 def test_a_plugins_own_refiner_is_exported_too(toy, tmp_path):

@@ -205,8 +205,23 @@ def test_dangling_links_and_devices_are_listed(plain, folder, tmp_path):
     failed = {item.path.removeprefix(f"{folder}/"): item.reason for item in done.failed}
     assert {"gone.png", "gone.json", "device.png", "device.txt"} <= failed.keys()
     assert failed["gone.json"] == "cannot be read (No such file or directory)"
-    assert "device.png" in failed["device.png"] and "cannot be read" in failed["device.txt"]
+    assert "device.png" in failed["device.png"] and "link out of the folder" in failed["device.txt"]
     assert (done.refined, done.copied) == (16, 8)
+
+
+def test_other_files_behind_a_link_out_of_the_folder_are_not_copied(plain, tmp_path):
+    (tmp_path / "private").mkdir()
+    (tmp_path / "private/key.txt").write_text("secret")
+    grey().save(tmp_path / "private/render.png")
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in/own.txt").write_text("own")
+    (tmp_path / "in/same.txt").symlink_to("own.txt")
+    (tmp_path / "in/key.txt").symlink_to("../private/key.txt")
+    (tmp_path / "in/renders").symlink_to("../private")
+    done = refine_bulk(plain, tmp_path / "in", tmp_path / "out")
+    assert files(tmp_path / "out") == ["own.txt", "renders/render.png", "same.txt"]
+    assert [item.path.removeprefix(f"{tmp_path}/in/") for item in done.failed] == ["key.txt", "renders/key.txt"]
+    assert all("link out of the folder" in item.reason for item in done.failed)
 
 
 def test_nothing_is_written_if_no_picture_can_be_refined(plain, tmp_path):

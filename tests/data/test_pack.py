@@ -467,6 +467,16 @@ def _text(file):
     file["labels/gaze"] = np.full((30, 3), "a", h5py.string_dtype())
 
 
+def _labels_stored_elsewhere(file):
+    del file["labels"]
+    file.create_dataset("labels", (10**12,), np.uint8, external=[("/dev/zero", 0, 10**12)])
+
+
+def _labels_without_end(file):
+    del file["labels"]
+    file.create_dataset("labels", (10**12,), np.uint8, chunks=(1000,))
+
+
 def _nested(file):
     del file["header"]
     file["header"] = np.frombuffer(b"[" * 100_000, np.uint8)
@@ -485,6 +495,8 @@ def _nested(file):
         (_compressed, "/image is stored elsewhere or compressed"),
         (_enormous, "/image is larger than the file"),
         (_text, "/gaze is no array of numbers"),
+        (_labels_stored_elsewhere, "/labels is no group"),
+        (_labels_without_end, "/labels is no group"),
         (_nested, "damaged pack"),
     ],
 )

@@ -13,6 +13,7 @@ import sys
 import urllib.request
 from pathlib import Path
 from socket import create_connection, gethostname, socket
+from time import sleep
 
 import pytest
 from small_study import IMAGE, is_real, levels, run_through
@@ -27,7 +28,7 @@ pytest.importorskip("uvicorn")
 
 from starlette.responses import Response
 
-from synthreal.turing import application
+from synthreal.turing import application, server
 from synthreal.turing.server import LARGEST_HEADERS, access_rules, bracket_host, listen, outward_address
 
 
@@ -189,9 +190,33 @@ def test_headers_and_bodies_are_bounded(make, serve):
     assert request(site, *post, b"Transfer-Encoding: chunked", b"", b"1401", b"[" * 0x1401) == 413  # and no end
     assert request(site, *post, b"Content-Length: 1000000000", b"", b"[" * 5000) == 413
     get = b"GET / HTTP/1.1", b"Host: 127.0.0.1"
-    for lines in ([b"X: " + b"x" * 100_000], [b"X%d: y" % number for number in range(9000)]):  # and an end
+    many = [b"X%d: y" % number for number in range(9000)]
+    for lines in ([b"X: " + b"x" * 100_000], many, [b"X:"] * 101, [b"X:" + b"x" * 200] * 80):  # and an end
         assert request(site, *get, *lines, b"", b"") in (400, 431)
     assert request(site, b"GET /?" + b"x" * 20_000 + b" HTTP/1.1", get[1], b"", b"") in (400, 431)
+
+
+def test_a_head_that_never_ends_is_closed(make, serve, monkeypatch):
+    monkeypatch.setattr(server, "SLOWEST_HEAD", 0.2)
+    site = serve(make())
+    for start in (b"", b"GET / HTTP/1.1\r\nHost: "):
+        with create_connection(("127.0.0.1", site.port), timeout=5) as connection:
+            connection.sendall(start)
+            assert connection.recv(1) == b""
+
+
+def test_a_chunk_extension_that_never_ends_is_closed(make, serve, monkeypatch):
+    monkeypatch.setattr(application, "SLOWEST_BODY", 0.2)
+    site = serve(make())
+    head = "{} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n1;"
+    for start in ("GET /", "GET /nowhere", "POST /answer", "POST /"):
+        for extension, pause in ((b"a" * 1000, 0), (b"a", 0.01)):
+            with create_connection(("127.0.0.1", site.port), timeout=5) as connection:
+                with pytest.raises(ConnectionError):
+                    connection.sendall(head.format(start).encode())
+                    for _ in range(2000):
+                        connection.sendall(extension)
+                        sleep(pause)
 
 
 @pytest.mark.parametrize("start", ["POST /answer HTTP/1.1\r\nContent-Type: application/json", "GET / HTTP/1.1"])
