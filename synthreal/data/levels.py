@@ -75,9 +75,7 @@ class Levels:
                 "how its reader scales and crops them"
             )
         elif self.image.dtype != "float16" and self.dark > TOLERATED:
-            remedy = (
-                "which is very dark; if that is wrong, scale them in a reader (12-bit values in 16-bit files by 16)"
-            )
+            remedy = "which is very dark; if that is wrong, scale them in a reader (12 bits in 16-bit files by 16)"
             if self.special:
                 remedy = f"probably in another unit (millimetres?); convert them in a reader to {self.format()}"
             found.append(

@@ -79,7 +79,7 @@ def evaluate(
     all_sets = [TrainingSets(run.folder, run.config, run.open_data, run.device) for run in opened]
     for run, sets in zip(opened, all_sets, strict=True):
         for arm in (BASE, REAL):
-            if arm in names and len(sets.simulated if arm == BASE else sets.labelled) < 2:
+            if arm in names and len(sets.simulated if arm == BASE else first_images(sets.labelled, 2)) < 2:
                 raise UserError(f"{run.folder}: the arm {arm!r} has one image; give at least 2, one is held out")
     results: list[EstimatorResult] = []
     quality: dict[str, Quality] = {}

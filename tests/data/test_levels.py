@@ -60,7 +60,7 @@ def test_twelve_bit_values_in_16_bit_files(spec, others, hot):
     files[:, 0, 0, :hot] = 65535
     stored = stored_tensor(np.stack([convert_image(image, spec) for image in files]))
     (warning,) = measure_levels("real", spec, stored).warnings()
-    assert warning.startswith("data.real: ") and "12-bit" in warning
+    assert warning.startswith("data.real: ") and "12 bits" in warning
     assert f"in {(20 - others) / 20:.0%} of 20 images" in warning
     full = stored_tensor(np.stack([convert_image(image | 32768, spec) for image in files]))
     assert measure_levels("real", spec, full).warnings() == []
@@ -70,7 +70,7 @@ def test_depth_in_another_unit_is_to_be_converted_and_not_to_be_multiplied():
     images = hands()
     images[images < 1] *= 0.01
     (warning,) = measured(images, DEPTH).warnings()
-    assert "millimetres" in warning and "depth, 1 far" in warning and "12-bit" not in warning
+    assert "millimetres" in warning and "depth, 1 far" in warning and "12 bits" not in warning
     images = hands()
     images[images < 1] = 0.3 + 0.4 * images[images < 1]
     (warning,) = level_warnings(measured(hands(), DEPTH, "simulated"), measured(images, DEPTH))
@@ -147,7 +147,7 @@ def test_levels_of_simulated_and_real_images_that_lie_apart(simulated, real):
 
 def test_misread_images_are_not_reported_again_as_far_from_the_others():
     (warning,) = level_warnings(measured(noise(low=0.5), role="simulated"), measured(noise() / 16))
-    assert "12-bit" in warning
+    assert "12 bits" in warning
 
 
 def test_the_sample_is_bounded_by_the_size_of_the_images():
