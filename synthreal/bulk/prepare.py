@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +14,7 @@ from pydantic import ValidationError
 from synthreal.config.toml import describe_error, from_none, merge, parse_settings
 from synthreal.data.encoding import stored_array
 from synthreal.data.ondisk import choose_rows
-from synthreal.data.pack import PackOptions, pack_dataset
+from synthreal.data.pack import PLACES, Pack, PackOptions, pack_dataset
 from synthreal.data.simulator import SimulatorSource
 from synthreal.data.source import read_samples
 from synthreal.data.writer import PackSummary, PackWriter, write_pack
@@ -38,7 +39,8 @@ def prepare(
 ) -> PackSummary:
     """Write a data set of the catalog as a pack, atomically.
 
-    A pack made from another pack has its role, images, labels and list of unreadable files.
+    A pack made from another pack has its role, images, labels, list of unreadable files, and its origin: the name and
+    options of the data set, with absolute paths.
 
     Args:
         catalog: the catalog that contains the data set.
@@ -72,12 +74,16 @@ def prepare(
             raise UserError(f"--role {role}: {options.path} ({found.role}) holds no labels; use simulated or real")
         spec = found if role is None else replace(found, role=spec.role)
     image = spec.image or _domain_image(catalog)
+    name, recorded = spec.name, options.model_dump(mode="json")
+    if isinstance(options, PackOptions):
+        with Pack(options.path) as pack:
+            name, recorded = pack.name, dict(pack.options)
     header: dict[str, Any] = {
         "image": image,
         "labels": spec.available_labels,
         "role": spec.role,
-        "name": spec.name,
-        "options": options.model_dump(mode="json"),
+        "name": name,
+        "options": {key: os.path.realpath(str(value)) if key in PLACES else value for key, value in recorded.items()},
         "versions": versions_of(catalog),
     }
     if spec.read is not None:

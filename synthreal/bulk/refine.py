@@ -228,7 +228,7 @@ def _level_warning(data: Source, load: Any) -> str | None:
     """What looks wrong about the values of 16-bit images; None if nothing does."""
     deep = [image for image in data.pixels(load) if image.dtype == np.uint16]
     high = max((int(image.max()) for image in deep), default=0)
-    if not (unused := unused_bits(high / 65535, "uint16")):
+    if not (unused := unused_bits(high)):
         return None
     return (
         f"{data.path}: no value of its first 16-bit images is above {high:,} of 65,535, the upper {unused} bits are "

@@ -2,7 +2,8 @@
 
 Depth in raw millimetres, 12-bit values in 16-bit files or inverted images train like any others and may get a good
 score on the wrong data. The rules compare a sample of images with the format that the domain declares, and the
-simulated images with the real ones.
+simulated images with the real ones. An inverted image is recognised by the mean image, so not where objects lie
+anywhere, nor if only the object is inverted and not its background.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from torch import Tensor, stack, tensor
 
 from synthreal.data.encoding import quantize, to_unit
@@ -18,42 +20,48 @@ from synthreal.spec import ImageSpec, Role
 
 COUNT = 256
 VALUES = 1 << 23
-FILLED = 1 / 8  # share of the range that the values must reach
-CONTRAST = 0.01  # standard deviation of a nearly constant image, as a share of the largest value
-CONSTANT = 0.1  # tolerated share of nearly constant images
-APART = 0.5  # tolerated difference between the means of simulated and real images
+BRIGHT = 0.995  # quantile of an image's values that counts as its largest value
+FILLED = 1 / 8  # share of the range that it must reach
+CONTRAST = 0.01  # standard deviation of a nearly constant image, as a share of its largest value
+TOLERATED = 0.1  # share of images that may be dark or nearly constant
+APART = 0.5  # tolerated difference between the means of two sets
+NARROW = 0.5  # tolerated ratio of the widths of the middle 98 % of two sets
+SPIKE = 0.01  # share of the pixels at one end of the range that may be holes
+RARE = 0.2  # the other set has less than this share of them
+INVERTED = -0.5  # correlation of the mean images of two sets
+ENOUGH = 16  # images; widths and holes of fewer vary too much
 
 
 @dataclass(frozen=True, kw_only=True)
 class Levels:
-    """Statistics of images in [0, 1]; ``low``, ``high`` and ``middle`` leave the declared special values out.
+    """Statistics of images in [0, 1]; ``middle`` and ``dark`` leave the declared special values out.
 
     Attributes:
         role: role of the data set.
         image: the declared format.
         n: number of images.
-        low: smallest value.
-        high: largest value.
         middle: 1st and 99th percentile.
-        mean: of all pixels.
-        spread: standard deviation within an image, averaged over the images.
+        mean: mean image ``(C, H, W)``.
+        ends: shares of the pixels that are exactly 0 and 1.
         background: share of the pixels at ``image.background``; None if it is not declared.
         invalid: share of the pixels at ``image.invalid``; None if it is not declared.
         constant: share of the images that are nearly constant.
+        dark: share of the images whose 99.5th percentile is above 0 and below 1/8.
+        darkest: the highest of these percentiles; 0 if there are none.
         equal: whether there are several images and all are equal.
     """
 
     role: Role
     image: ImageSpec
     n: int
-    low: float
-    high: float
     middle: tuple[float, float]
-    mean: float
-    spread: float
+    mean: Tensor
+    ends: tuple[float, float]
     background: float | None
     invalid: float | None
     constant: float
+    dark: float
+    darkest: float
     equal: bool
 
     def warnings(self) -> list[str]:
@@ -61,16 +69,18 @@ class Levels:
         where, found = f"data.{self.role}", []
         if self.equal:
             found.append(f"{where}: all of {self.n} images are equal; check its files and its reader")
-        elif self.constant > CONSTANT:
+        elif self.constant > TOLERATED:
             found.append(
                 f"{where}: {self.constant:.0%} of {self.n} images are nearly constant; remove empty images, or check "
                 "how its reader scales and crops them"
             )
-        elif unused := unused_bits(self.high, self.image.dtype):
+        elif self.image.dtype != "float16" and self.dark > TOLERATED:
+            remedy = "which is very dark; if that is wrong, scale them in a reader (12 bits in 16-bit files by 16)"
+            if self.special:
+                remedy = f"probably in another unit (millimetres?); convert them in a reader to {self.format()}"
             found.append(
-                f"{where}: no value is above {self._stored(self.high)}, the upper {unused} bits are unused, as in "
-                f"{16 - unused}-bit values stored with 16 bits; multiply them by {2**unused}, or convert them in a "
-                f"reader to the image format{self._meaning()}"
+                f"{where}: in {self.dark:.0%} of {self.n} images, {BRIGHT:.1%} of the values are at most "
+                f"{self.stored(self.darkest)}, {remedy}"
             )
         absent: dict[float, list[str]] = {}
         for name in ("background", "invalid")[: 1 if self.role == "simulated" else 2]:  # a simulator may miss no pixel
@@ -79,27 +89,32 @@ class Levels:
         for value, names in absent.items():
             found.append(
                 f"{where}: no pixel of {self.n} images has the declared value of {' or '.join(names)} pixels, "
-                f"{self._stored(value)}; store it there (they may be 0 in the files), and convert the others to the "
-                f"image format{self._meaning()}"
+                f"{self.stored(value)}; store it there (they may be 0 in the files), and convert the others to "
+                f"{self.format()}"
             )
         return found
 
-    def _stored(self, value: float) -> str:
-        """A value in [0, 1] as one of the stored dtype."""
+    @property
+    def special(self) -> bool:
+        """Whether the format declares a value of background or invalid pixels, as those of depth do."""
+        return self.background is not None or self.invalid is not None
+
+    def stored(self, value: float) -> str:
+        """A value in [0, 1] as one of the stored dtype, for messages."""
         if self.image.dtype == "float16":
             return f"{value:.3g} of 1"
         largest = np.iinfo(self.image.dtype).max
         return f"{value * largest:,.0f} of {largest:,}"
 
-    def _meaning(self) -> str:
-        return f" ({self.image.meaning})" * bool(self.image.meaning)
+    def format(self) -> str:
+        """The declared format, for messages."""
+        return "the image format" + f" ({self.image.meaning})" * bool(self.image.meaning)
 
 
-def unused_bits(high: float, dtype: str) -> int:
-    """The number of upper bits that values of an integer dtype, up to ``high`` in [0, 1], leave unused; 0 below 3."""
-    if dtype == "float16" or not 0 < high < FILLED:
-        return 0
-    return int(-math.log2(high - 0.5 / np.iinfo(dtype).max))
+def unused_bits(high: int) -> int:
+    """The number of upper bits that 16-bit values up to ``high`` leave unused; 0 for fewer than 3, and without values."""
+    unused = 16 - high.bit_length()
+    return unused if high and unused >= 3 else 0
 
 
 def sample_size(image: ImageSpec) -> int:
@@ -113,40 +128,51 @@ def measure_levels(role: Role, image: ImageSpec, stored: Tensor) -> Levels:
     declared = {"background": image.background, "invalid": image.invalid}
     masks = {k: values == quantize(tensor(value), image.dtype) for k, value in declared.items() if value is not None}
     shares = {name: float(masks[name].float().mean()) if name in masks else None for name in declared}
-    rest = values
-    if masks:
-        special = stack([*masks.values()]).any(0)
-        rest = values if special.all() else values[~special]
+    special = stack([*masks.values()]).any(0) if masks else torch.zeros_like(values, dtype=torch.bool)
+    rest = values if special.all() else values[~special]
     first, last = np.percentile(rest.numpy(), (1, 99))
+    others = [one[~mask].numpy() for one, mask in zip(values, special, strict=True)]
+    largest = tensor([float(np.quantile(one, BRIGHT)) if one.size else 0.0 for one in others])
+    dark = (largest > 0) & (largest < FILLED)
     spreads = values.std((2, 3), correction=0).amax(1)
     return Levels(
         role=role,
         image=image,
         n=len(values),
-        low=float(rest.min()),
-        high=float(rest.max()),
         middle=(float(first), float(last)),
-        mean=float(values.mean()),
-        spread=float(spreads.mean()),
+        mean=values.mean(0),
+        ends=(float((values == 0).float().mean()), float((values == 1).float().mean())),
         background=shares["background"],
         invalid=shares["invalid"],
-        constant=float((spreads <= CONTRAST * values.max()).float().mean()),
+        constant=float((spreads <= CONTRAST * values.amax((1, 2, 3))).float().mean()),
+        dark=float(dark.float().mean()),
+        darkest=float(largest[dark].max()) if dark.any() else 0.0,
         equal=len(values) > 1 and bool((values == values[:1]).all()),
     )
 
 
-def level_warnings(simulated: Levels, real: Levels) -> list[str]:
-    """The warnings about each of two sets; if there are none, about the distance between their levels."""
-    if found := simulated.warnings() + real.warnings():
+def level_warnings(base: Levels, other: Levels) -> list[str]:
+    """The warnings about each of two sets; if there are none, the first about their difference, for ``other``."""
+    if found := base.warnings() + other.warnings():
         return found
-    apart = simulated.middle[0] > real.middle[1] or real.middle[0] > simulated.middle[1]
-    if not apart and abs(simulated.mean - real.mean) <= APART:
-        return []
+    where, enough = f"data.{other.role}", min(base.n, other.n) >= ENOUGH
+    (low, high), (first, last) = base.middle, other.middle
     ranges = " and ".join(
-        f"{levels.role} ones from {levels.middle[0]:.2f} to {levels.middle[1]:.2f} (mean {levels.mean:.2f})"
-        for levels in (simulated, real)
+        f"{levels.role} ones from {levels.middle[0]:.2f} to {levels.middle[1]:.2f} (mean {levels.mean.mean():.2f})"
+        for levels in (base, other)
     )
-    return [
-        f"data.real: its levels are far from those of data.simulated, {ranges}, in [0, 1]; check that neither is "
-        "inverted and that both have one scale"
-    ]
+    far = f"{where}: its levels are far from those of data.{base.role}, {ranges}, in [0, 1]; "
+    if other.special and enough and last - first < NARROW * (high - low):
+        return [f"{far}they are probably in another unit (millimetres?); convert them to {other.format()}"]
+    if low > last or first > high or abs(base.mean.mean() - other.mean.mean()) > APART:
+        return [f"{far}check that neither is inverted and that both have one scale"]
+    declared = [value for value in (other.image.invalid, other.image.background) if value is not None]
+    for value, share, usual in zip((0.0, 1.0), other.ends, base.ends, strict=True):
+        if declared and enough and value not in declared and share > SPIKE and usual < RARE * share:
+            return [
+                f"{where}: {share:.1%} of the pixels are exactly {other.stored(value)}, and {usual:.1%} in "
+                f"data.{base.role}; if they are holes, store them as {other.stored(declared[0])}"
+            ]
+    if torch.corrcoef(stack([base.mean.flatten(), other.mean.flatten()]))[0, 1] < INVERTED:  # NaN: constant
+        return [f"{where}: its mean image is the negative of that of data.{base.role}; check that neither is inverted"]
+    return []

@@ -25,6 +25,7 @@ from synthreal.errors import UserError
 from synthreal.spec import DatasetSpec, Options, Sample, Skipped, UserPath
 
 Rows = slice | np.ndarray
+PLACES = {"root", "path"}  # options that name a folder or file
 _BLOCK_BYTES = 16 << 20
 # what h5py and the parsing of the header raise on a damaged file
 _DAMAGED = (AttributeError, KeyError, OSError, OverflowError, RuntimeError, TypeError, ValueError)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 import torch
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 
 from synthreal.config import ResolvedConfig
 from synthreal.data.encoding import to_unit
+from synthreal.data.levels import Levels, level_warnings
 from synthreal.data.resident import Resident
 from synthreal.data.simulator import SimulatorSource
 from synthreal.data.source import Source
@@ -30,7 +32,9 @@ from synthreal.metrics.summary import COUNT, summarize_quality
 from synthreal.results.schema import BASE, FILES, Against, Arm, Curve, Evaluation, Metric, Quality, Seed, Split, TestSet
 from synthreal.spec import EvaluatorSpec, Role
 from synthreal.train.run_dir import differences
-from synthreal.train.sources import first_images, open_data, origin, reading_warnings, source_levels
+from synthreal.train.sources import first_images, open_data, origin_warnings, reading_warnings, source_levels
+
+FEW_TESTS = 5
 
 
 def evaluate(
@@ -72,11 +76,15 @@ def evaluate(
     if test is None:  # quality without labels needs the estimator trained on simulated images alone
         names, seeds = tuple(arm for arm in names if arm in (*PER_IMAGE, REAL)), 1
     total = 1 if test is None else len(names) * len(opened) * seeds
+    all_sets = [TrainingSets(run.folder, run.config, run.open_data, run.device) for run in opened]
+    for run, sets in zip(opened, all_sets, strict=True):
+        for arm in (BASE, REAL):
+            if arm in names and len(sets.simulated if arm == BASE else first_images(sets.labelled, 2)) < 2:
+                raise UserError(f"{run.folder}: the arm {arm!r} has one image; give at least 2, one is held out")
     results: list[EstimatorResult] = []
     quality: dict[str, Quality] = {}
     pairs, weights = [], []
-    for run in opened:
-        sets = TrainingSets(run.folder, run.config, run.open_data, run.device)
+    for run, sets in zip(opened, all_sets, strict=True):
         pairs.append((sets.simulated, sets.refined))
         weights.append(sets.weights)
         run_seed = run.config.runtime.seed
@@ -84,8 +92,6 @@ def evaluate(
         base_estimator: nn.Module | None = None  # the estimator trained on simulated images, which are the first arm
         for arm in names:
             data = sets[arm]
-            if len(data.images) < 2:
-                raise UserError(f"{run.folder}: the arm {arm!r} has one image; give at least 2, one is held out")
             for seed in range(run_seed * seeds, (run_seed + 1) * seeds):
                 if test is None and (arm != BASE or run is not opened[0]):
                     continue
@@ -143,13 +149,13 @@ class _Run:
         source = open_data(self.config, self.catalog, role, device=self.device, run_dir=self.folder)
         self.warnings.extend(reading_warnings(role, source))
         if role not in ("simulated", "real"):
-            found, real = (origin(self.config, self.catalog, kind) for kind in (role, "real"))
-            if found != real:
-                self.warnings.append(
-                    f"data.{role} is {found}, another data set than data.real, {real}: results on the one may not hold "
-                    f"for the other; set data.{role} to labelled images of data.real, or none"
-                )
+            self.warnings.extend(origin_warnings(self.config, self.catalog, role))
+            self.warnings.extend(level_warnings(self._real_levels, source_levels(self.config, role, source)))
         return source
+
+    @cached_property
+    def _real_levels(self) -> Levels:
+        return source_levels(self.config, "real", self.open_data("real"))
 
 
 def _open_runs(folders: Sequence[Path], split: Split, device: torch.device, trust: bool) -> list[_Run]:
@@ -183,7 +189,10 @@ def _test_images(runs: Sequence[_Run], split: Split) -> Resident | None:
         source = run.open_data(split)
         assert not isinstance(source, SimulatorSource), "resolve() rejects simulators in this role"
         found = [*found[:1], first_images(source, len(source))]
-        run.warnings.extend(source_levels(run.config, split, source).warnings())
+        if len(source) < FEW_TESTS:
+            run.warnings.append(
+                f"data.{split}: n is only {len(source)}; errors of so few images say little, give {FEW_TESTS} or more"
+            )
         if found[-1].sha256() != found[0].sha256():
             different = f"its {split} images are not those of {runs[0].folder}"
             raise UserError(f"{run.folder}: {different}; evaluate runs of one data set together")

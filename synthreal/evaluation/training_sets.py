@@ -78,12 +78,17 @@ class TrainingSets:
         """The unlabelled real images, opened once."""
         return self.open_role("real")
 
+    @cached_property
+    def labelled(self) -> Source:
+        """The labelled real images, opened once."""
+        return self.open_role("real_labelled")
+
     def __getitem__(self, arm: str) -> TrainingSet:
         """The training set of an arm."""
         if arm in ("augment", "refined+augment"):
             return TrainingSet(self.simulated if arm == "augment" else self.refined, self.config.augment)
         if arm == REAL:
-            return TrainingSet(first_images(self.open_role("real_labelled"), self.config.images))
+            return TrainingSet(first_images(self.labelled, self.config.images))
         if arm == "mixed":
             image = self.simulated.image.clone()
             image[1::2] = self.refined.image[1::2]

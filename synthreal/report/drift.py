@@ -31,7 +31,7 @@ from synthreal.metrics.label_drift import annotation_drift, predicts_labels
 from synthreal.metrics.landmark_shift import landmark_shift
 from synthreal.report.record import Record
 from synthreal.results.schema import BASE
-from synthreal.train.sources import first_images, is_inside, open_data, origin
+from synthreal.train.sources import first_images, is_inside, open_data
 
 COUNT = 256  # images that are refined for the page
 EXAMPLES = 6
@@ -66,8 +66,8 @@ def measure_drift(
     config = resolve(record.config, catalog)
     if not trust and not is_inside(config, catalog, "simulated", record.run):
         raise UserError(
-            f"{record.run}: its simulated images lie outside the run directory ({origin(config, catalog, 'simulated')})"
-            "; if you trust the run to read them, give --trust (Python: trust=True)"
+            f"{record.run}: data.simulated ({config.data.simulated.name}) lies outside the run directory; if you trust "
+            "the run to read it, give --trust (Python: trust=True)"
         )
     configure_process(config.runtime)
     transform = Refine.load(record.run, device=str(device))

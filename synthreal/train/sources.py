@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import os
+from collections.abc import Iterator, Mapping, Set
 from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -14,7 +15,7 @@ from synthreal.config import ResolvedConfig
 from synthreal.core.game import Game
 from synthreal.core.patch import random_patches
 from synthreal.data.levels import Levels, measure_levels, sample_size
-from synthreal.data.pack import Pack, PackOptions
+from synthreal.data.pack import PLACES, Pack, PackOptions
 from synthreal.data.resident import Resident
 from synthreal.data.seed import derive_seed, derived_generator
 from synthreal.data.simulator import SimulatorSource
@@ -62,15 +63,39 @@ def open_data(
     )
 
 
-def origin(config: ResolvedConfig, catalog: Catalog, role: Role) -> str:
-    """The name and folder of the data set of a role; of a pack, those of the data set that it was made from."""
+def origin_warnings(config: ResolvedConfig, catalog: Catalog, role: Role) -> list[str]:
+    """A warning if the images of a role come from another data set than the unlabelled real ones.
+
+    Data sets of one name are the same if their folders are. Without folders, their switches and real-valued options
+    must be equal; whole numbers and texts choose images, such as people.
+    """
+    (name, mine), (real, its) = (_origin(config, catalog, kind) for kind in (role, "real"))
+    shared = mine.keys() & its.keys()
+    if places := shared & PLACES:
+        apart = {key for key in places if os.path.realpath(str(mine[key])) != os.path.realpath(str(its[key]))}
+    else:
+        apart = {key for key in shared if isinstance(mine[key], bool | float) and mine[key] != its[key]}
+    if name == real and not apart:
+        return []
+    found, other = (_described(*data_set, PLACES | apart) for data_set in ((name, mine), (real, its)))
+    return [
+        f"data.{role} is {found}, another data set than data.real, {other}: results on the one may "
+        f"not hold for the other; set data.{role} to labelled images of data.real, or none"
+    ]
+
+
+def _origin(config: ResolvedConfig, catalog: Catalog, role: Role) -> tuple[str, Mapping[str, Any]]:
+    """The name and options of the data set of a role; of a pack, those of the data set that it was made from."""
     _, options, source = dataset_of(config, catalog, role)
-    name, given = source.name, source.options
-    if isinstance(options, PackOptions):
-        with Pack(options.path) as pack:
-            name, given = pack.name, dict(pack.options)
-    place = given.get("root", given.get("path"))
-    return name if place is None else f"{name} ({place})"
+    if not isinstance(options, PackOptions):
+        return source.name, source.options
+    with Pack(options.path) as pack:
+        return pack.name, pack.options
+
+
+def _described(name: str, options: Mapping[str, Any], keys: Set[str]) -> str:
+    shown = ", ".join(f"{key}={value}" for key, value in options.items() if key in keys)
+    return f"{name} ({shown})" if shown else name
 
 
 def reads_files(config: ResolvedConfig, catalog: Catalog, role: Role) -> bool:

@@ -135,3 +135,14 @@ def test_the_command_reports_skipped_files(tmp_path, cli):
     assert done.out == f"{tmp_path}/a.h5: 1 images\n"
     assert f"skipped {tmp_path}/crops/b.png: not a whole PNG" in done.err
     assert done.err.endswith("1 unreadable files skipped\n")
+
+
+def test_a_pack_of_a_pack_records_the_folder_of_the_images(toy, tmp_path, monkeypatch):
+    (tmp_path / "crops").mkdir()
+    Image.fromarray(np.full((24, 32), 60, np.uint8)).save(tmp_path / "crops/0.png")
+    monkeypatch.chdir(tmp_path)
+    prepare(toy, "folder", "a.h5", settings=["root=crops"])
+    prepare(toy, "pack", "b.h5", settings=["path=a.h5"])
+    for name in ("a.h5", "b.h5"):
+        with Pack(name) as pack:
+            assert (pack.name, pack.options["root"]) == ("folder", str(tmp_path / "crops"))

@@ -154,7 +154,21 @@ def test_test_images_that_look_misread_are_reported(toy, tmp_path):
     packs = write_discs(tmp_path / "test.h5", toy, "test", change=lambda image: image >> 4)
     fit_toy(toy, tmp_path / "run", packs, "data.real_labelled=none")
     (warning,) = evaluate([tmp_path / "run"], arms=["simulated"]).warnings
-    assert warning.startswith("data.test: ") and "bits" in warning
+    assert warning.startswith("data.test: ") and "dark" in warning
+
+
+@pytest.mark.parametrize("role", ["test", "real_labelled"])
+def test_labelled_images_with_other_levels_than_the_real_ones_are_reported(toy, tmp_path, role):
+    pack = write_discs(tmp_path / "pack.h5", toy, role, change=lambda image: 255 - image)
+    fit_toy(toy, tmp_path / "run", pack)
+    (warning,) = evaluate([tmp_path / "run"], arms=["real"]).warnings
+    assert warning.startswith(f"data.{role}: ") and "inverted" in warning and "data.real" in warning
+
+
+def test_a_tiny_test_set_is_reported(toy, tmp_path):
+    fit_toy(toy, tmp_path / "run", "data.test.count=1")
+    (warning,) = evaluate([tmp_path / "run"], arms=["simulated"]).warnings
+    assert warning.startswith("data.test: ") and "n is only 1" in warning
 
 
 def test_several_answers_per_image_count_equally():
@@ -243,12 +257,14 @@ def test_runs_that_are_not_comparable(toy, runs, tmp_path, settings, message):
     [
         (("evaluation.evaluator=none",), r"evaluation\.evaluator is none in this run"),
         (("data.simulated.count=1", "quality=none"), r"the arm 'simulated' has one image"),
+        (("data.real_labelled.count=1",), r"the arm 'real' has one image"),
     ],
 )
 def test_runs_that_cannot_be_evaluated(toy, tmp_path, settings, message):
+    """Found before the first training."""
     fit_toy(toy, tmp_path / "run", *settings)
     with pytest.raises(UserError, match=message):
-        evaluate([tmp_path / "run"])
+        evaluate([tmp_path / "run"], on_arm=lambda arm, done, total: pytest.fail(f"trained {arm}"))
     assert not (tmp_path / "run/evaluation.json").exists()
 
 

@@ -9,12 +9,14 @@ import pytest
 import torch
 from PIL import Image
 from quick import QUICK, TOY, configured, fit_toy, flags
+from toy import CENTRE, IMAGE
 
 from synthreal.data.levels import level_warnings
 from synthreal.data.ondisk import OnDisk
 from synthreal.data.pack import Pack
 from synthreal.data.resident import Resident
 from synthreal.data.simulator import SimulatorSource
+from synthreal.data.writer import PackWriter
 from synthreal.errors import UserError
 from synthreal.hooks.catalog import Catalog
 from synthreal.hooks.resolve import configure
@@ -22,6 +24,7 @@ from synthreal.train.sources import (
     few_images_warnings,
     first_images,
     open_data,
+    origin_warnings,
     random_images,
     reading_warnings,
     source_levels,
@@ -145,6 +148,37 @@ def test_a_count_of_files_is_a_choice_that_is_reported(toy, tmp_path):
     assert reading_warnings("real", open_role(toy, tmp_path / "run", "real", folder, "data.real.count=30")) == []
 
 
+def test_the_origin_of_test_images_without_a_folder_is_their_name_and_their_real_valued_options(toy):
+    def warnings(radius):
+        return origin_warnings(configured(toy, f"data.test.options.radius={radius}"), toy, "test")
+
+    assert warnings(2.5) == []
+    (warning,) = warnings(3)
+    assert "radius=3.0" in warning and "radius=2.5" in warning
+
+
+def test_the_folders_of_test_and_real_images_are_compared_not_their_spellings(toy, tmp_path, monkeypatch):
+    (tmp_path / "eyes").mkdir()
+    (tmp_path / "link").symlink_to("eyes")
+    Image.fromarray(np.zeros((12, 16), np.uint8)).save(tmp_path / "eyes/0.png")
+    monkeypatch.chdir(tmp_path)
+
+    def warnings(root):
+        with PackWriter("test.h5", image=IMAGE, labels=(CENTRE,), role="test", name="folder",
+                        options={"root": str(root)}, overwrite=True) as writer:  # fmt: skip
+            writer.append(np.zeros((3, *IMAGE.shape), np.uint8), {"centre": np.zeros((3, 1, 2), np.float32)})
+        real, test = (
+            'data.real={name="folder", options={root="eyes"}}',
+            'data.test={name="pack", options={path="test.h5"}}',
+        )
+        return origin_warnings(configured(toy, real, test), toy, "test")
+
+    for root in ("eyes", "eyes/", "./eyes", "link", tmp_path / "eyes"):
+        assert warnings(root) == []
+    (warning,) = warnings("elsewhere")
+    assert "folder (root=elsewhere)" in warning and "folder (root=eyes)" in warning
+
+
 @pytest.mark.parametrize("plugin", ["gaze", "hands"])
 def test_the_demo_domains_give_no_warning_about_their_levels(plugin, tmp_path):
     catalog = Catalog.of([plugin])
@@ -169,7 +203,7 @@ def test_depth_in_raw_millimetres_warns_before_the_first_step(tmp_path, cli):
     done = cli("fit", "--plugin", "hands", "--run", tmp_path / "run", *flags(*short, *small, real)).ok()
     before = [line for line in done.err.splitlines() if line.startswith("warning: step 0: data.real: ")]
     assert len(before) == 2 and done.err.count("data.real: ") == 2
-    assert "759 of 65,535" in before[0] and "background or invalid" in before[1] and "65,535 of 65,535" in before[1]
+    assert "millimetres" in before[0] and "background or invalid" in before[1] and "65,535 of 65,535" in before[1]
     assert all("0 near face .. 1 far face" in line for line in before)
     (line,) = map(json.loads, (tmp_path / "run/log.jsonl").read_text().splitlines())
     assert {text.partition("warning: step 0: ")[2] for text in before} <= set(line["warnings"])
