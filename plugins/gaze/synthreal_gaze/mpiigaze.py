@@ -66,15 +66,15 @@ def read_mpiigaze(options: MPIIGazeOptions, role: RealRole) -> Iterator[Sample |
     Yields:
         :class:`Sample` with a uint8 image ``(1, 35, 55)`` (the 36x60 patch, resized with antialiasing) and, except
         for ``real``, the labels ``gaze`` ``(3,)`` float32 unit vector, ``head_pose`` ``(2,)`` float32 pitch and yaw in
-        rad, ``person`` ``(1,)`` int64. Only files named ``dayNN.mat`` are read; a :class:`Skipped` names each
-        copy beside one, such as ``day01 (1).mat``.
+        rad, ``person`` ``(1,)`` int64. Only files named ``dayNN.mat``, in any case, are read; a :class:`Skipped`
+        names each other MATLAB file, such as ``day01 (1).mat`` or ``day2.mat``. Hidden files are ignored.
 
     Raises:
-        UserError: a folder or a day file is missing (a copy alone is not read), or a file is not a MATLAB file with
-            the layout above.
+        UserError: a folder or a day file is missing (a copy alone is not read) or there twice, as ``day01.mat`` and
+            ``Day01.mat``, or a file is not a MATLAB file with the layout above.
     """
-    days, copies = _find_days(options.root, options.persons or PERSONS[role])
-    yield from copies
+    days, others = _find_days(options.root, options.persons or PERSONS[role])
+    yield from others
     for path in days:
         sides: tuple[Literal["left", "right"], ...] = ("left", "right") if options.eyes == "both" else (options.eyes,)
         day = _read_day(path, sides)
@@ -83,36 +83,43 @@ def read_mpiigaze(options: MPIIGazeOptions, role: RealRole) -> Iterator[Sample |
 
 
 def _find_days(root: Path, persons: tuple[int, ...]) -> tuple[list[Path], list[Skipped]]:
-    """The day files of the persons in order, and copies of them. Raises ``UserError`` if a person or a day has none."""
+    """The day files of the persons in order, and other files. Raises ``UserError`` if a person or a day has none."""
     root = root.expanduser()
     if not root.is_dir():
         raise UserError(f"{root}: no such folder; set root to MPIIGaze's folder or to its Data/Normalized")
     places = (root, root / "Normalized", root / "Data" / "Normalized")
-    folder = next((place for place in places if any(place.glob("p[0-9][0-9]"))), None)
+    folder = next((place for place in places if any(place.glob("[pP][0-9][0-9]"))), None)
     if folder is None:
         raise UserError(
             f"{root}: no person folders p00 .. p14 here or in Data/Normalized; set root to MPIIGaze's folder"
         )
-    days, copies, missing = [], [], []
+    days: list[Path] = []
+    others, missing = [], []
     for person in persons:
-        files = sorted((folder / f"p{person:02d}").glob("*.mat"))
-        proper = [path for path in files if re.fullmatch(r"day\d\d\.mat", path.name)]
+        proper: dict[str, Path] = {}
+        unknown = []
+        for path in sorted(folder.glob(f"[pP]{person:02d}/[!.]*.[mM][aA][tT]")):
+            name = path.name.lower()
+            if not re.fullmatch(r"day\d\d\.mat", name):
+                unknown.append(path)
+            elif proper.setdefault(name, path) != path:
+                raise UserError(f"{path}: holds the same day as {proper[name]}; delete one of them")
         if not proper:
             missing.append(f"p{person:02d}")
-        days += proper
-        for path in files:
-            day = re.search(r"day\d\d(?!\d)", path.name)
-            if path in proper or path.name.startswith(".") or day is None:
-                continue
-            original = path.with_name(f"{day[0]}.mat")
-            if original not in proper:
-                raise UserError(f"{path}: looks like a copy of {original.name}, which is missing; rename or delete it")
-            copies.append(Skipped(str(path), f"looks like a copy of {original.name}"))
+        days += [proper[name] for name in sorted(proper)]
+        for path in unknown:
+            day = re.search(r"day\d\d(?!\d)", path.name.lower())
+            if day is None:
+                others.append(Skipped(str(path), "not named dayNN.mat"))
+            elif original := proper.get(f"{day[0]}.mat"):
+                others.append(Skipped(str(path), f"looks like a copy of {original.name}"))
+            else:
+                raise UserError(f"{path}: looks like a copy of {day[0]}.mat, which is missing; rename or delete it")
     if missing:
         raise UserError(
             f"{folder}: no dayNN.mat for {', '.join(missing)}; restore these folders or set persons to those you have"
         )
-    return days, copies
+    return days, others
 
 
 def _read_day(path: Path, sides: tuple[str, ...]) -> dict[str, dict[str, np.ndarray]]:

@@ -12,8 +12,9 @@ the crop, so the crop is slightly anisotropic; landmarks use the same two scales
 
 The simulator writes pictures in the size of its window. An annotation determines that size (see
 :mod:`synthreal_gaze.annotation`), and a picture of another size is refused: pictures resized by a factor below 0.92 or
-above 1.08 with certainty, in width or height, and crops that remove 8 % of either. A shift of the picture without a
-change of its size is not detected.
+above 1.08 with certainty, in width or height, and crops that remove 8 % of either. Not detected: a picture that was
+shifted, mirrored or exchanged without a change of its size. The labels are those of the stored pixels, so a picture
+whose EXIF orientation turns or mirrors it is refused.
 """
 
 from __future__ import annotations
@@ -49,6 +50,9 @@ NAME = re.compile(
     re.IGNORECASE,
 )
 """Names of the pairs, and those that file managers give to copies: ``1 (1).jpg``, ``1 - Copy.jpg``, ``1 copy.jpg``."""
+OTHER_SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".json", ".png", ".bmp", ".tif", ".tiff", ".webp", ".gif")
+"""Suffixes of files that may be lost data, and are listed, when their names are not those of pairs."""
+ORIENTATION = 0x0112
 REMEDY = "repair or delete it, or set skip_broken=true to skip such files"
 
 
@@ -79,16 +83,18 @@ def read_unityeyes(options: UnityEyesOptions) -> Iterator[Sample | Skipped]:
         ``caruncle`` ``(7, 2)`` and ``iris_outline`` ``(32, 2)``; points are (x, y) in px of the crop with pixel
         centres at integers, including points hidden by lids or outside the crop; ``pupil_size`` and ``iris_size``
         ``(1,)`` in the simulator's units. Also a :class:`Skipped` for each copy beside its original, such as
-        ``1 (1).jpg``, and with ``skip_broken`` for each skipped file.
+        ``1 (1).jpg``, for each other picture or JSON file with another name, such as ``img1.jpg`` or ``1.png``, and
+        with ``skip_broken`` for each skipped file. Hidden files and files with other suffixes are ignored.
 
     Raises:
-        UserError: the folder is missing or contains no pair; a file is unpaired, unreadable, in a derived format or
-            annotates a picture of another size, and ``skip_broken`` is off; or no pair is readable.
+        UserError: the folder is missing or contains no pair; a file is unpaired, unreadable, in a derived format, has
+            an EXIF orientation or annotates a picture of another size, and ``skip_broken`` is off; or no pair is
+            readable.
     """
-    folder, pairs, broken, copies = _find_pairs(options.root)
+    folder, pairs, broken, others = _find_pairs(options.root)
     if not options.skip_broken:
         _check_all(pairs, broken)
-    yield from copies
+    yield from others
     read, last = 0, None
     for stem in sorted([*pairs, *broken], key=_sort_key):
         try:
@@ -115,7 +121,7 @@ def _sort_key(stem: str) -> tuple[int, str]:
 
 
 def _find_pairs(root: Path) -> tuple[Path, dict[str, tuple[Path, Path]], dict[str, BrokenFile], list[Skipped]]:
-    """The folder of the pairs, the JSON and JPG of each stem, the problem of each other stem, and copies of files."""
+    """The folder of the pairs, the JSON and JPG of each stem, the problem of each other stem, and files of no pair."""
     root = root.expanduser()
     if not root.is_dir():
         raise UserError(f"{root}: no such folder; set root to the folder of UnityEyes pairs <n>.jpg / <n>.json")
@@ -126,10 +132,12 @@ def _find_pairs(root: Path) -> tuple[Path, dict[str, tuple[Path, Path]], dict[st
         raise UserError(f"{folder}: cannot be listed ({error.strerror}); make the folder of root readable") from error
     found: dict[str, dict[str, Path]] = {}
     broken: dict[str, BrokenFile] = {}
-    copied = []
+    copied, others = [], []
     for path in files:
         match = NAME.fullmatch(path.name)
         if match is None:
+            if path.suffix.lower() in OTHER_SUFFIXES and not path.name.startswith("."):
+                others.append(Skipped(str(path), "not named <n>.jpg or <n>.json"))
             continue
         stem, kind = match["stem"], "json" if match["suffix"].lower() == "json" else "jpg"
         if match["copy"] or match["copy_of"]:
@@ -138,24 +146,28 @@ def _find_pairs(root: Path) -> tuple[Path, dict[str, tuple[Path, Path]], dict[st
             broken[stem] = BrokenFile(path, f"stands beside {other.name}, and only one of them can belong to the pair")
         else:
             found[stem][kind] = path
-    copies = []
+    unnamed = {Path(other.path).stem: Path(other.path).name for other in others}
     for path, stem, kind in copied:
         if original := found.get(stem, {}).get(kind):
-            copies.append(Skipped(str(path), f"looks like a copy of {original.name}"))
+            others.append(Skipped(str(path), f"looks like a copy of {original.name}"))
         else:
             broken.setdefault(stem, BrokenFile(path, f"looks like a copy of {stem}.{kind}, which is missing"))
     for stem, kinds in found.items():
         for kind, path in kinds.items():
             if len(kinds) < 2:
                 other_kind = "json" if kind == "jpg" else "jpg"
-                broken.setdefault(stem, BrokenFile(path, f"has no {stem}.{other_kind} beside it"))
+                reason = f"has no {stem}.{other_kind} beside it"
+                if kind == "json" and stem in unnamed:
+                    reason += f", but {unnamed[stem]}; the picture must be a JPEG with the suffix .jpg"
+                broken.setdefault(stem, BrokenFile(path, reason))
     pairs = {stem: (kinds["json"], kinds["jpg"]) for stem, kinds in found.items() if stem not in broken}
     if not pairs:
-        first = f" ({broken[min(broken, key=_sort_key)]})" if broken else ""
+        problems = [broken[stem] for stem in sorted(broken, key=_sort_key)] or others
+        first = f" ({problems[0].path}: {problems[0].reason})" if problems else ""
         raise UserError(
             f"{folder}: no UnityEyes pair <n>.jpg / <n>.json in it{first}; set root to the folder the simulator wrote"
         )
-    return folder, pairs, broken, copies
+    return folder, pairs, broken, others
 
 
 def _check_all(pairs: dict[str, tuple[Path, Path]], broken: dict[str, BrokenFile]) -> None:
@@ -198,6 +210,8 @@ def _open_picture(path: Path) -> Iterator[Image.Image]:
     """The picture, whose pixels are decoded on demand. Raises :class:`BrokenFile` then, too."""
     try:
         with Image.open(path, formats=["JPEG"]) as picture:
+            if (orientation := picture.getexif().get(ORIENTATION, 1)) != 1:
+                raise BrokenFile(path, f"EXIF orientation is {orientation}, not 1, which the simulator's pictures have")
             yield picture
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise BrokenFile(path, f"not readable as JPG ({error})") from error
@@ -210,8 +224,9 @@ def _check_size(annotation_path: Path, annotation: Annotation, picture_path: Pat
         width, height = annotation.size.round(-1)
         raise BrokenFile(
             annotation_path,
-            f"field 'iris_2d' is that of a picture of about {width:.0f}x{height:.0f} px, not of {name}: resize the "
-            "picture back, or scale the coordinates with it",
+            f"field 'iris_2d' with 'look_vec' is that of a picture of about {width:.0f}x{height:.0f} px, not of "
+            f"{name}: if the picture was resized, resize it back or scale the coordinates with it; if not, one of the "
+            "two fields is wrong",
         )
     middle = np.array(size) / 2
     centre, window = _window(annotation.margin[:, :2], size[1])

@@ -149,14 +149,29 @@ def test_copies_are_listed_and_other_files_are_not_read(tmp_path: Path) -> None:
     write_day(folder / "day01.mat", 1)
     write_day(folder / "day02.mat", 1)
     names = ("day01 (1).mat", "day01 - Copy.mat", "Copy of day02.mat", "day02_copy.mat")
-    for name in (*names, "._day01.mat", ".day02.mat", "day001.mat", "day1.mat", "holiday.mat", "day01.mat.part"):
+    others = ("day001.mat", "day1.mat", "day100.MAT", "day_02.mat", "holiday.mat")
+    for name in (*names, *others, "._day01.mat", ".day02.mat", "day01.mat.part"):
         shutil.copy(folder / "day01.mat", folder / name)
     items = list(read_mpiigaze(MPIIGazeOptions(root=tmp_path, persons=(5,)), "test"))
-    assert {Path(item.path).name for item in items if isinstance(item, Skipped)} == set(names)
+    assert {Path(item.path).name for item in items if isinstance(item, Skipped)} == {*names, *others}
     assert sum(isinstance(item, Sample) for item in items) == 4
     assert Skipped(str(folder / "day01 (1).mat"), "looks like a copy of day01.mat") in items
+    assert Skipped(str(folder / "day_02.mat"), "not named dayNN.mat") in items
     (folder / "day01.mat").unlink()
     assert "looks like a copy of day01.mat, which is missing" in _error(tmp_path, persons=(5,))
+
+
+def test_names_in_any_case_are_read_and_a_day_must_not_be_there_twice(tmp_path: Path) -> None:
+    written = {}
+    for day, name in ((1, "P05/day01.MAT"), (2, "P05/Day02.mat"), (3, "p06/DAY03.mat")):
+        written[day] = write_day(tmp_path / name, 1, seed=day)
+    samples = _read(tmp_path, persons=(5, 6), eyes="left")
+    assert [sample.labels["person"].item() for sample in samples] == [5, 5, 6]
+    for sample, day in zip(samples, (1, 2, 3), strict=True):
+        np.testing.assert_allclose(sample.labels["gaze"], written[day][0]["gaze"][0], atol=1e-7)
+    write_day(tmp_path / "P05/day01.mat", 1)
+    message = _error(tmp_path, persons=(5,))
+    assert "P05/day01.mat: holds the same day as" in message and "day01.MAT" in message
 
 
 def test_persons_are_checked() -> None:

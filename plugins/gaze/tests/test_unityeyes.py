@@ -191,6 +191,13 @@ def _nested(folder: Path) -> None:
     (folder / "2.json").write_text(json.dumps({"cameras": {"cam0": annotation()}}))
 
 
+def _turned(folder: Path) -> None:
+    with Image.open(folder / "2.jpg") as picture:
+        exif = picture.getexif()
+        exif[0x0112] = 3
+        picture.save(folder / "2.jpg", exif=exif)
+
+
 BROKEN: dict[str, tuple[Callable[[Path], None], str]] = {
     "truncated jpg": (_cut("jpg"), "2.jpg: not readable as JPG"),
     "jpg that is none": (lambda folder: (folder / "2.jpg").write_text("hello"), "2.jpg: not readable as JPG"),
@@ -211,6 +218,8 @@ BROKEN: dict[str, tuple[Callable[[Path], None], str]] = {
     "a decimal comma or a separator": (_with(head_pose="(351,3264, 186.0421)"), "field 'head_pose' is"),
     "two or three numbers": (_with(head_pose="(351,186,0)"), "field 'head_pose' is"),
     "y down": (_y_down, "field 'interior_margin_2d' has y pointing down"),
+    "orientation": (_turned, "2.jpg: EXIF orientation is 3, not 1"),
+    "another look": (_with(look_vec="(0.0, -0.9, -0.1, 0.0)"), "2.json: field 'iris_2d' with 'look_vec' is that of"),
     "nested": (_nested, "field 'cameras' marks a derived format"),
 }
 
@@ -276,6 +285,21 @@ def test_copies_are_listed_and_hidden_files_are_not_data(tmp_path: Path) -> None
     assert "looks like a copy of 1.jp" in _error(tmp_path)
     items = list(read_unityeyes(UnityEyesOptions(root=tmp_path, skip_broken=True)))
     assert sum(isinstance(item, Sample) for item in items) == 1
+
+
+def test_pictures_and_annotations_with_other_names_are_listed(tmp_path: Path) -> None:
+    write_pair(tmp_path, 1)
+    names = ("img1.jpg", "img1.json", "1.png", "1_refined.JPG", "1.jpg.jpg")
+    for name in (*names, ".2.jpg", "._img1.json", "Thumbs.db", "notes.txt"):
+        shutil.copy(tmp_path / "1.jpg", tmp_path / name)
+    items = list(read_unityeyes(UnityEyesOptions(root=tmp_path)))
+    assert {Path(item.path).name for item in items if isinstance(item, Skipped)} == set(names)
+    assert sum(isinstance(item, Sample) for item in items) == 1
+    (tmp_path / "1.jpg").unlink()
+    message = _error(tmp_path)
+    assert "1.json: has no 1.jpg beside it, but 1.png; the picture must be a JPEG" in message
+    (tmp_path / "1.json").unlink()
+    assert "1.jpg.jpg: not named <n>.jpg or <n>.json" in _error(tmp_path)
 
 
 LOOKS = [(0.0, 0.0, -1.0), (0.9, 0.1, -0.4), (-0.9, 0.1, -0.4), (0.3, 0.7, -0.6), (0.1, -0.7, -0.7)]

@@ -1,8 +1,9 @@
 """Reader of the NYU hand pose data set: depth frames of three cameras, and renders of the same hands.
 
-Format, according to the author's scripts and page: ``train|test/{depth,synthdepth}_<k>_<f>.png``, camera k = 1 (in
-front), 2, 3, frame f with seven digits from 0000001; 640x480 8-bit RGB with depth_mm = G * 256 + B. ``joint_data.mat``
-in both folders holds ``joint_uvd`` (px, px, mm) and ``joint_xyz`` (mm, y up), both (3 cameras, N frames, 36 joints, 3).
+Format, according to the author's scripts and page: ``train|test/{depth,synthdepth}_<k>_<f>.png`` in any case,
+camera k = 1 (in front), 2, 3, frame f with seven digits from 0000001; 640x480 8-bit RGB with depth_mm = G * 256 + B.
+``joint_data.mat`` in both folders holds ``joint_uvd`` (px, px, mm) and ``joint_xyz`` (mm, y up), both (3 cameras, N
+frames, 36 joints, 3).
 
 Every frame is cropped to a cube around the joint PALM_5. For role ``real``, this position is the only part of the
 annotation that is used (the paper segments its real hands with the renders). Joint coordinates are assumed to count px
@@ -38,6 +39,14 @@ APART_MM = 5.0
 least 12 mm apart in the real frame at hand; an offset of 1 px (1.3 mm at a hand's distance) is not detected."""
 LEAST_JOINTS = 6
 """Joints of a frame at which depth must be measured. All 36 are in the real frame at hand; a hole may take most."""
+CHECKED = 20
+"""Frames, spread over the set, whose joints are compared with the measured depth before the first sample."""
+BEHIND_MM = (-10.0, 40.0)
+"""How far a joint may lie behind the measured surface: joints are inside the hand, 3 to 34 mm in the real frame."""
+LEAST_SHARE = 0.5
+"""Median share of a frame's measured joints within ``BEHIND_MM``. The real frame has 1.0; its hand resized to 0.7 or
+shifted by 40 px has 0.4. Where fingers hide others (spheres at NYU's joints, turned by 0 to 90 degrees), the median is
+0.8 to 0.9, and 1 frame of 1000 has less than 0.5."""
 
 Role = Literal["simulated", "real", "real_labelled", "validation", "test"]
 FOLDERS: Mapping[Role, str] = {
@@ -97,7 +106,11 @@ def read_nyu(options: NYUOptions, role: Role) -> Iterator[Sample | Skipped]:
         UserError: a folder, ``joint_data.mat`` or one of its variables is missing; ``joint_uvd`` and ``joint_xyz`` do
             not belong together; a frame is missing (checked before reading), unreadable, or of another hand than its
             joints, and ``skip_broken`` is off; or no frame is readable. A frame is of another hand if its PALM_5 is
-            outside the frame or depth within the cube is measured at fewer than 6 of its 36 joints.
+            outside the frame or depth within the cube is measured at fewer than 6 of its 36 joints. Of 20 frames spread
+            over the set, the median frame must have at least half of its measured joints up to 40 mm behind the
+            measured surface. In the real frame at hand, this detects frames that were shifted by 40 px, cropped to 0.6
+            and enlarged, or reduced to 0.7 and padded, but not flipped vertically, shifted by 30 px, cropped to 0.7 or
+            reduced to 0.8, nor a fault in fewer than half of the frames.
     """
     folder = options.root.expanduser() / FOLDERS[role]
     if not folder.is_dir():
@@ -110,8 +123,12 @@ def read_nyu(options: NYUOptions, role: Role) -> Iterator[Sample | Skipped]:
             f"{folder / 'joint_data.mat'}: holds joints of {uvd.shape[1]} frames, but frames is [{first}, {last}]; "
             f"set frames within 1 to {uvd.shape[1]}"
         )
+    try:
+        present = {path.name.lower(): path for path in sorted(folder.iterdir())}  # of x.PNG and x.png, the latter
+    except OSError as error:
+        raise UserError(f"{folder}: cannot be listed ({error.strerror}); make the folders in root readable") from error
     wanted = [
-        (folder / f"{kind}_{view}_{frame:07d}.png", view, frame)
+        (present.get(name := f"{kind}_{view}_{frame:07d}.png", folder / name), view, frame)
         for view in options.views
         for frame in range(first, last + 1)
     ]
@@ -119,16 +136,12 @@ def read_nyu(options: NYUOptions, role: Role) -> Iterator[Sample | Skipped]:
         missing = [path for path, _, _ in wanted if not path.is_file()]
         if missing:
             raise UserError(f"{missing[0]}: missing ({len(missing)} of {len(wanted)} frames are); {REMEDY}")
+    _check_set(folder, wanted, uvd, options)
     read = 0
     for path, view, frame in wanted:
-        try:
-            depth = read_depth(path)
-            _check_hand(depth, uvd[view - 1, frame - 1], options.cube_mm)
-        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-            reason = getattr(error, "strerror", None) or str(error)
-            if not options.skip_broken:
-                raise UserError(f"{path}: not a readable frame ({reason}); {REMEDY}") from error
-            yield Skipped(str(path), reason)
+        depth = _read_frame(path, uvd[view - 1, frame - 1], options)
+        if isinstance(depth, Skipped):
+            yield depth
             continue
         read += 1
         place = uvd[view - 1, frame - 1], xyz[view - 1, frame - 1]
@@ -209,13 +222,50 @@ def _read_joints(path: Path) -> tuple[np.ndarray, np.ndarray]:
     return uvd, xyz
 
 
-def _check_hand(depth: np.ndarray, uvd: np.ndarray, cube_mm: float) -> None:
-    """Raise ``ValueError`` if the joints ``(36, 3)`` are not those of a hand in the frame ``(480, 640)``."""
+def _read_frame(path: Path, uvd: np.ndarray, options: NYUOptions) -> np.ndarray | Skipped:
+    """Depth ``(480, 640)`` of a frame that shows the hand with joints ``(36, 3)``; without it, an error or a skip."""
+    try:
+        depth = read_depth(path)
+        _check_hand(depth, uvd, options.cube_mm)
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        if not options.skip_broken:
+            raise UserError(f"{path}: not a readable frame ({reason}); {REMEDY}") from error
+        return Skipped(str(path), reason)
+    return depth
+
+
+def _check_set(folder: Path, wanted: list[tuple[Path, int, int]], uvd: np.ndarray, options: NYUOptions) -> None:
+    """Raise ``UserError`` if the joints ``(3, N, 36, 3)`` do not fit the depth of the frames."""
+    shares = []
+    for index in sorted({*np.linspace(0, len(wanted) - 1, CHECKED).round().astype(int).tolist()}):
+        path, view, frame = wanted[index]
+        joints = uvd[view - 1, frame - 1]
+        depth = _read_frame(path, joints, options)
+        if not isinstance(depth, Skipped):
+            measured = _depth_at(depth, joints)
+            behind = (joints[:, 2] - measured)[measured > 0]
+            shares.append(((behind >= BEHIND_MM[0]) & (behind <= BEHIND_MM[1])).mean())
+    if shares and np.median(shares) < LEAST_SHARE:
+        raise UserError(
+            f"{folder / 'joint_data.mat'}: joint_uvd does not fit the frames: of the joints with measured depth, only "
+            f"{np.median(shares):.0%} lie within the hand; restore joint_data.mat and frames of the original size"
+        )
+
+
+def _depth_at(depth: np.ndarray, uvd: np.ndarray) -> np.ndarray:
+    """Depth ``(36,)`` mm at the joints ``(36, 3)``; 0 where not measured or outside the frame."""
     u, v = uvd[:, :2].round().astype(int).T
     inside = (u >= 0) & (u < FRAME[0]) & (v >= 0) & (v < FRAME[1])
-    if not inside[CENTRE]:
-        raise ValueError(f"joint_uvd has the hand at ({u[CENTRE]}, {v[CENTRE]}), outside 640x480")
-    measured = depth[v[inside], u[inside]]
+    return np.where(inside, depth[v.clip(0, FRAME[1] - 1), u.clip(0, FRAME[0] - 1)], 0)
+
+
+def _check_hand(depth: np.ndarray, uvd: np.ndarray, cube_mm: float) -> None:
+    """Raise ``ValueError`` if the joints ``(36, 3)`` are not those of a hand in the frame ``(480, 640)``."""
+    u, v = uvd[CENTRE, :2].round().astype(int)
+    if not (0 <= u < FRAME[0] and 0 <= v < FRAME[1]):
+        raise ValueError(f"joint_uvd has the hand at ({u}, {v}), outside 640x480")
+    measured = _depth_at(depth, uvd)
     on_hand = (measured > 0) & (abs(measured - uvd[CENTRE, 2]) <= cube_mm / 2)
     if on_hand.sum() < LEAST_JOINTS:
         raise ValueError(f"depth is measured at {on_hand.sum()} of the {ALL_JOINTS} joints in joint_uvd")

@@ -11,7 +11,7 @@ import pytest
 import torch
 from hand_fixtures import hand, to_xyz, write_depth, write_joints, write_nyu
 
-from synthreal import Sample, Skipped
+from synthreal import Sample, Skipped, UserError
 from synthreal_hands.cube import FX, FY
 from synthreal_hands.nyu import EVALUATED, LABELS, NYUOptions, crop_frame, default_frames, read_depth, read_nyu
 
@@ -164,6 +164,53 @@ def test_a_mirrored_or_shifted_real_frame_fails_that_test(samples, tmp_path):
     for wrong in (depth[::-1], depth[:, ::-1], np.roll(depth, 30, axis=1)):
         off = [wrong[round(float(v)), round(float(u))] >= half - 1 for u, v, _ in sample.labels["joints"]]
         assert any(off)
+
+
+def _resized(depth: np.ndarray, factor: float) -> np.ndarray:
+    """A frame reduced or enlarged about its middle; padded with 0 or cropped."""
+    rows, columns = ((np.arange(n) - n / 2) / factor + n / 2 for n in depth.shape)
+    inside = ((rows >= 0) & (rows < 480))[:, None] & ((columns >= 0) & (columns < 640))
+    return np.where(inside, depth[np.ix_(rows.astype(int).clip(0, 479), columns.astype(int).clip(0, 639))], 0)
+
+
+def test_frames_that_do_not_fit_their_joints_are_refused(root, tmp_path):
+    frames = [hand(frame, 1)[0] for frame in range(1, 5)]
+    for name, change in {
+        "shifted": lambda depth: np.roll(depth, 90, axis=1),
+        "reduced": lambda depth: _resized(depth, 0.5),
+        "nearer": lambda depth: np.where(depth > 60, depth - 60, 0),
+        "farther": lambda depth: np.where(depth > 0, depth + 30, 0),
+    }.items():
+        shutil.copytree(root, tmp_path / name)
+        for count in (2, 3):
+            for frame in range(1, count + 1):
+                write_depth(tmp_path / name / f"train/depth_1_{frame:07d}.png", change(frames[frame - 1]))
+            for skip in (False, True):
+                if count == 2:  # the median of four frames is then half right
+                    assert len(read(tmp_path / name, "real", views=[1], skip_broken=skip)) == 4
+                else:
+                    with pytest.raises(UserError, match=r"joint_data\.mat: joint_uvd does not fit the frames") as error:
+                        read(tmp_path / name, "real", views=[1], skip_broken=skip)
+                    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("change", ["shift", 0.6, 0.7, 1 / 0.6])
+def test_a_shifted_or_resized_real_frame_is_refused(samples, tmp_path, change):
+    real_frame(samples, tmp_path)
+    path = tmp_path / "test/depth_1_0000001.png"
+    depth = read_depth(path)
+    write_depth(path, np.roll(depth, 40, axis=1) if change == "shift" else _resized(depth, change))
+    with pytest.raises(UserError, match="joint_uvd does not fit"):
+        read(tmp_path, "test", views=[1])
+
+
+def test_file_names_in_any_case_are_read(root, tmp_path):
+    shutil.copytree(root, tmp_path / "nyu")
+    expected = read(root, "real")
+    for number, path in enumerate((tmp_path / "nyu/train").glob("depth_*.png")):
+        path.rename(path.with_name(path.name.upper()) if number % 2 else path.with_suffix(".Png"))
+    for sample, same in zip(read(tmp_path / "nyu", "real"), expected, strict=True):
+        assert np.array_equal(sample.image, same.image)
 
 
 def test_joints_and_xyz_agree(root):
