@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -22,5 +23,6 @@ def store(path: Path | None, rows: dict[str, Any]) -> None:
     """Write the rows with machine, versions, date and commit."""
     if path is not None:
         about = machine(argparse.Namespace(device="cpu", threads=1))
+        about["command"] = f"PYTHONPATH=benchmarks python -m torture.{Path(sys.argv[0]).stem} {' '.join(sys.argv[1:])}"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps({"machine": about, "rows": rows}) + "\n", encoding="utf-8")

@@ -112,7 +112,7 @@ class Levels:
 
 
 def unused_bits(high: int) -> int:
-    """The number of upper bits that 16-bit values up to ``high`` leave unused; 0 for fewer than 3, and without values."""
+    """The number of upper bits that 16-bit values up to ``high`` leave unused; 0 for fewer than 3 or no values."""
     unused = 16 - high.bit_length()
     return unused if high and unused >= 3 else 0
 
