@@ -22,15 +22,20 @@ def write_errors(path: Path) -> Iterator[None]:
         raise WriteError(path, error.strerror or str(error)) from error
 
 
+def regular_file(path: Path) -> Path:
+    """``path`` if it is a regular file. Raises ``OSError`` for a pipe or a device: reading one may never end."""
+    if not stat.S_ISREG(path.stat().st_mode):
+        raise OSError(errno.EINVAL, "not a regular file", str(path))
+    return path
+
+
 def read_bounded(path: Path, largest: int = 16 << 20) -> bytes:
     """The content of a regular file.
 
     Raises ``OSError``, also for a pipe or a device, whose content may never end, and ``ValueError`` for more than
     ``largest`` bytes.
     """
-    if not stat.S_ISREG(path.stat().st_mode):
-        raise OSError(errno.EINVAL, "not a regular file", str(path))
-    with path.open("rb") as file:
+    with regular_file(path).open("rb") as file:
         content = file.read(largest + 1)
     if len(content) > largest:
         raise ValueError(f"it has more than {largest >> 20:,} MiB")

@@ -14,8 +14,9 @@ from posixpath import splitext
 
 from synthreal.bulk.job import Outcome
 from synthreal.bulk.pictures import Chunk, File, FileGroup, Pictures, make_parent
-from synthreal.data.folder import SUFFIXES, refuse_other_formats, regular_file
+from synthreal.data.folder import SUFFIXES, refuse_other_formats
 from synthreal.errors import UserError
+from synthreal.files import regular_file
 from synthreal.spec import Skipped
 
 

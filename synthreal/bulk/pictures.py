@@ -25,10 +25,9 @@ import numpy as np
 from synthreal.bulk.job import ExecutionSettings, Job, OnProgress, Outcome, WorkFolder, split
 from synthreal.bulk.pipeline import map_ahead
 from synthreal.data.encoding import stored_array
-from synthreal.data.folder import regular_file
 from synthreal.device import is_out_of_memory
 from synthreal.errors import UserError
-from synthreal.files import write_errors, write_text
+from synthreal.files import regular_file, write_errors, write_text
 from synthreal.images.picture import Picture, picture_problem, picture_size, read_picture
 from synthreal.inference.indexed import BLOCK, IndexedRefiner
 from synthreal.inference.tiles import margin_of

@@ -22,8 +22,9 @@ from pathlib import Path
 
 from synthreal.bulk.job import Outcome
 from synthreal.bulk.pictures import Chunk, File, FileGroup, Pictures, make_parent
-from synthreal.data.folder import OTHER_SUFFIXES, SUFFIXES, is_hidden, regular_file
+from synthreal.data.folder import OTHER_SUFFIXES, SUFFIXES, is_hidden
 from synthreal.errors import UserError, one_line
+from synthreal.files import regular_file
 from synthreal.images.signature import LENGTH, picture_format
 from synthreal.spec import Skipped
 

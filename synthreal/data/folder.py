@@ -12,10 +12,8 @@ those that systems make, such as ``__MACOSX``, ``@eaDir`` and ``Thumbs.db``, are
 
 from __future__ import annotations
 
-import errno
 import os
 import re
-import stat
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from functools import cache
@@ -24,6 +22,7 @@ from pathlib import Path
 from pydantic import Field
 
 from synthreal.errors import UserError
+from synthreal.files import regular_file
 from synthreal.images.picture import any_size, picture_problem, read_pixels
 from synthreal.images.signature import LENGTH, picture_format
 from synthreal.spec import Options, Sample, Skipped, UserPath
@@ -112,13 +111,6 @@ def names_below(root: Path, recursive: bool = True) -> list[str]:
         below = folder.relative_to(root)
         names += _shown(files) if below == Path() else [f"{below.as_posix()}/{name}" for name in _shown(files)]
     return sorted(names)
-
-
-def regular_file(path: Path) -> Path:
-    """``path`` if it is a regular file. Raises ``OSError`` for a pipe or a device: reading one may never end."""
-    if not stat.S_ISREG(path.stat().st_mode):
-        raise OSError(errno.EINVAL, "not a regular file", str(path))
-    return path
 
 
 def unread_format(path: Path) -> str | None:
