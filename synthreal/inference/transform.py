@@ -25,6 +25,7 @@ from synthreal.device import (
 from synthreal.errors import UserError
 from synthreal.inference.model_card import model_card, stored_card
 from synthreal.inference.pretrained import Pretrained, read_pretrained, write_pretrained
+from synthreal.inference.transform_input import check_device, check_images, check_noise
 from synthreal.inference.value_range import ValueRange, check_probability
 from synthreal.inference.workers import pack_generator, refuse_forked_cuda, unpack_generator
 
@@ -230,28 +231,10 @@ class Refine(nn.Module):
         return f"channels={self.channels}, p={self.p}, range={self.scale}, grad={self.grad}, autocast={self.autocast}"
 
     def _check(self, image: Tensor, noise: Tensor | None) -> None:
-        c, smallest = self.channels, getattr(self.refiner, "smallest", 1)
-        if not isinstance(image, Tensor):
-            raise UserError(f"a refiner takes tensors, given {type(image).__name__}; use torch.as_tensor(image)")
-        known = image.is_floating_point() or image.dtype == torch.uint8
-        if image.ndim not in (3, 4) or image.shape[-3] != c or not known:
-            raise UserError(
-                f"this refiner takes images ({c}, H, W) or (B, {c}, H, W), float in {self.scale} or uint8, "
-                f"given {image.dtype} {tuple(image.shape)}"
-            )
-        if not torch.compiler.is_compiling() and min(image.shape[-2:]) < smallest:
-            raise UserError(f"this refiner takes images of {smallest} px and more, given {tuple(image.shape)}")
-        weight = next(self.parameters(), image)
-        if weight.device != image.device:
-            worker = "; a DataLoader worker has no GPU: refine the batches it gives" if get_worker_info() else ""
-            raise UserError(
-                f"images on {image.device}, the refiner on {weight.device}: move one with .to(device){worker}"
-            )
-        if noise is not None and not torch.compiler.is_compiling():
-            wanted, known = (*image.shape[:-3], self.noise_channels, *image.shape[-2:]), isinstance(noise, Tensor)
-            if not known or noise.shape != wanted or noise.device != image.device:
-                given = f"{tuple(noise.shape)} on {noise.device}" if known else type(noise).__name__
-                raise UserError(f"this refiner takes noise {wanted} on {image.device} with these images, given {given}")
+        smallest = getattr(self.refiner, "smallest", 1)
+        check_images(image, channels=self.channels, smallest=smallest, scale=self.scale)
+        check_device(image, next(self.parameters(), image).device)
+        check_noise(noise, image, self.noise_channels)
 
     def _refined(self, batch: Tensor, noise: Tensor | None) -> Tensor:
         unit, parts = self.scale.unit(batch), None

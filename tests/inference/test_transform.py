@@ -423,7 +423,7 @@ def test_data_loader_workers_draw_different_noise(noisy_run, context):
 
 def test_a_refiner_on_a_gpu_is_refused_in_a_worker(toy_run, monkeypatch):
     with monkeypatch.context() as patch:
-        patch.setattr("synthreal.inference.transform.get_worker_info", lambda: object())
+        patch.setattr("synthreal.inference.transform_input.get_worker_info", lambda: object())
         with pytest.raises(UserError, match="DataLoader worker has no GPU"):
             Refine.load(toy_run).to("meta")(images(1, 12, 16))
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
