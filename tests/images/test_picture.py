@@ -17,7 +17,8 @@ from PIL import Image, TiffImagePlugin
 from PIL.PngImagePlugin import PngInfo
 from scipy.ndimage import gaussian_filter
 
-from synthreal.images.picture import Picture, any_size, one_line, picture_size, read_picture, read_pixels
+from synthreal.errors import one_line
+from synthreal.images.picture import Picture, any_size, picture_size, read_picture, read_pixels
 
 RNG = np.random.default_rng(0)
 GREY = RNG.integers(0, 256, (9, 14), np.uint8)
@@ -220,12 +221,26 @@ def test_comments_of_a_pgm_may_be_long():
 
 
 def test_damaged_16_bit_colour_does_not_make_opencv_write_messages(capfd):
-    content = bytearray(FILES["PNG 16-bit RGB"])
-    at = content.index(b"IDAT")
-    content[at + 20] ^= 255
+    content = FILES["PNG 16-bit RGB"]
+    start = content.index(b"IDAT") - 4
+    (length,) = struct.unpack_from(">I", content, start)
+    body = bytearray(content[start + 8 : start + 8 + length])
+    body[16] ^= 255
     with pytest.raises(ValueError, match="OpenCV does not read"):
-        read_pixels(bytes(content))
+        read_pixels(content[:start] + chunk(b"IDAT", bytes(body)) + content[start + 12 + length :])
     assert "ERROR" not in capfd.readouterr().err
+
+
+def test_pixels_of_a_png_with_a_wrong_checksum_are_refused():
+    """Pillow decodes some of them to other values."""
+    pixels = np.add.outer(3 * np.arange(60), np.arange(70)).astype(np.uint8)
+    whole = saved(Image.fromarray(pixels), "PNG")
+    for place in range(whole.index(b"IDAT") + 4, whole.index(b"IEND") - 4):
+        content = bytearray(whole)
+        content[place] ^= 16
+        for read in (read_pixels, read_picture):
+            with pytest.raises(ValueError, match="checksum of its pixels"):
+                read(bytes(content))
 
 
 def test_unusual_tiffs_that_are_read_correctly():
