@@ -270,6 +270,7 @@ def _with(name, index, value):
         (_with("image", (4, 0, 0, 0), 1.5), r"image 4: a pixel .* outside \[0, 1\]"),
         (_with("gaze", (5, 1), np.nan), "image 5: label 'gaze' is NaN"),
         (_with("gaze", (8, 0), -np.inf), "image 8: label 'gaze' is NaN or infinite"),
+        (_with("gaze", (3, 0), np.finfo(np.float64).max), "image 3: label 'gaze' is NaN or infinite in float32"),
         (lambda p, v: (p[:, :, :, :3], v), "image 0: it is 1x4x3 float16, not 1x4x4 float16"),
         (lambda p, v: (p.astype(np.float32), v), "image 0: it is 1x4x4 float32"),
         (lambda p, v: (p, {k: v[k] for k in ("gaze", "count", "mask")}), "image 0: it has labels .*, not .*visible"),
@@ -304,6 +305,18 @@ def test_a_label_with_two_dtypes_is_refused(tmp_path):
         write_pack(
             tmp_path / "a.h5", mixed, image=spec, labels=(LabelSpec("a", (), "number"),), role="test", name="toy"
         )
+
+
+@pytest.mark.parametrize("dtype", [">i2", ">i4", ">u4", ">f8"])
+def test_labels_of_another_byte_order_are_read_with_their_values(tmp_path, dtype):
+    spec, values = ImageSpec(channels=1, height=2, width=2), np.array([1, 2, 300]).astype(dtype)
+    header = {"image": spec, "labels": (LabelSpec("a", (), ""),), "role": "test", "name": "toy"}
+    with PackWriter(tmp_path / "a.h5", **header) as writer:
+        writer.append(images(3, spec), {"a": values})
+    pack = Pack(tmp_path / "a.h5")
+    held = load(pack, device=torch.device("cpu"), rows=np.arange(3), names=("a",))
+    assert held.labels["a"].tolist() == [1, 2, 300]
+    assert held.sha256() == pack.sha256()
 
 
 def test_label_names_that_hdf5_cannot_store_are_refused(tmp_path):
