@@ -89,7 +89,7 @@ def _divided(levels: Tensor, dtype: StoredDtype) -> Tensor:
 
 
 def label_array(array: np.ndarray) -> np.ndarray:
-    """A label in its dtype on a device: floats become float32, uint16 int32, uint32 and uint64 int64; native byte order."""
+    """A label as on a device: native byte order; floats become float32, uint16 int32, uint32 and uint64 int64."""
     if array.dtype.kind == "f":
         return array.astype(np.float32, copy=False)
     wider = {"uint16": np.int32, "uint32": np.int64, "uint64": np.int64}
@@ -102,7 +102,7 @@ def label_tensor(array: np.ndarray) -> Tensor:
 
 
 def first_bad(array: np.ndarray, *, unit: bool = False) -> int | None:
-    """Index along the first axis of the first entry not finite in float32 (``unit``: not in [0, 1]); None if all are."""
+    """The first row with a value that is not finite in float32 (``unit``: not in [0, 1]), or None."""
     if array.dtype.kind != "f" or array.size == 0:
         return None
     low, high = (0, 1) if unit else (-_LARGEST, _LARGEST)

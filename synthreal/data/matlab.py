@@ -12,7 +12,6 @@ import json
 import os
 import resource
 import signal
-import stat
 import subprocess
 import sys
 import threading
@@ -24,6 +23,7 @@ from typing import Any
 import numpy as np
 
 from synthreal.errors import UserError
+from synthreal.files import regular_file
 
 START_SECONDS = 120.0  # to start Python and import scipy, perhaps from a slow disk
 READ_SECONDS = 10.0
@@ -48,14 +48,12 @@ def read_matlab(path: Path, names: Sequence[str], *, remedy: str) -> dict[str, n
             more memory than 1 GiB and 8 times its size; a name is missing or not numeric.
     """
     try:
-        status = path.stat()
+        size = regular_file(path).stat().st_size
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror}); {remedy}") from error
-    if not stat.S_ISREG(status.st_mode):
-        raise UserError(f"{path}: not a regular file; {remedy}")
     child = _CHILDREN.setdefault(os.getpid(), _Child())
     try:
-        arrays = child.read(path.absolute(), names, status.st_size)
+        arrays = child.read(path.absolute(), names, size)
     except _Refused as error:
         raise UserError(f"{path}: {error}; {remedy}") from error
     return dict(zip(names, arrays, strict=True))

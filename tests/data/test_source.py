@@ -337,6 +337,7 @@ def _broken(**change):
         ({"image": lambda x: 255 * x}, "a pixel outside"),
         ({"image": lambda x: 2 * x - 1}, "a pixel outside"),
         ({"image": lambda x: (255 * x).byte()}, "returns torch.uint8 images"),
+        ({"gaze": lambda x: x.numpy()}, "no label 'gaze' as a tensor"),
         ({"gaze": lambda x: x[:, :2]}, r"label 'gaze' of shape \(2,\), its LabelSpec has \(3,\)"),
     ],
 )
