@@ -1,4 +1,4 @@
-"""Numeric arrays of MATLAB files, read in a child process that a damaged file cannot take the caller with.
+"""Numeric arrays of MATLAB files, read in a child process, so that a damaged file cannot end the caller.
 
 scipy's reader is C code that trusts the lengths in a file: damaged files end it with a segmentation fault, keep it busy
 for ever or make it allocate gigabytes. The child process is this module run as a script. It reads one file after
@@ -78,7 +78,7 @@ class _Child:
                     self._answer(START_SECONDS, {})
                 request = {"path": str(path), "names": list(names), "memory": MEMORY + MEMORY_FACTOR * size}
                 return self._answer(READ_SECONDS + size / BYTES_PER_SECOND, request)
-            except BaseException:  # Ctrl-C too: an answer that is read in part would be taken for the next file's
+            except BaseException:  # Ctrl-C too: the rest of the answer would be read as that to the next request
                 if self.process is not None:
                     self.process.kill()
                     self.process.communicate()

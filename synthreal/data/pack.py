@@ -35,7 +35,7 @@ class Pack(AbstractContextManager["Pack"]):
     """A pack opened for reading; ``len(pack)`` is its number of images.
 
     Each process opens the file on first use, so a pack survives fork and pickling. A file that is not HDF5, truncated,
-    not a pack, of a newer format or at odds with its header raises ``UserError`` here. ``image``, ``labels``, ``role``,
+    not a pack, of another format or unlike its header raises ``UserError`` here. ``image``, ``labels``, ``role``,
     ``name``, ``options`` and ``skipped`` are those of its :class:`~synthreal.data.header.Header`.
     """
 
@@ -131,7 +131,7 @@ class Pack(AbstractContextManager["Pack"]):
             raise ValueError("it holds no image")
         stored = file["labels"] if isinstance(file.get("labels", getlink=True), h5py.HardLink) else {}
         if not isinstance(stored, h5py.Group | dict):
-            raise ValueError("/labels is no group")
+            raise ValueError("/labels is not a group")
         if len(stored) != len(self.labels) or set(stored) != {label.name for label in self.labels}:
             held = sorted(islice(stored, 20))
             raise ValueError(f"/labels holds {held} but its header ({self.role}) {[*map(str, self.labels)]}")

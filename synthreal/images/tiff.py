@@ -129,7 +129,7 @@ class TiffTags:
                 found[tag] = raw.rstrip(b"\0") if kind == 2 else raw
             elif tag in _CODES and self._numbers(tag, 0)[0] in _CODES[tag]:
                 found[tag] = self._numbers(tag)[0]
-            elif tag in _RESOLUTION and kind == 5 and len(raw) == 8 and any(raw[4:]):  # not divided by 0
+            elif tag in _RESOLUTION and kind == 5 and len(raw) == 8 and any(raw[4:]):  # the denominator is not 0
                 found[tag] = TiffImagePlugin.IFDRational(*struct.unpack(self._order + "II", raw))
         return found
 
@@ -146,7 +146,7 @@ class TiffTags:
             seen.add(following)
             try:
                 entries, following = self._directory(following)
-            except struct.error:  # the first page is whole
+            except struct.error:  # damaged, but the first page is whole
                 return False
             if _SUBFILE not in entries or not any(byte & 1 for byte in self._value(entries[_SUBFILE])[1]):
                 return True

@@ -408,7 +408,7 @@ def _shorten(file):
     [
         (_version(3), "pack format 3, this synthreal reads 2; upgrade"),
         (_version(1), "pack format 1, this synthreal reads 2; prepare it again"),
-        (_version("2"), "no integer"),
+        (_version("2"), "not an integer"),
         (_header(image="{not json"), "damaged"),
         (_header(image={"channels": 1}), "damaged"),
         (_header(image={"channels": 3, "height": 9, "width": 9}), "header says 3x9x9 uint8"),
@@ -507,9 +507,9 @@ def _nested(file):
         (_stored_in_another_file, "/image is stored elsewhere or compressed"),
         (_compressed, "/image is stored elsewhere or compressed"),
         (_enormous, "/image is larger than the file"),
-        (_text, "/gaze is no array of numbers"),
-        (_labels_stored_elsewhere, "/labels is no group"),
-        (_labels_without_end, "/labels is no group"),
+        (_text, "/gaze is not an array of numbers"),
+        (_labels_stored_elsewhere, "/labels is not a group"),
+        (_labels_without_end, "/labels is not a group"),
         (_nested, "damaged pack"),
     ],
 )
