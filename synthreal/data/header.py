@@ -16,12 +16,14 @@ from typing import Any
 
 import h5py
 import numpy as np
+from pydantic import TypeAdapter
 
 from synthreal.errors import UserError
 from synthreal.spec import ROLES, ImageSpec, LabelSpec, Role, Skipped
 
 FORMAT = 2
 _VERSION_KEY = "synthreal_pack"
+_IMAGE, _LABELS = TypeAdapter(ImageSpec), TypeAdapter(tuple[LabelSpec, ...])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,8 +87,8 @@ class Header:
         content = json.loads(plain_dataset(file, "header")[...].tobytes())
         limit = content["limit"]
         return cls(
-            image=ImageSpec(**content["image"]),
-            labels=tuple(LabelSpec(**label) for label in content["labels"]),
+            image=_IMAGE.validate_python(content["image"]),
+            labels=_LABELS.validate_python(content["labels"]),
             role=content["role"],
             name=str(content["dataset"]),
             options=dict(content["options"]),

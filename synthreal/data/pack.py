@@ -22,6 +22,7 @@ from pydantic import Field
 from synthreal.data.encoding import content_sha256, image_bytes, label_array
 from synthreal.data.header import Header, plain_dataset
 from synthreal.errors import UserError
+from synthreal.results.schema import reason
 from synthreal.spec import DatasetSpec, Options, Sample, Skipped, UserPath
 
 Rows = slice | np.ndarray
@@ -54,7 +55,7 @@ class Pack(AbstractContextManager["Pack"]):
             raise UserError(f"{self.path}: {error}") from error
         except _DAMAGED as error:
             self.close()
-            raise UserError(f"{self.path}: damaged pack ({error}); prepare it again") from error
+            raise UserError(f"{self.path}: damaged pack ({reason(error)}); prepare it again") from error
 
     def __len__(self) -> int:
         return self._n

@@ -84,7 +84,7 @@ class Picture:
 
 
 def read_pixels(content: bytes) -> np.ndarray:
-    """The pixels ``(C, H, W)`` of an image file as stored, uint16 if it has 16 bits, else uint8.
+    """The pixels ``(C, H, W)`` of an image file as stored, uint16 if it has 16 bits (except a PPM), else uint8.
 
     Palettes, CMYK and YCbCr become RGB, bits become grey, and a colour that stands for transparency becomes alpha.
     Raises ``ValueError`` for a file whose values would come out wrong; decoders raise anything on broken bytes.
