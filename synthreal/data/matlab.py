@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-from synthreal.errors import UserError
+from synthreal.errors import UserError, one_line
 from synthreal.files import regular_file
 
 START_SECONDS = 120.0  # to start Python and import scipy, perhaps from a slow disk
@@ -145,8 +145,7 @@ def _serve() -> None:
             except NotImplementedError:
                 answer["error"] = "a MATLAB v7.3 (HDF5) file, not one saved as -v7"
             except Exception as error:  # scipy raises a dozen different types
-                reason = " ".join(str(error).split())[:200] or type(error).__name__
-                answer["error"] = f"not a readable MATLAB file ({reason})"
+                answer["error"] = f"not a readable MATLAB file ({one_line(error) or type(error).__name__})"
         sys.stdout.buffer.write(json.dumps({**answer, "sizes": [len(array) for array in arrays]}).encode() + b"\n")
         for array in arrays:
             sys.stdout.buffer.write(array)

@@ -12,7 +12,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from image_files import chunk, png_file, tiff_file
+from image_files import chunk, png_file, saved, tiff_file
 from PIL import Image, TiffImagePlugin
 from PIL.PngImagePlugin import PngInfo
 from scipy.ndimage import gaussian_filter
@@ -30,12 +30,6 @@ EXIF[274] = 6
 TEXT = PngInfo()
 TEXT.add_text("key", "value")
 TEXT.add_itxt("subject", "0.5 µm")
-
-
-def saved(image, form, **options):
-    target = BytesIO()
-    image.save(target, form, **options)
-    return target.getvalue()
 
 
 FILES = {

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import itertools
 import struct
-from io import BytesIO
 
 import numpy as np
 import pytest
-from image_files import chunk, png_file, tiff_file
+from image_files import chunk, png_file, saved, tiff_file
 from PIL import Image
 
 from synthreal.images.picture import read_picture, read_pixels
@@ -25,12 +24,6 @@ def scaled(values, bits):
     """Samples ``(H, W, C)`` as ``(C, H, W)`` at the whole depth of 8 or 16 bits."""
     dtype = np.uint8 if bits <= 8 else np.uint16
     return np.rint(values * (np.iinfo(dtype).max / ((1 << bits) - 1))).astype(dtype).transpose(2, 0, 1)
-
-
-def saved(image, form, **options):
-    target = BytesIO()
-    image.save(target, form, **options)
-    return target.getvalue()
 
 
 LAYOUTS = [
