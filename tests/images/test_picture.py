@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 import pytest
 from image_files import chunk, png_file, saved, tiff_file
-from PIL import Image, TiffImagePlugin
+from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 from scipy.ndimage import gaussian_filter
 
@@ -159,21 +159,6 @@ def test_the_metadata_of_a_tiff_is_preserved_to_the_byte(pixels):
         assert {tag: other[tag] for tag in tags} == {tag: one[tag] for tag in tags}
 
 
-def tiff(pixels, **tags):
-    """A TIFF of one strip with tags that Pillow does not write."""
-    layout = TiffImagePlugin.ImageFileDirectory_v2()
-    depth, channels = pixels.dtype.itemsize * 8, pixels.shape[-1]
-    layout[256], layout[257], layout[258], layout[259] = pixels.shape[1], pixels.shape[0], (depth,) * channels, 1
-    layout[262], layout[277], layout[278], layout[273] = 2 if channels > 1 else 1, channels, pixels.shape[0], 0
-    for name, value in tags.items():
-        layout[{"width": 256, "depth": 258, "zero": 262, "extra": 338}[name]] = value
-    content = pixels.tobytes()
-    layout[279] = len(content)
-    target = BytesIO()
-    layout.save(target)
-    return target.getvalue() + content
-
-
 def bmp_with_alpha(pixels=COLOUR):
     header = struct.pack("<IiiHHIIiiII", 56, 14, -9, 1, 32, 3, pixels.nbytes, 0, 0, 0, 0)
     header += struct.pack("<IIII", 255, 255 << 8, 255 << 16, 255 << 24)
@@ -189,9 +174,9 @@ def test_files_that_would_come_out_wrong_are_refused():
         (saved(Image.fromarray(GREY.astype(np.int32)), "TIFF"), "float or signed"),
         (saved(Image.fromarray(COLOUR[..., :3]).convert("CMYK"), "JPEG"), "pixels are CMYK"),
         (saved(grey, "PNG", transparency=3), "stands for transparency"),
-        (tiff(DEEP[..., :1], depth=12), "have 12 bits"),
-        (tiff(DEEP, extra=1), "multiplied with its alpha"),
-        (tiff(COLOUR, extra=0), "channels beside colour"),
+        (tiff_file(DEEP[..., :1] >> 4, 12), "have 12 bits"),
+        (tiff_file(DEEP, 16, 2, t338=(1,)), "multiplied with its alpha"),
+        (tiff_file(COLOUR, 8, 2, t338=(0,)), "channels beside colour"),
         (bmp_with_alpha(), "BMP with alpha; save it as PNG"),
     ]:
         with pytest.raises(ValueError, match=why):
@@ -238,12 +223,13 @@ def test_pixels_of_a_png_with_a_wrong_checksum_are_refused():
 
 
 def test_unusual_tiffs_that_are_read_correctly():
-    assert read_picture(tiff(DEEP[..., :1])).colour.dtype == np.uint16
-    np.testing.assert_array_equal(read_picture(tiff(COLOUR[..., :1], zero=0)).colour[0], 255 - COLOUR[..., 0])
+    assert read_picture(tiff_file(DEEP[..., :1], 16)).colour.dtype == np.uint16
+    np.testing.assert_array_equal(read_picture(tiff_file(COLOUR[..., :1], 8, 0)).colour[0], 255 - COLOUR[..., 0])
     halves = np.stack([GREY >> 4, GREY & 15], -1).reshape(9, 28)
-    np.testing.assert_array_equal(read_picture(tiff(GREY[..., None], depth=4, width=28)).colour[0], halves * 17)
-    for pixels in (DEEP, COLOUR):
-        np.testing.assert_array_equal(read_picture(tiff(pixels, extra=2)).alpha, pixels[..., 3])
+    np.testing.assert_array_equal(read_picture(tiff_file(halves[..., None], 4)).colour[0], halves * 17)
+    for pixels, bits in ((DEEP, 16), (COLOUR, 8)):
+        content = tiff_file(pixels, bits, 2, t338=(2,))
+        np.testing.assert_array_equal(read_picture(content).alpha, pixels[..., 3])
 
 
 @pytest.mark.parametrize("colour", [False, True])
