@@ -305,8 +305,7 @@ def test_damaged_tags_of_a_tiff_cost_no_picture(kind, compression):
 def test_a_damaged_metadata_chunk_is_left_out():
     """Pillow ignores it after the pixels; before the pixels it would refuse the whole file."""
     given, end = FILES["PNG grey"][:-12], FILES["PNG grey"][-12:]
-    body = b"tEXt" + b"key\0value"
-    good = struct.pack(">I", 9) + body + struct.pack(">I", zlib.crc32(body))
+    good = chunk(b"tEXt", b"key\0value")
     picture = read_picture(given + good[:-4] + b"????" + good + end)
     found = opened(picture.encoded(picture.colour))
     found.load()
