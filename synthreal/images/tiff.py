@@ -82,7 +82,7 @@ class TiffTags:
             raise ValueError(f"its tags do not say which value is black (PhotometricInterpretation); {save}")
         if meaning not in _COLOURS or (meaning == _YCBCR and compression != _JPEG) or compression == _OLD_JPEG:
             raise ValueError(f"its colours are of kind {meaning} with compression {compression}; {save}")
-        if self._numbers(_PLANES, 1)[0] == 2 and (self.bits[0] == 16 or self.channels == 2):
+        if self._numbers(_PLANES, 1)[0] == 2 and (self.bits[0] == 16 or self.channels == 2 or 1 in self.extra):
             raise ValueError(f"its channels are in planes of their own; {save}, interleaved")
         if self._numbers(_BIT_ORDER, 1)[0] == 2 and compression not in _BIT_REVERSED:
             raise ValueError(f"its compressed bytes begin with the lowest bit (FillOrder); {save}")

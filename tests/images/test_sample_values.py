@@ -107,6 +107,7 @@ def test_tiff_samples_are_right_or_refused(bits):
         (tiff_file(samples(8, 1), t254=(1,)), "preview"),
         (tiff_file(samples(16, 4), 16, 2, t338=(1,)), "multiplied with its alpha"),
         (tiff_file(samples(16, 3), 16, 2, planes=True), "planes of their own"),
+        (tiff_file(samples(8, 4), 8, 2, planes=True, t338=(1,)), "planes of their own"),
         (tiff_file(samples(8, 1), fill=2, compression=8), "FillOrder"),
         (tiff_file(samples(8, 1), big=True, order=">"), "big-endian BigTIFF"),
     ],
