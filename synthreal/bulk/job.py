@@ -169,7 +169,7 @@ class WorkFolder:
 
     def done(self) -> set[int]:
         """The finished blocks."""
-        return {int(path.stem) for path in self.path.glob("*.done") if path.stem.isdecimal()}
+        return {int(path.stem) for path in self.path.glob("[0-9]" * 8 + ".done")}
 
     def is_empty(self) -> bool:
         """Whether a killed job has left nothing but the folder."""

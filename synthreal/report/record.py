@@ -12,11 +12,10 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from synthreal.config import ResolvedConfig
-from synthreal.config.toml import read_toml
 from synthreal.errors import UserError
 from synthreal.files import read_bounded
 from synthreal.images.png import SIGNATURE
-from synthreal.inference.pretrained import CONFIG, LOG, SHEETS, read_config
+from synthreal.inference.pretrained import CONFIG, LOG, SHEETS, read_config_and_versions
 from synthreal.results.schema import Evaluation, read_evaluations, reason
 from synthreal.train.log import read_log
 from synthreal.train.monitor import FILE as QUALITY
@@ -65,7 +64,7 @@ class Record:
 
 def read_record(run: Path) -> Record:
     """Read a run directory. Raises ``UserError`` without a run or a log, or if a file is damaged."""
-    config = read_config(run)
+    config, versions = read_config_and_versions(run)
     log, notes = _read_log(run)
     files, folder = sorted((run / SHEETS).glob("*.png")), run.resolve() / SHEETS
     own = [path for path in files if path.resolve() == folder / path.name and _is_sheet(path)]
@@ -78,7 +77,7 @@ def read_record(run: Path) -> Record:
         run=run,
         config=config,
         toml=(run / CONFIG).read_text(encoding="utf-8"),
-        versions={str(name): str(version) for name, version in read_toml(run / CONFIG).get("versions", {}).items()},
+        versions=versions,
         log=log,
         sheets=tuple((int(match[1]), path) for match, path in matches if match),
         evaluations=read_evaluations(run),

@@ -227,10 +227,11 @@ def test_the_record_of_a_job_holds_its_settings(plain, pack_of, tmp_path, small_
         refine_bulk(plain, source, tmp_path / "out")
 
 
-def test_other_files_in_a_work_folder_are_no_blocks(plain, pack_of, tmp_path, small_blocks):
+@pytest.mark.parametrize("name", ["mine.done", "5.done"])
+def test_other_files_in_a_work_folder_are_no_blocks(plain, pack_of, tmp_path, small_blocks, name):
     with pytest.raises(Stopped):
         refine_bulk(plain, source := pack_of(N), tmp_path / "out", on_progress=stop_at(40))
-    (tmp_path / "out.parts" / "mine.done").write_bytes(b"")
+    (tmp_path / "out.parts" / name).write_bytes(b"")
     assert refine_bulk(plain, source, tmp_path / "out").refined == N
 
 
