@@ -30,11 +30,7 @@ def regular_file(path: Path) -> Path:
 
 
 def read_bounded(path: Path, largest: int = 16 << 20) -> bytes:
-    """The content of a regular file.
-
-    Raises ``OSError``, also for a pipe or a device, whose content may never end, and ``ValueError`` for more than
-    ``largest`` bytes.
-    """
+    """The content of a regular file. Raises ``OSError``, and ``ValueError`` for more than ``largest`` bytes."""
     with regular_file(path).open("rb") as file:
         content = file.read(largest + 1)
     if len(content) > largest:
@@ -43,11 +39,9 @@ def read_bounded(path: Path, largest: int = 16 << 20) -> bytes:
 
 
 def refuse_link(path: Path) -> None:
-    """Raise ``UserError`` for a symbolic link: in a folder from a stranger it would lead what is written anywhere."""
+    """Raise ``UserError`` for a symbolic link: in a folder from a stranger it can redirect a write to any place."""
     if path.is_symlink():
-        raise UserError(
-            f"{path}: is a symbolic link, and nothing is written through it; replace it by what it leads to"
-        )
+        raise UserError(f"{path}: is a symbolic link, through which nothing is written; replace it by its target")
 
 
 @contextmanager
@@ -80,15 +74,13 @@ def atomic_write(path: Path) -> Iterator[Path]:
 
 
 def _is_alive(pid: str) -> bool:
-    """Whether a process exists on this machine; where that cannot be asked (Windows), True."""
-    if os.name != "posix" or not pid.isdecimal():
-        return True
+    """Whether a process exists on this machine, or ``pid`` is no number."""
     try:
         os.kill(int(pid), 0)
+    except (PermissionError, ValueError):  # of another user, or a file of another program
+        return True
     except (ProcessLookupError, OverflowError):
         return False
-    except PermissionError:
-        return True
     return True
 
 

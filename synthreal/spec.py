@@ -118,6 +118,8 @@ class LabelSpec:
     shape: tuple[int, ...]
     unit: str
 
+    __pydantic_config__ = ConfigDict(extra="forbid")
+
     def __post_init__(self) -> None:
         if isinstance(self.shape, int):
             raise UserError(f"LabelSpec {self.name!r}: shape is {self.shape}; write it as ({self.shape},)")

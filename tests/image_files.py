@@ -1,12 +1,22 @@
-"""TIFF and PNG files written byte for byte, so that decoders can be compared with what the standards say."""
+"""Image files by Pillow, and TIFF and PNG files written byte for byte to compare decoders with the standards."""
 
 from __future__ import annotations
 
 import struct
 import zlib
+from io import BytesIO
 from itertools import product
+from typing import Any
 
 import numpy as np
+from PIL import Image
+
+
+def saved(image: Image.Image, form: str, **options: Any) -> bytes:
+    """The file that Pillow writes."""
+    target = BytesIO()
+    image.save(target, form, **options)
+    return target.getvalue()
 
 
 def packed(samples: np.ndarray, bits: int, order: str = ">") -> bytes:

@@ -103,7 +103,8 @@ def test_temporary_files_of_killed_processes_are_replaced_but_not_those_of_livin
     )
     killed, living = (tmp_path / f".a.txt.{pid}.partial" for pid in (ended.stdout.strip(), os.getppid()))
     other = tmp_path / f".b.txt.{ended.stdout.strip()}.partial"
-    for path in (killed, living, other):
+    foreign = tmp_path / ".a.txt.download.partial"
+    for path in (killed, living, other, foreign):
         path.write_text("half")
     write_text(tmp_path / "a.txt", "new")
-    assert names(tmp_path) == sorted(["a.txt", living.name, other.name])
+    assert names(tmp_path) == sorted(["a.txt", living.name, other.name, foreign.name])

@@ -55,7 +55,8 @@ def fastest_batch(transform: Refine, sizes: Sequence[tuple[int, int]]) -> int:
             if not is_out_of_memory(error):
                 raise
             if batch == 1:
-                raise UserError(f"images of {frequent[0][0]} px do not fit; give a smaller --tile") from error
+                (height, width), _ = frequent[0]
+                raise UserError(f"images of {height}x{width} px do not fit; give a smaller --tile") from error
             break
         largest = max(_SIZES * BLOCK, batch) if len(frequent) == 1 else 0
         seconds = sum(-(-max(count, largest) // batch) * one for (_, count), one in zip(frequent, each, strict=True))

@@ -17,10 +17,11 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from synthreal.errors import UserError
-from synthreal.files import refuse_link, write_errors, write_text
+from synthreal.files import read_bounded, refuse_link, write_errors, write_text
 from synthreal.spec import Skipped
 
 Count = Annotated[int, Field(ge=1, lt=2**63)]
+LARGEST = 256 << 20  # bytes of a record; a failed file has a few hundred
 OnProgress = Callable[[int, int], None]  # called with the number done and the total
 
 
@@ -149,7 +150,7 @@ class WorkFolder:
     def read(self) -> Job | None:
         """The interrupted job; None if there is none. Raises ``UserError`` if its record is damaged."""
         try:
-            return Job.model_validate_json(self._record.read_bytes())
+            return Job.model_validate_json(read_bounded(self._record, LARGEST))
         except (FileNotFoundError, NotADirectoryError):
             return None
         except (OSError, ValueError):
@@ -168,7 +169,7 @@ class WorkFolder:
 
     def done(self) -> set[int]:
         """The finished blocks."""
-        return {int(path.stem) for path in self.path.glob("*.done") if path.stem.isdecimal()}
+        return {int(path.stem) for path in self.path.glob("[0-9]" * 8 + ".done")}
 
     def is_empty(self) -> bool:
         """Whether a killed job has left nothing but the folder."""

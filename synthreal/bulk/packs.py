@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -115,10 +116,10 @@ class PackSource:
             for item in pack.skipped:
                 writer.skip(item)
             for block, rows in enumerate(self.blocks(job.settings.block)):
-                pixels = np.fromfile(path := work.done_path(block), pack.image.dtype)
-                shape = (len(rows) * samples, *pack.image.shape)
-                if pixels.size != np.prod(shape):
+                path, shape = work.done_path(block), (len(rows) * samples, *pack.image.shape)
+                if path.stat().st_size != math.prod(shape) * np.dtype(pack.image.dtype).itemsize:
                     raise UserError(f"{path}: damaged; delete it and run the same command again")
+                pixels = np.fromfile(path, pack.image.dtype)
                 labels = pack.read_labels(slice(rows.start, rows.stop))
                 repeated = {name: np.repeat(values, samples, axis=0) for name, values in labels.items()}
                 writer.append(pixels.reshape(shape), repeated)

@@ -22,12 +22,12 @@ from tarfile import TarInfo
 
 import numpy as np
 
-from synthreal.bulk.job import ExecutionSettings, Job, OnProgress, Outcome, WorkFolder, split
+from synthreal.bulk.job import LARGEST, ExecutionSettings, Job, OnProgress, Outcome, WorkFolder, split
 from synthreal.bulk.pipeline import map_ahead
 from synthreal.data.encoding import stored_array
 from synthreal.device import is_out_of_memory
 from synthreal.errors import UserError
-from synthreal.files import regular_file, write_errors, write_text
+from synthreal.files import read_bounded, regular_file, write_errors, write_text
 from synthreal.images.picture import Picture, picture_problem, picture_size, read_picture
 from synthreal.inference.indexed import BLOCK, IndexedRefiner
 from synthreal.inference.tiles import margin_of
@@ -180,12 +180,15 @@ class Pictures(ABC):
             write_text(work.done_path(load.block), load.outcome.model_dump_json())
 
     def assemble(self, job: Job, work: WorkFolder, on_progress: OnProgress) -> Outcome:
-        """Copy the other files, once every block is finished."""
-        outcome = Outcome()
+        """Copy the other files, once every block is finished.
+
+        A file behind a link out of the folder is not copied: in a folder from a stranger it may be any of the user's.
+        """
+        outcome, real_root = Outcome(), self.root.resolve()
         for block, rows in enumerate(self.blocks(job.settings.block)):
             path = work.done_path(block)
             try:
-                found = Outcome.model_validate_json(path.read_bytes())
+                found = Outcome.model_validate_json(read_bounded(path, LARGEST))
                 if rows and not (found.refined or found.failed):
                     raise ValueError("no picture")
                 outcome += found
@@ -194,6 +197,8 @@ class Pictures(ABC):
         for done, name in enumerate(self.others, 1):
             try:
                 copies = self.copies(name)
+                if not (self.root / name).resolve().is_relative_to(real_root):
+                    raise ValueError("behind a link out of the folder; copy it into the folder")
                 regular_file(self.root / name).open("rb").close()
             except (ValueError, OSError) as error:
                 reason = f"cannot be read ({error.strerror})" if isinstance(error, OSError) else str(error)

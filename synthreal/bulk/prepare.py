@@ -68,16 +68,15 @@ def prepare(
         options = spec.options.model_validate(given)
     except ValidationError as error:
         raise UserError(f"{dataset}: {describe_error(error, spec.options)}") from None
+    name, recorded = spec.name, options.model_dump(mode="json")
     if isinstance(options, PackOptions):
         found = pack_dataset(spec, options)
         if role not in (None, "simulated", "real", found.role) and not found.labels:
             raise UserError(f"--role {role}: {options.path} ({found.role}) holds no labels; use simulated or real")
         spec = found if role is None else replace(found, role=spec.role)
-    image = spec.image or _domain_image(catalog)
-    name, recorded = spec.name, options.model_dump(mode="json")
-    if isinstance(options, PackOptions):
         with Pack(options.path) as pack:
             name, recorded = pack.name, dict(pack.options)
+    image = spec.image or _domain_image(catalog)
     header: dict[str, Any] = {
         "image": image,
         "labels": spec.available_labels,
@@ -87,14 +86,13 @@ def prepare(
         "versions": versions_of(catalog),
     }
     if spec.read is not None:
-        total = None
         if limit is not None and Path(out).exists():  # before all files are read
             raise UserError(f"{out}: already exists; delete it or choose another name")
+        total, samples = None, read_samples(spec, options, image)
         if limit is not None:
             total = sum(isinstance(item, Sample) for item in spec.read(options))
-        samples = read_samples(spec, options, image)
-        if limit is not None and total is not None and total > limit:
-            samples = _chosen(samples, set(choose_rows(total, limit).tolist()))
+            if total > limit:
+                samples = _chosen(samples, set(choose_rows(total, limit).tolist()))
         summary = write_pack(out, samples, **header, limit=limit, progress=lambda done: on_progress(done, limit))
         return replace(summary, total=total)
     if limit is None:

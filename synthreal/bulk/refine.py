@@ -62,7 +62,7 @@ def refine_bulk(
 
     Args:
         run: run directory, or a folder with the two files of a refiner.
-        source: a pack (.h5), a folder of PNG, JPEG, TIFF and BMP files, a webdataset shard (.tar) or a folder of them.
+        source: a pack (.h5), a folder of pictures, a webdataset shard (.tar) or a folder of them.
         target: the result, of the same kind.
         device: "auto", "cpu", "cuda" or "cuda:N".
         seed: of noise maps, which are a function of the seed, the index of the image, the version and the pixel.

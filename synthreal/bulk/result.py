@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from synthreal.bulk.job import Job, JobSpec, Outcome, WorkFolder
+from synthreal.bulk.job import LARGEST, Job, JobSpec, Outcome, WorkFolder
 from synthreal.bulk.plan import Source
 from synthreal.data.pack import Pack
 from synthreal.errors import UserError
-from synthreal.files import sync, write_errors, write_text
+from synthreal.files import read_bounded, sync, write_errors, write_text
 from synthreal.spec import Skipped
 
 _SUFFIXES = {"pack": ".h5", "shards": ".tar"}
@@ -115,7 +115,7 @@ class Destination:
         """The job that made the existing result; None if it is not a result of refine."""
         try:
             if data.kind != "pack":
-                return Job.model_validate_json(self._record_path.read_bytes())
+                return Job.model_validate_json(read_bounded(self._record_path, LARGEST))
             with Pack(self.place) as pack:
                 job = Job.model_validate(pack.options.get("job"))
                 return job.model_copy(update={"outcome": Outcome(refined=len(pack))})

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from synthreal.cli import options
 from synthreal.cli.application import app
-from synthreal.cli.options import Device, Trust, display
+from synthreal.cli.options import display, print_line
 from synthreal.errors import UserError, require
 
 if TYPE_CHECKING:
@@ -23,20 +24,20 @@ Against = Literal["refined", "simulated"]
 def report(
     run: Annotated[Path, typer.Argument(help="Run directory.")],
     out: Annotated[Path | None, typer.Option(metavar="FILE.html", help="Page; default: RUN/report.html.")] = None,
-    device: Device = "auto",
+    device: options.Device = "auto",
     tensorboard: Annotated[
         Path | None,
         typer.Option(metavar="DIR", help="Folder for TensorBoard, to which the log and sheets are also written."),
     ] = None,
-    trust: Trust = False,
+    trust: options.Trust = False,
 ) -> None:
     """Write an HTML page about a run. It shows images, curves, the table of arms and how to reproduce the run."""
     from synthreal.report import write_report
 
     page = write_report(run, out=out, device=device, tensorboard=tensorboard, trust=trust, on_refine=_print_count)
-    typer.echo(f"{page}: open it in a browser")
+    print_line(f"{page}: open it in a browser")
     if tensorboard is not None:
-        typer.echo(f"{tensorboard}: for tensorboard --logdir {shlex.quote(str(tensorboard))}")
+        print_line(f"{tensorboard}: for tensorboard --logdir {shlex.quote(str(tensorboard))}")
 
 
 @app.command()
@@ -47,8 +48,8 @@ def turing(
     against: Annotated[Against, typer.Option(help="Synthetic images: refined, or simulated as a control.")] = "refined",
     host: Annotated[str, typer.Option(help="Address to bind; with 0.0.0.0 other machines can answer.")] = "127.0.0.1",
     seed: Annotated[int, typer.Option(min=0, help="Seed of the choice and order of images.")] = 0,
-    device: Device = "auto",
-    trust: Trust = False,
+    device: options.Device = "auto",
+    trust: options.Trust = False,
     summary: Annotated[bool, typer.Option("--summary", help="Print the answers so far instead of serving.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
 ) -> None:
@@ -82,19 +83,19 @@ def turing(
         server = server_of(Study(pool, answers, against=against, images=images, seed=seed), host=host)
         url, reachable = address(listener, host)
         if reachable:
-            typer.echo("notice: other machines can reach this server and answer", err=True)
-        typer.echo(f"open {url} in a browser; stop with Ctrl-C")
+            print_line("notice: other machines can reach this server and answer", err=True)
+        print_line(f"open {url} in a browser; stop with Ctrl-C")
         with suppress(KeyboardInterrupt):
             server.run(sockets=[listener])
-    typer.echo(f"{in_a_line(summarise(_read(answers)))}; in {answers.path}")
+    print_line(f"{in_a_line(summarise(_read(answers)))}; in {answers.path}")
 
 
 def _read(answers: Answers) -> list[Answer]:
     valid = answers.read()
     if answers.damaged:
-        typer.echo(f"{answers.path}: {answers.damaged} damaged lines skipped", err=True)
+        print_line(f"{answers.path}: {answers.damaged} damaged lines skipped", err=True)
     return valid
 
 
 def _print_count(count: int) -> None:
-    typer.echo(f"refining {count} images", err=True)
+    print_line(f"refining {count} images", err=True)

@@ -8,23 +8,13 @@ from typing import Annotated
 
 import typer
 
+from synthreal.cli import options
 from synthreal.cli.application import app
-from synthreal.cli.options import (
-    ConfigFile,
-    Device,
-    Json,
-    Plugins,
-    Recipe,
-    Settings,
-    catalog_of,
-    display,
-    load_configuration,
-)
-from synthreal.errors import printable
+from synthreal.cli.options import catalog_of, display, load_configuration, print_line
 
 
 @app.command()
-def plugins(as_json: Json = False) -> None:
+def plugins(as_json: options.Json = False) -> None:
     """List the installed plugins and their components."""
     from synthreal.cli.tables import plugins_table
     from synthreal.hooks.catalog import inventory
@@ -34,7 +24,12 @@ def plugins(as_json: Json = False) -> None:
 
 
 @app.command()
-def show(plugin: Plugins = None, recipe: Recipe = None, config: ConfigFile = None, settings: Settings = None) -> None:
+def show(
+    plugin: options.Plugins = None,
+    recipe: options.Recipe = None,
+    config: options.ConfigFile = None,
+    settings: options.Settings = None,
+) -> None:
     """Print the resolved configuration as TOML."""
     typer.echo(load_configuration(plugin, recipe, config, settings)[1].to_toml(), nl=False)
 
@@ -43,7 +38,7 @@ def show(plugin: Plugins = None, recipe: Recipe = None, config: ConfigFile = Non
 def prepare(
     dataset: Annotated[str, typer.Argument(help="Name of a data set of the plugin, folder, or pack.")],
     out: Annotated[Path, typer.Argument(help="Pack to write (.h5); must not exist.")],
-    plugin: Plugins = None,
+    plugin: options.Plugins = None,
     settings: Annotated[
         list[str] | None, typer.Option("--set", help="Option of the data set: option=value; repeatable.")
     ] = None,
@@ -53,7 +48,7 @@ def prepare(
         typer.Option(min=1, help="Maximum number of images: a random choice of files; needed for a simulator."),
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the simulator.")] = 0,
-    device: Device = "auto",
+    device: options.Device = "auto",
 ) -> None:
     """Write a data set as a pack. Its images are read from files or simulated."""
     from synthreal.bulk.prepare import prepare as run
@@ -72,8 +67,8 @@ def prepare(
             on_progress=partial(show, "preparing"),
         )
     for item in summary.skipped:
-        typer.echo(f"skipped {item.path}: {item.reason}", err=True)
+        print_line(f"skipped {item.path}: {item.reason}", err=True)
     if summary.skipped:
-        typer.echo(f"{len(summary.skipped)} unreadable files skipped", err=True)
+        print_line(f"{len(summary.skipped)} unreadable files skipped", err=True)
     of = f" of {summary.total:,}, a random choice (seed 0)" if summary.n < (summary.total or 0) else ""
-    typer.echo(printable(f"{summary.path}: {summary.n} images{of}"))
+    print_line(f"{summary.path}: {summary.n} images{of}")

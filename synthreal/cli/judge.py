@@ -9,19 +9,9 @@ from typing import Annotated
 
 import typer
 
+from synthreal.cli import options
 from synthreal.cli.application import app
-from synthreal.cli.options import (
-    ConfigFile,
-    Device,
-    Json,
-    Plugins,
-    Recipe,
-    Settings,
-    Split,
-    Trust,
-    display,
-    load_configuration,
-)
+from synthreal.cli.options import display, load_configuration, print_line
 
 
 @app.command()
@@ -32,10 +22,12 @@ def evaluate(
         typer.Option(help="Training sets, comma-separated, or all; default: simulated,refined,histogram,real."),
     ] = None,
     seeds: Annotated[int, typer.Option(min=1, help="Estimators per arm and run.")] = 1,
-    split: Annotated[Split, typer.Option(help="Images to test on: test, or validation to choose settings.")] = "test",
-    device: Device = "auto",
-    trust: Trust = False,
-    as_json: Json = False,
+    split: Annotated[
+        options.Split, typer.Option(help="Images to test on: test, or validation to choose settings.")
+    ] = "test",
+    device: options.Device = "auto",
+    trust: options.Trust = False,
+    as_json: options.Json = False,
 ) -> None:
     """Train an estimator on each arm and test it on real images."""
     from synthreal.cli.progress import progress_bars
@@ -58,17 +50,18 @@ def ablate(
         list[str] | None,
         typer.Option(help="Setting to vary: dotted.key=value,value; on = as in the recipe, off = none; repeatable."),
     ] = None,
-    plugin: Plugins = None,
-    recipe: Recipe = None,
-    config: ConfigFile = None,
-    settings: Settings = None,
+    plugin: options.Plugins = None,
+    recipe: options.Recipe = None,
+    config: options.ConfigFile = None,
+    settings: options.Settings = None,
     run: Annotated[Path | None, typer.Option("--run", help="Folder of runs; default: runs/<recipe>-ablation.")] = None,
     seeds: Annotated[int, typer.Option(min=1, help="Runs per combination.")] = 1,
     split: Annotated[
-        Split, typer.Option(help="Images to test on: validation to choose settings, test to report on chosen settings.")
+        options.Split,
+        typer.Option(help="Images to test on: validation to choose settings, test to report on chosen settings."),
     ] = "validation",
-    trust: Trust = False,
-    as_json: Json = False,
+    trust: options.Trust = False,
+    as_json: options.Json = False,
 ) -> None:
     """Fit and evaluate combinations of settings. The same command continues after an interruption."""
     from synthreal.cli.progress import ablation_progress
@@ -81,7 +74,7 @@ def ablate(
         result = compare(resolved, catalog, over or (), folder, seeds=seeds, split=split, on_fit=on_fit, on_arm=on_arm)
     display(result.to_json() if as_json else ablation_text(result))
     if not as_json:
-        typer.echo(f"{folder}: pictures; {folder / 'sheet.png'}: the same images by every combination")
+        print_line(f"{folder}: pictures; {folder / 'sheet.png'}: the same images by every combination")
 
 
 @contextmanager
@@ -90,5 +83,5 @@ def _resumable() -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        typer.echo("stopped; finished trainings are saved, and the same command continues", err=True)
+        print_line("stopped; finished trainings are saved, and the same command continues", err=True)
         raise typer.Exit(130) from None

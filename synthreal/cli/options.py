@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from synthreal.errors import UserError
+from synthreal.errors import UserError, printable
 
 if TYPE_CHECKING:
     from synthreal.config import ResolvedConfig
@@ -84,6 +84,11 @@ def changes_from(file: ConfigFile, settings: Settings) -> tuple[list[dict[str, A
 
     trees = ([read_tree(file)] if file else []) + parse_settings(settings or ())
     return trees, " or ".join([str(file)] * bool(file) + ["--set"] * bool(settings)) or "configuration"
+
+
+def print_line(line: str, *, err: bool = False) -> None:
+    """Print a line, whose paths may hold bytes that are not UTF-8 or control a terminal."""
+    typer.echo(printable(line), err=err)
 
 
 def display(result: Any) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -12,7 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
-from synthreal.train.log import Report
+from synthreal.train.log import Report, warning_kind
 
 LINE_SECONDS = 15.0
 
@@ -87,7 +86,7 @@ class ReportPrinter:
 
     def warn(self, warning: str, step: int = 0) -> None:
         """Print a warning."""
-        if (kind := re.sub(r"\d[\d.,]*", "#", warning)) not in self._warned:
+        if (kind := warning_kind(warning)) not in self._warned:
             self._warned.add(kind)
             print(f"warning: {self._prefix}step {step}: {warning}", file=sys.stderr, flush=True)
 

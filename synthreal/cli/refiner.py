@@ -11,19 +11,10 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from synthreal.cli import options
 from synthreal.cli.application import app
-from synthreal.cli.options import (
-    ConfigFile,
-    Device,
-    Plugins,
-    Recipe,
-    Settings,
-    Trust,
-    catalog_of,
-    changes_from,
-    load_configuration,
-)
-from synthreal.errors import UserError, printable
+from synthreal.cli.options import catalog_of, changes_from, load_configuration, print_line
+from synthreal.errors import UserError
 
 if TYPE_CHECKING:
     from synthreal.distributed.processes import Processes
@@ -33,16 +24,16 @@ Precision = Literal["auto", "float32", "bfloat16"]
 
 @app.command()
 def fit(
-    plugin: Plugins = None,
-    recipe: Recipe = None,
-    config: ConfigFile = None,
-    settings: Settings = None,
+    plugin: options.Plugins = None,
+    recipe: options.Recipe = None,
+    config: options.ConfigFile = None,
+    settings: options.Settings = None,
     run: Annotated[
         Path | None,
         typer.Option("--run", "--run-dir", help="Run directory; default: runs/<recipe>. With torchrun use --run-dir."),
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue the run in this directory.")] = False,
-    trust: Trust = False,
+    trust: options.Trust = False,
 ) -> int:
     """Train a refiner. R and D are first trained alone, then together; torchrun starts several processes."""
     from synthreal.cli.progress import ReportPrinter, progress_bars
@@ -73,7 +64,7 @@ def fit(
                 last = train(resolved, catalog, run_dir, resume=resume, on_report=printer, on_warning=printer.warn)
         except KeyboardInterrupt:
             if processes.is_main:
-                typer.echo(_interrupted(run_dir, resolved.plugins, processes, trust), err=True)
+                print_line(_interrupted(run_dir, resolved.plugins, processes, trust), err=True)
             return 130
         if not processes.is_main:
             return 0
@@ -83,7 +74,7 @@ def fit(
         done = "was complete already" if last is None else f"step {last.step}"
         if last is not None and quality is not None and last.step < total:
             done += f" of {total}, stopped early: no better score in {quality.patience} reports"
-        typer.echo(
+        print_line(
             f"{run_dir}: {done}, saved the weights of step {weights_step(run_dir)}; "
             f"sheets in {run_dir / 'sheets'}; {purpose}: {advice}"
         )
@@ -109,7 +100,7 @@ def refine(
     run: Annotated[Path, typer.Argument(help="Run directory.")],
     source: Annotated[Path, typer.Argument(metavar="IN.h5|FOLDER|IN.tar", help="Pack, image folder or tar shards.")],
     target: Annotated[Path, typer.Argument(metavar="OUT", help="Output of the same kind.")],
-    device: Device = "auto",
+    device: options.Device = "auto",
     seed: Annotated[int, typer.Option(min=0, help="Seed of the noise maps.")] = 0,
     samples: Annotated[int, typer.Option(min=1, help="Refined versions per image; requires noise maps.")] = 1,
     limit: Annotated[int | None, typer.Option(min=1, help="Maximum number of images.")] = None,
@@ -122,7 +113,7 @@ def refine(
         str | None, typer.Option(metavar="PX|none", help="Refine images of more than PX*PX px in tiles; default: 1024.")
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace OUT or an interrupted job.")] = False,
-    trust: Trust = False,
+    trust: options.Trust = False,
 ) -> None:
     """Refine every image of a data set. Everything else is copied; run the same command again to continue."""
     from synthreal.bulk.refine import refine_bulk, state_of
@@ -148,24 +139,23 @@ def refine(
                 trust=trust,
                 on_progress=partial(show, "refining"),
                 on_assembly=partial(show, "assembling"),
-                on_warning=lambda warning: typer.echo(printable(f"warning: {warning}"), err=True),
+                on_warning=lambda warning: print_line(f"warning: {warning}", err=True),
             )
     except KeyboardInterrupt:
         if rank.number == 0:
-            typer.echo(printable(state_of(target)), err=True)
+            print_line(state_of(target), err=True)
         raise typer.Exit(130) from None
     if rank.number > 0:
         return
     for item in done.failed:
-        typer.echo(f"failed {item.path}: {item.reason}", err=True)
+        print_line(f"failed {item.path}: {item.reason}", err=True)
     if done.aside is not None:
-        aside = f"{done.path} was not written by refine; its content is now in {done.aside}"
-        typer.echo(printable(aside), err=True)
+        print_line(f"{done.path} was not written by refine; its content is now in {done.aside}", err=True)
     counts = f"{done.refined} refined images"
     counts += f", {done.copied} other files copied" if done.copied else ""
     counts += f", {len(done.failed)} failed" if done.failed else ""
     before = "was complete already, " if done.done == "before" else ""
-    typer.echo(printable(f"{done.path}: {before}{counts}"))
+    print_line(f"{done.path}: {before}{counts}")
 
 
 @app.command()
@@ -173,15 +163,15 @@ def export(
     run: Annotated[Path, typer.Argument(help="Run directory.")],
     target: Annotated[Path, typer.Argument(metavar="OUT.onnx", help="File to write.")],
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file if it exists.")] = False,
-    trust: Trust = False,
+    trust: options.Trust = False,
 ) -> None:
     """Export the refiner as ONNX. The file has opset 18, float32, any batch and image size; onnxruntime checks it."""
     from synthreal.adapters.onnx import OPSET, export_onnx
 
     done = export_onnx(run, target, overwrite=overwrite, trust=trust)
     inputs = " and ".join(f"{name} ({', '.join(map(str, shape))})" for name, shape in done.inputs.items())
-    typer.echo(printable(f"{done.path}: {inputs}") + f" to refined, float32 in [0, 1], opset {OPSET}")
-    typer.echo(f"onnxruntime computes the same images to {done.difference:.1e}, at two sizes")
+    print_line(f"{done.path}: {inputs} to refined, float32 in [0, 1], opset {OPSET}")
+    print_line(f"onnxruntime computes the same images to {done.difference:.1e}, at two sizes")
 
 
 def _number(option: str, text: str | None, word: str) -> int | None:

@@ -35,7 +35,8 @@ def plugins_table(rows: Sequence[Mapping[str, Any]]) -> Table:
     table = Table("plugin", "distribution", "version", "registers")
     for row in rows:
         given = [f"{kind}: {', '.join(names)}" for kind, names in row["registers"].items() if names]
-        table.add_row(row["plugin"], row["distribution"], row["version"], "\n".join(given) or row["error"] or "nothing")
+        found = "\n".join(given) or row["error"] or "nothing"
+        table.add_row(*map(Text, (row["plugin"], row["distribution"], row["version"], found)))
     return table
 
 

@@ -25,6 +25,7 @@ from synthreal.spec import STORED_DTYPES, ImageSpec, StoredDtype
 
 Stored = TypeVar("Stored", np.ndarray, Tensor)
 _MAXIMUM: dict[StoredDtype, float] = {"uint8": 255.0, "uint16": 65535.0, "float16": 1.0}
+_LARGEST = np.finfo(np.float32).max
 _TORCH: dict[StoredDtype, torch.dtype] = {"uint8": torch.uint8, "uint16": torch.int16, "float16": torch.float16}
 
 
@@ -88,11 +89,11 @@ def _divided(levels: Tensor, dtype: StoredDtype) -> Tensor:
 
 
 def label_array(array: np.ndarray) -> np.ndarray:
-    """A label in its dtype on a device: floats become float32, uint16 int32, uint32 and uint64 int64."""
+    """A label as on a device: native byte order; floats become float32, uint16 int32, uint32 and uint64 int64."""
     if array.dtype.kind == "f":
         return array.astype(np.float32, copy=False)
     wider = {"uint16": np.int32, "uint32": np.int64, "uint64": np.int64}
-    return array.astype(wider.get(array.dtype.name, array.dtype), copy=False)
+    return array.astype(wider.get(array.dtype.name, array.dtype.newbyteorder("=")), copy=False)
 
 
 def label_tensor(array: np.ndarray) -> Tensor:
@@ -101,13 +102,13 @@ def label_tensor(array: np.ndarray) -> Tensor:
 
 
 def first_bad(array: np.ndarray, *, unit: bool = False) -> int | None:
-    """Index along the first axis of the first entry that is not finite (``unit``: or outside [0, 1]), or None."""
+    """The first row with a value that is not finite in float32 (``unit``: not in [0, 1]), or None."""
     if array.dtype.kind != "f" or array.size == 0:
         return None
-    low, high = array.min(), array.max()  # NaN and infinities show in the extremes, so a good array takes one pass
-    if np.isfinite(low) and np.isfinite(high) and (not unit or (low >= 0 and high <= 1)):
+    low, high = (0, 1) if unit else (-_LARGEST, _LARGEST)
+    if array.min() >= low and array.max() <= high:  # a NaN shows in both, so a good array takes one pass
         return None
-    good = (array >= 0) & (array <= 1) if unit else np.isfinite(array)
+    good = (array >= low) & (array <= high)
     return int(np.argmin(good.reshape(len(array), -1).all(axis=1)))
 
 

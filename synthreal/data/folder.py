@@ -28,7 +28,7 @@ from synthreal.images.signature import LENGTH, picture_format
 from synthreal.spec import Options, Sample, Skipped, UserPath
 
 SUFFIXES = tuple(".png .apng .jpg .jpeg .jpe .jfif .jif .jfi .tif .tiff .bmp .webp .gif .ppm .pgm .pbm .pnm".split())
-# of pictures that are listed as skipped: decoders are missing or not exact, or have no one way to 8 or 16 bits
+# of pictures that are listed as skipped: no decoder is exact, or there are several ways to convert them to 8 or 16 bits
 OTHER_SUFFIXES = tuple(
     ".heic .heif .hif .avif .jp2 .j2k .jpf .jpx .jxl .exr .hdr .pfm .pam .tga .dds .psd .psb .xcf .mpo .svg .eps .ico "
     ".icns .pcx .sgi .ras .fits .dcm .dib .raw .dng .nef .nrw .cr2 .cr3 .arw .sr2 .orf .rw2 .raf .pef .srw .x3f .3fr "
@@ -68,9 +68,9 @@ def read_folder(options: FolderOptions) -> Iterator[Sample | Skipped]:
 
 
 def image_files(root: Path, recursive: bool = True) -> list[Path]:
-    """The image files below ``root``, sorted by relative path, with pictures that are not read.
+    """The image files and the pictures that are not read below ``root``, sorted by relative path.
 
-    One with several names through links is listed once.
+    A file with several names through links is listed once.
     """
     resolve, files = cache(Path.resolve), dict[tuple[Path, str], Path]()
     for name in names_below(root, recursive):
@@ -128,7 +128,7 @@ def unread_format(path: Path) -> str | None:
 
 
 def unread_formats(files: Iterable[Path]) -> str:
-    """The numbers of pictures of the commonest kinds that are not read, as a part of a message; empty without any."""
+    """A part of a message: how many pictures of the three most common unread kinds there are; empty without any."""
     kinds = Counter(kind for file in files if (kind := unread_format(file)) is not None)
     shown = ", ".join(f"{n} {kind}" for kind, n in kinds.most_common(3)) + ", ..." * (len(kinds) > 3)
     return f", but pictures that are not read: {shown}" if kinds else ""
@@ -141,7 +141,7 @@ def refuse_other_formats(path: Path) -> None:
 
 
 def is_hidden(name: str) -> bool:
-    """Whether a file or folder of this name, without its parents, is no part of a folder."""
+    """Whether a file or folder is left out because of its own name; those of its parents do not matter."""
     return name.startswith(".") or name.lower() in _SYSTEM
 
 

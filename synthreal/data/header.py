@@ -16,12 +16,14 @@ from typing import Any
 
 import h5py
 import numpy as np
+from pydantic import TypeAdapter
 
 from synthreal.errors import UserError
 from synthreal.spec import ROLES, ImageSpec, LabelSpec, Role, Skipped
 
 FORMAT = 2
 _VERSION_KEY = "synthreal_pack"
+_IMAGE, _LABELS = TypeAdapter(ImageSpec), TypeAdapter(tuple[LabelSpec, ...])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,20 +75,20 @@ class Header:
 
         Raises:
             UserError: not a pack, of another format, or with a wrong role or label; the message names no path.
-            Exception: damaged; the type depends on what HDF5 stumbles over.
+            Exception: damaged; the type depends on the damage.
         """
         if _VERSION_KEY not in file.attrs:
             raise UserError("an HDF5 file but not a synthreal pack; make one with `synthreal prepare`")
         if file.attrs.get_id(_VERSION_KEY).dtype.kind not in "iu":  # see above: text is not read
-            raise ValueError(f"{_VERSION_KEY} is no integer")
+            raise ValueError(f"{_VERSION_KEY} is not an integer")
         if (version := int(file.attrs[_VERSION_KEY])) != FORMAT:
             upgrade = "upgrade, or " if version > FORMAT else ""
             raise UserError(f"pack format {version}, this synthreal reads {FORMAT}; {upgrade}prepare it again")
         content = json.loads(plain_dataset(file, "header")[...].tobytes())
         limit = content["limit"]
         return cls(
-            image=ImageSpec(**content["image"]),
-            labels=tuple(LabelSpec(**label) for label in content["labels"]),
+            image=_IMAGE.validate_python(content["image"]),
+            labels=_LABELS.validate_python(content["labels"]),
             role=content["role"],
             name=str(content["dataset"]),
             options=dict(content["options"]),
@@ -106,7 +108,7 @@ def plain_dataset(group: Any, name: str) -> Any:
         raise ValueError(f"/{name} is missing or a link")
     found = group[name]
     if not isinstance(found, h5py.Dataset) or found.dtype.kind not in "biuf" or found.dtype.itemsize > 8:
-        raise ValueError(f"/{name} is no array of numbers")
+        raise ValueError(f"/{name} is not an array of numbers")
     if found.is_virtual or found.external or found.id.get_create_plist().get_nfilters():
         raise ValueError(f"/{name} is stored elsewhere or compressed")
     if math.prod(found.shape) * found.dtype.itemsize > found.file.id.get_filesize():

@@ -1,4 +1,4 @@
-"""Numeric arrays of MATLAB files, read in a child process that a damaged file cannot take the caller with.
+"""Numeric arrays of MATLAB files, read in a child process, so that a damaged file cannot end the caller.
 
 scipy's reader is C code that trusts the lengths in a file: damaged files end it with a segmentation fault, keep it busy
 for ever or make it allocate gigabytes. The child process is this module run as a script. It reads one file after
@@ -12,7 +12,6 @@ import json
 import os
 import resource
 import signal
-import stat
 import subprocess
 import sys
 import threading
@@ -23,7 +22,8 @@ from typing import Any
 
 import numpy as np
 
-from synthreal.errors import UserError
+from synthreal.errors import UserError, one_line
+from synthreal.files import regular_file
 
 START_SECONDS = 120.0  # to start Python and import scipy, perhaps from a slow disk
 READ_SECONDS = 10.0
@@ -48,14 +48,12 @@ def read_matlab(path: Path, names: Sequence[str], *, remedy: str) -> dict[str, n
             more memory than 1 GiB and 8 times its size; a name is missing or not numeric.
     """
     try:
-        status = path.stat()
+        size = regular_file(path).stat().st_size
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror}); {remedy}") from error
-    if not stat.S_ISREG(status.st_mode):
-        raise UserError(f"{path}: not a regular file; {remedy}")
     child = _CHILDREN.setdefault(os.getpid(), _Child())
     try:
-        arrays = child.read(path.absolute(), names, status.st_size)
+        arrays = child.read(path.absolute(), names, size)
     except _Refused as error:
         raise UserError(f"{path}: {error}; {remedy}") from error
     return dict(zip(names, arrays, strict=True))
@@ -80,7 +78,7 @@ class _Child:
                     self._answer(START_SECONDS, {})
                 request = {"path": str(path), "names": list(names), "memory": MEMORY + MEMORY_FACTOR * size}
                 return self._answer(READ_SECONDS + size / BYTES_PER_SECOND, request)
-            except BaseException:  # Ctrl-C too: an answer that is read in part would be taken for the next file's
+            except BaseException:  # Ctrl-C too: the rest of the answer would be read as that to the next request
                 if self.process is not None:
                     self.process.kill()
                     self.process.communicate()
@@ -147,8 +145,7 @@ def _serve() -> None:
             except NotImplementedError:
                 answer["error"] = "a MATLAB v7.3 (HDF5) file, not one saved as -v7"
             except Exception as error:  # scipy raises a dozen different types
-                reason = " ".join(str(error).split())[:200] or type(error).__name__
-                answer["error"] = f"not a readable MATLAB file ({reason})"
+                answer["error"] = f"not a readable MATLAB file ({one_line(error) or type(error).__name__})"
         sys.stdout.buffer.write(json.dumps({**answer, "sizes": [len(array) for array in arrays]}).encode() + b"\n")
         for array in arrays:
             sys.stdout.buffer.write(array)

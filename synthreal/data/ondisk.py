@@ -104,4 +104,5 @@ def refuse_bad(pack: Pack, indices: np.ndarray, image: np.ndarray | None, labels
         raise UserError(f"{where} has a pixel that is NaN, infinite or outside [0, 1]; prepare the pack again")
     for name, values in labels.items():
         if (bad := first_bad(values)) is not None:
-            raise UserError(f"{pack.path}: label {name!r} of image {indices[bad]} is NaN or infinite; prepare it again")
+            where = f"{pack.path}: label {name!r} of image {indices[bad]}"
+            raise UserError(f"{where} is NaN or infinite in float32; prepare the pack again")

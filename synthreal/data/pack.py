@@ -22,6 +22,7 @@ from pydantic import Field
 from synthreal.data.encoding import content_sha256, image_bytes, label_array
 from synthreal.data.header import Header, plain_dataset
 from synthreal.errors import UserError
+from synthreal.results.schema import reason
 from synthreal.spec import DatasetSpec, Options, Sample, Skipped, UserPath
 
 Rows = slice | np.ndarray
@@ -35,7 +36,7 @@ class Pack(AbstractContextManager["Pack"]):
     """A pack opened for reading; ``len(pack)`` is its number of images.
 
     Each process opens the file on first use, so a pack survives fork and pickling. A file that is not HDF5, truncated,
-    not a pack, of a newer format or at odds with its header raises ``UserError`` here. ``image``, ``labels``, ``role``,
+    not a pack, of another format or unlike its header raises ``UserError`` here. ``image``, ``labels``, ``role``,
     ``name``, ``options`` and ``skipped`` are those of its :class:`~synthreal.data.header.Header`.
     """
 
@@ -54,7 +55,7 @@ class Pack(AbstractContextManager["Pack"]):
             raise UserError(f"{self.path}: {error}") from error
         except _DAMAGED as error:
             self.close()
-            raise UserError(f"{self.path}: damaged pack ({error}); prepare it again") from error
+            raise UserError(f"{self.path}: damaged pack ({reason(error)}); prepare it again") from error
 
     def __len__(self) -> int:
         return self._n
@@ -131,7 +132,7 @@ class Pack(AbstractContextManager["Pack"]):
             raise ValueError("it holds no image")
         stored = file["labels"] if isinstance(file.get("labels", getlink=True), h5py.HardLink) else {}
         if not isinstance(stored, h5py.Group | dict):
-            raise ValueError("/labels is no group")
+            raise ValueError("/labels is not a group")
         if len(stored) != len(self.labels) or set(stored) != {label.name for label in self.labels}:
             held = sorted(islice(stored, 20))
             raise ValueError(f"/labels holds {held} but its header ({self.role}) {[*map(str, self.labels)]}")

@@ -30,9 +30,9 @@ _VALUES = "render returns a NaN, an infinite value or a pixel outside [0, 1]; co
 class SimulatorSource:
     """A simulator opened in a role.
 
-    Every batch is checked: shape, dtype, labels, pixels in [0, 1], and, in the first batch and in blocks, finite
-    labels. On a GPU a look at the pixels would cost a synchronisation, so those of later batches are compared there,
-    and :meth:`check_drawn` reports them. Rendered images must have the shape of ``image``.
+    Every batch must have images of the shape of ``image``, the labels, and pixels in [0, 1]; labels are finite in the
+    first batch and in blocks. On a GPU the host does not wait for the comparison of the pixels of later batches:
+    :meth:`check_drawn` reports it.
     """
 
     def __init__(self, spec: DatasetSpec, options: Any, seed: int, device: torch.device, image: ImageSpec) -> None:
@@ -45,8 +45,7 @@ class SimulatorSource:
         """``n`` images float32 ``(n, C, H, W)`` in [0, 1] with labels: a function of (seed, position, n) alone."""
         image, labels = self._rendered("draw", position, n, check=not self._checked)
         self._checked = True
-        low, high = image.aminmax()
-        self._outside |= ~((low >= -_SLACK) & (high <= 1 + _SLACK))  # a NaN is neither
+        self._outside |= _is_outside(image)
         if self.device.type == "cpu":
             self.check_drawn()
         return Batch(quantize(image, self.image.dtype), labels)
@@ -89,14 +88,20 @@ class SimulatorSource:
             )
         for label in self.labels:
             values = batch.labels.get(label.name)
-            if values is None:
-                raise UserError(f"{where}: render returns no label {label.name!r}; return it or drop its LabelSpec")
+            if not isinstance(values, Tensor):
+                name = f"label {label.name!r} as a tensor"
+                raise UserError(f"{where}: render returns no {name}; return it or drop its LabelSpec")
             if values.shape != (n, *label.shape):
                 shapes = f"of shape {tuple(values.shape[1:])}, its LabelSpec has {label.shape}"
                 raise UserError(f"{where}: render returns label {label.name!r} {shapes}; make them equal")
 
     def _check_values(self, batch: Batch) -> None:
-        low, high = batch.image.aminmax()
         finite = all(torch.isfinite(batch.labels[label.name]).all() for label in self.labels)
-        if not (low >= -_SLACK and high <= 1 + _SLACK and finite):  # a NaN is neither
+        if _is_outside(batch.image) or not finite:
             raise UserError(f"data set {self.spec.name!r}: {_VALUES}")
+
+
+def _is_outside(image: Tensor) -> Tensor:
+    """Whether a pixel is not in [0, 1], as a bool tensor ``()``; NaN is outside."""
+    low, high = image.aminmax()
+    return ~((low >= -_SLACK) & (high <= 1 + _SLACK))

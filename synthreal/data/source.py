@@ -124,7 +124,7 @@ def convert_image(image: np.ndarray, spec: ImageSpec, background: float = 0.0) -
     """
     if image.ndim != 3 or not 1 <= image.shape[0] <= 4:
         raise UserError(f"an image of shape {image.shape} is not (C, H, W) with 1 to 4 channels; correct the reader")
-    if image.dtype.name not in STORED_DTYPES:
+    if str(image.dtype) not in STORED_DTYPES:  # its name would not tell the byte order
         raise UserError(f"an image is {image.dtype}, not {', '.join(STORED_DTYPES)}; correct the reader")
     if image.shape == spec.shape and image.dtype == np.dtype(spec.dtype):
         return image

@@ -119,7 +119,9 @@ class PackWriter:
             if values.dtype != dtype:
                 raise UserError(f"{where}: {which} is {values.dtype} here and {dtype} before; use one")
             if (bad := first_bad(values)) is not None:
-                raise UserError(f"{name} {first + bad}: {which} is NaN or infinite; remove or repair that sample")
+                raise UserError(
+                    f"{name} {first + bad}: {which} is NaN or infinite in float32; remove or repair that sample"
+                )
 
     def skip(self, item: Skipped) -> None:
         """Record a file that could not be read."""

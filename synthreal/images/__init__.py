@@ -1,1 +1,1 @@
-"""Image files: what they hold, as arrays, and files of the same format with other pixels."""
+"""Image files: their pixels as arrays, and files of the same format with other pixels."""

@@ -1,4 +1,4 @@
-"""The segments of a JPEG: metadata as bytes, which come back unchanged whatever their state, and damaged scans."""
+"""The segments of a JPEG: metadata as bytes, which may be damaged, and scans, which must not be."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ _METADATA = {_COMMENT, *range(0xE1, 0xF0)} - {_ADOBE}  # the Adobe segment says 
 _TABLES, _END = 0xC4, 0xD9
 _SEQUENTIAL = {0xC0, 0xC1}
 _BETWEEN_SCANS = {_TABLES, 0xCC, _SCAN, 0xDB, 0xDC, 0xDD, *range(0xE0, 0xF0), _COMMENT}
-_MARKER = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")  # neither a stuffed 255, nor a restart, nor a byte that fills
+_MARKER = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")  # not a stuffed 255, a restart marker or a fill byte
 _ZEROS = bytes(512)
-_FURTHER_IMAGES = b"MPF\0"  # their places in the file, which change
+_FURTHER_IMAGES = b"MPF\0"  # a list of their places in the file, which change
 
 
 def pixel_segments(content: bytes) -> bytes:
@@ -22,13 +22,13 @@ def pixel_segments(content: bytes) -> bytes:
 
 
 def metadata(content: bytes) -> bytes:
-    """EXIF, XMP, profile, comments and other metadata; not the list of the further images of a phone's JPEG."""
+    """EXIF, XMP, profile, comments and other metadata, without the list of further images of a phone's JPEG."""
     found = (segment for marker, segment in _segments(content) if marker in _METADATA)
     return b"".join(segment for segment in found if segment[4:8] != _FURTHER_IMAGES)
 
 
 def metadata_start(content: bytes) -> int:
-    """Where metadata belongs in a JPEG that Pillow has written: behind its first APP0 segment."""
+    """Where metadata belongs in a JPEG that Pillow has written: after its APP0 segment."""
     marker, segment = next(_segments(content))
     return 2 + len(segment) if marker == _APP0 else 2
 
@@ -51,8 +51,8 @@ def refuse_damaged(content: bytes) -> None:
 def _may_be_zeros(header: list[tuple[int, bytes]], scans: bytes) -> bool:
     """Whether blank pixels may have zeros as code in the first scan.
 
-    The shortest code of a table has only zeros. If it does not end the block, zeros are blocks without a coefficient of
-    0, which no picture has. In a progressive JPEG they may be bits of coefficients.
+    The shortest code of a Huffman table consists of zeros. Unless it means the end of a block, 512 bytes of zeros are
+    blocks without any coefficient of 0, which no picture has. In a progressive JPEG they may be bits of coefficients.
     """
     first = {}
     for tables in (segment[4:] for marker, segment in header if marker == _TABLES):
@@ -67,7 +67,7 @@ def _segments(content: bytes) -> Iterator[tuple[int, bytes]]:
     start = 2
     while content[start : start + 1] == b"\xff" and start + 4 <= len(content):
         marker, length = struct.unpack_from(">xBH", content, start)
-        if marker == 0xFF:  # a byte that fills
+        if marker == 0xFF:  # a fill byte
             start += 1
             continue
         if marker == _SCAN or marker < 0xC0 or 0xD0 <= marker <= 0xD9 or length < 2:

@@ -11,7 +11,7 @@ Palettes become true colour, because a refined image has more than 256 colours; 
 does not tell its quality.
 
 Pixels are those stored in the file. An orientation that EXIF or a TIFF tag requests is not applied, but preserved: a
-rotated eye has another gaze. Decoders see neither metadata nor further pages, so damage there costs no picture.
+rotated eye has another gaze. Decoders see neither metadata nor further pages, so damage there does no harm.
 
 A phone's JPEG may hold further images after the first, such as a preview or a gain map. They describe the old pixels,
 so the result is a JPEG of the first image alone.
@@ -84,7 +84,7 @@ class Picture:
 
 
 def read_pixels(content: bytes) -> np.ndarray:
-    """The pixels ``(C, H, W)`` of an image file as stored, uint16 if it has 16 bits, else uint8.
+    """The pixels ``(C, H, W)`` of an image file as stored, uint16 if it has 16 bits (except a PPM), else uint8.
 
     Palettes, CMYK and YCbCr become RGB, bits become grey, and a colour that stands for transparency becomes alpha.
     Raises ``ValueError`` for a file whose values would come out wrong; decoders raise anything on broken bytes.

@@ -27,13 +27,16 @@ def is_grey_with_alpha(content: bytes) -> bool:
 def pixel_chunks(content: bytes) -> bytes:
     """The file without metadata, which decoders may refuse (damaged, or larger when decompressed than they allow).
 
-    Of optional chunks only the alpha of a palette remains.
+    Of optional chunks only the alpha of a palette remains. Raises ``ValueError`` for pixels with a wrong checksum,
+    which Pillow does not compare.
     """
     if len(content) < HEADER_END or content[12:16] != b"IHDR":
         raise ValueError("not a whole PNG: its header is missing")
     palette = content[25:26] == bytes([_PALETTE])
-    kept = (chunk for name, chunk in _chunks(content) if not name[0] & 32 or (palette and name == b"tRNS"))
-    return SIGNATURE + b"".join(kept)
+    kept = [(name, chunk) for name, chunk in _chunks(content) if not name[0] & 32 or (palette and name == b"tRNS")]
+    if not all(_is_whole(chunk) for name, chunk in kept if name == b"IDAT"):
+        raise ValueError("damaged: the checksum of its pixels is wrong")
+    return SIGNATURE + b"".join(chunk for _, chunk in kept)
 
 
 def metadata(content: bytes) -> bytes:

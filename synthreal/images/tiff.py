@@ -82,7 +82,7 @@ class TiffTags:
             raise ValueError(f"its tags do not say which value is black (PhotometricInterpretation); {save}")
         if meaning not in _COLOURS or (meaning == _YCBCR and compression != _JPEG) or compression == _OLD_JPEG:
             raise ValueError(f"its colours are of kind {meaning} with compression {compression}; {save}")
-        if self._numbers(_PLANES, 1)[0] == 2 and (self.bits[0] == 16 or self.channels == 2):
+        if self._numbers(_PLANES, 1)[0] == 2 and (self.bits[0] == 16 or self.channels == 2 or 1 in self.extra):
             raise ValueError(f"its channels are in planes of their own; {save}, interleaved")
         if self._numbers(_BIT_ORDER, 1)[0] == 2 and compression not in _BIT_REVERSED:
             raise ValueError(f"its compressed bytes begin with the lowest bit (FillOrder); {save}")
@@ -129,7 +129,7 @@ class TiffTags:
                 found[tag] = raw.rstrip(b"\0") if kind == 2 else raw
             elif tag in _CODES and self._numbers(tag, 0)[0] in _CODES[tag]:
                 found[tag] = self._numbers(tag)[0]
-            elif tag in _RESOLUTION and kind == 5 and len(raw) == 8 and any(raw[4:]):  # not divided by 0
+            elif tag in _RESOLUTION and kind == 5 and len(raw) == 8 and any(raw[4:]):  # the denominator is not 0
                 found[tag] = TiffImagePlugin.IFDRational(*struct.unpack(self._order + "II", raw))
         return found
 
@@ -146,7 +146,7 @@ class TiffTags:
             seen.add(following)
             try:
                 entries, following = self._directory(following)
-            except struct.error:  # the first page is whole
+            except struct.error:  # damaged, but the first page is whole
                 return False
             if _SUBFILE not in entries or not any(byte & 1 for byte in self._value(entries[_SUBFILE])[1]):
                 return True

@@ -52,7 +52,7 @@ def read_pretrained(folder: Path, *, trust: bool = False) -> tuple[nn.Module, Pr
     ``trust`` permits a refiner from a plugin that is not installed. Raises ``UserError`` if a file is missing or
     damaged, or the weights do not fit.
     """
-    config, versions = _read_config(folder)
+    config, versions = read_config_and_versions(folder)
     builtin, name = Catalog.of(()), config.refiner.name
     own = ("refiner", name) in builtin.networks
     try:
@@ -104,11 +104,11 @@ def write_config(folder: Path, config: ResolvedConfig, versions: Mapping[str, st
 
 def read_config(folder: Path) -> ResolvedConfig:
     """The configuration of a run directory or saved refiner. Raises ``UserError`` if there is none."""
-    return _read_config(folder)[0]
+    return read_config_and_versions(folder)[0]
 
 
-def _read_config(folder: Path) -> tuple[ResolvedConfig, dict[str, str]]:
-    """The configuration, and the version of each distribution."""
+def read_config_and_versions(folder: Path) -> tuple[ResolvedConfig, dict[str, str]]:
+    """The configuration, and the version of each distribution. Raises ``UserError`` like :func:`read_config`."""
     path = folder / CONFIG
     if not path.is_file():
         raise UserError(
@@ -118,7 +118,8 @@ def _read_config(folder: Path) -> tuple[ResolvedConfig, dict[str, str]]:
     versions = tree.pop("versions", {})
     if not isinstance(versions, dict):
         raise UserError(f"{path}: versions: not a table; {REMEDY}")
-    return ResolvedConfig.from_tree(tree, source=str(path)), versions
+    config = ResolvedConfig.from_tree(tree, source=str(path))
+    return config, {name: str(version) for name, version in versions.items()}
 
 
 def read_tree(path: Path) -> dict[str, Any]:

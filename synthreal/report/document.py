@@ -15,7 +15,7 @@ from synthreal.errors import UserError, require
 from synthreal.files import write_text
 from synthreal.report import charts, facts, images
 from synthreal.report.drift import measure_drift
-from synthreal.report.record import Record, read_record
+from synthreal.report.record import Record, file_start, read_record
 from synthreal.report.tensorboard import write_events
 from synthreal.results.tables import evaluation_tables
 
@@ -72,13 +72,8 @@ def check_target(path: Path) -> None:
         raise UserError(f"{path}: {path.parent} is not a folder; make it, or choose another --out")
     if path.is_dir():
         raise UserError(f"{path}: is a folder; name a file in it, for example --out {path / PAGE}")
-    if path.exists() and not (path.is_file() and _start(path).lower() == DOCTYPE):
+    if path.exists() and file_start(path, len(DOCTYPE)).lower() != DOCTYPE:
         raise UserError(f"{path}: exists and is no HTML page; delete it or choose another --out")
-
-
-def _start(path: Path) -> bytes:
-    with path.open("rb") as file:
-        return file.read(len(DOCTYPE))
 
 
 def render(record: Record, device: torch.device, on_refine: Callable[[int], None], *, trust: bool = False) -> str:
@@ -107,7 +102,7 @@ def render(record: Record, device: torch.device, on_refine: Callable[[int], None
         evaluate=shlex.join(["synthreal", "evaluate", str(record.run)]),
         commands=facts.repeat_commands(record),
     )
-    return page + "\n"
+    return (page + "\n").encode("utf-8", "backslashreplace").decode("utf-8")  # a path may not be UTF-8
 
 
 def _drift(record: Record, device: torch.device, on_refine: Callable[[int], None], trust: bool) -> dict[str, Any]:

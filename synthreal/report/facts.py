@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import shlex
 from pathlib import Path
 from statistics import median
@@ -16,6 +15,7 @@ from synthreal.report.record import Record
 from synthreal.results.schema import BASE, Evaluation, Seed
 from synthreal.results.tables import comparison_cells, mean_text
 from synthreal.spec import ROLES
+from synthreal.train.log import warning_kind
 from synthreal.train.sources import CACHE
 
 
@@ -51,7 +51,7 @@ def warnings(record: Record) -> list[tuple[str, str]]:
     latest: dict[str, str] = {}
     steps: dict[str, list[int]] = {}
     for step, text in ((line["step"], text) for line in record.log for text in line.get("warnings", ())):
-        key = re.sub(r"\d[\d.,]*", "#", text)
+        key = warning_kind(text)
         latest[key] = text
         steps.setdefault(key, []).append(step)
     origins = (

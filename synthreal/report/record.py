@@ -12,16 +12,16 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from synthreal.config import ResolvedConfig
-from synthreal.config.toml import read_toml
 from synthreal.errors import UserError
 from synthreal.files import read_bounded
-from synthreal.inference.pretrained import CONFIG, LOG, SHEETS, read_config
+from synthreal.images.png import SIGNATURE
+from synthreal.inference.pretrained import CONFIG, LOG, SHEETS, read_config_and_versions
 from synthreal.results.schema import Evaluation, read_evaluations, reason
 from synthreal.train.log import read_log
 from synthreal.train.monitor import FILE as QUALITY
 
-PNG = b"\x89PNG\r\n\x1a\n"
 LARGEST = 3.4e38  # of the numbers that are shown; all are float32
+LARGEST_SHEET = 256 << 20  # bytes
 SHEET = re.compile(r"step-(\d+)\.png")
 
 
@@ -64,32 +64,39 @@ class Record:
 
 def read_record(run: Path) -> Record:
     """Read a run directory. Raises ``UserError`` without a run or a log, or if a file is damaged."""
-    config = read_config(run)
+    config, versions = read_config_and_versions(run)
     log, notes = _read_log(run)
     files, folder = sorted((run / SHEETS).glob("*.png")), run.resolve() / SHEETS
-    own = [path for path in files if path.resolve() == folder / path.name]
+    own = [path for path in files if path.resolve() == folder / path.name and _is_sheet(path)]
     if len(own) < len(files):
-        notes += (f"{SHEETS}: {len(files) - len(own)} files are links, or behind one, and are left out",)
+        notes += (
+            f"{SHEETS}: {len(files) - len(own)} files are links, behind one, too large or no PNG, and are left out",
+        )
     matches = ((SHEET.fullmatch(path.name), path) for path in own)
     return Record(
         run=run,
         config=config,
         toml=(run / CONFIG).read_text(encoding="utf-8"),
-        versions={str(name): str(version) for name, version in read_toml(run / CONFIG).get("versions", {}).items()},
+        versions=versions,
         log=log,
-        sheets=tuple((int(match[1]), path) for match, path in matches if match and _is_png(path)),
+        sheets=tuple((int(match[1]), path) for match, path in matches if match),
         evaluations=read_evaluations(run),
         quality=_read_quality(run),
         notes=notes,
     )
 
 
-def _is_png(path: Path) -> bool:
-    """Whether a file is a PNG; the page holds whole sheets."""
+def _is_sheet(path: Path) -> bool:
+    """Whether a file is a PNG that the page can hold, whole."""
+    return file_start(path, len(SIGNATURE)) == SIGNATURE and path.stat().st_size <= LARGEST_SHEET
+
+
+def file_start(path: Path, length: int) -> bytes:
+    """The first bytes of a file; none if it is not a regular file."""
     if not path.is_file():
-        return False
+        return b""
     with path.open("rb") as file:
-        return file.read(len(PNG)) == PNG
+        return file.read(length)
 
 
 def is_number(value: Any) -> bool:

@@ -10,7 +10,9 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from synthreal.errors import UserError
 from synthreal.files import write_errors
+from synthreal.images.picture import picture_problem
 from synthreal.report.record import Record, is_number
 
 SUFFIX = ".synthreal"
@@ -19,7 +21,8 @@ SUFFIX = ".synthreal"
 def write_events(record: Record, folder: Path) -> None:
     """Write the numbers of the log by step, and the sheets as images.
 
-    Events of an earlier call are replaced, other files are preserved.
+    Events of an earlier call are replaced, other files are preserved. Raises ``UserError`` for a damaged sheet, or a
+    folder that cannot be written.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # about TensorBoard's own dependencies
@@ -34,8 +37,15 @@ def write_events(record: Record, folder: Path) -> None:
                 for tag, value in numbers(line):
                     writer.add_scalar(tag, value, line["step"])
             for step, path in record.sheets:
-                with Image.open(path, formats=["PNG"]) as picture:
-                    writer.add_image("sheet", np.asarray(picture.convert("RGB")), step, dataformats="HWC")
+                writer.add_image("sheet", _pixels(path), step, dataformats="HWC")
+
+
+def _pixels(path: Path) -> np.ndarray:
+    try:
+        with Image.open(path, formats=["PNG"]) as picture:
+            return np.asarray(picture.convert("RGB"))
+    except Exception as error:  # decoders raise anything on broken bytes
+        raise UserError(f"{path}: {picture_problem(error)}; delete it") from error
 
 
 def numbers(line: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, float]]:

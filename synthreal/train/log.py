@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import shlex
 import time
 from dataclasses import asdict, dataclass, replace
@@ -113,6 +114,11 @@ class MetricAccumulator:
         for name, value in values.items():
             total, count = self.sums.get(name, (torch.zeros_like(value, dtype=torch.float32), 0))
             self.sums[name] = (total + value.float(), count + 1)
+
+
+def warning_kind(warning: str) -> str:
+    """A warning without its numbers, which is the same for all warnings of a kind."""
+    return re.sub(r"\d[\d.,]*", "#", warning)
 
 
 def training_warnings(report: Report, *, warmed_up: bool) -> list[str]:

@@ -15,9 +15,11 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from synthreal.errors import UserError
-from synthreal.files import refuse_link, sync, write_errors
+from synthreal.files import read_bounded, refuse_link, sync, write_errors
+from synthreal.results.schema import reason
 
 FILE = "turing.jsonl"
+LARGEST = 64 << 20  # bytes of the file; an answer has about 200
 Against = Literal["refined", "simulated"]
 Choice = Literal["real", "synthetic"]
 Truth = Literal["real", "refined", "simulated"]
@@ -39,7 +41,9 @@ class Answer(BaseModel):
     seed: int  # of the study
 
     @model_validator(mode="after")
-    def _check_trial(self) -> Answer:
+    def _check(self) -> Answer:
+        if not self.rater.isprintable():
+            raise ValueError("a name with characters that cannot be printed")
         if self.truth not in ("real", self.against) or self.trial > 2 * self.images:
             raise ValueError(f"a study of {self.images} real and {self.images} {self.against} images has no such trial")
         return self
@@ -64,19 +68,13 @@ class Answers:
 
     def read(self) -> list[Answer]:
         """All answers in the order of the file. Raises ``UserError`` when it exists and cannot be read."""
-        try:
-            return self._parse(self.path.read_bytes())
-        except FileNotFoundError:
-            return self._parse(b"")
-        except OSError as error:
-            raise UserError(f"{self.path}: cannot read ({error.strerror}); give a run directory") from error
+        return self._parse(self._content())
 
     def append(self, answer: Answer) -> None:
         """Write an answer to disk, unless its trial has one. Raises ``UserError`` when that fails."""
-        with write_errors(self.path), self.path.open("a+b") as file:
+        with write_errors(self.path), self.path.open("ab") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
-            file.seek(0)
-            content = file.read()
+            content = self._content()
             if any((old.session, old.trial) == (answer.session, answer.trial) for old in self._parse(content)):
                 return
             line = b"\n" * bool(content and not content.endswith(b"\n")) + answer.model_dump_json().encode() + b"\n"
@@ -85,10 +83,22 @@ class Answers:
             os.fsync(file.fileno())
 
     def prepare(self) -> None:
-        """Create the file, so that an unwritable folder is reported (``UserError``) before the first answer."""
+        """Create the file, so that one that cannot be used is reported (``UserError``) before the first answer."""
         refuse_link(self.path)
-        with write_errors(self.path), self.path.open("ab"):
+        with write_errors(self.path):
+            os.close(os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_NONBLOCK, 0o666))  # a pipe would block it
             sync(self.path.parent)
+        self._content()
+
+    def _content(self) -> bytes:
+        try:
+            return read_bounded(self.path, LARGEST)
+        except FileNotFoundError:
+            return b""
+        except (OSError, ValueError) as error:
+            raise UserError(
+                f"{self.path}: cannot read ({reason(error)}); move it away, or give another run directory"
+            ) from None
 
     def _parse(self, content: bytes) -> list[Answer]:
         answers: dict[object, Answer] = {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import signal
 import subprocess
@@ -220,12 +221,17 @@ def test_the_record_of_a_job_holds_its_settings(plain, pack_of, tmp_path, small_
         path.write_bytes(damaged)
         with pytest.raises(UserError, match=r"job\.json: not the record of a job"):
             refine_bulk(plain, source, tmp_path / "out")
+    path.unlink()
+    os.mkfifo(path)  # reading a pipe would never end
+    with pytest.raises(UserError, match=r"job\.json: not the record of a job"):
+        refine_bulk(plain, source, tmp_path / "out")
 
 
-def test_other_files_in_a_work_folder_are_no_blocks(plain, pack_of, tmp_path, small_blocks):
+@pytest.mark.parametrize("name", ["mine.done", "5.done"])
+def test_other_files_in_a_work_folder_are_no_blocks(plain, pack_of, tmp_path, small_blocks, name):
     with pytest.raises(Stopped):
         refine_bulk(plain, source := pack_of(N), tmp_path / "out", on_progress=stop_at(40))
-    (tmp_path / "out.parts" / "mine.done").write_bytes(b"")
+    (tmp_path / "out.parts" / name).write_bytes(b"")
     assert refine_bulk(plain, source, tmp_path / "out").refined == N
 
 
@@ -233,10 +239,15 @@ def test_a_damaged_block_is_reported(plain, source, tmp_path, small_blocks):
     with pytest.raises(Stopped):
         refine_bulk(plain, source, tmp_path / "out", on_progress=stop_at(40))
     block = WorkFolder(tmp_path / "out").done_path(0)
+    message = r"00000000\.done: damaged; delete it and run the same command again"
     for damaged in (block.read_bytes()[:20], b"{}", b"[" * 5000):
         block.write_bytes(damaged)
-        with pytest.raises(UserError, match=r"00000000\.done: damaged; delete it and run the same command again"):
+        with pytest.raises(UserError, match=message):
             refine_bulk(plain, source, tmp_path / "out")
+    block.unlink()
+    os.mkfifo(block)  # reading a pipe would never end
+    with pytest.raises(UserError, match=message):
+        refine_bulk(plain, source, tmp_path / "out")
     block.unlink()
     refine_bulk(plain, source, tmp_path / "out")
     refine_bulk(plain, source, tmp_path / "whole")

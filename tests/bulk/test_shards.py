@@ -200,6 +200,14 @@ def test_compressed_shards_and_dangling_links_are_listed_and_not_copied(noisy, s
     assert files(tmp_path / "out") == ["0.tar", "1.tar", "2.tar", "README"] and done.copied == 25
 
 
+def test_other_files_behind_a_link_out_of_the_folder_are_not_copied(noisy, shards, tmp_path):
+    (tmp_path / "key").write_text("secret")
+    (shards / "notes.txt").symlink_to("../key")
+    done = refine_bulk(noisy, shards, tmp_path / "out")
+    assert "link out of the folder" in next(item.reason for item in done.failed if item.path.endswith("notes.txt"))
+    assert not (tmp_path / "out" / "notes.txt").exists()
+
+
 def test_members_that_lead_elsewhere_are_copied_and_never_followed(tmp_path, plain):
     """Absolute and upward names, links and devices: nothing is written outside the result or read through them."""
     (tmp_path / "in").mkdir()

@@ -6,7 +6,7 @@ import io
 
 from rich.console import Console
 
-from synthreal.cli.tables import evaluation_text
+from synthreal.cli.tables import evaluation_text, plugins_table
 from synthreal.results.schema import Evaluation
 
 QUALITY = {
@@ -36,3 +36,11 @@ def test_an_evaluation_fits_80_columns():
     assert " ".join(arm[1:]) == "12.34 ± 1.25 47.50 ± 1.25 -25 % (-32 to -16) 1.0e-110"
     assert " ".join(quality[1:]) == "0.123 0.200 0.300 12.300 95.4 % 1.0e-110 1.25"
     assert lines[0].strip() == "warning: [3] unreadable"
+
+
+def test_brackets_in_the_error_of_a_plugin_are_shown():
+    error = "does not load: pip install 'eyes[web]' [/nowhere]"
+    row = {"plugin": "eyes", "distribution": "eyes", "version": "1", "registers": {}, "error": error}
+    console = Console(width=120, record=True, file=io.StringIO())
+    console.print(plugins_table([row]))
+    assert error in console.export_text()

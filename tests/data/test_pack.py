@@ -270,6 +270,7 @@ def _with(name, index, value):
         (_with("image", (4, 0, 0, 0), 1.5), r"image 4: a pixel .* outside \[0, 1\]"),
         (_with("gaze", (5, 1), np.nan), "image 5: label 'gaze' is NaN"),
         (_with("gaze", (8, 0), -np.inf), "image 8: label 'gaze' is NaN or infinite"),
+        (_with("gaze", (3, 0), np.finfo(np.float64).max), "image 3: label 'gaze' is NaN or infinite in float32"),
         (lambda p, v: (p[:, :, :, :3], v), "image 0: it is 1x4x3 float16, not 1x4x4 float16"),
         (lambda p, v: (p.astype(np.float32), v), "image 0: it is 1x4x4 float32"),
         (lambda p, v: (p, {k: v[k] for k in ("gaze", "count", "mask")}), "image 0: it has labels .*, not .*visible"),
@@ -304,6 +305,18 @@ def test_a_label_with_two_dtypes_is_refused(tmp_path):
         write_pack(
             tmp_path / "a.h5", mixed, image=spec, labels=(LabelSpec("a", (), "number"),), role="test", name="toy"
         )
+
+
+@pytest.mark.parametrize("dtype", [">i2", ">i4", ">u4", ">f8"])
+def test_labels_of_another_byte_order_are_read_with_their_values(tmp_path, dtype):
+    spec, values = ImageSpec(channels=1, height=2, width=2), np.array([1, 2, 300]).astype(dtype)
+    header = {"image": spec, "labels": (LabelSpec("a", (), ""),), "role": "test", "name": "toy"}
+    with PackWriter(tmp_path / "a.h5", **header) as writer:
+        writer.append(images(3, spec), {"a": values})
+    pack = Pack(tmp_path / "a.h5")
+    held = load(pack, device=torch.device("cpu"), rows=np.arange(3), names=("a",))
+    assert held.labels["a"].tolist() == [1, 2, 300]
+    assert held.sha256() == pack.sha256()
 
 
 def test_label_names_that_hdf5_cannot_store_are_refused(tmp_path):
@@ -395,12 +408,16 @@ def _shorten(file):
     [
         (_version(3), "pack format 3, this synthreal reads 2; upgrade"),
         (_version(1), "pack format 1, this synthreal reads 2; prepare it again"),
-        (_version("2"), "no integer"),
+        (_version("2"), "not an integer"),
         (_header(image="{not json"), "damaged"),
         (_header(image={"channels": 1}), "damaged"),
         (_header(image={"channels": 3, "height": 9, "width": 9}), "header says 3x9x9 uint8"),
         (_header(image={"channels": 9, "height": 9, "width": 9}), "ImageSpec.channels is 9"),
-        (_header(image={"channels": 1, "height": 9, "width": 9, "dtype": "uint99"}), "uint99"),
+        (_header(image={"channels": 1, "height": 9, "width": 9, "dtype": "uint99"}), "damaged pack .dtype: Input"),
+        (_header(image={"channels": 1, "height": 9, "width": 9, "meaning": ["eye"]}), "damaged pack .meaning: Input"),
+        (_header(image={"channels": 1, "height": 9, "width": 9, "depth": 8}), "damaged pack .depth: "),
+        (_header(labels=[{"name": "gaze", "shape": [3], "unit": None}]), r"damaged pack .0\.unit: Input"),
+        (_header(labels=[{"name": "gaze", "shape": [3], "unit": "", "scale": 2}]), r"damaged pack .0\.scale: "),
         (_header(role="judge"), "role 'judge' is not one of"),
         (_header(labels=[{"name": "a/b", "shape": [], "unit": ""}]), "label name 'a/b' is empty"),
         (_header(role="real"), r"/labels holds .* \(real\)"),
@@ -494,9 +511,9 @@ def _nested(file):
         (_stored_in_another_file, "/image is stored elsewhere or compressed"),
         (_compressed, "/image is stored elsewhere or compressed"),
         (_enormous, "/image is larger than the file"),
-        (_text, "/gaze is no array of numbers"),
-        (_labels_stored_elsewhere, "/labels is no group"),
-        (_labels_without_end, "/labels is no group"),
+        (_text, "/gaze is not an array of numbers"),
+        (_labels_stored_elsewhere, "/labels is not a group"),
+        (_labels_without_end, "/labels is not a group"),
         (_nested, "damaged pack"),
     ],
 )

@@ -247,6 +247,7 @@ def test_labelled_images_are_not_resized(tmp_path, unit):
 @pytest.mark.parametrize(
     ("sample", "message"),
     [
+        (Sample(np.zeros((1, 3, 5), ">u2"), {"gaze": np.ones(3)}), "image 0: an image is >u2, not uint8"),
         (np.zeros((1, 3, 5), np.uint8), "'files': its reader yields a ndarray"),
         (None, "'files': its reader yields a NoneType"),
         (Sample(np.zeros((1, 3, 5), np.float32), {"gaze": np.ones(3)}), "image 0: an image is float32, not uint8"),
@@ -336,6 +337,7 @@ def _broken(**change):
         ({"image": lambda x: 255 * x}, "a pixel outside"),
         ({"image": lambda x: 2 * x - 1}, "a pixel outside"),
         ({"image": lambda x: (255 * x).byte()}, "returns torch.uint8 images"),
+        ({"gaze": lambda x: x.numpy()}, "no label 'gaze' as a tensor"),
         ({"gaze": lambda x: x[:, :2]}, r"label 'gaze' of shape \(2,\), its LabelSpec has \(3,\)"),
     ],
 )

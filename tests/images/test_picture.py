@@ -12,12 +12,13 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from image_files import chunk, png_file, tiff_file
-from PIL import Image, TiffImagePlugin
+from image_files import chunk, png_file, saved, tiff_file
+from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 from scipy.ndimage import gaussian_filter
 
-from synthreal.images.picture import Picture, any_size, one_line, picture_size, read_picture, read_pixels
+from synthreal.errors import one_line
+from synthreal.images.picture import Picture, any_size, picture_size, read_picture, read_pixels
 
 RNG = np.random.default_rng(0)
 GREY = RNG.integers(0, 256, (9, 14), np.uint8)
@@ -29,12 +30,6 @@ EXIF[274] = 6
 TEXT = PngInfo()
 TEXT.add_text("key", "value")
 TEXT.add_itxt("subject", "0.5 µm")
-
-
-def saved(image, form, **options):
-    target = BytesIO()
-    image.save(target, form, **options)
-    return target.getvalue()
 
 
 FILES = {
@@ -164,21 +159,6 @@ def test_the_metadata_of_a_tiff_is_preserved_to_the_byte(pixels):
         assert {tag: other[tag] for tag in tags} == {tag: one[tag] for tag in tags}
 
 
-def tiff(pixels, **tags):
-    """A TIFF of one strip with tags that Pillow does not write."""
-    layout = TiffImagePlugin.ImageFileDirectory_v2()
-    depth, channels = pixels.dtype.itemsize * 8, pixels.shape[-1]
-    layout[256], layout[257], layout[258], layout[259] = pixels.shape[1], pixels.shape[0], (depth,) * channels, 1
-    layout[262], layout[277], layout[278], layout[273] = 2 if channels > 1 else 1, channels, pixels.shape[0], 0
-    for name, value in tags.items():
-        layout[{"width": 256, "depth": 258, "zero": 262, "extra": 338}[name]] = value
-    content = pixels.tobytes()
-    layout[279] = len(content)
-    target = BytesIO()
-    layout.save(target)
-    return target.getvalue() + content
-
-
 def bmp_with_alpha(pixels=COLOUR):
     header = struct.pack("<IiiHHIIiiII", 56, 14, -9, 1, 32, 3, pixels.nbytes, 0, 0, 0, 0)
     header += struct.pack("<IIII", 255, 255 << 8, 255 << 16, 255 << 24)
@@ -194,9 +174,9 @@ def test_files_that_would_come_out_wrong_are_refused():
         (saved(Image.fromarray(GREY.astype(np.int32)), "TIFF"), "float or signed"),
         (saved(Image.fromarray(COLOUR[..., :3]).convert("CMYK"), "JPEG"), "pixels are CMYK"),
         (saved(grey, "PNG", transparency=3), "stands for transparency"),
-        (tiff(DEEP[..., :1], depth=12), "have 12 bits"),
-        (tiff(DEEP, extra=1), "multiplied with its alpha"),
-        (tiff(COLOUR, extra=0), "channels beside colour"),
+        (tiff_file(DEEP[..., :1] >> 4, 12), "have 12 bits"),
+        (tiff_file(DEEP, 16, 2, t338=(1,)), "multiplied with its alpha"),
+        (tiff_file(COLOUR, 8, 2, t338=(0,)), "channels beside colour"),
         (bmp_with_alpha(), "BMP with alpha; save it as PNG"),
     ]:
         with pytest.raises(ValueError, match=why):
@@ -220,21 +200,36 @@ def test_comments_of_a_pgm_may_be_long():
 
 
 def test_damaged_16_bit_colour_does_not_make_opencv_write_messages(capfd):
-    content = bytearray(FILES["PNG 16-bit RGB"])
-    at = content.index(b"IDAT")
-    content[at + 20] ^= 255
+    content = FILES["PNG 16-bit RGB"]
+    start = content.index(b"IDAT") - 4
+    (length,) = struct.unpack_from(">I", content, start)
+    body = bytearray(content[start + 8 : start + 8 + length])
+    body[16] ^= 255
     with pytest.raises(ValueError, match="OpenCV does not read"):
-        read_pixels(bytes(content))
+        read_pixels(content[:start] + chunk(b"IDAT", bytes(body)) + content[start + 12 + length :])
     assert "ERROR" not in capfd.readouterr().err
 
 
+def test_pixels_of_a_png_with_a_wrong_checksum_are_refused():
+    """Pillow decodes some of them to other values."""
+    pixels = np.add.outer(3 * np.arange(60), np.arange(70)).astype(np.uint8)
+    whole = saved(Image.fromarray(pixels), "PNG")
+    for place in range(whole.index(b"IDAT") + 4, whole.index(b"IEND") - 4):
+        content = bytearray(whole)
+        content[place] ^= 16
+        for read in (read_pixels, read_picture):
+            with pytest.raises(ValueError, match="checksum of its pixels"):
+                read(bytes(content))
+
+
 def test_unusual_tiffs_that_are_read_correctly():
-    assert read_picture(tiff(DEEP[..., :1])).colour.dtype == np.uint16
-    np.testing.assert_array_equal(read_picture(tiff(COLOUR[..., :1], zero=0)).colour[0], 255 - COLOUR[..., 0])
+    assert read_picture(tiff_file(DEEP[..., :1], 16)).colour.dtype == np.uint16
+    np.testing.assert_array_equal(read_picture(tiff_file(COLOUR[..., :1], 8, 0)).colour[0], 255 - COLOUR[..., 0])
     halves = np.stack([GREY >> 4, GREY & 15], -1).reshape(9, 28)
-    np.testing.assert_array_equal(read_picture(tiff(GREY[..., None], depth=4, width=28)).colour[0], halves * 17)
-    for pixels in (DEEP, COLOUR):
-        np.testing.assert_array_equal(read_picture(tiff(pixels, extra=2)).alpha, pixels[..., 3])
+    np.testing.assert_array_equal(read_picture(tiff_file(halves[..., None], 4)).colour[0], halves * 17)
+    for pixels, bits in ((DEEP, 16), (COLOUR, 8)):
+        content = tiff_file(pixels, bits, 2, t338=(2,))
+        np.testing.assert_array_equal(read_picture(content).alpha, pixels[..., 3])
 
 
 @pytest.mark.parametrize("colour", [False, True])
@@ -310,8 +305,7 @@ def test_damaged_tags_of_a_tiff_cost_no_picture(kind, compression):
 def test_a_damaged_metadata_chunk_is_left_out():
     """Pillow ignores it after the pixels; before the pixels it would refuse the whole file."""
     given, end = FILES["PNG grey"][:-12], FILES["PNG grey"][-12:]
-    body = b"tEXt" + b"key\0value"
-    good = struct.pack(">I", 9) + body + struct.pack(">I", zlib.crc32(body))
+    good = chunk(b"tEXt", b"key\0value")
     picture = read_picture(given + good[:-4] + b"????" + good + end)
     found = opened(picture.encoded(picture.colour))
     found.load()

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import itertools
 import struct
-from io import BytesIO
 
 import numpy as np
 import pytest
-from image_files import chunk, png_file, tiff_file
+from image_files import chunk, png_file, saved, tiff_file
 from PIL import Image
 
 from synthreal.images.picture import read_picture, read_pixels
@@ -25,12 +24,6 @@ def scaled(values, bits):
     """Samples ``(H, W, C)`` as ``(C, H, W)`` at the whole depth of 8 or 16 bits."""
     dtype = np.uint8 if bits <= 8 else np.uint16
     return np.rint(values * (np.iinfo(dtype).max / ((1 << bits) - 1))).astype(dtype).transpose(2, 0, 1)
-
-
-def saved(image, form, **options):
-    target = BytesIO()
-    image.save(target, form, **options)
-    return target.getvalue()
 
 
 LAYOUTS = [
@@ -114,6 +107,7 @@ def test_tiff_samples_are_right_or_refused(bits):
         (tiff_file(samples(8, 1), t254=(1,)), "preview"),
         (tiff_file(samples(16, 4), 16, 2, t338=(1,)), "multiplied with its alpha"),
         (tiff_file(samples(16, 3), 16, 2, planes=True), "planes of their own"),
+        (tiff_file(samples(8, 4), 8, 2, planes=True, t338=(1,)), "planes of their own"),
         (tiff_file(samples(8, 1), fill=2, compression=8), "FillOrder"),
         (tiff_file(samples(8, 1), big=True, order=">"), "big-endian BigTIFF"),
     ],

@@ -117,6 +117,17 @@ def test_a_run_without_its_plugin_has_a_page(run, plain):
     assert "/nowhere/domain.py' is not installed" in page.texts["drift"] and page.texts["losses"]
 
 
+def test_paths_that_are_not_utf_8_are_shown_escaped(full, cli):
+    odd = Path(os.fsdecode(b"r\xffn"))
+    try:
+        full.rename(odd)
+    except OSError:
+        pytest.skip("this file system allows UTF-8 only")
+    done = cli("report", odd).ok()
+    assert done.out == "r\\udcffn/report.html: open it in a browser\n"
+    assert "r\\udcffn" in (odd / "report.html").read_text(encoding="utf-8")
+
+
 def test_a_run_with_one_simulated_image_has_a_page(run, plain):
     path = run / "config.toml"
     path.write_text(re.sub(r"(?<=\[data.simulated\]\n)((?:.*\n)*?)count = 40", r"\1count = 1", path.read_text()))

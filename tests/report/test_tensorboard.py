@@ -58,6 +58,14 @@ def test_events_are_replaced(full):
     assert len(read_back("events").Scalars("loss_regularization")) == len(record.series("loss_regularization")[0])
 
 
+@pytest.mark.parametrize("damage", [lambda sheet: sheet[:200], lambda sheet: sheet[:8] + bytes(50)])
+def test_a_damaged_sheet_is_one_line(full, cli, damage):
+    path = full / "sheets/step-00000005.png"
+    path.write_bytes(damage(path.read_bytes()))
+    line = cli("report", full, "--tensorboard", "events").complaint()
+    assert str(path) in line and "delete it" in line and "cannot write" not in line
+
+
 def test_an_unwritable_folder(full):
     Path("file").write_text("mine")
     for place in ("file", "file/below"):

@@ -204,6 +204,8 @@ DAMAGE = [
     b'"images":3,"seed":0}',
     b'{"rater":"A","trial":7,"truth":"real","answer":"real","seconds":1,"time":"","against":"refined",'
     b'"images":3,"seed":0}',
+    rb'{"rater":"\u001b[2J","trial":1,"truth":"real","answer":"real","seconds":1,"time":"","against":"refined",'
+    b'"images":3,"seed":0}',
 ]
 
 
@@ -214,6 +216,20 @@ def test_damaged_lines_are_counted_and_skipped(make, tmp_path):
     assert len(study.answers.read()) == 1 and study.answers.damaged == len(DAMAGE)
     (tmp_path / FILE).unlink()  # a deleted file starts a new study
     assert study.state("Ada").done == 0 and study.answers.damaged == 0
+
+
+def test_a_file_that_is_too_large_or_a_pipe_is_refused_before_the_first_answer(make, tmp_path, monkeypatch):
+    study = make()
+    study.answer(study.state("Ada").token, "real")
+    monkeypatch.setattr("synthreal.turing.answers.LARGEST", 100)
+    for use in (study.answers.prepare, study.answers.read):
+        with pytest.raises(UserError, match=r"turing\.jsonl: cannot read \(it has more than .*; move it away"):
+            use()
+    (tmp_path / FILE).unlink()
+    os.mkfifo(tmp_path / FILE)
+    for use in (study.answers.prepare, study.answers.read):
+        with pytest.raises(UserError, match=r"turing\.jsonl: cannot (write|read)"):
+            use()
 
 
 def test_answers_and_the_folder_of_a_new_file_are_synced(make, monkeypatch):
