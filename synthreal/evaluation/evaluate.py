@@ -26,6 +26,7 @@ from synthreal.files import write_text
 from synthreal.hooks.catalog import Catalog
 from synthreal.hooks.resolve import resolve
 from synthreal.inference.pretrained import read_config
+from synthreal.metrics.displacement import content_preservation
 from synthreal.metrics.landmark_shift import landmark_preservation
 from synthreal.metrics.significance import compare_errors
 from synthreal.metrics.summary import COUNT, summarize_quality
@@ -112,6 +113,7 @@ def evaluate(
         split=split,
         test=None if test is None else _test_set(opened[0], split, test),
         preservation=landmark_preservation(spec, pairs),
+        displacement=content_preservation(pairs),
         constant={} if test is None else constant_metrics(spec, pairs[0][0].labels, test),
         primary=spec.primary,
         arms={arm: summarize_arm(spec, mine, None if arm == BASE else by_arm[BASE]) for arm, mine in by_arm.items()},

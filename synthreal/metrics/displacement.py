@@ -16,8 +16,11 @@ import torch.nn.functional as F
 from kornia.filters import gaussian_blur2d, spatial_gradient
 from torch import Tensor
 
+from synthreal.data.encoding import to_unit
+from synthreal.data.resident import Resident
 from synthreal.errors import UserError
 from synthreal.metrics.inputs import check_images, parts
+from synthreal.results.schema import CONTROL_PX, CONTROL_TOLERANCE_PX, Displacement
 
 BLOCK = 16  # px
 STRIDE = 4  # px
@@ -27,6 +30,7 @@ CORNER = 0.1  # least strength of a corner, as a share of that of the image's st
 CONSISTENT = 1.0  # px, largest difference between the displacements from x to R(x) and back
 MATCH = 0.6  # least correlation of a match
 SIDE = BLOCK + 2 * SEARCH
+COUNT = 100
 
 
 @dataclass(frozen=True)
@@ -46,25 +50,60 @@ class DisplacementField:
         """Mean length of the displacement in each image, ``(N,)`` px; 0 without a match."""
         return self._lengths().flatten(1).nanmean(1).nan_to_num(0.0)
 
-    def mean_px(self) -> float:
-        """Mean length of the displacement over all matched blocks; NaN without one."""
-        return float(self._lengths().nanmean())
+    def mean_px(self) -> float | None:
+        """Mean length of the displacement over all matched blocks; None without one."""
+        lengths = self._matched()
+        return float(lengths.mean()) if len(lengths) else None
 
-    def p95_px(self) -> float:
-        """95th percentile of the length over all matched blocks; NaN without one."""
-        lengths = self._lengths().flatten()
-        lengths = lengths[~lengths.isnan()].sort().values
-        return float(lengths[math.ceil(0.95 * len(lengths)) - 1]) if len(lengths) else math.nan
+    def p95_px(self) -> float | None:
+        """95th percentile of the length over all matched blocks; None without one."""
+        lengths = self._matched().sort().values
+        return float(lengths[math.ceil(0.95 * len(lengths)) - 1]) if len(lengths) else None
 
     def unmatched_share(self) -> float:
         """Share of the blocks with a corner that have no match: content that was invented or erased."""
-        matched = int((~self.field[:, 0].isnan()).sum())
-        unmatched = int(self.unmatched.sum())
+        matched, unmatched = len(self._matched()), int(self.unmatched.sum())
         return unmatched / max(1, matched + unmatched)
+
+    def _matched(self) -> Tensor:
+        lengths = self._lengths().flatten()
+        return lengths[~lengths.isnan()]
 
     def _lengths(self) -> Tensor:
         lengths: Tensor = torch.linalg.vector_norm(self.field, dim=1)
         return lengths
+
+
+def content_preservation(pairs: list[tuple[Resident, Resident]]) -> Displacement | None:
+    """How far refinement moves the content of images, and what is measured for a shift of 2 px.
+
+    ``pairs`` are the simulated and refined images of each run; the first 100 of each are used. None for images below
+    24x24 px or without a corner.
+    """
+    x, y = (torch.cat([to_unit(images.image[:COUNT]) for images in sets]) for sets in zip(*pairs, strict=True))
+    if (control_px := control(x)) is None:
+        return None
+    found = displacement_field(x, y)
+    mean, p95 = found.mean_px(), found.p95_px()
+    unmatched = found.unmatched_share()
+    return Displacement(mean_px=mean, p95_px=p95, unmatched=unmatched, control_px=control_px, n=len(x))
+
+
+def is_measurable(x: Tensor) -> bool:
+    """Whether a displacement of images ``(N, C, H, W)`` can be measured: a shift of 2 px reads 1.8 to 2.2 px."""
+    found = control(x)
+    return found is not None and abs(found - CONTROL_PX) <= CONTROL_TOLERANCE_PX
+
+
+def control(x: Tensor) -> float | None:
+    """The mean displacement px measured for images shifted by 2 px; None below 24x24 px or without a corner.
+
+    The first 100 images are used.
+    """
+    if min(x.shape[2:]) < SIDE:
+        return None
+    moved_right = F.pad(x[:COUNT], (CONTROL_PX, 0, 0, 0), mode="replicate")[..., : x.shape[-1]]
+    return displacement_field(x[:COUNT], moved_right).mean_px()
 
 
 @torch.no_grad()

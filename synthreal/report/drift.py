@@ -1,8 +1,8 @@
 """The simulated images that refining moved most and least.
 
 Movement is measured in the units of the labels by a cached estimator trained on simulated images, if there is one
-(:mod:`synthreal.metrics.label_drift` states its limits). The alternatives are the landmark detector of the domain, then
-the mean change of the pixels. Writing a page trains nothing.
+(:mod:`synthreal.metrics.label_drift` states its limits). The alternatives are the landmark detector of the domain, the
+displacement of the content, then the mean change of the pixels. Writing a page trains nothing.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from synthreal.hooks.catalog import Catalog
 from synthreal.hooks.resolve import resolve
 from synthreal.inference.resident import refine_resident
 from synthreal.inference.transform import Refine
+from synthreal.metrics.displacement import displacement_field, is_measurable
 from synthreal.metrics.label_drift import annotation_drift, predicts_labels
 from synthreal.metrics.landmark_shift import landmark_shift
 from synthreal.report.record import Record
@@ -100,4 +101,7 @@ def _movement(
         if spec.locate is not None:
             measure = f"the shift of the landmarks that the detector of {spec.name} finds, px"
             return landmark_shift(spec.locate, x, y), "px", measure
+    if is_measurable(x):
+        measure = "the mean displacement of the content between x and R(x), px"
+        return displacement_field(x, y).per_image(), "px", measure
     return (y - x).abs().flatten(1).mean(1), "", "the mean change of the pixels, |R(x) - x|"

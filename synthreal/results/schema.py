@@ -16,6 +16,7 @@ Split = Literal["test", "validation"]
 FILES: dict[Split, str] = {"test": "evaluation.json", "validation": "validation.json"}
 BASE = "simulated"
 CONTROL_PX = 2  # the landmark detector is tested on images shifted by exactly this much
+CONTROL_TOLERANCE_PX = 0.2
 
 
 class ResultModel(BaseModel):
@@ -106,6 +107,16 @@ class Preservation(ResultModel):
     n: int
 
 
+class Displacement(ResultModel):
+    """How far refinement moves the content of images, by :mod:`synthreal.metrics.displacement`, over ``n`` images."""
+
+    mean_px: float | None  # None: nothing of x was found in R(x)
+    p95_px: float | None
+    unmatched: float  # share of the blocks with a corner that have no match: invented or erased
+    control_px: float  # mean measured for images shifted by CONTROL_PX
+    n: int
+
+
 class TestSet(ResultModel):
     """The real images that the estimators were tested on."""
 
@@ -149,6 +160,7 @@ class Evaluation(ResultModel):
     split: Split
     test: TestSet | None
     preservation: Preservation | None
+    displacement: Displacement | None = None
     constant: dict[str, float]
     primary: str
     arms: dict[str, Arm]

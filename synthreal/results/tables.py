@@ -5,9 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from synthreal.results.schema import BASE, CONTROL_PX, Ablation, Arm, Evaluation, Metric, Quality, Shift
+from synthreal.results.schema import (
+    BASE,
+    CONTROL_PX,
+    CONTROL_TOLERANCE_PX,
+    Ablation,
+    Arm,
+    Evaluation,
+    Metric,
+    Quality,
+    Shift,
+)
 
-CONTROL_TOLERANCE_PX = 0.2
 SMALLEST_P = 1e-300  # smaller values approach the limit of a float and are printed as a bound
 QUALITY_COLUMNS = ("KID", "KID est", "SWD", "spectrum", "C2ST", "p", "drift")
 
@@ -24,7 +33,12 @@ class Table:
 
 def evaluation_tables(evaluation: Evaluation) -> list[Table]:
     """The arms, then quality without labels and label preservation if the evaluation holds them."""
-    tables = (arms_table(evaluation), quality_table(evaluation), preservation_table(evaluation))
+    tables = (
+        arms_table(evaluation),
+        quality_table(evaluation),
+        preservation_table(evaluation),
+        displacement_table(evaluation),
+    )
     return [table for table in tables if table is not None]
 
 
@@ -81,6 +95,26 @@ def preservation_table(evaluation: Evaluation) -> Table | None:
     misread = abs(found.control_px - CONTROL_PX) > CONTROL_TOLERANCE_PX
     note = f"The detector misreads a shift of {CONTROL_PX} px: do not trust the landmark shift."
     return Table("Label preservation", ("measure", "value"), tuple(rows), (note,) if misread else ())
+
+
+def displacement_table(evaluation: Evaluation) -> Table | None:
+    """How far refining moves the content of images; None if it was not measured."""
+    if (found := evaluation.displacement) is None:
+        return None
+    rows = (
+        ("mean displacement by refining", _px(found.mean_px)),
+        ("95th percentile", _px(found.p95_px)),
+        ("invented or erased", f"{found.unmatched:.1%}"),
+        (f"measured for a shift of {CONTROL_PX} px", f"{found.control_px:.2f} px"),
+        ("images", f"{found.n:,}"),
+    )
+    misread = abs(found.control_px - CONTROL_PX) > CONTROL_TOLERANCE_PX
+    note = f"On these images a shift of {CONTROL_PX} px is misread: do not trust the displacement."
+    return Table("Displacement of content", ("measure", "value"), rows, (note,) if misread else ())
+
+
+def _px(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2f} px"
 
 
 def ablation_table(ablation: Ablation) -> Table:

@@ -7,7 +7,8 @@ weight of 1 / 0.03 predicts little (0.2). A weight of 1 / 0.015, which makes 1 p
 whole distance of the simulator, was chosen on the first seed (0.74 over its 8 runs, best run found). On the second
 seed, which was not used for the choice, the correlation is 0.33 and the best of 8 is found again (6.8 deg, of 6.8 to
 9.5); over all 16 runs it is 0.59 (p = 0.02). The score separates good runs from bad ones, but not two good ones.
-Without a detector drift counts as 0, and ``fit`` prints a warning.
+Without a detector the shift is the mean displacement of content (:mod:`synthreal.metrics.displacement`), unless a
+shift of 2 px is misread on the simulated images; then drift counts as 0, and ``fit`` prints a warning.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from synthreal.data.source import Source
 from synthreal.errors import UserError
 from synthreal.files import write_text
 from synthreal.hooks.catalog import Catalog
+from synthreal.metrics.displacement import COUNT, displacement_field, is_measurable
 from synthreal.metrics.distances import SIDE, realism
 from synthreal.metrics.features import random_features
 from synthreal.metrics.landmark_shift import detect, distance
@@ -47,8 +49,9 @@ class QualityReport:
     """Quality of R at a step; the lower ``score``, by :data:`RULE`, the better.
 
     ``kid``, ``sliced_wasserstein`` and ``spectrum`` are the distances of :func:`synthreal.metrics.distances.realism`,
-    ``shift_px`` is the mean shift of the landmarks that the domain's detector finds (None without one), ``change`` is
-    mean |R(x) - x|, and ``diversity`` the spread of refined images as a share of that of simulated ones.
+    ``shift_px`` is the mean shift of the landmarks that the domain's detector finds or, without one, of the content
+    (None if it cannot be measured), ``change`` is mean |R(x) - x|, and ``diversity`` the spread of refined images as a
+    share of that of simulated ones.
     """
 
     kid: float
@@ -67,6 +70,7 @@ class QualityMonitor:
         self.config, self.simulated, self.real, self.locate = config, simulated, real, locate
         self.baseline = realism(simulated, real, seed=SEED)
         self.landmarks = None if locate is None else detect(locate, simulated)
+        self.measures_content = locate is None and is_measurable(simulated)
         self.spread = _spread(simulated)
         self.best_step, self.best_score, self.since_best = 0, math.inf, 0
 
@@ -76,6 +80,8 @@ class QualityMonitor:
         shift = None
         if self.locate is not None and self.landmarks is not None:
             shift = float(distance(self.landmarks, detect(self.locate, refined)).mean())
+        elif self.measures_content:
+            shift = displacement_field(self.simulated[:COUNT], refined[:COUNT]).mean_px()
         report = QualityReport(
             **distances,
             shift_px=shift,
@@ -90,11 +96,12 @@ class QualityMonitor:
 
     def limitations(self) -> list[str]:
         """Warnings about effects that the score cannot measure, for the start of a run."""
-        if self.locate is not None:
+        if self.locate is not None or self.measures_content:
             return []
         return [
-            "no detector: moved labels are not measured, and the score that selects weights is realism alone; check "
-            "the contact sheets, or give the domain's evaluator a `locate`"
+            "no detector, and images too small or too plain to measure a displacement: moved labels are not measured, "
+            "and the score that selects weights is realism alone; check the contact sheets, or give the domain's "
+            "evaluator a `locate`"
         ]
 
     @property
@@ -116,7 +123,8 @@ class QualityMonitor:
             )
         if report.shift_px is not None and self._drift(report.shift_px) > 1:
             found.append(
-                f"drifting labels: refining moves the landmarks by {report.shift_px:.1f} px; raise loss.weight"
+                f"drifting labels: refining moves the {'content' if self.locate is None else 'landmarks'} by "
+                f"{report.shift_px:.1f} px; raise loss.weight"
             )
         return found
 

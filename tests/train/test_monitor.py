@@ -191,3 +191,18 @@ def test_images_too_small_for_monitoring_are_refused(toy, tmp_path):
     small = {"image": {"channels": 1, "height": 7, "width": 16}}
     with pytest.raises(UserError):
         open_monitor(config.changed(small), toy, None, None)
+
+
+def test_without_a_detector_the_content_is_measured():
+    generator = torch.Generator().manual_seed(0)
+    blocks = torch.rand((60, 1, 12, 12), generator=generator).repeat_interleave(6, 2).repeat_interleave(6, 3)
+    x, moved = blocks[..., 3:51, 3:51], blocks[..., 3:51, 1:49]
+    blind = QualityMonitor(QualityConfig(), x, x.flip(0), None)
+    assert blind.limitations() == []
+    still, shifted = blind.measure(1, x), blind.measure(2, moved)
+    assert still.shift_px == pytest.approx(0, abs=0.01)
+    assert shifted.shift_px == pytest.approx(2, abs=0.2)
+    assert shifted.score > still.score + 1
+    assert "the content by 2.0 px" in blind.warnings(shifted)[0]
+    plain = QualityMonitor(QualityConfig(), torch.full_like(x, 0.5) + 1e-3 * x.mean((2, 3), keepdim=True), x, None)
+    assert len(plain.limitations()) == 1
