@@ -140,8 +140,8 @@ def describe_error(error: ValidationError, model: type[BaseModel], prefix: str =
         return f"{dotted}: missing; set it{more}"
     if first["type"] == "union_tag_invalid":
         context = first["ctx"]
-        key, allowed = context["discriminator"].strip("'"), context["expected_tags"].replace("'", "")
-        return f"{dotted}.{key}: unknown {key} {context['tag']!r}; choose one of {allowed}{more}"
+        key = context["discriminator"].strip("'")
+        return f"{dotted}.{key}: unknown {key} {context['tag']!r}; choose one of {context['expected_tags']}{more}"
     wrong = "Input should be a table" if first["type"] in NO_TABLE else first["msg"].removeprefix("Value error, ")
     return f"{dotted}: {' or '.join([wrong, *same])}, got {first['input']!r}{more}"
 

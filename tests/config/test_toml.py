@@ -96,7 +96,10 @@ def test_missing_and_malformed_files_are_named(tmp_path):
             "optimizer.refiner.momentum: no such setting; known here: name, learning_rate, beta1, beta2",
         ),
         ({"optimizer": {"refiner": {"name": "sgd"}}}, "optimizer.refiner.learning_rate: missing; set it"),
-        ({"optimizer": {"refiner": "sgdd"}}, "optimizer.refiner.name: unknown name 'sgdd'; choose one of sgd, adam"),
+        (
+            {"optimizer": {"refiner": "sgdd"}},
+            "optimizer.refiner.name: unknown name 'sgdd'; choose one of 'sgd', 'adam'",
+        ),
         ({"optimizer": {"refiner": 3}}, "optimizer.refiner: Input should be a table, got 3"),
         ({"refiner": 3}, "refiner: Input should be a table, got 3"),
         ({"features": []}, "features: Tuple should have at least 1 item after validation, not 0, got []"),
@@ -144,7 +147,7 @@ class Drawing(Options):
 @pytest.mark.parametrize(
     ("figure", "phrase"),
     [
-        ({"shape": "cube"}, "a.figures.0.shape: unknown shape 'cube'; choose one of square, circle"),
+        ({"shape": "cube"}, "a.figures.0.shape: unknown shape 'cube'; choose one of 'square', 'circle'"),
         ({"shape": "circle"}, "a.figures.0.radius: missing; set it"),
         ({"shape": "circle", "radus": 2}, "a.figures.0.radus: no such setting; did you mean a.figures.0.radius?"),
     ],
