@@ -11,10 +11,10 @@ the bounding box of ``interior_margin_2d`` and resized to 35x55. The aspect rati
 the crop, so the crop is slightly anisotropic; landmarks use the same two scales.
 
 The simulator writes pictures in the size of its window. An annotation determines that size (see
-:mod:`synthreal_gaze.annotation`), and a picture of another size is refused: pictures resized by a factor below 0.92 or
-above 1.08 with certainty, in width or height, and crops that remove 8 % of either. Not detected: a picture that was
-shifted, mirrored or exchanged without a change of its size. The labels are those of the stored pixels, so a picture
-whose EXIF orientation turns or mirrors it is refused.
+:mod:`synthreal_gaze.annotation`), and a picture of another size is refused. This finds every picture whose width or
+height was resized by a factor below 0.92 or above 1.08, or cropped by 8 %; it does not find one that was shifted,
+mirrored or exchanged without a change of its size. The labels are those of the stored pixels, so a picture whose EXIF
+orientation turns or mirrors it is refused.
 """
 
 from __future__ import annotations
@@ -43,8 +43,8 @@ LABELS = (
     LabelSpec("iris_size", (1,), "simulator setting"),
 )
 WINDOW = (84 / 480, 140 / 480)  # height and width of the crop window, in image heights
-SIZE_TOLERANCE = 0.05
-ORIENTATION = 0x0112
+SIZE_TOLERANCE = 0.05  # share of the width and of the height
+ORIENTATION = 0x0112  # EXIF tag
 REMEDY = "repair or delete it, or set skip_broken=true to skip such files"
 
 
