@@ -1,5 +1,5 @@
-# install | demo | demo-hands | test | test-all | check | dist | bench | torture   work on a fresh clone: .venv is created when it is
-# missing or out of date. gpu | gpu-science run from the source tree on a GPU host; nothing is installed there.
+# install | demo | demo-hands | test | test-all | check | dist | bench | torture   work on a fresh clone: .venv is created
+# when it is missing or out of date. gpu | gpu-science run from the source tree on a GPU host; nothing is installed there.
 VENV   ?= .venv
 CONSTRAINTS ?= constraints.txt
 PYTHON ?= python3
@@ -52,7 +52,7 @@ bench: RESULT ?= runs/bench/cpu.json
 bench: install
 	$(PY) benchmarks/suite.py --device cpu --json $(RESULT) $(BENCH)
 
-# One hour: mutated files, kills, full and read-only disks. A stopped torture continues where it was.
+# One hour: mutated files, kills, full and read-only disks. On the same commit, a stopped torture continues where it was.
 torture: RESULT ?= runs/torture
 torture: install
 	PYTHONPATH=benchmarks $(PY) -m torture.fuzz --json $(RESULT)/fuzz.json

@@ -55,11 +55,8 @@ def plain_train(task: Task, data: Resident) -> None:
 
 def prepare(options: argparse.Namespace, domain: str, precision: str) -> tuple[Task, Resident]:
     """The task of a demo recipe with a budget of a few steps, and simulated images to train on."""
-    device, catalog, count = (
-        torch.device(options.device),
-        synthreal.Catalog.of([domain]),
-        2 * round(BATCH * STEPS / 1.8),
-    )
+    device, catalog = torch.device(options.device), synthreal.Catalog.of([domain])
+    count = 2 * round(BATCH * STEPS / 1.8)
     difference = {
         "data": {"simulated": {"count": count}},
         "schedule": {"batch": count},

@@ -119,14 +119,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         images = IMAGES if options.device == "cpu" else GPU_IMAGES
         pack = pack_of(folder, GAZE, images=images // 2 if options.quick else images)
-        size = {
-            **GAZE,
-            **pack,
-            "history": 512,
-            "device": options.device,
-            "threads": options.threads,
-            "precision": "fp32",
-        }
+        size = {**GAZE, **pack, "history": 512, "precision": "fp32"}
+        size.update(device=options.device, threads=options.threads)
         runs = {precision: fitted(size, precision, folder) for precision in precisions(options)}
         for batch in batches(options):
             rows += compare(options, {**size, "batch": batch}, runs, whole=batch == batches(options)[-1])

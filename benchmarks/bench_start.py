@@ -71,14 +71,8 @@ def main() -> None:
     options = arguments(__doc__)
     rows = [start(name, code, options.repeats) for name, code in STARTS.items()]
     with tempfile.TemporaryDirectory() as folder:
-        size = {
-            **GAZE,
-            "batch": 2,
-            "history": 8,
-            "device": options.device,
-            "threads": options.threads,
-            "precision": "fp32",
-        }
+        size = {**GAZE, "batch": 2, "history": 8, "precision": "fp32"}
+        size.update(device=options.device, threads=options.threads)
         rows.append(memory(folder, size, FEW, MANY // 10 if options.quick else MANY))
     finish(options, limit_gflops(torch.device(options.device)), rows)
 

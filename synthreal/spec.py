@@ -48,13 +48,15 @@ def _odd(side: int) -> int:
 OddSide = Annotated[int, AfterValidator(_odd)]
 
 
-def _expand_home(path: str) -> str:
-    if (shown := printable(path)) != path:
+def _printable(name: str) -> str:
+    if (shown := printable(name)) != name:
         raise ValueError(f"{shown} is not UTF-8 or has control characters; rename it")
-    return os.path.expanduser(path)  # noqa: PTH111 - that of Path raises if there is no such user
+    return name
 
 
-UserPath = Annotated[str, AfterValidator(_expand_home)]  # "~" is the home folder
+PrintableName = Annotated[str, AfterValidator(_printable)]  # can be written to config.toml and in messages
+# "~" is the home folder; expanduser of Path raises if there is no such user.
+UserPath = Annotated[PrintableName, AfterValidator(os.path.expanduser)]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -148,7 +148,7 @@ CASES["settings"] = {
     fit("--set", "schedule.steps=many"): ["schedule.steps", "integer", "'many'"],
     fit("--set", "schedule.steps=-1"): ["schedule.steps", "greater than or equal to 0", "-1"],
     fit("--set", "schedule.batch=0"): ["schedule.batch", "greater than or equal to 2"],
-    fit("--set", "schedule=3"): ["schedule: Input should be a valid dictionary", "got 3"],
+    fit("--set", "schedule=3"): ["schedule: Input should be a table", "got 3"],
     fit("--set", "data.test.count=0"): ["data.test.count", "greater than or equal to 1"],
     fit("--set", "data.simulated.options.radus=3"): [
         "data.simulated.options.radus: no such setting; did you mean data"

@@ -43,7 +43,14 @@ def test_kills_and_disks_do_not_change_results(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_stopped_torture_continues(tmp_path):
-    flags = ("--inputs", "300", "--readers", "answers,config")
-    first = torture("fuzz", *flags, result=tmp_path / "fuzz.json")
-    assert torture("fuzz", *flags, result=tmp_path / "fuzz.json") == first  # its seconds too
+def test_a_stopped_torture_continues_unless_the_commit_changes(tmp_path):
+    flags, result = ("--inputs", "300", "--readers", "answers,config"), tmp_path / "fuzz.json"
+    first = torture("fuzz", *flags, result=result)
+    stored = json.loads(result.read_text())
+    for row in stored["rows"].values():
+        row["seconds"] = -1
+    result.write_text(json.dumps(stored))
+    assert {row["seconds"] for row in torture("fuzz", *flags, result=result).values()} == {-1}
+    result.write_text(json.dumps({**stored, "machine": {"commit": "another"}}))
+    again = torture("fuzz", *flags, result=result)
+    assert again.keys() == first.keys() and all(row["seconds"] >= 0 for row in again.values())

@@ -4,7 +4,8 @@ Usage: ``PYTHONPATH=benchmarks python -m torture.fuzz [--inputs 100000] [--reade
 
 Readers run in forked worker processes, one per core; a process that dies or hangs is a finding and is replaced. Input
 ``i`` of a reader is a function of the seed, its name and ``i``, so a finding is repeated by its number. A reader's
-share of the inputs is in :data:`readers.READERS`. Finished readers in the file of ``--json`` are not repeated.
+share of the inputs is in :data:`readers.READERS`. Readers that the same commit has finished with the same seed, by the
+file of ``--json``, are not repeated.
 """
 
 from __future__ import annotations
@@ -25,8 +26,9 @@ from typing import Any
 
 import torch
 from torture.mutations import mutate
-from torture.readers import READERS, prepare
+from torture.readers import READERS
 from torture.results import load, store
+from torture.seeds import prepare
 
 from synthreal.errors import UserError
 
@@ -34,12 +36,11 @@ SECONDS = 10.0
 MEGABYTES = 1024
 
 
-def work(name: str, folder: Path, seed: int, numbers: range, pipe: Connection) -> None:
+def work(name: str, contents: list[bytes], folder: Path, seed: int, numbers: range, pipe: Connection) -> None:
     """Read the inputs; sends each number before, and a finding (None or a text) after reading it, None at the end."""
     null = os.open(os.devnull, os.O_WRONLY)
     os.dup2(null, 1), os.dup2(null, 2)
     reader = READERS[name]
-    contents = [path.read_bytes() for path in sorted((folder / "seeds" / name).iterdir())]
     place = folder / f"work-{os.getpid()}"
     place.mkdir()
     before = peak()
@@ -68,14 +69,13 @@ def peak() -> float:
 class Worker:
     """A process that reads a range of inputs, and what it has reached."""
 
-    def __init__(self, name: str, folder: Path, seed: int, numbers: range) -> None:
+    def __init__(self, name: str, contents: list[bytes], folder: Path, seed: int, numbers: range) -> None:
         context = multiprocessing.get_context("fork")
         self.pipe, theirs = context.Pipe(duplex=False)
-        self.process = context.Process(target=work, args=(name, folder, seed, numbers, theirs))
+        self.process = context.Process(target=work, args=(name, contents, folder, seed, numbers, theirs))
         self.process.start()
         theirs.close()
         self.numbers, self.current = numbers, numbers.start
-        self.since = time.monotonic()
 
     def advance(self, findings: dict[int, str]) -> range | None:
         """Take what the process has sent; the inputs that are left if it has ended, else None."""
@@ -85,14 +85,14 @@ class Worker:
                 if number is None:
                     self.process.join()
                     return range(0)
-                self.current, self.since = number, time.monotonic()
-                finding = self.pipe.recv() if self.pipe.poll(SECONDS) else f"no answer within {SECONDS:.0f} s"
-                if finding is not None:
-                    findings[number] = finding
-                if finding is not None and finding.startswith("no answer"):
+                self.current = number
+                if not self.pipe.poll(SECONDS):
+                    findings[number] = f"no answer within {SECONDS:.0f} s"
                     self.process.kill()
                     self.process.join()
                     return range(number + 1, self.numbers.stop)
+                if (finding := self.pipe.recv()) is not None:
+                    findings[number] = finding
         except EOFError:
             self.process.join()
             findings[self.current] = f"the process died with code {self.process.exitcode}"
@@ -100,21 +100,22 @@ class Worker:
         return None
 
 
-def torture(name: str, folder: Path, seed: int, count: int, processes: int) -> dict[str, Any]:
-    """Give ``count`` inputs to a reader; returns a row with its findings by number."""
+def torture(name: str, contents: list[bytes], folder: Path, seed: int, count: int) -> dict[str, Any]:
+    """Give ``count`` mutated contents to a reader; returns a row with its findings by number."""
     findings: dict[int, str] = {}
+    processes = os.cpu_count() or 1
     bounds = [count * index // processes for index in range(processes + 1)]
     waiting = [range(*pair) for pair in pairwise(bounds) if pair[0] < pair[1]]
     began, workers = time.monotonic(), list[Worker]()
     while waiting or workers:
-        workers += [Worker(name, folder, seed, numbers) for numbers in waiting]
+        workers += [Worker(name, contents, folder, seed, numbers) for numbers in waiting]
         waiting = []
         wait([worker.pipe for worker in workers])
         for worker in list(workers):
             if (left := worker.advance(findings)) is not None:
                 workers.remove(worker)
                 waiting += [left] if left else []
-    return {"inputs": count, "seconds": round(time.monotonic() - began, 1), "findings": findings}
+    return {"inputs": count, "seed": seed, "seconds": round(time.monotonic() - began, 1), "findings": findings}
 
 
 def main() -> None:
@@ -128,15 +129,14 @@ def main() -> None:
     torch.set_num_threads(1)
     rows = load(options.json)
     total = sum(reader.share for reader in READERS.values())
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        prepare(folder)
-        for reader in options.readers.split(","):
-            count = max(1, options.inputs * READERS[reader].share // total)
-            if rows.get(reader, {}).get("inputs") == count:
-                continue
-            rows[reader] = torture(reader, folder, options.seed, count, os.cpu_count() or 1)
-            print(f"{reader}: {json.dumps(rows[reader])[:2000]}", flush=True)
+    counts = {name: max(1, options.inputs * READERS[name].share // total) for name in options.readers.split(",")}
+    finished = {name for name, row in rows.items() if (row["inputs"], row["seed"]) == (counts.get(name), options.seed)}
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch)
+        files = prepare(folder) if counts.keys() - finished else {}
+        for name in [name for name in counts if name not in finished]:
+            rows[name] = torture(name, files[name], folder, options.seed, counts[name])
+            print(f"{name}: {json.dumps(rows[name])[:2000]}", flush=True)
             store(options.json, rows)
     sys.exit(1 if any(row["findings"] for row in rows.values()) else 0)
 

@@ -8,11 +8,11 @@ Trials of each job, on its own:
 - ``kill``: one SIGKILL just before the n-th change of the file system (a file opened for writing, renamed or removed, a
   folder made or removed), then one undisturbed start.
 - ``full`` and ``read-only``: from that change on nothing can be written, or nothing changed. The job must end with exit
-  code 2 (a traceback gives 1); then one undisturbed start. ``--events FIRST:LAST:STEP`` chooses changes, as a slice.
+  code 2, or 0 if it only failed to remove files (a traceback gives 1); then one undisturbed start.
 
-After every trial the result must equal the undisturbed one to the last bit, and nothing may lie beside it. Finished
-trials in the file of ``--json`` are not repeated, so a stopped torture continues. Jobs run in forked processes, which
-do not import torch again.
+``--events FIRST:LAST:STEP`` chooses changes, as a slice. After every trial the result must equal the undisturbed one to
+the last bit, and nothing may lie beside it. Trials that the same commit has finished, by the file of ``--json``, are
+not repeated, so a stopped torture continues. Jobs run in forked processes, which do not import torch again.
 """
 
 from __future__ import annotations

@@ -10,19 +10,26 @@ from typing import Any
 
 from record import machine
 
+from synthreal.files import write_text
+
 
 def load(path: Path | None) -> dict[str, Any]:
-    """The rows of finished trials by name; none without a file."""
+    """The rows of finished trials by name; none without a file, or if it is of another commit."""
     if path is None or not path.is_file():
         return {}
-    rows: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))["rows"]
+    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    rows: dict[str, Any] = found["rows"] if found["machine"]["commit"] == _machine()["commit"] else {}
     return rows
 
 
 def store(path: Path | None, rows: dict[str, Any]) -> None:
     """Write the rows with machine, versions, date and commit."""
     if path is not None:
-        about = machine(argparse.Namespace(device="cpu", threads=1))
+        about = _machine()
         about["command"] = f"PYTHONPATH=benchmarks python -m torture.{Path(sys.argv[0]).stem} {' '.join(sys.argv[1:])}"
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps({"machine": about, "rows": rows}) + "\n", encoding="utf-8")
+        write_text(path, json.dumps({"machine": about, "rows": rows}) + "\n")
+
+
+def _machine() -> dict[str, Any]:
+    return machine(argparse.Namespace(device="cpu", threads=1))

@@ -2,28 +2,18 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
 import tomli_w
-from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, model_validator
+from pydantic import BeforeValidator, Field, ValidationError, model_validator
 
 from synthreal.config.component import Component, ComponentConfig, Feature, FeatureConfig, Frozen, Source, listed
 from synthreal.config.evaluation import EvaluationConfig
 from synthreal.config.toml import describe_error, from_none, merge, parse_toml, to_none
 from synthreal.config.training import HistoryConfig, OptimizerConfig, QualityConfig, ScheduleConfig
 from synthreal.errors import UserError
-from synthreal.spec import ImageSpec
-
-
-def _without_control_characters(name: str) -> str:
-    if re.search(r"[\x00-\x1f\x7f]", name):
-        raise ValueError("a name without control characters is needed")
-    return name
-
-
-PluginName = Annotated[str, Field(max_length=4096), AfterValidator(_without_control_characters)]
+from synthreal.spec import ImageSpec, PrintableName
 
 
 class DataConfig(Frozen):
@@ -76,7 +66,7 @@ class RunConfig(Frozen):
     """A run, as a recipe or a user writes it."""
 
     recipe: str = Field("", description="Recipe this configuration is based on; choose with --recipe.")
-    plugins: tuple[PluginName, ...] = Field(
+    plugins: tuple[PrintableName, ...] = Field(
         (), description="Plugins to load: names, modules or files; choose with --plugin."
     )
     image: ImageSpec | None = Field(None, description="Format of all images; none = the first that the data declare.")

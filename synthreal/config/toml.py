@@ -20,14 +20,13 @@ from pydantic_core import ErrorDetails
 from synthreal.errors import UserError
 
 NONE = "none"
-# Names of the optimizers, the only union of tables; pydantic puts them into its error paths.
-TAGS = ("adam", "sgd")
-BRANCH = re.compile(r"literal\[.*\]|constrained-\w+|bool|int|float|str")  # the same for a union of plain values
+BRANCH = re.compile(r"literal\[.*\]|constrained-\w+|bool|int|float|str")  # ends the path of a union of plain values
 LARGEST_TEXT = 1 << 16  # characters; a configuration of all settings has 4,000
 DEEPEST = 32  # tables and lists in one another
 # A key of so many parts that tomllib, whose time is quadratic in them, would seem to hang.
 LONG_KEY = re.compile(rf"""(?:\s*\.\s*(?:[\w-]+|"[^"\n]*"|'[^'\n]*')){{{DEEPEST}}}""")
 UNKNOWN = ("extra_forbidden", "unexpected_keyword_argument")
+NO_TABLE = ("dict_type", "model_type", "model_attributes_type", "dataclass_type")
 
 
 def parse_toml(text: str, *, source: str) -> dict[str, Any]:
@@ -76,6 +75,10 @@ def _loads(text: str) -> dict[str, Any]:
     """``tomllib.loads`` within the bounds above; integers have 64 bits, as TOML says. Raises ``ValueError``."""
     if len(text) > LARGEST_TEXT:
         raise ValueError(f"it has more than {LARGEST_TEXT:,} characters")
+    try:
+        text.encode()
+    except UnicodeEncodeError:  # bytes of the command line, which config.toml cannot hold
+        raise ValueError("it is not UTF-8") from None
     if LONG_KEY.search(text):
         raise ValueError(f"a key has more than {DEEPEST} parts")
     try:
@@ -117,25 +120,30 @@ def describe_error(error: ValidationError, model: type[BaseModel], prefix: str =
     """The first problem of a pydantic error as one phrase: dotted path, problem, and the closest known key.
 
     Unknown keys come before missing ones, which they may be misspellings of. Errors of a table caused by its parts are
-    not counted, and the alternatives of a union count as one problem.
+    not counted, and the alternatives of a union count as one problem. A table that matches no model of a union is a
+    problem of the field that chooses the model, such as ``name``.
     """
     first, *rest = sorted(error.errors(include_url=False), key=lambda found: found["type"] not in UNKNOWN)
     place = _place(first)
     same = [found["msg"].removeprefix("Input should be ") for found in rest if _place(found) == place != found["loc"]]
     others = {_place(found) for found in rest if _place(found) != place[: len(_place(found))]}
     more = f" (and {len(others)} more)" if others else ""
-    path = [str(part) for part in place if part not in TAGS]
+    path, _ = _walk(model, place)
     dotted = ".".join(([prefix] if prefix else []) + path) or "configuration"
     if first["type"] in UNKNOWN:
-        known = _fields(model, first["loc"][:-1])
+        known = _fields(_walk(model, place[:-1])[1])
         near = difflib.get_close_matches(path[-1], known, n=1)
         owner = dotted[: dotted.rfind(".") + 1]
         meant = f"did you mean {owner}{near[0]}?" if near else f"known here: {', '.join(known) or 'none'}"
         return f"{dotted}: no such setting; {meant}{more}"
     if first["type"] == "missing":
         return f"{dotted}: missing; set it{more}"
-    wrong = " or ".join([first["msg"].removeprefix("Value error, "), *same])
-    return f"{dotted}: {wrong}, got {first['input']!r}{more}"
+    if first["type"] == "union_tag_invalid":
+        context = first["ctx"]
+        key = context["discriminator"].strip("'")
+        return f"{dotted}.{key}: unknown {key} {context['tag']!r}; choose one of {context['expected_tags']}{more}"
+    wrong = "Input should be a table" if first["type"] in NO_TABLE else first["msg"].removeprefix("Value error, ")
+    return f"{dotted}: {' or '.join([wrong, *same])}, got {first['input']!r}{more}"
 
 
 def _place(found: ErrorDetails) -> tuple[int | str, ...]:
@@ -145,19 +153,24 @@ def _place(found: ErrorDetails) -> tuple[int | str, ...]:
     return loc[:-1] if branch else loc
 
 
-def _fields(model: Any, path: Sequence[str | int]) -> list[str]:
-    """Names of the settings at a path, over all models possible there."""
-    models = [model]
+def _walk(model: Any, path: Sequence[str | int]) -> tuple[list[str], list[Any]]:
+    """The parts of an error's path that are settings or indices, and the models possible at its end."""
+    parts, models = [], [model]
     for part in path:
-        if isinstance(part, int):  # an entry of a list; the models are those of its entries
+        if len(models) > 1 and isinstance(part, str):  # the tag of a union's model, which pydantic inserts
+            models = [known for known in models if part in [field.default for field in known.model_fields.values()]]
             continue
-        if part in TAGS:
-            models = [known for known in models if known.model_fields["name"].default == part]
-            continue
-        fields = [known.model_fields[part] for known in models if part in getattr(known, "model_fields", {})]
-        models = [found for field in fields for kind in (field.annotation, *field.metadata) for found in _models(kind)]
-    known_fields = [getattr(known, "model_fields", getattr(known, "__dataclass_fields__", {})) for known in models]
-    return list(dict.fromkeys(chain(*known_fields)))
+        parts.append(str(part))
+        if isinstance(part, str):  # an index leads to the models of the list
+            fields = [known.model_fields[part] for known in models if part in getattr(known, "model_fields", {})]
+            models = [found for field in fields for found in _models(field.annotation)]
+    return parts, models
+
+
+def _fields(models: Iterable[Any]) -> list[str]:
+    """Names of the settings of models."""
+    known = [getattr(model, "model_fields", getattr(model, "__dataclass_fields__", {})) for model in models]
+    return list(dict.fromkeys(chain(*known)))
 
 
 def _models(annotation: Any) -> list[Any]:

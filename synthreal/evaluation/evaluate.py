@@ -91,10 +91,10 @@ def evaluate(
         run_seed = run.config.runtime.seed
         cache = run.folder / FOLDER if estimators is None else Path(estimators)
         base_estimator: nn.Module | None = None  # the estimator trained on simulated images, which are the first arm
-        for arm in names:
+        for arm in names if test is not None or run is opened[0] else ():  # of quality, the first run's counts
             data = sets[arm]
             for seed in range(run_seed * seeds, (run_seed + 1) * seeds):
-                if test is None and (arm != BASE or run is not opened[0]):
+                if test is None and arm != BASE:
                     continue
                 on_arm(arm, len(results), total)
                 model = train_or_load(cache, arm, run.task, data, seed=seed)

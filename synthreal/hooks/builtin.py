@@ -19,7 +19,7 @@ from synthreal.data.folder import FolderOptions, read_folder
 from synthreal.data.pack import PackOptions, read_pack
 from synthreal.errors import UserError
 from synthreal.hooks.hookspecs import hookimpl
-from synthreal.spec import ROLES, DatasetSpec, FeatureSpec, ImageSpec, NetworkSpec, OddSide, Options
+from synthreal.spec import ROLES, DatasetSpec, FeatureSpec, ImageSpec, NetworkSpec, OddSide, Options, UserPath
 
 PAPER_GAZE = (conv(96, 3, 2), conv(64, 3, 2), pool(3, 1), conv(32, 3), conv(32, 1))
 MOST_WEIGHTS = 1 << 28  # of the convolutions of a network, 60 times the paper's largest; they take 1 GiB
@@ -83,7 +83,7 @@ class LaplacianOptions(Options):
 class LearnedOptions(Options):
     """Options of the features of a trained module."""
 
-    path: str = Field(
+    path: UserPath = Field(
         description="A program saved by torch.export.save: (B, C, H, W) -> (B, D, h, w) for any B. Loading it can run "
         "code from the file, so it needs --trust."
     )

@@ -140,7 +140,7 @@ def _load(name: str) -> ModuleType:
 
 def _file_module(path: Path) -> str:
     """The name under which the module of a file is imported."""
-    return f"synthreal_file_{hashlib.sha256(str(path).encode()).hexdigest()[:12]}"
+    return f"synthreal_file_{hashlib.sha256(os.fsencode(path)).hexdigest()[:12]}"
 
 
 def _load_file(path: Path) -> ModuleType:

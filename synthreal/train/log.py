@@ -163,7 +163,7 @@ def read_log(run_dir: Path) -> tuple[list[dict[str, Any]], bool]:
     except ValueError as error:
         raise UserError(f"{path}: {error}; keep its last lines only") from None
     except OSError as error:
-        raise UserError(f"{path}: cannot read ({reason(error)}); correct its permissions") from None
+        raise UserError(f"{path}: cannot read ({reason(error)}); correct its permissions, or replace it") from None
     log = []
     for number, line in enumerate(lines, start=1):
         try:

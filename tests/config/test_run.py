@@ -338,3 +338,9 @@ def test_errors_name_their_source():
 
 def test_the_total_is_the_sum_of_the_three_phases():
     assert RECIPE.schedule.total == 230
+
+
+@pytest.mark.parametrize("name", ["domain\x1b.py", "domain\udcff.py"])
+def test_a_plugin_that_cannot_be_recorded_or_shown_is_refused(name):
+    with pytest.raises(UserError, match=r"plugins\.0: domain\\(x1b|udcff)\.py is not UTF-8 or has control characters"):
+        RunConfig.from_tree({**RECIPE.tree(), "plugins": [name]})

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
+from typing import Annotated, Literal
 
 import pytest
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
 from synthreal.config import RunConfig
 from synthreal.config.toml import describe_error, from_none, merge, parse_settings, parse_toml, read_toml, to_none
 from synthreal.errors import UserError
+from synthreal.spec import Options
 
 
 @pytest.mark.parametrize(
@@ -94,6 +96,12 @@ def test_missing_and_malformed_files_are_named(tmp_path):
             "optimizer.refiner.momentum: no such setting; known here: name, learning_rate, beta1, beta2",
         ),
         ({"optimizer": {"refiner": {"name": "sgd"}}}, "optimizer.refiner.learning_rate: missing; set it"),
+        (
+            {"optimizer": {"refiner": "sgdd"}},
+            "optimizer.refiner.name: unknown name 'sgdd'; choose one of 'sgd', 'adam'",
+        ),
+        ({"optimizer": {"refiner": 3}}, "optimizer.refiner: Input should be a table, got 3"),
+        ({"refiner": 3}, "refiner: Input should be a table, got 3"),
         ({"features": []}, "features: Tuple should have at least 1 item after validation, not 0, got []"),
         (
             {"features": [{"name": "blur", "wieght": 2}]},
@@ -118,6 +126,36 @@ def test_a_validation_error_becomes_one_phrase_with_the_dotted_path(tree, phrase
     with pytest.raises(ValidationError) as error:
         RunConfig.model_validate(tree)
     assert describe_error(error.value, RunConfig) == phrase
+
+
+class Square(Options):
+    shape: Literal["square"] = "square"
+    side: int
+
+
+class Circle(Options):
+    shape: Literal["circle"] = "circle"
+    radius: int
+
+
+class Drawing(Options):
+    """Options of a plugin, with a union that another field than ``name`` decides."""
+
+    figures: list[Annotated[Square | Circle, Field(discriminator="shape")]]
+
+
+@pytest.mark.parametrize(
+    ("figure", "phrase"),
+    [
+        ({"shape": "cube"}, "a.figures.0.shape: unknown shape 'cube'; choose one of 'square', 'circle'"),
+        ({"shape": "circle"}, "a.figures.0.radius: missing; set it"),
+        ({"shape": "circle", "radus": 2}, "a.figures.0.radus: no such setting; did you mean a.figures.0.radius?"),
+    ],
+)
+def test_the_models_of_any_union_are_known(figure, phrase):
+    with pytest.raises(ValidationError) as error:
+        Drawing.model_validate({"figures": [figure]})
+    assert describe_error(error.value, Drawing, "a").removesuffix(" (and 1 more)") == phrase
 
 
 @pytest.mark.parametrize(
@@ -156,6 +194,13 @@ def test_settings_beyond_the_bounds_are_refused():
         with pytest.raises(UserError, match="--set a: "):
             parse_settings([f"a={value}"])
     assert parse_settings(["a=9223372036854775807", f"b=x{'.1' * 20}"])[0] == {"a": 2**63 - 1}
+
+
+def test_settings_that_are_not_utf_8_are_refused():
+    """Python passes such bytes of the command line as surrogates, which config.toml cannot hold."""
+    for value in ("\udcff", '{meaning="\udcff"}'):
+        with pytest.raises(UserError, match="--set image: it is not UTF-8"):
+            parse_settings([f"image={value}"])
 
 
 def test_a_configuration_without_end_is_refused():

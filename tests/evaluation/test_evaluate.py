@@ -283,6 +283,16 @@ def test_the_command_prints_a_table_or_json(runs, single, cli):
     assert "against simulated" in text and "constant" in text
 
 
+def test_without_labelled_real_images_only_the_first_run_needs_training_sets(toy, tmp_path, monkeypatch):
+    runs = [tmp_path / "one", tmp_path / "two"]
+    for seed, run in enumerate(runs):
+        fit_toy(toy, run, "data.test=none", f"runtime.seed={seed}")
+    made, make = [], TrainingSets.__getitem__
+    monkeypatch.setattr(TrainingSets, "__getitem__", lambda sets, arm: made.append(arm) or make(sets, arm))
+    found = evaluate(runs, arms=["refined", "histogram"])
+    assert made == list(found.quality) == ["simulated", "refined", "histogram"] and len(found.weights) == 2
+
+
 def test_without_labelled_real_images_quality_is_measured_without_labels(toy, tmp_path, cli):
     fit_toy(toy, tmp_path / "run", "data.test=none")
     trained = []

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 import torch
@@ -249,3 +251,11 @@ def test_the_identity_and_the_channel_mean_have_no_options():
 def test_networks_that_no_machine_holds_are_refused(kind, name, options, problem):
     with pytest.raises(UserError, match=problem):
         build(kind, name, **options)
+
+
+def test_the_path_of_a_learned_psi_is_that_of_a_user(monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    with pytest.raises(UserError, match=rf"^{re.escape(str(tmp_path))}/psi\.pt2: not a program of torch\.export"):
+        build("features", "learned", path="~/psi.pt2")
+    with pytest.raises(UserError, match=r"learned\.options\.path: a\\udcff is not UTF-8"):
+        build("features", "learned", path="a\udcff")

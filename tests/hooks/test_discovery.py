@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import types
 from importlib import metadata
@@ -133,3 +134,13 @@ def test_versions_and_names(tmp_path, monkeypatch):
     assert canonical("a/b.py") == str(tmp_path / "a/b.py")
     assert canonical("gaze") == "gaze"
     assert origin_of("synthreal").distribution == "synthreal"
+
+
+def test_a_file_whose_name_is_not_utf_8_is_loaded(tmp_path):
+    """A run refuses to record it; see the configuration."""
+    path = tmp_path / os.fsdecode(b"d\xff.py")
+    try:
+        path.write_text("loaded = True")
+    except OSError:
+        pytest.skip("this file system allows UTF-8 only")
+    assert plugin_manager([str(path)]).get_plugin(str(path)).loaded

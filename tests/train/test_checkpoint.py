@@ -7,6 +7,7 @@ import io
 import os
 import pickle
 import shutil
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -89,6 +90,19 @@ def test_a_checkpoint_without_one_of_its_parts_or_of_another_program_is_refused(
         write(path, content)
         with pytest.raises(UserError, match=path.name):
             checkpoint.load(saved)
+
+
+def test_a_forged_pickle_is_refused_in_one_line(saved):
+    path = checkpoint.checkpoints(saved)[-1]
+    for program in (b"\x80\x02a.", b"\x80\x02t.", b"\x80\x02K\x01Q."):  # no list, no mark, no persistent id
+        archive = io.BytesIO()
+        with zipfile.ZipFile(path) as whole, zipfile.ZipFile(archive, "w") as forged:
+            for name in whole.namelist():
+                forged.writestr(name, program if name.endswith("data.pkl") else whole.read(name))
+        path.write_bytes(checkpoint.add_checksum(archive.getvalue()))
+        with pytest.raises(UserError, match=r"step-00000011\.pt: not a complete checkpoint") as error:
+            checkpoint.load(saved)
+        assert "\n" not in str(error.value)
 
 
 def test_a_changed_bit_anywhere_is_refused(saved):

@@ -11,15 +11,14 @@ the bounding box of ``interior_margin_2d`` and resized to 35x55. The aspect rati
 the crop, so the crop is slightly anisotropic; landmarks use the same two scales.
 
 The simulator writes pictures in the size of its window. An annotation determines that size (see
-:mod:`synthreal_gaze.annotation`), and a picture of another size is refused: pictures resized by a factor below 0.92 or
-above 1.08 with certainty, in width or height, and crops that remove 8 % of either. Not detected: a picture that was
-shifted, mirrored or exchanged without a change of its size. The labels are those of the stored pixels, so a picture
-whose EXIF orientation turns or mirrors it is refused.
+:mod:`synthreal_gaze.annotation`), and a picture of another size is refused. This finds every picture whose width or
+height was resized by a factor below 0.92 or above 1.08, or cropped by 8 %; it does not find one that was shifted,
+mirrored or exchanged without a change of its size. The labels are those of the stored pixels, so a picture whose EXIF
+orientation turns or mirrors it is refused.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -31,6 +30,7 @@ from pydantic import Field
 from synthreal import LabelSpec, Options, Sample, Skipped, UserError
 from synthreal_gaze.annotation import Annotation, BrokenFile, read_annotation
 from synthreal_gaze.geometry import EYE, GAZE, HEAD_POSE, PUPIL
+from synthreal_gaze.pairs import Pair, find_pairs
 
 LABELS = (
     GAZE,
@@ -43,16 +43,8 @@ LABELS = (
     LabelSpec("iris_size", (1,), "simulator setting"),
 )
 WINDOW = (84 / 480, 140 / 480)  # height and width of the crop window, in image heights
-SIZE_TOLERANCE = 0.05
-NAME = re.compile(
-    r"(?P<copy_of>copy of )?(?P<stem>\d+)(?P<copy> \(\d+\)| - \w+( \(\d+\))?|[ _-]copy( \d+)?)?"
-    r"\.(?P<suffix>jpe?g|json)",
-    re.IGNORECASE,
-)
-"""Names of the pairs, and those that file managers give to copies: ``1 (1).jpg``, ``1 - Copy.jpg``, ``1 copy.jpg``."""
-OTHER_SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".json", ".png", ".bmp", ".tif", ".tiff", ".webp", ".gif")
-"""Suffixes of files that may be lost data, and are listed, when their names are not those of pairs."""
-ORIENTATION = 0x0112
+SIZE_TOLERANCE = 0.05  # share of the width and of the height
+ORIENTATION = 0x0112  # EXIF tag
 REMEDY = "repair or delete it, or set skip_broken=true to skip such files"
 
 
@@ -91,16 +83,16 @@ def read_unityeyes(options: UnityEyesOptions) -> Iterator[Sample | Skipped]:
             an EXIF orientation or annotates a picture of another size, and ``skip_broken`` is off; or no pair is
             readable.
     """
-    folder, pairs, broken, others = _find_pairs(options.root)
+    folder, pairs, others = find_pairs(options.root)
     if not options.skip_broken:
-        _check_all(pairs, broken)
+        _check_all(pairs)
     yield from others
     read, last = 0, None
-    for stem in sorted([*pairs, *broken], key=_sort_key):
+    for pair in pairs:
         try:
-            if stem in broken:
-                raise broken[stem]
-            sample = _read_pair(*pairs[stem])
+            if isinstance(pair, BrokenFile):
+                raise pair
+            sample = _read_pair(*pair)
         except BrokenFile as error:
             if not options.skip_broken:
                 raise UserError(f"{error}; {REMEDY}") from error
@@ -116,65 +108,11 @@ def read_unityeyes(options: UnityEyesOptions) -> Iterator[Sample | Skipped]:
         )
 
 
-def _sort_key(stem: str) -> tuple[int, str]:
-    return int(stem), stem
-
-
-def _find_pairs(root: Path) -> tuple[Path, dict[str, tuple[Path, Path]], dict[str, BrokenFile], list[Skipped]]:
-    """The folder of the pairs, the JSON and JPG of each stem, the problem of each other stem, and files of no pair."""
-    root = root.expanduser()
-    if not root.is_dir():
-        raise UserError(f"{root}: no such folder; set root to the folder of UnityEyes pairs <n>.jpg / <n>.json")
-    folder = root / "imgs" if (root / "imgs").is_dir() else root
-    try:
-        files = sorted(folder.iterdir())
-    except OSError as error:
-        raise UserError(f"{folder}: cannot be listed ({error.strerror}); make the folder of root readable") from error
-    found: dict[str, dict[str, Path]] = {}
-    broken: dict[str, BrokenFile] = {}
-    copied, others = [], []
-    for path in files:
-        match = NAME.fullmatch(path.name)
-        if match is None:
-            if path.suffix.lower() in OTHER_SUFFIXES and not path.name.startswith("."):
-                others.append(Skipped(str(path), "not named <n>.jpg or <n>.json"))
-            continue
-        stem, kind = match["stem"], "json" if match["suffix"].lower() == "json" else "jpg"
-        if match["copy"] or match["copy_of"]:
-            copied.append((path, stem, kind))
-        elif other := found.setdefault(stem, {}).get(kind):
-            broken[stem] = BrokenFile(path, f"stands beside {other.name}, and only one of them can belong to the pair")
-        else:
-            found[stem][kind] = path
-    unnamed = {Path(other.path).stem: Path(other.path).name for other in others}
-    for path, stem, kind in copied:
-        if original := found.get(stem, {}).get(kind):
-            others.append(Skipped(str(path), f"looks like a copy of {original.name}"))
-        else:
-            broken.setdefault(stem, BrokenFile(path, f"looks like a copy of {stem}.{kind}, which is missing"))
-    for stem, kinds in found.items():
-        for kind, path in kinds.items():
-            if len(kinds) < 2:
-                other_kind = "json" if kind == "jpg" else "jpg"
-                reason = f"has no {stem}.{other_kind} beside it"
-                if kind == "json" and stem in unnamed:
-                    reason += f", but {unnamed[stem]}; the picture must be a JPEG with the suffix .jpg"
-                broken.setdefault(stem, BrokenFile(path, reason))
-    pairs = {stem: (kinds["json"], kinds["jpg"]) for stem, kinds in found.items() if stem not in broken}
-    if not pairs:
-        problems = [broken[stem] for stem in sorted(broken, key=_sort_key)] or others
-        first = f" ({problems[0].path}: {problems[0].reason})" if problems else ""
-        raise UserError(
-            f"{folder}: no UnityEyes pair <n>.jpg / <n>.json in it{first}; set root to the folder the simulator wrote"
-        )
-    return folder, pairs, broken, others
-
-
-def _check_all(pairs: dict[str, tuple[Path, Path]], broken: dict[str, BrokenFile]) -> None:
+def _check_all(pairs: list[Pair | BrokenFile]) -> None:
     """Raise ``UserError`` with the first problem and the number of all. Decodes no complete picture."""
-    problems = [broken[stem] for stem in sorted(broken, key=_sort_key)]
-    for stem in () if problems else sorted(pairs, key=_sort_key):
-        annotation_path, picture_path = pairs[stem]
+    problems = [pair for pair in pairs if isinstance(pair, BrokenFile)]
+    complete = [pair for pair in pairs if not isinstance(pair, BrokenFile)]
+    for annotation_path, picture_path in () if problems else complete:
         try:
             _check_complete(picture_path)
             with _open_picture(picture_path) as picture:
@@ -182,8 +120,7 @@ def _check_all(pairs: dict[str, tuple[Path, Path]], broken: dict[str, BrokenFile
         except BrokenFile as error:
             problems.append(error)
     if problems:
-        count = f"{len(problems)} broken of {len(pairs) + len(broken)} pairs"
-        raise UserError(f"{problems[0]} ({count}); {REMEDY}")
+        raise UserError(f"{problems[0]} ({len(problems)} broken of {len(pairs)} pairs); {REMEDY}")
 
 
 def _check_complete(path: Path) -> None:

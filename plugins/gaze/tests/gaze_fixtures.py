@@ -1,4 +1,4 @@
-"""Writers of small data sets in the exact formats of UnityEyes and MPIIGaze."""
+"""Writers of small data sets in the exact formats of UnityEyes and MPIIGaze, and readers of the former."""
 
 from __future__ import annotations
 
@@ -6,7 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 from PIL import Image
+
+from synthreal import Sample, UserError
+from synthreal_gaze.unityeyes import UnityEyesOptions, read_unityeyes
 
 Tree = dict[str, Any]
 
@@ -118,3 +122,18 @@ def write_people(root: Path) -> None:
     """Write ``p00`` to ``p14`` below ``root``, one day with two samples per eye each."""
     for person in range(15):
         write_day(root / f"p{person:02d}" / "day01.mat", 2, seed=person)
+
+
+def read_eyes(root: Path, **settings: Any) -> list[Sample]:
+    """All samples of a UnityEyes folder in which nothing is skipped."""
+    items = list(read_unityeyes(UnityEyesOptions(root=root, **settings)))
+    assert all(isinstance(item, Sample) for item in items)
+    return items  # type: ignore[return-value]
+
+
+def refusal(root: Path, **settings: Any) -> str:
+    """The one line that refuses a UnityEyes folder before the first sample."""
+    with pytest.raises(UserError) as caught:
+        next(read_unityeyes(UnityEyesOptions(root=root, **settings)))
+    assert "\n" not in str(caught.value)
+    return str(caught.value)

@@ -1,4 +1,4 @@
-"""The UnityEyes reader: file format, crop, label conventions, broken folders."""
+"""The UnityEyes reader: file format, crop, label conventions, broken pairs."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from gaze_fixtures import annotation, gradient, iris_centre, simple_json, write_pair
+from gaze_fixtures import annotation, gradient, iris_centre, read_eyes, refusal, simple_json, write_pair
 from PIL import Image
 
 from synthreal import Sample, Skipped, UserError
@@ -19,22 +19,9 @@ from synthreal_gaze.annotation import read_annotation
 from synthreal_gaze.unityeyes import LABELS, UnityEyesOptions, read_unityeyes
 
 
-def _samples(root: Path, **settings: Any) -> list[Sample]:
-    items = list(read_unityeyes(UnityEyesOptions(root=root, **settings)))
-    assert all(isinstance(item, Sample) for item in items)
-    return items  # type: ignore[return-value]
-
-
-def _error(root: Path, **settings: Any) -> str:
-    with pytest.raises(UserError) as caught:
-        next(read_unityeyes(UnityEyesOptions(root=root, **settings)))
-    assert "\n" not in str(caught.value)
-    return str(caught.value)
-
-
 def test_labels_match_the_specs(tmp_path: Path) -> None:
     write_pair(tmp_path, 1)
-    (sample,) = _samples(tmp_path)
+    (sample,) = read_eyes(tmp_path)
     assert sample.image.shape == (1, 35, 55)
     assert sample.image.dtype == np.uint8
     assert list(sample.labels) == [spec.name for spec in LABELS]
@@ -49,7 +36,7 @@ def test_labels_match_the_specs(tmp_path: Path) -> None:
 def test_gaze_goes_to_mpiigaze_axes_with_y_down(tmp_path: Path) -> None:
     write_pair(tmp_path, 1, annotation(look=(0.36, 0.48, -0.80)))
     write_pair(tmp_path, 2, annotation(look=(0.72, 0.96, -1.60)))  # normalised on reading
-    for sample in _samples(tmp_path):
+    for sample in read_eyes(tmp_path):
         np.testing.assert_allclose(sample.labels["gaze"], (0.36, -0.48, -0.80), atol=1e-6)
 
 
@@ -65,7 +52,7 @@ def test_head_pose_is_the_faces_direction_in_the_image(tmp_path: Path) -> None:
         folder = tmp_path / str(number)
         folder.mkdir()
         write_pair(folder, 1, annotation(head=written))
-        np.testing.assert_allclose(np.degrees(_samples(folder)[0].labels["head_pose"]), pitch_yaw_deg, atol=1e-4)
+        np.testing.assert_allclose(np.degrees(read_eyes(folder)[0].labels["head_pose"]), pitch_yaw_deg, atol=1e-4)
 
 
 def test_window_scales_with_the_height_and_y_points_up(tmp_path: Path) -> None:
@@ -74,7 +61,7 @@ def test_window_scales_with_the_height_and_y_points_up(tmp_path: Path) -> None:
         folder.mkdir()
         unit = size[1] / 480
         write_pair(folder, 1, annotation(size, (300.0 * unit, 180.0 * unit)), size)
-        sample = _samples(folder)[0]
+        sample = read_eyes(folder)[0]
         margin = sample.labels["margin"]
         np.testing.assert_allclose((margin.min(0) + margin.max(0)) / 2, (27.0, 17.0), atol=0.01)  # the crop's middle
         np.testing.assert_allclose(np.ptp(margin, axis=0), (100 * 55 / 140, 40 * 35 / 84), atol=0.01)
@@ -95,7 +82,7 @@ def test_labels_match_the_picture(tmp_path: Path) -> None:
     rows, columns = np.mgrid[0:480, 0:640] + 0.5
     disc = (columns - x) ** 2 + (rows - y) ** 2 < 18.0**2
     Image.fromarray(np.where(disc, 0, 250).astype(np.uint8)).save(tmp_path / "1.jpg", quality=95)
-    sample = _samples(tmp_path)[0]
+    sample = read_eyes(tmp_path)[0]
     dark = 250.0 - sample.image[0]
     y, x = np.mgrid[0:35, 0:55]
     centroid = np.array(((dark * x).sum(), (dark * y).sum())) / dark.sum()
@@ -107,53 +94,8 @@ def test_resize_is_antialiased(tmp_path: Path) -> None:
     write_pair(tmp_path, 1, annotation(size, (960, 720)), size)
     checker = (np.indices((1440, 1920)).sum(0) % 2 * 255).astype(np.uint8)
     Image.fromarray(checker).save(tmp_path / "1.jpg", quality=100)
-    image = _samples(tmp_path)[0].image
+    image = read_eyes(tmp_path)[0].image
     assert image.std() < 4
-
-
-def test_order_is_numerical_and_imgs_is_found(tmp_path: Path) -> None:
-    for number in (10, 9, 100, 2):
-        write_pair(tmp_path / "imgs", number, annotation(look=(number / 1000, 0.0, -1.0)))
-    (tmp_path / "imgs" / "notes.txt").write_text("not a pair")
-    gaze = np.stack([sample.labels["gaze"] for sample in _samples(tmp_path)])
-    np.testing.assert_allclose(gaze[:, 0] / -gaze[:, 2], (0.002, 0.009, 0.010, 0.100), atol=1e-6)
-
-
-def test_missing_root_and_empty_folder(tmp_path: Path) -> None:
-    assert "nowhere: no such folder" in _error(tmp_path / "nowhere")
-    (tmp_path / "1.json").write_text("{}")
-    message = _error(tmp_path, skip_broken=True)
-    assert "no UnityEyes pair" in message
-    assert "1.json: has no 1.jpg beside it" in message
-
-
-def test_home_is_expanded_and_an_unreadable_folder_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    write_pair(tmp_path / "eyes", 1)
-    monkeypatch.setenv("HOME", str(tmp_path))
-    assert len(_samples(Path("~/eyes"))) == 1
-
-    def refused(self: Path) -> None:
-        raise PermissionError(13, "Permission denied")
-
-    monkeypatch.setattr(Path, "iterdir", refused)
-    assert "eyes: cannot be listed (Permission denied)" in _error(tmp_path / "eyes")
-
-
-def test_unpaired_files_are_reported_before_reading(tmp_path: Path) -> None:
-    for lost in ("jpg", "json"):
-        folder = tmp_path / lost
-        folder.mkdir()
-        for number in (1, 2, 11, 12):
-            write_pair(folder, number)
-        (folder / f"11.{lost}").unlink()
-        (folder / f"12.{lost}").unlink()
-        message = _error(folder)
-        assert f"has no 11.{lost} beside it (2 broken of 4 pairs)" in message
-        assert "skip_broken=true" in message
-        items = list(read_unityeyes(UnityEyesOptions(root=folder, skip_broken=True)))
-        assert [isinstance(item, Skipped) for item in items] == [False, False, True, True]
-        kept = "json" if lost == "jpg" else "jpg"
-        assert items[2] == Skipped(str(folder / f"11.{kept}"), f"has no 11.{lost} beside it")
 
 
 def _with(**changes: Any) -> Callable[[Path], None]:
@@ -231,7 +173,7 @@ def test_broken_pairs_are_named_counted_and_skippable(tmp_path: Path) -> None:
         for number in (1, 2, 3):
             write_pair(folder, number)
         break_it(folder)
-        message = _error(folder)  # raised before the intact pair 1 is yielded
+        message = refusal(folder)  # raised before the intact pair 1 is yielded
         assert expected in message
         assert "(1 broken of 3 pairs)" in message
         assert "skip_broken=true" in message
@@ -244,62 +186,14 @@ def test_broken_pairs_are_named_counted_and_skippable(tmp_path: Path) -> None:
 
 def test_byte_order_marks_and_decimal_commas_are_read(tmp_path: Path) -> None:
     write_pair(tmp_path, 1)
-    expected = _samples(tmp_path)[0].labels
+    expected = read_eyes(tmp_path)[0].labels
     text = (tmp_path / "1.json").read_text()
     with_commas = re.sub(r"(?<=\d)\.(?=\d)", ",", text)
     assert '"(0,6000, 0,0000, -0,8000, 0,0000)"' in with_commas and '"0,9434691"' in with_commas
     for content in (b"\xef\xbb\xbf" + text.encode(), text.encode("utf-16"), with_commas.encode()):
         (tmp_path / "1.json").write_bytes(content)
-        for name, value in _samples(tmp_path)[0].labels.items():
+        for name, value in read_eyes(tmp_path)[0].labels.items():
             np.testing.assert_array_equal(value, expected[name])
-
-
-def test_suffixes_of_any_case_are_partners(tmp_path: Path) -> None:
-    for number, (jpg, json_) in enumerate([("JPG", "json"), ("jpeg", "JSON"), ("JPEG", "Json")], start=1):
-        write_pair(tmp_path, number)
-        (tmp_path / f"{number}.jpg").rename(tmp_path / f"{number}.{jpg}")
-        (tmp_path / f"{number}.json").rename(tmp_path / f"{number}.{json_}")
-    assert len(_samples(tmp_path)) == 3
-    for second in ("jpg", "jpeg"):
-        shutil.copy(tmp_path / "1.JPG", tmp_path / f"1.{second}")
-        assert "only one of them can belong to the pair" in _error(tmp_path)
-        items = list(read_unityeyes(UnityEyesOptions(root=tmp_path, skip_broken=True)))
-        assert [isinstance(item, Skipped) for item in items] == [True, False, False]
-        (tmp_path / f"1.{second}").unlink()
-
-
-def test_copies_are_listed_and_hidden_files_are_not_data(tmp_path: Path) -> None:
-    for number in (1, 2):
-        write_pair(tmp_path, number)
-    names = ("1 (1).jpg", "1 (1).json", "2 - Copy.json", "2 - Kopie (2).jpg", "Copy of 1.jpg", "1 copy 2.jpg")
-    for name in names:
-        shutil.copy(tmp_path / f"1.{name.rpartition('.')[2]}", tmp_path / name)
-    for name in ("._1.jpg", ".1.json", "1.json~", "1.jpg.part"):
-        (tmp_path / name).write_bytes(b"junk")
-    items = list(read_unityeyes(UnityEyesOptions(root=tmp_path)))
-    assert {Path(item.path).name for item in items if isinstance(item, Skipped)} == set(names)
-    assert sum(isinstance(item, Sample) for item in items) == 2
-    assert Skipped(str(tmp_path / "2 - Copy.json"), "looks like a copy of 2.json") in items
-    for name in ("jpg", "json"):
-        (tmp_path / f"1.{name}").unlink()
-    assert "looks like a copy of 1.jp" in _error(tmp_path)
-    items = list(read_unityeyes(UnityEyesOptions(root=tmp_path, skip_broken=True)))
-    assert sum(isinstance(item, Sample) for item in items) == 1
-
-
-def test_pictures_and_annotations_with_other_names_are_listed(tmp_path: Path) -> None:
-    write_pair(tmp_path, 1)
-    names = ("img1.jpg", "img1.json", "1.png", "1_refined.JPG", "1.jpg.jpg")
-    for name in (*names, ".2.jpg", "._img1.json", "Thumbs.db", "notes.txt"):
-        shutil.copy(tmp_path / "1.jpg", tmp_path / name)
-    items = list(read_unityeyes(UnityEyesOptions(root=tmp_path)))
-    assert {Path(item.path).name for item in items if isinstance(item, Skipped)} == set(names)
-    assert sum(isinstance(item, Sample) for item in items) == 1
-    (tmp_path / "1.jpg").unlink()
-    message = _error(tmp_path)
-    assert "1.json: has no 1.jpg beside it, but 1.png; the picture must be a JPEG" in message
-    (tmp_path / "1.json").unlink()
-    assert "1.jpg.jpg: not named <n>.jpg or <n>.json" in _error(tmp_path)
 
 
 LOOKS = [(0.0, 0.0, -1.0), (0.9, 0.1, -0.4), (-0.9, 0.1, -0.4), (0.3, 0.7, -0.6), (0.1, -0.7, -0.7)]
@@ -335,11 +229,11 @@ def test_the_size_of_a_real_annotation(samples: Callable[[str], Path]) -> None:
 def test_landmarks_outside_the_picture_are_an_error(tmp_path: Path) -> None:
     for centre in [(10.0, 240.0), (320.0, 455.0), (900.0, 240.0)]:
         write_pair(tmp_path, 1, annotation(centre=centre))
-        assert "'interior_margin_2d' lies outside 1.jpg (640x480 px)" in _error(tmp_path)
+        assert "'interior_margin_2d' lies outside 1.jpg (640x480 px)" in refusal(tmp_path)
     _with(caruncle_2d=["(-5.0, 240.0, 9.6)"] * 7)(tmp_path)
     shutil.copy(tmp_path / "2.json", tmp_path / "1.json")
     (tmp_path / "2.json").unlink()
-    assert "'caruncle_2d' lies outside 1.jpg" in _error(tmp_path)
+    assert "'caruncle_2d' lies outside 1.jpg" in refusal(tmp_path)
 
 
 def test_a_folder_without_readable_pairs_is_an_error(tmp_path: Path) -> None:
@@ -363,7 +257,7 @@ def test_the_fixture_has_the_simulators_bytes(samples: Callable[[str], Path]) ->
 
 
 def test_labels_match_a_real_sample(samples: Callable[[str], Path]) -> None:
-    sample = _samples(samples("unityeyes"))[0]
+    sample = read_eyes(samples("unityeyes"))[0]
     np.testing.assert_allclose(sample.labels["gaze"], (0.6337, -0.3779, -0.6750), atol=1e-4)
     # The face is turned to the right of the image, and the eye follows.
     np.testing.assert_allclose(np.degrees(sample.labels["head_pose"]), (4.03, -30.98), atol=0.01)

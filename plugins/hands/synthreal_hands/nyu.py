@@ -223,7 +223,7 @@ def _read_joints(path: Path) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _read_frame(path: Path, uvd: np.ndarray, options: NYUOptions) -> np.ndarray | Skipped:
-    """Depth ``(480, 640)`` of a frame that shows the hand with joints ``(36, 3)``; without it, an error or a skip."""
+    """Depth ``(480, 640)`` of a frame with the hand of the joints ``(36, 3)``; a skip or ``UserError`` if it fails."""
     try:
         depth = read_depth(path)
         _check_hand(depth, uvd, options.cube_mm)
