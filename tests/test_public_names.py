@@ -26,7 +26,8 @@ NAMES = {
     "synthreal.evaluation": "Task ablate train",
     "synthreal.hooks": "plugin_manager",
     "synthreal.metrics": """
-        annotation_drift kid random_features realism sliced_wasserstein spectrum_distance two_sample_test
+        DisplacementField annotation_drift displacement_field kid random_features realism sliced_wasserstein
+        spectrum_distance two_sample_test
     """,
     "synthreal.report": "write_report",
     "synthreal.train": "Report build_game open_stream save_sheet",

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
-from kornia.filters import gaussian_blur2d, spatial_gradient
 from torch import Tensor
 
+from synthreal.core.features import Gradients
 from synthreal.data.encoding import to_unit
 from synthreal.data.resident import Resident
 from synthreal.errors import UserError
@@ -158,8 +158,8 @@ def _search(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
 
 def _edges(images: Tensor) -> tuple[Tensor, Tensor]:
     """The edge map ``(N, 1, H, W)``, and which blocks have a corner, ``(N, h, w)``."""
-    gradient = spatial_gradient(gaussian_blur2d(images, (7, 7), (SIGMA, SIGMA)), "diff")
-    dx, dy = gradient[:, :, 0], gradient[:, :, 1]
+    derivatives = Gradients(SIGMA).to(images.device)(images)
+    dx, dy = derivatives[:, ::2], derivatives[:, 1::2]
     tensor = [product.mean(dim=1, keepdim=True) for product in (dx * dx, dx * dy, dy * dy)]
     edges = (tensor[0] + tensor[2]).sqrt()
     xx, xy, yy = (_blocks(product[..., SEARCH:-SEARCH, SEARCH:-SEARCH])[:, 0] for product in tensor)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -172,6 +172,13 @@ class Evaluation(ResultModel):
     def _read_preservation(cls, given: Any) -> Any:
         """The file holds an empty table for a task without a detector."""
         return {**given, "preservation": given.get("preservation") or None} if isinstance(given, Mapping) else given
+
+    @model_serializer(mode="wrap")
+    def _omit_displacement(self, write: Callable[[Evaluation], dict[str, Any]]) -> dict[str, Any]:
+        content = write(self)
+        if self.displacement is None:
+            del content["displacement"]
+        return content
 
     @field_serializer("preservation")
     def _write_preservation(self, preservation: Preservation | None) -> Any:

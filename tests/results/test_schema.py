@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 from synthreal.results.schema import Ablation, Combination, Evaluation
+from synthreal.results.tables import displacement_table
 
 HERE = Path(__file__).parent
 
@@ -38,3 +39,11 @@ def test_an_ablation_is_written_as_before():
     ]
     ablation = Ablation(**{**tree, "rows": rows})
     assert json.dumps(ablation.to_json(), indent=2) + "\n" == text
+
+
+def test_a_displacement_is_read_back():
+    tree = json.loads((HERE / "evaluation.json").read_text())
+    tree["displacement"] = {"mean_px": None, "p95_px": None, "unmatched": 1.0, "control_px": 2.0, "n": 3}
+    evaluation = Evaluation.model_validate(tree)
+    assert evaluation.to_json()["displacement"] == tree["displacement"]
+    assert "100.0%" in str(displacement_table(evaluation))
