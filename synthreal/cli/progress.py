@@ -98,6 +98,8 @@ def _losses(report: Report) -> str:
         "D": (report.loss_discriminator, ".3f"),
         "real": (report.accuracy_real, ".2f"),
         "refined": (report.accuracy_refined, ".2f"),
+        "lambda": (report.loss_weight, ".2f"),
+        "drift px": (report.drift_px, ".2f"),
         "score": (report.quality and report.quality.score, ".2f"),
     }
     shown = [f"{name} {value:{digits}}" for name, (value, digits) in values.items() if value is not None]

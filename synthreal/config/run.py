@@ -29,9 +29,13 @@ class DataConfig(Frozen):
 class LossConfig(Frozen):
     """The loss of R: adversarial + weight x self-regularization, both means (paper Eq. 1, 4)."""
 
-    weight: float = Field(
-        default=1.0, ge=0, description="lambda, the weight of mean |psi(R(x)) - psi(x)| on [0, 1] images."
+    weight: Annotated[float, Field(ge=0)] | Literal["auto"] = Field(
+        default=1.0,
+        description="lambda, the weight of mean |psi(R(x)) - psi(x)| on [0, 1] images; auto = adapted during the game "
+        "so that refining displaces the content of images by drift_px.",
     )
+    drift_px: float = Field(0.5, gt=0, description="Mean displacement in px between x and R(x) that auto aims at.")
+    initial_weight: float = Field(8.0, gt=0, description="lambda at the start of the game with weight=auto.")
 
 
 class RuntimeConfig(Frozen):

@@ -9,7 +9,6 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
-from synthreal.config import LossConfig
 from synthreal.core.history import History
 from synthreal.core.losses import discriminator_real, discriminator_refined, refiner_adversarial, self_regularization
 from synthreal.core.refiner import equal_slices, noise_for, refine, refine_with
@@ -24,7 +23,8 @@ class Game:
         refiner: R.
         discriminator: D; a logit > 0 means refined.
         features: pairs of psi and weight.
-        loss: lambda, and the weights of further terms.
+        weight: lambda.
+        drift_px: the last displacement between x and R(x) that lambda was adapted to; None if there is none.
         optimizer_refiner: of R.
         optimizer_discriminator: of D.
         generator: draws noise maps and, with one process, slots of the history; on the networks' device.
@@ -39,7 +39,7 @@ class Game:
     refiner: nn.Module
     discriminator: nn.Module
     features: Sequence[tuple[nn.Module, float]]
-    loss: LossConfig
+    weight: float
     optimizer_refiner: torch.optim.Optimizer
     optimizer_discriminator: torch.optim.Optimizer
     generator: torch.Generator
@@ -49,6 +49,7 @@ class Game:
     micro_batch: int | None = None
     processes: Processes = SINGLE_PROCESS
     slots: torch.Generator | None = None
+    drift_px: float | None = None
 
     def precision(self) -> torch.autocast:
         """The autocast context of the networks."""
@@ -122,7 +123,7 @@ def update_refiner(game: Game, simulated: Tensor, *, adversarial: bool) -> Refin
             refined = refine_with(game.refiner, x, None if noise is None else noise[rows])
             fooling = refiner_adversarial(game.discriminator(refined)) if adversarial else None
         regularization = self_regularization(refined, x, game.features)
-        loss = regularization if fooling is None else fooling + game.loss.weight * regularization
+        loss = regularization if fooling is None else fooling + game.weight * regularization
         (share * loss).backward(inputs=list(game.refiner.parameters()))
         change = (refined.detach() - x).abs().mean()
         scalars.append(

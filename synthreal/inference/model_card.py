@@ -35,7 +35,7 @@ def model_card(about: Pretrained, refiner: nn.Module) -> str:
         "refiner": f"{config.refiner.name}: {options or 'no options'}",
         "parameters": f"{sum(weight.numel() for weight in refiner.parameters()):,}",
         "discriminator": config.discriminator.name,
-        "self-regularization": f"{config.loss.weight:g} on "
+        "self-regularization": f"{config.loss.weight} on "
         + ", ".join(f"{psi.name} x {psi.weight:g}" for psi in config.features),
         "history": "none" if config.history is None else f"{config.history.size} images",
         "steps": f"{schedule.refiner_steps} of R alone, {schedule.discriminator_steps} of D alone, {schedule.steps} of "

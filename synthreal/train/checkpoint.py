@@ -22,7 +22,19 @@ from synthreal.inference.pretrained import CHECKPOINTS
 
 KEEP = 2
 STATEFUL = ("refiner", "discriminator", "optimizer_refiner", "optimizer_discriminator")
-REQUIRED = {"step", "seen", "config", "precision", "monitor", *STATEFUL, "average", "history", "generator"}
+REQUIRED = {
+    "step",
+    "seen",
+    "config",
+    "precision",
+    "monitor",
+    *STATEFUL,
+    "average",
+    "history",
+    "generator",
+    "weight",
+    "drift_px",
+}
 
 
 def game_state(game: Game) -> dict[str, Any]:
@@ -36,6 +48,8 @@ def game_state(game: Game) -> dict[str, Any]:
         "average": None if game.average is None else game.average.state_dict(),
         "history": None if game.history is None else game.history.state_dict(),
         "generator": game.generator.get_state(),
+        "weight": game.weight,
+        "drift_px": game.drift_px,
     }
     if game.slots is not None:
         state["ranks"] = game.processes.gather({"history": state["history"], "slots": game.slots.get_state()})
@@ -72,6 +86,7 @@ def restore(game: Game, state: dict[str, Any]) -> None:
                 "resume with the plugin it was trained with, or fit again"
             ) from error
     game.generator.set_state(state["generator"].cpu())
+    game.weight, game.drift_px = state["weight"], state["drift_px"]
     if game.slots is not None:
         game.slots.set_state(state["slots"].cpu())
 

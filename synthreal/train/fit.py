@@ -25,6 +25,7 @@ from synthreal.train.monitor import QualityReport
 from synthreal.train.preview import refine_preview, write_preview
 from synthreal.train.setup import TrainingRun, set_up
 from synthreal.train.sources import DataFeed
+from synthreal.train.weight import EVERY
 
 
 def steps(
@@ -66,6 +67,7 @@ def steps(
             phase = schedule.phase(run.step)
             train_step(run.game, run.feed, schedule, phase, metrics)
             run.step += 1
+            control_step(run, phase)
             quality = monitor_step(run, phase)
             stopping = run.processes.any(stopped() or launcher_gone())
             report = log_step(run, phase, metrics, quality, due=stopping)
@@ -123,6 +125,16 @@ def train_step(game: Game, feed: DataFeed, schedule: ScheduleConfig, phase: str,
             metrics.discriminator(update_discriminator(game, *images), schedule.batch)
 
 
+def control_step(run: TrainingRun, phase: str) -> None:
+    """Adapt lambda when it is due; rank 0 measures and broadcasts."""
+    config = run.config
+    if config.loss.weight != "auto" or phase != "game" or config.schedule.game_steps(run.step) % EVERY:
+        return
+    if run.control is not None:
+        run.control.update(run.game)
+    run.game.weight, run.game.drift_px = run.processes.broadcast((run.game.weight, run.game.drift_px))
+
+
 class MonitorResult(NamedTuple):
     """A quality report, if one was due, and the decisions that follow from it."""
 
@@ -160,6 +172,8 @@ def log_step(
     if step % schedule.report_every == 0 or phase_ends or last or due or quality.report is not None:
         warmed_up = phase == "game" and 4 * schedule.game_steps(step) >= schedule.steps
         report = metrics.report(step, phase, warmed_up=warmed_up)
+        if run.config.loss.weight == "auto" and phase == "game":
+            report = replace(report, loss_weight=run.game.weight, drift_px=run.game.drift_px)
         report = replace(report, quality=quality.report, warnings=(*run.warnings, *report.warnings))
         run.warnings = ()
         run.feed.check_drawn()

@@ -42,7 +42,8 @@ class Report:
 
     ``loss_regularization`` is the unweighted sum over psi, ``loss_discriminator`` the sum of both cross-entropies of
     Eq. 2; accuracies are shares of correctly classified patches in [0, 1]; ``change`` is mean |R(x) - x| of [0, 1]
-    images; ``images_per_second`` is the throughput of all processes, as this one measures it.
+    images; ``images_per_second`` is the throughput of all processes, as this one measures it. ``loss_weight`` and
+    ``drift_px`` are the last lambda and displacement of ``loss.weight=auto``.
     """
 
     step: int
@@ -54,6 +55,8 @@ class Report:
     accuracy_refined: float | None
     change: float | None
     images_per_second: float
+    loss_weight: float | None = None
+    drift_px: float | None = None
     quality: QualityReport | None = None
     warnings: tuple[str, ...] = ()
 
@@ -71,6 +74,8 @@ class _Line(BaseModel):
     accuracy_real: float | None = None
     accuracy_refined: float | None = None
     images_per_second: float | None = None
+    loss_weight: float | None = None
+    drift_px: float | None = None
     quality: QualityReport | None = None
     warnings: tuple[str, ...] = ()
 
@@ -144,10 +149,12 @@ def non_finite_values(report: Report) -> list[str]:
 
 
 def append_log(run_dir: Path, report: Report) -> None:
-    """Append a report to log.jsonl, without ``change``, and without ``quality`` if there is none."""
+    """Append a report to log.jsonl, without ``change``, and without what a run does not measure at this step."""
     path = run_dir / LOG
-    left_out = {"change"} if report.quality is not None else {"change", "quality"}
-    line = {name: value for name, value in asdict(report).items() if name not in left_out}
+    optional = {"quality", "loss_weight", "drift_px"}
+    values = asdict(report)
+    left_out = {"change"} | {name for name in optional if values[name] is None}
+    line = {name: value for name, value in values.items() if name not in left_out}
     with write_errors(path), path.open("a", encoding="utf-8") as file:
         file.write(json.dumps(line) + "\n")
 

@@ -25,6 +25,7 @@ from synthreal.train.log import trim_log
 from synthreal.train.monitor import QualityMonitor, open_monitor
 from synthreal.train.run_dir import changed_versions, check_processes, claim
 from synthreal.train.sources import DataFeed, few_images_warnings, open_feed, reading_warnings, source_levels
+from synthreal.train.weight import WeightControl, open_weight_control
 
 
 @dataclass
@@ -32,6 +33,7 @@ class TrainingRun:
     """The state of a run that the training loop works on.
 
     ``precision`` is "float32" or "bfloat16"; ``monitor`` is None when monitoring is off and on ranks other than 0;
+    ``control`` is None for a fixed lambda and on ranks other than 0;
     ``step`` counts completed steps; ``warnings`` are for the next report; ``exhausted`` means that ``quality.patience``
     has run out. Only rank 0 writes to ``run_dir``.
     """
@@ -43,6 +45,7 @@ class TrainingRun:
     game: Game
     feed: DataFeed
     monitor: QualityMonitor | None
+    control: WeightControl | None
     step: int
     warnings: tuple[str, ...]
     exhausted: bool
@@ -73,10 +76,11 @@ def set_up(config: ResolvedConfig, catalog: Catalog, run_dir: Path, *, resume: b
             stack.enter_context(claim(run_dir, config, precision=precision, state=state))
         game = build_game(config, catalog, device, processes)
         feed = stack.enter_context(open_feed(config, catalog, game, run_dir))
-        monitor, warnings = None, []
+        monitor, control, warnings = None, None, []
         if processes.is_main:
             simulated, real = (feed.streams[kind].source for kind in ("simulated", "real"))
             monitor = open_monitor(config, catalog, simulated, real)
+            control = open_weight_control(config.loss, simulated)
             if resume:
                 warnings = changed_versions(run_dir, catalog)
             else:
@@ -98,7 +102,9 @@ def set_up(config: ResolvedConfig, catalog: Catalog, run_dir: Path, *, resume: b
             trim_log(run_dir, step)
             checkpoint.prune(run_dir)
         exhausted = processes.broadcast(monitor is not None and monitor.exhausted)
-        yield TrainingRun(config, run_dir, processes, precision, game, feed, monitor, step, tuple(warnings), exhausted)
+        yield TrainingRun(
+            *(config, run_dir, processes, precision, game, feed, monitor, control, step, tuple(warnings), exhausted)
+        )
 
 
 def select_device(config: ResolvedConfig, processes: Processes) -> tuple[torch.device, Processes]:
