@@ -9,7 +9,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import softplus
 
-from synthreal.config import LossConfig
 from synthreal.core.discriminator import LocalDiscriminator, conv, pool
 from synthreal.core.features import Blur, ChannelMean, Gradients, Laplacian
 from synthreal.core.game import Game, update_discriminator, update_refiner
@@ -335,7 +334,7 @@ def test_a_step_on_means_is_the_paper_s_step_on_sums(
     patches, pixels = game.discriminator(x)[0].numel(), x[0].numel()
     assert rate * patches == pytest.approx(converted)
     assert pixels / patches == pytest.approx(ratio, rel=2e-3)
-    game.loss = LossConfig(weight=sums * pixels / patches)
+    game.weight = sums * pixels / patches
 
     def total(values: Tensor) -> Tensor:
         return values.flatten(1).sum(1).mean()
