@@ -70,7 +70,7 @@ class RunConfig(Frozen):
     """A run, as a recipe or a user writes it."""
 
     recipe: str = Field("", description="Recipe this configuration is based on; choose with --recipe.")
-    plugins: tuple[PrintableName, ...] = Field(
+    plugins: tuple[Annotated[PrintableName, Field(max_length=4096)], ...] = Field(
         (), description="Plugins to load: names, modules or files; choose with --plugin."
     )
     image: ImageSpec | None = Field(None, description="Format of all images; none = the first that the data declare.")

@@ -25,8 +25,8 @@ def summarize_quality(
 
     ``model`` is the estimator trained on simulated images alone, ``real`` is ``(M, C, H, W)`` in [0, 1]; the first 500
     images of each set are used. The estimator's features are divided by their root mean square on real images.
-    Distances are absent below 8 px, ``two_sample`` below 20 images, and ``drift`` without ``simulated`` or if a
-    prediction cannot be converted to labels.
+    Distances are absent below 8 px, ``kid_estimator`` also if all features of real images are 0, ``two_sample`` below
+    20 images, and ``drift`` without ``simulated`` or if a prediction cannot be converted to labels.
     """
     first = images.first(COUNT)
     a, b = to_unit(first.image), real[:COUNT]
@@ -35,8 +35,8 @@ def summarize_quality(
     if min(*a.shape[2:]) >= SIDE and smallest > 1:
         distances = realism(a, b, seed=SEED)
         x, y = estimator_features(model, a).double(), estimator_features(model, b).double()
-        unit = y.square().mean().sqrt().clamp_min(1e-12)  # KID is not invariant to scale: 5e7 for large features
-        distances["kid_estimator"] = float(kid(x / unit, y / unit))
+        if (unit := y.square().mean().sqrt()) > 0:  # KID is not invariant to scale: 5e7 for large features
+            distances["kid_estimator"] = float(kid(x / unit, y / unit))
     if simulated is not None and predicts_labels(spec, model, simulated):
         moved = annotation_drift(spec, model, simulated.first(COUNT), first).moved
         drift = {name: float(values.mean()) for name, values in moved.items()}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -85,6 +86,8 @@ def _locked(run_dir: Path) -> Iterator[None]:
             lock = stack.enter_context((run_dir / LOCK).open("w", encoding="utf-8"))
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if not (run_dir / LOCK).exists() or not os.path.samestat(os.fstat(lock.fileno()), (run_dir / LOCK).stat()):
+                raise BlockingIOError  # its owner has removed it since it was opened
         except BlockingIOError:
             raise UserError(f"{run_dir}: another fit is running in it; wait, or choose another --run-dir") from None
         try:

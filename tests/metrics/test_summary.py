@@ -69,6 +69,13 @@ def test_the_distance_on_an_estimators_features_does_not_depend_on_their_scale(s
     assert 0 < before < 100
 
 
+def test_features_that_are_all_zero_have_no_distance(short):
+    model = Pointer(6).eval()
+    for parameter in model.parameters():
+        parameter.data.zero_()
+    assert summarize_quality(SPEC, model, blobs(60), REAL, None).kid_estimator is None
+
+
 def test_only_the_first_images_are_used(short):
     torch.manual_seed(0)
     model, many = Pointer(6).eval(), blobs(COUNT + 40)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 from pathlib import Path
 
@@ -150,6 +151,22 @@ def test_a_run_killed_before_its_first_checkpoint_can_be_fitted_again(toy, tmp_p
         claim(tmp_path, config, precision="float32", state=None),
     ):
         pass
+
+
+def test_a_lock_that_its_owner_removes_meanwhile_is_not_held(toy, tmp_path, monkeypatch):
+    """Another fit ends between opening and locking the file; a third one could then lock a new file of that name."""
+    lock = fcntl.flock
+
+    def flock(file, operation):
+        (tmp_path / ".lock").unlink()
+        lock(file, operation)
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    with (
+        pytest.raises(UserError, match="another fit is running"),
+        claim(tmp_path, configured(toy), precision="float32", state=None),
+    ):
+        raise AssertionError
 
 
 def test_a_lock_that_is_a_folder_is_one_line(toy, tmp_path):
