@@ -30,7 +30,8 @@ class Contents:
         contrast: the lowest, mean and highest standard deviation of an image in grey, reduced to 64x64 px.
         constant: names of the nearly constant images.
         duplicates: images with the pixels of an earlier one, and the name of that.
-        near_duplicates: images that are nearly equal to an earlier one, and the name of that.
+        near_duplicates: images that are nearly equal to an earlier one, and the name of that; of more than 50,000
+            images a random choice is compared.
         left_out: files that cannot be read, copies, and pictures of formats that are not read, each with its reason.
         sidecars: number of files that belong to a picture, by suffix.
         lone_sidecars: files that belong to a picture that is missing.

@@ -46,9 +46,12 @@ def find_sidecars(root: Path) -> Sidecars:
     names = names_below(root)
     pictures = {name for name in names if name.lower().endswith(SUFFIXES) or unread_format(root / name) is not None}
     stems = {splitext(name)[0] for name in pictures}
-    owned = [name for name in names if name not in pictures and _has_picture(name, stems)]
-    count = Counter(_suffix(name) for name in owned)
-    rest = [name for name in names if name not in pictures and not _has_picture(name, stems)]
+    owned: list[str] = []
+    rest: list[str] = []
+    for name in names:
+        if name not in pictures:
+            (owned if _has_picture(name, stems) else rest).append(name)
+    count = Counter(map(_suffix, owned))
     lone = [name for name in rest if _suffix(name) in count and Path(name).stem.lower() not in _DOCUMENTS]
     others = Counter(_suffix(name) for name in set(rest) - set(lone))
     ranges, unreadable = LabelRanges(), []
