@@ -26,7 +26,7 @@ ORDER = (
     ("hooks", "metrics"),
     ("inference",),
     ("train", "bulk", "adapters"),
-    ("evaluation",),
+    ("evaluation", "check"),
     ("report", "turing"),
     ("cli",),
     ("__init__", "__main__"),

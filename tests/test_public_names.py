@@ -15,6 +15,7 @@ NAMES = {
         Batch Catalog DatasetSpec EvaluatorSpec FeatureSpec ImageSpec LabelSpec NetworkSpec Options Refine Sample
         Skipped UserError configure evaluate fit hookimpl prepare refine_bulk steps
     """,
+    "synthreal.check": "Check Contents check_sets",
     "synthreal.config": """
         AdamConfig AugmentConfig ComponentConfig DataConfig EvaluationConfig FDAConfig FeatureConfig HistogramConfig
         HistoryConfig LossConfig OptimizerConfig PixelDistributionConfig QualityConfig ResolvedConfig RunConfig

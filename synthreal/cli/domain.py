@@ -1,4 +1,4 @@
-"""Commands about domains: installed plugins, resolved configurations, data sets as packs."""
+"""Commands about domains and their data: plugins, resolved configurations, data sets as packs and their contents."""
 
 from __future__ import annotations
 
@@ -72,3 +72,31 @@ def prepare(
         print_line(f"{len(summary.skipped)} unreadable files skipped", err=True)
     of = f" of {summary.total:,}, a random choice (seed 0)" if summary.n < (summary.total or 0) else ""
     print_line(f"{summary.path}: {summary.n} images{of}")
+
+
+@app.command()
+def check(
+    paths: Annotated[
+        list[Path],
+        typer.Argument(metavar="PATH...", help="Folders of pictures or packs (.h5): simulated, real, any others."),
+    ],
+    plugin: options.Plugins = None,
+    as_json: options.Json = False,
+) -> None:
+    """Say what data sets contain and what is wrong with them. Exit code 1 means that something is.
+
+    Of two or more PATHs the first is the simulated set and the second the real one, and they are compared. With
+    --plugin every PATH is a pack, and must have the image format and the labels of the plugin's default recipe.
+    """
+    from synthreal.check import check_sets
+    from synthreal.cli.progress import progress_bars
+    from synthreal.cli.tables import check_table
+
+    catalog = catalog_of(plugin) if plugin else None
+    with progress_bars() as show:
+        result = check_sets(
+            paths, catalog=catalog, on_progress=lambda path, done, total: show(f"checking {path}", done, total)
+        )
+    display(result.to_json() if as_json else check_table(result))
+    if result.findings:
+        raise typer.Exit(1)

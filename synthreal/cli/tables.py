@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterable, Mapping, Sequence, Sized
 from typing import Any
 
 from rich import box
@@ -10,9 +11,12 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
+from synthreal.check import Check, Contents
 from synthreal.results import tables
 from synthreal.results.schema import Ablation, Evaluation
 from synthreal.results.tables import p_text
+
+LINES = 8  # of a cell
 
 
 def evaluation_text(evaluation: Evaluation) -> Group:
@@ -50,6 +54,76 @@ def turing_table(result: Mapping[str, Any]) -> Group:
         rows.append((name, entry["against"], answered, str(entry["correct"]), accuracy, p_text(entry["p"])))
     raters = tables.Table("", ("rater", "against", "answered", "correct", "accuracy", "p"), tuple(rows))
     return Group(_text(raters), *map(_confusion, totals))
+
+
+def check_table(check: Check) -> Group:
+    """The contents of every path, one column each, then what is wrong."""
+    columns = [_content_cells(found) for found in check.sets]
+    rows = tuple((name, *(cells[name] for cells in columns)) for name in columns[0] if any(c[name] for c in columns))
+    table = tables.Table("", ("", *(found.path for found in check.sets)), rows)
+    return Group(_text(table), *(Text(f"warning: {finding}") for finding in check.findings or ()))
+
+
+def _content_cells(found: Contents) -> dict[str, str]:
+    """What is in a path, by the name of the row; an empty text for nothing."""
+    labels = []
+    for name, label in found.labels.items():
+        span = "" if label.low is None else f" {label.low:.4g} to {label.high:.4g}"
+        size = (
+            "" if label.shape == () else f" {'x'.join(map(str, label.shape)) if label.shape else 'of several shapes'}"
+        )
+        some = f" ({label.images} images)" if label.images < found.images else ""
+        labels.append(f"{name}{size}{span} {label.unit}".rstrip() + " (constant)" * label.constant + some)
+    return {
+        "images": f"{found.images:,}",
+        "px": _sizes(found.sizes),
+        "mode": _kinds(found.modes),
+        "depth": _kinds(found.depths),
+        "folders": _counts(found.folders) if len(found.folders) > 1 else "",
+        "brightness": _spread(found.brightness),
+        "contrast": _spread(found.contrast),
+        "constant": _count(found.constant),
+        "duplicates": _count(found.duplicates),
+        "near-duplicates": _count(found.near_duplicates),
+        "left out": _count(found.left_out),
+        "sidecars": _counts(found.sidecars),
+        "without a picture": _count(found.lone_sidecars),
+        "other files": _counts(found.others),
+        "labels": _lines(labels),
+    }
+
+
+def _spread(values: tuple[float, float, float]) -> str:
+    low, mean, high = values
+    return f"{mean:.2f} ({low:.2f} to {high:.2f})"
+
+
+def _count(names: Sized) -> str:
+    return f"{len(names):,}" if names else ""
+
+
+def _kinds(counts: Mapping[str, int]) -> str:
+    """What the images are, with the number of each kind if there are several."""
+    return next(iter(counts)) if len(counts) == 1 else _counts(counts)
+
+
+def _sizes(counts: Mapping[str, int]) -> str:
+    """The sizes as :func:`_kinds`; of many only their number, the smallest and the largest by area."""
+    if len(counts) <= LINES:
+        return _kinds(counts)
+    ordered = sorted(counts, key=lambda size: math.prod(map(int, size.split("x"))))
+    return f"{len(counts):,} sizes\n{ordered[0]} to {ordered[-1]}"
+
+
+def _counts(counts: Mapping[str, int]) -> str:
+    return _lines(f"{name or 'none'}: {count:,}" for name, count in counts.items())
+
+
+def _lines(texts: Iterable[str]) -> str:
+    """At most eight lines."""
+    lines = list(texts)
+    more = [f"and {len(lines) - LINES} more"] if len(lines) > LINES else []
+    return "\n".join(lines[:LINES] + more)
 
 
 def _warnings(*evaluations: Evaluation) -> list[Text | Group]:

@@ -19,6 +19,7 @@ from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
 
+import numpy as np
 from pydantic import Field
 
 from synthreal.errors import UserError
@@ -140,6 +141,18 @@ def refuse_other_formats(path: Path) -> None:
         raise ValueError(f"{kind} is not read; save or rename it as PNG, JPEG, TIFF, BMP or WebP")
 
 
+def read_image(file: Path) -> np.ndarray:
+    """The pixels ``(C, H, W)`` of an image file of a data set, uint8 or uint16.
+
+    Raises ``ValueError`` for a copy and for a picture that is not read; decoders raise anything on broken bytes.
+    """
+    refuse_other_formats(file)
+    content = regular_file(file).read_bytes()
+    if (original := _original(file, content)) is not None:
+        raise ValueError(f"a copy of {original.name}")
+    return read_pixels(content)
+
+
 def is_hidden(name: str) -> bool:
     """Whether a file or folder is left out because of its own name; those of its parents do not matter."""
     return name.startswith(".") or name.lower() in _SYSTEM
@@ -162,12 +175,8 @@ def _read(root: Path, files: list[Path]) -> Iterator[Sample | Skipped]:
     skipped: list[Skipped] = []
     for file in files:
         try:
-            refuse_other_formats(file)
-            content = regular_file(file).read_bytes()
-            if (original := _original(file, content)) is not None:
-                raise ValueError(f"a copy of {original.name}")
             with any_size():
-                sample = Sample(read_pixels(content))
+                sample = Sample(read_image(file))
         except Exception as error:  # decoders raise anything on broken bytes
             skipped.append(Skipped(str(file), picture_problem(error)))
             yield skipped[-1]

@@ -38,6 +38,7 @@ class Levels:
 
     Attributes:
         role: role of the data set.
+        name: the name of the data set in messages.
         image: the declared format.
         n: number of images.
         middle: 1st and 99th percentile.
@@ -52,6 +53,7 @@ class Levels:
     """
 
     role: Role
+    name: str
     image: ImageSpec
     n: int
     middle: tuple[float, float]
@@ -66,7 +68,7 @@ class Levels:
 
     def warnings(self) -> list[str]:
         """What looks misread, one line each, with the remedy."""
-        where, found = f"data.{self.role}", []
+        where, found = self.name, []
         if self.equal:
             found.append(f"{where}: all of {self.n} images are equal; check its files and its reader")
         elif self.constant > TOLERATED:
@@ -122,8 +124,8 @@ def sample_size(image: ImageSpec) -> int:
     return max(2, min(COUNT, VALUES // math.prod(image.shape)))
 
 
-def measure_levels(role: Role, image: ImageSpec, stored: Tensor) -> Levels:
-    """The statistics of stored images ``(N, C, H, W)``, N >= 1, of the format ``image``."""
+def measure_levels(role: Role, image: ImageSpec, stored: Tensor, name: str | None = None) -> Levels:
+    """The statistics of stored images ``(N, C, H, W)``, N >= 1, of the format ``image``; ``name``: data.<role>."""
     values = to_unit(stored.cpu())
     declared = {"background": image.background, "invalid": image.invalid}
     masks = {k: values == quantize(tensor(value), image.dtype) for k, value in declared.items() if value is not None}
@@ -137,6 +139,7 @@ def measure_levels(role: Role, image: ImageSpec, stored: Tensor) -> Levels:
     spreads = values.std((2, 3), correction=0).amax(1)
     return Levels(
         role=role,
+        name=name or f"data.{role}",
         image=image,
         n=len(values),
         middle=(float(first), float(last)),
@@ -155,13 +158,13 @@ def level_warnings(base: Levels, other: Levels) -> list[str]:
     """The warnings about each of two sets; if there are none, the first about their difference, for ``other``."""
     if found := base.warnings() + other.warnings():
         return found
-    where, enough = f"data.{other.role}", min(base.n, other.n) >= ENOUGH
+    where, enough = other.name, min(base.n, other.n) >= ENOUGH
     (low, high), (first, last) = base.middle, other.middle
     ranges = " and ".join(
         f"{levels.role} ones from {levels.middle[0]:.2f} to {levels.middle[1]:.2f} (mean {levels.mean.mean():.2f})"
         for levels in (base, other)
     )
-    far = f"{where}: its levels are far from those of data.{base.role}, {ranges}, in [0, 1]; "
+    far = f"{where}: its levels are far from those of {base.name}, {ranges}, in [0, 1]; "
     if other.special and enough and last - first < NARROW * (high - low):
         return [f"{far}they are probably in another unit (millimetres?); convert them to {other.format()}"]
     if low > last or first > high or abs(base.mean.mean() - other.mean.mean()) > APART:
@@ -171,8 +174,8 @@ def level_warnings(base: Levels, other: Levels) -> list[str]:
         if declared and enough and value not in declared and share > SPIKE and usual < RARE * share:
             return [
                 f"{where}: {share:.1%} of the pixels are exactly {other.stored(value)}, and {usual:.1%} in "
-                f"data.{base.role}; if they are holes, store them as {other.stored(declared[0])}"
+                f"{base.name}; if they are holes, store them as {other.stored(declared[0])}"
             ]
     if torch.corrcoef(stack([base.mean.flatten(), other.mean.flatten()]))[0, 1] < INVERTED:  # NaN: constant
-        return [f"{where}: its mean image is the negative of that of data.{base.role}; check that neither is inverted"]
+        return [f"{where}: its mean image is the negative of that of {base.name}; check that neither is inverted"]
     return []

@@ -24,7 +24,14 @@ from synthreal.train.dry_run import dry_run
 from synthreal.train.log import trim_log
 from synthreal.train.monitor import QualityMonitor, open_monitor
 from synthreal.train.run_dir import changed_versions, check_processes, claim
-from synthreal.train.sources import DataFeed, few_images_warnings, open_feed, reading_warnings, source_levels
+from synthreal.train.sources import (
+    DataFeed,
+    duplicate_warnings,
+    few_images_warnings,
+    open_feed,
+    reading_warnings,
+    source_levels,
+)
 from synthreal.train.weight import WeightControl, open_weight_control
 
 
@@ -87,7 +94,7 @@ def set_up(config: ResolvedConfig, catalog: Catalog, run_dir: Path, *, resume: b
                 warnings = reading_warnings("simulated", simulated) + reading_warnings("real", real)
                 warnings += few_images_warnings(real) + ([] if monitor is None else monitor.limitations())
                 levels = source_levels(config, "simulated", simulated), source_levels(config, "real", real)
-                warnings += level_warnings(*levels)
+                warnings += level_warnings(*levels) + duplicate_warnings(simulated, real)
                 dry_run(game, config, catalog, feed.streams["simulated"].batch(0))
             write_config(run_dir, config, versions_of(catalog))
         step = 0

@@ -14,6 +14,7 @@ from torch import Tensor
 from synthreal.config import ResolvedConfig
 from synthreal.core.game import Game
 from synthreal.core.patch import random_patches
+from synthreal.data.fingerprint import digest
 from synthreal.data.levels import Levels, measure_levels, sample_size
 from synthreal.data.pack import PLACES, Pack, PackOptions
 from synthreal.data.resident import Resident
@@ -30,6 +31,7 @@ Kind = Literal["simulated", "real"]
 
 CACHE = "data"
 FEW = 200
+COMPARED_BYTES = 1 << 28  # of each set, in which equal images are searched
 
 
 def open_data(
@@ -201,6 +203,26 @@ def source_levels(config: ResolvedConfig, role: Role, source: Source) -> Levels:
     """The levels of a random sample of a source's images."""
     sample = random_images(source, sample_size(config.image), seed=0)
     return measure_levels(role, config.image, sample.image)
+
+
+def duplicate_warnings(simulated: Source, real: Source) -> list[str]:
+    """Warnings about images that a set holds twice, and about real images that are simulated ones.
+
+    Equal pixels are found, in 256 MiB of random images of each set.
+    """
+    found: list[str] = []
+    digests: list[set[bytes]] = []
+    for role, source in (("simulated", simulated), ("real", real)):
+        if not isinstance(source, SimulatorSource):
+            size = first_images(source, 1).image.nbytes
+            images = random_images(source, max(1, COMPARED_BYTES // size), seed=0).image.cpu().numpy()
+            digests.append({digest(image) for image in images})
+            repeated = len(images) - len(digests[-1])
+            if repeated and len(digests[-1]) > 1:  # if all are equal, the warnings about levels say so
+                found.append(f"data.{role}: {repeated} of {len(images)} images are equal to others; remove them")
+    if len(digests) == 2 and (same := len(set.intersection(*digests))):
+        found.append(f"data.real: {same} images are also in data.simulated; keep them in one of the two")
+    return found
 
 
 def few_images_warnings(real: Source) -> list[str]:

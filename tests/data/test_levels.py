@@ -44,6 +44,15 @@ def test_the_statistics_are_those_of_the_pixels():
     assert (grey.background, grey.invalid, grey.constant, grey.equal) == (None, None, 0, False)
 
 
+def test_messages_name_the_set_by_its_role_or_by_a_given_name():
+    dark = from_unit(noise(high=0.05), "uint8")
+    assert measure_levels("real", GREY, dark).warnings()[0].startswith("data.real: ")
+    assert measure_levels("real", GREY, dark, "my/photos").warnings()[0].startswith("my/photos: ")
+    bright = measure_levels("simulated", GREY, from_unit(noise(low=0.6), "uint8"), "renders")
+    (warning,) = level_warnings(bright, measured(noise(high=0.3)))
+    assert warning.startswith("data.real: ") and " those of renders, " in warning
+
+
 def test_good_images_give_no_warning():
     assert measured(noise()).warnings() == measured(hands(), DEPTH).warnings() == []
     assert level_warnings(measured(noise(high=0.3), role="simulated"), measured(noise(low=0.2, high=0.7))) == []

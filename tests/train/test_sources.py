@@ -21,6 +21,7 @@ from synthreal.errors import UserError
 from synthreal.hooks.catalog import Catalog
 from synthreal.hooks.resolve import configure
 from synthreal.train.sources import (
+    duplicate_warnings,
     few_images_warnings,
     first_images,
     open_data,
@@ -207,3 +208,37 @@ def test_depth_in_raw_millimetres_warns_before_the_first_step(tmp_path, cli):
     assert all("0 near face .. 1 far face" in line for line in before)
     (line,) = map(json.loads, (tmp_path / "run/log.jsonl").read_text().splitlines())
     assert {text.partition("warning: step 0: ")[2] for text in before} <= set(line["warnings"])
+
+
+def resident(*levels):
+    return Resident(torch.tensor(levels, dtype=torch.uint8)[:, None, None, None].expand(-1, 1, 12, 16))
+
+
+def test_equal_images_in_a_set_and_in_both_give_warnings(toy, tmp_path, monkeypatch):
+    assert duplicate_warnings(resident(1, 2, 3), resident(4, 5)) == []
+    (warning,) = duplicate_warnings(resident(1, 2, 2, 1), resident(4, 5))
+    assert warning.startswith("data.simulated: 2 of 4 images") and ";" in warning
+    own, both = duplicate_warnings(resident(1, 2, 3), resident(3, 1, 1))
+    assert own.startswith("data.real: 1 of 3 images") and both.startswith("data.real: 2 images are also in data.simul")
+    endless = open_role(toy, tmp_path, "simulated", "data.simulated.count=none")
+    assert len(duplicate_warnings(endless, resident(1, 1, 2))) == 1
+    assert duplicate_warnings(endless, resident(1, 1)) == []  # the warnings about levels say that all are equal
+    monkeypatch.setattr("synthreal.train.sources.COMPARED_BYTES", 4 * 12 * 16)
+    assert "of 4 images" in duplicate_warnings(endless, resident(*[1, 2] * 50))[0]
+
+
+def test_fit_warns_of_renders_among_the_photographs(toy, tmp_path):
+    for name, seeds in (("renders", range(20)), ("photos", range(19, 40))):
+        (tmp_path / name).mkdir()
+        for seed in seeds:
+            pixels = np.random.default_rng(seed).integers(0, 255, (12, 16), dtype=np.uint8)
+            Image.fromarray(pixels).save(tmp_path / name / f"{seed}.png")
+    settings = [
+        f'data.{role}={{name="folder", options={{root="{tmp_path / name}"}}}}'
+        for role, name in (("simulated", "renders"), ("real", "photos"))
+    ]
+    warnings = []
+    more = ("evaluation.evaluator=none", "quality=none")
+    fit_toy(toy, tmp_path / "run", *settings, *more, on_report=lambda report: warnings.extend(report.warnings))
+    (warning,) = [warning for warning in warnings if "also in" in warning]
+    assert warning.startswith("data.real: 1 images")
