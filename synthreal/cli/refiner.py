@@ -55,8 +55,7 @@ def fit(
     with process_group() as processes:  # first, so that an error is reported once
         pictures = folders.two_folders(simulated, real, scale, minutes, domain=bool(plugin or recipe))
         if resume:
-            name = folders.NAME if pictures else recipe or catalog_of(plugin).recipe().recipe
-            run_dir = run or Path("runs") / name
+            run_dir = run or Path("runs") / (folders.NAME if pictures else recipe or catalog_of(plugin).recipe().recipe)
             # torchrun repeats the same arguments after a failure: a run without a checkpoint starts from the beginning
             resume = os.environ.get("TORCHELASTIC_MAX_RESTARTS", "0") == "0" or bool(checkpoints(run_dir))
         if resume and recipe is None:

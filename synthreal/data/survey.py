@@ -25,6 +25,7 @@ class Survey:
         grey: number of those that are grey.
         deep: number of those that have 16 bits.
         several: number of those that hold several pictures.
+        turned: number of those that EXIF or a TIFF tag turns.
     """
 
     root: Path
@@ -33,6 +34,7 @@ class Survey:
     grey: int
     deep: int
     several: int
+    turned: int
 
     @property
     def looked_at(self) -> int:
@@ -52,15 +54,14 @@ def survey(root: Path, *, remedy: str) -> Survey:
             with any_size():
                 content = image_content(files[row])
                 header = read_header(content)
-                size = (header.height, header.width)
-                size = size[::-1] if orientation(content) >= TRANSPOSED else size
+                turn = orientation(content)
                 if plain:  # decode only until one picture is not
                     pixels = read_pixels(content, first=True)
                     plain = bool((pixels == pixels[:, :1, :1]).all())
         except Exception as error:  # decoders raise anything on broken bytes
             failures.append(f"{files[row]}: {picture_problem(error)}")
         else:
-            headers.append((header, size))
+            headers.append((header, turn))
     if not headers:
         raise UserError(f"{root}: not one of its {len(files)} image files is readable; {failures[0]}")
     if len(headers) == 1:
@@ -70,8 +71,12 @@ def survey(root: Path, *, remedy: str) -> Survey:
     return Survey(
         root=root,
         total=len(files),
-        sizes=tuple(size for _, size in headers),
+        sizes=tuple(
+            (header.height, header.width) if turn < TRANSPOSED else (header.width, header.height)
+            for header, turn in headers
+        ),
         grey=sum(header.grey for header, _ in headers),
         deep=sum(header.deep for header, _ in headers),
         several=sum(header.several for header, _ in headers),
+        turned=sum(turn != 1 for _, turn in headers),
     )

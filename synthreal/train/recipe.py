@@ -117,6 +117,9 @@ def choose_recipe(
         warnings.append(f"few photographs: {photographs.total}; D can memorise them, give {FEW} or more")
     if renders.grey and channels == 3:
         warnings.append(f"{_share(renders.grey, renders)} renders are grey, and R of colour refines none of them")
+    if renders.turned:
+        turned = _share(renders.turned, renders)
+        warnings.append(f"EXIF turns {turned} renders, but R refines them as they are stored; save them upright")
     if needed > minutes:
         warnings.append(f"the shortest training takes about {needed:.1f} minutes, more than --minutes {minutes:g}")
     return Choice(config, _lines(config, renders, photographs, shorter, needed), tuple(warnings))
