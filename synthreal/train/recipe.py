@@ -44,6 +44,7 @@ LARGEST_WINDOW = 128
 CPU_PATCH = 64
 CPU_AREA = 48 * 48  # px of an image or patch, above which the batch is halved
 QUALITY_PX = 1 << 20  # of the images that are compared on a CPU
+BLURRED = 1.5  # enlargement of photographs that a user should know of
 ENLARGED = 0.1  # share of pictures that may be smaller than a window
 MOST_WINDOWS = 4096  # of a data set
 MOST_VALUES = 1 << 27  # of its windows together
@@ -113,6 +114,11 @@ def choose_recipe(
     planned = {name: getattr(config.schedule, name) for name in phases}
     needed = (spent + SET_UP_SECONDS + training_time(each, planned) + (QUALITY_REPORTS + 1) * each.quality) / 60
     warnings = [*_warnings("renders", renders, crop, None), *_warnings("photographs", photographs, crop, shorter)]
+    if shorter is not None and (factor := shorter / median(map(min, photographs.sizes))) > BLURRED:
+        warnings.append(
+            f"photographs are enlarged {factor:.1f} times to the scale of the renders, so R learns to blur; make the "
+            "renders smaller, or give --scale native"
+        )
     if photographs.total < FEW <= photographs.total * sources[1].options["crops"]:  # fit warns of fewer windows
         warnings.append(f"few photographs: {photographs.total}; D can memorise them, give {FEW} or more")
     if renders.grey and channels == 3:
@@ -196,9 +202,11 @@ def _lines(
 ) -> tuple[str, str]:
     """What was found, and how it is trained on."""
     brought = "" if shorter is None else f", brought to {shorter} px"
-    found = f"renders: {_described(renders)}; photographs: {_described(photographs)}{brought}"
-    image, schedule = config.image, config.schedule
-    windows = [data.options.get("crops", 1) for data in (config.data.simulated, config.data.real)]
+    data, image, schedule = config.data, config.image, config.schedule
+    found = (
+        f"renders: {_described(renders, data.simulated)}; photographs: {_described(photographs, data.real)}{brought}"
+    )
+    windows = [source.options.get("crops", 1) for source in (data.simulated, data.real)]
     patch = "" if schedule.patch is None else f" in patches of {schedule.patch} px"
     training = (
         f"training on windows of {image.height}x{image.width} px ({windows[0]} of a render, {windows[1]} of a "
@@ -207,15 +215,17 @@ def _lines(
     return found, training
 
 
-def _described(found: Survey) -> str:
+def _described(found: Survey, source: SourceConfig) -> str:
     """The number, mode and size of the pictures of a folder."""
+    files = source.options.get("files") or found.total
+    count = f"{found.total:,}" if files >= found.total else f"{files:,} of {found.total:,}, a random choice (seed 0)"
     colours = "grey" if found.grey == found.looked_at else "colour" if not found.grey else "grey and colour"
     bits = "16 bits" if found.deep == found.looked_at else "8 bits" if not found.deep else "8 and 16 bits"
     sides = sorted(map(min, found.sizes))
     size = "{}x{} px".format(*found.sizes[0])
     if len(set(found.sizes)) > 1:
         size = "shorter side " + (f"{sides[0]}" if sides[0] == sides[-1] else f"{sides[0]} to {sides[-1]}") + " px"
-    return f"{found.total:,}, {colours}, {bits}, {size}"
+    return f"{count}, {colours}, {bits}, {size}"
 
 
 def _warnings(name: str, found: Survey, crop: Size, shorter: int | None) -> list[str]:

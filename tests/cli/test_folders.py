@@ -19,7 +19,7 @@ SHORT = (
     "schedule.steps=3",
     "schedule.batch=4",
     "refiner.options.width=4",
-    "quality={images=20, keep=\"last\"}",
+    'quality={images=20, keep="last"}',
     "history.size=8",
     "runtime.device=cpu",
 )

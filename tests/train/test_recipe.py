@@ -149,7 +149,9 @@ def test_no_more_files_are_read_than_there_is_time_and_room_for(two, monkeypatch
     monkeypatch.setattr(recipe, "reading_seconds", lambda options: 0.001)
     assert chosen(two).config.data.real.options["files"] is None
     monkeypatch.setattr(recipe, "MOST_WINDOWS", 15)
-    assert [chosen(two).config.data.real.options[name] for name in ("files", "crops")] == [15, 1]
+    few = chosen(two)
+    assert [few.config.data.real.options[name] for name in ("files", "crops")] == [15, 1]
+    assert "photographs: 15 of 20, a random choice" in few.lines[0] and "renders: 12, colour" in few.lines[0]
 
 
 def test_the_lines_say_what_is_there_and_what_is_done(two):
@@ -177,6 +179,17 @@ def test_peculiar_pictures_are_mentioned(two):
         assert any(part in warning for warning in warnings)
     folder(photographs / "narrow", 2, (10, 90), photograph)
     assert any("2 of 23 photographs are smaller" in warning for warning in chosen(two, scale="native").warnings)
+
+
+def test_enlarged_photographs_are_mentioned(two):
+    renders, photographs = two
+    for pair, scale, expected in (
+        ((photographs, renders), "renders", False),
+        ((folder(renders.parent / "large", 2, (90, 120)), photographs), "renders", True),
+        ((renders.parent / "large", photographs), "native", False),
+    ):
+        warnings = chosen(pair, scale=scale).warnings
+        assert any("are enlarged 2.5 times" in warning for warning in warnings) == expected
 
 
 def test_few_photographs_are_mentioned_even_if_their_windows_are_many(tmp_path):
