@@ -30,7 +30,7 @@ def orientation(content: bytes) -> int:
         return 1
     try:
         return TiffTags(block).orientation
-    except (ValueError, struct.error):
+    except (ValueError, OverflowError, struct.error):
         return 1
 
 

@@ -104,13 +104,12 @@ def choose_recipe(
     tree = settings(image, gpu=gpu)
     tree["data"] = dict(zip(("simulated", "real"), (data.model_dump() for data in sources), strict=True))
     tree["recipe"] = NAME
-    timed = resolve(RunConfig.from_tree(tree).changed(*differences, source=source), catalog)
-    each = training_seconds(timed, catalog)
+    each = training_seconds(_changed(tree, catalog, *differences, source=source), catalog)
     spent = time.perf_counter() - start
     phases = steps_within(each, 60 * minutes - spent)
     tree["schedule"] |= phases | dict.fromkeys(("sheet_every", "save_every"), max(1, phases["steps"] // 4))
     tree["quality"]["every"] = -(-phases["steps"] // QUALITY_REPORTS)
-    config = resolve(RunConfig.from_tree(tree).changed(*differences, source=source), catalog)
+    config = _changed(tree, catalog, *differences, source=source)
     planned = {name: getattr(config.schedule, name) for name in phases}
     needed = (spent + SET_UP_SECONDS + training_time(each, planned) + (QUALITY_REPORTS + 1) * each.quality) / 60
     warnings = [*_warnings("renders", renders, crop, None), *_warnings("photographs", photographs, crop, shorter)]
@@ -168,6 +167,17 @@ def settings(image: Mapping[str, Any], *, gpu: bool) -> dict[str, Any]:
         },
         "quality": {"images": 500 if gpu else max(100, min(200, QUALITY_PX // (image["height"] * image["width"])))},
     }
+
+
+def _changed(tree: Mapping[str, Any], catalog: Catalog, *differences: Mapping[str, Any], source: str) -> ResolvedConfig:
+    """The chosen settings with the user's; the folders stay those of the command, whatever run a file is from."""
+    config = RunConfig.from_tree(tree).changed(*differences, source=source)
+    roots = {
+        role: {"options": {"root": tree["data"][role]["options"]["root"]}}
+        for role in ("simulated", "real")
+        if getattr(config.data, role).name == NAME
+    }
+    return resolve(config.changed({"data": roots}), catalog)
 
 
 def _refuse_overlap(simulated: Path, real: Path) -> None:

@@ -36,6 +36,13 @@ def test_without_a_valid_tag_a_picture_stays_as_it_is():
     plain = [saved(PICTURE, form) for form in ("PNG", "JPEG", "TIFF", "WEBP", "BMP", "GIF", "PPM")]
     assert {orientation(content) for content in plain} == {1}
     assert orientation(saved(PICTURE, "PNG", exif=tag(9))) == 1
-    for block in (b"", b"II*\0", b"II*\0\xff\xff\xff\xff", b"no EXIF", b"MM\0*\0\0\0\x08\xff\xff"):
+    for block in (
+        b"",
+        b"II*\0",
+        b"II*\0\xff\xff\xff\xff",
+        b"no EXIF",
+        b"MM\0*\0\0\0\x08\xff\xff",
+        b"II+\0" + b"\xff" * 12,
+    ):
         assert orientation(saved(PICTURE, "JPEG", exif=b"Exif\0\0" + block)) == 1
     np.testing.assert_array_equal(upright(PIXELS.transpose(2, 0, 1), 1), PIXELS.transpose(2, 0, 1))

@@ -142,6 +142,16 @@ def test_settings_of_the_user_win_and_the_rest_follows_from_them(two, monkeypatc
         chosen(two, {"runtime": {"device": "tpu"}})
 
 
+def test_the_settings_of_another_run_apply_to_the_folders_given(two, tmp_path):
+    before = chosen(two, {"loss": {"weight": 3.0}}).config
+    others = folder(tmp_path / "a", 3, (50, 60)), folder(tmp_path / "b", 3, (50, 60), photograph)
+    config = chosen(others, before.tree()).config
+    assert (config.loss.weight, config.image) == (3.0, before.image)
+    assert [config.data.simulated.options["root"], config.data.real.options["root"]] == list(map(str, others))
+    other = {"data": {"real": {"name": "folder", "options": {"root": "elsewhere"}}}}
+    assert chosen(two, other).config.data.real.options["root"] == "elsewhere"
+
+
 def test_no_more_files_are_read_than_there_is_time_and_room_for(two, monkeypatch):
     monkeypatch.setattr(recipe, "reading_seconds", lambda options: 10.0)
     assert chosen(two, minutes=10).config.data.real.options["files"] == 7
