@@ -18,7 +18,7 @@ from typing import Any, Literal, NamedTuple
 
 from synthreal.config import ResolvedConfig, RunConfig, SourceConfig
 from synthreal.core.discriminator import Layer, conv, pool
-from synthreal.data.pictures import PicturesOptions, scaled_size
+from synthreal.data.pictures import MOST_ENLARGED, PicturesOptions, scaled_size
 from synthreal.data.survey import Survey, survey
 from synthreal.device import resolve_device
 from synthreal.errors import UserError
@@ -82,8 +82,8 @@ def choose_recipe(
         source: origin of the differences, for messages.
 
     Raises:
-        UserError: a folder without two readable pictures, with pictures of a single colour, or inside the other; a
-            wrong setting.
+        UserError: a folder without two readable pictures, with pictures of a single colour, or inside the other;
+            photographs far smaller than the renders; a wrong setting.
     """
     start = time.perf_counter()
     draft = RunConfig.from_tree({"data": {"simulated": NAME, "real": NAME}, "recipe": NAME})
@@ -92,39 +92,38 @@ def choose_recipe(
     renders = survey(simulated, remedy="correct --simulated")
     photographs = survey(real, remedy="correct --real")
     shorter = round(median(map(min, renders.sizes))) if scale == "renders" else None
+    factor = 1.0 if shorter is None else shorter / median(map(min, photographs.sizes))
+    if factor > MOST_ENLARGED:
+        raise UserError(
+            f"{real}: its pictures would be enlarged {factor:.0f} times, to {shorter} px, the shorter side of those in "
+            f"{simulated}; give --scale native, or smaller renders"
+        )
     crop = choose_crop(renders.sizes, _scaled(photographs.sizes, shorter))
-    channels, deep = _channels(renders), all(found.deep == found.looked_at for found in (renders, photographs))
-    most = max(2, min(MOST_WINDOWS, MOST_VALUES // (channels * crop[0] * crop[1])))
-    seconds = READING_SHARE * 60 * minutes / 2
-    sources = [
-        _source(renders, crop, None, most=most, seconds=seconds),
-        _source(photographs, crop, shorter, most=most, seconds=seconds),
-    ]
+    channels = 1 if renders.grey == renders.looked_at else 3
+    deep = all(found.deep == found.looked_at for found in (renders, photographs))
     image = {"channels": channels, "height": crop[0], "width": crop[1], "dtype": "uint16" if deep else "uint8"}
-    tree = settings(image, gpu=gpu)
-    tree["data"] = dict(zip(("simulated", "real"), (data.model_dump() for data in sources), strict=True))
-    tree["recipe"] = NAME
+    tree, reading = settings(image, gpu=gpu), 0.0
+    tree |= {"recipe": NAME, "data": {}}
+    for role, found, side in (("simulated", renders, None), ("real", photographs, shorter)):
+        most = max(2, min(MOST_WINDOWS, MOST_VALUES // (channels * crop[0] * crop[1])))
+        tree["data"][role], spent = _source(found, crop, side, most=most, seconds=READING_SHARE * 60 * minutes / 2)
+        reading += spent
     each = training_seconds(_changed(tree, catalog, *differences, source=source), catalog)
-    spent = time.perf_counter() - start
-    phases = steps_within(each, 60 * minutes - spent)
+    reading += time.perf_counter() - start
+    phases = steps_within(each, 60 * minutes - reading)
     tree["schedule"] |= phases | dict.fromkeys(("sheet_every", "save_every"), max(1, phases["steps"] // 4))
     tree["quality"]["every"] = -(-phases["steps"] // QUALITY_REPORTS)
     config = _changed(tree, catalog, *differences, source=source)
     planned = {name: getattr(config.schedule, name) for name in phases}
-    needed = (spent + SET_UP_SECONDS + training_time(each, planned) + (QUALITY_REPORTS + 1) * each.quality) / 60
-    warnings = [*_warnings("renders", renders, crop, None), *_warnings("photographs", photographs, crop, shorter)]
-    if shorter is not None and (factor := shorter / median(map(min, photographs.sizes))) > BLURRED:
+    needed = (reading + SET_UP_SECONDS + training_time(each, planned) + (QUALITY_REPORTS + 1) * each.quality) / 60
+    warnings = _warnings(renders, photographs, crop, shorter)
+    if factor > BLURRED:
         warnings.append(
             f"photographs are enlarged {factor:.1f} times to the scale of the renders, so R learns to blur; make the "
             "renders smaller, or give --scale native"
         )
-    if photographs.total < FEW <= photographs.total * sources[1].options["crops"]:  # fit warns of fewer windows
+    if photographs.total < FEW <= photographs.total * tree["data"]["real"]["options"]["crops"]:  # else fit warns
         warnings.append(f"few photographs: {photographs.total}; D can memorise them, give {FEW} or more")
-    if renders.grey and channels == 3:
-        warnings.append(f"{_share(renders.grey, renders)} renders are grey, and R of colour refines none of them")
-    if renders.turned:
-        turned = _share(renders.turned, renders)
-        warnings.append(f"EXIF turns {turned} renders, but R refines them as they are stored; save them upright")
     if needed > minutes:
         warnings.append(f"the shortest training takes about {needed:.1f} minutes, more than --minutes {minutes:g}")
     return Choice(config, _lines(config, renders, photographs, shorter, needed), tuple(warnings))
@@ -149,7 +148,6 @@ def settings(image: Mapping[str, Any], *, gpu: bool) -> dict[str, Any]:
     patch = CPU_PATCH if not gpu and not small else None
     area = patch**2 if patch else image["height"] * image["width"]
     layers: tuple[Layer, ...] = NARROW if small else WIDE
-    rates = (3e-4, 2e-4)
     return {
         "image": {**image, "meaning": "grey pictures" if image["channels"] == 1 else "pictures"},
         "refiner": {
@@ -161,10 +159,7 @@ def settings(image: Mapping[str, Any], *, gpu: bool) -> dict[str, Any]:
         "loss": {"weight": 8.0},
         "history": {"size": 3200, "dtype": "float32" if image["dtype"] == "uint16" else "uint8"},
         "schedule": {"batch": 64 if gpu else 16 if area <= CPU_AREA else 8, "patch": patch, "report_every": 25},
-        "optimizer": {
-            part: {"name": "adam", "learning_rate": rate}
-            for part, rate in zip(("refiner", "discriminator"), rates, strict=True)
-        },
+        "optimizer": {"refiner": {"learning_rate": 3e-4}, "discriminator": {"learning_rate": 2e-4}},
         "quality": {"images": 500 if gpu else max(100, min(200, QUALITY_PX // (image["height"] * image["width"])))},
     }
 
@@ -189,22 +184,21 @@ def _refuse_overlap(simulated: Path, real: Path) -> None:
             raise UserError(f"{inner}: lies in {outer}, whose pictures would include it; move it out")
 
 
-def _channels(renders: Survey) -> int:
-    return 1 if renders.grey == renders.looked_at else 3
-
-
 def _scaled(sizes: tuple[Size, ...], shorter: int | None) -> tuple[Size, ...]:
     return tuple(scaled_size(*size, scale=shorter, crop=(1, 1)) for size in sizes)
 
 
-def _source(found: Survey, crop: Size, shorter: int | None, *, most: int, seconds: float) -> SourceConfig:
-    """The data set of a folder: as many files as can be read in a time, and windows of them in proportion to area."""
+def _source(
+    found: Survey, crop: Size, shorter: int | None, *, most: int, seconds: float
+) -> tuple[dict[str, Any], float]:
+    """The data set of a folder, and the seconds to read it: as many files as can be read, with windows by area."""
     given = {"root": str(found.root.absolute()), "crop": list(crop), "scale": shorter}
     options = parse_options(SourceConfig(name=NAME, options=given), PicturesOptions, NAME)
-    files = int(min(found.total, most, max(2, seconds / reading_seconds(options))))
+    each = reading_seconds(options)
+    files = int(min(found.total, most, max(2, seconds / each)))
     area = median(height * width for height, width in _scaled(found.sizes, shorter)) / (crop[0] * crop[1])
     given |= {"crops": max(1, min(round(area), most // files)), "files": files if files < found.total else None}
-    return SourceConfig(name=NAME, options=given)
+    return {"name": NAME, "options": given}, files * each
 
 
 def _lines(
@@ -238,14 +232,20 @@ def _described(found: Survey, source: SourceConfig) -> str:
     return f"{count}, {colours}, {bits}, {size}"
 
 
-def _warnings(name: str, found: Survey, crop: Size, shorter: int | None) -> list[str]:
-    """What a user should know about the pictures of a folder."""
+def _warnings(renders: Survey, photographs: Survey, crop: Size, shorter: int | None) -> list[str]:
+    """What a user should know about the pictures."""
     warnings = []
-    if found.several:
-        warnings.append(f"{_share(found.several, found)} {name} hold several pictures; the first of each is used")
-    sizes = _scaled(found.sizes, shorter)
-    if enlarged := sum(height < crop[0] or width < crop[1] for height, width in sizes):
-        warnings.append(f"{_share(enlarged, found)} {name} are smaller than a window and are enlarged")
+    for name, found, side in (("renders", renders, None), ("photographs", photographs, shorter)):
+        if found.several:
+            warnings.append(f"{_share(found.several, found)} {name} hold several pictures; the first of each is used")
+        sizes = _scaled(found.sizes, side)
+        if enlarged := sum(height < crop[0] or width < crop[1] for height, width in sizes):
+            warnings.append(f"{_share(enlarged, found)} {name} are smaller than a window and are enlarged")
+    if 0 < renders.grey < renders.looked_at:
+        warnings.append(f"{_share(renders.grey, renders)} renders are grey, and R of colour refines none of them")
+    if renders.turned:
+        turned = _share(renders.turned, renders)
+        warnings.append(f"EXIF turns {turned} renders, but R refines them as they are stored; save them upright")
     return warnings
 
 

@@ -129,6 +129,15 @@ def test_minutes_decide_about_the_steps(two):
     assert any("more than --minutes 0.1" in warning for warning in brief.warnings)
 
 
+def test_the_time_that_reading_takes_is_left_for_it(two, monkeypatch):
+    quick = chosen(two, minutes=5).config.schedule
+    monkeypatch.setattr(recipe, "reading_seconds", lambda options: 3.0)
+    slow = chosen(two, minutes=5)
+    assert slow.config.data.real.options["files"] == 12
+    assert slow.config.schedule.steps < 0.9 * quick.steps
+    assert not any("--minutes" in warning for warning in slow.warnings)
+
+
 def test_settings_of_the_user_win_and_the_rest_follows_from_them(two, monkeypatch):
     timed = []
     seconds = Seconds(0.1, 0.05, 0.3, 1.0)
@@ -200,6 +209,13 @@ def test_enlarged_photographs_are_mentioned(two):
     ):
         warnings = chosen(pair, scale=scale).warnings
         assert any("are enlarged 2.5 times" in warning for warning in warnings) == expected
+
+
+def test_photographs_far_smaller_than_renders_are_refused_unless_they_stay(tmp_path):
+    two = folder(tmp_path / "a", 2, (200, 200)), folder(tmp_path / "b", 2, (20, 20), photograph)
+    with pytest.raises(UserError, match=r"b: its pictures would be enlarged 10 times, to 200 px.*give --scale native"):
+        chosen(two)
+    assert chosen(two, scale="native").config.image.height == 20
 
 
 def test_few_photographs_are_mentioned_even_if_their_windows_are_many(tmp_path):
