@@ -13,6 +13,7 @@ from synthreal.config import RunConfig
 from synthreal.config.toml import parse_settings
 from synthreal.data.folder import FolderOptions, read_folder
 from synthreal.data.pack import Pack
+from synthreal.data.pictures import PicturesOptions, read_pictures
 from synthreal.hooks.resolve import configure, resolve
 from synthreal.report.record import read_record
 from synthreal.train import checkpoint
@@ -113,8 +114,13 @@ def _nyu(root: Path) -> None:
     list(read_nyu(NYUOptions(root=root, views=(1,), frames=(1, 1)), "test"))
 
 
+def _windows(root: Path) -> PicturesOptions:
+    return PicturesOptions(root=str(root), crop=(8, 8), scale=9, crops=2)
+
+
 READERS = {
-    "folder": Reader(_file("f/p.png", lambda path: list(read_folder(FolderOptions(root=str(path.parent))))), 33),
+    "folder": Reader(_file("f/p.png", lambda path: list(read_folder(FolderOptions(root=str(path.parent))))), 23),
+    "pictures": Reader(_file("w/p.png", lambda path: list(read_pictures(_windows(path.parent)))), 10),
     "refine-folder": Reader(_file("r/p.png", lambda path: _refine(path.parent, path.parents[1])), 2),
     "refine-shard": Reader(_file("s.tar", lambda path: _refine(path, path.parent)), 13),
     "refine-job": Reader(_job, 2),

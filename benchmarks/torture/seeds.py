@@ -52,6 +52,7 @@ def prepare(folder: Path) -> dict[str, list[bytes]]:
     config = (run / "config.toml").read_bytes()
     files = {
         "folder": pictures,
+        "pictures": pictures,
         "refine-folder": pictures,
         "refine-shard": [_shard(begin / "in")],
         "refine-job": [_job(begin)],

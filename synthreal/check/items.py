@@ -13,11 +13,11 @@ from synthreal.bulk.pipeline import map_ahead
 from synthreal.check.labels import LabelRanges
 from synthreal.data.encoding import first_bad, to_unit
 from synthreal.data.fingerprint import SIDE, digest, edges
-from synthreal.data.folder import image_files, read_image, unread_format, unread_formats
+from synthreal.data.folder import image_content, image_files, unread_format, unread_formats
 from synthreal.data.pack import Pack
 from synthreal.data.source import convert_image
 from synthreal.errors import UserError, printable
-from synthreal.images.picture import any_size, picture_problem
+from synthreal.images.picture import any_size, picture_problem, read_pixels
 from synthreal.spec import ImageSpec, Role, Skipped
 
 _GREY = ImageSpec(channels=1, height=SIDE, width=SIDE)
@@ -94,7 +94,7 @@ class FolderItems:
     def _item(self, file: Path) -> Item | Skipped:
         name = printable(file.relative_to(self.path).as_posix())
         try:
-            return Item.of(name, read_image(file))
+            return Item.of(name, read_pixels(image_content(file)))
         except Exception as error:  # decoders raise anything on broken bytes
             return Skipped(name, picture_problem(error))
 

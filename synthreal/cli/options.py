@@ -63,7 +63,10 @@ def catalog_of(names: Plugins, *, trust: bool = False) -> Catalog:
     from synthreal.hooks.discovery import available
 
     if not names:
-        raise UserError(f"name a domain with --plugin; installed: {', '.join(available()) or 'none'}")
+        installed = ", ".join(available()) or "none"
+        raise UserError(
+            f"name a domain with --plugin; installed: {installed}; fit also takes two folders: --simulated and --real"
+        )
     return Catalog.of(names, trust=trust)
 
 

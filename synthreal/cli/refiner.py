@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from synthreal.cli import options
+from synthreal.cli import folders, options
 from synthreal.cli.application import app
 from synthreal.cli.options import catalog_of, changes_from, load_configuration, print_line
 from synthreal.errors import UserError
@@ -33,9 +33,16 @@ def fit(
         typer.Option("--run", "--run-dir", help="Run directory; default: runs/<recipe>. With torchrun use --run-dir."),
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue the run in this directory.")] = False,
+    simulated: folders.Simulated = None,
+    real: folders.Real = None,
+    scale: folders.Scale = None,
+    minutes: folders.Minutes = None,
     trust: options.Trust = False,
 ) -> int:
-    """Train a refiner. R and D are first trained alone, then together; torchrun starts several processes."""
+    """Train a refiner. R and D are first trained alone, then together; torchrun starts several processes.
+
+    Name a domain with --plugin, or give two folders of pictures with --simulated and --real.
+    """
     from synthreal.cli.progress import ReportPrinter, progress_bars
     from synthreal.distributed.join import process_group
     from synthreal.hooks.catalog import Catalog
@@ -46,14 +53,19 @@ def fit(
     from synthreal.train.fit import fit as train
 
     with process_group() as processes:  # first, so that an error is reported once
+        pictures = folders.two_folders(simulated, real, scale, minutes, domain=bool(plugin or recipe))
         if resume:
-            run_dir = run or Path("runs") / (recipe or catalog_of(plugin).recipe().recipe)
+            run_dir = run or Path("runs") / (folders.NAME if pictures else recipe or catalog_of(plugin).recipe().recipe)
             # torchrun repeats the same arguments after a failure: a run without a checkpoint starts from the beginning
             resume = os.environ.get("TORCHELASTIC_MAX_RESTARTS", "0") == "0" or bool(checkpoints(run_dir))
         if resume and recipe is None:
             stored, (trees, source) = read_config(run_dir), changes_from(config, settings)
+            trees += [pictures.roots()] if pictures else []
             catalog = catalog_of(plugin, trust=trust) if plugin else Catalog.of_run(stored, run_dir, trust=trust)
             resolved = resolve(stored.changed(*trees, source=source), catalog)
+        elif pictures:
+            run_dir, catalog = run or Path("runs") / folders.NAME, Catalog.of((), trust=trust)
+            resolved = folders.choose_configuration(pictures, run_dir, config, settings, catalog, processes)
         else:
             catalog, resolved = load_configuration(plugin, recipe, config, settings, trust=trust)
             run_dir = run or Path("runs") / resolved.recipe
@@ -90,8 +102,8 @@ def _interrupted(run_dir: Path, plugins: Sequence[str], processes: Processes, tr
     program, option = "synthreal", "--run"
     if processes.size > 1:  # torchrun would take --run for one of its own options
         program, option = f"torchrun --nproc-per-node={processes.local_size} -m synthreal", "--run-dir"
-    names = " ".join(f"--plugin {shlex.quote(name)}" for name in plugins)
-    command = f"{program} fit {names} {option} {shlex.quote(str(run_dir))} --resume{' --trust' * trust}"
+    names = "".join(f" --plugin {shlex.quote(name)}" for name in plugins)
+    command = f"{program} fit{names} {option} {shlex.quote(str(run_dir))} --resume{' --trust' * trust}"
     return f"stopped; {saved[-1]} is saved, continue with: {command}"
 
 

@@ -88,6 +88,11 @@ def _divided(levels: Tensor, dtype: StoredDtype) -> Tensor:
     return levels.div_(torch.full((), _MAXIMUM[dtype], device=levels.device))
 
 
+def composite(image: Tensor, background: float) -> Tensor:
+    """Grey or colour with alpha, ``(2 or 4, H, W)`` in [0, 1], on a grey in [0, 1]; without the alpha channel."""
+    return image[:-1] * image[-1] + background * (1 - image[-1])
+
+
 def label_array(array: np.ndarray) -> np.ndarray:
     """A label as on a device: native byte order; floats become float32, uint16 int32, uint32 and uint64 int64."""
     if array.dtype.kind == "f":

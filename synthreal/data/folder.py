@@ -15,11 +15,10 @@ from __future__ import annotations
 import os
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import cache
 from pathlib import Path
 
-import numpy as np
 from pydantic import Field
 
 from synthreal.errors import UserError
@@ -59,13 +58,17 @@ def read_folder(options: FolderOptions) -> Iterator[Sample | Skipped]:
     A folder without a readable image raises ``UserError``.
     """
     root = Path(options.root)
+    return read_files(root, image_files_of(root, options.recursive), lambda _, content: [Sample(read_pixels(content))])
+
+
+def image_files_of(root: Path, recursive: bool = True, *, remedy: str = "correct the option `root`") -> list[Path]:
+    """:func:`image_files` of a data set. Raises ``UserError`` without a folder, or without a format that is read."""
     if not root.is_dir():
-        raise UserError(f"{options.root}: no such folder; correct the option `root` of the data set 'folder'")
-    files = image_files(root, options.recursive)
+        raise UserError(f"{root}: no such folder; {remedy}")
+    files = image_files(root, recursive)
     if not any(file.name.lower().endswith(SUFFIXES) for file in files):
-        unread = unread_formats(files)
-        raise UserError(f"{root}: no image file ({', '.join(SUFFIXES)}) in it{unread}; correct the option `root`")
-    return _read(root, files)
+        raise UserError(f"{root}: no image file ({', '.join(SUFFIXES)}) in it{unread_formats(files)}; {remedy}")
+    return files
 
 
 def image_files(root: Path, recursive: bool = True) -> list[Path]:
@@ -141,18 +144,6 @@ def refuse_other_formats(path: Path) -> None:
         raise ValueError(f"{kind} is not read; save or rename it as PNG, JPEG, TIFF, BMP or WebP")
 
 
-def read_image(file: Path) -> np.ndarray:
-    """The pixels ``(C, H, W)`` of an image file of a data set, uint8 or uint16.
-
-    Raises ``ValueError`` for a copy and for a picture that is not read; decoders raise anything on broken bytes.
-    """
-    refuse_other_formats(file)
-    content = regular_file(file).read_bytes()
-    if (original := _original(file, content)) is not None:
-        raise ValueError(f"a copy of {original.name}")
-    return read_pixels(content)
-
-
 def is_hidden(name: str) -> bool:
     """Whether a file or folder is left out because of its own name; those of its parents do not matter."""
     return name.startswith(".") or name.lower() in _SYSTEM
@@ -171,17 +162,32 @@ def _original(file: Path, content: bytes) -> Path | None:
     return original if same else None
 
 
-def _read(root: Path, files: list[Path]) -> Iterator[Sample | Skipped]:
+def read_files(
+    root: Path, files: list[Path], samples: Callable[[int, bytes], Iterable[Sample]]
+) -> Iterator[Sample | Skipped]:
+    """The samples that a function makes of the position and the content of each file; unreadable ones as ``Skipped``.
+
+    The function may raise anything. Raises ``UserError`` at the end if not one file was readable.
+    """
     skipped: list[Skipped] = []
-    for file in files:
+    for index, file in enumerate(files):
         try:
             with any_size():
-                sample = Sample(read_image(file))
+                found = list(samples(index, image_content(file)))
         except Exception as error:  # decoders raise anything on broken bytes
             skipped.append(Skipped(str(file), picture_problem(error)))
             yield skipped[-1]
         else:
-            yield sample
+            yield from found
     if len(skipped) == len(files):
         first = f"{skipped[0].path}: {skipped[0].reason}"
         raise UserError(f"{root}: not one of its {len(files)} image files is readable; {first}")
+
+
+def image_content(file: Path) -> bytes:
+    """The bytes of an image file. Raises ``OSError``, and ``ValueError`` for other formats and copies."""
+    refuse_other_formats(file)
+    content = regular_file(file).read_bytes()
+    if (original := _original(file, content)) is not None:
+        raise ValueError(f"a copy of {original.name}")
+    return content

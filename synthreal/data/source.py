@@ -14,10 +14,11 @@ import torch
 from pydantic import BaseModel
 from torch.nn.functional import interpolate
 
-from synthreal.data.encoding import first_bad, from_unit, image_bytes, stored_array, to_unit
+from synthreal.data.encoding import composite, first_bad, from_unit, image_bytes, stored_array, to_unit
 from synthreal.data.folder import FolderOptions
 from synthreal.data.ondisk import OnDisk, choose_rows, load
 from synthreal.data.pack import Pack, PackOptions
+from synthreal.data.pictures import PicturesOptions
 from synthreal.data.resident import Resident
 from synthreal.data.simulator import SimulatorSource
 from synthreal.data.writer import write_pack
@@ -80,6 +81,12 @@ def open_source(
 def read_samples(spec: DatasetSpec, options: Any, image: ImageSpec) -> Iterator[Sample | Skipped]:
     """The samples of a data set of files, converted to ``image`` if its spec has none."""
     assert spec.read is not None, "a data set has read or render"
+    size = (image.height, image.width)
+    if isinstance(options, PicturesOptions) and options.crop != size:  # resizing would distort the windows
+        crop = "x".join(map(str, options.crop))
+        raise UserError(
+            f"data.{spec.role}.options.crop is {crop}, but image is {size[0]}x{size[1]} px; make them equal"
+        )
     samples = spec.read(options)
     if spec.image is not None:
         return samples
@@ -141,7 +148,7 @@ def _channels(pixels: torch.Tensor, channels: int, background: float) -> torch.T
     given = len(pixels)
     if given == channels:
         return pixels
-    colour = pixels[:-1] * pixels[-1] + background * (1 - pixels[-1]) if given in (2, 4) else pixels
+    colour = composite(pixels, background) if given in (2, 4) else pixels
     if channels == 1:
         return (colour * torch.tensor(_LUMA)[:, None, None]).sum(0, keepdim=True) if len(colour) == 3 else colour
     if channels == 3:

@@ -17,6 +17,7 @@ from synthreal.core.refiner import Refiner
 from synthreal.data.encoding import from_unit, to_unit
 from synthreal.data.folder import FolderOptions, read_folder
 from synthreal.data.pack import PackOptions, read_pack
+from synthreal.data.pictures import PicturesOptions, read_pictures
 from synthreal.errors import UserError
 from synthreal.hooks.hookspecs import hookimpl
 from synthreal.spec import ROLES, DatasetSpec, FeatureSpec, ImageSpec, NetworkSpec, OddSide, Options, UserPath
@@ -145,9 +146,13 @@ def _learned(options: LearnedOptions, image: ImageSpec) -> nn.Module:
 
 @hookimpl
 def synthreal_datasets() -> Iterator[DatasetSpec]:
-    """``folder``: the image files below a folder; ``pack``: an existing .h5 file. Both adopt the run's image spec."""
+    """Data sets that adopt the run's image spec.
+
+    ``folder``: the image files below a folder; ``pictures``: windows from pictures of any size; ``pack``: a .h5 file.
+    """
     for role in ("real", "simulated"):
         yield DatasetSpec(name="folder", role=role, image=None, options=FolderOptions, read=read_folder)
+        yield DatasetSpec(name="pictures", role=role, image=None, options=PicturesOptions, read=read_pictures)
     for role in ROLES:
         yield DatasetSpec(name="pack", role=role, image=None, options=PackOptions, read=read_pack)
 

@@ -6,7 +6,7 @@ import re
 import struct
 from collections.abc import Iterator
 
-_SCAN, _COMMENT, _ADOBE, _APP0 = 0xDA, 0xFE, 0xEE, 0xE0
+_SCAN, _COMMENT, _ADOBE, _APP0, _APP1 = 0xDA, 0xFE, 0xEE, 0xE0, 0xE1
 _METADATA = {_COMMENT, *range(0xE1, 0xF0)} - {_ADOBE}  # the Adobe segment says which colours the channels are
 _TABLES, _END = 0xC4, 0xD9
 _SEQUENTIAL = {0xC0, 0xC1}
@@ -25,6 +25,12 @@ def metadata(content: bytes) -> bytes:
     """EXIF, XMP, profile, comments and other metadata, without the list of further images of a phone's JPEG."""
     found = (segment for marker, segment in _segments(content) if marker in _METADATA)
     return b"".join(segment for segment in found if segment[4:8] != _FURTHER_IMAGES)
+
+
+def exif(content: bytes) -> bytes:
+    """The EXIF block; empty if there is none."""
+    segments = (segment for marker, segment in _segments(content) if marker == _APP1)
+    return next((segment[10:] for segment in segments if segment[4:10] == b"Exif\0\0"), b"")
 
 
 def metadata_start(content: bytes) -> int:

@@ -30,12 +30,12 @@ from PIL import Image, JpegImagePlugin, TiffImagePlugin, UnidentifiedImageError
 
 from synthreal.errors import one_line
 from synthreal.images import jpeg, png, pnm
-from synthreal.images.tiff import TiffTags, encode_16
+from synthreal.images.colour_16 import png_16, read_colour_16
+from synthreal.images.tiff import SEVERAL_PAGES, TiffTags, encode_16
 
 FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "WEBP", "PPM", "GIF")
 _INFO = ("icc_profile", "exif", "xmp")
 _GREY_16 = ("I", "I;16", "I;16B", "I;16L", "I;16N")
-_REVERSED = [2, 1, 0, 3]  # OpenCV's order of channels: blue, green, red, alpha
 _MAX_PIXELS = 1 << 30
 _ALWAYS_PLAUSIBLE = 1 << 26  # samples, which take 64 MiB
 _ALWAYS_ALLOWED = 1 << 28  # of compressions that store a blank picture of any size in a few bytes
@@ -72,7 +72,7 @@ class Picture:
         planes = colour if self.alpha is None else np.concatenate([colour, self.alpha[None]])
         pixels = np.ascontiguousarray(planes.transpose(1, 2, 0))
         if colour.dtype == np.uint16 and len(planes) > 1:
-            content = _png_16(pixels) if self.format == "PNG" else encode_16(pixels, **self.options)
+            content = png_16(pixels) if self.format == "PNG" else encode_16(pixels, **self.options)
         else:
             pixels = pixels[..., 0] if len(planes) == 1 else pixels
             image = Image.fromarray(pixels >= 128 if self.bilevel else pixels)
@@ -83,14 +83,39 @@ class Picture:
         return content[:start] + self.metadata + content[start:]
 
 
-def read_pixels(content: bytes) -> np.ndarray:
+@dataclass(frozen=True)
+class Header:
+    """What the header of an image file says: its size as stored, and what :func:`read_pixels` will give.
+
+    ``grey`` is without colour, ``deep`` is 16 bits, ``several`` means that pictures follow the first.
+    """
+
+    height: int
+    width: int
+    grey: bool
+    deep: bool
+    several: bool
+
+
+def read_pixels(content: bytes, *, first: bool = False) -> np.ndarray:
     """The pixels ``(C, H, W)`` of an image file as stored, uint16 if it has 16 bits (except a PPM), else uint8.
 
     Palettes, CMYK and YCbCr become RGB, bits become grey, and a colour that stands for transparency becomes alpha.
-    Raises ``ValueError`` for a file whose values would come out wrong; decoders raise anything on broken bytes.
+    Of several pictures, such as an animation or pages, ``first`` gives the first. Without it they, and always a file
+    whose values would come out wrong, raise ``ValueError``; decoders raise anything on broken bytes.
     """
-    with _opened(content) as opened:
+    with _opened(content, first=first) as opened:
         return _planes(opened, content)
+
+
+def read_header(content: bytes) -> Header:
+    """The header of an image file with one or several pictures. Raises what :func:`read_pixels` raises."""
+    with _opened(content, first=True) as opened:
+        tags = TiffTags(content) if opened.format == "TIFF" else None
+        deep = opened.mode in _GREY_16 or _depth(opened, content, tags) == 16
+        grey = opened.mode in ("1", "L", "LA", "La", *_GREY_16)
+        grey = grey or (opened.format == "PNG" and png.is_grey_with_alpha(content))
+        return Header(opened.height, opened.width, grey, deep, _further_pictures(opened, content, tags) is not None)
 
 
 def read_picture(content: bytes) -> Picture:
@@ -135,12 +160,13 @@ def picture_problem(error: Exception) -> str:
     return one_line(error) or type(error).__name__
 
 
-def _opened(content: bytes) -> Image.Image:
-    """The file opened by Pillow, without metadata. Raises ``ValueError`` for what decoders would get wrong."""
-    tags = None
+def _opened(content: bytes, *, first: bool = False) -> Image.Image:
+    """The file opened by Pillow, without metadata. Raises ``ValueError`` for what decoders would get wrong.
+
+    Several pictures are refused unless the ``first`` is wanted, which is the one that Pillow opens.
+    """
+    tags, whole = None, content
     if content.startswith(png.SIGNATURE):
-        if (frames := png.frames(content)) > 1:
-            raise ValueError(f"an animation of {frames} pictures; save each in a file of its own")
         content = png.pixel_chunks(content)
     elif content.startswith(b"\xff\xd8\xff"):
         jpeg.refuse_damaged(content)
@@ -156,14 +182,23 @@ def _opened(content: bytes) -> Image.Image:
             raise
         raise ValueError("a kind of TIFF that Pillow does not read; save it as grey or RGB of 8 or 16 bits") from None
     _refuse_implausible_size(opened, content, tags)
-    if opened.format in ("GIF", "WEBP") and getattr(opened, "is_animated", False):
-        raise ValueError("an animation; save each of its pictures in a file of its own")
-    if opened.format == "PPM" and pnm.has_further_pictures(content):
-        raise ValueError("it holds several pictures; save each in a file of its own")
+    if not first and (further := _further_pictures(opened, whole, tags)) is not None:
+        raise ValueError(further)
     plain_inks = opened.format == "JPEG" and "adobe" not in opened.info  # Pillow takes all of a JPEG for inverted
     if opened.mode in ("F", "LAB") or (opened.mode == "CMYK" and plain_inks):
         raise ValueError(f"its pixels are {opened.mode}; save it as grey or RGB of 8 or 16 bits")
     return opened
+
+
+def _further_pictures(opened: Image.Image, content: bytes, tags: TiffTags | None) -> str | None:
+    """The message about pictures that follow the first of a file; None if there are none."""
+    if opened.format == "PNG" and (frames := png.frames(content)) > 1:
+        return f"an animation of {frames} pictures; save each in a file of its own"
+    if opened.format in ("GIF", "WEBP") and getattr(opened, "is_animated", False):
+        return "an animation; save each of its pictures in a file of its own"
+    if opened.format == "PPM" and pnm.has_further_pictures(content):
+        return "it holds several pictures; save each in a file of its own"
+    return SEVERAL_PAGES if tags is not None and tags.has_further_pages() else None
 
 
 def _refuse_implausible_size(opened: Image.Image, content: bytes, tags: TiffTags | None) -> None:
@@ -191,7 +226,7 @@ def _planes(opened: Image.Image, content: bytes) -> np.ndarray:
     mode, is_png = opened.mode, opened.format == "PNG"
     tags = TiffTags(content) if opened.format == "TIFF" else None
     if _depth(opened, content, tags) == 16 and mode not in _GREY_16:
-        planes = _colour_16(opened)
+        planes = read_colour_16(opened)
         planes = planes[[0, -1]] if is_png and png.is_grey_with_alpha(content) else planes
     elif mode in _GREY_16:
         planes = np.asarray(opened).astype(np.uint16)[None]
@@ -248,28 +283,3 @@ def _save_options(opened: Image.Image, content: bytes) -> dict[str, Any]:
         info = {name: opened.info[name] for name in _INFO if opened.info.get(name)}
         return {"lossless": True, "exact": True, **info}  # exact: with the colours of transparent pixels
     return dpi if opened.format == "BMP" else {}
-
-
-def _colour_16(opened: Image.Image) -> np.ndarray:
-    """16-bit colour as ``(C, H, W)`` uint16: red, green, blue, alpha; of grey with alpha, the grey three times."""
-    import cv2
-
-    content = opened.fp.getvalue()  # type: ignore[attr-defined]
-    level = cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # the error says enough
-    try:
-        pixels = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
-    finally:
-        cv2.utils.logging.setLogLevel(level)
-    if pixels is None or pixels.dtype != np.uint16 or pixels.shape[2:] not in ((3,), (4,)):
-        raise ValueError("16-bit pixels that OpenCV does not read; save it as a plain 16-bit PNG")
-    planes = pixels[..., _REVERSED[: pixels.shape[2]]].transpose(2, 0, 1)
-    return planes if opened.mode in ("LA", "RGBA") else planes[:3]
-
-
-def _png_16(pixels: np.ndarray) -> bytes:
-    import cv2
-
-    done, content = cv2.imencode(".png", pixels[..., _REVERSED[: pixels.shape[-1]]])
-    if not done:
-        raise ValueError("OpenCV does not write 16-bit colour as PNG")
-    return bytes(content)

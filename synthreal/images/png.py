@@ -50,6 +50,11 @@ def frames(content: bytes) -> int:
     return 1 if control is None or len(control) < 4 else int(struct.unpack_from(">I", control)[0])
 
 
+def exif(content: bytes) -> bytes:
+    """The EXIF block, wherever it stands; empty if there is none."""
+    return _body(content, b"eXIf") or b""
+
+
 def transparent_colour(content: bytes) -> np.ndarray | None:
     """The grey or RGB that stands for transparency, ``(C,)`` scaled like the pixels; None if there is none."""
     channels = {_GREY: 1, _RGB: 3}.get(content[25])

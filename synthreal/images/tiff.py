@@ -19,13 +19,15 @@ _BIT_ORDER, _PLANES, _TILE_WIDTH, _TILE_HEIGHT, _INKS = 266, 284, 322, 323, 332
 # metadata: description, make, model, software, date, artist, XMP, copyright, profile
 _TEXT = (270, 271, 272, 305, 306, 315, 700, 33432, 34675)
 _RESOLUTION = (282, 283)
-_CODES = {274: range(1, 9), 296: range(1, 4)}  # orientation, and the unit of the resolution
+_ORIENTATION = 274
+_CODES = {_ORIENTATION: range(1, 9), 296: range(1, 4)}  # and the unit of the resolution
 # size, depth, compression, meaning, bit order, strips, tiles, planes, predictor, palette, channels, JPEG, YCbCr
 _PIXELS = {256, 257, 258, 259, 262, 266, 273, 277, 278, 279, 284, 292, 293, 317, 320, 322, 323, 324, 325, 332, 338, 339}
 _PIXELS |= {347, 529, 530, 531, 532}
 _SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
 _INTEGERS = {1: "B", 3: "H", 4: "I", 16: "Q"}
 _MAX_PAGES = 64
+SEVERAL_PAGES = "it holds several pages; save each in a file of its own"
 # of what TIFF allows, that which Pillow and OpenCV decode correctly
 _DEPTHS = {1, 2, 4, 8, 16}
 _WHITE_IS_ZERO, _PALETTE, _CMYK, _YCBCR = 0, 3, 5, 6
@@ -45,6 +47,7 @@ class TiffTags:
         extra: the kinds of the channels beside grey or colour, 0 unknown, 1 alpha that colours are multiplied with.
         tile: ``(H, W)`` of a tile; ``(0, 0)`` without tiles.
         limited: whether the size of the compressed pixels limits their number.
+        orientation: how a viewer turns the picture, 1 to 8; 1 as stored.
     """
 
     def __init__(self, content: bytes) -> None:
@@ -63,17 +66,19 @@ class TiffTags:
         self.white_is_zero = self._meaning == _WHITE_IS_ZERO
         self.limited = self._compression in _LIMITED
         self.tile = self._numbers(_TILE_HEIGHT, 0)[0], self._numbers(_TILE_WIDTH, 0)[0]
+        orientation = self._numbers(_ORIENTATION, 1)[0]
+        self.orientation = orientation if orientation in _CODES[_ORIENTATION] else 1
 
     def refuse_unsupported(self) -> None:
-        """Raise ``ValueError`` for pages and samples that decoders leave out or decode to wrong values."""
+        """Raise ``ValueError`` for stacks and samples that decoders leave out or decode to wrong values."""
         meaning, compression = self._meaning, self._compression
         save = "save it as grey or RGB of 8 or 16 bits"
         if self._big and self._order == ">":
             raise ValueError(f"a big-endian BigTIFF; {save}")
         if self._numbers(_SUBFILE, 0)[0] & 1:
             raise ValueError(f"its first page is the preview of another image; {save}")
-        if self._has_more_pages():
-            raise ValueError("it holds several pages; save each in a file of its own")
+        if self._is_stack():
+            raise ValueError(SEVERAL_PAGES)
         if set(self._numbers(_SAMPLE_FORMAT, 1)) != {1}:
             raise ValueError(f"its values are float or signed; {save}")
         if len(set(self.bits)) > 1 or self.bits[0] not in _DEPTHS:
@@ -133,12 +138,14 @@ class TiffTags:
                 found[tag] = TiffImagePlugin.IFDRational(*struct.unpack(self._order + "II", raw))
         return found
 
-    def _has_more_pages(self) -> bool:
-        """Whether pages follow that are not reduced copies of the first, or a stack (ImageJ, SGI). Not all are read."""
+    def _is_stack(self) -> bool:
+        """Whether one page holds several pictures, as ImageJ and SGI store them."""
         text = self._value(self._entries[_DESCRIPTION])[1] if _DESCRIPTION in self._entries else b""
         images = re.match(rb"ImageJ=.*^images=0*([1-9]\d*)", text, re.DOTALL | re.MULTILINE)
-        if self._numbers(_DEPTH, 1)[0] > 1 or (images and images[1] != b"1"):
-            return True
+        return self._numbers(_DEPTH, 1)[0] > 1 or (images is not None and images[1] != b"1")
+
+    def has_further_pages(self) -> bool:
+        """Whether pages follow that are not reduced copies of the first. Not all are read."""
         following, seen = self._next, {self._start}
         while following and following not in seen:
             if len(seen) == _MAX_PAGES:

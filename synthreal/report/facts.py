@@ -6,7 +6,7 @@ import shlex
 from pathlib import Path
 from statistics import median
 
-from synthreal.config import SourceConfig
+from synthreal.config import ResolvedConfig, SourceConfig
 from synthreal.data.pack import Pack
 from synthreal.errors import UserError
 from synthreal.hooks.discovery import trust_option
@@ -16,6 +16,7 @@ from synthreal.results.schema import BASE, Evaluation, Seed
 from synthreal.results.tables import comparison_cells, mean_text
 from synthreal.spec import ROLES
 from synthreal.train.log import warning_kind
+from synthreal.train.recipe import NAME
 from synthreal.train.sources import CACHE
 
 
@@ -65,16 +66,15 @@ def warnings(record: Record) -> list[tuple[str, str]]:
 
 
 def repeat_commands(record: Record) -> list[str]:
-    """Commands that fit, evaluate and report again; none for a run that names no plugin and recipe."""
+    """Commands that fit, evaluate and report again; none for a run without a plugin's recipe or two folders."""
     config, seed = record.config, record.config.runtime.seed
-    if not config.plugins or not config.recipe:
+    if not (domain := _domain_options(config)):
         return []
     refiner_seeds = {seed, *(entry.refiner_seed for found in record.evaluations for entry in _seeds(found))}
     again = f"{record.run}-again"
     runs = {other: again if other == seed else f"{again}-{other}" for other in sorted(refiner_seeds)}
     trust = trust_option(config.plugins)
-    plugins = [word for name in config.plugins for word in ("--plugin", name)]
-    fit = ["fit", *plugins, "--recipe", config.recipe, "--config", str(record.run / CONFIG)]
+    fit = ["fit", *domain, "--config", str(record.run / CONFIG)]
     set_seed = {other: [] if other == seed else ["--set", f"runtime.seed={other}"] for other in runs}
     commands = [[*fit, "--run", run, *set_seed[other]] for other, run in runs.items()]
     for evaluation in record.evaluations:
@@ -86,6 +86,16 @@ def repeat_commands(record: Record) -> list[str]:
         commands.append(["evaluate", *own, "--arms", arms, *seeds, *split, *trust])
     commands.append(["report", runs[seed], *trust])
     return [shlex.join(["synthreal", *words]) for words in commands]
+
+
+def _domain_options(config: ResolvedConfig) -> list[str]:
+    """The options of fit that name the domain of a run."""
+    simulated, real = config.data.simulated, config.data.real
+    if config.plugins and config.recipe:
+        return [word for name in config.plugins for word in ("--plugin", name)] + ["--recipe", config.recipe]
+    if config.recipe == NAME == simulated.name == real.name:
+        return ["--simulated", str(simulated.options["root"]), "--real", str(real.options["root"])]
+    return []
 
 
 def _seeds(evaluation: Evaluation) -> tuple[Seed, ...]:

@@ -35,6 +35,14 @@ def holds_run(run_dir: Path) -> bool:
     return bool(checkpoints(run_dir)) or ((run_dir / WEIGHTS).exists() and not (run_dir / LOCK).exists())
 
 
+def refuse_taken(run_dir: Path) -> None:
+    """Raise ``UserError`` for a folder that cannot be that of a new run, because of its name or the run in it."""
+    if printable(str(run_dir)) != str(run_dir):
+        raise UserError(f"{run_dir}: its name is not UTF-8 or has control characters; choose another --run-dir")
+    if holds_run(run_dir):
+        raise UserError(f"{run_dir}: already holds a run; continue it with --resume or choose another --run-dir")
+
+
 @contextmanager
 def claim(run_dir: Path, config: ResolvedConfig, *, precision: str, state: Mapping[str, Any] | None) -> Iterator[None]:
     """Create the folder of a new run, or check that a checkpoint matches the configuration; lock it meanwhile.
@@ -42,11 +50,9 @@ def claim(run_dir: Path, config: ResolvedConfig, *, precision: str, state: Mappi
     A new run that ends before its first checkpoint leaves no ``config.toml``, so that the folder can be used again;
     folders created here are removed if they stay empty.
     """
-    if printable(str(run_dir)) != str(run_dir):
-        raise UserError(f"{run_dir}: its name is not UTF-8 or has control characters; choose another --run-dir")
-    if state is None and holds_run(run_dir):
-        raise UserError(f"{run_dir}: already holds a run; continue it with --resume or choose another --run-dir")
-    if state is not None:
+    if state is None:
+        refuse_taken(run_dir)
+    else:
         check_resumable(run_dir, ResolvedConfig.from_toml(state["config"], source="checkpoint"), config)
         if state["precision"] != precision:
             raise UserError(

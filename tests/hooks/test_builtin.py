@@ -48,6 +48,8 @@ def layers(**change):
     return {"layers": [first]}
 
 
+WINDOW = {"root": "ONE", "crop": [12, 16]}
+
 # (kind, component, option) -> (base, change)
 CASES = {
     ("refiner", "resnet", "kernel"): ({}, {"kernel": 5}),
@@ -65,6 +67,13 @@ CASES = {
     ("datasets", "folder", "root"): ({"root": "ONE"}, {"root": "TWO"}),
     ("datasets", "folder", "recursive"): ({"root": "ONE"}, {"root": "ONE", "recursive": False}),
     ("datasets", "folder", "background"): ({"root": "ONE"}, {"root": "ONE", "background": 1.0}),
+    ("datasets", "pictures", "root"): (WINDOW | {"root": "ONE"}, WINDOW | {"root": "TWO"}),
+    ("datasets", "pictures", "recursive"): (WINDOW, WINDOW | {"recursive": False}),
+    ("datasets", "pictures", "background"): (WINDOW, WINDOW | {"background": 1.0}),
+    ("datasets", "pictures", "crop"): (WINDOW, WINDOW | {"crop": [11, 16]}),
+    ("datasets", "pictures", "crops"): (WINDOW, WINDOW | {"crops": 2}),
+    ("datasets", "pictures", "scale"): (WINDOW, WINDOW | {"scale": 24}),
+    ("datasets", "pictures", "files"): (WINDOW, WINDOW | {"files": 1}),
     ("datasets", "pack", "path"): ({"path": "ONE"}, {"path": "TWO"}),
 }
 
@@ -164,9 +173,10 @@ def test_every_option_of_a_data_set_matters(tmp_path, toy):
         (tmp_path / name / "below").mkdir(parents=True)
         for place in ("a.png", "below/b.png"):
             pixels = np.full((12, 16, 2), value, np.uint8)  # half transparent
+            pixels[:, 8:] //= 2
             Image.fromarray(pixels).save(tmp_path / name / place)
     for (kind, name, option), cases in CASES.items():
-        if kind != "datasets":
+        if kind != "datasets" or (name, option) == ("pictures", "crop"):  # the crop is that of the run's image
             continue
         shas = []
         for i, options in enumerate(cases):

@@ -23,7 +23,7 @@ def test_the_built_ins_are_registered_by_the_same_hooks():
         ("discriminator", "global"),
     }
     assert set(catalog.features) == {"identity", "gradients", "channel-mean", "blur", "laplacian", "learned"}
-    assert {name for name, _ in catalog.datasets} == {"folder", "pack"}
+    assert {name for name, _ in catalog.datasets} == {"folder", "pictures", "pack"}
     assert (catalog.evaluators, catalog.recipes) == ({}, {})
 
 

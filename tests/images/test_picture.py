@@ -18,7 +18,7 @@ from PIL.PngImagePlugin import PngInfo
 from scipy.ndimage import gaussian_filter
 
 from synthreal.errors import one_line
-from synthreal.images.picture import Picture, any_size, picture_size, read_picture, read_pixels
+from synthreal.images.picture import Picture, any_size, picture_size, read_header, read_picture, read_pixels
 
 RNG = np.random.default_rng(0)
 GREY = RNG.integers(0, 256, (9, 14), np.uint8)
@@ -395,3 +395,28 @@ def test_colours_under_transparent_pixels_are_black_to_the_network():
     assert (alpha == 0).any()
     np.testing.assert_array_equal(picture.visible, np.where(alpha > 0, picture.colour, 0))
     assert picture.visible.dtype == np.uint8
+
+
+def test_of_several_pictures_the_first_is_read_on_demand():
+    frames = [Image.fromarray(np.roll(GREY, place)) for place in range(4)]
+    files = [saved(frames[0], form, save_all=True, append_images=frames[1:]) for form in ("GIF", "PNG", "TIFF")]
+    files.append(2 * saved(frames[0], "PPM"))
+    for content in files:
+        pixels, header = read_pixels(content, first=True), read_header(content)
+        np.testing.assert_array_equal(pixels, np.broadcast_to(GREY, pixels.shape))
+        assert (header.height, header.width, header.grey, header.deep) == (9, 14, len(pixels) == 1, False)
+        assert header.several
+    colours = [Image.fromarray(np.roll(COLOUR[..., :3], place)) for place in range(3)]
+    content = saved(colours[0], "WEBP", save_all=True, append_images=colours[1:], lossless=True)
+    np.testing.assert_array_equal(read_pixels(content, first=True), COLOUR[..., :3].transpose(2, 0, 1))
+    assert read_header(content).several and not read_header(content).grey
+    with pytest.raises(ValueError, match="several pages"):  # a stack in one page: which is first is not certain
+        read_pixels(tiff_file(GREY[..., None], text=b"ImageJ=1.53t\nimages=3\n"), first=True)
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_the_header_says_what_the_pixels_will_be(name):
+    header, pixels = read_header(FILES[name]), read_pixels(FILES[name])
+    assert (header.height, header.width) == pixels.shape[1:]
+    assert (header.grey, header.deep) == (len(pixels) < 3, pixels.dtype == np.uint16)
+    assert not header.several

@@ -1,0 +1,94 @@
+"""The built-in ``pictures`` data set: windows of one size from pictures of any size, as a viewer shows them.
+
+Every image file below a folder is turned as EXIF or a TIFF tag says, brought to a scale if one is set, and cut into
+windows. Its aspect ratio stays: a picture that is smaller than a window is enlarged until it covers one. Alpha is
+composited on a grey first, so that colours hidden under transparent pixels do not bleed into their neighbours. Of an
+animation, of pages and of other files with several pictures, the first is read; stacks in one page of a TIFF are listed
+as skipped, like all that :mod:`synthreal.data.folder` does not read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import torch
+from pydantic import Field
+from torch.nn.functional import interpolate
+
+from synthreal.data.encoding import composite, from_unit, stored_array, to_unit
+from synthreal.data.folder import FolderOptions, image_files_of, read_files
+from synthreal.data.ondisk import choose_rows
+from synthreal.data.seed import derived_generator
+from synthreal.images.orientation import orientation, upright
+from synthreal.images.picture import read_pixels
+from synthreal.spec import LARGEST_SIDE, Sample, Skipped, StoredDtype
+
+MOST_ENLARGED = 8  # a picture that needs more is nothing but blur
+Side = Annotated[int, Field(ge=1, le=LARGEST_SIDE)]
+
+
+class PicturesOptions(FolderOptions):
+    """Options of the built-in ``pictures`` data set."""
+
+    crop: tuple[Side, Side] = Field(description="[height, width] in px of a window, equal to those of `image`")
+    crops: int = Field(1, ge=1, description="windows of each picture, at random places, the same in every run")
+    scale: Side | None = Field(
+        None, description="px of the shorter side to which every picture is brought; none = as they are"
+    )
+    files: int | None = Field(
+        None, ge=1, description="most files to read, a random choice, the same in every run; none = all"
+    )
+
+
+def read_pictures(options: PicturesOptions) -> Iterator[Sample | Skipped]:
+    """The windows ``(C, *crop)`` of the pictures, C 1 or 3, uint8 or uint16, sorted by path; unreadable as ``Skipped``.
+
+    A folder without a readable image raises ``UserError``.
+    """
+    root = Path(options.root)
+    return read_files(root, picture_files(options), partial(_windows, options))
+
+
+def picture_files(options: PicturesOptions) -> list[Path]:
+    """The files that a data set reads."""
+    files = image_files_of(Path(options.root), options.recursive)
+    return [files[row] for row in choose_rows(len(files), options.files)]
+
+
+def scaled_size(height: int, width: int, *, scale: int | None, crop: tuple[int, int]) -> tuple[int, int]:
+    """``(H, W)`` of a picture with the shorter side ``scale`` (None: its own), enlarged if needed to cover a window."""
+    factor = 1.0 if scale is None else scale / min(height, width)
+    factor = max(factor, crop[0] / height, crop[1] / width)
+    return max(round(factor * height), crop[0]), max(round(factor * width), crop[1])
+
+
+def _windows(options: PicturesOptions, index: int, content: bytes) -> Iterator[Sample]:
+    """The windows of one file; their places depend on its ``index`` alone."""
+    pixels = _scaled(upright(read_pixels(content, first=True), orientation(content)), options)
+    height, width = options.crop
+    free = torch.tensor([pixels.shape[1] - height + 1, pixels.shape[2] - width + 1])
+    places = torch.rand(options.crops, 2, generator=derived_generator("cpu", index, "windows"))
+    for top, left in (places * free).long().tolist():
+        yield Sample(pixels[:, top : top + height, left : left + width])
+
+
+def _scaled(pixels: np.ndarray, options: PicturesOptions) -> np.ndarray:
+    """A picture ``(C, H, W)`` composited and scaled, in its dtype; unchanged if there is nothing to do."""
+    height, width = pixels.shape[1:]
+    size = scaled_size(height, width, scale=options.scale, crop=options.crop)
+    if size[0] > MOST_ENLARGED * height:
+        raise ValueError(f"{height}x{width} px, too small to be enlarged to {size[0]}x{size[1]} px")
+    has_alpha = len(pixels) in (2, 4)
+    if size == (height, width) and not has_alpha:
+        return pixels
+    dtype: StoredDtype = "uint16" if pixels.dtype == np.uint16 else "uint8"
+    image = torch.from_numpy(to_unit(pixels))
+    if has_alpha:
+        image = composite(image, options.background)
+    if size != (height, width):
+        image = interpolate(image[None], size, mode="bilinear", antialias=True)[0]
+    return stored_array(from_unit(image, dtype))

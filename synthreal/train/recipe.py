@@ -1,0 +1,253 @@
+"""A run from two folders of pictures, without a plugin: the settings follow from what is in them.
+
+The networks and weights are those of the small recipes of the domains gaze and hands, which were chosen on validation
+data; here nothing is measured but time. Three choices differ:
+
+- R takes a noise map: photographs have noise, and plain areas of a render have nothing that R could derive it from.
+- R is grey if all renders are, whatever the photographs are, because a file of a grey render stays one.
+- D sees 15 px of small images, and 23 px of windows of larger ones, whose blur and texture are coarser.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from statistics import median
+from typing import Any, Literal, NamedTuple
+
+from synthreal.config import ResolvedConfig, RunConfig, SourceConfig
+from synthreal.core.discriminator import Layer, conv, pool
+from synthreal.data.pictures import MOST_ENLARGED, PicturesOptions, scaled_size
+from synthreal.data.survey import Survey, survey
+from synthreal.device import resolve_device
+from synthreal.errors import UserError
+from synthreal.hooks.catalog import Catalog, parse_options
+from synthreal.hooks.resolve import resolve
+from synthreal.metrics.distances import SIDE
+from synthreal.train.sources import FEW
+from synthreal.train.timing import (
+    QUALITY_REPORTS,
+    SET_UP_SECONDS,
+    reading_seconds,
+    steps_within,
+    training_seconds,
+    training_time,
+)
+
+Scale = Literal["renders", "native"]
+Size = tuple[int, int]
+
+NAME = "pictures"
+LARGEST_WHOLE = 64  # px; larger images are cut into windows
+LARGEST_WINDOW = 128
+CPU_PATCH = 64
+CPU_AREA = 48 * 48  # px of an image or patch, above which the batch is halved
+QUALITY_PX = 1 << 20  # of the images that are compared on a CPU
+BLURRED = 1.5  # enlargement of photographs that a user should know of
+ENLARGED = 0.1  # share of pictures that may be smaller than a window
+MOST_WINDOWS = 4096  # of a data set
+MOST_VALUES = 1 << 27  # of its windows together
+READING_SHARE = 0.25  # of the time
+NARROW = (conv(48, 3, 2), conv(48, 3, 2), conv(32, 3), conv(32, 1))  # sees 15 px
+WIDE = (conv(48, 3, 2), conv(48, 3, 2), pool(3, 1), conv(32, 3), conv(32, 1))  # sees 23 px
+
+
+class Choice(NamedTuple):
+    """A run and what to tell its user before step 0: lines about the choice, and warnings."""
+
+    config: ResolvedConfig
+    lines: tuple[str, ...]
+    warnings: tuple[str, ...]
+
+
+def choose_recipe(
+    simulated: Path,
+    real: Path,
+    catalog: Catalog,
+    *differences: Mapping[str, Any],
+    scale: Scale = "renders",
+    minutes: float = 10.0,
+    source: str = "--set",
+) -> Choice:
+    """The run for a folder of renders and one of photographs; takes some seconds.
+
+    Args:
+        simulated: folder of renders.
+        real: folder of photographs.
+        catalog: at least the built-in components.
+        differences: nested settings that replace those chosen; later ones take precedence.
+        scale: "renders" brings the photographs to the median shorter side of the renders; "native" leaves them.
+        minutes: time for the whole run on this machine; at least 100 steps of the game are made.
+        source: origin of the differences, for messages.
+
+    Raises:
+        UserError: a folder without two readable pictures, with pictures of a single colour, or inside the other;
+            photographs far smaller than the renders; a wrong setting.
+    """
+    start = time.perf_counter()
+    draft = RunConfig.from_tree({"data": {"simulated": NAME, "real": NAME}, "recipe": NAME})
+    gpu = resolve_device(draft.changed(*differences, source=source).runtime.device).type == "cuda"
+    _refuse_overlap(simulated, real)
+    renders = survey(simulated, remedy="correct --simulated")
+    photographs = survey(real, remedy="correct --real")
+    shorter = round(median(map(min, renders.sizes))) if scale == "renders" else None
+    factor = 1.0 if shorter is None else shorter / median(map(min, photographs.sizes))
+    if factor > MOST_ENLARGED:
+        raise UserError(
+            f"{real}: its pictures would be enlarged {factor:.0f} times, to {shorter} px, the shorter side of those in "
+            f"{simulated}; give --scale native, or smaller renders"
+        )
+    crop = choose_crop(renders.sizes, _scaled(photographs.sizes, shorter))
+    channels = 1 if renders.grey == renders.looked_at else 3
+    deep = all(found.deep == found.looked_at for found in (renders, photographs))
+    image = {"channels": channels, "height": crop[0], "width": crop[1], "dtype": "uint16" if deep else "uint8"}
+    tree, reading = settings(image, gpu=gpu), 0.0
+    tree |= {"recipe": NAME, "data": {}}
+    for role, found, side in (("simulated", renders, None), ("real", photographs, shorter)):
+        most = max(2, min(MOST_WINDOWS, MOST_VALUES // (channels * crop[0] * crop[1])))
+        tree["data"][role], spent = _source(found, crop, side, most=most, seconds=READING_SHARE * 60 * minutes / 2)
+        reading += spent
+    each = training_seconds(_changed(tree, catalog, *differences, source=source), catalog)
+    reading += time.perf_counter() - start
+    phases = steps_within(each, 60 * minutes - reading)
+    tree["schedule"] |= phases | dict.fromkeys(("sheet_every", "save_every"), max(1, phases["steps"] // 4))
+    tree["quality"]["every"] = -(-phases["steps"] // QUALITY_REPORTS)
+    config = _changed(tree, catalog, *differences, source=source)
+    planned = {name: getattr(config.schedule, name) for name in phases}
+    needed = (reading + SET_UP_SECONDS + training_time(each, planned) + (QUALITY_REPORTS + 1) * each.quality) / 60
+    warnings = _warnings(renders, photographs, crop, shorter)
+    if factor > BLURRED:
+        warnings.append(
+            f"photographs are enlarged {factor:.1f} times to the scale of the renders, so R learns to blur; make the "
+            "renders smaller, or give --scale native"
+        )
+    if photographs.total < FEW <= photographs.total * tree["data"]["real"]["options"]["crops"]:  # else fit warns
+        warnings.append(f"few photographs: {photographs.total}; D can memorise them, give {FEW} or more")
+    if needed > minutes:
+        warnings.append(f"the shortest training takes about {needed:.1f} minutes, more than --minutes {minutes:g}")
+    return Choice(config, _lines(config, renders, photographs, shorter, needed), tuple(warnings))
+
+
+def choose_crop(renders: tuple[Size, ...], photographs: tuple[Size, ...]) -> Size:
+    """``(height, width)`` of the windows for pictures of these sizes, of which at most a tenth must be enlarged.
+
+    Whole renders if all have one size up to 64 px and photographs cover it; else squares of up to 128 px.
+    """
+    height, width = renders[0]
+    covered = sum(size[0] >= height and size[1] >= width for size in photographs) >= (1 - ENLARGED) * len(photographs)
+    if len(set(renders)) == 1 and SIDE <= min(height, width) and max(height, width) <= LARGEST_WHOLE and covered:
+        return height, width
+    largest = min(sorted(map(min, sizes))[int(ENLARGED * len(sizes))] for sizes in (renders, photographs))
+    return (max(SIDE, min(LARGEST_WINDOW, largest)),) * 2
+
+
+def settings(image: Mapping[str, Any], *, gpu: bool) -> dict[str, Any]:
+    """The settings of a run on images of a format, apart from its data and its numbers of steps."""
+    small = max(image["height"], image["width"]) <= LARGEST_WHOLE
+    patch = CPU_PATCH if not gpu and not small else None
+    area = patch**2 if patch else image["height"] * image["width"]
+    layers: tuple[Layer, ...] = NARROW if small else WIDE
+    return {
+        "image": {**image, "meaning": "grey pictures" if image["channels"] == 1 else "pictures"},
+        "refiner": {
+            "name": "resnet",
+            "options": {"width": 64 if gpu else 16, "blocks": 4, "padding": "replicate", "noise_channels": 1},
+        },
+        "discriminator": {"name": "local", "options": {"layers": [layer.model_dump() for layer in layers]}},
+        "features": [{"name": "gradients"}, {"name": "identity", "weight": 0.3}],
+        "loss": {"weight": 8.0},
+        "history": {"size": 3200, "dtype": "float32" if image["dtype"] == "uint16" else "uint8"},
+        "schedule": {"batch": 64 if gpu else 16 if area <= CPU_AREA else 8, "patch": patch, "report_every": 25},
+        "optimizer": {"refiner": {"learning_rate": 3e-4}, "discriminator": {"learning_rate": 2e-4}},
+        "quality": {"images": 500 if gpu else max(100, min(200, QUALITY_PX // (image["height"] * image["width"])))},
+    }
+
+
+def _changed(tree: Mapping[str, Any], catalog: Catalog, *differences: Mapping[str, Any], source: str) -> ResolvedConfig:
+    """The chosen settings with the user's; the folders stay those of the command, whatever run a file is from."""
+    config = RunConfig.from_tree(tree).changed(*differences, source=source)
+    roots = {
+        role: {"options": {"root": tree["data"][role]["options"]["root"]}}
+        for role in ("simulated", "real")
+        if getattr(config.data, role).name == NAME
+    }
+    return resolve(config.changed({"data": roots}), catalog)
+
+
+def _refuse_overlap(simulated: Path, real: Path) -> None:
+    renders, photographs = simulated.resolve(), real.resolve()
+    if renders == photographs:
+        raise UserError(f"--simulated {simulated} and --real {real}: the same folder; give another one for each")
+    for one, other, inner, outer in ((renders, photographs, real, simulated), (photographs, renders, simulated, real)):
+        if other.is_relative_to(one):
+            raise UserError(f"{inner}: lies in {outer}, whose pictures would include it; move it out")
+
+
+def _scaled(sizes: tuple[Size, ...], shorter: int | None) -> tuple[Size, ...]:
+    return tuple(scaled_size(*size, scale=shorter, crop=(1, 1)) for size in sizes)
+
+
+def _source(
+    found: Survey, crop: Size, shorter: int | None, *, most: int, seconds: float
+) -> tuple[dict[str, Any], float]:
+    """The data set of a folder, and the seconds to read it: as many files as can be read, with windows by area."""
+    given = {"root": str(found.root.absolute()), "crop": list(crop), "scale": shorter}
+    options = parse_options(SourceConfig(name=NAME, options=given), PicturesOptions, NAME)
+    each = reading_seconds(options)
+    files = int(min(found.total, most, max(2, seconds / each)))
+    area = median(height * width for height, width in _scaled(found.sizes, shorter)) / (crop[0] * crop[1])
+    given |= {"crops": max(1, min(round(area), most // files)), "files": files if files < found.total else None}
+    return {"name": NAME, "options": given}, files * each
+
+
+def _lines(
+    config: ResolvedConfig, renders: Survey, photographs: Survey, shorter: int | None, minutes: float
+) -> tuple[str, str]:
+    """What was found, and how it is trained on."""
+    brought = "" if shorter is None else f", brought to {shorter} px"
+    data, image, schedule = config.data, config.image, config.schedule
+    found = (
+        f"renders: {_described(renders, data.simulated)}; photographs: {_described(photographs, data.real)}{brought}"
+    )
+    windows = [source.options.get("crops", 1) for source in (data.simulated, data.real)]
+    patch = "" if schedule.patch is None else f" in patches of {schedule.patch} px"
+    training = (
+        f"training on windows of {image.height}x{image.width} px ({windows[0]} of a render, {windows[1]} of a "
+        f"photograph){patch}: {schedule.total} steps, about {minutes:.1f} minutes"
+    )
+    return found, training
+
+
+def _described(found: Survey, source: SourceConfig) -> str:
+    """The number, mode and size of the pictures of a folder."""
+    files = source.options.get("files") or found.total
+    count = f"{found.total:,}" if files >= found.total else f"{files:,} of {found.total:,}, a random choice (seed 0)"
+    colours = "grey" if found.grey == found.looked_at else "colour" if not found.grey else "grey and colour"
+    bits = "16 bits" if found.deep == found.looked_at else "8 bits" if not found.deep else "8 and 16 bits"
+    sides = sorted(map(min, found.sizes))
+    size = "{}x{} px".format(*found.sizes[0])
+    if len(set(found.sizes)) > 1:
+        size = "shorter side " + (f"{sides[0]}" if sides[0] == sides[-1] else f"{sides[0]} to {sides[-1]}") + " px"
+    return f"{count}, {colours}, {bits}, {size}"
+
+
+def _warnings(renders: Survey, photographs: Survey, crop: Size, shorter: int | None) -> list[str]:
+    """What a user should know about the pictures."""
+    warnings = []
+    for name, found, side in (("renders", renders, None), ("photographs", photographs, shorter)):
+        if found.several:
+            warnings.append(f"{_share(found.several, found)} {name} hold several pictures; the first of each is used")
+        sizes = _scaled(found.sizes, side)
+        if enlarged := sum(height < crop[0] or width < crop[1] for height, width in sizes):
+            warnings.append(f"{_share(enlarged, found)} {name} are smaller than a window and are enlarged")
+    if 0 < renders.grey < renders.looked_at:
+        warnings.append(f"{_share(renders.grey, renders)} renders are grey, and R of colour refines none of them")
+    if renders.turned:
+        turned = _share(renders.turned, renders)
+        warnings.append(f"EXIF turns {turned} renders, but R refines them as they are stored; save them upright")
+    return warnings
+
+
+def _share(count: int, found: Survey) -> str:
+    return f"{count} of {found.looked_at}"

@@ -1,0 +1,110 @@
+"""How long reading, training and monitoring take on this machine, and the schedule that fits into a time."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+
+from synthreal.config import ResolvedConfig
+from synthreal.core.game import update_discriminator, update_refiner
+from synthreal.data.pictures import PicturesOptions, read_pictures
+from synthreal.data.seed import derived_generator
+from synthreal.device import configure_process, resolve_device
+from synthreal.hooks.catalog import Catalog
+from synthreal.metrics.distances import realism
+from synthreal.train.build import build_game
+from synthreal.train.monitor import SEED
+from synthreal.train.preview import refine_preview
+
+REPEATS = 3
+READING_SECONDS = 1.0
+SET_UP_SECONDS = 10.0  # of the program, the networks, packs and contact sheets
+SHARE = 0.85  # of the time that is planned; the rest is for a machine that becomes slower
+FEWEST, MOST = 100, 4000  # steps of the game
+QUALITY_REPORTS = 6
+# Steps before the game, as shares of its own and in numbers: R learns the identity, D the difference.
+REFINER, DISCRIMINATOR = (1 / 5, 50, 200), (1 / 40, 10, 50)
+
+
+@dataclass(frozen=True)
+class Seconds:
+    """Seconds of an update of R alone, of D alone, of a step of the game and of a quality report."""
+
+    refiner: float
+    discriminator: float
+    game: float
+    quality: float
+
+
+def reading_seconds(options: PicturesOptions) -> float:
+    """Seconds to read a file of a data set with one window per file, measured on the first ones for a second."""
+    start, files = time.perf_counter(), 0
+    for files, _ in enumerate(read_pictures(options), 1):  # noqa: B007
+        if time.perf_counter() - start > READING_SECONDS:
+            break
+    return (time.perf_counter() - start) / files
+
+
+def training_seconds(config: ResolvedConfig, catalog: Catalog) -> Seconds:
+    """Time updates of new networks on random images; the networks run uncompiled."""
+    configure_process(config.runtime)
+    device, schedule, image = resolve_device(config.runtime.device), config.schedule, config.image
+    game = build_game(config.changed({"runtime": {"compile": False}}), catalog, device)
+    height, width = (image.height, image.width) if schedule.patch is None else (schedule.patch, schedule.patch)
+    generator = derived_generator(device, 0, "timing")
+
+    def images(count: int, height: int, width: int) -> torch.Tensor:
+        return torch.rand(count, image.channels, height, width, generator=generator, device=device)
+
+    x, y = images(schedule.batch, height, width), images(schedule.batch, height, width)
+    alone = _seconds(lambda: update_refiner(game, x, adversarial=False), device)
+    refiner = _seconds(lambda: update_refiner(game, x, adversarial=True), device)
+    discriminator = _seconds(lambda: update_discriminator(game, x, y), device)
+    quality = 0.0
+    if config.quality is not None:
+        shown, real = (images(config.quality.images, image.height, image.width) for _ in range(2))
+        quality = _seconds(lambda: realism(refine_preview(game, shown), real, seed=SEED), device, repeats=1)
+    step = schedule.refiner_updates * refiner + schedule.discriminator_updates * discriminator
+    return Seconds(alone, discriminator, step, quality)
+
+
+def steps_within(seconds: Seconds, available: float) -> dict[str, int]:
+    """The steps of the three phases, as settings of ``schedule``, that take ``available`` seconds; 100 at least."""
+
+    def before(share: tuple[float, int, int], steps: int) -> int:
+        return max(share[1], min(share[2], int(share[0] * steps)))
+
+    training = SHARE * (available - SET_UP_SECONDS) - (QUALITY_REPORTS + 1) * seconds.quality
+    steps = MOST
+    while True:
+        phases = before(REFINER, steps), before(DISCRIMINATOR, steps), steps
+        schedule = dict(zip(("refiner_steps", "discriminator_steps", "steps"), phases, strict=True))
+        if steps == FEWEST or training_time(seconds, schedule) <= training:
+            return schedule
+        steps = max(FEWEST, steps - max(1, steps // 50))
+
+
+def training_time(seconds: Seconds, schedule: dict[str, int]) -> float:
+    """Seconds of the steps of a schedule."""
+    each = {"refiner_steps": seconds.refiner, "discriminator_steps": seconds.discriminator, "steps": seconds.game}
+    return sum(each[name] * count for name, count in schedule.items())
+
+
+def _seconds(run: Callable[[], object], device: torch.device, *, repeats: int = REPEATS) -> float:
+    """The mean seconds of a call; several are timed after a first one, which takes longer."""
+    if repeats > 1:
+        run()
+    _wait(device)
+    start = time.perf_counter()
+    for _ in range(repeats):
+        run()
+    _wait(device)
+    return (time.perf_counter() - start) / repeats
+
+
+def _wait(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)

@@ -1,0 +1,46 @@
+"""The schedule that fits into a time, from the measured time of single steps."""
+
+from __future__ import annotations
+
+import pytest
+from quick import configured
+from renders import folder
+
+from synthreal.data.pictures import PicturesOptions
+from synthreal.train import timing
+from synthreal.train.timing import FEWEST, MOST, Seconds, reading_seconds, steps_within, training_seconds, training_time
+
+SECONDS = Seconds(refiner=0.1, discriminator=0.05, game=0.3, quality=2.0)
+
+
+@pytest.mark.parametrize("minutes", [2, 5, 10, 15])
+def test_a_schedule_takes_most_of_its_time_and_no_more(minutes):
+    schedule = steps_within(SECONDS, 60 * minutes)
+    needed = training_time(SECONDS, schedule) + 7 * SECONDS.quality + 10
+    assert 0.7 * 60 * minutes <= needed <= 60 * minutes
+    assert 50 <= schedule["refiner_steps"] <= 200 and 10 <= schedule["discriminator_steps"] <= 50
+
+
+def test_there_are_always_enough_steps_and_never_needless_ones():
+    for available in (0, -100, float("nan")):
+        assert steps_within(SECONDS, available) == {"refiner_steps": 50, "discriminator_steps": 10, "steps": FEWEST}
+    assert steps_within(SECONDS, 1e9) == {"refiner_steps": 200, "discriminator_steps": 50, "steps": MOST}
+
+
+def test_larger_networks_and_more_images_take_longer(toy):
+    small = training_seconds(configured(toy, "quality.images=20"), toy)
+    more = ("quality.images=200", "refiner.options.width=96", "schedule.batch=24")
+    wide = training_seconds(configured(toy, *more), toy)
+    assert all(value > 0 for value in vars(small).values())
+    assert wide.refiner > 3 * small.refiner and wide.game > 3 * small.game and wide.quality > small.quality
+    assert training_seconds(configured(toy, "quality=none"), toy).quality == 0
+
+
+def test_reading_is_timed_on_the_first_files(tmp_path, monkeypatch):
+    options = PicturesOptions(root=str(folder(tmp_path / "a", 5, (20, 30))), crop=(8, 8))
+    read = []
+    original = timing.read_pictures
+    monkeypatch.setattr(timing, "read_pictures", lambda given: (read.append(item) or item for item in original(given)))
+    assert reading_seconds(options) > 0 and len(read) == 5
+    monkeypatch.setattr(timing, "READING_SECONDS", 0.0)
+    assert reading_seconds(options) > 0 and len(read) == 6
