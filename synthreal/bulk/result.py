@@ -63,6 +63,11 @@ class Destination:
             raise UserError(f"{path}: {path.parent} is not a folder; make it first or choose another name")
         return cls(path, place, overwrite)
 
+    def refuse_other_folder(self) -> None:
+        """Raise ``UserError`` if something is there that no job of pictures has written."""
+        if self._exists() and not self._record_path.exists():
+            raise UserError(f"{self.path}: already exists; delete it or choose another name")
+
     def finished(self, data: Source, spec: JobSpec, fixed: dict[str, Any]) -> RefineSummary | None:
         """The summary of an existing result of the same job; None if the job is to be done.
 

@@ -80,6 +80,11 @@ def choose_configuration(
     choice = None
     if processes.is_main:
         refuse_taken(run_dir)  # before the pictures are looked at
+        for folder in (folders.simulated, folders.real):
+            if run_dir.resolve().is_relative_to(folder.resolve()):
+                raise UserError(
+                    f"{run_dir}: lies in {folder}, whose pictures would include its own; choose another --run"
+                )
         trees, source = changes_from(file, settings)
         choice = choose_recipe(
             folders.simulated,

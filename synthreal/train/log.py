@@ -19,9 +19,9 @@ from synthreal.core.game import DiscriminatorUpdate, RefinerUpdate
 from synthreal.distributed.processes import SINGLE_PROCESS, Processes
 from synthreal.errors import UserError
 from synthreal.files import read_bounded, write_errors, write_text
-from synthreal.inference.pretrained import LOG
+from synthreal.inference.pretrained import LOG, weights_step
 from synthreal.results.schema import reason
-from synthreal.train.monitor import QualityReport
+from synthreal.train.monitor import FILE, QualityReport, score
 
 LARGEST = 256 << 20  # bytes of a log that is read; a line has a few hundred
 IDENTITY = 0.01
@@ -179,6 +179,19 @@ def read_log(run_dir: Path) -> tuple[list[dict[str, Any]], bool]:
             remedy = f"delete that line, or drop it with: synthreal fit --run {shlex.quote(str(run_dir))} --resume"
             raise UserError(f"{path}: line {number} is damaged ({reason(error)}); {remedy}") from None
     return log, bool(rest)
+
+
+def describe_best(run_dir: Path) -> str:
+    """A sentence about the quality of the saved weights: how much nearer to real images, and how much content moved."""
+    log, _ = read_log(run_dir)
+    step = weights_step(run_dir)
+    best = next((line["quality"] for line in log if line["step"] == step and "quality" in line), None)
+    if best is None:
+        return f"{run_dir}: the quality of the saved weights was not measured"
+    left = score(best, json.loads(read_bounded(run_dir / FILE))["simulated"], 0.0)
+    drift = best["shift_px"]
+    moved = "not measured how far content moved" if drift is None else f"content moved by {drift:.2f} px on average"
+    return f"{left:.0%} of the distance between simulated and real images is left after refining; {moved}"
 
 
 def trim_log(run_dir: Path, step: int) -> None:

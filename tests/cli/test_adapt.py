@@ -1,0 +1,89 @@
+"""``adapt``: two folders in, refined renders and a page out, in one command that can be run again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from quick import files, flags, weights
+from renders import folder, photograph
+
+SHORT = (
+    "schedule.refiner_steps=2",
+    "schedule.discriminator_steps=1",
+    "schedule.steps=3",
+    "schedule.batch=4",
+    "refiner.options.width=4",
+    "quality={images=20, every=3}",
+    "history.size=8",
+    "runtime.device=cpu",
+)
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    folder(tmp_path / "renders", 24, lambda number: (40 + number, 70))
+    (tmp_path / "renders/003.json").write_text("{}")
+    folder(tmp_path / "photographs", 24, lambda number: (60, 50 + 2 * number), photograph, suffix="jpg")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def adapt(*arguments, renders="renders", photographs="photographs", out="out"):
+    return ("adapt", renders, photographs, out, "--minutes", 1, *flags(*SHORT), *arguments)
+
+
+def test_renders_are_refined_and_reported(here, cli):
+    done = cli(*adapt()).ok()
+    assert files(here / "out") == files(here / "renders")
+    changed = 0
+    for path in (here / "renders").glob("*.png"):
+        with Image.open(path) as before, Image.open(here / "out" / path.name) as after:
+            assert (before.size, before.mode) == (after.size, after.mode)
+            changed += before.tobytes() != after.tobytes()
+    assert changed == 24
+    assert Path("runs/pictures/report.html").is_file()
+    assert "of the distance between simulated and real images is left" in done.out.splitlines()[-1]
+
+
+def test_a_second_call_continues_a_run_and_changes_nothing_when_all_is_done(here, cli):
+    cli("fit", "--simulated", "renders", "--real", "photographs", "--run", "run", "--minutes", 1, *flags(*SHORT)).ok()
+    longer = ("--run", "run", "--set", "schedule.steps=6")
+    cli(*adapt(*longer)).ok()
+    before, refined = weights(Path("run")), [path.read_bytes() for path in sorted((here / "out").iterdir())]
+    done = cli(*adapt(*longer)).ok()
+    assert "was complete already" in done.out
+    assert weights(Path("run")) == before
+    assert [path.read_bytes() for path in sorted((here / "out").iterdir())] == refined
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"out": "renders/out"}, ("renders/out", "choose another place")),
+        ({"out": "photographs/../mine"}, ("mine", "already exists")),
+        ({"photographs": "renders"}, ("same folder",)),
+        ({"photographs": "nothing"}, ("nothing",)),
+        ({"photographs": "empty"}, ("empty",)),
+        ({"photographs": "one"}, ("one",)),
+        ({"photographs": "black"}, ("black",)),
+    ],
+    ids=["inside", "taken", "same", "missing", "empty", "one", "black"],
+)
+def test_bad_folders_are_one_line_before_training(here, cli, arguments, words):
+    for name in ("mine", "empty"):
+        (here / name).mkdir()
+    (here / "mine/notes.txt").write_text("mine")
+    folder(here / "one", 1, (60, 60), photograph)
+    folder(here / "black", 3, (60, 60), lambda rng, size: 0 * photograph(rng, size))
+    before = files(here)
+    line = cli(*adapt(**arguments)).complaint()
+    assert all(word in line for word in words)
+    assert files(here) == before
+
+
+def test_a_run_inside_the_photographs_is_refused(here, cli):
+    before = files(here)
+    assert "photographs/run" in cli(*adapt("--run", "photographs/run")).complaint()
+    assert files(here) == before
