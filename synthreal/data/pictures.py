@@ -35,7 +35,9 @@ class PicturesOptions(FolderOptions):
     """Options of the built-in ``pictures`` data set."""
 
     crop: tuple[Side, Side] = Field(description="[height, width] in px of a window, equal to those of `image`")
-    crops: int = Field(1, ge=1, description="windows of each picture, at random places, the same in every run")
+    crops: int = Field(
+        1, ge=1, description="windows of each picture at most, at different random places, the same in every run"
+    )
     scale: Side | None = Field(
         None, description="px of the shorter side to which every picture is brought; none = as they are"
     )
@@ -72,7 +74,7 @@ def _windows(options: PicturesOptions, index: int, content: bytes) -> Iterator[S
     height, width = options.crop
     free = torch.tensor([pixels.shape[1] - height + 1, pixels.shape[2] - width + 1])
     places = torch.rand(options.crops, 2, generator=derived_generator("cpu", index, "windows"))
-    for top, left in (places * free).long().tolist():
+    for top, left in dict.fromkeys(map(tuple, (places * free).long().tolist())):  # a small picture has few places
         yield Sample(pixels[:, top : top + height, left : left + width])
 
 

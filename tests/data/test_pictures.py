@@ -159,3 +159,10 @@ def test_windows_become_images_of_the_run_and_are_never_resized(tmp_path):
 def test_wrong_options_are_refused(options):
     with pytest.raises(ValidationError):
         PicturesOptions(root="a", **({"crop": (4, 4)} | options if options else {}))
+
+
+def test_a_picture_of_one_window_gives_one(tmp_path):
+    for number in range(3):
+        Image.fromarray(ramp(20, 24) + np.uint8(number)).save(tmp_path / f"{number}.png")
+    items = read(tmp_path, (20, 24), crops=4)
+    assert len(items) == 3
