@@ -55,10 +55,10 @@ class Report:
     accuracy_refined: float | None
     change: float | None
     images_per_second: float
-    loss_weight: float | None = None
-    drift_px: float | None = None
     quality: QualityReport | None = None
     warnings: tuple[str, ...] = ()
+    loss_weight: float | None = None
+    drift_px: float | None = None
 
 
 class _Line(BaseModel):
@@ -74,10 +74,10 @@ class _Line(BaseModel):
     accuracy_real: float | None = None
     accuracy_refined: float | None = None
     images_per_second: float | None = None
-    loss_weight: float | None = None
-    drift_px: float | None = None
     quality: QualityReport | None = None
     warnings: tuple[str, ...] = ()
+    loss_weight: float | None = None
+    drift_px: float | None = None
 
 
 class MetricAccumulator:

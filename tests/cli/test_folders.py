@@ -84,8 +84,8 @@ def test_a_run_cut_off_continues_with_the_same_bits(here, cli):
 
 def test_scale_decides_about_the_photographs(here, cli):
     for scale, expected in (("renders", 52), ("native", "none")):
-        cli(*fit("--run", scale, "--scale", scale, "--minutes", 0.1)).ok()
-        shown = tomllib.loads(Path(scale, "config.toml").read_text())
+        cli(*fit("--run", f"in-{scale}", "--scale", scale, "--minutes", 0.1)).ok()
+        shown = tomllib.loads(Path(f"in-{scale}", "config.toml").read_text())
         assert shown["data"]["real"]["options"]["scale"] == expected
 
 

@@ -85,12 +85,12 @@ def test_missing_and_malformed_files_are_named(tmp_path):
     ("tree", "phrase"),
     [
         ({"schedule": {"stps": 1}}, "schedule.stps: no such setting; did you mean schedule.steps?"),
-        ({"loss": {"zzz": 1}}, "loss.zzz: no such setting; known here: weight"),
+        ({"loss": {"zzz": 1}}, "loss.zzz: no such setting; known here: weight, drift_px, initial_weight"),
         ({"sched": {}}, "sched: no such setting; did you mean schedule?"),
         ({"data": {"simulated": "a"}}, "data.real: missing; set it"),
         ({"data": {"simulated": "a", "rael": "b"}}, "data.rael: no such setting; did you mean data.real? (and 1 more)"),
         ({"schedule": {"batch": 7}}, "schedule.batch: Input should be a multiple of 2, got 7"),
-        ({"loss": {"weight": float("nan")}}, "loss.weight: Input should be a finite number, got nan"),
+        ({"loss": {"weight": float("nan")}}, "loss.weight: Input should be a finite number or 'auto', got nan"),
         (
             {"optimizer": {"refiner": {"name": "adam", "momentum": 1}}},
             "optimizer.refiner.momentum: no such setting; known here: name, learning_rate, beta1, beta2",
@@ -109,7 +109,7 @@ def test_missing_and_malformed_files_are_named(tmp_path):
         ),
         (
             {"loss": {"weight": -1}, "schedule": {"batch": 7, "steps": -1}},
-            "loss.weight: Input should be greater than or equal to 0, got -1 (and 2 more)",
+            "loss.weight: Input should be greater than or equal to 0 or 'auto', got -1 (and 2 more)",
         ),
         (
             {"runtime": {"compile": "sometimes"}},

@@ -172,7 +172,7 @@ def test_every_option_of_a_data_set_matters(tmp_path, toy):
     for name, value in (("ONE", 50), ("TWO", 99)):
         (tmp_path / name / "below").mkdir(parents=True)
         for place in ("a.png", "below/b.png"):
-            pixels = np.full((12, 16, 2), value, np.uint8)  # half transparent
+            pixels = np.full((14, 16, 2), value, np.uint8)  # half transparent; two px higher than the run's images
             pixels[:, 8:] //= 2
             Image.fromarray(pixels).save(tmp_path / name / place)
     for (kind, name, option), cases in CASES.items():
