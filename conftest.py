@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -47,6 +48,16 @@ def one_thread() -> Iterator[None]:
     torch.backends.cudnn.allow_tf32 = False
     yield
     torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="module")
+def short_two_sample_tests() -> Iterator[None]:
+    """Five training steps instead of 300, which take most of the time of an evaluation of toy images."""
+    from synthreal.metrics import summary, twosample
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(summary, "two_sample_test", partial(twosample.two_sample_test, steps=5))
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -65,6 +65,7 @@ def run(small, monkeypatch, tmp_path, capfd):
     return measured
 
 
+@pytest.mark.slow
 def test_bench_step(run):
     written = run("bench_step", "--quick", ENOUGH=0.0)  # the check needs an idle machine
     precisions = list(dict.fromkeys(row["precision"] for row in written["rows"]))
@@ -111,6 +112,7 @@ def test_bench_memory(run):
     assert all(row["peak_memory_mb"] > 100 for row in rows) and rows[1]["growth_mb"] < 50
 
 
+@pytest.mark.slow
 def test_bench_stream(run):
     share, history, drawn, *grown = run("bench_stream", COUNTS=(300,), BATCH=4, DRAWS=2)["rows"]
     assert (share["name"], history["name"]) == ("data_share", "history")
@@ -165,6 +167,7 @@ def test_bench_profile(run):
     assert kernels == [pytest.approx(work, rel=1e-2) for work in (one, one, one, 3 * one)] * len(precisions)
 
 
+@pytest.mark.slow
 def test_bench_processes(run):
     one, two = run("bench_processes", "--quick", BATCH=4, STEPS=4, WIDTH=4)["rows"]
     assert (one["processes"], one["ratio_to_one"], two["processes"]) == (1, 1.0, 2)

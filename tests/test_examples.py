@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.usefixtures("short_two_sample_tests")
+
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
 DOMAIN = EXAMPLES / "02_new_domain.py"
 SHORT = ["--set", "schedule={refiner_steps=2, discriminator_steps=2, steps=4, batch=8}"]

@@ -30,6 +30,8 @@ from synthreal.report import write_report
 from synthreal.turing.answers import Answers
 from synthreal.turing.pictures import choose_images
 
+pytestmark = pytest.mark.usefixtures("short_two_sample_tests")
+
 PLUGINS = ("evil.py", "evilpackage.domain", "bare", "entry")
 COMMANDS = {
     "evaluate": ("evaluate", "run"),

@@ -22,6 +22,8 @@ from synthreal.config import ResolvedConfig, RunConfig
 from synthreal.data.pack import Pack
 from synthreal.inference.pretrained import write_config
 
+pytestmark = pytest.mark.usefixtures("short_two_sample_tests")
+
 COMMANDS = typer.main.get_command(app).commands
 
 

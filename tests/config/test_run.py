@@ -31,6 +31,8 @@ from synthreal.hooks.resolve import resolve
 from synthreal.train.build import build_game
 from synthreal.train.sources import open_data
 
+pytestmark = pytest.mark.usefixtures("short_two_sample_tests")
+
 
 def models(annotation: Any) -> list[type[BaseModel]]:
     if isinstance(annotation, type) and not isinstance(annotation, types.GenericAlias):
@@ -153,7 +155,7 @@ CASES: dict[str, tuple[tuple[str, ...], str, str]] = {
 
 
 @pytest.fixture(scope="module")
-def bench(toy, tmp_path_factory):
+def bench(toy, tmp_path_factory, short_two_sample_tests):
     return Bench(toy, tmp_path_factory.mktemp("leaves"))
 
 

@@ -12,6 +12,8 @@ import synthreal
 from synthreal.config import ResolvedConfig, SGDConfig
 from synthreal.data import Pack
 
+pytestmark = pytest.mark.usefixtures("short_two_sample_tests")
+
 
 @pytest.fixture(scope="module")
 def hands() -> synthreal.Catalog:
