@@ -11,6 +11,18 @@ from PIL import Image
 
 Size = tuple[int, int]
 
+# Settings of a run of two folders that takes seconds
+SHORT = (
+    "schedule.refiner_steps=2",
+    "schedule.discriminator_steps=1",
+    "schedule.steps=3",
+    "schedule.batch=4",
+    "refiner.options.width=4",
+    'quality={images=20, keep="last"}',
+    "history.size=8",
+    "runtime.device=cpu",
+)
+
 
 def render(rng: np.random.Generator, size: Size) -> np.ndarray:
     """Plain discs on a plain ground, ``(H, W, 3)`` uint8."""

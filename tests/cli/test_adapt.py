@@ -7,18 +7,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 from quick import files, flags, weights
-from renders import folder, photograph
-
-SHORT = (
-    "schedule.refiner_steps=2",
-    "schedule.discriminator_steps=1",
-    "schedule.steps=3",
-    "schedule.batch=4",
-    "refiner.options.width=4",
-    "quality={images=20, every=3}",
-    "history.size=8",
-    "runtime.device=cpu",
-)
+from renders import SHORT, folder, photograph
 
 
 @pytest.fixture

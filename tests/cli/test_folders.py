@@ -11,18 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from quick import TOY, files, flags, weights
-from renders import folder, photograph
-
-SHORT = (
-    "schedule.refiner_steps=2",
-    "schedule.discriminator_steps=1",
-    "schedule.steps=3",
-    "schedule.batch=4",
-    "refiner.options.width=4",
-    'quality={images=20, keep="last"}',
-    "history.size=8",
-    "runtime.device=cpu",
-)
+from renders import SHORT, folder, photograph
 
 
 @pytest.fixture(scope="module")
