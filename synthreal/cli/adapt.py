@@ -34,15 +34,14 @@ def adapt(
     from synthreal.train.log import describe_best
 
     Destination.resolve(out, renders, run, False).refuse_other_folder()  # before the training, not after it
-    again = bool(checkpoints(run))
     if code := fit(
         settings=settings,
         run=run,
-        resume=again,
+        resume=bool(checkpoints(run)),
         simulated=renders,
         real=photographs,
-        scale=None if again else scale,
-        minutes=None if again else minutes,
+        scale=scale,
+        minutes=minutes,
     ):
         return code
     refine(run, renders, out)

@@ -7,7 +7,6 @@ be the identity, and its average take many steps to use the freedom that a lower
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
 from synthreal.config import LossConfig
@@ -49,5 +48,4 @@ def open_weight_control(config: LossConfig, simulated: Source) -> WeightControl 
     """The control of a run, with random simulated images; None for a lambda that is a number."""
     if config.weight != "auto":
         return None
-    with torch.no_grad():
-        return WeightControl(config, to_unit(random_images(simulated, IMAGES, seed=SEED).image))
+    return WeightControl(config, to_unit(random_images(simulated, IMAGES, seed=SEED).image))
