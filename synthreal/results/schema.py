@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,8 +15,13 @@ from synthreal.files import read_bounded
 Split = Literal["test", "validation"]
 FILES: dict[Split, str] = {"test": "evaluation.json", "validation": "validation.json"}
 BASE = "simulated"
-CONTROL_PX = 2  # the landmark detector is tested on images shifted by exactly this much
+CONTROL_PX = 2  # the measures of landmarks and content are tested on images shifted by exactly this much
 CONTROL_TOLERANCE_PX = 0.2
+
+
+def is_misread(control_px: float) -> bool:
+    """Whether what is measured for a shift of ``CONTROL_PX`` is so wrong that the measure is not to be trusted."""
+    return abs(control_px - CONTROL_PX) > CONTROL_TOLERANCE_PX
 
 
 class ResultModel(BaseModel):
@@ -172,13 +177,6 @@ class Evaluation(ResultModel):
     def _read_preservation(cls, given: Any) -> Any:
         """The file holds an empty table for a task without a detector."""
         return {**given, "preservation": given.get("preservation") or None} if isinstance(given, Mapping) else given
-
-    @model_serializer(mode="wrap")
-    def _omit_displacement(self, write: Callable[[Evaluation], dict[str, Any]]) -> dict[str, Any]:
-        content = write(self)
-        if self.displacement is None:
-            del content["displacement"]
-        return content
 
     @field_serializer("preservation")
     def _write_preservation(self, preservation: Preservation | None) -> Any:

@@ -29,7 +29,7 @@ from synthreal.data.source import Source
 from synthreal.errors import UserError
 from synthreal.files import write_text
 from synthreal.hooks.catalog import Catalog
-from synthreal.metrics.displacement import COUNT, displacement_field, is_measurable
+from synthreal.metrics.displacement import COUNT, LARGEST_PX, displacement_field, is_measurable
 from synthreal.metrics.distances import SIDE, realism
 from synthreal.metrics.features import random_features
 from synthreal.metrics.landmark_shift import detect, distance
@@ -50,8 +50,8 @@ class QualityReport:
 
     ``kid``, ``sliced_wasserstein`` and ``spectrum`` are the distances of :func:`synthreal.metrics.distances.realism`,
     ``shift_px`` is the mean shift of the landmarks that the domain's detector finds or, without one, of the content
-    (None if it cannot be measured), ``change`` is mean |R(x) - x|, and ``diversity`` the spread of refined images as a
-    share of that of simulated ones.
+    (None if it cannot be measured, the largest measurable one if nothing of x is found in R(x)), ``change`` is mean
+    |R(x) - x|, and ``diversity`` the spread of refined images as a share of that of simulated ones.
     """
 
     kid: float
@@ -82,6 +82,7 @@ class QualityMonitor:
             shift = float(distance(self.landmarks, detect(self.locate, refined)).mean())
         elif self.measures_content:
             shift = displacement_field(self.simulated[:COUNT], refined[:COUNT]).mean_px()
+            shift = LARGEST_PX if shift is None else shift
         report = QualityReport(
             **distances,
             shift_px=shift,

@@ -12,6 +12,7 @@ from quick import configured, fit_toy, weights
 
 from synthreal.config import QualityConfig
 from synthreal.errors import UserError
+from synthreal.metrics.displacement import LARGEST_PX
 from synthreal.metrics.distances import realism
 from synthreal.train import fit as module
 from synthreal.train.monitor import QualityMonitor, open_monitor, score
@@ -204,5 +205,8 @@ def test_without_a_detector_the_content_is_measured():
     assert shifted.shift_px == pytest.approx(2, abs=0.2)
     assert shifted.score > still.score + 1
     assert "the content by 2.0 px" in blind.warnings(shifted)[0]
+    erased = blind.measure(3, torch.full_like(x, 0.5))
+    assert erased.shift_px == LARGEST_PX > shifted.shift_px and erased.score > still.score + 4
+    assert any("drifting labels" in warning for warning in blind.warnings(erased))
     plain = QualityMonitor(QualityConfig(), torch.full_like(x, 0.5) + 1e-3 * x.mean((2, 3), keepdim=True), x, None)
     assert len(plain.limitations()) == 1
