@@ -22,7 +22,7 @@ class Contents:
         path: the folder or pack.
         role: the role that a pack records; None for a folder.
         images: number of readable images.
-        sizes: number of images by size, "width x height" in px, the most common first.
+        sizes: number of images by size, "height x width" in px, the most common first.
         modes: the same by mode (grey, grey with alpha, RGB, RGBA).
         depths: the same by depth (8 bit, 16 bit, 16-bit float).
         folders: the same by first sub-folder, such as the folder of a class; "." for none.

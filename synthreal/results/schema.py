@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError, field_serializer, model_serializer, model_validator
+from pydantic import BaseModel, ConfigDict, field_serializer, model_serializer, model_validator
 
 from synthreal.errors import UserError
-from synthreal.files import read_bounded
+from synthreal.files import read_bounded, reason
 
 Split = Literal["test", "validation"]
 FILES: dict[Split, str] = {"test": "evaluation.json", "validation": "validation.json"}
@@ -243,11 +243,3 @@ def read_evaluations(run: Path) -> tuple[Evaluation, ...]:
             again = f"delete it, or evaluate again with: {command}"
             raise UserError(f"{path}: damaged ({reason(error)}); {again}") from None
     return tuple(found)
-
-
-def reason(error: Exception) -> str:
-    """The problem with a file as a phrase for a message."""
-    if isinstance(error, ValidationError):
-        first = error.errors(include_url=False)[0]
-        return f"{'.'.join(map(str, first['loc'])) or 'content'}: {first['msg'].removeprefix('Value error, ')}"
-    return (error.strerror if isinstance(error, OSError) else None) or str(error)
