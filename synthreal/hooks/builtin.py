@@ -22,6 +22,7 @@ from synthreal.errors import UserError
 from synthreal.hooks.estimators import CLASSIFICATION, REGRESSION
 from synthreal.hooks.hookspecs import hookimpl
 from synthreal.spec import (
+    PICTURES,
     ROLES,
     DatasetSpec,
     EvaluatorSpec,
@@ -164,7 +165,7 @@ def synthreal_datasets() -> Iterator[DatasetSpec]:
     for role in ("real", "simulated"):
         yield DatasetSpec(name="folder", role=role, image=None, options=FolderOptions, read=read_folder)
     for role in ("real", *(role for role in ROLES if role != "real")):  # the first is the default
-        yield DatasetSpec(name="pictures", role=role, image=None, options=PicturesOptions, read=read_pictures)
+        yield DatasetSpec(name=PICTURES, role=role, image=None, options=PicturesOptions, read=read_pictures)
     for role in ROLES:
         yield DatasetSpec(name="pack", role=role, image=None, options=PackOptions, read=read_pack)
 
