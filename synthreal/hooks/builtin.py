@@ -164,7 +164,7 @@ def synthreal_datasets() -> Iterator[DatasetSpec]:
     """
     for role in ("real", "simulated"):
         yield DatasetSpec(name="folder", role=role, image=None, options=FolderOptions, read=read_folder)
-    for role in ("real", *(role for role in ROLES if role != "real")):  # the first is the default
+    for role in sorted(ROLES, key="real".__ne__):  # real first, because the first is the default
         yield DatasetSpec(name=PICTURES, role=role, image=None, options=PicturesOptions, read=read_pictures)
     for role in ROLES:
         yield DatasetSpec(name="pack", role=role, image=None, options=PackOptions, read=read_pack)
