@@ -9,7 +9,7 @@ import typer
 
 from synthreal.cli.options import ConfigFile, Settings, changes_from, print_line
 from synthreal.errors import UserError
-from synthreal.spec import PICTURES
+from synthreal.names import PICTURES
 
 if TYPE_CHECKING:
     from synthreal.config import ResolvedConfig

@@ -20,7 +20,8 @@ from synthreal.data.pack import PackOptions, read_pack
 from synthreal.data.pictures import PicturesOptions, read_pictures
 from synthreal.errors import UserError
 from synthreal.hooks.hookspecs import hookimpl
-from synthreal.spec import PICTURES, ROLES, DatasetSpec, FeatureSpec, ImageSpec, NetworkSpec, OddSide, Options, UserPath
+from synthreal.names import PICTURES
+from synthreal.spec import ROLES, DatasetSpec, FeatureSpec, ImageSpec, NetworkSpec, OddSide, Options, UserPath
 
 PAPER_GAZE = (conv(96, 3, 2), conv(64, 3, 2), pool(3, 1), conv(32, 3), conv(32, 1))
 MOST_WEIGHTS = 1 << 28  # of the convolutions of a network, 60 times the paper's largest; they take 1 GiB

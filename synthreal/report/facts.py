@@ -11,10 +11,11 @@ from synthreal.data.pack import Pack
 from synthreal.errors import UserError
 from synthreal.hooks.discovery import trust_option
 from synthreal.inference.pretrained import CONFIG
+from synthreal.names import PICTURES
 from synthreal.report.record import Record
 from synthreal.results.schema import BASE, Evaluation, Seed
 from synthreal.results.tables import comparison_cells, mean_text
-from synthreal.spec import PICTURES, ROLES
+from synthreal.spec import ROLES
 from synthreal.train.log import warning_kind
 from synthreal.train.sources import CACHE
 

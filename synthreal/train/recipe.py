@@ -25,7 +25,7 @@ from synthreal.errors import UserError
 from synthreal.hooks.catalog import Catalog, parse_options
 from synthreal.hooks.resolve import resolve
 from synthreal.metrics.distances import SIDE
-from synthreal.spec import PICTURES
+from synthreal.names import PICTURES
 from synthreal.train.sources import FEW
 from synthreal.train.timing import (
     QUALITY_REPORTS,
