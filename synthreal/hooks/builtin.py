@@ -20,6 +20,7 @@ from synthreal.data.pack import PackOptions, read_pack
 from synthreal.data.pictures import PicturesOptions, read_pictures
 from synthreal.errors import UserError
 from synthreal.hooks.hookspecs import hookimpl
+from synthreal.names import PICTURES
 from synthreal.spec import ROLES, DatasetSpec, FeatureSpec, ImageSpec, NetworkSpec, OddSide, Options, UserPath
 
 PAPER_GAZE = (conv(96, 3, 2), conv(64, 3, 2), pool(3, 1), conv(32, 3), conv(32, 1))
@@ -152,7 +153,7 @@ def synthreal_datasets() -> Iterator[DatasetSpec]:
     """
     for role in ("real", "simulated"):
         yield DatasetSpec(name="folder", role=role, image=None, options=FolderOptions, read=read_folder)
-        yield DatasetSpec(name="pictures", role=role, image=None, options=PicturesOptions, read=read_pictures)
+        yield DatasetSpec(name=PICTURES, role=role, image=None, options=PicturesOptions, read=read_pictures)
     for role in ROLES:
         yield DatasetSpec(name="pack", role=role, image=None, options=PackOptions, read=read_pack)
 
