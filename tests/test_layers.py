@@ -18,7 +18,7 @@ PACKAGE = ROOT / "synthreal"
 
 # From the bottom; packages of one layer are independent of each other.
 ORDER = (
-    ("errors", "names"),
+    ("errors",),
     ("spec", "files"),
     ("results", "distributed", "device", "images"),
     ("data", "config"),
@@ -159,8 +159,7 @@ def test_the_command_line_and_the_face_import_their_work_when_it_is_asked_for():
         tree = ast.parse(path.read_text(encoding="utf-8"))
         named = [node.module or "" for node in tree.body if isinstance(node, ast.ImportFrom)]
         inside = {module for module in named if module.startswith("synthreal")}
-        light = {"synthreal.errors", "synthreal.names", "synthreal.cli"}
-        assert {".".join(module.split(".")[:2]) for module in inside} <= light
+        assert {".".join(module.split(".")[:2]) for module in inside} <= {"synthreal.errors", "synthreal.cli"}
         assert not inside & {f"synthreal.cli.{name}" for name in work}, path
 
 

@@ -17,10 +17,9 @@ from synthreal.core.refiner import Refiner
 from synthreal.data.encoding import from_unit, to_unit
 from synthreal.data.folder import FolderOptions, read_folder
 from synthreal.data.pack import PackOptions, read_pack
-from synthreal.data.pictures import PicturesOptions, read_pictures
+from synthreal.data.pictures import PICTURES, PicturesOptions, read_pictures
 from synthreal.errors import UserError
 from synthreal.hooks.hookspecs import hookimpl
-from synthreal.names import PICTURES
 from synthreal.spec import ROLES, DatasetSpec, FeatureSpec, ImageSpec, NetworkSpec, OddSide, Options, UserPath
 
 PAPER_GAZE = (conv(96, 3, 2), conv(64, 3, 2), pool(3, 1), conv(32, 3), conv(32, 1))

@@ -18,14 +18,13 @@ from typing import Any, Literal, NamedTuple
 
 from synthreal.config import ResolvedConfig, RunConfig, SourceConfig
 from synthreal.core.discriminator import Layer, conv, pool
-from synthreal.data.pictures import MOST_ENLARGED, PicturesOptions, scaled_size
+from synthreal.data.pictures import MOST_ENLARGED, PICTURES, PicturesOptions, scaled_size
 from synthreal.data.survey import Survey, survey
 from synthreal.device import resolve_device
 from synthreal.errors import UserError
 from synthreal.hooks.catalog import Catalog, parse_options
 from synthreal.hooks.resolve import resolve
 from synthreal.metrics.distances import SIDE
-from synthreal.names import PICTURES
 from synthreal.train.sources import FEW
 from synthreal.train.timing import (
     QUALITY_REPORTS,
