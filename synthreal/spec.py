@@ -30,7 +30,6 @@ PARTS: tuple[Part, ...] = get_args(Part)
 STORED_DTYPES: tuple[StoredDtype, ...] = get_args(StoredDtype)
 LARGEST_SIDE = 1 << 16  # px of an image
 ANY = -1  # a length in the shape of a label that an evaluator requires
-PICTURES = "pictures"  # the built-in data set of any pictures, and the recipe of two folders
 # Of every model of settings: immutable, unknown keys and NaN refused.
 STRICT = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 

@@ -159,11 +159,7 @@ def test_the_command_line_and_the_face_import_their_work_when_it_is_asked_for():
         tree = ast.parse(path.read_text(encoding="utf-8"))
         named = [node.module or "" for node in tree.body if isinstance(node, ast.ImportFrom)]
         inside = {module for module in named if module.startswith("synthreal")}
-        assert {".".join(module.split(".")[:2]) for module in inside} <= {
-            "synthreal.errors",
-            "synthreal.spec",
-            "synthreal.cli",
-        }
+        assert {".".join(module.split(".")[:2]) for module in inside} <= {"synthreal.errors", "synthreal.cli"}
         assert not inside & {f"synthreal.cli.{name}" for name in work}, path
 
 

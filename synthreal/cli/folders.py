@@ -9,14 +9,13 @@ import typer
 
 from synthreal.cli.options import ConfigFile, Settings, changes_from, print_line
 from synthreal.errors import UserError
-from synthreal.spec import PICTURES
 
 if TYPE_CHECKING:
     from synthreal.config import ResolvedConfig
     from synthreal.distributed.processes import Processes
     from synthreal.hooks.catalog import Catalog
 
-NAME = PICTURES  # of the run, below runs/
+NAME = "pictures"  # of the recipe, so that of the run below runs/
 
 Simulated = Annotated[
     Path | None, typer.Option(metavar="DIR", help="Folder of renders; with --real, instead of --plugin.")

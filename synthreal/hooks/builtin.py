@@ -17,12 +17,11 @@ from synthreal.core.refiner import Refiner
 from synthreal.data.encoding import from_unit, to_unit
 from synthreal.data.folder import FolderOptions, read_folder
 from synthreal.data.pack import PackOptions, read_pack
-from synthreal.data.pictures import PicturesOptions, read_pictures
+from synthreal.data.pictures import PICTURES, PicturesOptions, read_pictures
 from synthreal.errors import UserError
 from synthreal.hooks.estimators import CLASSIFICATION, REGRESSION
 from synthreal.hooks.hookspecs import hookimpl
 from synthreal.spec import (
-    PICTURES,
     ROLES,
     DatasetSpec,
     EvaluatorSpec,

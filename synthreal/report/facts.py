@@ -8,13 +8,14 @@ from statistics import median
 
 from synthreal.config import ResolvedConfig, SourceConfig
 from synthreal.data.pack import Pack
+from synthreal.data.pictures import PICTURES
 from synthreal.errors import UserError
 from synthreal.hooks.discovery import trust_option
 from synthreal.inference.pretrained import CONFIG
 from synthreal.report.record import Record
 from synthreal.results.schema import BASE, Evaluation, Seed
 from synthreal.results.tables import comparison_cells, mean_text
-from synthreal.spec import PICTURES, ROLES
+from synthreal.spec import ROLES
 from synthreal.train.log import warning_kind
 from synthreal.train.sources import CACHE
 

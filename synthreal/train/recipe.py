@@ -21,14 +21,14 @@ from synthreal.config import ResolvedConfig, RunConfig, SourceConfig
 from synthreal.core.discriminator import Layer, conv, pool
 from synthreal.data.find_labels import find_labels
 from synthreal.data.picture_labels import PictureLabels
-from synthreal.data.pictures import MOST_ENLARGED, PicturesOptions, scaled_size
+from synthreal.data.pictures import MOST_ENLARGED, PICTURES, PicturesOptions, scaled_size
 from synthreal.data.survey import Survey, survey
 from synthreal.device import resolve_device
 from synthreal.errors import UserError
 from synthreal.hooks.catalog import Catalog, parse_options
 from synthreal.hooks.resolve import resolve
 from synthreal.metrics.distances import SIDE
-from synthreal.spec import PICTURES, Role
+from synthreal.spec import Role
 from synthreal.train.labelled import epochs_within, evaluation_settings, label_lines, label_warnings, whole_size
 from synthreal.train.sources import FEW
 from synthreal.train.timing import (
