@@ -119,13 +119,13 @@ class Regressor(nn.Module):
 
 def classification_loss(pred: Tensor, labels: Mapping[str, Tensor]) -> Tensor:
     """Cross-entropy, mean over the batch, ``()``. Raises ``UserError`` for a class that the network lacks."""
-    known = pred.shape[1]
-    if int(labels["class"].max()) >= known:
+    known, index = pred.shape[1], labels["class"]
+    if not index.is_cuda and int(index.max()) >= known:  # on a GPU, looking would wait for it in every step
         raise UserError(
-            f"class {int(labels['class'].max())} of an image is not one of evaluation.evaluator.options.classes "
-            f"({known}); raise it"
+            f"class {int(index.max())} of an image is not one of evaluation.evaluator.options.classes ({known}); "
+            "raise it"
         )
-    return cross_entropy(pred.float(), labels["class"])
+    return cross_entropy(pred.float(), index)
 
 
 def classification_metrics(pred: Tensor, labels: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -109,7 +109,9 @@ def choose_recipe(
             photographs far smaller than the renders; labels that cannot be used; a wrong setting.
     """
     start = time.perf_counter()
-    draft = RunConfig.from_tree({"data": {"simulated": PICTURES, "real": PICTURES}, "recipe": PICTURES})
+    data = {"simulated": PICTURES, "real": PICTURES, "test": None if test is None else PICTURES}
+    evaluation = {"evaluator": None if test is None else "classification"}  # or another, see below
+    draft = RunConfig.from_tree({"data": data, "evaluation": evaluation, "recipe": PICTURES})
     gpu = resolve_device(draft.changed(*differences, source=source).runtime.device).type == "cuda"
     _refuse_overlap({"--simulated": simulated, "--real": real, "--test": test})
     renders = survey(simulated, remedy="correct --simulated")
