@@ -1,8 +1,12 @@
 """The built-in estimators of labelled pictures: one of classes, one of numbers.
 
 Both are small convolutional networks that see a picture reduced to 64 px at most and standardised: a model that reads
-brightness and contrast would tell renders from photographs by them, and no user would train such a one. Global average
-pooling makes the class independent of the place; for numbers the place is kept, because they often are one.
+brightness and contrast would tell renders from photographs by them, and no user would train such a one.
+
+2026-11-30, 8 classes of speed limit signs (GTSRB), trained on 2,400 photographs of about 125 tracks, tested on 740 of 70
+others, 15 to 20 epochs (30 to 40 s on one core), one seed each: the mean of the last feature maps gave 34 to 41 % of
+errors, 4x4 places of them with dropout 18 to 20 %, and 16 % with pictures that are shifted and scaled a little. More
+rotation and shift (26 to 32 %), a hidden layer (26 %) and max pooling (18 %) were no better.
 """
 
 from __future__ import annotations
@@ -14,13 +18,16 @@ from typing import NamedTuple, Self
 import torch
 from pydantic import Field, model_validator
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy, interpolate, one_hot, smooth_l1_loss
+from torch.nn.functional import affine_grid, cross_entropy, grid_sample, interpolate, one_hot, smooth_l1_loss
 
 from synthreal.errors import UserError
-from synthreal.spec import ANY, EvaluatorSpec, ImageSpec, LabelSpec, Options
+from synthreal.spec import ANY, Batch, EvaluatorSpec, ImageSpec, LabelSpec, Options
 
 LARGEST = 64  # px of the longer side that the networks see
 SMALLEST = 8
+PLACES = 4  # in height and width, at which the classifier sees the features
+DROPOUT = 0.5
+SHIFT, SCALE = 0.08, 0.1  # of training pictures with classes, at most
 CLASS = LabelSpec("class", (), "index")
 VALUES = LabelSpec("values", (ANY,), "as given")
 
@@ -29,7 +36,7 @@ class ClassificationOptions(Options):
     """Options of the estimator of classes."""
 
     classes: int = Field(ge=2, le=10_000, description="Number of classes.")
-    width: int = Field(24, ge=1, le=1024, description="Feature maps of the first of four convolutions; each doubles.")
+    width: int = Field(16, ge=1, le=1024, description="Feature maps of the first of four convolutions; each doubles.")
 
 
 class RegressionOptions(Options):
@@ -37,7 +44,7 @@ class RegressionOptions(Options):
 
     mean: tuple[float, ...] = Field(min_length=1, description="Mean of each number of the training images.")
     deviation: tuple[float, ...] = Field(description="Standard deviation of each; errors are in per cent of it.")
-    width: int = Field(24, ge=1, le=1024, description="Feature maps of the first of four convolutions; each doubles.")
+    width: int = Field(16, ge=1, le=1024, description="Feature maps of the first of four convolutions; each doubles.")
 
     @model_validator(mode="after")
     def _match(self) -> Self:
@@ -83,11 +90,16 @@ class Classifier(nn.Module):
     def __init__(self, options: ClassificationOptions, image: ImageSpec) -> None:
         super().__init__()
         self.features = _convolutions(image.channels, options.width)
-        self.head = nn.Linear(8 * options.width, options.classes)
+        self.head = nn.Sequential(
+            nn.AdaptiveAvgPool2d(PLACES),
+            nn.Flatten(),
+            nn.Dropout(DROPOUT),
+            nn.Linear(8 * options.width * PLACES**2, options.classes),
+        )
 
     def forward(self, image: Tensor) -> Tensor:
         """Logits ``(B, classes)`` of images ``(B, C, H, W)`` in [0, 1]."""
-        logits: Tensor = self.head(self.features(image).mean((2, 3)))
+        logits: Tensor = self.head(self.features(image))
         return logits
 
 
@@ -115,6 +127,16 @@ class Regressor(nn.Module):
         """The numbers of images ``(B, C, H, W)`` in [0, 1]."""
         standard = self.head(self.features(image)).float()
         return Numbers(self.mean + self.deviation * standard, self.deviation)
+
+
+def jitter(batch: Batch, generator: torch.Generator) -> Batch:
+    """Shift pictures by up to 8 % of their sides and scale them by up to 10 %; the border continues outside."""
+    image = batch.image
+    scale, right, down = (2 * torch.rand(3, len(image), generator=generator, device=image.device) - 1).unbind()
+    zero, scale = torch.zeros_like(scale), 1 + SCALE * scale
+    rows = [torch.stack([scale, zero, 2 * SHIFT * right], 1), torch.stack([zero, scale, 2 * SHIFT * down], 1)]
+    grid = affine_grid(torch.stack(rows, 1), list(image.shape), align_corners=False)
+    return Batch(grid_sample(image, grid, padding_mode="border", align_corners=False), batch.labels)
 
 
 def classification_loss(pred: Tensor, labels: Mapping[str, Tensor]) -> Tensor:
@@ -171,6 +193,7 @@ CLASSIFICATION = EvaluatorSpec(
     loss=classification_loss,
     metrics=classification_metrics,
     primary="error_percent",
+    augment=jitter,
     constant=most_frequent,
     answer=lambda pred, labels: {"class": pred.argmax(1)},
 )

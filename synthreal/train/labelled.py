@@ -24,6 +24,7 @@ ARMS = 4
 SHARE = 1 / 3  # of the time
 EPOCHS = (4, 40)
 BATCH = 64
+BATCH_VALUES = 1 << 23  # of its images
 FEWEST_STEPS = 10  # of an epoch; fewer images are trained on in smaller mini-batches
 CUT = 0.25  # of a side of a picture, above which a user should know
 Size = tuple[int, int]
@@ -35,8 +36,8 @@ def whole_size(renders: tuple[Size, ...]) -> Size:
     return height, width
 
 
-def evaluation_settings(found: FoundLabels, images: int) -> dict[str, Any]:
-    """The settings of ``evaluation`` for labels and a number of renders, with the fewest epochs."""
+def evaluation_settings(found: FoundLabels, images: int, values: int) -> dict[str, Any]:
+    """The settings of ``evaluation`` for labels and a number of renders of so many values, with the fewest epochs."""
     options: dict[str, Any] = {"classes": len(found.simulated.classes)}
     if not found.simulated.classes:
         options = {"mean": list(found.mean), "deviation": list(found.deviation)}
@@ -44,7 +45,7 @@ def evaluation_settings(found: FoundLabels, images: int) -> dict[str, Any]:
         "evaluator": {"name": "classification" if found.simulated.classes else "regression", "options": options},
         "images": max(20, images),
         "epochs": EPOCHS[0],
-        "batch": max(2, min(BATCH, images // FEWEST_STEPS)),
+        "batch": max(2, min(BATCH, images // FEWEST_STEPS, BATCH_VALUES // values)),
         "learning_rate": 2e-3,
     }
 

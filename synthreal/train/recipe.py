@@ -145,7 +145,7 @@ def choose_recipe(
     evaluating = 0.0
     if labelled is not None:
         files = tree["data"]["simulated"]["options"]["files"] or renders.total
-        tree["evaluation"] = evaluation_settings(labelled, files)
+        tree["evaluation"] = evaluation_settings(labelled, files, channels * crop[0] * crop[1])
         planned = _changed(tree, catalog, *differences, source=source)
         if planned.evaluation.evaluator is not None:
             tree["evaluation"]["epochs"], epoch = epochs_within(planned, catalog, labelled, 60 * minutes)

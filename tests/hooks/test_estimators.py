@@ -13,7 +13,7 @@ from synthreal.evaluation.estimator import Task, constant_metrics, measure, trai
 from synthreal.hooks.catalog import Catalog, parse_options
 from synthreal.hooks.estimators import CLASSIFICATION, REGRESSION, Numbers, Standardised
 from synthreal.metrics.label_drift import annotation_drift
-from synthreal.spec import ImageSpec
+from synthreal.spec import Batch, ImageSpec
 
 IMAGE = ImageSpec(channels=1, height=16, width=20)
 BUDGET = EvaluationConfig(images=300, epochs=8, batch=20, learning_rate=2e-3)
@@ -125,3 +125,16 @@ def test_the_loss_of_numbers_does_not_depend_on_their_unit():
     labels = torch.tensor([[0.5], [9.0]])
     one, other = (REGRESSION.loss(numbers, {"values": labels}), REGRESSION.loss(thousand, {"values": 1000 * labels}))
     torch.testing.assert_close(one, other)
+
+
+def test_training_pictures_are_shifted_and_scaled_a_little():
+    place = torch.zeros(60, 1, 60, 100)
+    place[:, :, 29:31, 49:51] = 1.0
+    batch = CLASSIFICATION.augment(Batch(place, {"class": torch.arange(60)}), torch.Generator().manual_seed(0))
+    assert torch.equal(batch.labels["class"], torch.arange(60)) and batch.image.shape == place.shape
+    y, x = torch.meshgrid(torch.arange(60.0), torch.arange(100.0), indexing="ij")
+    mass = batch.image.sum((1, 2, 3))
+    down, right = ((batch.image[:, 0] * side).sum((1, 2)) / mass for side in (y - 29.5, x - 49.5))
+    assert 4 < down.abs().max() < 6 and 7 < right.abs().max() < 10
+    assert mass.min() < 3.6 and mass.max() > 4.4
+    assert REGRESSION.augment is None
