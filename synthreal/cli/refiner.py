@@ -80,8 +80,8 @@ def fit(
             return 130
         if not processes.is_main:
             return 0
-        judged = resolved.evaluation.evaluator is not None and resolved.data.simulated.count != 1
-        purpose, command = ("evaluate it with", "evaluate") if judged else ("see it with", "report")
+        several = resolved.data.simulated.count != 1
+        purpose, command = ("evaluate it with", "evaluate") if several else ("see it with", "report")
         advice = shlex.join(["synthreal", command, str(run_dir), *trust_option(resolved.plugins)])
         done = "was complete already" if last is None else f"step {last.step}"
         if last is not None and quality is not None and last.step < total:

@@ -29,6 +29,7 @@ SIGMA = 1.0  # px, of the blur before the derivatives
 CORNER = 0.1  # least strength of a corner, as a share of that of the image's strongest edges
 CONSISTENT = 1.0  # px, largest difference between the displacements from x to R(x) and back
 MATCH = 0.6  # least correlation of a match
+LARGEST_PX = SEARCH - 0.5
 SIDE = BLOCK + 2 * SEARCH
 COUNT = 100
 
