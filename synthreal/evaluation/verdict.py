@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from synthreal.evaluation.training_sets import ADAPTED, REFINED
-from synthreal.results.schema import BASE, Evaluation, Quality, Verdict
+from synthreal.results.schema import BASE, Evaluation, Quality, Use, Verdict
 from synthreal.results.tables import comparison_cells
 from synthreal.train.monitor import DRIFT, score
 
@@ -81,13 +81,15 @@ def _arm_text(arm: str, left: float, moved_px: float | None) -> str:
 
 
 def _verdict(best: str, why: str, scores: dict[str, float], *, drifts: bool, labelled: bool) -> Verdict:
+    use: Use = "style"
     if drifts:
-        return Verdict(use="drift", arm=BASE, labelled=labelled, sentence=f"Labels move too much: {why}.", scores=scores)
-    if best == BASE:
-        head = "Nothing here helps"
+        use, head = "drift", "Labels move too much"
+    elif best == BASE:
+        use, head = "nothing", "Nothing here helps"
+    elif best == REFINED:
+        use, head = "refined", "Use the refined images"
     else:
-        head = "Use the refined images" if best == REFINED else f"Use the style {best} alone"
-    use = {BASE: "nothing", REFINED: "refined"}.get(best, "style")
+        head = f"Use the style {best} alone"
     return Verdict(use=use, arm=best, labelled=labelled, sentence=f"{head}: {why}.", scores=scores)
 
 

@@ -13,6 +13,7 @@ from synthreal.errors import UserError
 from synthreal.files import read_bounded
 
 Split = Literal["test", "validation"]
+Use = Literal["refined", "style", "nothing", "drift"]  # drift: refining moves labels too much, and no style helps
 FILES: dict[Split, str] = {"test": "evaluation.json", "validation": "validation.json"}
 BASE = "simulated"
 CONTROL_PX = 2  # the landmark detector is tested on images shifted by exactly this much
@@ -153,7 +154,7 @@ class Quality(ResultModel):
 class Verdict(ResultModel):
     """What to train on, see :func:`synthreal.evaluation.verdict.verdict`."""
 
-    use: Literal["refined", "style", "nothing", "drift"]  # drift: refining moves labels too much, and no style helps
+    use: Use
     arm: str  # the training set to use: "refined", the style or "simulated"
     labelled: bool  # whether it follows from errors on labelled real images
     sentence: str
