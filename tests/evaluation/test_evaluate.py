@@ -29,8 +29,6 @@ from synthreal.results.schema import Displacement, read_evaluations
 from synthreal.spec import Skipped
 from synthreal.train.sources import first_images, open_data
 
-pytestmark = pytest.mark.usefixtures("short_two_sample_tests")
-
 ARMS = ["simulated", "refined", "histogram", "real"]
 STORED = Path(__file__).parent.parent / "results" / "evaluation.json"  # written before there were models
 
