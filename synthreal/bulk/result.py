@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from synthreal.bulk.job import LARGEST, Job, JobSpec, Outcome, WorkFolder
+from synthreal.bulk.job import MAX_RECORD_BYTES, Job, JobSpec, Outcome, WorkFolder
 from synthreal.bulk.plan import Source
 from synthreal.data.pack import Pack
 from synthreal.errors import UserError
-from synthreal.files import read_bounded, sync, write_errors, write_text
+from synthreal.files import read_bounded, real_path, sync, write_errors, write_text
 from synthreal.spec import Skipped
 
 _SUFFIXES = {"pack": ".h5", "shards": ".tar"}
@@ -50,14 +50,14 @@ class Destination:
     @classmethod
     def resolve(cls, target: str | Path, source: Path, run: Path, overwrite: bool) -> Destination:
         """Check that the place neither contains nor lies in the source, does not contain the run, and has a folder."""
-        path, origin = Path(target), source.resolve()
+        path, origin = Path(target), real_path(source)
         named = path.name not in ("", "..")
-        place = path.parent.resolve() / path.name if named else path.resolve()  # a link is replaced, not followed
-        if path.resolve() == origin:
+        place = real_path(path.parent) / path.name if named else real_path(path)  # a link is replaced, not followed
+        if real_path(path) == origin:
             raise UserError(f"{path}: already exists, it is the input itself; choose another name")
         if origin in place.parents or place in origin.parents:
             raise UserError(f"{path}: lies in {source}, or the other way round; choose another place")
-        if place in (run.resolve(), *run.resolve().parents):
+        if place in ((real_run := real_path(run)), *real_run.parents):
             raise UserError(f"{path}: the refiner {run} is there; choose another place")
         if not place.parent.is_dir():
             raise UserError(f"{path}: {path.parent} is not a folder; make it first or choose another name")
@@ -122,7 +122,7 @@ class Destination:
         """The job that made the existing result; None if it is not a result of refine."""
         try:
             if data.kind != "pack":
-                return Job.model_validate_json(read_bounded(self._record_path, LARGEST))
+                return Job.model_validate_json(read_bounded(self._record_path, MAX_RECORD_BYTES))
             with Pack(self.place) as pack:
                 job = Job.model_validate(pack.options.get("job"))
                 return job.model_copy(update={"outcome": Outcome(refined=len(pack))})

@@ -106,6 +106,12 @@ def test_a_link_is_replaced_and_not_followed(plain, folder, tmp_path):
     assert list((tmp_path / "elsewhere").iterdir()) == []
 
 
+def test_a_link_to_itself_is_refused(plain, folder, tmp_path):
+    (tmp_path / "out").symlink_to("out")
+    with pytest.raises(UserError, match=r"out: is a file; choose another name"):
+        refine_bulk(plain, folder, tmp_path / "out")
+
+
 def test_an_overwritten_folder_that_refine_has_not_made_is_preserved(plain, folder, tmp_path, cli):
     out = tmp_path / "out"
     for number in ("", "-1"):

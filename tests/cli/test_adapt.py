@@ -50,7 +50,7 @@ def test_a_second_call_continues_a_run_and_changes_nothing_when_all_is_done(here
     cli(*adapt(*longer)).ok()
     before, refined = weights(Path("run")), [path.read_bytes() for path in sorted((here / "out").iterdir())]
     done = cli(*adapt(*longer)).ok()
-    assert "was complete already" in done.out
+    assert done.out.count("was complete already") == 2  # the training and the refining
     assert weights(Path("run")) == before
     assert [path.read_bytes() for path in sorted((here / "out").iterdir())] == refined
 
@@ -63,10 +63,10 @@ def test_a_second_call_continues_a_run_and_changes_nothing_when_all_is_done(here
         ({"out": "photographs/out"}, ("photographs/out", "choose another place")),
         ({"out": "out.tar"}, ("out.tar", "choose a name without .tar")),
         ({"photographs": "renders"}, ("same folder",)),
-        ({"photographs": "nothing"}, ("nothing",)),
-        ({"photographs": "empty"}, ("empty",)),
-        ({"photographs": "one"}, ("one",)),
-        ({"photographs": "black"}, ("black",)),
+        ({"photographs": "nothing"}, ("nothing: no such folder",)),
+        ({"photographs": "empty"}, ("empty: no image file",)),
+        ({"photographs": "one"}, ("one: one picture is too few",)),
+        ({"photographs": "black"}, ("black: each of its pictures has a single colour",)),
     ],
     ids=["inside", "taken", "inside photographs", "suffix", "same", "missing", "empty", "one", "black"],
 )

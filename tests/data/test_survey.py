@@ -28,16 +28,16 @@ def test_sizes_and_modes_are_those_of_the_readable_files(tmp_path):
     exif[274] = 8
     folder(path / "turned", 1, (20, 40), exif=exif)
     found = look(path)
-    assert (found.total, found.looked_at) == (9, 7)
+    assert (found.total, found.sampled) == (9, 7)
     assert sorted(found.sizes) == sorted([(20, 30)] * 3 + [(9, 8)] * 2 + [(5, 6), (40, 20)])
     assert (found.grey, found.deep, found.several, found.turned) == (3, 2, 1, 1)
 
 
-def test_of_a_large_folder_a_random_part_is_looked_at(tmp_path, monkeypatch):
+def test_of_a_large_folder_a_random_part_is_read(tmp_path, monkeypatch):
     path = folder(tmp_path / "a", 30, lambda number: (8, 8 + number))
-    monkeypatch.setattr(module, "LOOKED_AT", 6)
+    monkeypatch.setattr(module, "SAMPLE", 6)
     found = look(path)
-    assert (found.total, found.looked_at) == (30, 6)
+    assert (found.total, found.sampled) == (30, 6)
     assert found.sizes != tuple((8, 8 + number) for number in range(6)) and len(set(found.sizes)) == 6
 
 
@@ -51,7 +51,13 @@ def test_folders_of_no_use_are_refused(tmp_path):
     with pytest.raises(UserError, match=r"a: not one of its 1 image files is readable; .*x\.png: not a whole PNG"):
         look(tmp_path / "a")
     Image.fromarray(np.eye(5, dtype=np.uint8)).save(tmp_path / "a/y.png")
-    with pytest.raises(UserError, match="a: one picture is too few; give 2"):
+    (tmp_path / "a/z.heic").write_text("hello")
+    with pytest.raises(UserError, match=r"a: one readable picture of 3 is too few; give 2 .*; .*[xz]\.\w+: ") as error:
+        look(tmp_path / "a")
+    assert "\n" not in str(error.value)
+    (tmp_path / "a/x.png").unlink()
+    (tmp_path / "a/z.heic").unlink()
+    with pytest.raises(UserError, match=r"a: one picture is too few; give 2 at least, better some hundred$"):
         look(tmp_path / "a")
 
 
@@ -62,4 +68,4 @@ def test_pictures_without_content_are_refused(tmp_path, colour):
     with pytest.raises(UserError, match="each of its pictures has a single colour, such as black"):
         look(tmp_path)
     Image.fromarray(np.eye(9, dtype=np.uint8)).save(tmp_path / "z.png")
-    assert look(tmp_path).looked_at == 4
+    assert look(tmp_path).sampled == 4

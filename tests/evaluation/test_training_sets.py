@@ -14,8 +14,6 @@ from synthreal.evaluation.training_sets import ARMS, DEFAULT, UNTESTED, Training
 from synthreal.hooks.resolve import resolve
 from synthreal.train.sources import open_data
 
-pytestmark = pytest.mark.usefixtures("short_two_sample_tests")
-
 CPU = torch.device("cpu")
 
 
