@@ -10,7 +10,7 @@ from quick import configured
 from renders import folder
 
 from synthreal.data import pictures
-from synthreal.data.pictures import PicturesOptions, read_pictures
+from synthreal.data.pictures import PicturesOptions, picture_files, read_pictures
 from synthreal.metrics.displacement import is_measurable
 from synthreal.train import timing
 from synthreal.train.timing import FEWEST, MOST, Seconds, reading_seconds, steps_within, training_seconds, training_time
@@ -79,28 +79,6 @@ def test_updates_are_timed_with_the_networks_and_images_of_the_run(toy, clock, m
     assert training_seconds(configured(toy, "quality=none"), toy).quality == 0
 
 
-def test_adapting_lambda_is_a_tenth_of_a_step(toy, clock, monkeypatch):
-    given = []
-    update = clock.working(lambda game: None, lambda game: 50.0)
-    monkeypatch.setattr(
-        timing, "WeightControl", lambda loss, images: given.append(images) or SimpleNamespace(update=update)
-    )
-    assert training_seconds(configured(toy, "quality=none"), toy).game == 0 and not given
-    assert training_seconds(configured(toy, "quality=none", "loss.weight=auto"), toy).game == 5.0
-    assert given[0].shape == (32, 1, 12, 16)
-
-
-def test_the_random_images_of_the_timing_have_a_displacement():
-    for channels, height, width in ((1, 24, 24), (3, 128, 128)):
-        assert is_measurable(torch.rand(32, channels, height, width, generator=torch.Generator().manual_seed(0)))
-
-
-def test_listing_a_folder_is_no_part_of_reading_a_file(tmp_path, clock, monkeypatch):
-    options = PicturesOptions(root=str(folder(tmp_path / "a", 3, (20, 30))), crop=(8, 8))
-    monkeypatch.setattr(pictures, "picture_files", clock.working(pictures.picture_files, lambda options: 60.0))
-    assert reading_seconds(options) == 0
-
-
 def test_the_first_of_several_updates_is_not_timed(toy, clock, monkeypatch):
     calls = []
     slow = clock.working(
@@ -110,16 +88,30 @@ def test_the_first_of_several_updates_is_not_timed(toy, clock, monkeypatch):
     assert training_seconds(configured(toy, "quality=none"), toy).discriminator == 2.0
 
 
+def test_adapting_lambda_is_part_of_a_step(toy, clock, monkeypatch):
+    given = []
+    update = clock.working(lambda game: None, lambda game: 3.0 * timing.EVERY)
+    monkeypatch.setattr(
+        timing, "WeightControl", lambda loss, images: given.append(images) or SimpleNamespace(update=update)
+    )
+    settings = "quality=none", "refiner.options.width=2"
+    assert training_seconds(configured(toy, *settings), toy).game == 0 and not given
+    assert training_seconds(configured(toy, *settings, "loss.weight=auto"), toy).game == 3.0
+    assert given[0].shape == (32, 1, 12, 16)
+
+
+def test_the_random_images_of_the_timing_have_a_displacement():
+    for channels, height, width in ((1, 24, 24), (3, 128, 128)):
+        assert is_measurable(torch.rand(32, channels, height, width, generator=torch.Generator().manual_seed(0)))
+
+
 @pytest.mark.parametrize(("each", "files"), [(0.1, 5), (0.4, 3), (5.0, 1)])
-def test_reading_is_timed_on_the_first_files_for_a_second(tmp_path, clock, monkeypatch, each, files):
+def test_reading_is_timed_on_the_first_files_for_a_second_without_listing_them(
+    tmp_path, clock, monkeypatch, each, files
+):
     options = PicturesOptions(root=str(folder(tmp_path / "a", 5, (20, 30))), crop=(8, 8))
     read = []
-
-    def slowly(given):
-        for item in read_pictures(given):
-            clock.now += each
-            read.append(item)
-            yield item
-
-    monkeypatch.setattr(timing, "read_pictures", slowly)
+    monkeypatch.setattr(pictures, "picture_files", clock.working(picture_files, lambda given: 50.0))
+    item = clock.working(lambda item: read.append(item) or item, lambda item: each)
+    monkeypatch.setattr(timing, "read_pictures", lambda given: map(item, read_pictures(given)))
     assert reading_seconds(options) == pytest.approx(each) and len(read) == files
