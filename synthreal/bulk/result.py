@@ -63,10 +63,11 @@ class Destination:
             raise UserError(f"{path}: {path.parent} is not a folder; make it first or choose another name")
         return cls(path, place, overwrite)
 
-    def refuse_other_folder(self) -> None:
-        """Raise ``UserError`` if something is there that no job of pictures has written."""
-        if self._exists() and not self._record_path.exists():
-            raise UserError(f"{self.path}: already exists; delete it or choose another name")
+    def check_folder(self, *, refined: bool) -> None:
+        """Raise ``UserError`` if a folder of pictures cannot be put here; ``refined``: it may be here already."""
+        self._check_suffix("", "a folder")
+        if self._exists() and not self.overwrite and not (refined and self._record_path.exists()):
+            raise UserError(f"{self.path}: already exists; delete it or choose another name, or give --overwrite")
 
     def finished(self, data: Source, spec: JobSpec, fixed: dict[str, Any]) -> RefineSummary | None:
         """The summary of an existing result of the same job; None if the job is to be done.
@@ -77,7 +78,8 @@ class Destination:
         if os.path.lexists(self.place) and self.place.is_dir() != data.folder:
             raise UserError(f"{self.path}: is {'a folder' if self.place.is_dir() else 'a file'}; choose another name")
         if not self._exists():
-            self._check_suffix(data)
+            own = "" if data.folder else _SUFFIXES[data.kind]
+            self._check_suffix(own, f"a {own} file" if own else "a folder")
             return None
         job = self._existing_job(data)
         other = None if job is None else job.difference(spec, fixed)
@@ -132,11 +134,9 @@ class Destination:
     ) -> RefineSummary:
         return RefineSummary(self.path, outcome.refined, outcome.copied, tuple(outcome.failed), done, aside)
 
-    def _check_suffix(self, data: Source) -> None:
-        own = "" if data.folder else _SUFFIXES[data.kind]
+    def _check_suffix(self, own: str, kind: str) -> None:
         if (suffix := self.path.suffix.lower()) in _SUFFIXES.values() and suffix != own:
-            kind = "a folder" if data.folder else f"a {own} file"
-            raise UserError(f"{self.path}: {data.path} is refined into {kind}; choose a name without {suffix}")
+            raise UserError(f"{self.path}: the result is {kind}; choose a name without {suffix}")
 
     def _free_name(self) -> Path:
         names = (f"{self.place.name}.replaced{f'-{n}' if n else ''}" for n in itertools.count())

@@ -50,7 +50,7 @@ def test_unsuitable_places_are_refused(plain, source, tmp_path):
         (tmp_path, "lies in .*, or the other way round"),
         (tmp_path / "no" / "out", r"no is not a folder; make it first"),
         (tmp_path / wrong, reason),
-        (tmp_path / "out.tar", r"out\.tar: .*in.* is refined into a .*; choose a name without \.tar"),
+        (tmp_path / "out.tar", r"out\.tar: the result is a .*; choose a name without \.tar"),
     ]:
         with pytest.raises(UserError, match=line):
             refine_bulk(plain, source, target, overwrite=target == tmp_path / wrong)
