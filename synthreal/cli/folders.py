@@ -70,21 +70,21 @@ class TwoFolders(NamedTuple):
         from synthreal.inference.pretrained import read_config
 
         data = read_config(run_dir).data
-        for role, folder in (("simulated", self.simulated), ("real", self.real)):
-            root = getattr(data, role).options.get("root")
+        for role, folder in self._folders().items():
+            source = getattr(data, role)
+            root = None if source is None else source.options.get("root")
             if root != str(folder.absolute()):
-                raise UserError(f"{run_dir}: is a run of {root or 'other data'}, not of {folder}; choose another --run")
+                found = f"data.{role} of this run is {root or 'none'}, not {folder}"
+                raise UserError(f"{run_dir}: {found}; choose another --run")
 
     def roots(self) -> dict[str, Any]:
         """The folders as settings, of a run that is resumed."""
+        return {"data": {role: {"options": {"root": str(at.absolute())}} for role, at in self._folders().items()}}
+
+    def _folders(self) -> dict[str, Path]:
+        """The folders by role."""
         folders = {"simulated": self.simulated, "real": self.real, "test": self.test}
-        return {
-            "data": {
-                role: {"options": {"root": str(folder.absolute())}}
-                for role, folder in folders.items()
-                if folder is not None
-            }
-        }
+        return {role: folder for role, folder in folders.items() if folder is not None}
 
 
 def two_folders(
