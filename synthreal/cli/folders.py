@@ -42,7 +42,7 @@ Labels = Annotated[
         metavar="FILE.csv",
         help="Labels of the renders and, unless DIR of --test has a file of that name, of the photographs in it: a "
         "table with the header file,column,...; numbers are regressed, words classified. Without it and --label, a "
-        "picture's first sub-folder is its class.",
+        "picture's first sub-folder is its class. A resumed run keeps its own.",
     ),
 ]
 Label = Annotated[
@@ -70,21 +70,22 @@ class TwoFolders(NamedTuple):
         from synthreal.inference.pretrained import read_config
 
         data = read_config(run_dir).data
-        for role, folder in (("simulated", self.simulated), ("real", self.real)):
-            root = getattr(data, role).options.get("root")
+        for role, folder in self._folders().items():
+            source = getattr(data, role)
+            root = None if source is None else source.options.get("root")
+            if source is None:
+                raise UserError(f"{run_dir}: is a run without --test; choose another --run, or leave --test out")
             if root != str(folder.absolute()):
                 raise UserError(f"{run_dir}: is a run of {root or 'other data'}, not of {folder}; choose another --run")
 
     def roots(self) -> dict[str, Any]:
         """The folders as settings, of a run that is resumed."""
-        folders = {"simulated": self.simulated, "real": self.real, "test": self.test}
-        return {
-            "data": {
-                role: {"options": {"root": str(folder.absolute())}}
-                for role, folder in folders.items()
-                if folder is not None
-            }
-        }
+        folders = self._folders()
+        return {"data": {role: {"options": {"root": str(folder.absolute())}} for role, folder in folders.items()}}
+
+    def _folders(self) -> dict[str, Path]:
+        given = {"simulated": self.simulated, "real": self.real, "test": self.test}
+        return {role: folder for role, folder in given.items() if folder is not None}
 
 
 def two_folders(
