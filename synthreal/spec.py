@@ -132,7 +132,8 @@ class LabelSpec:
         object.__setattr__(self, "shape", tuple(self.shape))
 
     def __str__(self) -> str:
-        return f"{self.name}{list(self.shape)} {self.unit}"
+        sides = ", ".join("any" if side == ANY else str(side) for side in self.shape)
+        return f"{self.name}[{sides}] {self.unit}"
 
     def allows(self, shape: tuple[int, ...]) -> bool:
         """Whether a label of a shape is one of this."""

@@ -42,7 +42,7 @@ Labels = Annotated[
         metavar="FILE.csv",
         help="Labels of the renders and, unless DIR of --test has a file of that name, of the photographs in it: a "
         "table with the header file,column,...; numbers are regressed, words classified. Without it and --label, a "
-        "picture's first sub-folder is its class.",
+        "picture's first sub-folder is its class. A resumed run keeps its own.",
     ),
 ]
 Label = Annotated[

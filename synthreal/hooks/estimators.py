@@ -1,10 +1,10 @@
 """The built-in estimators of labelled pictures: one of classes, one of numbers.
 
 Both are small convolutional networks that see a picture reduced to 64 px at most and standardised: a model that reads
-brightness and contrast would tell renders from photographs by them, and no user would train such a one.
+brightness and contrast would tell renders from photographs by them, and no user would train one like that.
 
 2026-11-30, 8 classes of speed limit signs (GTSRB), trained on 2,400 photographs of about 125 tracks, tested on 740 of
-70 others, 15 to 20 epochs (30 to 40 s on one core), one seed each: the mean of the last feature maps gave 34 to 41 % of
+70 others, 15 to 20 epochs (30 to 40 s on one core), a seed each: the mean of the last feature maps gave 34 to 41 % of
 errors, 4x4 places of them with dropout 18 to 20 %, and 16 % with pictures that are shifted and scaled a little. More
 rotation and shift (26 to 32 %), a hidden layer (26 %) and max pooling (18 %) were no better.
 """

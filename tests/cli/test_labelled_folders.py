@@ -53,6 +53,23 @@ def test_a_resumed_run_is_given_its_folders():
     assert set(options().roots()["data"]) == {"simulated", "real"}
 
 
+def test_a_run_of_other_test_photographs_is_refused(here):
+    for run, test in (("plain", None), ("labelled", Path("test"))):
+        (here / run).mkdir()
+        (here / run / "config.toml").write_text(configure(run, test=test).to_toml())
+
+    def check(run, test):
+        TwoFolders(Path("renders"), Path("photographs"), test=test).check_run(Path(run))
+
+    check("plain", None)
+    check("labelled", Path("test"))
+    check("labelled", None)  # it keeps its own
+    with pytest.raises(UserError, match="plain: is a run without --test; choose another --run"):
+        check("plain", Path("test"))
+    with pytest.raises(UserError, match=r"labelled: is a run of .*test, not of others; choose another --run"):
+        check("labelled", Path("others"))
+
+
 @pytest.fixture
 def here(tmp_path, monkeypatch):
     for name in "ab":

@@ -13,9 +13,11 @@ from synthreal.data.pictures import PicturesOptions, read_pictures
 from synthreal.errors import UserError
 from synthreal.evaluation.estimator import Task
 from synthreal.hooks.catalog import Catalog
+from synthreal.report.facts import _domain_options
 from synthreal.spec import LabelSpec, Sample
 from synthreal.train import labelled, recipe
 from synthreal.train.recipe import choose_recipe, settings
+from synthreal.train.sources import origin_warnings
 from synthreal.train.timing import Seconds, estimator_seconds, training_time
 
 CORE = Catalog.of(())
@@ -177,6 +179,20 @@ def test_a_test_folder_that_is_another_or_empty_is_refused(here):
     }.items():
         with pytest.raises(UserError, match=part):
             chosen(here, test=test)
+
+
+def test_labelled_photographs_in_a_folder_of_their_own_are_no_other_data_set(here):
+    assert origin_warnings(chosen(here).config, CORE, "test") == []
+
+
+def test_the_report_names_the_labels(here):
+    first = ["--simulated", f"{here}/renders", "--real", f"{here}/photographs"]
+    assert _domain_options(chosen(here, test=None).config) == first
+    assert _domain_options(chosen(here).config) == [*first, "--test", f"{here}/test"]
+    file = table(here / "renders", "x", "y")
+    table(here / "test", "x", "y")
+    options = _domain_options(chosen(here, labels=file).config)
+    assert options[-4:] == ["--labels", str(file), "--label", "x,y"]
 
 
 def test_training_steps_of_an_estimator_are_timed(here, monkeypatch):
