@@ -2,9 +2,9 @@
 
 Usage: ``python benchmarks/bench_large.py [--quick] [--device auto] [--threads 1] [--json FILE] [--folder FOLDER]``
 
-The pictures are those of ``scenes.py``; ``--folder`` holds them, or they are written there first. ``refined`` and the run
-are written there as well, to be looked at. Memory is the largest sum over all processes of the command. ``--quick`` trains
-for two minutes, not for eight.
+The pictures are those of ``scenes.py``; ``--folder`` holds them, or they are written there first. ``refined`` and the
+run are written there as well, to be looked at. Memory is the largest sum over all processes of the command. ``--quick``
+trains for two minutes, not for eight.
 """
 
 from __future__ import annotations
