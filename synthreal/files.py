@@ -1,4 +1,7 @@
-"""Atomic files: written under a temporary name in the same folder, synchronised to disk, then renamed."""
+"""Reading files of unknown origin, and writing atomically.
+
+Atomic files are written under a temporary name in the same folder, synchronised to disk, then renamed.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from glob import escape
 from pathlib import Path
+
+from pydantic import ValidationError
 
 from synthreal.errors import UserError, WriteError
 
@@ -36,6 +41,22 @@ def read_bounded(path: Path, largest: int = 16 << 20) -> bytes:
     if len(content) > largest:
         raise ValueError(f"it has more than {largest >> 20:,} MiB")
     return content
+
+
+def file_start(path: Path, length: int) -> bytes:
+    """The first bytes of a file; none if it is not a regular file."""
+    if not path.is_file():
+        return b""
+    with path.open("rb") as file:
+        return file.read(length)
+
+
+def reason(error: Exception) -> str:
+    """The problem with a file as a phrase for a message."""
+    if isinstance(error, ValidationError):
+        first = error.errors(include_url=False)[0]
+        return f"{'.'.join(map(str, first['loc'])) or 'content'}: {first['msg'].removeprefix('Value error, ')}"
+    return (error.strerror if isinstance(error, OSError) else None) or str(error)
 
 
 def refuse_link(path: Path) -> None:

@@ -23,7 +23,7 @@ from tarfile import TarInfo
 import numpy as np
 
 from synthreal.bulk.job import LARGEST, ExecutionSettings, Job, OnProgress, Outcome, WorkFolder, split
-from synthreal.bulk.pipeline import map_ahead
+from synthreal.data.ahead import map_ahead
 from synthreal.data.encoding import stored_array
 from synthreal.device import is_out_of_memory
 from synthreal.errors import UserError

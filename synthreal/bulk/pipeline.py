@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, TypeVar
 
-Item = TypeVar("Item")
 Load = TypeVar("Load")
 Done = TypeVar("Done")
 
@@ -36,18 +35,3 @@ def pipeline(loads: Iterable[Load], compute: Callable[[Load], Done], write: Call
             write_in_progress = writer.submit(write, done)
         if write_in_progress is not None:
             write_in_progress.result()
-
-
-def map_ahead(pool: Executor, call: Callable[[Item], Done], items: Iterable[Item], depth: int) -> Iterator[Done]:
-    """Yield ``call(item)`` for every item in order, with at most ``depth`` calls in progress."""
-    waiting: deque[Future[Done]] = deque()
-    try:
-        for item in items:
-            waiting.append(pool.submit(call, item))
-            if len(waiting) >= depth:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
-    finally:
-        for future in waiting:
-            future.cancel()

@@ -22,7 +22,7 @@ class Contents:
         path: the folder or pack.
         role: the role that a pack records; None for a folder.
         images: number of readable images.
-        sizes: number of images by size, "width x height" in px, the most common first.
+        sizes: number of images by size, "height x width" in px, the most common first.
         modes: the same by mode (grey, grey with alpha, RGB, RGBA).
         depths: the same by depth (8 bit, 16 bit, 16-bit float).
         folders: the same by first sub-folder, such as the folder of a class; "." for none.
@@ -77,19 +77,19 @@ def pairs(same: Mapping[str, str]) -> str:
 
 def content_findings(found: Contents) -> list[str]:
     """What is wrong with the contents of one path, one line each with the remedy."""
-    path, of, findings = found.path, f"of {found.images} images", []
+    path, share_of, findings = found.path, f"of {found.images} images", []
     if out := found.left_out:
         shown = "; ".join(f"{name}: {reason}" for name, reason in islice(out.items(), SHOWN)) + "; ..." * (
             len(out) > SHOWN
         )
         findings.append(f"{path}: {len(out)} files are left out: {shown}")
     if names := found.constant:
-        findings.append(f"{path}: {len(names)} {of} are nearly constant ({examples(names)}); remove them")
+        findings.append(f"{path}: {len(names)} {share_of} are nearly constant ({examples(names)}); remove them")
     if same := found.duplicates:
-        findings.append(f"{path}: {len(same)} {of} are equal to an earlier one ({pairs(same)}); remove them")
+        findings.append(f"{path}: {len(same)} {share_of} are equal to an earlier one ({pairs(same)}); remove them")
     if len(like := found.near_duplicates) > LIKE * found.images:
         findings.append(
-            f"{path}: {len(like)} {of} hardly differ from an earlier one ({pairs(like)}), so the set shows less "
+            f"{path}: {len(like)} {share_of} hardly differ from an earlier one ({pairs(like)}), so the set shows less "
             "than its size suggests; remove frames that hardly differ, and add other scenes"
         )
     if names := found.lone_sidecars:
@@ -99,7 +99,7 @@ def content_findings(found: Contents) -> list[str]:
     for name, label in found.labels.items():
         if label.not_finite:
             findings.append(
-                f"{path}: label {name} of {label.not_finite} {of} is NaN or infinite; correct or remove them"
+                f"{path}: label {name} of {label.not_finite} {share_of} is NaN or infinite; correct or remove them"
             )
         if label.constant and found.role is not None:  # sidecars also hold numbers that are no labels
             findings.append(f"{path}: label {name} is the same for all images; check the reader that wrote the pack")

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from synthreal.bulk.pipeline import map_ahead
 from synthreal.check.labels import LabelRanges
+from synthreal.data.ahead import map_ahead
 from synthreal.data.encoding import first_bad, to_unit
 from synthreal.data.fingerprint import SIDE, digest, edges
 from synthreal.data.folder import image_content, image_files, unread_format, unread_formats

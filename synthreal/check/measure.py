@@ -8,13 +8,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from synthreal.check.contents import Contents, content_findings
 from synthreal.check.items import FolderItems, Item, PackItems, grey_format
 from synthreal.check.sidecars import Sidecars, find_sidecars
 from synthreal.data.encoding import stored_tensor, to_unit
 from synthreal.data.fingerprint import nearly_equal
-from synthreal.data.levels import CONTRAST, COUNT, Levels, measure_levels
+from synthreal.data.levels import COUNT, Levels, measure_levels, nearly_constant
 from synthreal.data.ondisk import choose_rows
 from synthreal.data.source import convert_image
 from synthreal.errors import UserError, printable
@@ -112,14 +113,14 @@ class _Images:
     def add(self, row: int, item: Item) -> None:
         """Add image ``row`` of the path."""
         channels, height, width = item.shape
-        self.sizes[f"{width}x{height}"] += 1
+        self.sizes[f"{height}x{width}"] += 1
         self.modes[MODES[channels - 1]] += 1
         self.depths[DEPTHS[item.dtype]] += 1
         self.folders[item.name.partition("/")[0] if "/" in item.name else "."] += 1
         values = to_unit(item.grey)
         self.means.append(float(values.mean()))
         self.deviations.append(float(values.std()))
-        if self.deviations[-1] <= CONTRAST * values.max():
+        if nearly_constant(torch.from_numpy(values)[None]):
             self.constant.append(item.name)
         elif (first := self.digests.setdefault(item.digest, item.name)) != item.name:
             self.duplicates[item.name] = first

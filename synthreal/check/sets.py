@@ -60,10 +60,11 @@ def check_sets(
     opened = [open_items(Path(path)) for path in paths]
     roles = [*_PAIR, *[None] * len(opened)] if len(opened) > 1 else [None]
     sets = list(zip(opened, roles, strict=False))
-    unfit = [() if catalog is None else _recipe_findings(items, role, catalog) for items, role in sets]
+    recipe_findings = [() if catalog is None else _recipe_findings(items, role, catalog) for items, role in sets]
     found = [measure(items, role, partial(on_progress, str(items.path))) for items, role in sets]
     contents = [
-        replace(one.contents, findings=(*more, *one.contents.findings)) for one, more in zip(found, unfit, strict=True)
+        replace(one.contents, findings=(*more, *one.contents.findings))
+        for one, more in zip(found, recipe_findings, strict=True)
     ]
     between = _between(found[0], found[1]) if len(found) > 1 else []
     return Check(sets=tuple(contents), between=tuple(between))
@@ -74,7 +75,7 @@ def _recipe_findings(items: FolderItems | PackItems, role: Role | None, catalog:
     path = items.path
     if isinstance(items, FolderItems):
         raise UserError(f"{path}: is a folder; make a pack of it with `synthreal prepare`, or leave out --plugin")
-    image = asdict(configure(catalog).image)  # a fault of the recipe itself is none of the pack
+    image = asdict(configure(catalog).image)  # an error here is the recipe's, not the pack's
     source = {"name": "pack", "options": {"path": str(path)}, "count": None}
     try:
         configure(catalog, {"image": image, "data": {role or items.role: source}})

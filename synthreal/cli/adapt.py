@@ -30,8 +30,8 @@ def adapt(
     continue after an interruption.
     """
     from synthreal.bulk.result import Destination
+    from synthreal.train.best import describe_best
     from synthreal.train.checkpoint import checkpoints
-    from synthreal.train.log import describe_best
 
     Destination.resolve(out, renders, run, False).refuse_other_folder()  # before the training, not after it
     if code := fit(

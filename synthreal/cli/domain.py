@@ -83,7 +83,7 @@ def check(
     plugin: options.Plugins = None,
     as_json: options.Json = False,
 ) -> None:
-    """Say what data sets contain and what is wrong with them. Exit code 1 means that something is.
+    """Say what data sets contain and what is wrong with them. Exits with code 1 if anything is wrong.
 
     Of two or more PATHs the first is the simulated set and the second the real one, and they are compared. With
     --plugin every PATH is a pack, and must have the image format and the labels of the plugin's default recipe.

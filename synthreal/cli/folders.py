@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from synthreal.distributed.processes import Processes
     from synthreal.hooks.catalog import Catalog
 
-NAME = "pictures"  # of the run, below runs/
+NAME = "pictures"  # of the recipe, so that of the run below runs/
 
 Simulated = Annotated[
     Path | None, typer.Option(metavar="DIR", help="Folder of renders; with --real, instead of --plugin.")
@@ -35,7 +35,7 @@ Minutes = Annotated[
 
 
 class TwoFolders(NamedTuple):
-    """What a user has said about a run of two folders."""
+    """The options of a run of two folders."""
 
     simulated: Path
     real: Path
@@ -79,7 +79,7 @@ def choose_configuration(
 
     choice = None
     if processes.is_main:
-        refuse_taken(run_dir)  # before the pictures are looked at
+        refuse_taken(run_dir)  # before the pictures are read
         for folder in (folders.simulated, folders.real):
             if run_dir.resolve().is_relative_to(folder.resolve()):
                 raise UserError(

@@ -61,7 +61,7 @@ def check_table(check: Check) -> Group:
     columns = [_content_cells(found) for found in check.sets]
     rows = tuple((name, *(cells[name] for cells in columns)) for name in columns[0] if any(c[name] for c in columns))
     table = tables.Table("", ("", *(found.path for found in check.sets)), rows)
-    return Group(_text(table), *(Text(f"warning: {finding}") for finding in check.findings or ()))
+    return Group(_text(table), *(Text(f"warning: {finding}") for finding in check.findings))
 
 
 def _content_cells(found: Contents) -> dict[str, str]:

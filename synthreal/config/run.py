@@ -37,6 +37,16 @@ class LossConfig(Frozen):
     drift_px: float = Field(0.5, gt=0, description="Mean displacement in px between x and R(x) that auto aims at.")
     initial_weight: float = Field(8.0, gt=0, description="lambda at the start of the game with weight=auto.")
 
+    @property
+    def more_change(self) -> str:
+        """What to do so that R changes images more, for messages."""
+        return "raise loss.drift_px" if self.weight == "auto" else "lower loss.weight"
+
+    @property
+    def less_change(self) -> str:
+        """What to do so that R changes images less, for messages."""
+        return "lower loss.drift_px" if self.weight == "auto" else "raise loss.weight"
+
 
 class RuntimeConfig(Frozen):
     """Seed, device and performance settings."""

@@ -124,6 +124,11 @@ def sample_size(image: ImageSpec) -> int:
     return max(2, min(COUNT, VALUES // math.prod(image.shape)))
 
 
+def nearly_constant(images: Tensor) -> Tensor:
+    """Which of the images ``(N, C, H, W)`` in [0, 1] hardly differ from a single colour, bool ``(N,)``."""
+    return images.std((2, 3), correction=0).amax(1) <= CONTRAST * images.amax((1, 2, 3))
+
+
 def measure_levels(role: Role, image: ImageSpec, stored: Tensor, name: str | None = None) -> Levels:
     """The statistics of stored images ``(N, C, H, W)``, N >= 1, of the format ``image``; ``name``: data.<role>."""
     values = to_unit(stored.cpu())
@@ -136,7 +141,6 @@ def measure_levels(role: Role, image: ImageSpec, stored: Tensor, name: str | Non
     others = [one[~mask].numpy() for one, mask in zip(values, special, strict=True)]
     largest = tensor([float(np.quantile(one, BRIGHT)) if one.size else 0.0 for one in others])
     dark = (largest > 0) & (largest < FILLED)
-    spreads = values.std((2, 3), correction=0).amax(1)
     return Levels(
         role=role,
         name=name or f"data.{role}",
@@ -147,7 +151,7 @@ def measure_levels(role: Role, image: ImageSpec, stored: Tensor, name: str | Non
         ends=(float((values == 0).float().mean()), float((values == 1).float().mean())),
         background=shares["background"],
         invalid=shares["invalid"],
-        constant=float((spreads <= CONTRAST * values.amax((1, 2, 3))).float().mean()),
+        constant=float(nearly_constant(values).float().mean()),
         dark=float(dark.float().mean()),
         darkest=float(largest[dark].max()) if dark.any() else 0.0,
         equal=len(values) > 1 and bool((values == values[:1]).all()),

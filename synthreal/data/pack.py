@@ -22,7 +22,7 @@ from pydantic import Field
 from synthreal.data.encoding import content_sha256, image_bytes, label_array
 from synthreal.data.header import Header, plain_dataset
 from synthreal.errors import UserError
-from synthreal.results.schema import reason
+from synthreal.files import reason
 from synthreal.spec import DatasetSpec, Options, Sample, Skipped, UserPath
 
 Rows = slice | np.ndarray

@@ -27,6 +27,7 @@ from synthreal.images.orientation import orientation, upright
 from synthreal.images.picture import read_pixels
 from synthreal.spec import LARGEST_SIDE, Sample, Skipped, StoredDtype
 
+PICTURES = "pictures"  # the name of the data set, and of the recipe of two folders
 MOST_ENLARGED = 8  # a picture that needs more is nothing but blur
 Side = Annotated[int, Field(ge=1, le=LARGEST_SIDE)]
 

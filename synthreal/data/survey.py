@@ -1,4 +1,4 @@
-"""A look at a folder of pictures before a run: their number, and the sizes and modes that their headers state."""
+"""A survey of a folder of pictures before a run: their number, and the sizes and modes that their headers state."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from synthreal.errors import UserError
 from synthreal.images.orientation import TRANSPOSED, orientation
 from synthreal.images.picture import any_size, picture_problem, read_header, read_pixels
 
-LOOKED_AT = 512  # files; a data set of fewer files reads the first of the same random choice
+SAMPLE = 512  # files; a data set of fewer files reads a subset of these
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class Survey:
     Attributes:
         root: the folder.
         total: number of image files, readable or not.
-        sizes: ``(H, W)`` of the readable files among those looked at, as a viewer shows them.
+        sizes: ``(H, W)`` of the readable files in the sample, as a viewer shows them.
         grey: number of those that are grey.
         deep: number of those that have 16 bits.
         several: number of those that hold several pictures.
@@ -37,19 +37,19 @@ class Survey:
     turned: int
 
     @property
-    def looked_at(self) -> int:
-        """The number of readable files among those looked at."""
+    def sampled(self) -> int:
+        """The number of readable files in the sample."""
         return len(self.sizes)
 
 
 def survey(root: Path, *, remedy: str) -> Survey:
-    """Read the headers of a random choice of 512 image files below a folder, and look for one that shows anything.
+    """Read the headers of a random sample of 512 image files below a folder; check that not all are of a single colour.
 
     Raises ``UserError`` for fewer than two readable pictures, and if every picture has a single colour, such as black.
     """
     files = image_files_of(root, remedy=remedy)
     headers, failures, plain = [], list[str](), True
-    for row in choose_rows(len(files), LOOKED_AT):
+    for row in choose_rows(len(files), SAMPLE):
         try:
             with any_size():
                 content = image_content(files[row])

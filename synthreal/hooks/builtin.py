@@ -17,7 +17,7 @@ from synthreal.core.refiner import Refiner
 from synthreal.data.encoding import from_unit, to_unit
 from synthreal.data.folder import FolderOptions, read_folder
 from synthreal.data.pack import PackOptions, read_pack
-from synthreal.data.pictures import PicturesOptions, read_pictures
+from synthreal.data.pictures import PICTURES, PicturesOptions, read_pictures
 from synthreal.errors import UserError
 from synthreal.hooks.hookspecs import hookimpl
 from synthreal.spec import ROLES, DatasetSpec, FeatureSpec, ImageSpec, NetworkSpec, OddSide, Options, UserPath
@@ -152,7 +152,7 @@ def synthreal_datasets() -> Iterator[DatasetSpec]:
     """
     for role in ("real", "simulated"):
         yield DatasetSpec(name="folder", role=role, image=None, options=FolderOptions, read=read_folder)
-        yield DatasetSpec(name="pictures", role=role, image=None, options=PicturesOptions, read=read_pictures)
+        yield DatasetSpec(name=PICTURES, role=role, image=None, options=PicturesOptions, read=read_pictures)
     for role in ROLES:
         yield DatasetSpec(name="pack", role=role, image=None, options=PackOptions, read=read_pack)
 

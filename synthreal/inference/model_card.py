@@ -9,6 +9,7 @@ from pathlib import Path
 
 from torch import nn
 
+from synthreal.config import LossConfig
 from synthreal.inference.pretrained import CARD, Pretrained
 from synthreal.inference.weights import weights_sha256
 from synthreal.results.schema import read_evaluations
@@ -35,7 +36,7 @@ def model_card(about: Pretrained, refiner: nn.Module) -> str:
         "refiner": f"{config.refiner.name}: {options or 'no options'}",
         "parameters": f"{sum(weight.numel() for weight in refiner.parameters()):,}",
         "discriminator": config.discriminator.name,
-        "self-regularization": f"{config.loss.weight} on "
+        "self-regularization": f"{_weight(config.loss)} on "
         + ", ".join(f"{psi.name} x {psi.weight:g}" for psi in config.features),
         "history": "none" if config.history is None else f"{config.history.size} images",
         "steps": f"{schedule.refiner_steps} of R alone, {schedule.discriminator_steps} of D alone, {schedule.steps} of "
@@ -60,6 +61,13 @@ def model_card(about: Pretrained, refiner: nn.Module) -> str:
         versions=about.versions,
     )
     return card.rstrip() + "\n"
+
+
+def _weight(loss: LossConfig) -> str:
+    """Lambda, or what it is adapted to."""
+    if loss.weight == "auto":
+        return f"lambda adapted to a displacement of {loss.drift_px:g} px,"
+    return f"{loss.weight:g}"
 
 
 def _text(value: object) -> str:

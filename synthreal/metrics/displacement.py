@@ -20,7 +20,7 @@ from synthreal.data.encoding import to_unit
 from synthreal.data.resident import Resident
 from synthreal.errors import UserError
 from synthreal.metrics.inputs import check_images, parts
-from synthreal.results.schema import CONTROL_PX, CONTROL_TOLERANCE_PX, Displacement
+from synthreal.results.schema import CONTROL_PX, Displacement, is_misread
 
 BLOCK = 16  # px
 STRIDE = 4  # px
@@ -30,6 +30,7 @@ CORNER = 0.1  # least strength of a corner, as a share of that of the image's st
 CONSISTENT = 1.0  # px, largest difference between the displacements from x to R(x) and back
 MATCH = 0.6  # least correlation of a match
 SIDE = BLOCK + 2 * SEARCH
+LARGEST_PX = math.hypot(SEARCH - 0.5, SEARCH - 0.5)  # that can be measured: 3.5 px along each axis
 COUNT = 100
 
 
@@ -47,8 +48,13 @@ class DisplacementField:
     unmatched: Tensor
 
     def per_image(self) -> Tensor:
-        """Mean length of the displacement in each image, ``(N,)`` px; 0 without a match."""
-        return self._lengths().flatten(1).nanmean(1).nan_to_num(0.0)
+        """Mean length of the displacement in each image, ``(N,)`` px.
+
+        0 for images without a corner, and :data:`LARGEST_PX` for images with corners of which none has a match.
+        """
+        lost = self.unmatched.flatten(1).any(1)
+        mean = self._lengths().flatten(1).nanmean(1)
+        return torch.where(mean.isnan(), LARGEST_PX * lost, mean)
 
     def mean_px(self) -> float | None:
         """Mean length of the displacement over all matched blocks; None without one."""
@@ -92,7 +98,7 @@ def content_preservation(pairs: list[tuple[Resident, Resident]]) -> Displacement
 def is_measurable(x: Tensor) -> bool:
     """Whether a displacement of images ``(N, C, H, W)`` can be measured: a shift of 2 px reads 1.8 to 2.2 px."""
     found = control(x)
-    return found is not None and abs(found - CONTROL_PX) <= CONTROL_TOLERANCE_PX
+    return found is not None and not is_misread(found)
 
 
 def control(x: Tensor) -> float | None:

@@ -28,7 +28,7 @@ QUALITIES = (
     ("kid", "KID to real images"),
     ("sliced_wasserstein", "Sliced Wasserstein distance to real images"),
     ("spectrum", "Distance between radial spectra"),
-    ("shift_px", "Landmark shift, px"),
+    ("shift_px", "Shift of landmarks or content, px"),
     ("change", "Mean |R(x) - x|"),
     ("diversity", "Diversity relative to simulated images"),
     ("score", "Score that selects the best step"),
@@ -98,13 +98,15 @@ def draw(chart: Chart) -> str:
 
 
 def loss_charts(record: Record) -> Iterator[Chart]:
-    """The losses that the log holds, and the accuracy of D on real and on refined patches."""
+    """The losses that the log holds, lambda if it is adapted, and the accuracy of D on real and on refined patches."""
     schedule = record.config.schedule
     ends = {schedule.refiner_steps, schedule.refiner_steps + schedule.discriminator_steps}
     edges = sorted(end for end in ends if 0 < end < record.log[-1]["step"])
     for name, title, level in LOSSES:
         if line := average_line(*record.series(name)):
             yield Chart(title, {"loss": line}, level=level, edges=edges)
+    if line := average_line(*record.series("loss_weight")):
+        yield Chart("Weight of the self-regularization loss (lambda)", {"lambda": line}, edges=edges)
     accuracies = {name: average_line(*record.series(f"accuracy_{name}")) for name in ("real", "refined")}
     if lines := {name: (line[0], [100 * value for value in line[1]]) for name, line in accuracies.items() if line}:
         yield Chart("Patches that D classifies correctly, %", lines, level=(CHANCE, 50), edges=edges)

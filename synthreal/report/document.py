@@ -12,10 +12,10 @@ import torch
 
 from synthreal.device import resolve_device
 from synthreal.errors import UserError, require
-from synthreal.files import write_text
+from synthreal.files import file_start, write_text
 from synthreal.report import charts, facts, images
 from synthreal.report.drift import measure_drift
-from synthreal.report.record import Record, file_start, read_record
+from synthreal.report.record import Record, read_record
 from synthreal.report.tensorboard import write_events
 from synthreal.results.tables import evaluation_tables
 

@@ -8,6 +8,7 @@ from statistics import median
 
 from synthreal.config import ResolvedConfig, SourceConfig
 from synthreal.data.pack import Pack
+from synthreal.data.pictures import PICTURES
 from synthreal.errors import UserError
 from synthreal.hooks.discovery import trust_option
 from synthreal.inference.pretrained import CONFIG
@@ -16,7 +17,6 @@ from synthreal.results.schema import BASE, Evaluation, Seed
 from synthreal.results.tables import comparison_cells, mean_text
 from synthreal.spec import ROLES
 from synthreal.train.log import warning_kind
-from synthreal.train.recipe import NAME
 from synthreal.train.sources import CACHE
 
 
@@ -93,7 +93,7 @@ def _domain_options(config: ResolvedConfig) -> list[str]:
     simulated, real = config.data.simulated, config.data.real
     if config.plugins and config.recipe:
         return [word for name in config.plugins for word in ("--plugin", name)] + ["--recipe", config.recipe]
-    if config.recipe == NAME == simulated.name == real.name:
+    if config.recipe == PICTURES == simulated.name == real.name:
         return ["--simulated", str(simulated.options["root"]), "--real", str(real.options["root"])]
     return []
 

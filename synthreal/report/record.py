@@ -9,30 +9,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict
-
 from synthreal.config import ResolvedConfig
 from synthreal.errors import UserError
-from synthreal.files import read_bounded
+from synthreal.files import file_start
 from synthreal.images.png import SIGNATURE
 from synthreal.inference.pretrained import CONFIG, LOG, SHEETS, read_config_and_versions
-from synthreal.results.schema import Evaluation, read_evaluations, reason
+from synthreal.results.schema import Evaluation, read_evaluations
 from synthreal.train.log import read_log
-from synthreal.train.monitor import FILE as QUALITY
+from synthreal.train.monitor import read_quality
 
 LARGEST = 3.4e38  # of the numbers that are shown; all are float32
 LARGEST_SHEET = 256 << 20  # bytes
 SHEET = re.compile(r"step-(\d+)\.png")
-
-
-class _Quality(BaseModel):
-    """The content of quality.json, see :meth:`synthreal.train.monitor.QualityMonitor.write`."""
-
-    model_config = ConfigDict(strict=True)
-
-    simulated: dict[str, float] = {}
-    rule: str = ""
-    best: dict[str, int | float] = {}
 
 
 @dataclass(frozen=True)
@@ -66,6 +54,7 @@ def read_record(run: Path) -> Record:
     """Read a run directory. Raises ``UserError`` without a run or a log, or if a file is damaged."""
     config, versions = read_config_and_versions(run)
     log, notes = _read_log(run)
+    quality = read_quality(run)
     files, folder = sorted((run / SHEETS).glob("*.png")), run.resolve() / SHEETS
     own = [path for path in files if path.resolve() == folder / path.name and _is_sheet(path)]
     if len(own) < len(files):
@@ -81,7 +70,7 @@ def read_record(run: Path) -> Record:
         log=log,
         sheets=tuple((int(match[1]), path) for match, path in matches if match),
         evaluations=read_evaluations(run),
-        quality=_read_quality(run),
+        quality={} if quality is None else quality.model_dump(exclude_unset=True),
         notes=notes,
     )
 
@@ -89,14 +78,6 @@ def read_record(run: Path) -> Record:
 def _is_sheet(path: Path) -> bool:
     """Whether a file is a PNG that the page can hold, whole."""
     return file_start(path, len(SIGNATURE)) == SIGNATURE and path.stat().st_size <= LARGEST_SHEET
-
-
-def file_start(path: Path, length: int) -> bytes:
-    """The first bytes of a file; none if it is not a regular file."""
-    if not path.is_file():
-        return b""
-    with path.open("rb") as file:
-        return file.read(length)
 
 
 def is_number(value: Any) -> bool:
@@ -113,11 +94,3 @@ def _read_log(run: Path) -> tuple[tuple[Mapping[str, Any], ...], tuple[str, ...]
             f"{run / LOG}: missing or empty; wait for the first report, or continue the run with: {command}"
         )
     return tuple(log), (f"{LOG}: the last line is incomplete and was ignored",) * incomplete
-
-
-def _read_quality(run: Path) -> Mapping[str, Any]:
-    path = run / QUALITY
-    try:
-        return _Quality.model_validate_json(read_bounded(path)).model_dump(exclude_unset=True) if path.exists() else {}
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path}: damaged ({reason(error)}); delete it, the page does not need it") from None

@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError, field_serializer, model_serializer, model_validator
+from pydantic import BaseModel, ConfigDict, field_serializer, model_serializer, model_validator
 
 from synthreal.errors import UserError
-from synthreal.files import read_bounded
+from synthreal.files import read_bounded, reason
 
 Split = Literal["test", "validation"]
 FILES: dict[Split, str] = {"test": "evaluation.json", "validation": "validation.json"}
 BASE = "simulated"
-CONTROL_PX = 2  # the landmark detector is tested on images shifted by exactly this much
+CONTROL_PX = 2  # the measures of landmarks and content are tested on images shifted by exactly this much
 CONTROL_TOLERANCE_PX = 0.2
+
+
+def is_misread(control_px: float) -> bool:
+    """Whether what is measured for a shift of ``CONTROL_PX`` is so wrong that the measure is not to be trusted."""
+    return abs(control_px - CONTROL_PX) > CONTROL_TOLERANCE_PX
 
 
 class ResultModel(BaseModel):
@@ -173,13 +178,6 @@ class Evaluation(ResultModel):
         """The file holds an empty table for a task without a detector."""
         return {**given, "preservation": given.get("preservation") or None} if isinstance(given, Mapping) else given
 
-    @model_serializer(mode="wrap")
-    def _omit_displacement(self, write: Callable[[Evaluation], dict[str, Any]]) -> dict[str, Any]:
-        content = write(self)
-        if self.displacement is None:
-            del content["displacement"]
-        return content
-
     @field_serializer("preservation")
     def _write_preservation(self, preservation: Preservation | None) -> Any:
         return {} if preservation is None else preservation
@@ -245,11 +243,3 @@ def read_evaluations(run: Path) -> tuple[Evaluation, ...]:
             again = f"delete it, or evaluate again with: {command}"
             raise UserError(f"{path}: damaged ({reason(error)}); {again}") from None
     return tuple(found)
-
-
-def reason(error: Exception) -> str:
-    """The problem with a file as a phrase for a message."""
-    if isinstance(error, ValidationError):
-        first = error.errors(include_url=False)[0]
-        return f"{'.'.join(map(str, first['loc'])) or 'content'}: {first['msg'].removeprefix('Value error, ')}"
-    return (error.strerror if isinstance(error, OSError) else None) or str(error)

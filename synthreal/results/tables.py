@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from synthreal.results.schema import (
     BASE,
     CONTROL_PX,
-    CONTROL_TOLERANCE_PX,
     Ablation,
     Arm,
     Evaluation,
     Metric,
     Quality,
     Shift,
+    is_misread,
 )
 
 SMALLEST_P = 1e-300  # smaller values approach the limit of a float and are printed as a bound
@@ -92,9 +92,10 @@ def preservation_table(evaluation: Evaluation) -> Table | None:
     ]
     if found.detector_error_px is not None:
         rows.insert(1, ("error of the detector", f"{found.detector_error_px:.2f} px"))
-    misread = abs(found.control_px - CONTROL_PX) > CONTROL_TOLERANCE_PX
     note = f"The detector misreads a shift of {CONTROL_PX} px: do not trust the landmark shift."
-    return Table("Label preservation", ("measure", "value"), tuple(rows), (note,) if misread else ())
+    return Table(
+        "Label preservation", ("measure", "value"), tuple(rows), (note,) if is_misread(found.control_px) else ()
+    )
 
 
 def displacement_table(evaluation: Evaluation) -> Table | None:
@@ -108,9 +109,8 @@ def displacement_table(evaluation: Evaluation) -> Table | None:
         (f"measured for a shift of {CONTROL_PX} px", f"{found.control_px:.2f} px"),
         ("images", f"{found.n:,}"),
     )
-    misread = abs(found.control_px - CONTROL_PX) > CONTROL_TOLERANCE_PX
     note = f"On these images a shift of {CONTROL_PX} px is misread: do not trust the displacement."
-    return Table("Displacement of content", ("measure", "value"), rows, (note,) if misread else ())
+    return Table("Displacement of content", ("measure", "value"), rows, (note,) if is_misread(found.control_px) else ())
 
 
 def _px(value: float | None) -> str:

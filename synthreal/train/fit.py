@@ -155,7 +155,7 @@ def monitor_step(run: TrainingRun, phase: str) -> MonitorResult:
         report = monitor.measure(run.step, refine_preview(run.game, monitor.simulated))
         monitor.write(run.run_dir)
         is_best = monitor.best_step == run.step
-        quality = MonitorResult(report, is_best, monitor.exhausted, tuple(monitor.warnings(report)))
+        quality = MonitorResult(report, is_best, monitor.exhausted, tuple(monitor.warnings(report, run.config.loss)))
     quality = run.processes.broadcast(quality)
     run.exhausted = quality.exhausted
     return quality
@@ -171,7 +171,7 @@ def log_step(
     report = None
     if step % schedule.report_every == 0 or phase_ends or last or due or quality.report is not None:
         warmed_up = phase == "game" and 4 * schedule.game_steps(step) >= schedule.steps
-        report = metrics.report(step, phase, warmed_up=warmed_up)
+        report = metrics.report(step, phase, run.config.loss, warmed_up=warmed_up)
         if run.config.loss.weight == "auto" and phase == "game":
             report = replace(report, loss_weight=run.game.weight, drift_px=run.game.drift_px)
         report = replace(report, quality=quality.report, warnings=(*run.warnings, *report.warnings))

@@ -15,13 +15,13 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
+from synthreal.config import LossConfig
 from synthreal.core.game import DiscriminatorUpdate, RefinerUpdate
 from synthreal.distributed.processes import SINGLE_PROCESS, Processes
 from synthreal.errors import UserError
-from synthreal.files import read_bounded, write_errors, write_text
-from synthreal.inference.pretrained import LOG, weights_step
-from synthreal.results.schema import reason
-from synthreal.train.monitor import FILE, QualityReport, score
+from synthreal.files import read_bounded, reason, write_errors, write_text
+from synthreal.inference.pretrained import LOG
+from synthreal.train.monitor import QualityReport
 
 LARGEST = 256 << 20  # bytes of a log that is read; a line has a few hundred
 IDENTITY = 0.01
@@ -103,8 +103,11 @@ class MetricAccumulator:
         accuracies = {"accuracy_real": update.accuracy_real, "accuracy_refined": update.accuracy_refined}
         self._add(images, loss_discriminator=update.loss, **accuracies)
 
-    def report(self, step: int, phase: str, *, warmed_up: bool) -> Report:
-        """Read the means and reset. ``warmed_up``: a quarter of the game is over, so that warnings make sense."""
+    def report(self, step: int, phase: str, loss: LossConfig, *, warmed_up: bool) -> Report:
+        """Read the means and reset.
+
+        ``loss`` is for the remedies of warnings; ``warmed_up``: a quarter of the game is over, so that they make sense.
+        """
         means = [total / count for total, count in self.sums.values()]
         self.processes.all_reduce_mean(means)
         values: dict[str, Any] = dict.fromkeys(METRICS)
@@ -112,7 +115,7 @@ class MetricAccumulator:
         rate = self.images / max(time.perf_counter() - self.started, 1e-9)
         self.sums, self.images, self.started = {}, 0, time.perf_counter()
         report = Report(step, phase, **values, images_per_second=round(rate, 1))
-        return replace(report, warnings=tuple(training_warnings(report, warmed_up=warmed_up)))
+        return replace(report, warnings=tuple(training_warnings(report, loss, warmed_up=warmed_up)))
 
     def _add(self, images: int, **values: Tensor) -> None:
         self.images += images
@@ -126,13 +129,13 @@ def warning_kind(warning: str) -> str:
     return re.sub(r"\d[\d.,]*", "#", warning)
 
 
-def training_warnings(report: Report, *, warmed_up: bool) -> list[str]:
+def training_warnings(report: Report, loss: LossConfig, *, warmed_up: bool) -> list[str]:
     """Warnings about the means; none before ``warmed_up``, because R is pre-trained to be the identity."""
     found = []
     if warmed_up and report.change is not None and report.change < IDENTITY:
         found.append(
             f"identity refiner: mean |R(x) - x| is {report.change:.4f} (< {IDENTITY}); "
-            "lower loss.weight or train longer"
+            f"{loss.more_change} or train longer"
         )
     real, refined = report.accuracy_real, report.accuracy_refined
     if warmed_up and real is not None and refined is not None and min(real, refined) > SATURATED:
@@ -179,19 +182,6 @@ def read_log(run_dir: Path) -> tuple[list[dict[str, Any]], bool]:
             remedy = f"delete that line, or drop it with: synthreal fit --run {shlex.quote(str(run_dir))} --resume"
             raise UserError(f"{path}: line {number} is damaged ({reason(error)}); {remedy}") from None
     return log, bool(rest)
-
-
-def describe_best(run_dir: Path) -> str:
-    """A sentence about the quality of the saved weights: how much nearer to real images, and how much content moved."""
-    log, _ = read_log(run_dir)
-    step = weights_step(run_dir)
-    best = next((line["quality"] for line in log if line["step"] == step and "quality" in line), None)
-    if best is None:
-        return f"{run_dir}: the quality of the saved weights was not measured"
-    left = score(best, json.loads(read_bounded(run_dir / FILE))["simulated"], 0.0)
-    drift = best["shift_px"]
-    moved = "not measured how far content moved" if drift is None else f"content moved by {drift:.2f} px on average"
-    return f"{left:.0%} of the distance between simulated and real images is left after refining; {moved}"
 
 
 def trim_log(run_dir: Path, step: int) -> None:

@@ -21,15 +21,16 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from pydantic import BaseModel, ConfigDict
 from torch import Tensor
 
-from synthreal.config import QualityConfig, ResolvedConfig
+from synthreal.config import LossConfig, QualityConfig, ResolvedConfig
 from synthreal.data.encoding import to_unit
 from synthreal.data.source import Source
 from synthreal.errors import UserError
-from synthreal.files import write_text
+from synthreal.files import read_bounded, reason, write_text
 from synthreal.hooks.catalog import Catalog
-from synthreal.metrics.displacement import COUNT, displacement_field, is_measurable
+from synthreal.metrics.displacement import COUNT, LARGEST_PX, displacement_field, is_measurable
 from synthreal.metrics.distances import SIDE, realism
 from synthreal.metrics.features import random_features
 from synthreal.metrics.landmark_shift import detect, distance
@@ -50,8 +51,8 @@ class QualityReport:
 
     ``kid``, ``sliced_wasserstein`` and ``spectrum`` are the distances of :func:`synthreal.metrics.distances.realism`,
     ``shift_px`` is the mean shift of the landmarks that the domain's detector finds or, without one, of the content
-    (None if it cannot be measured), ``change`` is mean |R(x) - x|, and ``diversity`` the spread of refined images as a
-    share of that of simulated ones.
+    (None if it cannot be measured, the largest measurable one if nothing of x is found in R(x)), ``change`` is mean
+    |R(x) - x|, and ``diversity`` the spread of refined images as a share of that of simulated ones.
     """
 
     kid: float
@@ -82,6 +83,7 @@ class QualityMonitor:
             shift = float(distance(self.landmarks, detect(self.locate, refined)).mean())
         elif self.measures_content:
             shift = displacement_field(self.simulated[:COUNT], refined[:COUNT]).mean_px()
+            shift = LARGEST_PX if shift is None else shift
         report = QualityReport(
             **distances,
             shift_px=shift,
@@ -113,26 +115,26 @@ class QualityMonitor:
         """Whether the weights of this step are the ones to save."""
         return self.config.keep == "last" or self.best_step in (0, step)
 
-    def warnings(self, report: QualityReport) -> list[str]:
-        """Warnings about a report."""
+    def warnings(self, report: QualityReport, loss: LossConfig) -> list[str]:
+        """Warnings about a report; ``loss`` is for their remedies."""
         found = []
         if report.diversity < COLLAPSED:
             found.append(
-                f"collapse: refined images differ {100 * report.diversity:.0f} % as much as simulated ones; raise "
-                "loss.weight, or lower the learning rates"
+                f"collapse: refined images differ {100 * report.diversity:.0f} % as much as simulated ones; "
+                f"{loss.less_change}, or lower the learning rates"
             )
         if report.shift_px is not None and self._drift(report.shift_px) > 1:
             found.append(
                 f"drifting labels: refining moves the {'content' if self.locate is None else 'landmarks'} by "
-                f"{report.shift_px:.1f} px; raise loss.weight"
+                f"{report.shift_px:.1f} px; {loss.less_change}"
             )
         return found
 
     def write(self, run_dir: Path) -> None:
         """Write quality.json: the distances of simulated images, the rule and the best score so far."""
         best = {"step": self.best_step, "score": self.best_score}
-        content = {"simulated": self.baseline, "rule": RULE, "best": best}
-        write_text(run_dir / FILE, json.dumps(content, indent=2) + "\n")
+        content = QualityFile(simulated=self.baseline, rule=RULE, best=best)
+        write_text(run_dir / FILE, json.dumps(content.model_dump(), indent=2) + "\n")
 
     def state_dict(self) -> dict[str, Any]:
         """The state for a checkpoint."""
@@ -146,6 +148,25 @@ class QualityMonitor:
     def _drift(self, shift_px: float | None) -> float:
         height, width = self.simulated.shape[-2:]
         return 0.0 if shift_px is None else shift_px / (DRIFT * math.hypot(height, width))
+
+
+class QualityFile(BaseModel):
+    """The content of quality.json; all fields may be missing."""
+
+    model_config = ConfigDict(strict=True)
+
+    simulated: dict[str, float] = {}  # the distances of simulated images
+    rule: str = ""
+    best: dict[str, int | float] = {}  # step and score
+
+
+def read_quality(run_dir: Path) -> QualityFile | None:
+    """The content of quality.json; None without the file. Raises ``UserError`` if it is damaged."""
+    path = run_dir / FILE
+    try:
+        return QualityFile.model_validate_json(read_bounded(path)) if path.exists() else None
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path}: damaged ({reason(error)}); delete it, a report does without it") from None
 
 
 def open_monitor(config: ResolvedConfig, catalog: Catalog, simulated: Source, real: Source) -> QualityMonitor | None:

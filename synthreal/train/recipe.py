@@ -18,7 +18,7 @@ from typing import Any, Literal, NamedTuple
 
 from synthreal.config import ResolvedConfig, RunConfig, SourceConfig
 from synthreal.core.discriminator import Layer, conv, pool
-from synthreal.data.pictures import MOST_ENLARGED, PicturesOptions, scaled_size
+from synthreal.data.pictures import MOST_ENLARGED, PICTURES, PicturesOptions, scaled_size
 from synthreal.data.survey import Survey, survey
 from synthreal.device import resolve_device
 from synthreal.errors import UserError
@@ -38,7 +38,6 @@ from synthreal.train.timing import (
 Scale = Literal["renders", "native"]
 Size = tuple[int, int]
 
-NAME = "pictures"
 LARGEST_WHOLE = 64  # px; larger images are cut into windows
 LARGEST_WINDOW = 128
 CPU_PATCH = 64
@@ -54,7 +53,7 @@ WIDE = (conv(48, 3, 2), conv(48, 3, 2), pool(3, 1), conv(32, 3), conv(32, 1))  #
 
 
 class Choice(NamedTuple):
-    """A run and what to tell its user before step 0: lines about the choice, and warnings."""
+    """A run and the messages to print before training: lines about the choice, and warnings."""
 
     config: ResolvedConfig
     lines: tuple[str, ...]
@@ -86,7 +85,7 @@ def choose_recipe(
             photographs far smaller than the renders; a wrong setting.
     """
     start = time.perf_counter()
-    draft = RunConfig.from_tree({"data": {"simulated": NAME, "real": NAME}, "recipe": NAME})
+    draft = RunConfig.from_tree({"data": {"simulated": PICTURES, "real": PICTURES}, "recipe": PICTURES})
     gpu = resolve_device(draft.changed(*differences, source=source).runtime.device).type == "cuda"
     _refuse_overlap(simulated, real)
     renders = survey(simulated, remedy="correct --simulated")
@@ -99,11 +98,11 @@ def choose_recipe(
             f"{simulated}; give --scale native, or smaller renders"
         )
     crop = choose_crop(renders.sizes, _scaled(photographs.sizes, shorter))
-    channels = 1 if renders.grey == renders.looked_at else 3
-    deep = all(found.deep == found.looked_at for found in (renders, photographs))
+    channels = 1 if renders.grey == renders.sampled else 3
+    deep = all(found.deep == found.sampled for found in (renders, photographs))
     image = {"channels": channels, "height": crop[0], "width": crop[1], "dtype": "uint16" if deep else "uint8"}
     tree, reading = settings(image, gpu=gpu), 0.0
-    tree |= {"recipe": NAME, "data": {}}
+    tree |= {"recipe": PICTURES, "data": {}}
     for role, found, side in (("simulated", renders, None), ("real", photographs, shorter)):
         most = max(2, min(MOST_WINDOWS, MOST_VALUES // (channels * crop[0] * crop[1])))
         tree["data"][role], spent = _source(found, crop, side, most=most, seconds=READING_SHARE * 60 * minutes / 2)
@@ -111,11 +110,13 @@ def choose_recipe(
     each = training_seconds(_changed(tree, catalog, *differences, source=source), catalog)
     reading += time.perf_counter() - start
     phases = steps_within(each, 60 * minutes - reading)
-    tree["schedule"] |= phases | dict.fromkeys(("sheet_every", "save_every"), max(1, phases["steps"] // 4))
-    tree["quality"]["every"] = -(-phases["steps"] // QUALITY_REPORTS)
+    tree["schedule"] |= phases
+    schedule = _changed(tree, catalog, *differences, source=source).schedule  # with the steps that a user has set
+    taken = {name: getattr(schedule, name) for name in phases}
+    tree["schedule"] |= dict.fromkeys(("sheet_every", "save_every"), max(1, schedule.steps // 4))
+    tree["quality"]["every"] = max(1, -(-schedule.steps // QUALITY_REPORTS))
     config = _changed(tree, catalog, *differences, source=source)
-    planned = {name: getattr(config.schedule, name) for name in phases}
-    needed = (reading + SET_UP_SECONDS + training_time(each, planned) + (QUALITY_REPORTS + 1) * each.quality) / 60
+    needed = (reading + SET_UP_SECONDS + training_time(each, taken) + (QUALITY_REPORTS + 1) * each.quality) / 60
     warnings = _warnings(renders, photographs, crop, shorter)
     if factor > BLURRED:
         warnings.append(
@@ -125,7 +126,8 @@ def choose_recipe(
     if photographs.total < FEW <= photographs.total * tree["data"]["real"]["options"]["crops"]:  # else fit warns
         warnings.append(f"few photographs: {photographs.total}; D can memorise them, give {FEW} or more")
     if needed > minutes:
-        warnings.append(f"the shortest training takes about {needed:.1f} minutes, more than --minutes {minutes:g}")
+        what = "the shortest training takes" if taken == phases else "the steps set take"
+        warnings.append(f"{what} about {needed:.1f} minutes, more than --minutes {minutes:g}")
     return Choice(config, _lines(config, renders, photographs, shorter, needed), tuple(warnings))
 
 
@@ -165,12 +167,15 @@ def settings(image: Mapping[str, Any], *, gpu: bool) -> dict[str, Any]:
 
 
 def _changed(tree: Mapping[str, Any], catalog: Catalog, *differences: Mapping[str, Any], source: str) -> ResolvedConfig:
-    """The chosen settings with the user's; the folders stay those of the command, whatever run a file is from."""
+    """The chosen settings with the user's.
+
+    The folders stay those of the command, even if --config is of another run.
+    """
     config = RunConfig.from_tree(tree).changed(*differences, source=source)
     roots = {
         role: {"options": {"root": tree["data"][role]["options"]["root"]}}
         for role in ("simulated", "real")
-        if getattr(config.data, role).name == NAME
+        if getattr(config.data, role).name == PICTURES
     }
     return resolve(config.changed({"data": roots}), catalog)
 
@@ -193,12 +198,12 @@ def _source(
 ) -> tuple[dict[str, Any], float]:
     """The data set of a folder, and the seconds to read it: as many files as can be read, with windows by area."""
     given = {"root": str(found.root.absolute()), "crop": list(crop), "scale": shorter}
-    options = parse_options(SourceConfig(name=NAME, options=given), PicturesOptions, NAME)
+    options = parse_options(SourceConfig(name=PICTURES, options=given), PicturesOptions, PICTURES)
     each = reading_seconds(options)
     files = int(min(found.total, most, max(2, seconds / each)))
     area = median(height * width for height, width in _scaled(found.sizes, shorter)) / (crop[0] * crop[1])
     given |= {"crops": max(1, min(round(area), most // files)), "files": files if files < found.total else None}
-    return {"name": NAME, "options": given}, files * each
+    return {"name": PICTURES, "options": given}, files * each
 
 
 def _lines(
@@ -223,8 +228,8 @@ def _described(found: Survey, source: SourceConfig) -> str:
     """The number, mode and size of the pictures of a folder."""
     files = source.options.get("files") or found.total
     count = f"{found.total:,}" if files >= found.total else f"{files:,} of {found.total:,}, a random choice (seed 0)"
-    colours = "grey" if found.grey == found.looked_at else "colour" if not found.grey else "grey and colour"
-    bits = "16 bits" if found.deep == found.looked_at else "8 bits" if not found.deep else "8 and 16 bits"
+    colours = "grey" if found.grey == found.sampled else "colour" if not found.grey else "grey and colour"
+    bits = "16 bits" if found.deep == found.sampled else "8 bits" if not found.deep else "8 and 16 bits"
     sides = sorted(map(min, found.sizes))
     size = "{}x{} px".format(*found.sizes[0])
     if len(set(found.sizes)) > 1:
@@ -241,8 +246,11 @@ def _warnings(renders: Survey, photographs: Survey, crop: Size, shorter: int | N
         sizes = _scaled(found.sizes, side)
         if enlarged := sum(height < crop[0] or width < crop[1] for height, width in sizes):
             warnings.append(f"{_share(enlarged, found)} {name} are smaller than a window and are enlarged")
-    if 0 < renders.grey < renders.looked_at:
-        warnings.append(f"{_share(renders.grey, renders)} renders are grey, and R of colour refines none of them")
+    if 0 < renders.grey < renders.sampled:
+        warnings.append(
+            f"{_share(renders.grey, renders)} renders are grey; the refiner is for RGB images and does not refine grey "
+            "files"
+        )
     if renders.turned:
         turned = _share(renders.turned, renders)
         warnings.append(f"EXIF turns {turned} renders, but R refines them as they are stored; save them upright")
@@ -250,4 +258,4 @@ def _warnings(renders: Survey, photographs: Survey, crop: Size, shorter: int | N
 
 
 def _share(count: int, found: Survey) -> str:
-    return f"{count} of {found.looked_at}"
+    return f"{count} of {found.sampled}"

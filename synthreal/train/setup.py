@@ -35,7 +35,7 @@ from synthreal.train.sources import (
 from synthreal.train.weight import WeightControl, open_weight_control
 
 
-@dataclass
+@dataclass(kw_only=True)
 class TrainingRun:
     """The state of a run that the training loop works on.
 
@@ -110,7 +110,17 @@ def set_up(config: ResolvedConfig, catalog: Catalog, run_dir: Path, *, resume: b
             checkpoint.prune(run_dir)
         exhausted = processes.broadcast(monitor is not None and monitor.exhausted)
         yield TrainingRun(
-            *(config, run_dir, processes, precision, game, feed, monitor, control, step, tuple(warnings), exhausted)
+            config=config,
+            run_dir=run_dir,
+            processes=processes,
+            precision=precision,
+            game=game,
+            feed=feed,
+            monitor=monitor,
+            control=control,
+            step=step,
+            warnings=tuple(warnings),
+            exhausted=exhausted,
         )
 
 

@@ -14,8 +14,9 @@ from torch import Tensor
 from synthreal.config import ResolvedConfig
 from synthreal.core.game import Game
 from synthreal.core.patch import random_patches
+from synthreal.data.encoding import to_unit
 from synthreal.data.fingerprint import digest
-from synthreal.data.levels import Levels, measure_levels, sample_size
+from synthreal.data.levels import Levels, measure_levels, nearly_constant, sample_size
 from synthreal.data.pack import PLACES, Pack, PackOptions
 from synthreal.data.resident import Resident
 from synthreal.data.seed import derive_seed, derived_generator
@@ -32,6 +33,7 @@ Kind = Literal["simulated", "real"]
 CACHE = "data"
 FEW = 200
 COMPARED_BYTES = 1 << 28  # of each set, in which equal images are searched
+PART = 256  # images that are converted at once
 
 
 def open_data(
@@ -208,16 +210,19 @@ def source_levels(config: ResolvedConfig, role: Role, source: Source) -> Levels:
 def duplicate_warnings(simulated: Source, real: Source) -> list[str]:
     """Warnings about images that a set holds twice, and about real images that are simulated ones.
 
-    Equal pixels are found, in 256 MiB of random images of each set.
+    Equal pixels are found, in 256 MiB of random images of each set. Nearly constant images, such as windows of a black
+    background, are left out.
     """
     found: list[str] = []
     digests: list[set[bytes]] = []
     for role, source in (("simulated", simulated), ("real", real)):
         if not isinstance(source, SimulatorSource):
             size = first_images(source, 1).image.nbytes
-            images = random_images(source, max(1, COMPARED_BYTES // size), seed=0).image.cpu().numpy()
-            digests.append({digest(image) for image in images})
-            repeated = len(images) - len(digests[-1])
+            images = random_images(source, max(1, COMPARED_BYTES // size), seed=0).image
+            plain = torch.cat([nearly_constant(to_unit(part)) for part in images.split(PART)])
+            compared = images[~plain].cpu().numpy()
+            digests.append({digest(image) for image in compared})
+            repeated = len(compared) - len(digests[-1])
             if repeated and len(digests[-1]) > 1:  # if all are equal, the warnings about levels say so
                 found.append(f"data.{role}: {repeated} of {len(images)} images are equal to others; remove them")
     if len(digests) == 2 and (same := len(set.intersection(*digests))):

@@ -14,10 +14,10 @@ from synthreal.data.pictures import PicturesOptions, read_pictures
 from synthreal.data.seed import derived_generator
 from synthreal.device import configure_process, resolve_device
 from synthreal.hooks.catalog import Catalog
-from synthreal.metrics.distances import realism
 from synthreal.train.build import build_game
-from synthreal.train.monitor import SEED
+from synthreal.train.monitor import QualityMonitor
 from synthreal.train.preview import refine_preview
+from synthreal.train.weight import EVERY, IMAGES, WeightControl
 
 REPEATS = 3
 READING_SECONDS = 1.0
@@ -41,8 +41,9 @@ class Seconds:
 
 def reading_seconds(options: PicturesOptions) -> float:
     """Seconds to read a file of a data set with one window per file, measured on the first ones for a second."""
+    pictures = read_pictures(options)  # lists the folder, which takes its time once
     start, files = time.perf_counter(), 0
-    for files, _ in enumerate(read_pictures(options), 1):  # noqa: B007
+    for files, _ in enumerate(pictures, 1):  # noqa: B007
         if time.perf_counter() - start > READING_SECONDS:
             break
     return (time.perf_counter() - start) / files
@@ -66,8 +67,12 @@ def training_seconds(config: ResolvedConfig, catalog: Catalog) -> Seconds:
     quality = 0.0
     if config.quality is not None:
         shown, real = (images(config.quality.images, image.height, image.width) for _ in range(2))
-        quality = _seconds(lambda: realism(refine_preview(game, shown), real, seed=SEED), device, repeats=1)
+        monitor = QualityMonitor(config.quality, shown, real, None)
+        quality = _seconds(lambda: monitor.measure(0, refine_preview(game, shown)), device, repeats=1)
     step = schedule.refiner_updates * refiner + schedule.discriminator_updates * discriminator
+    if config.loss.weight == "auto":
+        control = WeightControl(config.loss, images(IMAGES, image.height, image.width))
+        step += _seconds(lambda: control.update(game), device, repeats=1) / EVERY
     return Seconds(alone, discriminator, step, quality)
 
 

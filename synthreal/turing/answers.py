@@ -15,8 +15,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from synthreal.errors import UserError
-from synthreal.files import read_bounded, refuse_link, sync, write_errors
-from synthreal.results.schema import reason
+from synthreal.files import read_bounded, reason, refuse_link, sync, write_errors
 
 FILE = "turing.jsonl"
 LARGEST = 64 << 20  # bytes of the file; an answer has about 200

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from synthreal.bulk.pipeline import AHEAD, map_ahead, pipeline
+from synthreal.bulk.pipeline import AHEAD, pipeline
 
 
 def test_results_are_in_order_and_stages_overlap():
@@ -62,16 +61,3 @@ def test_an_error_of_any_stage_ends_all_stages(stage):
         pipeline((fail("read", item) for item in range(1000)), lambda item: fail("compute", item), write)
     assert threading.active_count() == before
     assert written == [0, 1, 2, 3, 4]  # nothing is written after a failed write
-
-
-def test_map_ahead_keeps_the_order_and_its_depth():
-    taken = []
-
-    def items():
-        for item in range(30):
-            taken.append(item)
-            yield item
-
-    with ThreadPoolExecutor(4) as pool:
-        for place, found in enumerate(map_ahead(pool, lambda item: -item, items(), 6)):
-            assert found == -place and len(taken) <= place + 6

@@ -43,7 +43,7 @@ def finding(path, word):
 
 def test_a_good_folder(folder):
     found = contents(folder)
-    assert (found.images, found.sizes, found.modes, found.depths) == (20, {"48x36": 20}, {"RGB": 20}, {"8 bit": 20})
+    assert (found.images, found.sizes, found.modes, found.depths) == (20, {"36x48": 20}, {"RGB": 20}, {"8 bit": 20})
     assert (found.folders, found.role, found.findings) == ({"a": 10, "b": 10}, None, ())
     low, mean, high = found.brightness
     means = [np.asarray(scene(seed).convert("L")).mean() / 255 for seed in range(20)]
@@ -58,7 +58,7 @@ def test_kinds_of_pictures(folder):
     Image.fromarray(np.asarray(scene(52, channels=1)).astype(np.uint16) * 257).save(folder / "deep.png")
     Image.fromarray(np.asarray(scene(53, channels=4))[..., :2]).save(folder / "both.png")
     found = contents(folder)
-    assert found.sizes == {"48x36": 23, "20x30": 1}
+    assert found.sizes == {"36x48": 23, "30x20": 1}
     assert found.modes == {"RGB": 20, "grey": 2, "RGBA": 1, "grey with alpha": 1}
     assert found.depths == {"8 bit": 23, "16 bit": 1}
     assert found.folders == {".": 4, "a": 10, "b": 10} and found.findings == ()
@@ -179,7 +179,7 @@ def test_a_pack(tmp_path):
     images[7] = 20
     path = pack(tmp_path / "a.h5", images, skipped=[Skipped("lost.png", "broken")])
     found = contents(path)
-    assert (found.images, found.sizes, found.modes, found.role) == (11, {"48x36": 11}, {"RGB": 11}, "simulated")
+    assert (found.images, found.sizes, found.modes, found.role) == (11, {"36x48": 11}, {"RGB": 11}, "simulated")
     assert (found.constant, found.duplicates) == (("image 7",), {"image 10": "image 4"})
     assert found.left_out == {"lost.png": "broken"}
     centre, size = found.labels["centre"], found.labels["size"]

@@ -25,7 +25,7 @@ def test_good_sets_end_with_0(cli, folders):
     done = cli("check", *folders).ok()
     assert "warning" not in done.out and "checking" in done.err
     rows = {line.split()[0]: line.split()[1:] for line in done.out.splitlines() if line.split()}
-    assert (rows["images"], rows["px"], rows["mode"]) == (["20", "20"], ["48x36", "48x36"], ["RGB", "RGB"])
+    assert (rows["images"], rows["px"], rows["mode"]) == (["20", "20"], ["36x48", "36x48"], ["RGB", "RGB"])
     assert all(row not in rows for row in ("constant", "duplicates", "left", "labels"))
     result = json.loads(cli("check", *folders, "--json").ok().out)
     assert [found["images"] for found in result["sets"]] == [20, 20] and result["between"] == []

@@ -28,16 +28,16 @@ def test_sizes_and_modes_are_those_of_the_readable_files(tmp_path):
     exif[274] = 8
     folder(path / "turned", 1, (20, 40), exif=exif)
     found = look(path)
-    assert (found.total, found.looked_at) == (9, 7)
+    assert (found.total, found.sampled) == (9, 7)
     assert sorted(found.sizes) == sorted([(20, 30)] * 3 + [(9, 8)] * 2 + [(5, 6), (40, 20)])
     assert (found.grey, found.deep, found.several, found.turned) == (3, 2, 1, 1)
 
 
-def test_of_a_large_folder_a_random_part_is_looked_at(tmp_path, monkeypatch):
+def test_of_a_large_folder_a_random_part_is_read(tmp_path, monkeypatch):
     path = folder(tmp_path / "a", 30, lambda number: (8, 8 + number))
-    monkeypatch.setattr(module, "LOOKED_AT", 6)
+    monkeypatch.setattr(module, "SAMPLE", 6)
     found = look(path)
-    assert (found.total, found.looked_at) == (30, 6)
+    assert (found.total, found.sampled) == (30, 6)
     assert found.sizes != tuple((8, 8 + number) for number in range(6)) and len(set(found.sizes)) == 6
 
 
@@ -62,4 +62,4 @@ def test_pictures_without_content_are_refused(tmp_path, colour):
     with pytest.raises(UserError, match="each of its pictures has a single colour, such as black"):
         look(tmp_path)
     Image.fromarray(np.eye(9, dtype=np.uint8)).save(tmp_path / "z.png")
-    assert look(tmp_path).looked_at == 4
+    assert look(tmp_path).sampled == 4

@@ -25,7 +25,7 @@ from synthreal.inference.transform import Refine
 from synthreal.inference.weights import weights_sha256
 from synthreal.metrics.distances import realism
 from synthreal.report import write_report
-from synthreal.results.schema import read_evaluations
+from synthreal.results.schema import Displacement, read_evaluations
 from synthreal.spec import Skipped
 from synthreal.train.sources import first_images, open_data
 
@@ -123,6 +123,23 @@ def test_the_quality_of_every_training_set_is_measured_without_labels_of_real_im
     real = to_unit(first_images(open_role("real"), 500).image)
     expected = realism(to_unit(sets.refined.image), real, seed=0)
     assert {name: getattr(quality["refined"], name) for name in expected} == expected
+
+
+def test_the_displacement_of_content_is_that_of_the_simulated_images_of_all_runs(runs, single, tmp_path, monkeypatch):
+    """The images of the toy domain are too small for it, so the measurement is replaced."""
+    assert single.displacement is None
+    known, given = Displacement(mean_px=0.3, p95_px=0.8, unmatched=0.1, control_px=2.0, n=60), []
+    monkeypatch.setattr(
+        "synthreal.evaluation.evaluate.content_preservation", lambda pairs: given.append(pairs) or known
+    )
+    copies = [shutil.copytree(run, tmp_path / run.name) for run in runs]
+    assert evaluate(copies, arms=["simulated"]).displacement == known
+    for run in copies:
+        (found,) = read_evaluations(run)
+        assert found.displacement == known
+    ((first, second),) = given
+    assert torch.equal(first[0].image, second[0].image) and not torch.equal(first[1].image, second[1].image)
+    assert not torch.equal(*(images.image for images in first))
 
 
 def write_discs(path, toy, role, name="photographs", change=lambda image: image):

@@ -74,6 +74,18 @@ def test_the_example_code_runs(evaluated, tmp_path):
     assert not torch.equal(found["refined"], found["images"])
 
 
+@pytest.mark.parametrize(
+    ("weight", "shown"),
+    [("12.50", "12.5 on "), ('"auto"', "lambda adapted to a displacement of 0.5 px, on ")],
+)
+def test_lambda_or_what_it_is_adapted_to(evaluated, tmp_path, weight, shown):
+    run = shutil.copytree(evaluated, tmp_path / "run")
+    config = re.sub(r"(?<=\[loss\]\nweight = ).*", weight, (run / "config.toml").read_text())
+    (run / "config.toml").write_text(config)
+    recipe = dict(rows(saved(run, tmp_path / "saved"), "Recipe")[1:])
+    assert recipe["self-regularization"].startswith(shown)
+
+
 def test_a_data_set_without_a_count_may_be_endless(evaluated, tmp_path):
     run = shutil.copytree(evaluated, tmp_path / "run")
     config = (run / "config.toml").read_text()

@@ -9,8 +9,16 @@ import torch
 from kornia.filters import gaussian_blur2d
 from torch.nn.functional import interpolate
 
+from synthreal.data.resident import Resident
 from synthreal.errors import UserError
-from synthreal.metrics.displacement import displacement_field
+from synthreal.metrics import displacement as module
+from synthreal.metrics.displacement import (
+    LARGEST_PX,
+    content_preservation,
+    control,
+    displacement_field,
+    is_measurable,
+)
 
 SIDE, MARGIN = 64, 8
 
@@ -118,6 +126,40 @@ def test_images_without_structure_have_no_displacement():
     assert found.mean_px() is None and found.p95_px() is None
     assert found.unmatched_share() == 0
     assert found.per_image().tolist() == [0, 0]
+
+
+def test_an_image_of_which_nothing_is_found_again_counts_as_moved_farthest():
+    x, y = X[:3].clone(), crop(SCENES, 3, 3)[:3].clone()
+    x[0], y[0] = 0.5, 0.5  # no corners
+    y[1] = 0.5  # all corners erased
+    still, erased, moved = displacement_field(x, y).per_image().tolist()
+    assert still == 0 and erased == pytest.approx(LARGEST_PX) and 3 < moved < erased
+
+
+def test_the_control_is_what_a_shift_of_2_px_reads():
+    assert control(X) == pytest.approx(2, abs=0.1) and is_measurable(X)
+    assert control(X[..., :23, :]) is None and not is_measurable(X[..., :23])
+    plain = torch.full_like(X, 0.5)
+    assert control(plain) is None and not is_measurable(plain)
+
+
+def test_images_on_which_a_shift_is_misread_are_not_measurable(monkeypatch):
+    for reading, measurable in ((1.79, False), (1.81, True), (2.19, True), (2.21, False)):
+        monkeypatch.setattr(module, "control", lambda x, reading=reading: reading)
+        assert is_measurable(X) == measurable
+
+
+def test_preservation_of_content_over_all_runs(monkeypatch):
+    still, moved = (Resident((255 * images).round().to(torch.uint8)) for images in (X, crop(SCENES, 2, 0)))
+    found = content_preservation([(still, still), (still, moved)])
+    assert (found.mean_px, found.p95_px, found.control_px) == pytest.approx((1, 2, 2), abs=0.2)
+    assert found.unmatched < 0.1 and found.n == 24
+    erased = Resident(still.image.clone())
+    erased.image[6:] = 128
+    assert content_preservation([(still, erased)]).unmatched == pytest.approx(0.5, abs=0.1)
+    monkeypatch.setattr(module, "COUNT", 5)
+    assert content_preservation([(still, still), (still, moved)]).n == 10
+    assert content_preservation([(Resident(still.image[..., :20]),) * 2]) is None
 
 
 def test_colours_of_one_luminance_count():

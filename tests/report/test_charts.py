@@ -81,6 +81,15 @@ def test_the_charts_of_a_run(full):
     assert errors.x_label == "error at most, px"
 
 
+def test_an_adapted_lambda_has_a_chart(full):
+    title = "Weight of the self-regularization loss (lambda)"
+    assert title not in [one.title for one in charts.loss_charts(read_record(full))]
+    edit_log(full, lambda line: line.update(loss_weight=2.0 * line["step"]) if line["phase"] == "game" else None)
+    (found,) = [one for one in charts.loss_charts(read_record(full)) if one.title == title]
+    steps, values = found.lines["lambda"]
+    assert steps[0] == 6 and values == [2.0 * step for step in steps]
+
+
 def evaluation(**arms):
     """An evaluation whose arms have these error curves, at thresholds 1, 2, ..."""
     found = {}

@@ -14,6 +14,7 @@ from PIL import Image
 
 from synthreal.errors import UserError
 from synthreal.hooks.catalog import Catalog
+from synthreal.metrics.displacement import DisplacementField
 from synthreal.metrics.landmark_shift import landmark_shift
 from synthreal.report import drift, images
 from synthreal.report.drift import RefinedImages, measure_drift
@@ -73,6 +74,18 @@ def test_the_pixels_are_used_without_a_detector(run, monkeypatch):
     images = refined_images(run)
     assert images.measure == "the mean change of the pixels, |R(x) - x|" and images.unit == ""
     assert torch.allclose(images.distance, (images.refined - images.simulated).abs().mean((1, 2, 3)))
+    assert_sorted(images)
+
+
+def test_the_displacement_of_content_is_used_where_it_can_be_measured(run, monkeypatch):
+    of = Catalog.evaluator
+    monkeypatch.setattr(Catalog, "evaluator", lambda catalog, name: replace(of(catalog, name), locate=None))
+    monkeypatch.setattr(drift, "is_measurable", lambda x: True)
+    field = torch.arange(40.0)[:, None, None, None].expand(-1, 2, 1, 1)
+    monkeypatch.setattr(drift, "displacement_field", lambda x, y: DisplacementField(field, field[:, 0] < 0))
+    images = refined_images(run)
+    assert images.measure == "the mean displacement of the content between x and R(x), px" and images.unit == "px"
+    assert images.distance.tolist() == pytest.approx([2**0.5 * i for i in range(40)])
     assert_sorted(images)
 
 

@@ -5,12 +5,20 @@ from __future__ import annotations
 import pytest
 
 from synthreal.results.schema import Ablation, Evaluation
-from synthreal.results.tables import ablation_table, arms_table, evaluation_tables, preservation_table, quality_table
+from synthreal.results.tables import (
+    ablation_table,
+    arms_table,
+    displacement_table,
+    evaluation_tables,
+    preservation_table,
+    quality_table,
+)
 
 AGAINST = {"difference": -1.0, "interval": [-1.5, -0.5], "p": 1e-9}
 PRESERVATION = {
     "shift_px": {"mean": 0.18, "std": 0.321}, "detector_error_px": 0.37, "control_px": 1.98, "change": 0.103, "n": 3000,
 }  # fmt: skip
+DISPLACEMENT = {"mean_px": 0.314, "p95_px": 0.8, "unmatched": 0.25, "control_px": 1.98, "n": 100}
 QUALITY = {
     "simulated": {"kid": 0.4, "two_sample": {"accuracy": 1.0, "correct": 500, "total": 500, "p": 3.1e-151}},
     "refined": {"kid": -0.0312, "kid_estimator": 0.25, "drift": {"error_px": 1.5, "within_1px": 40.0}},
@@ -76,6 +84,15 @@ def test_label_preservation():
     assert len(undetected.rows) == 4
     misread = preservation_table(evaluation(preservation={**PRESERVATION, "control_px": 1.2}))
     assert "do not trust" in misread.notes[0]
+
+
+def test_displacement_of_content():
+    table = displacement_table(evaluation(displacement=DISPLACEMENT))
+    assert [value for _, value in table.rows] == ["0.31 px", "0.80 px", "25.0%", "1.98 px", "100"]
+    assert table.notes == () and displacement_table(evaluation()) is None
+    for control_px, trusted in ((1.81, True), (2.19, True), (1.79, False), (2.21, False)):
+        notes = displacement_table(evaluation(displacement={**DISPLACEMENT, "control_px": control_px})).notes
+        assert ["do not trust" in note for note in notes] == ([] if trusted else [True])
     assert preservation_table(evaluation(preservation={})) is None
 
 

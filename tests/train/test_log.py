@@ -7,6 +7,7 @@ import json
 import pytest
 import torch
 
+from synthreal.config import LossConfig
 from synthreal.core.game import DiscriminatorUpdate, RefinerUpdate
 from synthreal.errors import UserError
 from synthreal.train.log import MetricAccumulator, Report, append_log, non_finite_values, training_warnings, trim_log
@@ -35,12 +36,12 @@ def test_the_accumulator_averages_over_updates_and_resets():
     for value in (1, 2, 6):
         metrics.refiner(RefinerUpdate(scalar(value), scalar(10 * value), scalar(100 * value)), 8)
     metrics.discriminator(DiscriminatorUpdate(scalar(4), scalar(0.25), scalar(1)), 8)
-    first = metrics.report(5, "game", warmed_up=False)
+    first = metrics.report(5, "game", LOSS, warmed_up=False)
     assert (first.loss_adversarial, first.loss_regularization, first.change) == (3, 30, 300)
     assert (first.loss_discriminator, first.accuracy_real, first.accuracy_refined) == (4, 0.25, 1)
     assert first.images_per_second > 0
     metrics.refiner(RefinerUpdate(None, scalar(7), scalar(7)), 8)
-    second = metrics.report(6, "refiner", warmed_up=False)
+    second = metrics.report(6, "refiner", LOSS, warmed_up=False)
     assert (second.loss_adversarial, second.loss_regularization, second.loss_discriminator) == (None, 7, None)
 
 
@@ -48,9 +49,10 @@ def test_half_precision_losses_are_summed_in_float32():
     metrics = MetricAccumulator()
     for _ in range(1000):
         metrics.refiner(RefinerUpdate(None, torch.tensor(1.0, dtype=torch.bfloat16), scalar(0)), 1)
-    assert metrics.report(1, "refiner", warmed_up=False).loss_regularization == 1.0
+    assert metrics.report(1, "refiner", LOSS, warmed_up=False).loss_regularization == 1.0
 
 
+LOSS = LossConfig()
 BOTH = ["identity refiner", "saturated discriminator"]
 
 
@@ -69,9 +71,15 @@ BOTH = ["identity refiner", "saturated discriminator"]
     ],
 )  # fmt: skip
 def test_warnings(change, warmed_up, kinds):
-    warnings = training_warnings(report(**change), warmed_up=warmed_up)
+    warnings = training_warnings(report(**change), LOSS, warmed_up=warmed_up)
     assert [warning.partition(":")[0] for warning in warnings] == kinds
     assert all(";" in warning for warning in warnings)  # each gives a remedy
+
+
+@pytest.mark.parametrize(("weight", "remedy"), [(8.0, "; lower loss.weight"), ("auto", "; raise loss.drift_px")])
+def test_the_remedy_for_an_identity_names_the_setting_that_decides(weight, remedy):
+    (warning,) = training_warnings(report(change=0.0), LossConfig(weight=weight), warmed_up=True)
+    assert remedy in warning
 
 
 def test_non_finite_values_are_named():

@@ -10,8 +10,9 @@ import pytest
 import torch
 from quick import configured, fit_toy, weights
 
-from synthreal.config import QualityConfig
+from synthreal.config import LossConfig, QualityConfig
 from synthreal.errors import UserError
+from synthreal.metrics.displacement import LARGEST_PX
 from synthreal.metrics.distances import realism
 from synthreal.train import fit as module
 from synthreal.train.monitor import QualityMonitor, open_monitor, score
@@ -99,9 +100,14 @@ def test_patience_counts_reports_without_improvement():
 def test_collapse_and_drifting_labels_give_warnings():
     current = monitor()
     alike = current.measure(1, synthetic_images(0.5, 0.05)[:1].expand(60, -1, -1, -1))
-    assert [warning.partition(":")[0] for warning in current.warnings(alike)] == ["collapse", "drifting labels"]
+    assert [warning.partition(":")[0] for warning in current.warnings(alike, LossConfig())] == [
+        "collapse",
+        "drifting labels",
+    ]
+    for weight, remedy in ((8.0, "; raise loss.weight"), ("auto", "; lower loss.drift_px")):
+        assert all(remedy in warning for warning in current.warnings(alike, LossConfig(weight=weight)))
     same = current.measure(2, current.simulated)
-    assert current.warnings(same) == [] and same.shift_px == 0 and same.diversity == pytest.approx(1)
+    assert current.warnings(same, LossConfig()) == [] and same.shift_px == 0 and same.diversity == pytest.approx(1)
 
 
 def test_a_missing_detector_is_reported_once(toy, tmp_path, monkeypatch):
@@ -203,6 +209,9 @@ def test_without_a_detector_the_content_is_measured():
     assert still.shift_px == pytest.approx(0, abs=0.01)
     assert shifted.shift_px == pytest.approx(2, abs=0.2)
     assert shifted.score > still.score + 1
-    assert "the content by 2.0 px" in blind.warnings(shifted)[0]
+    assert "the content by 2.0 px" in blind.warnings(shifted, LossConfig())[0]
+    erased = blind.measure(3, torch.full_like(x, 0.5))
+    assert erased.shift_px == LARGEST_PX > shifted.shift_px and erased.score > still.score + 4
+    assert any("drifting labels" in warning for warning in blind.warnings(erased, LossConfig()))
     plain = QualityMonitor(QualityConfig(), torch.full_like(x, 0.5) + 1e-3 * x.mean((2, 3), keepdim=True), x, None)
     assert len(plain.limitations()) == 1

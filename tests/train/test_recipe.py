@@ -129,6 +129,24 @@ def test_minutes_decide_about_the_steps(two):
     assert any("more than --minutes 0.1" in warning for warning in brief.warnings)
 
 
+def test_a_shorter_or_longer_training_of_the_user_has_its_reports_sheets_and_checkpoints(two):
+    config = chosen(two, {"schedule": {"steps": 24}}).config
+    assert (config.quality.every, config.schedule.sheet_every, config.schedule.save_every) == (4, 6, 6)
+    own = chosen(two, {"schedule": {"steps": 24, "save_every": 9}, "quality": {"every": 5}}).config
+    assert (own.quality.every, own.schedule.sheet_every, own.schedule.save_every) == (5, 6, 9)
+    assert chosen(two, {"schedule": {"steps": 1}, "quality": None}).config.schedule.save_every == 1
+
+
+def test_the_warning_about_the_time_names_who_has_chosen_the_steps(two):
+    def warned(*differences, minutes):
+        return [line for line in chosen(two, *differences, minutes=minutes).warnings if "--minutes" in line]
+
+    assert [line.partition(" about")[0] for line in warned(minutes=0.1)] == ["the shortest training takes"]
+    (line,) = warned({"schedule": {"steps": 100_000}}, minutes=2)
+    assert line.startswith("the steps set take about 50") and line.endswith("more than --minutes 2")
+    assert warned({"schedule": {"steps": 5}}, minutes=2) == []
+
+
 def test_the_time_that_reading_takes_is_left_for_it(two, monkeypatch):
     quick = chosen(two, minutes=5).config.schedule
     monkeypatch.setattr(recipe, "reading_seconds", lambda options: 3.0)

@@ -211,7 +211,10 @@ def test_depth_in_raw_millimetres_warns_before_the_first_step(tmp_path, cli):
 
 
 def resident(*levels):
-    return Resident(torch.tensor(levels, dtype=torch.uint8)[:, None, None, None].expand(-1, 1, 12, 16))
+    """Images whose left half has the levels, and whose right half is white."""
+    images = torch.tensor(levels, dtype=torch.uint8)[:, None, None, None].repeat(1, 1, 12, 16)
+    images[..., 8:] = 255
+    return Resident(images)
 
 
 def test_equal_images_in_a_set_and_in_both_give_warnings(toy, tmp_path, monkeypatch):
@@ -225,6 +228,16 @@ def test_equal_images_in_a_set_and_in_both_give_warnings(toy, tmp_path, monkeypa
     assert duplicate_warnings(endless, resident(1, 1)) == []  # the warnings about levels say that all are equal
     monkeypatch.setattr("synthreal.train.sources.COMPARED_BYTES", 4 * 12 * 16)
     assert "of 4 images" in duplicate_warnings(endless, resident(*[1, 2] * 50))[0]
+
+
+def test_nearly_constant_images_are_not_equal_to_others():
+    """Windows of a black background are in many sets."""
+    simulated, real = resident(1, 2, 3), resident(4, 5, 6)
+    for black in (simulated, real):
+        black.image[:2] = 0
+    assert duplicate_warnings(simulated, real) == []
+    assert duplicate_warnings(Resident(simulated.image[:2]), Resident(real.image[:2])) == []
+    assert len(duplicate_warnings(simulated, Resident(torch.cat([real.image, simulated.image[2:]])))) == 1
 
 
 def test_fit_warns_of_renders_among_the_photographs(toy, tmp_path):
