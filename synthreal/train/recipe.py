@@ -48,6 +48,7 @@ ENLARGED = 0.1  # share of pictures that may be smaller than a window
 MOST_WINDOWS = 4096  # of a data set
 MOST_VALUES = 1 << 27  # of its windows together
 READING_SHARE = 0.25  # of the time
+REFINING_SHARE = 0.25  # of the time, at most, that is left for refining the renders
 NARROW = (conv(48, 3, 2), conv(48, 3, 2), conv(32, 3), conv(32, 1))  # sees 15 px
 WIDE = (conv(48, 3, 2), conv(48, 3, 2), pool(3, 1), conv(32, 3), conv(32, 1))  # sees 23 px
 
@@ -77,7 +78,8 @@ def choose_recipe(
         catalog: at least the built-in components.
         differences: nested settings that replace those chosen; later ones take precedence.
         scale: "renders" brings the photographs to the median shorter side of the renders; "native" leaves them.
-        minutes: time for the whole run on this machine; at least 100 steps of the game are made.
+        minutes: time for the whole run on this machine and for refining the renders, for which a quarter of it is left
+            at most; at least 100 steps of the game are made.
         source: origin of the differences, for messages.
 
     Raises:
@@ -109,7 +111,8 @@ def choose_recipe(
         reading += spent
     each = training_seconds(_changed(tree, catalog, *differences, source=source), catalog)
     reading += time.perf_counter() - start
-    phases = steps_within(each, 60 * minutes - reading)
+    refining = renders.total * sum(height * width for height, width in renders.sizes) / renders.sampled * each.pixel
+    phases = steps_within(each, 60 * minutes - reading - min(refining, REFINING_SHARE * 60 * minutes))
     tree["schedule"] |= phases
     schedule = _changed(tree, catalog, *differences, source=source).schedule  # with the steps that a user has set
     taken = {name: getattr(schedule, name) for name in phases}
@@ -128,7 +131,7 @@ def choose_recipe(
     if needed > minutes:
         what = "the shortest training takes" if taken == phases else "the steps set take"
         warnings.append(f"{what} about {needed:.1f} minutes, more than --minutes {minutes:g}")
-    return Choice(config, _lines(config, renders, photographs, shorter, needed), tuple(warnings))
+    return Choice(config, _lines(config, renders, photographs, shorter, (needed, refining / 60)), tuple(warnings))
 
 
 def choose_crop(renders: tuple[Size, ...], photographs: tuple[Size, ...]) -> Size:
@@ -207,9 +210,9 @@ def _source(
 
 
 def _lines(
-    config: ResolvedConfig, renders: Survey, photographs: Survey, shorter: int | None, minutes: float
+    config: ResolvedConfig, renders: Survey, photographs: Survey, shorter: int | None, minutes: tuple[float, float]
 ) -> tuple[str, str]:
-    """What was found, and how it is trained on."""
+    """What was found, and how it is trained on; ``minutes`` are those of training and of refining all renders."""
     brought = "" if shorter is None else f", brought to {shorter} px"
     data, image, schedule = config.data, config.image, config.schedule
     found = (
@@ -219,7 +222,7 @@ def _lines(
     patch = "" if schedule.patch is None else f" in patches of {schedule.patch} px"
     training = (
         f"training on windows of {image.height}x{image.width} px ({windows[0]} of a render, {windows[1]} of a "
-        f"photograph){patch}: {schedule.total} steps, about {minutes:.1f} minutes"
+        f"photograph){patch}: {schedule.total} steps, about {minutes[0]:.1f} minutes; refining: {minutes[1]:.1f}"
     )
     return found, training
 

@@ -16,7 +16,7 @@ from synthreal.metrics.displacement import is_measurable
 from synthreal.train import timing
 from synthreal.train.timing import FEWEST, MOST, Seconds, reading_seconds, steps_within, training_seconds, training_time
 
-SECONDS = Seconds(refiner=0.1, discriminator=0.05, game=0.3, quality=2.0)
+SECONDS = Seconds(refiner=0.1, discriminator=0.05, game=0.3, quality=2.0, pixel=0.0)
 
 
 @pytest.mark.parametrize("minutes", [2, 5, 10, 15])
@@ -39,6 +39,7 @@ def test_larger_networks_and_more_images_take_longer(toy):
     wide = training_seconds(configured(toy, *more), toy)
     assert all(value > 0 for value in vars(small).values())
     assert wide.refiner > 3 * small.refiner and wide.game > 3 * small.game and wide.quality > small.quality
+    assert wide.pixel > 3 * small.pixel
     assert training_seconds(configured(toy, "quality=none"), toy).quality == 0
 
 
