@@ -26,6 +26,7 @@ from record import Row, arguments, finish, rounded
 from scenes import write_scenes
 
 PICTURES, MINUTES, QUICK_MINUTES = 200, 8.0, 2.0
+SETTINGS: tuple[str, ...] = ()  # of the run, for tests
 POLL = 0.2  # seconds
 
 
@@ -50,7 +51,8 @@ def adapt(folders: tuple[Path, Path], target: Path, *, minutes: float, options: 
     """
     command = [sys.executable, "-m", "synthreal", "adapt", *map(str, folders), str(target / "refined")]
     command += ["--run", str(target / "run"), "--minutes", str(minutes)]
-    command += ["--set", f"runtime.device={options.device}"]
+    for setting in (f"runtime.device={options.device}", *SETTINGS):
+        command += ["--set", setting]
     threads = {name: str(options.threads) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS")}
     start, peak = time.perf_counter(), 0.0
     running = subprocess.Popen(command, env={**os.environ, **threads}, start_new_session=True)
