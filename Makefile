@@ -54,9 +54,9 @@ bench: install
 
 # 70 minutes on two cores: mutated files, then kills, full and read-only disks. A stopped torture continues where it was.
 torture: RESULT ?= runs/torture
-torture: export PYTHONPATH = benchmarks
 torture: install
-	$(PY) -m torture.fuzz --json $(RESULT)/fuzz.json
+	PYTHONPATH=benchmarks $(PY) -m torture.fuzz --json $(RESULT)/fuzz.json
+	export PYTHONPATH=benchmarks; \
 	$(PY) -m torture.kill --jobs fit --json $(RESULT)/kill-fit.json & fit=$$!; \
 	$(PY) -m torture.kill --jobs evaluate,refine-pack,refine-shards,refine-folder --json $(RESULT)/kill.json; \
 	others=$$?; wait $$fit && exit $$others

@@ -34,6 +34,11 @@ def regular_file(path: Path) -> Path:
     return path
 
 
+def real_path(path: Path) -> Path:
+    """The absolute ``path`` without links. A link to itself stays; ``Path.resolve`` of Python 3.11 raises for it."""
+    return Path(os.path.realpath(path))
+
+
 def read_bounded(path: Path, largest: int = 16 << 20) -> bytes:
     """The content of a regular file. Raises ``OSError``, and ``ValueError`` for more than ``largest`` bytes."""
     with regular_file(path).open("rb") as file:

@@ -88,11 +88,11 @@ def _set(content: bytes, folder: Path) -> None:
         catalog.build_network(part, getattr(config, part), config.image)
 
 
-def _refine(source: Path, folder: Path, *, limit: int | None = None) -> None:
+def _refine(source: Path, folder: Path, *, limit: int | None, overwrite: bool) -> None:
     """Refine to ``folder/out``, and remove what is there afterwards."""
     out, run = folder / f"out{source.suffix}", folder.parent / BEGIN / "run"
     try:
-        refine_bulk(run, source, out, device="cpu", threads=1, limit=limit, overwrite=limit is None)
+        refine_bulk(run, source, out, device="cpu", threads=1, limit=limit, overwrite=overwrite)
     finally:
         for left in folder.glob("out*"):
             shutil.rmtree(left) if left.is_dir() else left.unlink()
@@ -103,7 +103,11 @@ def _job(content: bytes, folder: Path) -> None:
     parts = folder / "out.parts"
     parts.mkdir()
     (parts / "job.json").write_bytes(content)
-    _refine(folder.parent / BEGIN / "in", folder, limit=2)
+    _refine(folder.parent / BEGIN / "in", folder, limit=2, overwrite=False)  # overwriting would discard it
+
+
+def _refine_all(source: Path, folder: Path) -> None:
+    _refine(source, folder, limit=None, overwrite=True)
 
 
 def _mpiigaze(path: Path) -> None:
@@ -121,8 +125,8 @@ def _windows(root: Path) -> PicturesOptions:
 READERS = {
     "folder": Reader(_file("f/p.png", lambda path: list(read_folder(FolderOptions(root=str(path.parent))))), 23),
     "pictures": Reader(_file("w/p.png", lambda path: list(read_pictures(_windows(path.parent)))), 10),
-    "refine-folder": Reader(_file("r/p.png", lambda path: _refine(path.parent, path.parents[1])), 2),
-    "refine-shard": Reader(_file("s.tar", lambda path: _refine(path, path.parent)), 13),
+    "refine-folder": Reader(_file("r/p.png", lambda path: _refine_all(path.parent, path.parents[1])), 2),
+    "refine-shard": Reader(_file("s.tar", lambda path: _refine_all(path, path.parent)), 13),
     "refine-job": Reader(_job, 2),
     "pack": Reader(_file("p.h5", _pack), 3),
     "checkpoint": Reader(_checkpoint, 6),

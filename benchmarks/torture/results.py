@@ -14,11 +14,12 @@ from synthreal.files import write_text
 
 
 def load(path: Path | None) -> dict[str, Any]:
-    """The rows of finished trials by name; none without a file, or if it is of another commit."""
-    if path is None or not path.is_file():
+    """The rows of finished trials by name; none without a file, or if it is not certainly of the same sources."""
+    commit = _machine()["commit"]
+    if path is None or not path.is_file() or commit == "unknown" or commit.endswith("-dirty"):
         return {}
     found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    rows: dict[str, Any] = found["rows"] if found["machine"]["commit"] == _machine()["commit"] else {}
+    rows: dict[str, Any] = found["rows"] if found["machine"]["commit"] == commit else {}
     return rows
 
 

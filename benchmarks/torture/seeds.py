@@ -115,14 +115,18 @@ def _shard(folder: Path) -> bytes:
     return target.getvalue()
 
 
+class _Interrupted(Exception):
+    """Ends a job; no kind of error that a job handles itself."""
+
+
 def _job(begin: Path) -> bytes:
     """The record of a job that was interrupted when all images were refined."""
 
     def interrupt(done: int, total: int) -> None:
-        raise InterruptedError
+        raise _Interrupted
 
     source, out = begin / "in", begin / "out"
-    with suppress(InterruptedError):
+    with suppress(_Interrupted):
         refine_bulk(begin / "run", source, out, device="cpu", threads=1, limit=2, on_assembly=interrupt)
     parts = out.with_suffix(".parts")
     content = (parts / "job.json").read_bytes()

@@ -21,7 +21,7 @@ from synthreal.files import read_bounded, refuse_link, write_errors, write_text
 from synthreal.spec import Skipped
 
 Count = Annotated[int, Field(ge=1, lt=2**63)]
-LARGEST = 256 << 20  # bytes of a record; a failed file has a few hundred
+MAX_RECORD_BYTES = 256 << 20  # a failed file has a few hundred
 OnProgress = Callable[[int, int], None]  # called with the number done and the total
 
 
@@ -150,7 +150,7 @@ class WorkFolder:
     def read(self) -> Job | None:
         """The interrupted job; None if there is none. Raises ``UserError`` if its record is damaged."""
         try:
-            return Job.model_validate_json(read_bounded(self._record, LARGEST))
+            return Job.model_validate_json(read_bounded(self._record, MAX_RECORD_BYTES))
         except (FileNotFoundError, NotADirectoryError):
             return None
         except (OSError, ValueError):

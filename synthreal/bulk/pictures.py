@@ -22,12 +22,12 @@ from tarfile import TarInfo
 
 import numpy as np
 
-from synthreal.bulk.job import LARGEST, ExecutionSettings, Job, OnProgress, Outcome, WorkFolder, split
+from synthreal.bulk.job import MAX_RECORD_BYTES, ExecutionSettings, Job, OnProgress, Outcome, WorkFolder, split
 from synthreal.data.ahead import map_ahead
 from synthreal.data.encoding import stored_array
 from synthreal.device import is_out_of_memory
 from synthreal.errors import UserError
-from synthreal.files import read_bounded, regular_file, write_errors, write_text
+from synthreal.files import read_bounded, real_path, regular_file, write_errors, write_text
 from synthreal.images.picture import Picture, picture_problem, picture_size, read_picture
 from synthreal.inference.indexed import BLOCK, IndexedRefiner
 from synthreal.inference.tiles import margin_of
@@ -184,11 +184,11 @@ class Pictures(ABC):
 
         A file behind a link out of the folder is not copied: in a folder from a stranger it may be any of the user's.
         """
-        outcome, real_root = Outcome(), self.root.resolve()
+        outcome, real_root = Outcome(), real_path(self.root)
         for block, rows in enumerate(self.blocks(job.settings.block)):
             path = work.done_path(block)
             try:
-                found = Outcome.model_validate_json(read_bounded(path, LARGEST))
+                found = Outcome.model_validate_json(read_bounded(path, MAX_RECORD_BYTES))
                 if rows and not (found.refined or found.failed):
                     raise ValueError("no picture")
                 outcome += found
@@ -197,7 +197,7 @@ class Pictures(ABC):
         for done, name in enumerate(self.others, 1):
             try:
                 copies = self.copies(name)
-                if not (self.root / name).resolve().is_relative_to(real_root):
+                if not real_path(self.root / name).is_relative_to(real_root):
                     raise ValueError("behind a link out of the folder; copy it into the folder")
                 regular_file(self.root / name).open("rb").close()
             except (ValueError, OSError) as error:

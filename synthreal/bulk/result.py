@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from synthreal.bulk.job import LARGEST, Job, JobSpec, Outcome, WorkFolder
+from synthreal.bulk.job import MAX_RECORD_BYTES, Job, JobSpec, Outcome, WorkFolder
 from synthreal.bulk.plan import Source
 from synthreal.data.pack import Pack
 from synthreal.errors import UserError
-from synthreal.files import read_bounded, sync, write_errors, write_text
+from synthreal.files import read_bounded, real_path, sync, write_errors, write_text
 from synthreal.spec import Skipped
 
 _SUFFIXES = {"pack": ".h5", "shards": ".tar"}
@@ -50,23 +50,24 @@ class Destination:
     @classmethod
     def resolve(cls, target: str | Path, source: Path, run: Path, overwrite: bool) -> Destination:
         """Check that the place neither contains nor lies in the source, does not contain the run, and has a folder."""
-        path, origin = Path(target), source.resolve()
+        path, origin = Path(target), real_path(source)
         named = path.name not in ("", "..")
-        place = path.parent.resolve() / path.name if named else path.resolve()  # a link is replaced, not followed
-        if path.resolve() == origin:
+        place = real_path(path.parent) / path.name if named else real_path(path)  # a link is replaced, not followed
+        if real_path(path) == origin:
             raise UserError(f"{path}: already exists, it is the input itself; choose another name")
         if origin in place.parents or place in origin.parents:
             raise UserError(f"{path}: lies in {source}, or the other way round; choose another place")
-        if place in (run.resolve(), *run.resolve().parents):
+        if place in ((real_run := real_path(run)), *real_run.parents):
             raise UserError(f"{path}: the refiner {run} is there; choose another place")
         if not place.parent.is_dir():
             raise UserError(f"{path}: {path.parent} is not a folder; make it first or choose another name")
         return cls(path, place, overwrite)
 
-    def refuse_other_folder(self) -> None:
-        """Raise ``UserError`` if something is there that no job of pictures has written."""
-        if self._exists() and not self._record_path.exists():
-            raise UserError(f"{self.path}: already exists; delete it or choose another name")
+    def check_folder(self, *, refined: bool) -> None:
+        """Raise ``UserError`` if a folder of pictures cannot be put here; ``refined``: it may be here already."""
+        self._check_suffix("", "a folder")
+        if self._exists() and not self.overwrite and not (refined and self._record_path.exists()):
+            raise UserError(f"{self.path}: already exists; delete it or choose another name, or give --overwrite")
 
     def finished(self, data: Source, spec: JobSpec, fixed: dict[str, Any]) -> RefineSummary | None:
         """The summary of an existing result of the same job; None if the job is to be done.
@@ -77,7 +78,8 @@ class Destination:
         if os.path.lexists(self.place) and self.place.is_dir() != data.folder:
             raise UserError(f"{self.path}: is {'a folder' if self.place.is_dir() else 'a file'}; choose another name")
         if not self._exists():
-            self._check_suffix(data)
+            own = "" if data.folder else _SUFFIXES[data.kind]
+            self._check_suffix(own, f"a {own} file" if own else "a folder")
             return None
         job = self._existing_job(data)
         other = None if job is None else job.difference(spec, fixed)
@@ -120,7 +122,7 @@ class Destination:
         """The job that made the existing result; None if it is not a result of refine."""
         try:
             if data.kind != "pack":
-                return Job.model_validate_json(read_bounded(self._record_path, LARGEST))
+                return Job.model_validate_json(read_bounded(self._record_path, MAX_RECORD_BYTES))
             with Pack(self.place) as pack:
                 job = Job.model_validate(pack.options.get("job"))
                 return job.model_copy(update={"outcome": Outcome(refined=len(pack))})
@@ -132,11 +134,9 @@ class Destination:
     ) -> RefineSummary:
         return RefineSummary(self.path, outcome.refined, outcome.copied, tuple(outcome.failed), done, aside)
 
-    def _check_suffix(self, data: Source) -> None:
-        own = "" if data.folder else _SUFFIXES[data.kind]
+    def _check_suffix(self, own: str, kind: str) -> None:
         if (suffix := self.path.suffix.lower()) in _SUFFIXES.values() and suffix != own:
-            kind = "a folder" if data.folder else f"a {own} file"
-            raise UserError(f"{self.path}: {data.path} is refined into {kind}; choose a name without {suffix}")
+            raise UserError(f"{self.path}: the result is {kind}; choose a name without {suffix}")
 
     def _free_name(self) -> Path:
         names = (f"{self.place.name}.replaced{f'-{n}' if n else ''}" for n in itertools.count())

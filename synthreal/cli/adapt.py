@@ -1,4 +1,4 @@
-"""The command that does everything for two folders of pictures: fit, refine and report."""
+"""The command that does everything for two folders of pictures: fit, refine, evaluate and report."""
 
 from __future__ import annotations
 
@@ -10,41 +10,49 @@ import typer
 from synthreal.cli import folders, options
 from synthreal.cli.application import app
 from synthreal.cli.browse import report
-from synthreal.cli.options import print_line
-from synthreal.cli.refiner import fit, refine
+from synthreal.cli.judge import evaluate
+from synthreal.cli.options import print_line, resumable
+from synthreal.cli.refiner import refine
+from synthreal.cli.training import continue_run, saved_text, start_pictures, train
+from synthreal.errors import UserError, require
+
+ARMS = "simulated,refined,fda,histogram,pixel-distribution"
 
 
 @app.command()
 def adapt(
     renders: Annotated[Path, typer.Argument(metavar="RENDERS", help="Folder of renders.")],
     photographs: Annotated[Path, typer.Argument(metavar="PHOTOS", help="Folder of photographs, without labels.")],
-    out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder for the refined renders; must not exist.")],
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder for the refined renders.")],
     run: Annotated[Path, typer.Option(help="Run directory.")] = Path("runs") / folders.NAME,
     minutes: folders.Minutes = None,
     scale: folders.Scale = None,
     settings: options.Settings = None,
-) -> int:
-    """Make renders look like photographs. Trains a refiner, refines every render into OUT, and writes a page.
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace OUT.")] = False,
+) -> None:
+    """Make renders look like photographs. Trains a refiner, refines every render into OUT, and says whether it helps.
 
-    It is `fit --simulated RENDERS --real PHOTOS`, `refine RUN RENDERS OUT` and `report RUN` in one. Run it again to
-    continue after an interruption.
+    It is `fit --simulated RENDERS --real PHOTOS`, `refine RUN RENDERS OUT`, `evaluate RUN` and `report RUN` in one. Run
+    it again to continue after an interruption.
     """
     from synthreal.bulk.result import Destination
-    from synthreal.train.best import describe_best
-    from synthreal.train.checkpoint import checkpoints
+    from synthreal.distributed.processes import SINGLE_PROCESS
+    from synthreal.train.checkpoint import checkpoints, step_of
 
-    Destination.resolve(out, renders, run, False).refuse_other_folder()  # before the training, not after it
-    if code := fit(
-        settings=settings,
-        run=run,
-        resume=bool(checkpoints(run)),
-        simulated=renders,
-        real=photographs,
-        scale=scale,
-        minutes=minutes,
-    ):
-        return code
-    refine(run, renders, out)
-    report(run)
-    print_line(describe_best(run))
-    return 0
+    require("report", "adapt", "matplotlib")
+    pictures = folders.TwoFolders(renders, photographs, scale, minutes)
+    with resumable():
+        plan = None
+        if saved := checkpoints(run):
+            pictures.check_run(run)
+            plan = continue_run(run, None, pictures, None, settings, trust=False)
+        complete = plan is not None and step_of(saved[-1]) == plan.config.schedule.total
+        if out.resolve().is_relative_to(photographs.resolve()):
+            raise UserError(f"{out}: lies in {photographs}, whose pictures would include it; choose another place")
+        Destination.resolve(out, renders, run, overwrite).check_folder(refined=complete)  # before training, not after
+        plan = plan or start_pictures(pictures, run, None, settings, SINGLE_PROCESS, trust=False)
+        print_line(saved_text(plan, train(plan, SINGLE_PROCESS)))
+        device = plan.config.runtime.device
+        refine(run, renders, out, device=device, overwrite=overwrite)
+        evaluate([run], arms=ARMS, device=device)
+        report(run, device=device)

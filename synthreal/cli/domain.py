@@ -36,7 +36,7 @@ def show(
 
 @app.command()
 def prepare(
-    dataset: Annotated[str, typer.Argument(help="Name of a data set of the plugin, folder, or pack.")],
+    dataset: Annotated[str, typer.Argument(help="Name of a data set of the plugin, or pictures, folder or pack.")],
     out: Annotated[Path, typer.Argument(help="Pack to write (.h5); must not exist.")],
     plugin: options.Plugins = None,
     settings: Annotated[

@@ -42,6 +42,16 @@ class TwoFolders(NamedTuple):
     scale: Literal["renders", "native"] | None
     minutes: float | None
 
+    def check_run(self, run_dir: Path) -> None:
+        """Raise ``UserError`` if a run is of other folders."""
+        from synthreal.inference.pretrained import read_config
+
+        data = read_config(run_dir).data
+        for role, folder in (("simulated", self.simulated), ("real", self.real)):
+            root = getattr(data, role).options.get("root")
+            if root != str(folder.absolute()):
+                raise UserError(f"{run_dir}: is a run of {root or 'other data'}, not of {folder}; choose another --run")
+
     def roots(self) -> dict[str, Any]:
         """The folders as settings."""
         return {

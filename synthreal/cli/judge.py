@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -11,7 +9,7 @@ import typer
 
 from synthreal.cli import options
 from synthreal.cli.application import app
-from synthreal.cli.options import display, load_configuration, print_line
+from synthreal.cli.options import display, load_configuration, print_line, resumable
 
 
 @app.command()
@@ -35,7 +33,7 @@ def evaluate(
     from synthreal.evaluation.evaluate import evaluate as judge
 
     names = None if arms is None else [name.strip() for name in arms.split(",") if name.strip()]
-    with _resumable(), progress_bars() as show:
+    with resumable(), progress_bars() as show:
 
         def on_arm(arm: str, done: int, total: int) -> None:
             show("evaluating", done, total, arm)
@@ -70,18 +68,8 @@ def ablate(
 
     catalog, resolved = load_configuration(plugin, recipe, config, settings, trust=trust)
     folder = run or Path("runs") / f"{resolved.recipe}-ablation"
-    with _resumable(), ablation_progress() as (on_fit, on_arm):
+    with resumable(), ablation_progress() as (on_fit, on_arm):
         result = compare(resolved, catalog, over or (), folder, seeds=seeds, split=split, on_fit=on_fit, on_arm=on_arm)
     display(result.to_json() if as_json else ablation_text(result))
     if not as_json:
         print_line(f"{folder}: pictures; {folder / 'sheet.png'}: the same images by every combination")
-
-
-@contextmanager
-def _resumable() -> Iterator[None]:
-    """Print how to continue after an interruption."""
-    try:
-        yield
-    except KeyboardInterrupt:
-        print_line("stopped; finished trainings are saved, and the same command continues", err=True)
-        raise typer.Exit(130) from None

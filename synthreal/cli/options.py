@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -87,6 +89,16 @@ def changes_from(file: ConfigFile, settings: Settings) -> tuple[list[dict[str, A
 
     trees = ([read_tree(file)] if file else []) + parse_settings(settings or ())
     return trees, " or ".join([str(file)] * bool(file) + ["--set"] * bool(settings)) or "configuration"
+
+
+@contextmanager
+def resumable() -> Iterator[None]:
+    """Print how to continue after an interruption."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        print_line("stopped; what is finished is saved, and the same command continues", err=True)
+        raise typer.Exit(130) from None
 
 
 def print_line(line: str, *, err: bool = False) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -13,7 +12,8 @@ import typer
 
 from synthreal.cli import folders, options
 from synthreal.cli.application import app
-from synthreal.cli.options import catalog_of, changes_from, load_configuration, print_line
+from synthreal.cli.options import catalog_of, load_configuration, print_line
+from synthreal.cli.training import Plan, continue_run, saved_text, start_pictures, train
 from synthreal.errors import UserError
 
 if TYPE_CHECKING:
@@ -43,67 +43,50 @@ def fit(
 
     Name a domain with --plugin, or give two folders of pictures with --simulated and --real.
     """
-    from synthreal.cli.progress import ReportPrinter, progress_bars
     from synthreal.distributed.join import process_group
-    from synthreal.hooks.catalog import Catalog
     from synthreal.hooks.discovery import trust_option
-    from synthreal.hooks.resolve import resolve
-    from synthreal.inference.pretrained import read_config, weights_step
     from synthreal.train.checkpoint import checkpoints
-    from synthreal.train.fit import fit as train
 
     with process_group() as processes:  # first, so that an error is reported once
         pictures = folders.two_folders(simulated, real, scale, minutes, domain=bool(plugin or recipe))
-        if resume:
-            run_dir = run or Path("runs") / (folders.NAME if pictures else recipe or catalog_of(plugin).recipe().recipe)
-            # torchrun repeats the same arguments after a failure: a run without a checkpoint starts from the beginning
-            resume = os.environ.get("TORCHELASTIC_MAX_RESTARTS", "0") == "0" or bool(checkpoints(run_dir))
-        if resume and recipe is None:
-            stored, (trees, source) = read_config(run_dir), changes_from(config, settings)
-            trees += [pictures.roots()] if pictures else []
-            catalog = catalog_of(plugin, trust=trust) if plugin else Catalog.of_run(stored, run_dir, trust=trust)
-            resolved = resolve(stored.changed(*trees, source=source), catalog)
-        elif pictures:
-            run_dir, catalog = run or Path("runs") / folders.NAME, Catalog.of((), trust=trust)
-            resolved = folders.choose_configuration(pictures, run_dir, config, settings, catalog, processes)
-        else:
-            catalog, resolved = load_configuration(plugin, recipe, config, settings, trust=trust)
-            run_dir = run or Path("runs") / resolved.recipe
-        total, quality = resolved.schedule.total, resolved.quality
+        plan = None
         try:
-            with progress_bars(visible=processes.is_main) as show:
-                printer = ReportPrinter(lambda step, losses: show("fitting", step, total, losses))
-                last = train(resolved, catalog, run_dir, resume=resume, on_report=printer, on_warning=printer.warn)
+            if resume:
+                run = run or Path("runs") / (folders.NAME if pictures else recipe or catalog_of(plugin).recipe().recipe)
+                # torchrun repeats the arguments after a failure: a run without a checkpoint starts from the beginning
+                resume = os.environ.get("TORCHELASTIC_MAX_RESTARTS", "0") == "0" or bool(checkpoints(run))
+            if run and resume and recipe is None:
+                plan = continue_run(run, plugin, pictures, config, settings, trust=trust)
+            elif pictures:
+                run_dir = run or Path("runs") / folders.NAME
+                plan = start_pictures(pictures, run_dir, config, settings, processes, trust=trust)
+            else:
+                catalog, resolved = load_configuration(plugin, recipe, config, settings, trust=trust)
+                plan = Plan(resolved, catalog, run or Path("runs") / resolved.recipe, resume)
+            last = train(plan, processes)
         except KeyboardInterrupt:
             if processes.is_main:
-                print_line(_interrupted(run_dir, resolved.plugins, processes, trust), err=True)
+                print_line(_interrupted(plan, processes, trust), err=True)
             return 130
-        if not processes.is_main:
-            return 0
-        judged = resolved.evaluation.evaluator is not None and resolved.data.simulated.count != 1
-        purpose, command = ("evaluate it with", "evaluate") if judged else ("see it with", "report")
-        advice = shlex.join(["synthreal", command, str(run_dir), *trust_option(resolved.plugins)])
-        done = "was complete already" if last is None else f"step {last.step}"
-        if last is not None and quality is not None and last.step < total:
-            done += f" of {total}, stopped early: no better score in {quality.patience} reports"
-        print_line(
-            f"{run_dir}: {done}, saved the weights of step {weights_step(run_dir)}; "
-            f"sheets in {run_dir / 'sheets'}; {purpose}: {advice}"
-        )
+        if processes.is_main:
+            several = plan.config.data.simulated.count != 1
+            purpose, command = ("evaluate it with", "evaluate") if several else ("see it with", "report")
+            advice = shlex.join(["synthreal", command, str(plan.run_dir), *trust_option(plan.config.plugins)])
+            print_line(f"{saved_text(plan, last)}; {purpose}: {advice}")
         return 0
 
 
-def _interrupted(run_dir: Path, plugins: Sequence[str], processes: Processes, trust: bool) -> str:
+def _interrupted(plan: Plan | None, processes: Processes, trust: bool) -> str:
     """What an interrupted run has saved, and the command that continues it."""
     from synthreal.train.checkpoint import checkpoints
 
-    if not (saved := checkpoints(run_dir)):
+    if plan is None or not (saved := checkpoints(plan.run_dir)):
         return "stopped before anything was saved"
     program, option = "synthreal", "--run"
     if processes.size > 1:  # torchrun would take --run for one of its own options
         program, option = f"torchrun --nproc-per-node={processes.local_size} -m synthreal", "--run-dir"
-    names = "".join(f" --plugin {shlex.quote(name)}" for name in plugins)
-    command = f"{program} fit{names} {option} {shlex.quote(str(run_dir))} --resume{' --trust' * trust}"
+    names = "".join(f" --plugin {shlex.quote(name)}" for name in plan.config.plugins)
+    command = f"{program} fit{names} {option} {shlex.quote(str(plan.run_dir))} --resume{' --trust' * trust}"
     return f"stopped; {saved[-1]} is saved, continue with: {command}"
 
 

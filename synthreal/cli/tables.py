@@ -20,8 +20,9 @@ LINES = 8  # of a cell
 
 
 def evaluation_text(evaluation: Evaluation) -> Group:
-    """The warnings of an evaluation, then its tables."""
-    return Group(*_warnings(evaluation), *map(_text, tables.evaluation_tables(evaluation)))
+    """The warnings of an evaluation, its tables and its verdict."""
+    parts = [*_warnings(evaluation), *map(_text, tables.evaluation_tables(evaluation))]
+    return Group(*parts, *([] if evaluation.verdict is None else [Text(evaluation.verdict.sentence, style="bold")]))
 
 
 def ablation_text(ablation: Ablation) -> Group:

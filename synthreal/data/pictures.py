@@ -35,15 +35,22 @@ Side = Annotated[int, Field(ge=1, le=LARGEST_SIDE)]
 class PicturesOptions(FolderOptions):
     """Options of the built-in ``pictures`` data set."""
 
-    crop: tuple[Side, Side] = Field(description="[height, width] in px of a window, equal to those of `image`")
+    background: float = Field(0.0, ge=0, le=1, description="grey behind transparent pixels, 0 black to 1 white")
+    crop: tuple[Side, Side] = Field(
+        description="[height, width] of a window in px; must equal height and width of `image`"
+    )
     crops: int = Field(
-        1, ge=1, description="windows of each picture at most, at different random places, the same in every run"
+        1,
+        ge=1,
+        description="maximum number of windows per picture, at different random places, the same in every run",
     )
     scale: Side | None = Field(
         None, description="px of the shorter side to which every picture is brought; none = as they are"
     )
     files: int | None = Field(
-        None, ge=1, description="most files to read, a random choice, the same in every run; none = all"
+        None,
+        ge=1,
+        description="maximum number of files, a random choice that is the same in every run; none = all",
     )
 
 
@@ -76,7 +83,8 @@ def _windows(options: PicturesOptions, index: int, content: bytes) -> Iterator[S
     free = torch.tensor([pixels.shape[1] - height + 1, pixels.shape[2] - width + 1])
     places = torch.rand(options.crops, 2, generator=derived_generator("cpu", index, "windows"))
     for top, left in dict.fromkeys(map(tuple, (places * free).long().tolist())):  # a small picture has few places
-        yield Sample(pixels[:, top : top + height, left : left + width])
+        # a view would keep the whole picture in memory for as long as a writer or a batch holds the window
+        yield Sample(pixels[:, top : top + height, left : left + width].copy())
 
 
 def _scaled(pixels: np.ndarray, options: PicturesOptions) -> np.ndarray:

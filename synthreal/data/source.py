@@ -81,17 +81,28 @@ def open_source(
 def read_samples(spec: DatasetSpec, options: Any, image: ImageSpec) -> Iterator[Sample | Skipped]:
     """The samples of a data set of files, converted to ``image`` if its spec has none."""
     assert spec.read is not None, "a data set has read or render"
-    size = (image.height, image.width)
-    if isinstance(options, PicturesOptions) and options.crop != size:  # resizing would distort the windows
-        crop = "x".join(map(str, options.crop))
-        raise UserError(
-            f"data.{spec.role}.options.crop is {crop}, but image is {size[0]}x{size[1]} px; make them equal"
-        )
+    if isinstance(options, PicturesOptions):
+        _refuse_windows(options, image, spec.name)
     samples = spec.read(options)
     if spec.image is not None:
         return samples
     background = options.background if isinstance(options, FolderOptions) else 0.0
     return _converted(samples, image, spec.available_labels, background)
+
+
+def _refuse_windows(options: PicturesOptions, image: ImageSpec, name: str) -> None:
+    """Raise ``UserError`` if windows would have to be resized, which distorts them, or given an alpha channel."""
+    height, width = options.crop
+    if (height, width) != (image.height, image.width):
+        raise UserError(
+            f"data set {name!r}: option crop is {height}x{width}, but image is {image.height}x{image.width} px; "
+            "make them equal"
+        )
+    if image.channels in (2, 4):
+        raise UserError(
+            f"data set {name!r}: its windows have no alpha, but image has {image.channels} channels; use 1 or 3, or "
+            "the data set 'folder'"
+        )
 
 
 def _converted(

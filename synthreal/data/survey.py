@@ -9,7 +9,7 @@ from synthreal.data.folder import image_content, image_files_of
 from synthreal.data.ondisk import choose_rows
 from synthreal.errors import UserError
 from synthreal.images.orientation import TRANSPOSED, orientation
-from synthreal.images.picture import any_size, picture_problem, read_header, read_pixels
+from synthreal.images.picture import any_size, picture_problem, read_info, read_pixels
 
 SAMPLE = 512  # files; a data set of fewer files reads a subset of these
 
@@ -48,12 +48,12 @@ def survey(root: Path, *, remedy: str) -> Survey:
     Raises ``UserError`` for fewer than two readable pictures, and if every picture has a single colour, such as black.
     """
     files = image_files_of(root, remedy=remedy)
-    headers, failures, plain = [], list[str](), True
+    found, failures, plain = [], list[str](), True
     for row in choose_rows(len(files), SAMPLE):
         try:
             with any_size():
                 content = image_content(files[row])
-                header = read_header(content)
+                info = read_info(content)
                 turn = orientation(content)
                 if plain:  # decode only until one picture is not
                     pixels = read_pixels(content, first=True)
@@ -61,22 +61,23 @@ def survey(root: Path, *, remedy: str) -> Survey:
         except Exception as error:  # decoders raise anything on broken bytes
             failures.append(f"{files[row]}: {picture_problem(error)}")
         else:
-            headers.append((header, turn))
-    if not headers:
+            found.append((info, turn))
+    if not found:
         raise UserError(f"{root}: not one of its {len(files)} image files is readable; {failures[0]}")
-    if len(headers) == 1:
-        raise UserError(f"{root}: one picture is too few; give 2 at least, better some hundred")
+    if len(found) == 1:
+        only = f"one readable picture of {1 + len(failures)}" if failures else "one picture"
+        first = f"; {failures[0]}" if failures else ""
+        raise UserError(f"{root}: {only} is too few; give 2 at least, better some hundred{first}")
     if plain:
         raise UserError(f"{root}: each of its pictures has a single colour, such as black; check how they were written")
     return Survey(
         root=root,
         total=len(files),
         sizes=tuple(
-            (header.height, header.width) if turn < TRANSPOSED else (header.width, header.height)
-            for header, turn in headers
+            (info.height, info.width) if turn < TRANSPOSED else (info.width, info.height) for info, turn in found
         ),
-        grey=sum(header.grey for header, _ in headers),
-        deep=sum(header.deep for header, _ in headers),
-        several=sum(header.several for header, _ in headers),
-        turned=sum(turn != 1 for _, turn in headers),
+        grey=sum(info.is_grey for info, _ in found),
+        deep=sum(info.is_16_bit for info, _ in found),
+        several=sum(info.has_further_pictures for info, _ in found),
+        turned=sum(turn != 1 for _, turn in found),
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -22,6 +23,7 @@ from synthreal.errors import UserError
 from synthreal.evaluation.cache import FOLDER, train_or_load
 from synthreal.evaluation.estimator import Task, constant_metrics, measure
 from synthreal.evaluation.training_sets import PER_IMAGE, REAL, TrainingSets, select_arms
+from synthreal.evaluation.verdict import verdict
 from synthreal.files import write_text
 from synthreal.hooks.catalog import Catalog
 from synthreal.hooks.resolve import resolve
@@ -52,12 +54,12 @@ def evaluate(
     """Train and test an estimator for every arm, run and seed; write the result into each run directory.
 
     Trained estimators are cached, so a repeated or interrupted evaluation trains only what is missing. Runs without
-    labelled real images get the measures that need no labels, and a warning.
+    labelled real images or without an evaluator get the measures that need no labels, and a warning.
 
     Args:
         runs: run directories of one configuration, fitted with different ``runtime.seed``.
         arms: names of :data:`~synthreal.evaluation.training_sets.ARMS`, or "all"; None: simulated, refined, histogram,
-            real.
+            real, or all whose quality can be measured if there are no errors to measure.
         seeds: estimators per arm and run. Run seed s uses the estimator seeds s * seeds, s * seeds + 1, ..., so that
             no two runs share one.
         split: "test" (evaluation.json), or "validation" to choose settings (validation.json).
@@ -67,17 +69,19 @@ def evaluate(
         on_arm: called before each training with the arm, the number of estimators done and their total.
 
     Raises:
-        UserError: a folder without a run, a configuration without evaluator, an unknown arm, a damaged cached
-            estimator.
+        UserError: a folder without a run, an unknown arm, a damaged cached estimator.
     """
     opened = _open_runs([Path(run) for run in runs], split, resolve_device(device), trust)
-    names, spec = select_arms(arms, opened[0].config), opened[0].task.spec
-    configure_process(opened[0].config.runtime)
+    task, config = opened[0].task, opened[0].config
+    configure_process(config.runtime)
     test = _test_images(opened, split)
-    if test is None:  # quality without labels needs the estimator trained on simulated images alone
-        names, seeds = tuple(arm for arm in names if arm in (*PER_IMAGE, REAL)), 1
-    total = 1 if test is None else len(names) * len(opened) * seeds
-    all_sets = [TrainingSets(run.folder, run.config, run.open_data, run.device) for run in opened]
+    names, spec = select_arms(arms, config, tested=test is not None), None if task is None else task.spec
+    trained = names if test is not None else () if task is None else (BASE,)
+    if test is None:  # the first run's quality counts, and needs the estimator trained on simulated images alone
+        seeds = 1
+    total = len(trained) * (1 if test is None else len(opened) * seeds)
+    count = config.evaluation.images if trained else COUNT
+    all_sets = [TrainingSets(run.folder, run.config, run.open_data, run.device, count=count) for run in opened]
     for run, sets in zip(opened, all_sets, strict=True):
         for arm in (BASE, REAL):
             if arm in names and len(sets.simulated if arm == BASE else first_images(sets.labelled, 2)) < 2:
@@ -91,35 +95,34 @@ def evaluate(
         run_seed = run.config.runtime.seed
         cache = run.folder / FOLDER if estimators is None else Path(estimators)
         base_estimator: nn.Module | None = None  # the estimator trained on simulated images, which are the first arm
-        for arm in names if test is not None or run is opened[0] else ():  # of quality, the first run's counts
+        for arm in names if test is not None or run is opened[0] else ():
             data = sets[arm]
-            for seed in range(run_seed * seeds, (run_seed + 1) * seeds):
-                if test is None and arm != BASE:
-                    continue
+            for seed in range(run_seed * seeds, (run_seed + 1) * seeds) if arm in trained else ():
+                assert run.task is not None, "there are no arms to train without an evaluator"
                 on_arm(arm, len(results), total)
                 model = train_or_load(cache, arm, run.task, data, seed=seed)
                 base_estimator = base_estimator or model
                 if test is not None:
-                    results.append(EstimatorResult(arm, run_seed, seed, measure(spec, model, test)))
+                    results.append(EstimatorResult(arm, run_seed, seed, measure(run.task.spec, model, test)))
             if run is opened[0] and arm in (*PER_IMAGE, REAL):
-                assert base_estimator is not None
                 real = to_unit(first_images(sets.real, COUNT).image)
                 simulated = sets.simulated if arm in PER_IMAGE else None
                 quality[arm] = summarize_quality(spec, base_estimator, data.images, real, simulated)
-    by_arm = {arm: [result for result in results if result.arm == arm] for arm in names if test is not None}
     evaluation = Evaluation(
         runs=tuple(map(str, runs)),
         weights=tuple(weights),
         split=split,
         test=None if test is None else _test_set(opened[0], split, test),
-        preservation=landmark_preservation(spec, pairs),
+        preservation=None if spec is None else landmark_preservation(spec, pairs),
         displacement=content_preservation(pairs),
-        constant={} if test is None else constant_metrics(spec, pairs[0][0].labels, test),
-        primary=spec.primary,
-        arms={arm: summarize_arm(spec, mine, None if arm == BASE else by_arm[BASE]) for arm, mine in by_arm.items()},
+        constant={} if test is None or spec is None else constant_metrics(spec, pairs[0][0].labels, test),
+        primary="" if spec is None else spec.primary,
+        arms={} if test is None or spec is None else summarize_arms(spec, names, results),
         quality=quality,
         warnings=tuple(dict.fromkeys(warning for run in opened for warning in run.warnings)),
     )
+    diagonal = math.hypot(config.image.height, config.image.width)
+    evaluation = evaluation.model_copy(update={"verdict": verdict(evaluation, diagonal)})
     for run in opened:
         write_text(run.folder / FILES[split], json.dumps(evaluation.to_json(), indent=2) + "\n")
     return evaluation
@@ -137,11 +140,11 @@ class EstimatorResult:
 
 @dataclass(frozen=True)
 class _Run:
-    """A run to evaluate: its resolved configuration, its task, and warnings about its data."""
+    """A run to evaluate: its resolved configuration, its task (None without evaluator), and warnings about its data."""
 
     folder: Path
     config: ResolvedConfig
-    task: Task
+    task: Task | None
     catalog: Catalog
     device: torch.device
     warnings: list[str] = field(default_factory=list)
@@ -174,16 +177,17 @@ def _open_runs(folders: Sequence[Path], split: Split, device: torch.device, trus
         by_seed[seed] = folder
     catalog = Catalog.of_run(configs[0], folders[0], trust=trust)
     resolved = [resolve(config, catalog) for config in configs]
-    tasks = [Task.of(config, catalog, device) for config in resolved]
+    tasks = [None if config.evaluation.evaluator is None else Task.of(config, catalog, device) for config in resolved]
     return [_Run(*run, catalog, device) for run in zip(folders, resolved, tasks, strict=True)]
 
 
 def _test_images(runs: Sequence[_Run], split: Split) -> Resident | None:
     """The labelled real images to test on, which must be the same in all runs; None if there are none."""
-    if getattr(runs[0].config.data, split) is None:
+    missing = "evaluation.evaluator" if runs[0].task is None else f"data.{split}"
+    if runs[0].task is None or getattr(runs[0].config.data, split) is None:
         runs[0].warnings.append(
-            f"data.{split} is none: quality is measured without labels, errors are not; to measure them, fit with "
-            f"data.{split} set to labelled real images"
+            f"{missing} is none: quality is measured without labels, errors are not; to measure them, fit with an "
+            f"evaluator, and data.{split} set to labelled real images"
         )
         return None
     found: list[Resident] = []
@@ -203,6 +207,12 @@ def _test_images(runs: Sequence[_Run], split: Split) -> Resident | None:
 
 def _test_set(run: _Run, split: Split, test: Resident) -> TestSet:
     return TestSet(name=getattr(run.config.data, split).name, n=len(test), sha256=test.sha256())
+
+
+def summarize_arms(spec: EvaluatorSpec, names: Sequence[str], results: Sequence[EstimatorResult]) -> dict[str, Arm]:
+    """Summarise the results of each arm, and compare it with ``simulated``."""
+    by_arm = {arm: [result for result in results if result.arm == arm] for arm in names}
+    return {arm: summarize_arm(spec, mine, None if arm == BASE else by_arm[BASE]) for arm, mine in by_arm.items()}
 
 
 def summarize_arm(

@@ -28,20 +28,23 @@ from synthreal.results.schema import BASE
 from synthreal.spec import Role, StoredDtype
 from synthreal.train.sources import first_images
 
+REFINED = "refined"
 REAL = "real"
 ADAPTED = ("fda", "histogram", "pixel-distribution")
-ARMS = (BASE, "refined", *ADAPTED, "augment", "refined+augment", "mixed", REAL)
-PER_IMAGE = (BASE, "refined", *ADAPTED)  # one fixed image for every simulated image
-DEFAULT = (BASE, "refined", "histogram", REAL)
+ARMS = (BASE, REFINED, *ADAPTED, "augment", "refined+augment", "mixed", REAL)
+PER_IMAGE = (BASE, REFINED, *ADAPTED)  # one fixed image for every simulated image
+DEFAULT = (BASE, REFINED, "histogram", REAL)
+UNTESTED = (*PER_IMAGE, REAL)  # arms whose quality can be measured without testing an estimator
 PART = 256
 
 
-def select_arms(names: Iterable[str] | None, config: ResolvedConfig) -> tuple[str, ...]:
-    """The arms to train, in the order of :data:`ARMS`, always with ``simulated``, the base of every comparison.
+def select_arms(names: Iterable[str] | None, config: ResolvedConfig, *, tested: bool) -> tuple[str, ...]:
+    """The arms of an evaluation in the order of :data:`ARMS`, always with ``simulated``, the base of every comparison.
 
-    ``names`` may hold ``all``; None is the default. Both omit ``real`` if the run has no labelled real images.
+    ``names`` may hold ``all``; None is the default. Both omit ``real`` if the run has no labelled real images, and arms
+    that are only made to train on if none is ``tested``.
     """
-    requested = list(DEFAULT if names is None else names)
+    requested = list((DEFAULT if tested else UNTESTED) if names is None else names)
     labelled = config.data.real_labelled is not None
     if not requested:
         raise UserError(f"--arms: names no arm; choose of {', '.join(ARMS)}, or all")
@@ -50,7 +53,7 @@ def select_arms(names: Iterable[str] | None, config: ResolvedConfig) -> tuple[st
     if REAL in requested and names is not None and not labelled:
         raise UserError(f"--arms: {REAL} needs data.real_labelled, which is none in this run; leave it out")
     selected = {*(ARMS if "all" in requested else requested), BASE} - (set() if labelled else {REAL})
-    return tuple(name for name in ARMS if name in selected)
+    return tuple(name for name in (ARMS if tested else UNTESTED) if name in selected)
 
 
 @dataclass(frozen=True)
@@ -62,13 +65,19 @@ class TrainingSet:
 
 
 class TrainingSets:
-    """The training sets of a run by arm, made on access; simulated and refined images stay in memory."""
+    """The training sets of a run by arm, of ``count`` images, made on access; simulated and refined ones are held."""
 
     def __init__(
-        self, run: Path, config: ResolvedConfig, open_role: Callable[[Role], Source], device: torch.device
+        self,
+        run: Path,
+        config: ResolvedConfig,
+        open_role: Callable[[Role], Source],
+        device: torch.device,
+        *,
+        count: int,
     ) -> None:
-        self.config, self.open_role, self.dtype = config.evaluation, open_role, config.image.dtype
-        self.simulated = first_images(open_role("simulated"), self.config.images)
+        self.config, self.open_role, self.dtype, self.count = config.evaluation, open_role, config.image.dtype, count
+        self.simulated = first_images(open_role("simulated"), count)
         transform = Refine.load(run, device=str(device))
         self.weights = weights_sha256(transform.refiner)
         self.refined = refine_resident(transform, self.simulated, self.dtype)
@@ -88,13 +97,13 @@ class TrainingSets:
         if arm in ("augment", "refined+augment"):
             return TrainingSet(self.simulated if arm == "augment" else self.refined, self.config.augment)
         if arm == REAL:
-            return TrainingSet(first_images(self.labelled, self.config.images))
+            return TrainingSet(first_images(self.labelled, self.count))
         if arm == "mixed":
             image = self.simulated.image.clone()
             image[1::2] = self.refined.image[1::2]
             return TrainingSet(Resident(image, self.simulated.labels))
         if arm in ADAPTED:
-            real = first_images(self.real, self.config.images)
+            real = first_images(self.real, self.count)
             from synthreal.adapters import albumentations  # takes a second to import and is an optional dependency
 
             name = arm.replace("-", "_")

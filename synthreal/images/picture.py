@@ -84,17 +84,22 @@ class Picture:
 
 
 @dataclass(frozen=True)
-class Header:
-    """What the header of an image file says: its size as stored, and what :func:`read_pixels` will give.
+class PictureInfo:
+    """What :func:`read_pixels` gives for the first picture of a file, from its header.
 
-    ``grey`` is without colour, ``deep`` is 16 bits, ``several`` means that pictures follow the first.
+    Attributes:
+        height: rows of the picture as stored, in px.
+        width: columns of the picture as stored, in px.
+        is_grey: whether it has no colour.
+        is_16_bit: whether a sample has 16 bits, else 8.
+        has_further_pictures: whether pictures follow the first.
     """
 
     height: int
     width: int
-    grey: bool
-    deep: bool
-    several: bool
+    is_grey: bool
+    is_16_bit: bool
+    has_further_pictures: bool
 
 
 def read_pixels(content: bytes, *, first: bool = False) -> np.ndarray:
@@ -108,14 +113,18 @@ def read_pixels(content: bytes, *, first: bool = False) -> np.ndarray:
         return _planes(opened, content)
 
 
-def read_header(content: bytes) -> Header:
-    """The header of an image file with one or several pictures. Raises what :func:`read_pixels` raises."""
+def read_info(content: bytes) -> PictureInfo:
+    """Describe the first picture of an image file without decoding it. Raises what :func:`read_pixels` raises."""
     with _opened(content, first=True) as opened:
         tags = TiffTags(content) if opened.format == "TIFF" else None
-        deep = opened.mode in _GREY_16 or _depth(opened, content, tags) == 16
-        grey = opened.mode in ("1", "L", "LA", "La", *_GREY_16)
-        grey = grey or (opened.format == "PNG" and png.is_grey_with_alpha(content))
-        return Header(opened.height, opened.width, grey, deep, _further_pictures(opened, content, tags) is not None)
+        is_grey = opened.mode in ("1", "L", "LA", "La", *_GREY_16)
+        return PictureInfo(
+            height=opened.height,
+            width=opened.width,
+            is_grey=is_grey or (opened.format == "PNG" and png.is_grey_with_alpha(content)),
+            is_16_bit=opened.mode in _GREY_16 or _depth(opened, content, tags) == 16,
+            has_further_pictures=_further_pictures(opened, content, tags) is not None,
+        )
 
 
 def read_picture(content: bytes) -> Picture:

@@ -118,8 +118,11 @@ def read_config_and_versions(folder: Path) -> tuple[ResolvedConfig, dict[str, st
     versions = tree.pop("versions", {})
     if not isinstance(versions, dict):
         raise UserError(f"{path}: versions: not a table; {REMEDY}")
+    for name, version in versions.items():
+        if not isinstance(version, str):
+            raise UserError(f"{path}: versions: {name!r} is not text; {REMEDY}")
     config = ResolvedConfig.from_tree(tree, source=str(path))
-    return config, {name: str(version) for name, version in versions.items()}
+    return config, versions
 
 
 def read_tree(path: Path) -> dict[str, Any]:

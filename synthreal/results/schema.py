@@ -13,6 +13,7 @@ from synthreal.errors import UserError
 from synthreal.files import read_bounded, reason
 
 Split = Literal["test", "validation"]
+Use = Literal["refined", "style", "nothing", "drift"]  # drift: refining moves labels too much, and no style helps
 FILES: dict[Split, str] = {"test": "evaluation.json", "validation": "validation.json"}
 BASE = "simulated"
 CONTROL_PX = 2  # the measures of landmarks and content are tested on images shifted by exactly this much
@@ -147,6 +148,7 @@ class Quality(ResultModel):
     spectrum: float | None = None
     kid_estimator: float | None = None
     two_sample: TwoSample | None = None
+    displacement_px: float | None = None
     drift: dict[str, float] | None = None
 
     @model_serializer
@@ -154,10 +156,21 @@ class Quality(ResultModel):
         return {name: value for name, value in self if value is not None}
 
 
+class Verdict(ResultModel):
+    """What to train on, see :func:`synthreal.evaluation.verdict.verdict`."""
+
+    use: Use
+    arm: str  # the training set to use: "refined", the style or "simulated"
+    labelled: bool  # whether it follows from errors on labelled real images
+    sentence: str
+    scores: dict[str, float]  # of each arm, lower is better: its error, or the label-free score
+
+
 class Evaluation(ResultModel):
     """The results of all arms; ``weights`` are the SHA-256 digests of the refiners of ``runs``.
 
-    Without labelled real images ``test`` is None and ``arms`` is empty: ``quality`` needs no labels.
+    Without labelled real images ``test`` is None and ``arms`` is empty: ``quality`` needs no labels. ``primary`` is
+    empty without an evaluator.
     """
 
     runs: tuple[str, ...]
@@ -170,6 +183,7 @@ class Evaluation(ResultModel):
     primary: str
     arms: dict[str, Arm]
     quality: dict[str, Quality] = {}
+    verdict: Verdict | None = None
     warnings: tuple[str, ...] = ()
 
     @model_validator(mode="before")

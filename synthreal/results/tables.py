@@ -18,7 +18,7 @@ from synthreal.results.schema import (
 )
 
 SMALLEST_P = 1e-300  # smaller values approach the limit of a float and are printed as a bound
-QUALITY_COLUMNS = ("KID", "KID est", "SWD", "spectrum", "C2ST", "p", "drift")
+QUALITY_COLUMNS = ("KID", "KID est", "SWD", "spectrum", "C2ST", "p", "moved", "drift")
 
 
 @dataclass(frozen=True)
@@ -71,13 +71,21 @@ def quality_table(evaluation: Evaluation) -> Table | None:
     if not columns:
         return None
     rows = tuple((arm, *(row.get(title, "-") for title in columns)) for arm, row in cells.items())
-    note = (
-        "Distances to unlabelled real images, lower is closer: KID on random features and on the estimator's (est), "
-        "SWD (sliced Wasserstein), spectrum (dB). C2ST: accuracy of a new classifier that separates the images from "
-        f"real ones, 50 % is chance; p: probability of that accuracy by chance. Drift: {evaluation.primary} between "
-        "the estimator's predictions before and after, an upper bound on the error added to the labels."
-    )
-    return Table("Quality without labels", ("images", *columns), rows, (note,))
+    notes = ["Distances to unlabelled real images, lower is closer: KID on random features"]
+    notes[0] += " and on the estimator's (est)" * ("KID est" in columns) + ", SWD (sliced Wasserstein), spectrum (dB)."
+    if "C2ST" in columns:
+        notes.append(
+            "C2ST: accuracy of a new classifier that separates the images from real ones, 50 % is chance; p: "
+            "probability of that accuracy by chance."
+        )
+    if "moved" in columns:
+        notes.append("Moved: mean displacement of content from the simulated images, px.")
+    if "drift" in columns:
+        notes.append(
+            f"Drift: {evaluation.primary} between the estimator's predictions before and after, an upper bound on the "
+            "error added to the labels."
+        )
+    return Table("Quality without labels", ("images", *columns), rows, (" ".join(notes),))
 
 
 def preservation_table(evaluation: Evaluation) -> Table | None:
@@ -179,6 +187,8 @@ def _quality_cells(quality: Quality, primary: str) -> dict[str, str]:
     cells = {title: f"{value:z.3f}" for title, value in pairs if value is not None}
     if (test := quality.two_sample) is not None:
         cells |= {"C2ST": f"{100 * test.accuracy:.1f} %", "p": p_text(test.p)}
+    if quality.displacement_px is not None:
+        cells["moved"] = f"{quality.displacement_px:.2f}"
     if quality.drift and primary in quality.drift:
         cells["drift"] = f"{quality.drift[primary]:.2f}"
     return cells

@@ -117,6 +117,11 @@ def checkpoints(run_dir: Path) -> list[Path]:
     return sorted((run_dir / CHECKPOINTS).glob("step-*.pt"))
 
 
+def step_of(path: Path) -> int:
+    """The step of a checkpoint, by its name."""
+    return int(path.stem.removeprefix("step-"))
+
+
 def load(run_dir: Path) -> dict[str, Any]:
     """The newest checkpoint, read with ``weights_only=True``. Raises ``UserError`` if it is missing or damaged."""
     found = checkpoints(run_dir)

@@ -18,7 +18,7 @@ from synthreal.errors import UserError
 from synthreal.files import read_bounded, reason, refuse_link, sync, write_errors
 
 FILE = "turing.jsonl"
-LARGEST = 64 << 20  # bytes of the file; an answer has about 200
+MAX_ANSWERS_BYTES = 64 << 20  # an answer has about 200
 Against = Literal["refined", "simulated"]
 Choice = Literal["real", "synthetic"]
 Truth = Literal["real", "refined", "simulated"]
@@ -91,7 +91,7 @@ class Answers:
 
     def _content(self) -> bytes:
         try:
-            return read_bounded(self.path, LARGEST)
+            return read_bounded(self.path, MAX_ANSWERS_BYTES)
         except FileNotFoundError:
             return b""
         except (OSError, ValueError) as error:

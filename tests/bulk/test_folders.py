@@ -199,12 +199,15 @@ def test_a_network_without_receptive_field_fails_only_on_large_pictures(run_of, 
 def test_dangling_links_and_devices_are_listed(plain, folder, tmp_path):
     for name in ("gone.png", "gone.json"):
         (folder / name).symlink_to("nowhere")
+    for name in ("loop.png", "loop.json"):
+        (folder / name).symlink_to(name)
     for name in ("device.png", "device.txt"):  # a pipe is refused too, but a failing test would wait for it
         (folder / name).symlink_to("/dev/null")
     done = refine_bulk(plain, folder, tmp_path / "out")
     failed = {item.path.removeprefix(f"{folder}/"): item.reason for item in done.failed}
-    assert {"gone.png", "gone.json", "device.png", "device.txt"} <= failed.keys()
+    assert {"gone.png", "gone.json", "loop.png", "loop.json", "device.png", "device.txt"} <= failed.keys()
     assert failed["gone.json"] == "cannot be read (No such file or directory)"
+    assert failed["loop.json"] == "cannot be read (Too many levels of symbolic links)"
     assert "device.png" in failed["device.png"] and "link out of the folder" in failed["device.txt"]
     assert (done.refined, done.copied) == (16, 8)
 

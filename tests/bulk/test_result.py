@@ -50,7 +50,7 @@ def test_unsuitable_places_are_refused(plain, source, tmp_path):
         (tmp_path, "lies in .*, or the other way round"),
         (tmp_path / "no" / "out", r"no is not a folder; make it first"),
         (tmp_path / wrong, reason),
-        (tmp_path / "out.tar", r"out\.tar: .*in.* is refined into a .*; choose a name without \.tar"),
+        (tmp_path / "out.tar", r"out\.tar: the result is a .*; choose a name without \.tar"),
     ]:
         with pytest.raises(UserError, match=line):
             refine_bulk(plain, source, target, overwrite=target == tmp_path / wrong)
@@ -104,6 +104,12 @@ def test_a_link_is_replaced_and_not_followed(plain, folder, tmp_path):
     refine_bulk(plain, folder, tmp_path / "out", overwrite=True)
     assert not (tmp_path / "out").is_symlink() and len(files(tmp_path / "out")) == 6
     assert list((tmp_path / "elsewhere").iterdir()) == []
+
+
+def test_a_link_to_itself_is_refused(plain, folder, tmp_path):
+    (tmp_path / "out").symlink_to("out")
+    with pytest.raises(UserError, match=r"out: is a file; choose another name"):
+        refine_bulk(plain, folder, tmp_path / "out")
 
 
 def test_an_overwritten_folder_that_refine_has_not_made_is_preserved(plain, folder, tmp_path, cli):

@@ -193,9 +193,10 @@ def test_compressed_shards_and_dangling_links_are_listed_and_not_copied(noisy, s
     for name in ("3.tar.gz", "3.TGZ"):
         (shards / name).write_bytes(b"x")
     (shards / "gone.txt").symlink_to("nowhere")
+    (shards / "loop.txt").symlink_to("loop.txt")
     done = refine_bulk(noisy, shards, tmp_path / "out")
     reasons = {item.path.removeprefix(f"{shards}/"): item.reason for item in done.failed}
-    assert reasons.keys() == {"3.tar.gz", "3.TGZ", "gone.txt"}
+    assert reasons.keys() == {"3.tar.gz", "3.TGZ", "gone.txt", "loop.txt"}
     assert reasons["3.TGZ"] == "a compressed shard is not refined; give the unpacked .tar"
     assert files(tmp_path / "out") == ["0.tar", "1.tar", "2.tar", "README"] and done.copied == 25
 

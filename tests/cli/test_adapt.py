@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import html
+import json
 from pathlib import Path
 
 import pytest
 from PIL import Image
 from quick import files, flags, weights
 from renders import SHORT, folder, photograph
+
+from synthreal import train
+from synthreal.cli import adapt as adapting
 
 
 @pytest.fixture
@@ -33,7 +38,10 @@ def test_renders_are_refined_and_reported(here, cli):
             changed += before.tobytes() != after.tobytes()
     assert changed == 24
     assert Path("runs/pictures/report.html").is_file()
-    assert "of the distance between simulated and real images is left" in done.out.splitlines()[-1]
+    verdict = json.loads(Path("runs/pictures/evaluation.json").read_text())["verdict"]
+    assert verdict["sentence"] in " ".join(done.out.split())
+    assert verdict["sentence"] in html.unescape(Path("runs/pictures/report.html").read_text())
+    assert set(verdict["scores"]) == {"simulated", "refined", "fda", "histogram", "pixel-distribution"}
 
 
 def test_a_second_call_continues_a_run_and_changes_nothing_when_all_is_done(here, cli):
@@ -42,7 +50,7 @@ def test_a_second_call_continues_a_run_and_changes_nothing_when_all_is_done(here
     cli(*adapt(*longer)).ok()
     before, refined = weights(Path("run")), [path.read_bytes() for path in sorted((here / "out").iterdir())]
     done = cli(*adapt(*longer)).ok()
-    assert "was complete already" in done.out
+    assert done.out.count("was complete already") == 2  # the training and the refining
     assert weights(Path("run")) == before
     assert [path.read_bytes() for path in sorted((here / "out").iterdir())] == refined
 
@@ -52,13 +60,15 @@ def test_a_second_call_continues_a_run_and_changes_nothing_when_all_is_done(here
     [
         ({"out": "renders/out"}, ("renders/out", "choose another place")),
         ({"out": "photographs/../mine"}, ("mine", "already exists")),
+        ({"out": "photographs/out"}, ("photographs/out", "choose another place")),
+        ({"out": "out.tar"}, ("out.tar", "choose a name without .tar")),
         ({"photographs": "renders"}, ("same folder",)),
-        ({"photographs": "nothing"}, ("nothing",)),
-        ({"photographs": "empty"}, ("empty",)),
-        ({"photographs": "one"}, ("one",)),
-        ({"photographs": "black"}, ("black",)),
+        ({"photographs": "nothing"}, ("nothing: no such folder",)),
+        ({"photographs": "empty"}, ("empty: no image file",)),
+        ({"photographs": "one"}, ("one: one picture is too few",)),
+        ({"photographs": "black"}, ("black: each of its pictures has a single colour",)),
     ],
-    ids=["inside", "taken", "same", "missing", "empty", "one", "black"],
+    ids=["inside", "taken", "inside photographs", "suffix", "same", "missing", "empty", "one", "black"],
 )
 def test_bad_folders_are_one_line_before_training(here, cli, arguments, words):
     for name in ("mine", "empty"):
@@ -70,6 +80,42 @@ def test_bad_folders_are_one_line_before_training(here, cli, arguments, words):
     line = cli(*adapt(**arguments)).complaint()
     assert all(word in line for word in words)
     assert files(here) == before
+
+
+def test_refined_renders_of_an_earlier_state_are_replaced_only_when_asked(here, cli):
+    cli(*adapt()).ok()
+    old = (here / "out/003.png").read_bytes()
+    line = cli(*adapt("--set", "schedule.steps=30")).complaint()
+    assert "out: already exists" in line and "--overwrite" in line
+    assert "already exists" in cli(*adapt("--run", "other")).complaint() and not Path("other").exists()
+    cli(*adapt("--set", "schedule.steps=30", "--overwrite")).ok()
+    assert (here / "out/003.png").read_bytes() != old
+
+
+def test_a_run_of_other_folders_is_not_continued(here, cli):
+    cli(*adapt()).ok()
+    folder(here / "more", 4, (60, 60), photograph)
+    line = cli(*adapt(photographs="more", out="other")).complaint()
+    assert "runs/pictures: is a run of " in line and "choose another --run" in line and not Path("other").exists()
+
+
+@pytest.mark.parametrize("at", ["choose_recipe", "fit"])
+def test_an_interruption_says_that_the_same_command_continues(here, cli, monkeypatch, at):
+    def stop(*arguments, **options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(train.recipe if at == "choose_recipe" else train.fit, at, stop)
+    done = cli(*adapt())
+    assert done.code == 130 and "Traceback" not in done.err
+    assert "the same command continues" in done.err.splitlines()[-1]
+
+
+def test_training_refining_and_reporting_use_the_device_of_the_run(here, cli, monkeypatch):
+    used = []
+    for name in ("refine", "evaluate", "report"):
+        monkeypatch.setattr(adapting, name, lambda *paths, device, **options: used.append(device))
+    cli(*adapt()).ok()
+    assert used == ["cpu"] * 3
 
 
 def test_a_run_inside_the_photographs_is_refused(here, cli):

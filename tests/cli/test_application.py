@@ -154,12 +154,11 @@ def test_show_prints_the_resolved_configuration(cli, toy, tmp_path):
     assert cli("show", "--plugin", TOY, "--config", tmp_path / "config.toml").ok().out == whole
 
 
-@pytest.mark.parametrize("setting", ["evaluation.evaluator=none", "data.simulated.count=1"])
-def test_a_run_that_cannot_be_evaluated_does_not_advise_it(cli, tmp_path, setting):
-    done = cli("fit", "--plugin", TOY, "--run", tmp_path / "run", *flags(*QUICK, "quality=none", setting)).ok()
+def test_a_run_that_cannot_be_evaluated_does_not_advise_it(cli, tmp_path):
+    settings = ("quality=none", "data.simulated.count=1")
+    done = cli("fit", "--plugin", TOY, "--run", tmp_path / "run", *flags(*QUICK, *settings)).ok()
     assert "synthreal evaluate" not in done.out and done.out.endswith(f"synthreal report {tmp_path / 'run'} --trust\n")
-    complaint = cli("evaluate", tmp_path / "run", "--trust").complaint()
-    assert "evaluation.evaluator" in complaint or "one image" in complaint
+    assert "one image" in cli("evaluate", tmp_path / "run", "--trust").complaint()
 
 
 def test_fit_refine_evaluate_from_a_pack_end_to_end(cli, toy_run, tmp_path, monkeypatch):

@@ -123,7 +123,7 @@ CASES: dict[str, tuple[tuple[str, ...], str, str]] = {
     "optimizer.discriminator.adam.beta1": ((), "optimizer.discriminator.beta1=0.9", "trained"),
     "optimizer.discriminator.adam.beta2": ((), "optimizer.discriminator.beta2=0.9", "trained"),
     "optimizer.ema": ((), "optimizer.ema=none", "trained"),
-    "evaluation.evaluator.name": ((), "evaluation.evaluator=none", "refused"),
+    "evaluation.evaluator.name": ((), "evaluation.evaluator=none", "measured"),
     "evaluation.evaluator.options": ((), "evaluation.evaluator.options.width=3", "evaluated"),
     "evaluation.images": ((), "evaluation.images=20", "evaluated"),
     "evaluation.epochs": ((), "evaluation.epochs=3", "evaluated"),
@@ -214,6 +214,9 @@ class Bench:
     def validated(self, *settings: str) -> Any:
         return evaluate([self.run(*settings)], split="validation").test.sha256
 
+    def measured(self, *settings: str) -> Any:
+        return evaluate([self.run(*settings)]).primary
+
     def refused(self, *settings: str) -> Any:
         try:
             evaluate([self.run(*settings)])
@@ -264,7 +267,7 @@ def test_every_setting_has_an_effect(bench, table):
 def test_the_base_run_succeeds_and_is_repeatable(bench, toy, tmp_path):
     assert bench.result("refused") == "accepted"
     assert bench.result("refused", "runtime.device=cuda:63") == "device"
-    assert bench.result("refused", "evaluation.evaluator=none") == "evaluation.evaluator"
+    assert bench.result("measured") == "error_px" and bench.result("measured", "evaluation.evaluator=none") == ""
     fit_toy(toy, tmp_path / "again")
     assert bench.result("trained") == weights(tmp_path / "again")
     assert isinstance(bench.result("evaluated"), tuple) and isinstance(bench.result("validated"), str)

@@ -68,6 +68,13 @@ def test_every_window_has_the_size_and_no_picture_is_distorted(tmp_path, size, s
         assert min(height, width) >= (scale or min(size))
 
 
+@pytest.mark.parametrize("crop", [(16, 20), (16, 60), (40, 60)])
+def test_a_window_does_not_keep_its_picture_in_memory(tmp_path, crop):
+    Image.fromarray(ramp(40, 60)).save(tmp_path / "a.png")
+    (item,) = read(tmp_path, crop)
+    assert item.image.base is None and item.image.flags.c_contiguous
+
+
 def test_a_disc_stays_round_in_every_scale(tmp_path):
     Image.fromarray(disc(48, 90)).save(tmp_path / "a.png")
     for scale in (24, 48, 96):
@@ -151,8 +158,23 @@ def test_windows_become_images_of_the_run_and_are_never_resized(tmp_path):
     (item,) = read_samples(spec, PicturesOptions(**options), image)
     assert item.image.shape == (1, 16, 18) and item.image.dtype == np.uint16 and item.image.max() > 40000
     other = ImageSpec(channels=1, height=18, width=16)
-    with pytest.raises(UserError, match=r"data\.real\.options\.crop is 16x18, but image is 18x16 px; make them equal"):
+    with pytest.raises(
+        UserError, match="data set 'pictures': option crop is 16x18, but image is 18x16 px; make them equal"
+    ):
         read_samples(spec, PicturesOptions(**options), other)
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3, 4])
+def test_images_with_an_alpha_channel_are_refused(tmp_path, channels):
+    Image.fromarray(np.full((4, 4, 4), 99, np.uint8)).save(tmp_path / "a.png")
+    spec, options = Catalog.of(()).dataset("pictures", "real"), PicturesOptions(root=str(tmp_path), crop=(4, 4))
+    image = ImageSpec(channels=channels, height=4, width=4)
+    if channels in (1, 3):
+        (item,) = read_samples(spec, options, image)
+        assert item.image.shape == (channels, 4, 4) and item.image.max() < 99
+    else:
+        with pytest.raises(UserError, match=f"'pictures': its windows have no alpha, but image has {channels} chan"):
+            read_samples(spec, options, image)
 
 
 @pytest.mark.parametrize("options", [{}, {"crop": (0, 4)}, {"crop": (4,)}, {"crops": 0}, {"scale": 0}, {"files": 0}])

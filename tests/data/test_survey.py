@@ -51,7 +51,13 @@ def test_folders_of_no_use_are_refused(tmp_path):
     with pytest.raises(UserError, match=r"a: not one of its 1 image files is readable; .*x\.png: not a whole PNG"):
         look(tmp_path / "a")
     Image.fromarray(np.eye(5, dtype=np.uint8)).save(tmp_path / "a/y.png")
-    with pytest.raises(UserError, match="a: one picture is too few; give 2"):
+    (tmp_path / "a/z.heic").write_text("hello")
+    with pytest.raises(UserError, match=r"a: one readable picture of 3 is too few; give 2 .*; .*[xz]\.\w+: ") as error:
+        look(tmp_path / "a")
+    assert "\n" not in str(error.value)
+    (tmp_path / "a/x.png").unlink()
+    (tmp_path / "a/z.heic").unlink()
+    with pytest.raises(UserError, match=r"a: one picture is too few; give 2 at least, better some hundred$"):
         look(tmp_path / "a")
 
 

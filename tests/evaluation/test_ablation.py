@@ -15,8 +15,6 @@ from synthreal.evaluation.ablation import ablate, agreement, slug
 from synthreal.hooks.resolve import resolve
 from synthreal.results.schema import Arm, Metric, Seed
 
-pytestmark = pytest.mark.usefixtures("short_two_sample_tests")
-
 OVER = ["history=on,off", "discriminator=local,global"]
 
 

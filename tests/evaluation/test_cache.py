@@ -17,8 +17,6 @@ from synthreal.evaluation.estimator import Task
 from synthreal.evaluation.training_sets import TrainingSet
 from synthreal.inference.weights import write_weights
 
-pytestmark = pytest.mark.usefixtures("short_two_sample_tests")
-
 SPEC = synthreal_evaluators()[0]
 BUDGET = EvaluationConfig(evaluator="pointer", images=30, epochs=1, batch=9)
 TASK = Task(SPEC, SPEC.options(), IMAGE, BUDGET, versions={"synthreal": "1"})

@@ -16,8 +16,6 @@ from synthreal.errors import UserError
 from synthreal.evaluation.estimator import Task, _batches, constant_metrics, measure, train
 from synthreal.spec import Batch
 
-pytestmark = pytest.mark.usefixtures("short_two_sample_tests")
-
 SPEC = synthreal_evaluators()[0]
 SHORT = EvaluationConfig(images=60, epochs=3, batch=9, learning_rate=0.01)
 

@@ -9,8 +9,6 @@ from synthreal.errors import UserError
 from synthreal.evaluation.grid import _difference, cells
 from synthreal.hooks.resolve import resolve
 
-pytestmark = pytest.mark.usefixtures("short_two_sample_tests")
-
 
 @pytest.fixture
 def base(toy):

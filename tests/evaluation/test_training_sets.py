@@ -10,11 +10,9 @@ from quick import configured
 
 from synthreal.data.resident import Resident
 from synthreal.errors import UserError
-from synthreal.evaluation.training_sets import ARMS, DEFAULT, TrainingSets, adapt_images, select_arms
+from synthreal.evaluation.training_sets import ARMS, DEFAULT, UNTESTED, TrainingSets, adapt_images, select_arms
 from synthreal.hooks.resolve import resolve
 from synthreal.train.sources import open_data
-
-pytestmark = pytest.mark.usefixtures("short_two_sample_tests")
 
 CPU = torch.device("cpu")
 
@@ -22,7 +20,8 @@ CPU = torch.device("cpu")
 @pytest.fixture
 def sets(toy, toy_run, tmp_path):
     config = resolve(configured(toy), toy)
-    return TrainingSets(toy_run, config, partial(open_data, config, toy, device=CPU, run_dir=tmp_path), CPU)
+    open_role = partial(open_data, config, toy, device=CPU, run_dir=tmp_path)
+    return TrainingSets(toy_run, config, open_role, CPU, count=config.evaluation.images)
 
 
 def test_every_arm_has_the_labels_and_the_order_of_the_simulated_images(sets):
@@ -64,12 +63,15 @@ def test_an_adaptation_pairs_every_image_with_a_random_real_one():
 
 def test_arms_are_chosen_by_name(toy):
     config, unlabelled = configured(toy), configured(toy, "data.real_labelled=none")
-    assert select_arms(None, config) == DEFAULT and select_arms(["all"], config) == ARMS
-    assert select_arms(None, unlabelled) == DEFAULT[:-1] and select_arms(["all"], unlabelled) == ARMS[:-1]
-    assert select_arms(["mixed", "fda", "mixed"], config) == ("simulated", "fda", "mixed")
+    select = partial(select_arms, tested=True)
+    assert select(None, config) == DEFAULT and select(["all"], config) == ARMS
+    assert select(None, unlabelled) == DEFAULT[:-1] and select(["all"], unlabelled) == ARMS[:-1]
+    assert select(["mixed", "fda", "mixed"], config) == ("simulated", "fda", "mixed")
+    assert select_arms(None, config, tested=False) == UNTESTED
+    assert select_arms(["mixed", "fda", "real"], config, tested=False) == ("simulated", "fda", "real")
     with pytest.raises(UserError, match="there is no arm 'reel'; choose of simulated, refined, fda"):
-        select_arms(["reel"], config)
+        select(["reel"], config)
     with pytest.raises(UserError, match="names no arm; choose of simulated, refined, fda"):
-        select_arms([], config)
+        select([], config)
     with pytest.raises(UserError, match=r"real needs data\.real_labelled, which is none in this run"):
-        select_arms(["real"], unlabelled)
+        select(["real"], unlabelled)

@@ -14,7 +14,7 @@ from quick import TOY, files, fit_toy, same
 from safetensors.torch import load_file, save_file
 
 from synthreal.errors import UserError
-from synthreal.inference.pretrained import read_config, weights_step
+from synthreal.inference.pretrained import read_config, read_config_and_versions, weights_step
 from synthreal.inference.transform import Refine
 
 
@@ -146,6 +146,25 @@ def test_a_damaged_configuration_is_named(copy):
         (copy / "config.toml").write_text(content)
         with pytest.raises(UserError, match=rf"config\.toml: .*{field}"):
             Refine.load(copy)
+
+
+@pytest.mark.parametrize(
+    ("versions", "message"),
+    [
+        ('versions = "1"', "versions: not a table; restore it or fit again"),
+        ("[versions]\ntorch = 2.5", "versions: 'torch' is not text; restore it or fit again"),
+        ("[versions.torch.nested]\na = 1", "versions: 'torch' is not text; restore it or fit again"),
+    ],
+)
+def test_damaged_versions_are_named(copy, versions, message):
+    path = copy / "config.toml"
+    assert read_config_and_versions(copy)[1]["torch"] == torch.__version__
+    top, table, settings = "", versions, path.read_text().partition("[versions]")[0]
+    if not versions.startswith("["):
+        top, table = versions + "\n", ""
+    path.write_text(top + settings + table)
+    with pytest.raises(UserError, match=rf"config\.toml: {message}"):
+        Refine.load(copy)
 
 
 def test_a_folder_without_a_run_is_named(tmp_path):

@@ -221,7 +221,7 @@ def test_damaged_lines_are_counted_and_skipped(make, tmp_path):
 def test_a_file_that_is_too_large_or_a_pipe_is_refused_before_the_first_answer(make, tmp_path, monkeypatch):
     study = make()
     study.answer(study.state("Ada").token, "real")
-    monkeypatch.setattr("synthreal.turing.answers.LARGEST", 100)
+    monkeypatch.setattr("synthreal.turing.answers.MAX_ANSWERS_BYTES", 100)
     for use in (study.answers.prepare, study.answers.read):
         with pytest.raises(UserError, match=r"turing\.jsonl: cannot read \(it has more than .*; move it away"):
             use()

@@ -1,0 +1,98 @@
+"""The verdict of an evaluation: what to train on, in one sentence.
+
+With labelled real images it follows from the errors of the estimators. An arm is useful if its error is below that of
+simulated images with 95 % confidence; of useful arms within 3 % of the best, the refined images are preferred.
+
+Without labels it follows from the label-free score of each arm, the one that selects the weights of a run
+(:func:`synthreal.train.monitor.score`), with the displacement of content as drift.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from synthreal.evaluation.training_sets import ADAPTED, REFINED
+from synthreal.results.schema import BASE, Evaluation, Quality, Use, Verdict
+from synthreal.results.tables import comparison_cells
+from synthreal.train.monitor import DRIFT, score
+
+CANDIDATES = (REFINED, *ADAPTED)
+CLOSE = 1.03  # an arm whose error is at most this share of the best one's is as good
+USEFUL = 0.9  # label-free score, 1 for simulated images, below which an arm is expected to help
+DISTANCES = ("kid", "sliced_wasserstein", "spectrum")
+REMEDY = "lower loss.drift_px, or raise loss.weight"
+
+
+def verdict(evaluation: Evaluation, diagonal: float) -> Verdict | None:
+    """The verdict on images with a ``diagonal`` in px; None if nothing was compared with the simulated images."""
+    return _by_errors(evaluation, diagonal) if evaluation.arms else _by_quality(evaluation.quality, diagonal)
+
+
+def _by_errors(evaluation: Evaluation, diagonal: float) -> Verdict | None:
+    """The verdict from the errors on labelled real images."""
+    arms, primary = evaluation.arms, evaluation.primary
+    errors = {arm: arms[arm].metrics[primary].mean for arm in (BASE, *CANDIDATES) if arm in arms}
+    intervals = {arm: found.interval for arm in errors if (found := arms[arm].against) is not None}
+    if not intervals:
+        return None
+    useful = [arm for arm, (_, high) in intervals.items() if high < 0]
+    best = min(useful, key=errors.__getitem__, default=BASE)
+    if REFINED in useful and errors[REFINED] <= CLOSE * errors[best]:
+        best = REFINED
+    moved_px = None if evaluation.displacement is None else evaluation.displacement.mean_px
+    harmful = REFINED in intervals and intervals[REFINED][0] > 0
+    drifts = best == BASE and harmful and _drift(moved_px, diagonal) > 1
+    if best != BASE:
+        why = f"{errors[best]:.2f}, {comparison_cells(arms[best], arms[BASE], primary)[0]} against simulated"
+    elif drifts:
+        why = f"refined images are worse than simulated ones, and their content moved by {moved_px:.2f} px; {REMEDY}"
+    else:
+        why = "with 95 % confidence no training set is better than the simulated images"
+    numbers = ", ".join(f"{arm} {error:.2f}" for arm, error in errors.items())
+    return _verdict(best, f"{why} ({primary}: {numbers})", errors, drifts=drifts, labelled=True)
+
+
+def _by_quality(quality: Mapping[str, Quality], diagonal: float) -> Verdict | None:
+    """The verdict from realism and displacement."""
+    found = {arm: quality[arm] for arm in (BASE, *CANDIDATES) if arm in quality}
+    if len(found) < 2 or found[BASE].kid is None:
+        return None
+    distances = {arm: {name: getattr(one, name) for name in DISTANCES} for arm, one in found.items()}
+    left = {arm: score(distances[arm], distances[BASE], 0.0) for arm in found}
+    drift = {arm: _drift(one.displacement_px, diagonal) for arm, one in found.items()}
+    scores = {arm: left[arm] + drift[arm] for arm in found}
+    best = min(found, key=scores.__getitem__)
+    if scores[best] > USEFUL:
+        best = BASE
+    drifts = best == BASE and REFINED in found and left[REFINED] <= USEFUL
+    numbers = "; ".join(_arm_text(arm, left[arm], found[arm].displacement_px) for arm in found if arm != BASE)
+    if best != BASE:
+        why = "by realism and displacement the best guess without labelled photographs"
+    elif drifts:
+        why = f"refined images are nearer to real ones, but their content moved; {REMEDY}"
+    else:
+        why = "no training set is clearly nearer to real images than the simulated one"
+    why += f" (distance to real images that is left: {numbers})"
+    return _verdict(best, why, scores, drifts=drifts, labelled=False)
+
+
+def _arm_text(arm: str, left: float, moved_px: float | None) -> str:
+    return f"{arm} {left:.0%}" + ("" if moved_px is None else f", moved by {moved_px:.2f} px")
+
+
+def _verdict(best: str, why: str, scores: dict[str, float], *, drifts: bool, labelled: bool) -> Verdict:
+    use: Use = "style"
+    if drifts:
+        use, head = "drift", "Labels move too much"
+    elif best == BASE:
+        use, head = "nothing", "Nothing here helps"
+    elif best == REFINED:
+        use, head = "refined", "Use the refined images"
+    else:
+        head = f"Use the style {best} alone"
+    return Verdict(use=use, arm=best, labelled=labelled, sentence=f"{head}: {why}.", scores=scores)
+
+
+def _drift(moved_px: float | None, diagonal: float) -> float:
+    """The weight of a displacement in a score; 1 is as bad as the whole distance of the simulator."""
+    return 0.0 if moved_px is None else moved_px / (DRIFT * diagonal)
