@@ -18,7 +18,7 @@ from synthreal.data.pack import Pack
 from synthreal.data.source import convert_image
 from synthreal.errors import UserError, printable
 from synthreal.images.orientation import orientation
-from synthreal.images.picture import any_size, picture_problem, read_header, read_pixels
+from synthreal.images.picture import any_size, picture_problem, read_info, read_pixels
 from synthreal.spec import ImageSpec, Role, Skipped
 
 _GREY = ImageSpec(channels=1, height=SIDE, width=SIDE)
@@ -101,7 +101,7 @@ class FolderItems:
         try:
             content = image_content(file)
             item = Item.of(name, read_pixels(content, first=True))
-            return replace(item, turned=orientation(content) != 1, several=read_header(content).several)
+            return replace(item, turned=orientation(content) != 1, several=read_info(content).has_further_pictures)
         except Exception as error:  # decoders raise anything on broken bytes
             return Skipped(name, picture_problem(error))
 
