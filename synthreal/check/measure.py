@@ -83,6 +83,8 @@ def measure(items: FolderItems | PackItems, role: Role | None, on_progress: Call
         constant=tuple(images.constant),
         duplicates=images.duplicates,
         near_duplicates=like,
+        turned=images.turned,
+        several=images.several,
         left_out={item.path: item.reason for item in left_out},
         sidecars=sidecars.count,
         lone_sidecars=sidecars.lone,
@@ -90,7 +92,7 @@ def measure(items: FolderItems | PackItems, role: Role | None, on_progress: Call
         labels=sidecars.labels,
         findings=(),
     )
-    findings = content_findings(contents) + (levels.warnings() if levels else [])
+    findings = content_findings(contents, role) + (levels.warnings() if levels else [])
     contents = replace(contents, findings=tuple(findings))
     return Measured(contents=contents, digests=images.digests, names=images.names, edges=edges, levels=levels)
 
@@ -107,6 +109,7 @@ class _Images:
         self.constant: list[str] = []
         self.digests: dict[bytes, str] = {}
         self.duplicates: dict[str, str] = {}
+        self.turned = self.several = 0
         self.names: list[str] = []
         self.edges: list[np.ndarray] = []
 
@@ -117,6 +120,8 @@ class _Images:
         self.modes[MODES[channels - 1]] += 1
         self.depths[DEPTHS[item.dtype]] += 1
         self.folders[item.name.partition("/")[0] if "/" in item.name else "."] += 1
+        self.turned += item.turned
+        self.several += item.several
         values = to_unit(item.grey)
         self.means.append(float(values.mean()))
         self.deviations.append(float(values.std()))

@@ -54,6 +54,7 @@ ENLARGED = 0.1  # share of pictures that may be smaller than a window
 MOST_WINDOWS = 4096  # of a data set
 MOST_VALUES = 1 << 27, 1 << 28  # of its windows together, without labels and with, as each is a whole picture
 READING_SHARE = 0.25  # of the time
+REFINING_SHARE = 0.25  # of the time, at most, that is left for refining the renders
 NARROW = (conv(48, 3, 2), conv(48, 3, 2), conv(32, 3), conv(32, 1))  # sees 15 px
 WIDE = (conv(48, 3, 2), conv(48, 3, 2), pool(3, 1), conv(32, 3), conv(32, 1))  # sees 23 px
 
@@ -98,7 +99,8 @@ def choose_recipe(
         catalog: at least the built-in components.
         differences: nested settings that replace those chosen; later ones take precedence.
         scale: "renders" brings the photographs to the median shorter side of the renders; "native" leaves them.
-        minutes: time for the whole run on this machine; at least 100 steps of the game are made.
+        minutes: time for the whole run on this machine and for refining the renders, for which a quarter of it is left
+            at most; at least 100 steps of the game are made.
         test: folder of labelled photographs.
         labels: CSV file of labels.
         names: its columns, or fields of JSON files beside the pictures.
@@ -109,9 +111,7 @@ def choose_recipe(
             photographs far smaller than the renders; labels that cannot be used; a wrong setting.
     """
     start = time.perf_counter()
-    data = {"simulated": PICTURES, "real": PICTURES, "test": None if test is None else PICTURES}
-    evaluation = {"evaluator": None if test is None else "classification"}  # or another, see below
-    draft = RunConfig.from_tree({"data": data, "evaluation": evaluation, "recipe": PICTURES})
+    draft = RunConfig.from_tree({"data": {"simulated": PICTURES, "real": PICTURES}, "recipe": PICTURES})
     gpu = resolve_device(draft.changed(*differences, source=source).runtime.device).type == "cuda"
     _refuse_overlap({"--simulated": simulated, "--real": real, "--test": test})
     renders = survey(simulated, remedy="correct --simulated")
@@ -145,14 +145,16 @@ def choose_recipe(
     evaluating = 0.0
     if labelled is not None:
         files = tree["data"]["simulated"]["options"]["files"] or renders.total
-        tree["evaluation"] = evaluation_settings(labelled, files, channels * crop[0] * crop[1])
+        tree["evaluation"] = evaluation_settings(labelled, files)
         planned = _changed(tree, catalog, *differences, source=source)
         if planned.evaluation.evaluator is not None:
             tree["evaluation"]["epochs"], epoch = epochs_within(planned, catalog, labelled, 60 * minutes)
             evaluating = epoch * _changed(tree, catalog, *differences, source=source).evaluation.epochs
     each = training_seconds(_changed(tree, catalog, *differences, source=source), catalog)
     reading += time.perf_counter() - start
-    phases = steps_within(each, 60 * minutes - reading - evaluating)
+    refining = renders.total * sum(height * width for height, width in renders.sizes) / renders.sampled * each.pixel
+    left = min(refining, REFINING_SHARE * 60 * minutes)
+    phases = steps_within(each, 60 * minutes - reading - evaluating - left)
     tree["schedule"] |= phases
     schedule = _changed(tree, catalog, *differences, source=source).schedule  # with the steps that a user has set
     taken = {name: getattr(schedule, name) for name in phases}
@@ -161,7 +163,7 @@ def choose_recipe(
     config = _changed(tree, catalog, *differences, source=source)
     training = training_time(each, taken) + (QUALITY_REPORTS + 1) * each.quality
     needed = (reading + evaluating + SET_UP_SECONDS + training) / 60
-    lines: tuple[str, ...] = _lines(config, renders, photographs, shorter, needed)
+    lines: tuple[str, ...] = _lines(config, renders, photographs, shorter, (needed, refining / 60))
     warnings = _warnings(renders, photographs, crop, shorter)
     if factor > BLURRED:
         warnings.append(
@@ -260,9 +262,9 @@ def _source(folder: _Folder, crop: Size, *, most: int, seconds: float) -> tuple[
 
 
 def _lines(
-    config: ResolvedConfig, renders: Survey, photographs: Survey, shorter: int | None, minutes: float
+    config: ResolvedConfig, renders: Survey, photographs: Survey, shorter: int | None, minutes: tuple[float, float]
 ) -> tuple[str, str]:
-    """What was found, and how it is trained on."""
+    """What was found, and how it is trained on; ``minutes`` are those of training and of refining all renders."""
     brought = "" if shorter is None else f", brought to {shorter} px"
     data, image, schedule = config.data, config.image, config.schedule
     found = (
@@ -272,7 +274,7 @@ def _lines(
     patch = "" if schedule.patch is None else f" in patches of {schedule.patch} px"
     training = (
         f"training on windows of {image.height}x{image.width} px ({windows[0]} of a render, {windows[1]} of a "
-        f"photograph){patch}: {schedule.total} steps, about {minutes:.1f} minutes"
+        f"photograph){patch}: {schedule.total} steps, about {minutes[0]:.1f} minutes; refining: {minutes[1]:.1f}"
     )
     return found, training
 

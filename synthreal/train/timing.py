@@ -26,18 +26,20 @@ SET_UP_SECONDS = 10.0  # of the program, the networks, packs and contact sheets
 SHARE = 0.85  # of the time that is planned; the rest is for a machine that becomes slower
 FEWEST, MOST = 100, 4000  # steps of the game
 QUALITY_REPORTS = 6
+REFINED_SIDE = 256  # px of the picture that is refined to measure the time of a pixel
 # Steps before the game, as shares of its own and in numbers: R learns the identity, D the difference.
 REFINER, DISCRIMINATOR = (1 / 5, 50, 200), (1 / 40, 10, 50)
 
 
 @dataclass(frozen=True)
 class Seconds:
-    """Seconds of an update of R alone, of D alone, of a step of the game and of a quality report."""
+    """Seconds of an update of R alone, of D alone, of a step of the game, of a quality report, of refining a pixel."""
 
     refiner: float
     discriminator: float
     game: float
     quality: float
+    pixel: float
 
 
 def reading_seconds(options: PicturesOptions) -> float:
@@ -74,7 +76,9 @@ def training_seconds(config: ResolvedConfig, catalog: Catalog) -> Seconds:
     if config.loss.weight == "auto":
         control = WeightControl(config.loss, images(IMAGES, image.height, image.width))
         step += _seconds(lambda: control.update(game), device, repeats=1) / EVERY
-    return Seconds(alone, discriminator, step, quality)
+    large = images(1, REFINED_SIDE, REFINED_SIDE)
+    pixel = _seconds(lambda: refine_preview(game, large), device) / REFINED_SIDE**2
+    return Seconds(alone, discriminator, step, quality, pixel)
 
 
 def estimator_seconds(config: ResolvedConfig, catalog: Catalog, labels: Mapping[str, torch.Tensor]) -> float:
