@@ -111,7 +111,9 @@ def choose_recipe(
             photographs far smaller than the renders; labels that cannot be used; a wrong setting.
     """
     start = time.perf_counter()
-    draft = RunConfig.from_tree({"data": {"simulated": PICTURES, "real": PICTURES}, "recipe": PICTURES})
+    data = {"simulated": PICTURES, "real": PICTURES, "test": None if test is None else PICTURES}
+    evaluation = {"evaluator": None if test is None else "classification"}  # or another, see below
+    draft = RunConfig.from_tree({"data": data, "evaluation": evaluation, "recipe": PICTURES})
     gpu = resolve_device(draft.changed(*differences, source=source).runtime.device).type == "cuda"
     _refuse_overlap({"--simulated": simulated, "--real": real, "--test": test})
     renders = survey(simulated, remedy="correct --simulated")
@@ -145,7 +147,7 @@ def choose_recipe(
     evaluating = 0.0
     if labelled is not None:
         files = tree["data"]["simulated"]["options"]["files"] or renders.total
-        tree["evaluation"] = evaluation_settings(labelled, files)
+        tree["evaluation"] = evaluation_settings(labelled, files, channels * crop[0] * crop[1])
         planned = _changed(tree, catalog, *differences, source=source)
         if planned.evaluation.evaluator is not None:
             tree["evaluation"]["epochs"], epoch = epochs_within(planned, catalog, labelled, 60 * minutes)
