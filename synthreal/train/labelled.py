@@ -22,7 +22,7 @@ from synthreal.train.timing import estimator_seconds
 
 ARMS = 4
 SHARE = 1 / 3  # of the time
-EPOCHS = (4, 40)
+EPOCHS = (8, 40)
 BATCH = 64
 BATCH_VALUES = 1 << 23  # of its images
 FEWEST_STEPS = 10  # of an epoch; fewer images are trained on in smaller mini-batches
