@@ -49,7 +49,6 @@ def adapt(
     with resumable():
         plan = None
         if saved := checkpoints(run):
-            pictures.check_run(run)
             plan = continue_run(run, None, pictures, None, settings, trust=False)
         complete = plan is not None and step_of(saved[-1]) == plan.config.schedule.total
         for folder in (photographs, test):

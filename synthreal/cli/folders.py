@@ -72,10 +72,10 @@ class TwoFolders(NamedTuple):
         data = read_config(run_dir).data
         for role, folder in self._folders().items():
             source = getattr(data, role)
-            root = None if source is None else source.options.get("root")
-            if root != str(folder.absolute()):
-                found = f"data.{role} of this run is {root or 'none'}, not {folder}"
-                raise UserError(f"{run_dir}: {found}; choose another --run")
+            if source is None:
+                raise UserError(f"{run_dir}: is a run without --test; choose another --run, or leave --test out")
+            if (root := source.options.get("root")) != str(folder.absolute()):
+                raise UserError(f"{run_dir}: is a run of {root or 'other data'}, not of {folder}; choose another --run")
 
     def roots(self) -> dict[str, Any]:
         """The folders as settings, of a run that is resumed."""

@@ -96,11 +96,7 @@ def test_a_run_of_other_folders_is_not_continued(here, cli):
     cli(*adapt()).ok()
     folder(here / "more", 4, (60, 60), photograph)
     line = cli(*adapt(photographs="more", out="other")).complaint()
-    assert (
-        "runs/pictures: data.real of this run is " in line
-        and "choose another --run" in line
-        and not Path("other").exists()
-    )
+    assert "runs/pictures: is a run of " in line and "choose another --run" in line and not Path("other").exists()
 
 
 def test_models_are_compared_on_labelled_photographs(here, cli):
@@ -114,7 +110,7 @@ def test_models_are_compared_on_labelled_photographs(here, cli):
     assert list(found["arms"]) == ["simulated", "refined", "fda", "histogram"]
     assert found["verdict"]["labelled"] and found["verdict"]["sentence"] in " ".join(done.out.split())
     before = files(here)
-    assert "data.test of this run is" in cli(*adapt("--test", "photographs", renders="classes")).complaint()
+    assert "runs/pictures: is a run of " in cli(*adapt("--test", "photographs", renders="classes")).complaint()
     assert "test/out: lies in test" in cli(*adapt("--test", "test", renders="classes", out="test/out")).complaint()
     assert files(here) == before
 
