@@ -29,6 +29,7 @@ ROLES: tuple[Role, ...] = get_args(Role)
 PARTS: tuple[Part, ...] = get_args(Part)
 STORED_DTYPES: tuple[StoredDtype, ...] = get_args(StoredDtype)
 LARGEST_SIDE = 1 << 16  # px of an image
+ANY = -1  # a length in the shape of a label that an evaluator requires
 # Of every model of settings: immutable, unknown keys and NaN refused.
 STRICT = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
@@ -114,7 +115,10 @@ class ImageSpec:
 
 @dataclass(frozen=True)
 class LabelSpec:
-    """A label of an image: ``LabelSpec("gaze", (3,), "unit vector, camera frame")``."""
+    """A label of an image: ``LabelSpec("gaze", (3,), "unit vector, camera frame")``.
+
+    In the shape of a label that an evaluator requires, -1 is any length.
+    """
 
     name: str
     shape: tuple[int, ...]
@@ -128,7 +132,14 @@ class LabelSpec:
         object.__setattr__(self, "shape", tuple(self.shape))
 
     def __str__(self) -> str:
-        return f"{self.name}{list(self.shape)} {self.unit}"
+        sides = ", ".join("any" if side == ANY else str(side) for side in self.shape)
+        return f"{self.name}[{sides}] {self.unit}"
+
+    def allows(self, shape: tuple[int, ...]) -> bool:
+        """Whether a label of a shape is one of this."""
+        return len(shape) == len(self.shape) and all(
+            side in (ANY, other) for side, other in zip(self.shape, shape, strict=True)
+        )
 
 
 @dataclass(frozen=True)

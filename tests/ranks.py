@@ -16,6 +16,7 @@ from quick import TOY, configured, fit_toy
 from toy import Tint
 
 import synthreal.data.source
+from synthreal.config import LossConfig
 from synthreal.core.game import Game
 from synthreal.core.history import History
 from synthreal.distributed.join import process_group
@@ -118,7 +119,7 @@ def check_running_statistics_are_averaged() -> None:
     with process_group() as processes:
         refiner, discriminator = torch.nn.BatchNorm2d(1), torch.nn.BatchNorm2d(1)
         idle = torch.optim.SGD(refiner.parameters(), lr=1.0)
-        game = Game(refiner, discriminator, (), 1.0, idle, idle, torch.Generator(), processes=processes)
+        game = Game(refiner, discriminator, (), LossConfig(), idle, idle, torch.Generator(), processes=processes)
         discriminator.running_mean.fill_(processes.rank)
         if processes.is_main:
             refiner.weight.grad = torch.ones(1)

@@ -14,6 +14,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from renders import SHORT
 
 BENCHMARKS = Path(__file__).resolve().parent.parent / "benchmarks"
 PARTS = ("refiner_update", "discriminator_update", "step")
@@ -172,6 +173,13 @@ def test_bench_processes(run):
     one, two = run("bench_processes", "--quick", BATCH=4, STEPS=4, WIDTH=4)["rows"]
     assert (one["processes"], one["ratio_to_one"], two["processes"]) == (1, 1.0, 2)
     assert two["images_per_second"] > 0 and two["cpu_ratio"] > 1  # two processes cost more to start than one
+
+
+@pytest.mark.slow
+def test_bench_large(run):
+    (row,) = run("bench_large", "--quick", PICTURES=3, SETTINGS=SHORT)["rows"]
+    assert row["images"] == 3 and row["peak_memory_mb"] > 100
+    assert 0 < row["cpu_minutes"] and 0 < row["minutes"] < 3
 
 
 def test_every_benchmark_has_a_test():

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from synthreal.config import LossConfig
 from synthreal.core.discriminator import LocalDiscriminator
 from synthreal.core.game import Game, update_discriminator, update_refiner
 from synthreal.core.history import History
@@ -30,7 +31,7 @@ def both():
         refiner=refiner,
         discriminator=discriminator,
         features=[(torch.nn.Identity(), 1.0)],
-        weight=WEIGHT,
+        loss=LossConfig(weight=WEIGHT),
         optimizer_refiner=torch.optim.SGD(refiner.parameters(), lr=RATE),
         optimizer_discriminator=torch.optim.SGD(discriminator.parameters(), lr=RATE),
         generator=torch.Generator().manual_seed(0),

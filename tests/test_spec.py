@@ -8,7 +8,7 @@ import pytest
 from pydantic import ValidationError
 
 from synthreal.errors import UserError
-from synthreal.spec import ROLES, DatasetSpec, EvaluatorSpec, ImageSpec, LabelSpec, NetworkSpec, Options, Sample
+from synthreal.spec import ANY, ROLES, DatasetSpec, EvaluatorSpec, ImageSpec, LabelSpec, NetworkSpec, Options, Sample
 
 
 def test_invalid_image_specs_are_refused():
@@ -94,3 +94,10 @@ def test_defaults():
     assert (evaluator.curve, evaluator.augment, evaluator.locate, evaluator.landmarks, evaluator.constant) == (
         None,
     ) * 5
+
+
+def test_a_required_label_may_have_any_length():
+    label = LabelSpec("values", (ANY, 2), "px")
+    assert str(label) == "values[any, 2] px" and str(LabelSpec("class", (), "index")) == "class[] index"
+    assert label.allows((7, 2)) and label.allows((1, 2))
+    assert not label.allows((7, 3)) and not label.allows((7,)) and not label.allows((7, 2, 1))

@@ -15,6 +15,7 @@ from synthreal.config.toml import describe_error, from_none, merge, parse_settin
 from synthreal.data.encoding import stored_array
 from synthreal.data.ondisk import choose_rows
 from synthreal.data.pack import PLACES, Pack, PackOptions, pack_dataset
+from synthreal.data.pictures import PicturesOptions, labelled_dataset
 from synthreal.data.simulator import SimulatorSource
 from synthreal.data.source import read_samples
 from synthreal.data.writer import PackSummary, PackWriter, write_pack
@@ -68,6 +69,7 @@ def prepare(
         options = spec.options.model_validate(given)
     except ValidationError as error:
         raise UserError(f"{dataset}: {describe_error(error, spec.options)}") from None
+    spec = labelled_dataset(spec, options)
     name, recorded = spec.name, options.model_dump(mode="json")
     if isinstance(options, PackOptions):
         found = pack_dataset(spec, options)
@@ -76,6 +78,8 @@ def prepare(
         spec = found if role is None else replace(found, role=spec.role)
         with Pack(options.path) as pack:
             name, recorded = pack.name, dict(pack.options)
+    elif isinstance(options, PicturesOptions) and role not in (None, "simulated", "real") and not spec.labels:
+        raise UserError(f"--role {role}: {dataset} has no labels; set its option `labels`, or use simulated or real")
     image = spec.image or _domain_image(catalog)
     header: dict[str, Any] = {
         "image": image,

@@ -11,6 +11,7 @@ from synthreal.check.labels import LabelRange
 from synthreal.spec import Role
 
 LIKE = 0.5  # share of images that may hardly differ from earlier ones
+UNEQUAL = 10  # how often as many images as the smallest folder the largest may have
 SHOWN = 3
 
 
@@ -32,6 +33,8 @@ class Contents:
         duplicates: images with the pixels of an earlier one, and the name of that.
         near_duplicates: images that are nearly equal to an earlier one, and the name of that; of more than 50,000
             images a random choice is compared.
+        turned: number of images that EXIF or a TIFF tag turns.
+        several: number of files that hold several pictures, of which the first is read.
         left_out: files that cannot be read, copies, and pictures of formats that are not read, each with its reason.
         sidecars: number of files that belong to a picture, by suffix.
         lone_sidecars: files that belong to a picture that is missing.
@@ -52,6 +55,8 @@ class Contents:
     constant: tuple[str, ...]
     duplicates: dict[str, str]
     near_duplicates: dict[str, str]
+    turned: int
+    several: int
     left_out: dict[str, str]
     sidecars: dict[str, int]
     lone_sidecars: tuple[str, ...]
@@ -75,8 +80,8 @@ def pairs(same: Mapping[str, str]) -> str:
     return examples(f"{name} = {other}" for name, other in same.items())
 
 
-def content_findings(found: Contents) -> list[str]:
-    """What is wrong with the contents of one path, one line each with the remedy."""
+def content_findings(found: Contents, role: Role | None) -> list[str]:
+    """What is wrong with the contents of one path, one line each with the remedy; ``role`` is that in a pair."""
     path, share_of, findings = found.path, f"of {found.images} images", []
     if out := found.left_out:
         shown = "; ".join(f"{name}: {reason}" for name, reason in islice(out.items(), SHOWN)) + "; ..." * (
@@ -92,6 +97,22 @@ def content_findings(found: Contents) -> list[str]:
             f"{path}: {len(like)} {share_of} hardly differ from an earlier one ({pairs(like)}), so the set shows less "
             "than its size suggests; remove frames that hardly differ, and add other scenes"
         )
+    if found.several:
+        findings.append(
+            f"{path}: {found.several} {share_of} hold several pictures; training uses the first, `refine` leaves them "
+            "out; save each picture in a file of its own"
+        )
+    if found.turned and role == "simulated":  # photographs are turned for training
+        findings.append(
+            f"{path}: EXIF turns {found.turned} {share_of}, but they are refined as they are stored; save them upright"
+        )
+    if len(counts := {name: count for name, count in found.folders.items() if name != "."}) > 1:
+        fewest, most = min(counts, key=counts.__getitem__), max(counts, key=counts.__getitem__)
+        if counts[most] > UNEQUAL * counts[fewest]:
+            findings.append(
+                f"{path}: the folder {most} has {counts[most]} images, {fewest} only {counts[fewest]}; if folders are "
+                "classes, add images to small ones or remove some of large ones"
+            )
     if names := found.lone_sidecars:
         findings.append(
             f"{path}: {len(names)} sidecars have no picture ({examples(names)}); restore their pictures or remove them"

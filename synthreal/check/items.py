@@ -17,7 +17,8 @@ from synthreal.data.folder import image_content, image_files, unread_format, unr
 from synthreal.data.pack import Pack
 from synthreal.data.source import convert_image
 from synthreal.errors import UserError, printable
-from synthreal.images.picture import any_size, picture_problem, read_pixels
+from synthreal.images.orientation import orientation
+from synthreal.images.picture import any_size, picture_problem, read_info, read_pixels
 from synthreal.spec import ImageSpec, Role, Skipped
 
 _GREY = ImageSpec(channels=1, height=SIDE, width=SIDE)
@@ -35,6 +36,8 @@ class Item:
         digest: of the stored pixels.
         grey: the image in grey ``(1, 64, 64)``, in its dtype, black where it is transparent.
         edges: its edges ``(480,)``.
+        turned: whether EXIF or a TIFF tag turns it; its pixels are as stored.
+        several: whether its file holds several pictures, of which it is the first.
     """
 
     name: str
@@ -43,6 +46,8 @@ class Item:
     digest: bytes
     grey: np.ndarray
     edges: np.ndarray
+    turned: bool = False
+    several: bool = False
 
     @classmethod
     def of(cls, name: str, pixels: np.ndarray, image: ImageSpec = _GREY) -> Item:
@@ -70,7 +75,7 @@ def grey_format(image: ImageSpec, dtype: str) -> ImageSpec:
 
 
 class FolderItems:
-    """The pictures below a folder, sorted by path, as the data set ``folder`` reads them.
+    """The pictures below a folder, sorted by path, as stored; of several pictures in a file the first.
 
     ``count`` includes unreadable ones. ``role`` and ``skipped`` are those of a pack, which a folder does not have.
     """
@@ -94,7 +99,9 @@ class FolderItems:
     def _item(self, file: Path) -> Item | Skipped:
         name = printable(file.relative_to(self.path).as_posix())
         try:
-            return Item.of(name, read_pixels(image_content(file)))
+            content = image_content(file)
+            item = Item.of(name, read_pixels(content, first=True))
+            return replace(item, turned=orientation(content) != 1, several=read_info(content).has_further_pictures)
         except Exception as error:  # decoders raise anything on broken bytes
             return Skipped(name, picture_problem(error))
 

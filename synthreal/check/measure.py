@@ -12,7 +12,7 @@ import torch
 
 from synthreal.check.contents import Contents, content_findings
 from synthreal.check.items import FolderItems, Item, PackItems, grey_format
-from synthreal.check.sidecars import Sidecars, find_sidecars
+from synthreal.check.sidecars import Sidecars, find_sidecars, table_findings
 from synthreal.data.encoding import stored_tensor, to_unit
 from synthreal.data.fingerprint import nearly_equal
 from synthreal.data.levels import COUNT, Levels, measure_levels, nearly_constant
@@ -65,7 +65,9 @@ def measure(items: FolderItems | PackItems, role: Role | None, on_progress: Call
     if isinstance(items, FolderItems):
         sidecars = find_sidecars(path)
         left_out += sidecars.unreadable
+        of_table = table_findings(path)
     else:
+        of_table = []
         sidecars = Sidecars(count={}, lone=(), others={}, labels=items.labels.found, unreadable=())
     edges = np.stack(images.edges) if images.edges else np.zeros((0, 0), np.float32)
     like = {images.names[row]: images.names[other] for row, other in enumerate(nearly_equal(edges)) if other >= 0}
@@ -83,6 +85,8 @@ def measure(items: FolderItems | PackItems, role: Role | None, on_progress: Call
         constant=tuple(images.constant),
         duplicates=images.duplicates,
         near_duplicates=like,
+        turned=images.turned,
+        several=images.several,
         left_out={item.path: item.reason for item in left_out},
         sidecars=sidecars.count,
         lone_sidecars=sidecars.lone,
@@ -90,7 +94,7 @@ def measure(items: FolderItems | PackItems, role: Role | None, on_progress: Call
         labels=sidecars.labels,
         findings=(),
     )
-    findings = content_findings(contents) + (levels.warnings() if levels else [])
+    findings = content_findings(contents, role) + of_table + (levels.warnings() if levels else [])
     contents = replace(contents, findings=tuple(findings))
     return Measured(contents=contents, digests=images.digests, names=images.names, edges=edges, levels=levels)
 
@@ -107,6 +111,7 @@ class _Images:
         self.constant: list[str] = []
         self.digests: dict[bytes, str] = {}
         self.duplicates: dict[str, str] = {}
+        self.turned = self.several = 0
         self.names: list[str] = []
         self.edges: list[np.ndarray] = []
 
@@ -117,6 +122,8 @@ class _Images:
         self.modes[MODES[channels - 1]] += 1
         self.depths[DEPTHS[item.dtype]] += 1
         self.folders[item.name.partition("/")[0] if "/" in item.name else "."] += 1
+        self.turned += item.turned
+        self.several += item.several
         values = to_unit(item.grey)
         self.means.append(float(values.mean()))
         self.deviations.append(float(values.std()))

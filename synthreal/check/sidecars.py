@@ -2,7 +2,7 @@
 
 A sidecar is named like its picture up to a dot: ``7.json``, ``7.xml`` and ``7.seg.png.txt`` belong to ``7.jpg``. A file
 that belongs to none, but ends as the sidecars of other pictures do, has lost its picture. The numbers in ``7.json`` are
-labels of ``7.jpg``.
+labels of ``7.jpg``. A table of labels, ``labels.csv``, has a row for every picture.
 """
 
 from __future__ import annotations
@@ -12,14 +12,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from posixpath import splitext
 
+from synthreal.check.contents import examples
 from synthreal.check.labels import LabelRange, LabelRanges, numeric_fields
-from synthreal.data.folder import SUFFIXES, names_below, unread_format
-from synthreal.errors import printable
+from synthreal.data.folder import SUFFIXES, image_files, names_below, unread_format
+from synthreal.data.picture_labels import Table
+from synthreal.errors import UserError, printable
 from synthreal.files import read_bounded
 from synthreal.spec import Skipped
 
 # Files that describe a whole folder, and may end as sidecars do.
 _DOCUMENTS = {"annotations", "classes", "labels", "metadata", "readme"}
+TABLE = "labels.csv"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,6 +74,31 @@ def find_sidecars(root: Path) -> Sidecars:
         labels=ranges.found,
         unreadable=tuple(unreadable),
     )
+
+
+def table_findings(root: Path) -> list[str]:
+    """What is wrong with a table of labels in a folder, ``labels.csv``, one line each with the remedy."""
+    path = root / TABLE
+    if not path.is_file():
+        return []
+    try:
+        table = Table.read(path)
+    except UserError as error:
+        return [str(error)]
+    shown = printable(str(path))
+    keys = {picture: table.key(picture, root) for picture in image_files(root)}
+    found = []
+    if lone := sorted(set(table.rows) - set(keys.values())):
+        found.append(
+            f"{shown}: {len(lone)} of {len(table.rows)} rows have no picture ({examples(map(printable, lone))}); "
+            "correct their paths or remove them"
+        )
+    if without := [picture.relative_to(root).as_posix() for picture, key in keys.items() if key is None]:
+        found.append(
+            f"{shown}: {len(without)} of {len(keys)} pictures have no row ({examples(map(printable, without))}); add "
+            "rows or remove the pictures"
+        )
+    return found
 
 
 def _has_picture(name: str, stems: set[str]) -> bool:

@@ -16,7 +16,7 @@ from synthreal.cli.refiner import refine
 from synthreal.cli.training import continue_run, saved_text, start_pictures, train
 from synthreal.errors import UserError, require
 
-ARMS = "simulated,refined,fda,histogram,pixel-distribution"
+ARMS = "simulated,refined,fda,histogram"
 
 
 @app.command()
@@ -27,28 +27,33 @@ def adapt(
     run: Annotated[Path, typer.Option(help="Run directory.")] = Path("runs") / folders.NAME,
     minutes: folders.Minutes = None,
     scale: folders.Scale = None,
+    test: folders.Test = None,
+    labels: folders.Labels = None,
+    label: folders.Label = None,
     settings: options.Settings = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace OUT.")] = False,
 ) -> None:
     """Make renders look like photographs. Trains a refiner, refines every render into OUT, and says whether it helps.
 
     It is `fit --simulated RENDERS --real PHOTOS`, `refine RUN RENDERS OUT`, `evaluate RUN` and `report RUN` in one. Run
-    it again to continue after an interruption.
+    it again to continue after an interruption. With --test, models trained on the renders, the refined renders and two
+    styles are compared on labelled photographs.
     """
     from synthreal.bulk.result import Destination
     from synthreal.distributed.processes import SINGLE_PROCESS
     from synthreal.train.checkpoint import checkpoints, step_of
 
     require("report", "adapt", "matplotlib")
-    pictures = folders.TwoFolders(renders, photographs, scale, minutes)
+    pictures = folders.two_folders(renders, photographs, scale, minutes, test, labels, label, domain=False)
+    assert pictures is not None, "two folders are given"
     with resumable():
         plan = None
         if saved := checkpoints(run):
-            pictures.check_run(run)
             plan = continue_run(run, None, pictures, None, settings, trust=False)
         complete = plan is not None and step_of(saved[-1]) == plan.config.schedule.total
-        if out.resolve().is_relative_to(photographs.resolve()):
-            raise UserError(f"{out}: lies in {photographs}, whose pictures would include it; choose another place")
+        for folder in (photographs, test):
+            if folder is not None and out.resolve().is_relative_to(folder.resolve()):
+                raise UserError(f"{out}: lies in {folder}, whose pictures would include it; choose another place")
         Destination.resolve(out, renders, run, overwrite).check_folder(refined=complete)  # before training, not after
         plan = plan or start_pictures(pictures, run, None, settings, SINGLE_PROCESS, trust=False)
         print_line(saved_text(plan, train(plan, SINGLE_PROCESS)))

@@ -49,6 +49,9 @@ def check(
 
 def main() -> None:
     """Run the application; a user's mistake is one line on stderr and exit code 2."""
+    # Idle OpenMP threads sleep, unless the user wants otherwise; torch reads it when it is imported, by a command. With
+    # two threads on two cores that four other processes used, spinning ones made a training step 20 times slower.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     from synthreal.distributed.rank import REPORT_DELAY, let_main_report_first
 
     try:

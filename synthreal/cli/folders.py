@@ -32,6 +32,26 @@ Minutes = Annotated[
     float | None,
     typer.Option(min=0, help="Time for a run of two folders; default: 10. A resumed run keeps its steps."),
 ]
+Test = Annotated[
+    Path | None,
+    typer.Option(metavar="DIR", help="Folder of labelled photographs, to test a model trained on the renders."),
+]
+Labels = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE.csv",
+        help="Labels of the renders and, unless DIR of --test has a file of that name, of the photographs in it: a "
+        "table with the header file,column,...; numbers are regressed, words classified. Without it and --label, a "
+        "picture's first sub-folder is its class. A resumed run keeps its own.",
+    ),
+]
+Label = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        help="Columns of --labels, separated by commas; without it, a field of the JSON files beside the pictures.",
+    ),
+]
 
 
 class TwoFolders(NamedTuple):
@@ -39,36 +59,53 @@ class TwoFolders(NamedTuple):
 
     simulated: Path
     real: Path
-    scale: Literal["renders", "native"] | None
-    minutes: float | None
+    scale: Literal["renders", "native"] | None = None
+    minutes: float | None = None
+    test: Path | None = None
+    labels: Path | None = None
+    names: tuple[str, ...] = ()
 
     def check_run(self, run_dir: Path) -> None:
         """Raise ``UserError`` if a run is of other folders."""
         from synthreal.inference.pretrained import read_config
 
         data = read_config(run_dir).data
-        for role, folder in (("simulated", self.simulated), ("real", self.real)):
-            root = getattr(data, role).options.get("root")
-            if root != str(folder.absolute()):
+        for role, folder in self._folders().items():
+            source = getattr(data, role)
+            if source is None:
+                raise UserError(f"{run_dir}: is a run without --test; choose another --run, or leave --test out")
+            if (root := source.options.get("root")) != str(folder.absolute()):
                 raise UserError(f"{run_dir}: is a run of {root or 'other data'}, not of {folder}; choose another --run")
 
     def roots(self) -> dict[str, Any]:
-        """The folders as settings."""
-        return {
-            "data": {
-                role: {"options": {"root": str(folder.absolute())}}
-                for role, folder in (("simulated", self.simulated), ("real", self.real))
-            }
-        }
+        """The folders as settings, of a run that is resumed."""
+        return {"data": {role: {"options": {"root": str(at.absolute())}} for role, at in self._folders().items()}}
+
+    def _folders(self) -> dict[str, Path]:
+        """The folders by role."""
+        folders = {"simulated": self.simulated, "real": self.real, "test": self.test}
+        return {role: folder for role, folder in folders.items() if folder is not None}
 
 
-def two_folders(simulated: Simulated, real: Real, scale: Scale, minutes: Minutes, *, domain: bool) -> TwoFolders | None:
-    """The two folders, None if there are none. Raises ``UserError`` for one alone, or both with a ``domain``."""
+def two_folders(
+    simulated: Simulated,
+    real: Real,
+    scale: Scale = None,
+    minutes: Minutes = None,
+    test: Test = None,
+    labels: Labels = None,
+    label: Label = None,
+    *,
+    domain: bool,
+) -> TwoFolders | None:
+    """The two folders, None if there are none.
+
+    Raises ``UserError`` for one alone, both with a ``domain``, and labels without ``test``.
+    """
     if simulated is None and real is None:
-        if scale is not None or minutes is not None:
-            raise UserError(
-                "--scale and --minutes are for two folders of pictures; give --simulated and --real as well"
-            )
+        given = {"scale": scale, "minutes": minutes, "test": test, "labels": labels, "label": label}
+        if unused := [f"--{name}" for name, value in given.items() if value is not None]:
+            raise UserError(f"{' and '.join(unused)}: for two folders of pictures; give --simulated and --real as well")
         return None
     if domain:
         raise UserError(
@@ -77,7 +114,15 @@ def two_folders(simulated: Simulated, real: Real, scale: Scale, minutes: Minutes
         )
     if simulated is None or real is None:
         raise UserError(f"{'--real' if simulated is None else '--simulated'} alone; give both --simulated and --real")
-    return TwoFolders(simulated, real, scale, minutes)
+    if test is None and (labels is not None or label is not None):
+        raise UserError(
+            f"{'--label' if labels is None else '--labels'} is for an evaluation on labelled photographs; give their "
+            "folder with --test as well"
+        )
+    names = () if label is None else tuple(dict.fromkeys(name.strip() for name in label.split(",")))
+    if "" in names:
+        raise UserError(f"--label {label}: an empty name; separate names by single commas")
+    return TwoFolders(simulated, real, scale, minutes, test, labels, names)
 
 
 def choose_configuration(
@@ -90,7 +135,7 @@ def choose_configuration(
     choice = None
     if processes.is_main:
         refuse_taken(run_dir)  # before the pictures are read
-        for folder in (folders.simulated, folders.real):
+        for folder in filter(None, (folders.simulated, folders.real, folders.test)):
             if run_dir.resolve().is_relative_to(folder.resolve()):
                 raise UserError(
                     f"{run_dir}: lies in {folder}, whose pictures would include its own; choose another --run"
@@ -103,6 +148,9 @@ def choose_configuration(
             *trees,
             scale=folders.scale or "renders",
             minutes=10.0 if folders.minutes is None else folders.minutes,
+            test=folders.test,
+            labels=folders.labels,
+            names=folders.names,
             source=source,
         )
         for line in (*choice.lines, *(f"warning: {warning}" for warning in choice.warnings)):

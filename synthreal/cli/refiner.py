@@ -37,6 +37,9 @@ def fit(
     real: folders.Real = None,
     scale: folders.Scale = None,
     minutes: folders.Minutes = None,
+    test: folders.Test = None,
+    labels: folders.Labels = None,
+    label: folders.Label = None,
     trust: options.Trust = False,
 ) -> int:
     """Train a refiner. R and D are first trained alone, then together; torchrun starts several processes.
@@ -48,7 +51,9 @@ def fit(
     from synthreal.train.checkpoint import checkpoints
 
     with process_group() as processes:  # first, so that an error is reported once
-        pictures = folders.two_folders(simulated, real, scale, minutes, domain=bool(plugin or recipe))
+        pictures = folders.two_folders(
+            simulated, real, scale, minutes, test, labels, label, domain=bool(plugin or recipe)
+        )
         plan = None
         try:
             if resume:

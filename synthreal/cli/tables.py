@@ -86,6 +86,8 @@ def _content_cells(found: Contents) -> dict[str, str]:
         "constant": _count(found.constant),
         "duplicates": _count(found.duplicates),
         "near-duplicates": _count(found.near_duplicates),
+        "turned by EXIF": f"{found.turned:,}" if found.turned else "",
+        "several pictures": f"{found.several:,}" if found.several else "",
         "left out": _count(found.left_out),
         "sidecars": _counts(found.sidecars),
         "without a picture": _count(found.lone_sidecars),

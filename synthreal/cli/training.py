@@ -39,7 +39,9 @@ def continue_run(
     from synthreal.inference.pretrained import read_config
 
     stored, (trees, source) = read_config(run_dir), changes_from(file, settings)
-    trees += [pictures.roots()] if pictures else []
+    if pictures:
+        pictures.check_run(run_dir)
+        trees.append(pictures.roots())
     catalog = catalog_of(plugin, trust=trust) if plugin else Catalog.of_run(stored, run_dir, trust=trust)
     return Plan(resolve(stored.changed(*trees, source=source), catalog), catalog, run_dir, True)
 

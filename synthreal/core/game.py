@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
+from synthreal.config import LossConfig
 from synthreal.core.history import History
 from synthreal.core.losses import discriminator_real, discriminator_refined, refiner_adversarial, self_regularization
 from synthreal.core.refiner import equal_slices, noise_for, refine, refine_with
@@ -23,7 +24,8 @@ class Game:
         refiner: R.
         discriminator: D; a logit > 0 means refined.
         features: pairs of psi and weight.
-        weight: lambda.
+        loss: the weights of the terms of R's loss; of lambda the rule.
+        weight: lambda as it is.
         drift_px: the last displacement between x and R(x) that lambda was adapted to; None if there is none.
         optimizer_refiner: of R.
         optimizer_discriminator: of D.
@@ -39,7 +41,7 @@ class Game:
     refiner: nn.Module
     discriminator: nn.Module
     features: Sequence[tuple[nn.Module, float]]
-    weight: float
+    loss: LossConfig
     optimizer_refiner: torch.optim.Optimizer
     optimizer_discriminator: torch.optim.Optimizer
     generator: torch.Generator
@@ -49,7 +51,11 @@ class Game:
     micro_batch: int | None = None
     processes: Processes = SINGLE_PROCESS
     slots: torch.Generator | None = None
+    weight: float = field(init=False)
     drift_px: float | None = None
+
+    def __post_init__(self) -> None:
+        self.weight = self.loss.initial_weight if self.loss.weight == "auto" else self.loss.weight
 
     def precision(self) -> torch.autocast:
         """The autocast context of the networks."""

@@ -29,6 +29,7 @@ NARROW = 0.5  # tolerated ratio of the widths of the middle 98 % of two sets
 SPIKE = 0.01  # share of the pixels at one end of the range that may be holes
 RARE = 0.2  # the other set has less than this share of them
 INVERTED = -0.5  # correlation of the mean images of two sets
+STRUCTURED = 2.0  # standard errors that a mean image must vary by; that of random windows varies by one
 ENOUGH = 16  # images; widths and holes of fewer vary too much
 
 
@@ -43,6 +44,7 @@ class Levels:
         n: number of images.
         middle: 1st and 99th percentile.
         mean: mean image ``(C, H, W)``.
+        structured: whether it varies by more than chance makes that of random windows vary.
         ends: shares of the pixels that are exactly 0 and 1.
         background: share of the pixels at ``image.background``; None if it is not declared.
         invalid: share of the pixels at ``image.invalid``; None if it is not declared.
@@ -58,6 +60,7 @@ class Levels:
     n: int
     middle: tuple[float, float]
     mean: Tensor
+    structured: bool
     ends: tuple[float, float]
     background: float | None
     invalid: float | None
@@ -148,6 +151,7 @@ def measure_levels(role: Role, image: ImageSpec, stored: Tensor, name: str | Non
         n=len(values),
         middle=(float(first), float(last)),
         mean=values.mean(0),
+        structured=_is_structured(values),
         ends=(float((values == 0).float().mean()), float((values == 1).float().mean())),
         background=shares["background"],
         invalid=shares["invalid"],
@@ -156,6 +160,11 @@ def measure_levels(role: Role, image: ImageSpec, stored: Tensor, name: str | Non
         darkest=float(largest[dark].max()) if dark.any() else 0.0,
         equal=len(values) > 1 and bool((values == values[:1]).all()),
     )
+
+
+def _is_structured(values: Tensor) -> bool:
+    error = values.std(0, correction=0).mean() / math.sqrt(len(values))
+    return bool(values.mean(0).std(correction=0) > STRUCTURED * error)
 
 
 def level_warnings(base: Levels, other: Levels) -> list[str]:
@@ -180,6 +189,7 @@ def level_warnings(base: Levels, other: Levels) -> list[str]:
                 f"{where}: {share:.1%} of the pixels are exactly {other.stored(value)}, and {usual:.1%} in "
                 f"{base.name}; if they are holes, store them as {other.stored(declared[0])}"
             ]
-    if torch.corrcoef(stack([base.mean.flatten(), other.mean.flatten()]))[0, 1] < INVERTED:  # NaN: constant
+    alike = torch.corrcoef(stack([base.mean.flatten(), other.mean.flatten()]))[0, 1]  # NaN: constant
+    if base.structured and other.structured and alike < INVERTED:
         return [f"{where}: its mean image is the negative of that of {base.name}; check that neither is inverted"]
     return []

@@ -19,8 +19,19 @@ from synthreal.data.folder import FolderOptions, read_folder
 from synthreal.data.pack import PackOptions, read_pack
 from synthreal.data.pictures import PICTURES, PicturesOptions, read_pictures
 from synthreal.errors import UserError
+from synthreal.hooks.estimators import CLASSIFICATION, REGRESSION
 from synthreal.hooks.hookspecs import hookimpl
-from synthreal.spec import ROLES, DatasetSpec, FeatureSpec, ImageSpec, NetworkSpec, OddSide, Options, UserPath
+from synthreal.spec import (
+    ROLES,
+    DatasetSpec,
+    EvaluatorSpec,
+    FeatureSpec,
+    ImageSpec,
+    NetworkSpec,
+    OddSide,
+    Options,
+    UserPath,
+)
 
 PAPER_GAZE = (conv(96, 3, 2), conv(64, 3, 2), pool(3, 1), conv(32, 3), conv(32, 1))
 MOST_WEIGHTS = 1 << 28  # of the convolutions of a network, 60 times the paper's largest; they take 1 GiB
@@ -152,6 +163,7 @@ def synthreal_datasets() -> Iterator[DatasetSpec]:
     """
     for role in ("real", "simulated"):
         yield DatasetSpec(name="folder", role=role, image=None, options=FolderOptions, read=read_folder)
+    for role in sorted(ROLES, key="real".__ne__):  # real first, because the first is the default
         yield DatasetSpec(name=PICTURES, role=role, image=None, options=PicturesOptions, read=read_pictures)
     for role in ROLES:
         yield DatasetSpec(name="pack", role=role, image=None, options=PackOptions, read=read_pack)
@@ -165,6 +177,12 @@ def synthreal_networks() -> Iterable[NetworkSpec]:
         NetworkSpec(name="local", part="discriminator", options=DiscriminatorOptions, build=_local),
         NetworkSpec(name="global", part="discriminator", options=DiscriminatorOptions, build=_global),
     )
+
+
+@hookimpl
+def synthreal_evaluators() -> Iterable[EvaluatorSpec]:
+    """The estimators of labelled pictures."""
+    return CLASSIFICATION, REGRESSION
 
 
 @hookimpl

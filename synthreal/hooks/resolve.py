@@ -8,6 +8,7 @@ from typing import Any
 
 from synthreal.config import ComponentConfig, ResolvedConfig, RunConfig, SourceConfig
 from synthreal.data.pack import PackOptions, pack_dataset
+from synthreal.data.pictures import labelled_dataset
 from synthreal.errors import UserError
 from synthreal.hooks.catalog import Catalog, parse_options
 from synthreal.hooks.discovery import canonical
@@ -73,7 +74,8 @@ def dataset_of(config: RunConfig, catalog: Catalog, role: Role) -> tuple[Dataset
     if source is None:
         raise UserError(f"data.{role} is none; name a data set there")
     spec = catalog.dataset(source.name, role)
-    return spec, parse_options(source, spec.options, f"data.{role}"), source
+    options = parse_options(source, spec.options, f"data.{role}")
+    return labelled_dataset(spec, options), options, source
 
 
 def recipe_image(recipe: RunConfig, catalog: Catalog) -> ImageSpec | None:
@@ -118,8 +120,8 @@ def _check(config: ResolvedConfig, catalog: Catalog, spec: DatasetSpec, options:
                 f"data.{role}: {source.name} has no label {label}, which evaluator {evaluator.name} requires (it has "
                 f"{have}); choose other data, or evaluation.evaluator=none"
             )
-        if other != label:
-            part = "shape" if other.shape != label.shape else "unit"
+        if not label.allows(other.shape) or other.unit != label.unit:
+            part = "unit" if label.allows(other.shape) else "shape"
             raise UserError(
                 f"data.{role}: {source.name}'s label {label.name!r} has the {part} {getattr(other, part)!r}, evaluator "
                 f"{evaluator.name} requires {getattr(label, part)!r}; make them equal, or set evaluation.evaluator=none"

@@ -94,8 +94,19 @@ def _domain_options(config: ResolvedConfig) -> list[str]:
     if config.plugins and config.recipe:
         return [word for name in config.plugins for word in ("--plugin", name)] + ["--recipe", config.recipe]
     if config.recipe == PICTURES == simulated.name == real.name:
-        return ["--simulated", str(simulated.options["root"]), "--real", str(real.options["root"])]
+        folders = ["--simulated", str(simulated.options["root"]), "--real", str(real.options["root"])]
+        return folders + _label_options(config)
     return []
+
+
+def _label_options(config: ResolvedConfig) -> list[str]:
+    """The options of fit that name the labels of a run of two folders."""
+    test, labels = config.data.test, config.data.simulated.options.get("labels")
+    if test is None or test.name != PICTURES or labels is None:
+        return []
+    file = [] if labels["file"] is None else ["--labels", str(labels["file"])]
+    names = ["--label", ",".join(labels["columns"])] if labels["columns"] else []
+    return ["--test", str(test.options["root"]), *file, *names]
 
 
 def _seeds(evaluation: Evaluation) -> tuple[Seed, ...]:

@@ -51,7 +51,7 @@ def build_game(
         refiner=refiner,
         discriminator=discriminator,
         features=features,
-        weight=config.loss.initial_weight if config.loss.weight == "auto" else config.loss.weight,
+        loss=config.loss,
         optimizer_refiner=optimizer(refiner, config.optimizer.refiner),
         optimizer_discriminator=optimizer(discriminator, config.optimizer.discriminator),
         generator=seeded_generator(runtime.seed, device),

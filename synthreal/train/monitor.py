@@ -96,14 +96,17 @@ class QualityMonitor:
             self.best_step, self.best_score, self.since_best = step, report.score, 0
         return report
 
-    def limitations(self) -> list[str]:
-        """Warnings about effects that the score cannot measure, for the start of a run."""
+    def limitations(self, *, plugin: bool) -> list[str]:
+        """Warnings about effects that the score cannot measure, for the start of a run.
+
+        ``plugin`` says whether the evaluator is that of a plugin, which could have a detector.
+        """
         if self.locate is not None or self.measures_content:
             return []
+        advice = ", or give the domain's evaluator a `locate`" if plugin else ""
         return [
             "no detector, and images too small or too plain to measure a displacement: moved labels are not measured, "
-            "and the score that selects weights is realism alone; check the contact sheets, or give the domain's "
-            "evaluator a `locate`"
+            f"and the score that selects weights is realism alone; check the contact sheets{advice}"
         ]
 
     @property

@@ -12,12 +12,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from itertools import combinations
 from pathlib import Path
 from statistics import median
 from typing import Any, Literal, NamedTuple
 
 from synthreal.config import ResolvedConfig, RunConfig, SourceConfig
 from synthreal.core.discriminator import Layer, conv, pool
+from synthreal.data.find_labels import find_labels
+from synthreal.data.picture_labels import PictureLabels
 from synthreal.data.pictures import MOST_ENLARGED, PICTURES, PicturesOptions, scaled_size
 from synthreal.data.survey import Survey, survey
 from synthreal.device import resolve_device
@@ -25,6 +28,8 @@ from synthreal.errors import UserError
 from synthreal.hooks.catalog import Catalog, parse_options
 from synthreal.hooks.resolve import resolve
 from synthreal.metrics.distances import SIDE
+from synthreal.spec import Role
+from synthreal.train.labelled import epochs_within, evaluation_settings, label_lines, label_warnings, whole_size
 from synthreal.train.sources import FEW
 from synthreal.train.timing import (
     QUALITY_REPORTS,
@@ -43,11 +48,13 @@ LARGEST_WINDOW = 128
 CPU_PATCH = 64
 CPU_AREA = 48 * 48  # px of an image or patch, above which the batch is halved
 QUALITY_PX = 1 << 20  # of the images that are compared on a CPU
+FEWEST_COMPARED = 20  # of images larger than windows
 BLURRED = 1.5  # enlargement of photographs that a user should know of
 ENLARGED = 0.1  # share of pictures that may be smaller than a window
 MOST_WINDOWS = 4096  # of a data set
-MOST_VALUES = 1 << 27  # of its windows together
+MOST_VALUES = 1 << 27, 1 << 28  # of its windows together, without labels and with, as each is a whole picture
 READING_SHARE = 0.25  # of the time
+REFINING_SHARE = 0.25  # of the time, at most, that is left for refining the renders
 NARROW = (conv(48, 3, 2), conv(48, 3, 2), conv(32, 3), conv(32, 1))  # sees 15 px
 WIDE = (conv(48, 3, 2), conv(48, 3, 2), pool(3, 1), conv(32, 3), conv(32, 1))  # sees 23 px
 
@@ -60,6 +67,15 @@ class Choice(NamedTuple):
     warnings: tuple[str, ...]
 
 
+class _Folder(NamedTuple):
+    """A folder of pictures: its role, what is in it, the px of the shorter side to bring them to, and their labels."""
+
+    role: Role
+    found: Survey
+    scale: int | None
+    labels: PictureLabels | None = None
+
+
 def choose_recipe(
     simulated: Path,
     real: Path,
@@ -67,9 +83,15 @@ def choose_recipe(
     *differences: Mapping[str, Any],
     scale: Scale = "renders",
     minutes: float = 10.0,
+    test: Path | None = None,
+    labels: Path | None = None,
+    names: tuple[str, ...] = (),
     source: str = "--set",
 ) -> Choice:
     """The run for a folder of renders and one of photographs; takes some seconds.
+
+    With ``test``, renders and test photographs have labels (:func:`synthreal.data.find_labels.find_labels`), and the
+    run an evaluator.
 
     Args:
         simulated: folder of renders.
@@ -77,19 +99,27 @@ def choose_recipe(
         catalog: at least the built-in components.
         differences: nested settings that replace those chosen; later ones take precedence.
         scale: "renders" brings the photographs to the median shorter side of the renders; "native" leaves them.
-        minutes: time for the whole run on this machine; at least 100 steps of the game are made.
+        minutes: time for the whole run on this machine and for refining the renders, for which a quarter of it is left
+            at most; at least 100 steps of the game are made.
+        test: folder of labelled photographs.
+        labels: CSV file of labels.
+        names: its columns, or fields of JSON files beside the pictures.
         source: origin of the differences, for messages.
 
     Raises:
-        UserError: a folder without two readable pictures, with pictures of a single colour, or inside the other;
-            photographs far smaller than the renders; a wrong setting.
+        UserError: a folder without two readable pictures, with pictures of a single colour, or inside another;
+            photographs far smaller than the renders; labels that cannot be used; a wrong setting.
     """
     start = time.perf_counter()
-    draft = RunConfig.from_tree({"data": {"simulated": PICTURES, "real": PICTURES}, "recipe": PICTURES})
+    data = {"simulated": PICTURES, "real": PICTURES, "test": None if test is None else PICTURES}
+    evaluation = {"evaluator": None if test is None else "classification"}  # or another, see below
+    draft = RunConfig.from_tree({"data": data, "evaluation": evaluation, "recipe": PICTURES})
     gpu = resolve_device(draft.changed(*differences, source=source).runtime.device).type == "cuda"
-    _refuse_overlap(simulated, real)
+    _refuse_overlap({"--simulated": simulated, "--real": real, "--test": test})
     renders = survey(simulated, remedy="correct --simulated")
     photographs = survey(real, remedy="correct --real")
+    tests = None if test is None else survey(test, remedy="correct --test")
+    labelled = None if test is None else find_labels(simulated, test, labels, names)
     shorter = round(median(map(min, renders.sizes))) if scale == "renders" else None
     factor = 1.0 if shorter is None else shorter / median(map(min, photographs.sizes))
     if factor > MOST_ENLARGED:
@@ -97,26 +127,45 @@ def choose_recipe(
             f"{real}: its pictures would be enlarged {factor:.0f} times, to {shorter} px, the shorter side of those in "
             f"{simulated}; give --scale native, or smaller renders"
         )
-    crop = choose_crop(renders.sizes, _scaled(photographs.sizes, shorter))
+    crop = whole_size(renders.sizes) if labelled else choose_crop(renders.sizes, _scaled(photographs.sizes, shorter))
     channels = 1 if renders.grey == renders.sampled else 3
     deep = all(found.deep == found.sampled for found in (renders, photographs))
     image = {"channels": channels, "height": crop[0], "width": crop[1], "dtype": "uint16" if deep else "uint8"}
     tree, reading = settings(image, gpu=gpu), 0.0
     tree |= {"recipe": PICTURES, "data": {}}
-    for role, found, side in (("simulated", renders, None), ("real", photographs, shorter)):
-        most = max(2, min(MOST_WINDOWS, MOST_VALUES // (channels * crop[0] * crop[1])))
-        tree["data"][role], spent = _source(found, crop, side, most=most, seconds=READING_SHARE * 60 * minutes / 2)
+    folders = [
+        _Folder("simulated", renders, None, labelled.simulated if labelled else None),
+        _Folder("real", photographs, shorter),
+    ]
+    if tests is not None and labelled is not None:
+        folders.append(_Folder("test", tests, None, labelled.test))
+    most = max(2, min(MOST_WINDOWS, MOST_VALUES[labelled is not None] // (channels * crop[0] * crop[1])))
+    for folder in folders:
+        seconds = READING_SHARE * 60 * minutes / len(folders)
+        tree["data"][folder.role], spent = _source(folder, crop, most=most, seconds=seconds)
         reading += spent
+    evaluating = 0.0
+    if labelled is not None:
+        files = tree["data"]["simulated"]["options"]["files"] or renders.total
+        tree["evaluation"] = evaluation_settings(labelled, files, channels * crop[0] * crop[1])
+        planned = _changed(tree, catalog, *differences, source=source)
+        if planned.evaluation.evaluator is not None:
+            tree["evaluation"]["epochs"], epoch = epochs_within(planned, catalog, labelled, 60 * minutes)
+            evaluating = epoch * _changed(tree, catalog, *differences, source=source).evaluation.epochs
     each = training_seconds(_changed(tree, catalog, *differences, source=source), catalog)
     reading += time.perf_counter() - start
-    phases = steps_within(each, 60 * minutes - reading)
+    refining = renders.total * sum(height * width for height, width in renders.sizes) / renders.sampled * each.pixel
+    left = min(refining, REFINING_SHARE * 60 * minutes)
+    phases = steps_within(each, 60 * minutes - reading - evaluating - left)
     tree["schedule"] |= phases
     schedule = _changed(tree, catalog, *differences, source=source).schedule  # with the steps that a user has set
     taken = {name: getattr(schedule, name) for name in phases}
     tree["schedule"] |= dict.fromkeys(("sheet_every", "save_every"), max(1, schedule.steps // 4))
     tree["quality"]["every"] = max(1, -(-schedule.steps // QUALITY_REPORTS))
     config = _changed(tree, catalog, *differences, source=source)
-    needed = (reading + SET_UP_SECONDS + training_time(each, taken) + (QUALITY_REPORTS + 1) * each.quality) / 60
+    training = training_time(each, taken) + (QUALITY_REPORTS + 1) * each.quality
+    needed = (reading + evaluating + SET_UP_SECONDS + training) / 60
+    lines: tuple[str, ...] = _lines(config, renders, photographs, shorter, (needed, refining / 60))
     warnings = _warnings(renders, photographs, crop, shorter)
     if factor > BLURRED:
         warnings.append(
@@ -128,7 +177,10 @@ def choose_recipe(
     if needed > minutes:
         what = "the shortest training takes" if taken == phases else "the steps set take"
         warnings.append(f"{what} about {needed:.1f} minutes, more than --minutes {minutes:g}")
-    return Choice(config, _lines(config, renders, photographs, shorter, needed), tuple(warnings))
+    if tests is not None and labelled is not None:
+        lines += label_lines(config, labelled, evaluating)
+        warnings += label_warnings(labelled, crop, {"renders": renders, "test photographs": tests})
+    return Choice(config, lines, tuple(warnings))
 
 
 def choose_crop(renders: tuple[Size, ...], photographs: tuple[Size, ...]) -> Size:
@@ -146,10 +198,13 @@ def choose_crop(renders: tuple[Size, ...], photographs: tuple[Size, ...]) -> Siz
 
 def settings(image: Mapping[str, Any], *, gpu: bool) -> dict[str, Any]:
     """The settings of a run on images of a format, apart from its data and its numbers of steps."""
-    small = max(image["height"], image["width"]) <= LARGEST_WHOLE
-    patch = CPU_PATCH if not gpu and not small else None
+    shorter, longer = sorted((image["height"], image["width"]))
+    small, patch = longer <= LARGEST_WHOLE, None
+    if not small and (not gpu or longer > LARGEST_WINDOW):
+        patch = min(shorter, LARGEST_WINDOW if gpu else CPU_PATCH)
     area = patch**2 if patch else image["height"] * image["width"]
-    layers: tuple[Layer, ...] = NARROW if small else WIDE
+    fewest = 100 if longer <= LARGEST_WINDOW else FEWEST_COMPARED
+    layers: tuple[Layer, ...] = NARROW if shorter <= LARGEST_WHOLE else WIDE
     return {
         "image": {**image, "meaning": "grey pictures" if image["channels"] == 1 else "pictures"},
         "refiner": {
@@ -162,30 +217,31 @@ def settings(image: Mapping[str, Any], *, gpu: bool) -> dict[str, Any]:
         "history": {"size": 3200, "dtype": "float32" if image["dtype"] == "uint16" else "uint8"},
         "schedule": {"batch": 64 if gpu else 16 if area <= CPU_AREA else 8, "patch": patch, "report_every": 25},
         "optimizer": {"refiner": {"learning_rate": 3e-4}, "discriminator": {"learning_rate": 2e-4}},
-        "quality": {"images": 500 if gpu else max(100, min(200, QUALITY_PX // (image["height"] * image["width"])))},
+        "quality": {"images": 500 if gpu else max(fewest, min(200, QUALITY_PX // (shorter * longer)))},
     }
 
 
 def _changed(tree: Mapping[str, Any], catalog: Catalog, *differences: Mapping[str, Any], source: str) -> ResolvedConfig:
     """The chosen settings with the user's.
 
-    The folders stay those of the command, even if --config is of another run.
+    Folders and labels stay those of the command, even if --config is of another run.
     """
     config = RunConfig.from_tree(tree).changed(*differences, source=source)
     roots = {
-        role: {"options": {"root": tree["data"][role]["options"]["root"]}}
-        for role in ("simulated", "real")
-        if getattr(config.data, role).name == PICTURES
+        role: {"options": {name: given["options"][name] for name in ("root", "labels")}}
+        for role, given in tree["data"].items()
+        if (source_of := getattr(config.data, role)) is not None and source_of.name == PICTURES
     }
     return resolve(config.changed({"data": roots}), catalog)
 
 
-def _refuse_overlap(simulated: Path, real: Path) -> None:
-    renders, photographs = simulated.resolve(), real.resolve()
-    if renders == photographs:
-        raise UserError(f"--simulated {simulated} and --real {real}: the same folder; give another one for each")
-    for one, other, inner, outer in ((renders, photographs, real, simulated), (photographs, renders, simulated, real)):
-        if other.is_relative_to(one):
+def _refuse_overlap(folders: Mapping[str, Path | None]) -> None:
+    given = [(option, folder, folder.resolve()) for option, folder in folders.items() if folder is not None]
+    for (option, one, real), (other_option, other, other_real) in combinations(given, 2):
+        if real == other_real:
+            raise UserError(f"{option} {one} and {other_option} {other}: the same folder; give another one for each")
+        if real.is_relative_to(other_real) or other_real.is_relative_to(real):
+            inner, outer = (one, other) if real.is_relative_to(other_real) else (other, one)
             raise UserError(f"{inner}: lies in {outer}, whose pictures would include it; move it out")
 
 
@@ -193,23 +249,24 @@ def _scaled(sizes: tuple[Size, ...], shorter: int | None) -> tuple[Size, ...]:
     return tuple(scaled_size(*size, scale=shorter, crop=(1, 1)) for size in sizes)
 
 
-def _source(
-    found: Survey, crop: Size, shorter: int | None, *, most: int, seconds: float
-) -> tuple[dict[str, Any], float]:
+def _source(folder: _Folder, crop: Size, *, most: int, seconds: float) -> tuple[dict[str, Any], float]:
     """The data set of a folder, and the seconds to read it: as many files as can be read, with windows by area."""
-    given = {"root": str(found.root.absolute()), "crop": list(crop), "scale": shorter}
+    found, labels = folder.found, folder.labels
+    given: dict[str, Any] = {"root": str(found.root.absolute()), "crop": list(crop), "scale": folder.scale}
+    given["labels"] = None if labels is None else labels.model_dump(mode="json")
     options = parse_options(SourceConfig(name=PICTURES, options=given), PicturesOptions, PICTURES)
     each = reading_seconds(options)
     files = int(min(found.total, most, max(2, seconds / each)))
-    area = median(height * width for height, width in _scaled(found.sizes, shorter)) / (crop[0] * crop[1])
-    given |= {"crops": max(1, min(round(area), most // files)), "files": files if files < found.total else None}
+    area = median(height * width for height, width in _scaled(found.sizes, folder.scale)) / (crop[0] * crop[1])
+    crops = max(1, min(round(area), most // files)) if labels is None else 1
+    given |= {"crops": crops, "files": files if files < found.total else None}
     return {"name": PICTURES, "options": given}, files * each
 
 
 def _lines(
-    config: ResolvedConfig, renders: Survey, photographs: Survey, shorter: int | None, minutes: float
+    config: ResolvedConfig, renders: Survey, photographs: Survey, shorter: int | None, minutes: tuple[float, float]
 ) -> tuple[str, str]:
-    """What was found, and how it is trained on."""
+    """What was found, and how it is trained on; ``minutes`` are those of training and of refining all renders."""
     brought = "" if shorter is None else f", brought to {shorter} px"
     data, image, schedule = config.data, config.image, config.schedule
     found = (
@@ -219,7 +276,7 @@ def _lines(
     patch = "" if schedule.patch is None else f" in patches of {schedule.patch} px"
     training = (
         f"training on windows of {image.height}x{image.width} px ({windows[0]} of a render, {windows[1]} of a "
-        f"photograph){patch}: {schedule.total} steps, about {minutes:.1f} minutes"
+        f"photograph){patch}: {schedule.total} steps, about {minutes[0]:.1f} minutes; refining: {minutes[1]:.1f}"
     )
     return found, training
 

@@ -92,7 +92,10 @@ def set_up(config: ResolvedConfig, catalog: Catalog, run_dir: Path, *, resume: b
                 warnings = changed_versions(run_dir, catalog)
             else:
                 warnings = reading_warnings("simulated", simulated) + reading_warnings("real", real)
-                warnings += few_images_warnings(real) + ([] if monitor is None else monitor.limitations())
+                warnings += few_images_warnings(real)
+                if monitor is not None:
+                    has_own_evaluator = bool(config.plugins) and config.evaluation.evaluator is not None
+                    warnings += monitor.limitations(plugin=has_own_evaluator)
                 levels = source_levels(config, "simulated", simulated), source_levels(config, "real", real)
                 warnings += level_warnings(*levels) + duplicate_warnings(simulated, real)
                 dry_run(game, config, catalog, feed.streams["simulated"].batch(0))

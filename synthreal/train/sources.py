@@ -18,6 +18,7 @@ from synthreal.data.encoding import to_unit
 from synthreal.data.fingerprint import digest
 from synthreal.data.levels import Levels, measure_levels, nearly_constant, sample_size
 from synthreal.data.pack import PLACES, Pack, PackOptions
+from synthreal.data.pictures import PICTURES
 from synthreal.data.resident import Resident
 from synthreal.data.seed import derive_seed, derived_generator
 from synthreal.data.simulator import SimulatorSource
@@ -70,8 +71,9 @@ def open_data(
 def origin_warnings(config: ResolvedConfig, catalog: Catalog, role: Role) -> list[str]:
     """A warning if the images of a role come from another data set than the unlabelled real ones.
 
-    Data sets of one name are the same if their folders are. Without folders, their switches and real-valued options
-    must be equal; whole numbers and texts choose images, such as people.
+    Data sets of one name are the same if their folders are; of pictures, the labelled ones always lie in a folder of
+    their own. Without folders, their switches and real-valued options must be equal; whole numbers and texts choose
+    images, such as people.
     """
     (name, mine), (real, its) = (_origin(config, catalog, kind) for kind in (role, "real"))
     shared = mine.keys() & its.keys()
@@ -79,7 +81,7 @@ def origin_warnings(config: ResolvedConfig, catalog: Catalog, role: Role) -> lis
         apart = {key for key in places if os.path.realpath(str(mine[key])) != os.path.realpath(str(its[key]))}
     else:
         apart = {key for key in shared if isinstance(mine[key], bool | float) and mine[key] != its[key]}
-    if name == real and not apart:
+    if name == real and (not apart or name == PICTURES):
         return []
     found, other = (_described(*data_set, PLACES | apart) for data_set in ((name, mine), (real, its)))
     return [

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -12,8 +12,9 @@ from synthreal.config import ResolvedConfig
 from synthreal.core.game import update_discriminator, update_refiner
 from synthreal.data.pictures import PicturesOptions, read_pictures
 from synthreal.data.seed import derived_generator
-from synthreal.device import configure_process, resolve_device
-from synthreal.hooks.catalog import Catalog
+from synthreal.device import autocast_dtype, configure_process, resolve_device, resolve_precision, set_memory_format
+from synthreal.hooks.catalog import Catalog, parse_options
+from synthreal.spec import Batch
 from synthreal.train.build import build_game
 from synthreal.train.monitor import QualityMonitor
 from synthreal.train.preview import refine_preview
@@ -25,18 +26,20 @@ SET_UP_SECONDS = 10.0  # of the program, the networks, packs and contact sheets
 SHARE = 0.85  # of the time that is planned; the rest is for a machine that becomes slower
 FEWEST, MOST = 100, 4000  # steps of the game
 QUALITY_REPORTS = 6
+REFINED_SIDE = 256  # px of the picture that is refined to measure the time of a pixel
 # Steps before the game, as shares of its own and in numbers: R learns the identity, D the difference.
 REFINER, DISCRIMINATOR = (1 / 5, 50, 200), (1 / 40, 10, 50)
 
 
 @dataclass(frozen=True)
 class Seconds:
-    """Seconds of an update of R alone, of D alone, of a step of the game and of a quality report."""
+    """Seconds of an update of R alone, of D alone, of a step of the game, of a quality report, of refining a pixel."""
 
     refiner: float
     discriminator: float
     game: float
     quality: float
+    pixel: float
 
 
 def reading_seconds(options: PicturesOptions) -> float:
@@ -73,7 +76,39 @@ def training_seconds(config: ResolvedConfig, catalog: Catalog) -> Seconds:
     if config.loss.weight == "auto":
         control = WeightControl(config.loss, images(IMAGES, image.height, image.width))
         step += _seconds(lambda: control.update(game), device, repeats=1) / EVERY
-    return Seconds(alone, discriminator, step, quality)
+    large = images(1, REFINED_SIDE, REFINED_SIDE)
+    pixel = _seconds(lambda: refine_preview(game, large), device) / REFINED_SIDE**2
+    return Seconds(alone, discriminator, step, quality, pixel)
+
+
+def estimator_seconds(config: ResolvedConfig, catalog: Catalog, labels: Mapping[str, torch.Tensor]) -> float:
+    """Time training steps of the evaluator's estimator on a mini-batch of random images with ``labels``."""
+    configure_process(config.runtime)
+    device, component, image = resolve_device(config.runtime.device), config.evaluation.evaluator, config.image
+    assert component is not None, "a run with labels has an evaluator"
+    spec = catalog.evaluator(component.name)
+    model = spec.build(parse_options(component, spec.options, "evaluation.evaluator"), image).to(device)
+    set_memory_format(model, config.runtime.layout)
+    optimizer = torch.optim.Adam(model.parameters(), fused=True)
+    generator, autocast = (
+        derived_generator(device, 0, "timing"),
+        autocast_dtype(resolve_precision(config.runtime.precision, device)),
+    )
+    size = (config.evaluation.batch, *image.shape)
+    batch = Batch(
+        torch.rand(size, generator=generator, device=device),
+        {name: values.to(device) for name, values in labels.items()},
+    )
+
+    def step() -> None:
+        augmented = batch if spec.augment is None else spec.augment(batch, generator)
+        with torch.autocast(device.type, dtype=autocast, enabled=autocast is not None):
+            loss = spec.loss(model(augmented.image), augmented.labels)
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        optimizer.step()
+
+    return _seconds(step, device)
 
 
 def steps_within(seconds: Seconds, available: float) -> dict[str, int]:

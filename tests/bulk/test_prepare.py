@@ -146,3 +146,22 @@ def test_a_pack_of_a_pack_records_the_folder_of_the_images(toy, tmp_path, monkey
     for name in ("a.h5", "b.h5"):
         with Pack(name) as pack:
             assert (pack.name, pack.options["root"]) == ("folder", str(tmp_path / "crops"))
+
+
+def test_labels_of_pictures_are_written_in_labelled_roles(toy, tmp_path):
+    for number, name in enumerate(("cat", "dog")):
+        (tmp_path / name).mkdir()
+        Image.fromarray(np.full((12, 16), 100 * number, np.uint8)).save(tmp_path / name / "0.png")
+    (tmp_path / "lone.png").write_bytes((tmp_path / "cat/0.png").read_bytes())
+    plain = [f"root={tmp_path}", "crop=[12, 16]"]
+    labelled = [*plain, 'labels={kind="folders", classes=["cat", "dog"]}']
+    for role in ("simulated", "test"):
+        summary = prepare(toy, "pictures", tmp_path / f"{role}.h5", settings=labelled, role=role)
+        assert [item.reason for item in summary.skipped] == ["lies in no class folder"]
+        image, labels = Pack(tmp_path / f"{role}.h5").read(slice(None))
+        assert sorted(labels["class"].tolist()) == [0, 1] and labels["class"].dtype == np.int64
+        np.testing.assert_array_equal(image[:, 0, 0, 0], 100 * labels["class"])
+    prepare(toy, "pictures", tmp_path / "real.h5", settings=labelled)
+    assert (Pack(tmp_path / "real.h5").role, Pack(tmp_path / "real.h5").labels) == ("real", ())
+    with pytest.raises(UserError, match="--role test: pictures has no labels; set its option `labels`"):
+        prepare(toy, "pictures", tmp_path / "none.h5", settings=plain, role="test")

@@ -31,13 +31,13 @@ def folder(tmp_path):
     return tmp_path / "set"
 
 
-def contents(path):
-    return measure(open_items(path), None, lambda done, total: None).contents
+def contents(path, role=None):
+    return measure(open_items(path), role, lambda done, total: None).contents
 
 
-def finding(path, word):
-    (line,) = [line for line in contents(path).findings if word in line]
-    assert line.startswith(f"{path}: ") and ";" in line
+def finding(path, word, role=None):
+    (line,) = [line for line in contents(path, role).findings if word in line]
+    assert line.startswith(str(path)) and ";" in line
     return line
 
 
@@ -110,6 +110,50 @@ def test_files_that_are_left_out(folder):
     assert sorted(left_out) == ["a/0 (1).png", "a/2.json", "broken.png", "c.heic"]
     assert "copy of 0.png" in left_out["a/0 (1).png"] and "heic" in left_out["c.heic"]
     assert "4 files are left out" in finding(folder, "left out")
+
+
+def test_of_several_pictures_the_first_is_read(folder):
+    scene(60).save(folder / "pages.tif", save_all=True, append_images=[scene(61)])
+    scene(62).save(folder / "moving.gif", save_all=True, append_images=[scene(63)])
+    scene(64).save(folder / "one.gif")
+    found = contents(folder)
+    assert (found.images, found.several, found.left_out) == (23, 2, {})
+    assert "2 of 23 images hold several pictures" in finding(folder, "several")
+    (folder / "pages.tif").unlink()
+    scene(62).save(folder / "first.png")  # a GIF holds fewer colours
+    assert contents(folder).near_duplicates == {"moving.gif": "first.png"}
+
+
+def test_renders_that_exif_turns_are_wrong_and_photographs_are_not(folder):
+    exif = Image.Exif()
+    for name, orientation in (("turned.jpg", 6), ("upright.jpg", 1)):
+        exif[274] = orientation
+        scene(70 + orientation).save(folder / name, exif=exif)
+    assert (contents(folder).turned, contents(folder).findings, contents(folder, "real").findings) == (1, (), ())
+    assert "1 of 22 images" in finding(folder, "EXIF", "simulated")
+
+
+def test_folders_of_very_unequal_numbers_are_wrong(folder):
+    (folder / "c").mkdir()
+    scene(20).save(folder / "c" / "20.png")
+    assert contents(folder).findings == ()  # 10 times as many
+    scene(21).save(folder / "a" / "21.png")
+    line = finding(folder, "classes")
+    assert "a has 11 images" in line and "c only 1" in line
+    for path in (folder / "a").iterdir():
+        path.rename(folder / f"top {path.name}")  # lies in no folder of a class
+    assert contents(folder).findings == ()
+
+
+def test_a_table_of_labels_has_a_row_for_every_picture(folder):
+    rows = [f"{'ab'[seed % 2]}/{seed}.png,{seed}" for seed in range(20)]
+    (folder / "labels.csv").write_text("\n".join(["file,angle", *rows]))
+    assert contents(folder).findings == ()
+    (folder / "labels.csv").write_text("\n".join(["file,angle", *rows[:-2], "a/lost.png,4"]))
+    assert "1 of 19 rows" in finding(folder, "a/lost.png")
+    assert "2 of 20 pictures" in finding(folder, "a/18.png, b/19.png")
+    (folder / "labels.csv").write_text("name,angle")
+    assert "'file'" in finding(folder, "labels.csv")
 
 
 def test_sidecars_and_their_labels(folder):

@@ -41,7 +41,7 @@ def test_renders_are_refined_and_reported(here, cli):
     verdict = json.loads(Path("runs/pictures/evaluation.json").read_text())["verdict"]
     assert verdict["sentence"] in " ".join(done.out.split())
     assert verdict["sentence"] in html.unescape(Path("runs/pictures/report.html").read_text())
-    assert set(verdict["scores"]) == {"simulated", "refined", "fda", "histogram", "pixel-distribution"}
+    assert set(verdict["scores"]) == {"simulated", "refined", "fda", "histogram"}
 
 
 def test_a_second_call_continues_a_run_and_changes_nothing_when_all_is_done(here, cli):
@@ -97,6 +97,22 @@ def test_a_run_of_other_folders_is_not_continued(here, cli):
     folder(here / "more", 4, (60, 60), photograph)
     line = cli(*adapt(photographs="more", out="other")).complaint()
     assert "runs/pictures: is a run of " in line and "choose another --run" in line and not Path("other").exists()
+
+
+def test_models_are_compared_on_labelled_photographs(here, cli):
+    for name in ("a", "b"):
+        folder(here / "classes" / name, 12, (40, 50))
+        folder(here / "test" / name, 4, (50, 45), photograph)
+    settings = "--set", "evaluation.epochs=1"
+    done = cli(*adapt("--test", "test", *settings, renders="classes")).ok()
+    assert "Tested on 8 real images (pictures, test)" in done.out
+    found = json.loads(Path("runs/pictures/evaluation.json").read_text())
+    assert list(found["arms"]) == ["simulated", "refined", "fda", "histogram"]
+    assert found["verdict"]["labelled"] and found["verdict"]["sentence"] in " ".join(done.out.split())
+    before = files(here)
+    assert "runs/pictures: is a run of " in cli(*adapt("--test", "photographs", renders="classes")).complaint()
+    assert "test/out: lies in test" in cli(*adapt("--test", "test", renders="classes", out="test/out")).complaint()
+    assert files(here) == before
 
 
 @pytest.mark.parametrize("at", ["choose_recipe", "fit"])

@@ -16,7 +16,7 @@ import typer
 from quick import QUICK, TOY, configured, files, flags, weights
 from rich.table import Table
 
-from synthreal.cli import app
+from synthreal.cli import app, main
 from synthreal.cli.options import display
 from synthreal.config import ResolvedConfig, RunConfig
 from synthreal.data.pack import Pack
@@ -35,6 +35,20 @@ def test_help_lists_the_commands(cli):
     text = cli("--help").ok().out
     assert all(f" {command} " in text for command in COMMANDS)
     assert cli().ok().out == text  # nothing given: the same
+
+
+@pytest.mark.parametrize(("given", "used"), [(None, "PASSIVE"), ("ACTIVE", "ACTIVE")])
+def test_idle_threads_sleep_unless_the_user_wants_otherwise(monkeypatch, given, used):
+    monkeypatch.setattr("sys.argv", ["synthreal", "--version"])
+    monkeypatch.setenv("OMP_WAIT_POLICY", "")  # so that the variable is restored
+    monkeypatch.delenv("OMP_WAIT_POLICY") if given is None else monkeypatch.setenv("OMP_WAIT_POLICY", given)
+    with pytest.raises(SystemExit):
+        main()
+    assert os.environ["OMP_WAIT_POLICY"] == used
+
+
+def test_the_command_line_is_imported_without_torch_which_reads_the_environment():
+    assert python("-c", "import sys, synthreal.cli; print('torch' in sys.modules)").stdout.strip() == "False"
 
 
 def test_every_command_and_option_has_a_help_text(cli):

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from synthreal.config import LossConfig
 from synthreal.core.discriminator import LocalDiscriminator, conv
 from synthreal.core.game import Game
 from synthreal.core.history import History
@@ -67,7 +68,7 @@ def make_game(device: torch.device) -> Make:
             refiner=refiner,
             discriminator=discriminator,
             features=[(nn.Identity(), 1.0)] if features is None else features,
-            weight=weight,
+            loss=LossConfig(weight=weight),
             optimizer_refiner=optimizer(refiner.parameters(), lr=rate),
             optimizer_discriminator=optimizer(discriminator.parameters(), lr=rate),
             generator=torch.Generator(device).manual_seed(seed),

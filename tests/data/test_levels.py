@@ -109,6 +109,14 @@ def test_negatives_are_recognised_by_the_mean_image():
     assert level_warnings(measured(images, role="simulated"), measured(images.flip(0))) == []
 
 
+def test_mean_images_of_random_windows_are_not_compared():
+    """They are flat but for chance, so that their correlation says nothing."""
+    brightness = 0.4 + noise(40)[..., :1, :1] / 5
+    ramp = torch.linspace(-0.015, 0.015, 10)
+    assert level_warnings(measured(brightness + ramp), measured(brightness - ramp, role="test")) == []
+    assert level_warnings(measured(brightness + 9 * ramp), measured(brightness - 9 * ramp, role="test")) != []
+
+
 def test_small_values_that_are_no_integers_and_silhouettes_are_good():
     half = ImageSpec(channels=1, height=8, width=10, dtype="float16")
     assert measured(noise(spec=half) / 1000, half).warnings() == []

@@ -16,8 +16,8 @@ from synthreal.core.discriminator import Layer
 from synthreal.core.refiner import refine
 from synthreal.data.pack import Pack
 from synthreal.errors import UserError
-from synthreal.hooks import builtin
-from synthreal.hooks.catalog import Catalog
+from synthreal.hooks import builtin, estimators
+from synthreal.hooks.catalog import Catalog, parse_options
 from synthreal.spec import ImageSpec, Options
 
 CORE = Catalog.of((), trust=True)
@@ -30,6 +30,9 @@ RESNET = CORE.network("refiner", "resnet")
 def build(kind, name, **options):
     component = ComponentConfig(name=name, options=options)
     torch.manual_seed(0)
+    if kind == "evaluators":
+        spec = CORE.evaluator(name)
+        return spec.build(parse_options(component, spec.options, "evaluation.evaluator"), IMAGE).eval()
     if kind == "features":
         return CORE.build_feature(component, IMAGE)
     return CORE.build_network(kind, component, IMAGE)
@@ -40,7 +43,8 @@ def output(kind, name, **options):
     module = build(kind, name, **options)
     if kind == "refiner":
         return refine(module, X, torch.Generator().manual_seed(0))
-    return module(X)
+    found = module(X)
+    return found.values if kind == "evaluators" and name == "regression" else found
 
 
 def layers(**change):
@@ -49,6 +53,7 @@ def layers(**change):
 
 
 WINDOW = {"root": "ONE", "crop": [12, 16]}
+NUMBERS = {"mean": [1.0], "deviation": [2.0]}
 
 # (kind, component, option) -> (base, change)
 CASES = {
@@ -74,6 +79,12 @@ CASES = {
     ("datasets", "pictures", "crops"): (WINDOW, WINDOW | {"crops": 2}),
     ("datasets", "pictures", "scale"): (WINDOW, WINDOW | {"scale": 24}),
     ("datasets", "pictures", "files"): (WINDOW, WINDOW | {"files": 1}),
+    ("datasets", "pictures", "labels"): (WINDOW, WINDOW | {"labels": '{kind="folders", classes=["below", "other"]}'}),
+    ("evaluators", "classification", "classes"): ({"classes": 3}, {"classes": 4}),
+    ("evaluators", "classification", "width"): ({"classes": 3}, {"classes": 3, "width": 4}),
+    ("evaluators", "regression", "mean"): (NUMBERS, NUMBERS | {"mean": [5.0]}),
+    ("evaluators", "regression", "deviation"): (NUMBERS, NUMBERS | {"deviation": [5.0]}),
+    ("evaluators", "regression", "width"): (NUMBERS, NUMBERS | {"width": 4}),
     ("datasets", "pack", "path"): ({"path": "ONE"}, {"path": "TWO"}),
 }
 
@@ -82,12 +93,14 @@ def all_options():
     specs = [(entry.spec.part, entry.spec) for entry in CORE.networks.values()]
     specs += [("features", entry.spec) for entry in CORE.features.values()]
     specs += [("datasets", entry.spec) for entry in CORE.datasets.values()]
+    specs += [("evaluators", entry.spec) for entry in CORE.evaluators.values()]
     return {(kind, spec.name, option) for kind, spec in specs for option in spec.options.model_fields}
 
 
 def test_every_option_has_a_case_and_a_description():
     assert set(CASES) == all_options()
-    models = [value for value in vars(builtin).values() if isinstance(value, type) and issubclass(value, Options)]
+    modules = {**vars(builtin), **vars(estimators)}
+    models = [value for value in modules.values() if isinstance(value, type) and issubclass(value, Options)]
     assert len(models) >= 8
     for options in [*models, Layer]:
         assert all(field.description for field in options.model_fields.values())
@@ -100,7 +113,7 @@ def same(one, other):
 @pytest.mark.parametrize(
     ("kind", "name", "option"), [case for case in CASES if case[0] != "datasets" and case[1] != "learned"]
 )
-def test_every_option_of_a_network_or_psi_changes_what_it_computes(kind, name, option):
+def test_every_option_of_a_network_changes_what_it_computes(kind, name, option):
     base, change = CASES[kind, name, option]
     assert not same(output(kind, name, **base), output(kind, name, **change))
 

@@ -24,7 +24,8 @@ def test_the_built_ins_are_registered_by_the_same_hooks():
     }
     assert set(catalog.features) == {"identity", "gradients", "channel-mean", "blur", "laplacian", "learned"}
     assert {name for name, _ in catalog.datasets} == {"folder", "pictures", "pack"}
-    assert (catalog.evaluators, catalog.recipes) == ({}, {})
+    assert set(catalog.evaluators) == {"classification", "regression"}
+    assert catalog.recipes == {}
 
 
 def test_a_file_is_a_plugin_and_all_five_hooks_are_called(toy):
@@ -68,7 +69,7 @@ def test_a_missing_name_lists_the_known_ones(toy):
         (lambda c: c.network("refiner", "local"), "refiner 'local' is not registered .* known: resnet, tint"),
         (lambda c: c.network("discriminator", "lokal"), "did you mean 'local'"),
         (lambda c: c.feature("blurr"), "features 'blurr' .*did you mean 'blur'.*install or name the plugin"),
-        (lambda c: c.evaluator("gaze"), "evaluator 'gaze' .*known: pointer"),
+        (lambda c: c.evaluator("gaze"), "evaluator 'gaze' .*known: classification, regression, pointer"),
         (lambda c: c.recipe("gaze"), "recipe 'gaze' .*known: toy"),
     ]:
         with pytest.raises(UserError, match=message):

@@ -110,14 +110,18 @@ def test_collapse_and_drifting_labels_give_warnings():
     assert current.warnings(same, LossConfig()) == [] and same.shift_px == 0 and same.diversity == pytest.approx(1)
 
 
-def test_a_missing_detector_is_reported_once(toy, tmp_path, monkeypatch):
+def test_a_missing_detector_is_reported_once_in_a_run(toy, tmp_path, monkeypatch):
     warnings = []
     fit_toy(toy, tmp_path / "with", on_report=lambda report: warnings.extend(report.warnings))
     evaluators = {name: replace(known, spec=replace(known.spec, locate=None)) for name, known in toy.evaluators.items()}
     blind = replace(toy, evaluators=evaluators)
-    for folder, setting in (("without", "quality.every=1"), ("off", "quality=none")):
+    for folder, setting in (
+        ("without", "quality.every=1"),
+        ("alone", "evaluation.evaluator=none"),  # there is nothing that could have a detector
+        ("off", "quality=none"),
+    ):
         fit_toy(blind, tmp_path / folder, setting, on_report=lambda report: warnings.extend(report.warnings))
-    assert sum(warning.startswith("no detector") for warning in warnings) == 1
+    assert ["locate" in warning for warning in warnings if warning.startswith("no detector")] == [True, False]
 
 
 def test_fit_saves_the_weights_with_the_best_score(toy, tmp_path, monkeypatch):
@@ -204,7 +208,7 @@ def test_without_a_detector_the_content_is_measured():
     blocks = torch.rand((60, 1, 12, 12), generator=generator).repeat_interleave(6, 2).repeat_interleave(6, 3)
     x, moved = blocks[..., 3:51, 3:51], blocks[..., 3:51, 1:49]
     blind = QualityMonitor(QualityConfig(), x, x.flip(0), None)
-    assert blind.limitations() == []
+    assert blind.limitations(plugin=True) == []
     still, shifted = blind.measure(1, x), blind.measure(2, moved)
     assert still.shift_px == pytest.approx(0, abs=0.01)
     assert shifted.shift_px == pytest.approx(2, abs=0.2)
@@ -214,4 +218,6 @@ def test_without_a_detector_the_content_is_measured():
     assert erased.shift_px == LARGEST_PX > shifted.shift_px and erased.score > still.score + 4
     assert any("drifting labels" in warning for warning in blind.warnings(erased, LossConfig()))
     plain = QualityMonitor(QualityConfig(), torch.full_like(x, 0.5) + 1e-3 * x.mean((2, 3), keepdim=True), x, None)
-    assert len(plain.limitations()) == 1
+    (line,), (own,) = plain.limitations(plugin=False), plain.limitations(plugin=True)
+    assert "sheets" in line and "locate" not in line
+    assert own.startswith(line) and "locate" in own

@@ -14,7 +14,7 @@ from synthreal.errors import UserError
 from synthreal.hooks.catalog import Catalog
 from synthreal.train import recipe
 from synthreal.train.recipe import choose_crop, choose_recipe, settings
-from synthreal.train.timing import Seconds
+from synthreal.train.timing import Seconds, training_time
 
 CORE = Catalog.of(())
 CPU = {"runtime": {"device": "cpu"}}
@@ -22,7 +22,7 @@ CPU = {"runtime": {"device": "cpu"}}
 
 @pytest.fixture(autouse=True)
 def known_times(monkeypatch):
-    monkeypatch.setattr(recipe, "training_seconds", lambda config, catalog: Seconds(0.1, 0.05, 0.3, 1.0))
+    monkeypatch.setattr(recipe, "training_seconds", lambda config, catalog: Seconds(0.1, 0.05, 0.3, 1.0, 0.0))
     monkeypatch.setattr(recipe, "reading_seconds", lambda options: 0.001)
 
 
@@ -156,9 +156,24 @@ def test_the_time_that_reading_takes_is_left_for_it(two, monkeypatch):
     assert not any("--minutes" in warning for warning in slow.warnings)
 
 
+@pytest.mark.parametrize(("refining", "left"), [(30, 30), (3000, 75)])
+def test_time_is_left_for_refining_the_renders_but_a_quarter_at_most(two, monkeypatch, refining, left):
+    times = Seconds(0.1, 0.05, 0.3, 1.0, refining / (12 * 32 * 40))
+
+    def needed(choice):
+        phases = ("refiner_steps", "discriminator_steps", "steps")
+        return training_time(times, {name: getattr(choice.config.schedule, name) for name in phases})
+
+    without = needed(chosen(two, minutes=5))
+    monkeypatch.setattr(recipe, "training_seconds", lambda config, catalog: times)
+    choice = chosen(two, minutes=5)
+    assert without - needed(choice) == pytest.approx(0.85 * left, rel=0.2)
+    assert choice.lines[1].endswith(f"refining: {refining / 60:.1f}")
+
+
 def test_settings_of_the_user_win_and_the_rest_follows_from_them(two, monkeypatch):
     timed = []
-    seconds = Seconds(0.1, 0.05, 0.3, 1.0)
+    seconds = Seconds(0.1, 0.05, 0.3, 1.0, 0.0)
     monkeypatch.setattr(recipe, "training_seconds", lambda config, catalog: timed.append(config) or seconds)
     config = chosen(two, {"schedule": {"steps": 7, "batch": 4}, "refiner": {"options": {"width": 5}}}).config
     assert (config.schedule.steps, config.schedule.batch, config.refiner.options["width"]) == (7, 4, 5)

@@ -15,7 +15,7 @@ from synthreal.metrics.displacement import is_measurable
 from synthreal.train import timing
 from synthreal.train.timing import FEWEST, MOST, Seconds, reading_seconds, steps_within, training_seconds, training_time
 
-SECONDS = Seconds(refiner=0.1, discriminator=0.05, game=0.3, quality=2.0)
+SECONDS = Seconds(refiner=0.1, discriminator=0.05, game=0.3, quality=2.0, pixel=0.0)
 
 
 @pytest.mark.parametrize("minutes", [2, 5, 10, 15])
@@ -67,15 +67,20 @@ def test_updates_are_timed_with_the_networks_and_images_of_the_run(toy, clock, m
         ("update_discriminator", lambda game, x, y: 2 * size(game, x)),
     ):
         monkeypatch.setattr(timing, name, clock.working(getattr(timing, name), seconds))
+    pixels = {timing.REFINED_SIDE: timing.REFINED_SIDE**2}  # other previews are part of a quality report
+    preview = clock.working(
+        timing.refine_preview, lambda game, x: float(pixels.get(x.shape[-1], 0) * game.refiner.head.in_channels)
+    )
+    monkeypatch.setattr(timing, "refine_preview", preview)
     measure = clock.working(timing.QualityMonitor.measure, lambda monitor, step, refined: float(len(refined)))
     monkeypatch.setattr(timing.QualityMonitor, "measure", measure)
     small = training_seconds(configured(toy, "quality.images=20"), toy)
     work = 8 * 12 * 16 * 4
-    assert small == Seconds(refiner=work, discriminator=2 * work, game=8 * work, quality=20)
+    assert small == Seconds(refiner=work, discriminator=2 * work, game=8 * work, quality=20, pixel=4)
     changes = ("refiner.options.width=6", "schedule.batch=24", "schedule.patch=10", "schedule.refiner_updates=3")
     other = training_seconds(configured(toy, "quality.images=50", *changes), toy)
     work = 24 * 10 * 10 * 6
-    assert other == Seconds(refiner=work, discriminator=2 * work, game=11 * work, quality=50)
+    assert other == Seconds(refiner=work, discriminator=2 * work, game=11 * work, quality=50, pixel=6)
     assert training_seconds(configured(toy, "quality=none"), toy).quality == 0
 
 
