@@ -25,7 +25,7 @@ REMEDY = "lower loss.drift_px, or raise loss.weight"
 
 def verdict(evaluation: Evaluation, diagonal: float) -> Verdict | None:
     """The verdict on images with a ``diagonal`` in px; None if nothing was compared with the simulated images."""
-    return _by_errors(evaluation, diagonal) if evaluation.arms else _by_quality(evaluation.quality, diagonal)
+    return _by_errors(evaluation, diagonal) if evaluation.arms else label_free_verdict(evaluation.quality, diagonal)
 
 
 def _by_errors(evaluation: Evaluation, diagonal: float) -> Verdict | None:
@@ -52,8 +52,8 @@ def _by_errors(evaluation: Evaluation, diagonal: float) -> Verdict | None:
     return _verdict(best, f"{why} ({primary}: {numbers})", errors, drifts=drifts, labelled=True)
 
 
-def _by_quality(quality: Mapping[str, Quality], diagonal: float) -> Verdict | None:
-    """The verdict from realism and displacement."""
+def label_free_verdict(quality: Mapping[str, Quality], diagonal: float) -> Verdict | None:
+    """The verdict from realism and displacement alone; None if nothing was compared with the simulated images."""
     found = {arm: quality[arm] for arm in (BASE, *CANDIDATES) if arm in quality}
     if len(found) < 2 or found[BASE].kid is None:
         return None
