@@ -1,6 +1,6 @@
 """How often does the verdict without labels name the best training set, where the truth is known?
 
-Usage: ``python benchmarks/verdicts.py RUN... [--json FILE]``
+Usage: ``python benchmarks/verdicts.py --runs RUN... [--json FILE]``
 
 Each RUN is a run directory that was evaluated on labelled real images (``validation.json`` or ``evaluation.json``), for
 example those of ``benchmarks/weights.py``. The verdict sees the quality of each arm, not its error. A row says what it
@@ -37,7 +37,7 @@ def judge(run: Path) -> Row:
         "named": verdict.arm,
         "best": best,
         "excess_percent": rounded(100 * (errors[verdict.arm] / errors[best] - 1)),
-        "errors": [
+        "arms": [
             {"arm": arm, "error": rounded(error), "score": rounded(verdict.scores[arm])}
             for arm, error in errors.items()
         ],
@@ -64,7 +64,7 @@ def summarize(rows: list[Row]) -> list[Row]:
 def main() -> None:
     """Judge the runs, print and write the rows."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("runs", nargs="+", type=Path)
+    parser.add_argument("--runs", nargs="+", type=Path, required=True)
     given, remaining = parser.parse_known_args()
     options = arguments(__doc__, ["--device", "cpu", *remaining])
     rows = [judge(run) for run in given.runs]
