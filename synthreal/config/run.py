@@ -34,7 +34,7 @@ class LossConfig(Frozen):
         description="lambda, the weight of mean |psi(R(x)) - psi(x)| on [0, 1] images; auto = adapted during the game "
         "so that refining displaces the content of images by drift_px.",
     )
-    drift_px: float = Field(0.5, gt=0, description="Mean displacement in px between x and R(x) that auto aims at.")
+    drift_px: float = Field(0.2, gt=0, description="Mean displacement in px between x and R(x) that auto aims at.")
     initial_weight: float = Field(8.0, gt=0, description="lambda at the start of the game with weight=auto.")
 
 

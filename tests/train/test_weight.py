@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from types import SimpleNamespace
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
@@ -29,14 +29,25 @@ BLOCKS = blocks()
 X = BLOCKS[..., 3:51, 3:51]
 
 
+@dataclass
+class State:
+    """What the control changes of a game, and the averaged weights, which it does not refine with."""
+
+    weight: float
+    drift_px: float | None = None
+    average: str | None = "averaged weights"
+
+
 @pytest.fixture
 def update(monkeypatch):
-    """Adapts a lambda to refined images; returns it with the displacement."""
+    """Adapts a lambda to images refined by the weights of R themselves; returns it with the displacement."""
     control = WeightControl(CONFIG, X)
 
     def run(weight, refined):
-        game = SimpleNamespace(weight=weight, drift_px=None)
-        monkeypatch.setattr(module, "refine_preview", lambda game, images: refined)
+        game = State(weight)
+        monkeypatch.setattr(
+            module, "refine_preview", lambda game, images: refined if game.average is None else torch.zeros_like(X)
+        )
         control.update(game)
         return game.weight, game.drift_px
 
