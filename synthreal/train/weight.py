@@ -15,9 +15,12 @@ How this was chosen (2026-11-30; 200 game steps, validation split, one seed unle
   then exceeded the budget by up to 0.14 px, while lambda rose again from 1.
 - R's own weights. Their average still holds the untrained R when the game begins, and reads 0.56 px at its 10th step
   and 0.08 at its 90th (dials).
-- What it gives, on dials with two seeds: from 0.5 and 32, lambda ends at 1.0 to 1.2 with a mean error of 26.8 and 31.1
-  deg; fixed 0.5, 8 and 32 give 28.6, 34.7 and 37.0. Seeds differ by 6 to 17 deg. The budget is not reached here: the
-  least lambda decides.
+- What it gives on dials: from 0.5, 2, 8 and 32 lambda ends at 1.0 to 1.2, because the budget is not reached and the
+  least lambda decides. The errors are 19.3, 19.7, 24.4 and 27.3 deg (second seed: 34.3 from 0.5, 35.0 from 32); fixed
+  0.5, 8 and 32 give 24.7, 26.4, 34.0 (32.6, 43.0, 40.0). So in 200 steps a high start still costs something on the
+  first seed, less than the 8 to 15 deg between seeds.
+- **Not shown**: gaze has one seed and no fixed 2 and 32, so that its seed spread is unknown. Auto was no better there
+  than fixed 8 (6.9 deg); it was better than fixed 0.5.
 """
 
 from __future__ import annotations
