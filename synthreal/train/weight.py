@@ -17,8 +17,8 @@ How this was chosen (2026-11-30; 200 game steps, validation split, one seed unle
   and 0.08 at its 90th (dials).
 - What it gives on dials: from 0.5, 2, 8 and 32 lambda ends at 1.0 to 1.2, because the budget is not reached and the
   least lambda decides. The errors are 19.3, 19.7, 24.4 and 27.3 deg (second seed: 34.3 from 0.5, 35.0 from 32); fixed
-  0.5, 8 and 32 give 24.7, 26.4, 34.0 (32.6, 43.0, 40.0). So in 200 steps a high start still costs something on the
-  first seed, less than the 8 to 15 deg between seeds.
+  0.5, 8 and 32 give 24.7, 26.4, 34.0 (32.6, 43.0, 40.0). So in 200 steps a high start still costs
+  8 deg on the first seed and 1 on the second; the seeds lie 8 to 15 apart.
 - **Not shown**: gaze has one seed and no fixed 2 and 32, so that its seed spread is unknown. Auto was no better there
   than fixed 8 (6.9 deg); it was better than fixed 0.5.
 """
