@@ -20,7 +20,6 @@ from typing import Any, NamedTuple
 from record import Row, arguments, finish, rounded
 
 import synthreal
-from synthreal.results.schema import Evaluation, read_evaluations
 
 EXAMPLE = Path(__file__).resolve().parent.parent / "examples" / "02_new_domain.py"
 KINDS, STARTS, SEEDS = ("fixed", "auto"), (0.5, 2, 8, 32), (0, 1)
@@ -57,24 +56,24 @@ def measure(folder: Path, domain: str, kind: str, start: float, seed: int) -> Ro
         synthreal.fit(config, catalog, run, resume=(run / "config.toml").is_file())
         estimators = folder / f"estimators-{domain}"
         synthreal.evaluate([run], split="validation", arms=ARMS, device="cpu", estimators=estimators, trust=True)
-    (evaluation,) = read_evaluations(run)
-    return (
-        {"name": domain, "kind": kind, "start": start, "seed": seed, **_drift(evaluation), **_lambda(run, start)}
-        | {f"error_{arm}": rounded(evaluation.arms[arm].metrics[evaluation.primary].mean) for arm in ARMS}
-        | {"quality": [{"arm": arm, **quality.model_dump(mode="json")} for arm, quality in evaluation.quality.items()]}
-    )
+    found = json.loads((run / "validation.json").read_text(encoding="utf-8"))
+    errors = {f"error_{arm}": rounded(found["arms"][arm][found["primary"]]["mean"]) for arm in ARMS}
+    quality = [{"arm": arm, **measures} for arm, measures in found["quality"].items()]
+    about = {"name": domain, "kind": kind, "start": start, "seed": seed}
+    return {**about, **_drift(found), **_lambda(run, start), **errors, "quality": quality}
 
 
-def _drift(evaluation: Evaluation) -> Row:
-    shift, moved = evaluation.preservation, evaluation.displacement
-    assert moved is not None, "the images of both domains are large enough"
-    return {
-        "shift_px": None if shift is None else rounded(shift.shift_px.mean),
-        "detector_error_px": None if shift is None else shift.detector_error_px and rounded(shift.detector_error_px),
-        "displacement_px": moved.mean_px and rounded(moved.mean_px),
-        "displacement_p95_px": moved.p95_px and rounded(moved.p95_px),
-        "unmatched": rounded(moved.unmatched),
+def _drift(found: dict[str, Any]) -> Row:
+    """The shifts of landmarks and content in an evaluation; None where they are not measured."""
+    landmarks, moved = found["preservation"], found["displacement"]
+    values = {
+        "shift_px": landmarks.get("shift_px", {}).get("mean"),
+        "detector_error_px": landmarks.get("detector_error_px"),
+        "displacement_px": moved["mean_px"],
+        "displacement_p95_px": moved["p95_px"],
+        "unmatched": moved["unmatched"],
     }
+    return {name: None if value is None else rounded(value) for name, value in values.items()}
 
 
 def _lambda(run: Path, start: float) -> Row:
