@@ -215,6 +215,27 @@ def test_verdicts(run, toy_run, tmp_path):
     assert everything["mean_excess_percent_otherwise"] == 15
 
 
+@pytest.mark.slow
+@pytest.mark.usefixtures("short_two_sample_tests")
+def test_weights(run, small, tmp_path):
+    module = small("weights")
+    short = {"refiner_steps": 1, "discriminator_steps": 1, "steps": 12, "report_every": 10}
+    settings = {"schedule": short, "quality": {"images": 20}, "evaluation": {"images": 40, "epochs": 1}}
+    domain = module.DOMAINS["dials"]._replace(settings=settings)
+    written = run("weights", "--runs", str(tmp_path / "runs"), DOMAINS={"dials": domain}, STARTS=(2, 32), SEEDS=(0,))
+    rows, (fixed, auto) = written["rows"][:4], written["rows"][4:]
+    assert [(row["kind"], row["start"]) for row in rows] == [("fixed", 2), ("fixed", 32), ("auto", 2), ("auto", 32)]
+    assert [row["lambda"] for row in rows[:2]] == [2, 32] and rows[2]["lambda"] != 2 and rows[3]["lambda"] != 32
+    assert all(row["error_refined"] > 0 and len(row["quality"]) == 4 for row in rows)
+    assert all(row["displacement_px"] > 0 and not row["path"] for row in rows[:2])
+    assert auto["least_lambda"] == min(row["lambda"] for row in rows[2:])
+    assert fixed["worst_start"] == max(row["error_refined"] for row in rows[:2])
+    saved = {path: path.stat().st_mtime_ns for path in tmp_path.glob("runs/*/validation.json")}
+    again = run("weights", "--runs", str(tmp_path / "runs"), DOMAINS={"dials": domain}, STARTS=(2, 32), SEEDS=(0,))
+    assert again["rows"] == written["rows"]
+    assert saved == {path: path.stat().st_mtime_ns for path in saved} and len(saved) == 4
+
+
 def test_every_benchmark_has_a_test():
     named = {name.removeprefix("test_") + ".py" for name in globals() if name.startswith("test_bench_")}
     assert {path.name for path in BENCHMARKS.glob("bench_*.py")} == named
