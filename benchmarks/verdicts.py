@@ -11,22 +11,22 @@ from __future__ import annotations
 
 import argparse
 import math
+import tomllib
 from pathlib import Path
 from statistics import mean
 
 from record import Row, arguments, finish, rounded
 
-from synthreal.evaluation import label_free_verdict
-from synthreal.inference.pretrained import read_config
-from synthreal.results.schema import read_evaluations
+from synthreal.evaluation import label_free_verdict, read_evaluations
 
 CLOSE = 3.0  # per cent
 
 
 def judge(run: Path) -> Row:
     """What the verdict names, and what that costs."""
-    image, evaluation = read_config(run).image, read_evaluations(run)[-1]
-    verdict = label_free_verdict(evaluation.quality, math.hypot(image.height, image.width))
+    image = tomllib.loads((run / "config.toml").read_text(encoding="utf-8"))["image"]
+    evaluation = read_evaluations(run)[-1]
+    verdict = label_free_verdict(evaluation.quality, math.hypot(image["height"], image["width"]))
     assert verdict is not None and evaluation.arms, f"{run}: evaluate it with labelled real images and several arms"
     errors = {arm: evaluation.arms[arm].metrics[evaluation.primary].mean for arm in verdict.scores}
     best = min(errors, key=errors.__getitem__)
