@@ -1,6 +1,6 @@
 """How often does the verdict without labels name the best training set, where the truth is known?
 
-Usage: ``python benchmarks/verdicts.py RUN... [--json FILE]``
+Usage: ``python benchmarks/verdicts.py --runs RUN... [--json FILE]``
 
 Each RUN is a run directory that was evaluated on labelled real images (``validation.json`` or ``evaluation.json``), for
 example those of ``benchmarks/weights.py``. The verdict sees the quality of each arm, not its error. A row says what it
@@ -11,22 +11,22 @@ from __future__ import annotations
 
 import argparse
 import math
+import tomllib
 from pathlib import Path
 from statistics import mean
 
 from record import Row, arguments, finish, rounded
 
-from synthreal.evaluation import label_free_verdict
-from synthreal.inference.pretrained import read_config
-from synthreal.results.schema import read_evaluations
+from synthreal.evaluation import label_free_verdict, read_evaluations
 
 CLOSE = 3.0  # per cent
 
 
 def judge(run: Path) -> Row:
     """What the verdict names, and what that costs."""
-    image, evaluation = read_config(run).image, read_evaluations(run)[-1]
-    verdict = label_free_verdict(evaluation.quality, math.hypot(image.height, image.width))
+    image = tomllib.loads((run / "config.toml").read_text(encoding="utf-8"))["image"]
+    evaluation = read_evaluations(run)[-1]
+    verdict = label_free_verdict(evaluation.quality, math.hypot(image["height"], image["width"]))
     assert verdict is not None and evaluation.arms, f"{run}: evaluate it with labelled real images and several arms"
     errors = {arm: evaluation.arms[arm].metrics[evaluation.primary].mean for arm in verdict.scores}
     best = min(errors, key=errors.__getitem__)
@@ -37,7 +37,7 @@ def judge(run: Path) -> Row:
         "named": verdict.arm,
         "best": best,
         "excess_percent": rounded(100 * (errors[verdict.arm] / errors[best] - 1)),
-        "errors": [
+        "arms": [
             {"arm": arm, "error": rounded(error), "score": rounded(verdict.scores[arm])}
             for arm, error in errors.items()
         ],
@@ -64,7 +64,7 @@ def summarize(rows: list[Row]) -> list[Row]:
 def main() -> None:
     """Judge the runs, print and write the rows."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("runs", nargs="+", type=Path)
+    parser.add_argument("--runs", nargs="+", type=Path, required=True)
     given, remaining = parser.parse_known_args()
     options = arguments(__doc__, ["--device", "cpu", *remaining])
     rows = [judge(run) for run in given.runs]

@@ -16,6 +16,8 @@ import pytest
 import torch
 from renders import SHORT
 
+from synthreal.results import schema
+
 BENCHMARKS = Path(__file__).resolve().parent.parent / "benchmarks"
 PARTS = ("refiner_update", "discriminator_update", "step")
 
@@ -180,6 +182,58 @@ def test_bench_large(run):
     (row,) = run("bench_large", "--quick", PICTURES=3, SETTINGS=SHORT)["rows"]
     assert row["images"] == 3 and row["peak_memory_mb"] > 100
     assert 0 < row["cpu_minutes"] and 0 < row["minutes"] < 3
+
+
+def test_verdicts(run, toy_run, tmp_path):
+    runs = []
+    for name, shares in (("a-1", (0.4, 0.6)), ("a-2", (0.6, 0.4)), ("b-1", (1.2, 1.3))):
+        runs.append(shutil.copytree(toy_run, tmp_path / name))
+        arms = dict(zip(("simulated", "refined", "fda"), (1.0, *shares), strict=True))
+        errors = {"simulated": 10.0, "refined": 8.0, "fda": 8.4}
+        evaluation = schema.Evaluation(
+            runs=(name,),
+            split="validation",
+            test=schema.TestSet(name="mine", n=10),
+            preservation=None,
+            constant={"error_px": 20.0},
+            primary="error_px",
+            arms={arm: schema.Arm(metrics={"error_px": schema.Metric(mean=error)}) for arm, error in errors.items()},
+            quality={
+                arm: schema.Quality(kid=share, sliced_wasserstein=share, spectrum=share) for arm, share in arms.items()
+            },
+        )
+        (runs[-1] / "validation.json").write_text(json.dumps(evaluation.to_json()))
+    *rows, a, b, everything = run("verdicts", "--runs", *map(str, runs))["rows"]
+    assert [(row["use"], row["named"], row["best"]) for row in rows] == [
+        ("refined", "refined", "refined"),
+        ("style", "fda", "refined"),
+        ("nothing", "simulated", "refined"),
+    ]
+    assert [row["excess_percent"] for row in rows] == [0, 5, 25]
+    assert (a["runs"], a["right"], a["mean_excess_percent_otherwise"]) == (2, 1, 5)
+    assert (b["right"], everything["runs"], everything["right"]) == (0, 3, 1)
+    assert everything["mean_excess_percent_otherwise"] == 15
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("short_two_sample_tests")
+def test_weights(run, small, tmp_path):
+    module = small("weights")
+    short = {"refiner_steps": 1, "discriminator_steps": 1, "steps": 12, "report_every": 10}
+    settings = {"schedule": short, "quality": {"images": 20}, "evaluation": {"images": 40, "epochs": 1}}
+    domain = module.DOMAINS["dials"]._replace(settings=settings)
+    written = run("weights", "--runs", str(tmp_path / "runs"), DOMAINS={"dials": domain}, STARTS=(2, 32), SEEDS=(0,))
+    rows, (fixed, auto) = written["rows"][:4], written["rows"][4:]
+    assert [(row["kind"], row["start"]) for row in rows] == [("fixed", 2), ("fixed", 32), ("auto", 2), ("auto", 32)]
+    assert [row["lambda"] for row in rows[:2]] == [2, 32] and rows[2]["lambda"] != 2 and rows[3]["lambda"] != 32
+    assert all(row["error_refined"] > 0 and len(row["quality"]) == 4 for row in rows)
+    assert all(row["displacement_px"] > 0 and not row["path"] for row in rows[:2])
+    assert auto["least_lambda"] == min(row["lambda"] for row in rows[2:])
+    assert fixed["worst_start"] == max(row["error_refined"] for row in rows[:2])
+    saved = {path: path.stat().st_mtime_ns for path in tmp_path.glob("runs/*/validation.json")}
+    again = run("weights", "--runs", str(tmp_path / "runs"), DOMAINS={"dials": domain}, STARTS=(2, 32), SEEDS=(0,))
+    assert again["rows"] == written["rows"]
+    assert saved == {path: path.stat().st_mtime_ns for path in saved} and len(saved) == 4
 
 
 def test_every_benchmark_has_a_test():

@@ -32,9 +32,13 @@ class LossConfig(Frozen):
     weight: Annotated[float, Field(ge=0)] | Literal["auto"] = Field(
         default=1.0,
         description="lambda, the weight of mean |psi(R(x)) - psi(x)| on [0, 1] images; auto = adapted during the game "
-        "so that refining displaces the content of images by drift_px.",
+        "so that refining displaces the content of images by drift_px at most.",
     )
-    drift_px: float = Field(0.5, gt=0, description="Mean displacement in px between x and R(x) that auto aims at.")
+    drift_px: float = Field(
+        0.5,
+        gt=0,
+        description="Displacement in px between x and R(x) that 95 % of the content may have with auto.",
+    )
     initial_weight: float = Field(8.0, gt=0, description="lambda at the start of the game with weight=auto.")
 
     @property

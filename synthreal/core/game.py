@@ -26,7 +26,7 @@ class Game:
         features: pairs of psi and weight.
         loss: the weights of the terms of R's loss; of lambda the rule.
         weight: lambda as it is.
-        drift_px: the last displacement between x and R(x) that lambda was adapted to; None if there is none.
+        drift_px: the 95th percentile of the last displacement that lambda was adapted to; None if there is none.
         optimizer_refiner: of R.
         optimizer_discriminator: of D.
         generator: draws noise maps and, with one process, slots of the history; on the networks' device.

@@ -3,5 +3,6 @@
 from synthreal.evaluation.ablation import ablate
 from synthreal.evaluation.estimator import Task, train
 from synthreal.evaluation.verdict import label_free_verdict
+from synthreal.results.schema import read_evaluations
 
-__all__ = ["Task", "ablate", "label_free_verdict", "train"]
+__all__ = ["Task", "ablate", "label_free_verdict", "read_evaluations", "train"]

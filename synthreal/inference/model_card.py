@@ -66,7 +66,7 @@ def model_card(about: Pretrained, refiner: nn.Module) -> str:
 def _weight(loss: LossConfig) -> str:
     """Lambda, or what it is adapted to."""
     if loss.weight == "auto":
-        return f"lambda adapted to a displacement of {loss.drift_px:g} px,"
+        return f"lambda adapted to a displacement of {loss.drift_px:g} px at most,"
     return f"{loss.weight:g}"
 
 

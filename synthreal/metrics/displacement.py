@@ -4,6 +4,11 @@ Blocks of the edge map of x are searched in the edge map of R(x) by normalised c
 on brightness and contrast, and back; what both searches find counts. Only blocks with a corner are searched, because
 along a straight edge a displacement cannot be seen. Blur rounds corners off, which reads as a displacement: at a
 standard deviation of 1 px 0.05 to 0.1 px, at 1.5 px 0.15 px in eyes and 0.3 px in depth images of hands.
+
+Compared with detectors (2026-11-30, short fits, one seed): displacement and pupil shift were 0.08 and 0.12 px (lambda
+8), 0.21 and 0.23, 0.22 and 0.21 (auto), 0.73 and 0.46 (0.5, 56 % unmatched), rank correlation 0.8 over 4 runs; with
+fingertips 0.18 and 0.60 (8), 0.36 and 1.32 (0.5). If hands keep their background, fingertips read 0, because that
+detector sees only the silhouette, where displacement reads 0.09 and 0.29.
 """
 
 from __future__ import annotations

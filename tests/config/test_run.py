@@ -56,7 +56,13 @@ LEAVES = sorted(leaves(RunConfig))
 SGD = 'optimizer.{}={{name="sgd", learning_rate=0.05}}'.format
 
 UNSTABLE = ("quality.every=1", "optimizer.refiner.learning_rate=0.05", "optimizer.ema=none")
-AUTO = ("FILES", "image={channels=1, height=24, width=32}", "schedule.steps=14", "loss.weight=auto")
+AUTO = (
+    "FILES",
+    "image={channels=1, height=24, width=32}",
+    "optimizer.refiner.learning_rate=1e-4",
+    "schedule.steps=14",
+    "loss.weight=auto",
+)
 
 # How the effect of each setting is shown: (settings of the base run, the change, the method of Bench that differs).
 CASES: dict[str, tuple[tuple[str, ...], str, str]] = {
@@ -86,7 +92,7 @@ CASES: dict[str, tuple[tuple[str, ...], str, str]] = {
     "features.options": ((), 'features={name="blur", options={sigma=2.0}}', "trained"),
     "features.weight": ((), 'features={name="identity", weight=2.0}', "trained"),
     "loss.weight": ((), "loss.weight=2.0", "trained"),
-    "loss.drift_px": (AUTO, "loss.drift_px=1e-6", "trained"),
+    "loss.drift_px": (AUTO, "loss.drift_px=100.0", "trained"),
     "loss.initial_weight": (AUTO, "loss.initial_weight=2.0", "trained"),
     "history.size": ((), "history.size=20", "trained"),
     "history.dtype": ((), "history.dtype=float32", "trained"),

@@ -76,7 +76,7 @@ def test_the_example_code_runs(evaluated, tmp_path):
 
 @pytest.mark.parametrize(
     ("weight", "shown"),
-    [("12.50", "12.5 on "), ('"auto"', "lambda adapted to a displacement of 0.5 px, on ")],
+    [("12.50", "12.5 on "), ('"auto"', "lambda adapted to a displacement of 0.5 px at most, on ")],
 )
 def test_lambda_or_what_it_is_adapted_to(evaluated, tmp_path, weight, shown):
     run = shutil.copytree(evaluated, tmp_path / "run")

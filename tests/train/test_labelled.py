@@ -26,7 +26,7 @@ CPU = {"runtime": {"device": "cpu"}}
 
 @pytest.fixture(autouse=True)
 def known_times(monkeypatch):
-    monkeypatch.setattr(recipe, "training_seconds", lambda config, catalog: Seconds(0.1, 0.05, 0.3, 1.0))
+    monkeypatch.setattr(recipe, "training_seconds", lambda config, catalog: Seconds(0.1, 0.05, 0.3, 1.0, 0.0))
     monkeypatch.setattr(recipe, "reading_seconds", lambda options: 0.001)
     monkeypatch.setattr(labelled, "estimator_seconds", lambda config, catalog, labels: 0.1)
 
@@ -111,7 +111,7 @@ def test_the_folders_and_labels_of_the_command_win_over_those_of_a_file(here):
 
 
 def test_the_evaluation_takes_a_third_of_the_time(here, monkeypatch):
-    seconds = Seconds(0.1, 0.05, 0.3, 1.0)
+    seconds = Seconds(0.1, 0.05, 0.3, 1.0, 0.0)
     monkeypatch.setattr(labelled, "estimator_seconds", lambda config, catalog, labels: 0.3)
     for minutes in (5, 10):
         found = chosen(here, minutes=minutes)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from types import SimpleNamespace
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
@@ -29,14 +29,25 @@ BLOCKS = blocks()
 X = BLOCKS[..., 3:51, 3:51]
 
 
+@dataclass
+class State:
+    """What the control changes of a game, and the averaged weights, which it does not refine with."""
+
+    weight: float
+    drift_px: float | None = None
+    average: str | None = "averaged weights"
+
+
 @pytest.fixture
 def update(monkeypatch):
-    """Adapts a lambda to refined images; returns it with the displacement."""
+    """Adapts a lambda to images refined by the weights of R themselves; returns it with the displacement."""
     control = WeightControl(CONFIG, X)
 
     def run(weight, refined):
-        game = SimpleNamespace(weight=weight, drift_px=None)
-        monkeypatch.setattr(module, "refine_preview", lambda game, images: refined)
+        game = State(weight)
+        monkeypatch.setattr(
+            module, "refine_preview", lambda game, images: refined if game.average is None else torch.zeros_like(X)
+        )
         control.update(game)
         return game.weight, game.drift_px
 
@@ -48,10 +59,12 @@ def test_lambda_follows_the_displacement(update):
     raised, drift = update(8.0, BLOCKS[..., 3:51, 1:49])
     assert raised == pytest.approx(8 * FACTORS[1])
     assert drift == pytest.approx(2, abs=0.2)
-    mixed = torch.cat([X[:24], BLOCKS[24:, :, 3:51, 1:49]])  # a quarter of the images moved by 2 px
-    unchanged, drift = update(8.0, mixed)
+    mixed = torch.cat([X[:24], BLOCKS[24:, :, 3:51, 1:49]])  # the quarter that moves by 2 px counts
+    assert update(8.0, mixed) == (pytest.approx(8 * FACTORS[1]), pytest.approx(2, abs=0.2))
+    between = torch.nn.functional.interpolate(BLOCKS, scale_factor=4, mode="bilinear")[..., 12:204, 10:202]
+    kept, drift = update(8.0, torch.nn.functional.avg_pool2d(between, 4))  # half a px
     assert drift == pytest.approx(0.5, abs=0.1)
-    assert unchanged == pytest.approx(8, rel=0.1)
+    assert kept == pytest.approx(8, rel=0.1)
 
 
 def test_lambda_rises_if_no_content_is_found_again(update):
