@@ -177,7 +177,7 @@ CASES["names"] = {
     fit("--set", "features=nope"): ["features 'nope'", "known: identity"],
     fit("--set", "data.real=photos"): ["data set 'photos'", "did you mean 'photographs'?"],
     fit("--set", "data.test=discs"): ["data set 'discs' has no role test; it has simulated"],
-    fit("--set", "evaluation.evaluator=gaze"): ["evaluator 'gaze'", "known: classification, regression, pointer", "install or name"],
+    fit("--set", "evaluation.evaluator=gaze"): ["evaluator 'gaze'", "regression, pointer", "install or name"],
     fit("--recipe", "gaze"): ["recipe 'gaze'", "known: toy"],
     ("fit", "--plugin", "nosuch", "--run", "new"): ["plugin 'nosuch' is not installed", "pip install synthreal-nosuch"],
     ("fit", "--plugin", "nowhere.py", "--run", "new"): ["nowhere.py: no such file", "give the path"],
