@@ -5,9 +5,9 @@ CONSTRAINTS ?= constraints.txt
 PYTHON ?= python3
 PY     := $(VENV)/bin/python
 
-# Idle OpenMP threads sleep: on a busy machine spinning ones cost milliseconds per small image.
+# Idle OpenMP threads soon sleep, see synthreal/cli/application.py.
 # albumentations does not look for a newer version on the network at import.
-export OMP_WAIT_POLICY ?= PASSIVE
+export GOMP_SPINCOUNT ?= 20000
 export NO_ALBUMENTATIONS_UPDATE ?= 1
 
 PLUGINS := plugins/gaze plugins/hands

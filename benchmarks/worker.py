@@ -25,7 +25,7 @@ class Worker:
 
     def __init__(self, module: str, size: dict[str, Any]) -> None:
         command = [sys.executable, str(HERE / "worker.py"), module, json.dumps(size)]
-        removed = {"OMP_WAIT_POLICY"} if module == "baseline" else set()
+        removed = {"GOMP_SPINCOUNT"} if module == "baseline" else set()
         env = {name: value for name, value in os.environ.items() if name not in removed}
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=env)
 

@@ -37,14 +37,17 @@ def test_help_lists_the_commands(cli):
     assert cli().ok().out == text  # nothing given: the same
 
 
-@pytest.mark.parametrize(("given", "used"), [(None, "PASSIVE"), ("ACTIVE", "ACTIVE")])
-def test_idle_threads_sleep_unless_the_user_wants_otherwise(monkeypatch, given, used):
+@pytest.mark.parametrize(
+    ("given", "used"), [({}, "20000"), ({"OMP_WAIT_POLICY": "ACTIVE"}, None), ({"GOMP_SPINCOUNT": "7"}, "7")]
+)
+def test_idle_threads_soon_sleep_unless_the_user_wants_otherwise(monkeypatch, given, used):
     monkeypatch.setattr("sys.argv", ["synthreal", "--version"])
-    monkeypatch.setenv("OMP_WAIT_POLICY", "")  # so that the variable is restored
-    monkeypatch.delenv("OMP_WAIT_POLICY") if given is None else monkeypatch.setenv("OMP_WAIT_POLICY", given)
+    for name in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT"):
+        monkeypatch.setenv(name, "")  # so that the variable is restored
+        monkeypatch.delenv(name) if name not in given else monkeypatch.setenv(name, given[name])
     with pytest.raises(SystemExit):
         main()
-    assert os.environ["OMP_WAIT_POLICY"] == used
+    assert os.environ.get("GOMP_SPINCOUNT") == used
 
 
 def test_the_command_line_is_imported_without_torch_which_reads_the_environment():
