@@ -50,7 +50,7 @@ def check(
 def main() -> None:
     """Run the application; a user's mistake is one line on stderr and exit code 2."""
     # Idle OpenMP threads soon sleep, unless the user wants otherwise; torch reads it when it is imported, by a command.
-    # 2026-11-30, gaze, two threads on two cores: 236 to 331 images/s, with OpenMP's own setting 220 to 346, with threads
+    # 2026-11-30, gaze, two threads, two cores: 236 to 331 images/s, with OpenMP's own setting 220 to 346, with threads
     # that sleep at once 157 to 206; beside two busy processes 139, 73 and 154. Beside four, spinning cost 20 times.
     if "OMP_WAIT_POLICY" not in os.environ:
         os.environ.setdefault("GOMP_SPINCOUNT", "20000")
