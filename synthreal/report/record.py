@@ -11,7 +11,7 @@ from typing import Any
 
 from synthreal.config import ResolvedConfig
 from synthreal.errors import UserError
-from synthreal.files import file_start
+from synthreal.files import file_start, real_path
 from synthreal.images.png import SIGNATURE
 from synthreal.inference.pretrained import CONFIG, LOG, SHEETS, read_config_and_versions
 from synthreal.results.schema import Evaluation, read_evaluations
@@ -56,7 +56,7 @@ def read_record(run: Path) -> Record:
     log, notes = _read_log(run)
     quality = read_quality(run)
     files, folder = sorted((run / SHEETS).glob("*.png")), run.resolve() / SHEETS
-    own = [path for path in files if path.resolve() == folder / path.name and _is_sheet(path)]
+    own = [path for path in files if real_path(path) == folder / path.name and _is_sheet(path)]
     if len(own) < len(files):
         notes += (
             f"{SHEETS}: {len(files) - len(own)} files are links, behind one, too large or no PNG, and are left out",

@@ -64,13 +64,14 @@ def test_sheets_that_the_page_cannot_hold_are_left_out_with_a_note(full, monkeyp
     sheets = full / "sheets"
     monkeypatch.setattr("synthreal.report.record.LARGEST_SHEET", (sheets / "step-00000002.png").stat().st_size)
     (sheets / "step-00000003.png").symlink_to("step-00000002.png")
+    (sheets / "step-00000004.png").symlink_to("step-00000004.png")
     (sheets / "step-00000005.png").write_bytes(b"no")
     with (sheets / "step-00000008.png").open("ab") as file:
         file.write(bytes(100_000))
     (sheets / "step-00000011.png").unlink()
     record = read_record(full)
     assert [step for step, _ in record.sheets] == [2]
-    assert record.notes == ("sheets: 3 files are links, behind one, too large or no PNG, and are left out",)
+    assert record.notes == ("sheets: 4 files are links, behind one, too large or no PNG, and are left out",)
 
 
 def test_a_damaged_line_of_the_log(run):
