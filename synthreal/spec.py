@@ -135,12 +135,6 @@ class LabelSpec:
         sides = ", ".join("any" if side == ANY else str(side) for side in self.shape)
         return f"{self.name}[{sides}] {self.unit}"
 
-    def allows(self, shape: tuple[int, ...]) -> bool:
-        """Whether a label of a shape is one of this."""
-        return len(shape) == len(self.shape) and all(
-            side in (ANY, other) for side, other in zip(self.shape, shape, strict=True)
-        )
-
 
 @dataclass(frozen=True)
 class Sample:

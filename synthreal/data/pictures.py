@@ -103,6 +103,11 @@ def scaled_size(height: int, width: int, *, scale: int | None, crop: tuple[int, 
     return max(round(factor * height), crop[0]), max(round(factor * width), crop[1])
 
 
+def scaled_sizes(sizes: tuple[tuple[int, int], ...], shorter: int | None) -> tuple[tuple[int, int], ...]:
+    """``(H, W)`` of pictures that are brought to a shorter side (None: their own)."""
+    return tuple(scaled_size(*size, scale=shorter, crop=(1, 1)) for size in sizes)
+
+
 def _windows(options: PicturesOptions, index: int, content: bytes) -> Iterator[Sample]:
     """The windows of one file; their places depend on its ``index`` alone."""
     pixels = _scaled(upright(read_pixels(content, first=True), orientation(content)), options)

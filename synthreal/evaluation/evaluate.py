@@ -94,8 +94,10 @@ def evaluate(
         weights.append(sets.weights)
         run_seed = run.config.runtime.seed
         cache = run.folder / FOLDER if estimators is None else Path(estimators)
+        if test is None and run is not opened[0]:
+            continue
         base_estimator: nn.Module | None = None  # the estimator trained on simulated images, which are the first arm
-        for arm in names if test is not None or run is opened[0] else ():
+        for arm in names:
             data = sets[arm]
             for seed in range(run_seed * seeds, (run_seed + 1) * seeds) if arm in trained else ():
                 assert run.task is not None, "there are no arms to train without an evaluator"

@@ -20,7 +20,7 @@ from collections.abc import Mapping
 from synthreal.evaluation.training_sets import ADAPTED, REFINED
 from synthreal.results.schema import BASE, Evaluation, Quality, Use, Verdict
 from synthreal.results.tables import comparison_cells
-from synthreal.train.monitor import DRIFT
+from synthreal.train.monitor import drift_weight
 
 CANDIDATES = (REFINED, *ADAPTED)
 CLOSE = 1.03  # an arm whose error is at most this share of the best one's is as good
@@ -46,9 +46,9 @@ def _by_errors(evaluation: Evaluation, diagonal: float) -> Verdict | None:
         best = REFINED
     moved_px = None if evaluation.displacement is None else evaluation.displacement.mean_px
     harmful = REFINED in intervals and intervals[REFINED][0] > 0
-    drifts = best == BASE and harmful and _drift(moved_px, diagonal) > 1
+    drifts = best == BASE and harmful and drift_weight(moved_px, diagonal) > 1
     if best != BASE:
-        why = f"{errors[best]:.2f}, {comparison_cells(arms[best], arms[BASE], primary)[0]} against simulated"
+        why = f"{comparison_cells(arms[best], arms[BASE], primary)[0]} against simulated images"
     elif drifts:
         why = f"refined images are worse than simulated ones, and their content moved by {moved_px:.2f} px; {REMEDY}"
     else:
@@ -64,7 +64,7 @@ def label_free_verdict(quality: Mapping[str, Quality], diagonal: float) -> Verdi
     if len(found) < 2 or whole is None or whole <= 0:  # an unbiased estimate can be below 0
         return None
     left = {arm: max(0.0, one.kid or 0.0) / whole for arm, one in found.items()}
-    scores = {arm: left[arm] + _drift(one.displacement_px, diagonal) for arm, one in found.items()}
+    scores = {arm: left[arm] + drift_weight(one.displacement_px, diagonal) for arm, one in found.items()}
     best = min(found, key=scores.__getitem__)
     if scores[best] > USEFUL:
         best = BASE
@@ -95,8 +95,3 @@ def _verdict(best: str, why: str, scores: dict[str, float], *, drifts: bool, lab
     else:
         head = f"Use the style {best} alone"
     return Verdict(use=use, arm=best, labelled=labelled, sentence=f"{head}: {why}.", scores=scores)
-
-
-def _drift(moved_px: float | None, diagonal: float) -> float:
-    """The weight of a displacement in a score; 1 is as bad as the whole distance of the simulator."""
-    return 0.0 if moved_px is None else moved_px / (DRIFT * diagonal)

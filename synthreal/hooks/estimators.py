@@ -77,9 +77,9 @@ class Standardised(nn.Module):
 
 def _convolutions(channels: int, width: int) -> nn.Sequential:
     layers: list[nn.Module] = [Standardised()]
-    for maps, following in pairwise((channels, width, 2 * width, 4 * width, 8 * width)):
+    for place, (maps, following) in enumerate(pairwise((channels, width, 2 * width, 4 * width, 8 * width))):
         layers += [
-            nn.Conv2d(maps, following, 3, stride=1 if maps == channels else 2, padding=1, bias=False),
+            nn.Conv2d(maps, following, 3, stride=2 if place else 1, padding=1, bias=False),
             nn.BatchNorm2d(following),
             nn.ReLU(inplace=True),
         ]

@@ -12,7 +12,7 @@ from synthreal.data.pictures import labelled_dataset
 from synthreal.errors import UserError
 from synthreal.hooks.catalog import Catalog, parse_options
 from synthreal.hooks.discovery import canonical
-from synthreal.spec import PARTS, ROLES, DatasetSpec, ImageSpec, Role
+from synthreal.spec import ANY, PARTS, ROLES, DatasetSpec, ImageSpec, Role
 
 
 def configure(
@@ -120,9 +120,17 @@ def _check(config: ResolvedConfig, catalog: Catalog, spec: DatasetSpec, options:
                 f"data.{role}: {source.name} has no label {label}, which evaluator {evaluator.name} requires (it has "
                 f"{have}); choose other data, or evaluation.evaluator=none"
             )
-        if not label.allows(other.shape) or other.unit != label.unit:
-            part = "unit" if label.allows(other.shape) else "shape"
+        fits = _has_shape(label.shape, other.shape)
+        if not fits or other.unit != label.unit:
+            part = "unit" if fits else "shape"
             raise UserError(
                 f"data.{role}: {source.name}'s label {label.name!r} has the {part} {getattr(other, part)!r}, evaluator "
                 f"{evaluator.name} requires {getattr(label, part)!r}; make them equal, or set evaluation.evaluator=none"
             )
+
+
+def _has_shape(required: tuple[int, ...], shape: tuple[int, ...]) -> bool:
+    """Whether a label has the shape that an evaluator requires."""
+    return len(shape) == len(required) and all(
+        wanted in (ANY, side) for wanted, side in zip(required, shape, strict=True)
+    )

@@ -149,8 +149,7 @@ class QualityMonitor:
         self.since_best = state["since_best"]
 
     def _drift(self, shift_px: float | None) -> float:
-        height, width = self.simulated.shape[-2:]
-        return 0.0 if shift_px is None else shift_px / (DRIFT * math.hypot(height, width))
+        return drift_weight(shift_px, math.hypot(*self.simulated.shape[-2:]))
 
 
 class QualityFile(BaseModel):
@@ -183,6 +182,14 @@ def open_monitor(config: ResolvedConfig, catalog: Catalog, simulated: Source, re
         raise UserError("quality: a single image is too few; give more, or set quality=none")
     evaluator = config.evaluation.evaluator
     return QualityMonitor(config.quality, x, y, None if evaluator is None else catalog.evaluator(evaluator.name).locate)
+
+
+def drift_weight(shift_px: float | None, diagonal: float) -> float:
+    """The weight of a shift of labels in a score, for images with a ``diagonal`` in px; None was not measured.
+
+    1 is as bad as the whole distance of simulated images from real ones.
+    """
+    return 0.0 if shift_px is None else shift_px / (DRIFT * diagonal)
 
 
 def score(distances: Mapping[str, float], baseline: Mapping[str, float], drift: float) -> float:

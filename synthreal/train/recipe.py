@@ -23,7 +23,7 @@ from synthreal.config import ResolvedConfig, RunConfig, SourceConfig
 from synthreal.core.discriminator import Layer, conv, pool
 from synthreal.data.find_labels import find_labels
 from synthreal.data.picture_labels import PictureLabels
-from synthreal.data.pictures import MOST_ENLARGED, PICTURES, PicturesOptions, scaled_size
+from synthreal.data.pictures import MOST_ENLARGED, PICTURES, PicturesOptions, scaled_sizes
 from synthreal.data.survey import Survey, survey
 from synthreal.device import resolve_device
 from synthreal.errors import UserError
@@ -32,6 +32,7 @@ from synthreal.hooks.resolve import resolve
 from synthreal.metrics.distances import SIDE
 from synthreal.spec import Role
 from synthreal.train.labelled import epochs_within, evaluation_settings, label_lines, label_warnings, whole_size
+from synthreal.train.messages import picture_lines, picture_warnings
 from synthreal.train.sources import FEW
 from synthreal.train.timing import (
     QUALITY_REPORTS,
@@ -117,10 +118,10 @@ def choose_recipe(
     evaluation = {"evaluator": None if test is None else "classification"}  # or another, see below
     draft = RunConfig.from_tree({"data": data, "evaluation": evaluation, "recipe": PICTURES})
     gpu = resolve_device(draft.changed(*differences, source=source).runtime.device).type == "cuda"
-    _refuse_overlap({"--simulated": simulated, "--real": real, "--test": test})
-    renders = survey(simulated, remedy="correct --simulated")
-    photographs = survey(real, remedy="correct --real")
-    tests = None if test is None else survey(test, remedy="correct --test")
+    _refuse_overlap([folder for folder in (simulated, real, test) if folder is not None])
+    renders = survey(simulated, remedy="give a folder of renders")
+    photographs = survey(real, remedy="give a folder of photographs")
+    tests = None if test is None else survey(test, remedy="give a folder of labelled photographs")
     labelled = None if test is None else find_labels(simulated, test, labels, names)
     shorter = round(median(map(min, renders.sizes))) if scale == "renders" else None
     factor = 1.0 if shorter is None else shorter / median(map(min, photographs.sizes))
@@ -129,7 +130,9 @@ def choose_recipe(
             f"{real}: its pictures would be enlarged {factor:.0f} times, to {shorter} px, the shorter side of those in "
             f"{simulated}; give --scale native, or smaller renders"
         )
-    crop = whole_size(renders.sizes) if labelled else choose_crop(renders.sizes, _scaled(photographs.sizes, shorter))
+    crop = (
+        whole_size(renders.sizes) if labelled else choose_crop(renders.sizes, scaled_sizes(photographs.sizes, shorter))
+    )
     channels = 1 if renders.grey == renders.sampled else 3
     deep = all(found.deep == found.sampled for found in (renders, photographs))
     image = {"channels": channels, "height": crop[0], "width": crop[1], "dtype": "uint16" if deep else "uint8"}
@@ -167,8 +170,8 @@ def choose_recipe(
     config = _changed(tree, catalog, *differences, source=source)
     training = training_time(each, taken) + (QUALITY_REPORTS + 1) * each.quality
     needed = (reading + evaluating + SET_UP_SECONDS + training) / 60
-    lines: tuple[str, ...] = _lines(config, renders, photographs, shorter, (needed, refining / 60))
-    warnings = _warnings(renders, photographs, crop, shorter)
+    lines: tuple[str, ...] = picture_lines(config, renders, photographs, shorter, (needed, refining / 60))
+    warnings = picture_warnings(renders, photographs, crop, shorter)
     if factor > BLURRED:
         warnings.append(
             f"photographs are enlarged {factor:.1f} times to the scale of the renders, so R learns to blur; make the "
@@ -237,18 +240,14 @@ def _changed(tree: Mapping[str, Any], catalog: Catalog, *differences: Mapping[st
     return resolve(config.changed({"data": roots}), catalog)
 
 
-def _refuse_overlap(folders: Mapping[str, Path | None]) -> None:
-    given = [(option, folder, folder.resolve()) for option, folder in folders.items() if folder is not None]
-    for (option, one, real), (other_option, other, other_real) in combinations(given, 2):
+def _refuse_overlap(folders: list[Path]) -> None:
+    for one, other in combinations(folders, 2):
+        real, other_real = one.resolve(), other.resolve()
         if real == other_real:
-            raise UserError(f"{option} {one} and {other_option} {other}: the same folder; give another one for each")
+            raise UserError(f"{one} and {other}: the same folder; give another one for each")
         if real.is_relative_to(other_real) or other_real.is_relative_to(real):
             inner, outer = (one, other) if real.is_relative_to(other_real) else (other, one)
             raise UserError(f"{inner}: lies in {outer}, whose pictures would include it; move it out")
-
-
-def _scaled(sizes: tuple[Size, ...], shorter: int | None) -> tuple[Size, ...]:
-    return tuple(scaled_size(*size, scale=shorter, crop=(1, 1)) for size in sizes)
 
 
 def _source(folder: _Folder, crop: Size, *, most: int, seconds: float) -> tuple[dict[str, Any], float]:
@@ -259,62 +258,7 @@ def _source(folder: _Folder, crop: Size, *, most: int, seconds: float) -> tuple[
     options = parse_options(SourceConfig(name=PICTURES, options=given), PicturesOptions, PICTURES)
     each = reading_seconds(options)
     files = int(min(found.total, most, max(2, seconds / each)))
-    area = median(height * width for height, width in _scaled(found.sizes, folder.scale)) / (crop[0] * crop[1])
+    area = median(height * width for height, width in scaled_sizes(found.sizes, folder.scale)) / (crop[0] * crop[1])
     crops = max(1, min(round(area), most // files)) if labels is None else 1
     given |= {"crops": crops, "files": files if files < found.total else None}
     return {"name": PICTURES, "options": given}, files * each
-
-
-def _lines(
-    config: ResolvedConfig, renders: Survey, photographs: Survey, shorter: int | None, minutes: tuple[float, float]
-) -> tuple[str, str]:
-    """What was found, and how it is trained on; ``minutes`` are those of training and of refining all renders."""
-    brought = "" if shorter is None else f", brought to {shorter} px"
-    data, image, schedule = config.data, config.image, config.schedule
-    found = (
-        f"renders: {_described(renders, data.simulated)}; photographs: {_described(photographs, data.real)}{brought}"
-    )
-    windows = [source.options.get("crops", 1) for source in (data.simulated, data.real)]
-    patch = "" if schedule.patch is None else f" in patches of {schedule.patch} px"
-    training = (
-        f"training on windows of {image.height}x{image.width} px ({windows[0]} of a render, {windows[1]} of a "
-        f"photograph){patch}: {schedule.total} steps, about {minutes[0]:.1f} minutes; refining: {minutes[1]:.1f}"
-    )
-    return found, training
-
-
-def _described(found: Survey, source: SourceConfig) -> str:
-    """The number, mode and size of the pictures of a folder."""
-    files = source.options.get("files") or found.total
-    count = f"{found.total:,}" if files >= found.total else f"{files:,} of {found.total:,}, a random choice (seed 0)"
-    colours = "grey" if found.grey == found.sampled else "colour" if not found.grey else "grey and colour"
-    bits = "16 bits" if found.deep == found.sampled else "8 bits" if not found.deep else "8 and 16 bits"
-    sides = sorted(map(min, found.sizes))
-    size = "{}x{} px".format(*found.sizes[0])
-    if len(set(found.sizes)) > 1:
-        size = "shorter side " + (f"{sides[0]}" if sides[0] == sides[-1] else f"{sides[0]} to {sides[-1]}") + " px"
-    return f"{count}, {colours}, {bits}, {size}"
-
-
-def _warnings(renders: Survey, photographs: Survey, crop: Size, shorter: int | None) -> list[str]:
-    """What a user should know about the pictures."""
-    warnings = []
-    for name, found, side in (("renders", renders, None), ("photographs", photographs, shorter)):
-        if found.several:
-            warnings.append(f"{_share(found.several, found)} {name} hold several pictures; the first of each is used")
-        sizes = _scaled(found.sizes, side)
-        if enlarged := sum(height < crop[0] or width < crop[1] for height, width in sizes):
-            warnings.append(f"{_share(enlarged, found)} {name} are smaller than a window and are enlarged")
-    if 0 < renders.grey < renders.sampled:
-        warnings.append(
-            f"{_share(renders.grey, renders)} renders are grey; the refiner is for RGB images and does not refine grey "
-            "files"
-        )
-    if renders.turned:
-        turned = _share(renders.turned, renders)
-        warnings.append(f"EXIF turns {turned} renders, but R refines them as they are stored; save them upright")
-    return warnings
-
-
-def _share(count: int, found: Survey) -> str:
-    return f"{count} of {found.sampled}"

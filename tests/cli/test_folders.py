@@ -105,10 +105,10 @@ def test_bad_input_is_one_line_and_leaves_nothing(here, cli):
         return ("fit", "--simulated", simulated, "--real", real, "--run", "new", *flags(*SHORT), *more)
 
     for case, parts in {
-        two("nowhere", "photographs"): ["nowhere: no such folder", "correct --simulated"],
-        two("renders", "file"): ["file: no such folder", "correct --real"],
-        two("renders", "empty"): ["empty: no image file", "correct --real"],
-        two("empty", "photographs"): ["empty: no image file", "correct --simulated"],
+        two("nowhere", "photographs"): ["nowhere: no such folder", "give a folder of renders"],
+        two("renders", "file"): ["file: no such folder", "give a folder of photographs"],
+        two("renders", "empty"): ["empty: no image file", "give a folder of photographs"],
+        two("empty", "photographs"): ["empty: no image file", "give a folder of renders"],
         two("photographs", "again"): ["the same folder", "give another"],
         two("more", "more/renders"): ["more/renders: lies in more", "move it out"],
         two("renders", "one"): ["one: one picture is too few", "give 2"],

@@ -17,7 +17,7 @@ from synthreal.data.writer import PackWriter
 from synthreal.errors import UserError
 from synthreal.hooks.catalog import Catalog
 from synthreal.hooks.resolve import configure, dataset_of, resolve
-from synthreal.spec import ImageSpec, LabelSpec
+from synthreal.spec import ANY, ImageSpec, LabelSpec
 
 
 def pack(path, *, image=IMAGE, labels=(), role="simulated"):
@@ -156,3 +156,21 @@ def test_a_setting_overrides_the_file_and_the_file_the_recipe(toy):
     config = configure(toy, file, *parse_settings([*QUICK, "loss.weight=9.0"]))
     assert (config.loss.weight, config.schedule.steps, config.optimizer.ema) == (9.0, 6, 0.9)
     assert configure(toy, file).schedule.steps == 77
+
+
+def test_a_required_label_may_have_any_length(toy, tmp_path):
+    def resolved(required, shape):
+        label = LabelSpec("centre", shape, "px, x and y")
+        spec = replace(toy.evaluators["pointer"].spec, requires=(LabelSpec("centre", required, "px, x and y"),))
+        entry = replace(toy.evaluators["pointer"], spec=spec)
+        changed = replace(toy, evaluators={**toy.evaluators, "pointer": entry})
+        path = tmp_path / f"{'x'.join(map(str, shape))}.h5"
+        source = pack(path, labels=(label,)) if not path.exists() else f'{{name="pack", options={{path="{path}"}}}}'
+        off = [f"data.{role}=none" for role in ("real_labelled", "validation", "test")]
+        return configure(changed, *parse_settings([f"data.simulated={source}", *off]))
+
+    for shape in ((7, 2), (1, 2)):
+        assert resolved((ANY, 2), shape).evaluation.evaluator is not None
+    for shape in ((7, 3), (7,), (7, 2, 1)):
+        with pytest.raises(UserError, match=r"has the shape .*, evaluator pointer requires \(-1, 2\)"):
+            resolved((ANY, 2), shape)

@@ -15,7 +15,7 @@ from synthreal.evaluation.estimator import Task
 from synthreal.hooks.catalog import Catalog
 from synthreal.report.facts import _domain_options
 from synthreal.spec import LabelSpec, Sample
-from synthreal.train import labelled, recipe
+from synthreal.train import labelled
 from synthreal.train.recipe import choose_recipe, settings
 from synthreal.train.sources import origin_warnings
 from synthreal.train.timing import Seconds, estimator_seconds, training_time
@@ -25,9 +25,7 @@ CPU = {"runtime": {"device": "cpu"}}
 
 
 @pytest.fixture(autouse=True)
-def known_times(monkeypatch):
-    monkeypatch.setattr(recipe, "training_seconds", lambda config, catalog: Seconds(0.1, 0.05, 0.3, 1.0, 0.0))
-    monkeypatch.setattr(recipe, "reading_seconds", lambda options: 0.001)
+def known_epochs(known_times, monkeypatch):
     monkeypatch.setattr(labelled, "estimator_seconds", lambda config, catalog, labels: 0.1)
 
 
@@ -171,11 +169,11 @@ def test_a_test_folder_that_is_another_or_empty_is_refused(here):
     (here / "empty").mkdir()
     shutil.copytree(here / "test", here / "renders/test")
     for test, part in {
-        "photographs": "--real .* and --test .*: the same folder",
-        "renders": "--simulated .* and --test .*: the same folder",
+        "photographs": "photographs and .*photographs: the same folder",
+        "renders": "renders and .*renders: the same folder",
         "renders/test": "test: lies in .*renders, whose pictures would include it",
-        "empty": "empty: no image file .*correct --test",
-        "nowhere": "nowhere: no such folder; correct --test",
+        "empty": "empty: no image file .*give a folder of labelled photographs",
+        "nowhere": "nowhere: no such folder; give a folder of labelled photographs",
     }.items():
         with pytest.raises(UserError, match=part):
             chosen(here, test=test)

@@ -18,12 +18,7 @@ from synthreal.train.timing import Seconds, training_time
 
 CORE = Catalog.of(())
 CPU = {"runtime": {"device": "cpu"}}
-
-
-@pytest.fixture(autouse=True)
-def known_times(monkeypatch):
-    monkeypatch.setattr(recipe, "training_seconds", lambda config, catalog: Seconds(0.1, 0.05, 0.3, 1.0, 0.0))
-    monkeypatch.setattr(recipe, "reading_seconds", lambda options: 0.001)
+pytestmark = pytest.mark.usefixtures("known_times")
 
 
 def sizes_of(number):
