@@ -24,6 +24,13 @@ def here(tmp_path, monkeypatch):
     return tmp_path
 
 
+@pytest.fixture
+def unjudged(monkeypatch):
+    """Neither compares training sets nor writes the page, which other tests check and which takes half of the time."""
+    for name in ("evaluate", "report"):
+        monkeypatch.setattr(adapting, name, lambda *paths, **options: None)
+
+
 def adapt(*arguments, renders="renders", photographs="photographs", out="out"):
     return ("adapt", renders, photographs, out, "--minutes", 1, *flags(*SHORT), *arguments)
 
@@ -44,7 +51,7 @@ def test_renders_are_refined_and_reported(here, cli):
     assert set(verdict["scores"]) == {"simulated", "refined", "fda", "histogram"}
 
 
-def test_a_second_call_continues_a_run_and_changes_nothing_when_all_is_done(here, cli):
+def test_a_second_call_continues_a_run_and_changes_nothing_when_all_is_done(here, cli, unjudged):
     cli("fit", "--simulated", "renders", "--real", "photographs", "--run", "run", "--minutes", 1, *flags(*SHORT)).ok()
     longer = ("--run", "run", "--set", "schedule.steps=6")
     cli(*adapt(*longer)).ok()
@@ -82,7 +89,7 @@ def test_bad_folders_are_one_line_before_training(here, cli, arguments, words):
     assert files(here) == before
 
 
-def test_refined_renders_of_an_earlier_state_are_replaced_only_when_asked(here, cli):
+def test_refined_renders_of_an_earlier_state_are_replaced_only_when_asked(here, cli, unjudged):
     cli(*adapt()).ok()
     old = (here / "out/003.png").read_bytes()
     line = cli(*adapt("--set", "schedule.steps=30")).complaint()
@@ -92,13 +99,14 @@ def test_refined_renders_of_an_earlier_state_are_replaced_only_when_asked(here, 
     assert (here / "out/003.png").read_bytes() != old
 
 
-def test_a_run_of_other_folders_is_not_continued(here, cli):
+def test_a_run_of_other_folders_is_not_continued(here, cli, unjudged):
     cli(*adapt()).ok()
     folder(here / "more", 4, (60, 60), photograph)
     line = cli(*adapt(photographs="more", out="other")).complaint()
     assert "runs/pictures: is a run of " in line and "choose another --run" in line and not Path("other").exists()
 
 
+@pytest.mark.usefixtures("short_two_sample_tests")
 def test_models_are_compared_on_labelled_photographs(here, cli):
     for name in ("a", "b"):
         folder(here / "classes" / name, 12, (40, 50))
