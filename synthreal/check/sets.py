@@ -12,6 +12,7 @@ from synthreal.check.contents import Contents, pairs
 from synthreal.check.items import FolderItems, PackItems, open_items
 from synthreal.check.measure import Measured, measure
 from synthreal.data.fingerprint import nearly_equal
+from synthreal.data.flatness import swapped
 from synthreal.data.levels import level_warnings
 from synthreal.errors import UserError
 from synthreal.hooks.catalog import Catalog
@@ -67,6 +68,9 @@ def check_sets(
         for one, more in zip(found, recipe_findings, strict=True)
     ]
     between = _between(found[0], found[1]) if len(found) > 1 else []
+    folders = [items.path for items in opened[:2] if isinstance(items, FolderItems)]
+    if len(folders) > 1 and (problem := swapped(*folders)):
+        between.append(problem)
     return Check(sets=tuple(contents), between=tuple(between))
 
 

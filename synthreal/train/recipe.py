@@ -22,6 +22,7 @@ from typing import Any, Literal, NamedTuple
 from synthreal.config import ResolvedConfig, RunConfig, SourceConfig
 from synthreal.core.discriminator import Layer, conv, pool
 from synthreal.data.find_labels import find_labels
+from synthreal.data.flatness import swapped
 from synthreal.data.picture_labels import PictureLabels
 from synthreal.data.pictures import MOST_ENLARGED, PICTURES, PicturesOptions, scaled_sizes
 from synthreal.data.survey import Survey, survey
@@ -110,8 +111,8 @@ def choose_recipe(
         source: origin of the differences, for messages.
 
     Raises:
-        UserError: a folder without two readable pictures, with pictures of a single colour, or inside another;
-            photographs far smaller than the renders; labels that cannot be used; a wrong setting.
+        UserError: a folder without two readable pictures, with pictures of a single colour, or inside another; folders
+            that are swapped; photographs far smaller than the renders; labels that cannot be used; a wrong setting.
     """
     start = time.perf_counter()
     data = {"simulated": PICTURES, "real": PICTURES, "test": None if test is None else PICTURES}
@@ -121,6 +122,8 @@ def choose_recipe(
     _refuse_overlap([folder for folder in (simulated, real, test) if folder is not None])
     renders = survey(simulated, remedy="give a folder of renders")
     photographs = survey(real, remedy="give a folder of photographs")
+    if problem := swapped(simulated, real):
+        raise UserError(problem)
     tests = None if test is None else survey(test, remedy="give a folder of labelled photographs")
     labelled = None if test is None else find_labels(simulated, test, labels, names)
     shorter = round(median(map(min, renders.sizes))) if scale == "renders" else None

@@ -50,6 +50,17 @@ def test_photographs_that_are_renders(renders, tmp_path):
     assert check_sets([photos]).findings == []  # with one path only its own findings
 
 
+def test_swapped_folders(renders, tmp_path):
+    drawn = tmp_path / "drawn"
+    drawn.mkdir()
+    for level in range(9):
+        Image.fromarray(np.kron([[level, 200], [120, 60]], np.ones((20, 20))).astype(np.uint8)).save(
+            drawn / f"{level}.png"
+        )
+    assert any("swap the two" in line for line in check_sets([renders, drawn]).between)
+    assert not any("swap the two" in line for line in check_sets([drawn, renders]).between)
+
+
 def test_the_same_folder_twice(renders):
     (line,) = check_sets([renders, renders]).between
     assert "20 of 20 images" in line

@@ -109,6 +109,7 @@ def test_bad_input_is_one_line_and_leaves_nothing(here, cli):
         two("renders", "file"): ["file: no such folder", "give a folder of photographs"],
         two("renders", "empty"): ["empty: no image file", "give a folder of photographs"],
         two("empty", "photographs"): ["empty: no image file", "give a folder of renders"],
+        two("photographs", "renders"): ["renders: its pictures look drawn", "swap the two"],
         two("photographs", "again"): ["the same folder", "give another"],
         two("more", "more/renders"): ["more/renders: lies in more", "move it out"],
         two("renders", "one"): ["one: one picture is too few", "give 2"],
