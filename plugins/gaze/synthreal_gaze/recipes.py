@@ -151,7 +151,7 @@ GAZE_FULL = RunConfig(
 
 GAZE_MPIIGAZE = RunConfig(
     data=DataConfig(
-        simulated=_source("unityeyes", root="data/UnityEyes"),
+        simulated=_source("unityeyes", root="data/UnityEyes", equalize=True),
         **dict.fromkeys(PERSONS, _source("mpiigaze", root="data/MPIIGaze")),
     ),
     loss=LossConfig(weight=1.0),
