@@ -2,7 +2,8 @@
 
 Shows the simulator without and with ``equalize``, the camera and the photographs on one contact sheet, and measures the
 sliced Wasserstein distance of each to the photographs. The lower bound is the distance between two random halves of the
-photographs. The smaller of the simulator's two distances says how to set ``equalize`` for these photographs.
+photographs. The two distances of the simulator tell which grey levels are nearer to the photographs, not which train
+the better estimator.
 """
 
 from __future__ import annotations
