@@ -1,7 +1,9 @@
 """``python -m synthreal_gaze.compare FOLDER``: compare the rendered eyes with photographs of eyes.
 
-Shows simulator, camera and photographs on one contact sheet, and measures the sliced Wasserstein distance of the first
-two to the photographs. The lower bound is the distance between two random halves of the photographs.
+Shows the simulator without and with ``equalize``, the camera and the photographs on one contact sheet, and measures the
+sliced Wasserstein distance of each to the photographs. The lower bound is the distance between two random halves of the
+photographs. The two distances of the simulator tell which grey levels are nearer to the photographs, not which train
+the better estimator.
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ from synthreal.data import Pack
 from synthreal.metrics import sliced_wasserstein
 from synthreal.train import save_sheet
 from synthreal_gaze.camera import CameraOptions, render_camera
+from synthreal_gaze.sensor import equalise
 from synthreal_gaze.simulator import SimulatorOptions, render_simulator
 
 DRAWN = 1024
@@ -68,8 +71,10 @@ def compare(folder: Path, seed: int = 0) -> Comparison:
     """Render :data:`DRAWN` eyes of each kind and measure the distances; raises as :func:`read_photographs`."""
     real, skipped = read_photographs(folder)
     generator = torch.Generator().manual_seed(seed)
+    simulated = render_simulator(SimulatorOptions(), DRAWN, generator).image
     rendered = {
-        "simulator": render_simulator(SimulatorOptions(), DRAWN, generator).image,
+        "simulator": simulated,
+        "equalised simulator": equalise(simulated[:, 0])[:, None],
         "camera": render_camera(CameraOptions(), DRAWN, generator, "real").image,
     }
     shuffled = real[torch.randperm(len(real), generator=generator)]
@@ -128,9 +133,10 @@ def _format_table(result: Comparison, out: Path) -> str:
     for kind, levels in result.levels.items():
         name = "photographs' halves" if kind == "photographs" else kind
         lines.append(f"{name:20}{result.means[kind]:8.3f}   {'  '.join(f'{level:.3f}' for level in levels)}")
-    ratio = result.means["camera"] / result.means["simulator"]
+    ratios = [result.means["camera"] / result.means[kind] for kind in ("simulator", "equalised simulator")]
     unread = f", {result.skipped} unreadable files skipped" if result.skipped else ""
-    lines.append(f"camera / simulator = {ratio:.2f}; {len(result.images['photographs'])} photographs{unread}")
+    count = len(result.images["photographs"])
+    lines.append(f"camera / simulator = {ratios[0]:.2f}, equalised {ratios[1]:.2f}; {count} photographs{unread}")
     return "\n".join([*lines, f"sheet: {out}"])
 
 

@@ -5,6 +5,9 @@ unit vectors from the eye to the target in the normalized camera frame, ``image`
 head rotations as Rodrigues vectors. Head angles: Z is the third column of the rotation, ``pitch = asin(Z_y)`` and
 ``yaw = atan2(Z_x, Z_z)``. A right eye becomes a left one by mirroring the patch and negating both yaws.
 
+The data set's authors equalised the histogram of each patch. Equalising it again changes a grey level by 0.1 of 255 on
+average (90 patches), so there is no option for it; simulated images match with their option ``equalize``.
+
 By default, roles use disjoint people: p00-p08 for training (``real`` without labels, and ``real_labelled`` for the
 upper bound, which is only meaningful on the images that the refiner saw), p09 and p10 for validation, p11-p14 for the
 test.

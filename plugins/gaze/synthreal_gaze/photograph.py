@@ -28,7 +28,7 @@ class CameraOptions(Options):
     noise: float = Field(1.0, ge=0, le=4, description="Factor on sensor noise.")
     blur: float = Field(1.0, ge=0, le=4, description="Factor on defocus and motion blur.")
     glasses: float = Field(0.2, ge=0, le=1, description="Share of people with glasses.")
-    equalise: bool = Field(True, description="Equalise the histogram of each crop, as MPIIGaze does.")
+    equalize: bool = Field(True, description="Equalise the histogram of each crop, as MPIIGaze does.")
 
 
 @dataclass(frozen=True)
@@ -121,7 +121,7 @@ def photograph(scene: Scene, columns: RandomColumns, generator: torch.Generator,
     image = image + level * grain * (0.3 + image.clamp_min(0)).sqrt()
     offset = torch.cat((columns.uniform(0, 8), columns.uniform(0, 8)), 1)[:, :, 0].long()
     image = jpeg(image, columns.uniform(0.05, 0.35), offset)
-    return quantise(equalise(image) if options.equalise else image)
+    return quantise(equalise(image) if options.equalize else image)
 
 
 def _skin(scene: Scene, streaks: Tensor, generator: torch.Generator) -> Tensor:

@@ -65,14 +65,18 @@ def jpeg(image: Tensor, coarseness: Tensor, offset: Tensor) -> Tensor:
 
 
 def equalise(image: Tensor) -> Tensor:
-    """Equalise the histogram of each image, as in MPIIGaze's crops: ``(n, H, W)`` in [0, 1] to the same.
+    """Equalise the histogram of each image, as in MPIIGaze's crops: ``(n, H, W)`` in [0, 1] to the same, in 8 bits.
 
-    The formula is that of OpenCV's ``equalizeHist``: a level becomes the share of darker pixels, the darkest becomes 0.
+    The result is that of OpenCV's ``equalizeHist``, which made those crops, to the bit: a level becomes the share of
+    pixels that are not brighter, the darkest becomes 0, and an image of one level is unchanged. kornia's ``equalize``
+    has another formula, with up to 69 of 255 levels of difference on simulated eyes, and is no faster.
     """
-    n, pixels = len(image), image[0].numel()
-    level = (image.clamp(0, 1) * 255).round().long().view(n, pixels)
-    count = torch.zeros(n, 256, device=image.device).scatter_add_(1, level, torch.ones_like(level, dtype=torch.float32))
+    pixels = image[0].numel()
+    level = (image.clamp(0, 1) * 255).round().long().flatten(1)
+    ones = torch.ones_like(level, dtype=torch.float32)
+    count = torch.zeros(len(image), 256, device=image.device).scatter_add_(1, level, ones)
     below = count.cumsum(1)
     darkest = torch.where(count > 0, below, float(pixels)).amin(1, keepdim=True)
-    spread = (below - darkest) / (pixels - darkest).clamp_min(1)
-    return spread.clamp_min(0).gather(1, level).view_as(image)
+    scale = torch.full_like(darkest, 255.0) / (pixels - darkest)  # 255.0 / tensor would round twice
+    table = ((below - darkest) * scale).round()
+    return torch.where(darkest < pixels, table.gather(1, level), level).div(255).view(image.shape)

@@ -1,7 +1,8 @@
 """The eye simulator: clean images like those of a game engine, rendered on demand.
 
-As in UnityEyes: smooth skin, a bright sclera, a sharp iris, one key light and ambient light, no sensor and no
-equalisation. The gaze is uniform over a wider range than people use, so that it covers any target distribution.
+As in UnityEyes: smooth skin, a bright sclera, a sharp iris, one key light and ambient light, no sensor and, unless
+``equalize`` asks for it, no equalisation. The gaze is uniform over a wider range than people use, so that it covers any
+target distribution.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from synthreal_gaze.anatomy import HEIGHT, WIDTH, Anatomy, Pose
 from synthreal_gaze.eye import project
 from synthreal_gaze.face import Face, Light, glint, height_above_brow, margins, reflection, relief, shade
 from synthreal_gaze.random_columns import RandomColumns
+from synthreal_gaze.sensor import equalise
 from synthreal_gaze.texture import noise, quantise, smoothstep
 
 if TYPE_CHECKING:
@@ -37,6 +39,9 @@ class SimulatorOptions(Options):
     yaw_deg: float = Field(35.0, ge=0, le=50, description="Gaze yaw is uniform within +/- this, degrees.")
     head_deg: float = Field(12.0, ge=0, le=30, description="Deviation of the head from 40 % of the gaze, +/- degrees.")
     jitter_px: float = Field(1.2, ge=0, le=6, description="Standard deviation of the position of the crop, px.")
+    equalize: bool = Field(
+        False, description="Equalise the histogram of each image; for real images that are equalised, as MPIIGaze's."
+    )
 
 
 def render_simulator(options: SimulatorOptions, n: int, generator: torch.Generator) -> Batch:
@@ -64,7 +69,7 @@ def render_simulator(options: SimulatorOptions, n: int, generator: torch.Generat
     ball = eyeball(eye, pose, light, columns)
     opening = smoothstep(torch.minimum(eye.upper, eye.lower), -0.5, 0.5)
     image = torch.lerp(skin, ball, opening) * exposure
-    return Batch(quantise(image), eye.labels)
+    return Batch(quantise(equalise(image) if options.equalize else image), eye.labels)
 
 
 def eyeball(eye: Eye, pose: Pose, light: Light, columns: RandomColumns) -> Tensor:

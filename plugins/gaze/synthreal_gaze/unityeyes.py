@@ -24,6 +24,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
+import torch
 from PIL import Image
 from pydantic import Field
 
@@ -31,6 +32,7 @@ from synthreal import LabelSpec, Options, Sample, Skipped, UserError
 from synthreal_gaze.annotation import Annotation, BrokenFile, read_annotation
 from synthreal_gaze.geometry import EYE, GAZE, HEAD_POSE, PUPIL
 from synthreal_gaze.pairs import Pair, find_pairs
+from synthreal_gaze.sensor import equalise
 
 LABELS = (
     GAZE,
@@ -49,13 +51,17 @@ REMEDY = "repair or delete it, or set skip_broken=true to skip such files"
 
 
 class UnityEyesOptions(Options):
-    """Location of the renders, and how to treat broken files."""
+    """Location of the renders, how to treat broken files, and the grey levels of the crops."""
 
     root: Path = Field(
         description="Folder with the pairs <n>.jpg / <n>.json, or with a subfolder imgs that contains them."
     )
     skip_broken: bool = Field(
         default=False, description="Skip unpaired and unreadable files and list them, instead of stopping."
+    )
+    equalize: bool = Field(
+        default=False,
+        description="Equalise the histogram of each crop; for real images that are equalised, as MPIIGaze's.",
     )
 
 
@@ -66,7 +72,7 @@ def read_unityeyes(options: UnityEyesOptions) -> Iterator[Sample | Skipped]:
     faster than decoding). With ``skip_broken`` each file is checked when it is read.
 
     Args:
-        options: the folder, and whether to skip broken files.
+        options: the folder, whether to skip broken files, and whether to equalise the crops.
 
     Yields:
         :class:`Sample` with a uint8 image ``(1, 35, 55)`` and the labels of :data:`LABELS`, all float32: ``gaze``
@@ -92,7 +98,7 @@ def read_unityeyes(options: UnityEyesOptions) -> Iterator[Sample | Skipped]:
         try:
             if isinstance(pair, BrokenFile):
                 raise pair
-            sample = _read_pair(*pair)
+            sample = _read_pair(*pair, options.equalize)
         except BrokenFile as error:
             if not options.skip_broken:
                 raise UserError(f"{error}; {REMEDY}") from error
@@ -180,7 +186,7 @@ def _window(margin: np.ndarray, rows: int) -> tuple[np.ndarray, np.ndarray]:
     return (margin.min(0) + margin.max(0)) / 2, rows * np.array(WINDOW[::-1])
 
 
-def _read_pair(annotation_path: Path, picture_path: Path) -> Sample:
+def _read_pair(annotation_path: Path, picture_path: Path, equalize: bool) -> Sample:
     annotation = read_annotation(annotation_path)
     grey = _read_grey(picture_path)
     rows, columns = grey.shape
@@ -204,8 +210,10 @@ def _read_pair(annotation_path: Path, picture_path: Path) -> Sample:
         "pupil_size": np.array((annotation.pupil_size,)),
         "iris_size": np.array((annotation.iris_size,)),
     }
-    image = _crop(grey, corner, window)[None]
-    return Sample(image, {name: value.astype(np.float32) for name, value in labels.items()})
+    image = _crop(grey, corner, window)
+    if equalize:
+        image = (equalise(torch.tensor(image)[None] / 255)[0] * 255).round().byte().numpy()
+    return Sample(image[None], {name: value.astype(np.float32) for name, value in labels.items()})
 
 
 def head_angles(pitch: float, yaw: float) -> np.ndarray:

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from synthreal import Sample, UserError
@@ -86,6 +87,20 @@ def gradient(size: tuple[int, int]) -> np.ndarray:
     """A picture ``(H, W)`` uint8 whose grey level encodes the position."""
     x, y = np.meshgrid(np.linspace(0, 1, size[0]), np.linspace(0, 1, size[1]))
     return np.rint(60 + 100 * x + 60 * y).astype(np.uint8)
+
+
+def to_bytes(image: torch.Tensor) -> np.ndarray:
+    """Grey levels 0 to 255, uint8, of an image in [0, 1]."""
+    return (image.clamp(0, 1) * 255).round().byte().numpy()
+
+
+def equalize_hist(level: np.ndarray) -> np.ndarray:
+    """The formula of OpenCV's ``equalizeHist`` for one uint8 image with at least two levels."""
+    count = np.bincount(level.ravel(), minlength=256)
+    first = count[level.min()]
+    scale = np.float32(255) / np.float32(level.size - first)
+    table = np.rint((np.cumsum(count) - first).clip(0).astype(np.float32) * scale)
+    return table.astype(np.uint8)[level]
 
 
 def write_pair(folder: Path, number: int | str, tree: Tree | None = None, size: tuple[int, int] = (640, 480)) -> None:

@@ -55,13 +55,13 @@ def test_equalisation_can_be_turned_off():
     level = torch.arange(1, 10) / 10
     shares = torch.stack([(draw(256)[0] < t).float().mean((1, 2, 3)) for t in level], 1)
     assert (shares - level).abs().mean() < 0.02
-    plain = draw(256, equalise=False)[0]
+    plain = draw(256, equalize=False)[0]
     assert plain.flatten(1).std(1).mean() < 0.22
     assert draw(256)[0].flatten(1).std(1).mean() == pytest.approx(12**-0.5, abs=0.01)
 
 
 def test_noise_blur_and_glasses_change_the_images():
-    plain = {"noise": 0.0, "blur": 0.0, "glasses": 0.0, "equalise": False}
+    plain = {"noise": 0.0, "blur": 0.0, "glasses": 0.0, "equalize": False}
     sharp = draw(**plain)[0]
     assert sharpness(draw(**{**plain, "noise": 2.0})[0]) > 1.1 * sharpness(sharp)
     assert sharpness(draw(**{**plain, "blur": 2.0})[0]) < 0.9 * sharpness(sharp)
@@ -73,7 +73,7 @@ def test_noise_blur_and_glasses_change_the_images():
 
 def test_options_do_not_change_labels():
     labels = draw()[1]
-    for name, value in {"noise": 2.0, "blur": 2.0, "glasses": 1.0, "equalise": False}.items():
+    for name, value in {"noise": 2.0, "blur": 2.0, "glasses": 1.0, "equalize": False}.items():
         assert all(torch.equal(v, labels[k]) for k, v in draw(**{name: value})[1].items())
 
 
@@ -135,7 +135,7 @@ def test_every_parameter_of_the_appearance_is_visible():
     def take(appearance: Appearance) -> torch.Tensor:
         per_image.used = used
         scene = Scene(eye, pose, face, appearance, light)
-        return photograph(scene, per_image, torch.Generator().manual_seed(2), CameraOptions(equalise=False))
+        return photograph(scene, per_image, torch.Generator().manual_seed(2), CameraOptions(equalize=False))
 
     image = take(appearance)
     for name in Appearance.__dataclass_fields__:

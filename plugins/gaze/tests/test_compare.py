@@ -40,9 +40,10 @@ def test_the_command_writes_a_sheet_and_prints_distances(folder, tmp_path, capsy
     out = tmp_path / "sheet.png"
     assert main([str(folder), "--out", str(out), "--n", "12", "--json"]) == 0
     said = json.loads(capsys.readouterr().out)
-    assert set(said["distance"]) == {"simulator", "camera", "photographs"}
+    assert set(said["distance"]) == {"simulator", "equalised simulator", "camera", "photographs"}
     assert said["n"]["photographs"] == 48
     means = {kind: value["mean"] for kind, value in said["distance"].items()}
+    assert means["camera"] < means["equalised simulator"] < means["simulator"]
     assert means["camera"] < means["simulator"] / 2
     with Image.open(out) as sheet:
         assert sheet.width > 10 * 3 * 55
@@ -82,3 +83,4 @@ def test_the_camera_is_at_most_half_as_far_from_photographs_as_the_simulator(sam
     assert main([str(samples("mpiigaze_unlabelled")), "--out", str(tmp_path / "sheet.png"), "--json"]) == 0
     distance = json.loads(capsys.readouterr().out)["distance"]
     assert distance["camera"]["mean"] <= 0.5 * distance["simulator"]["mean"]
+    assert distance["equalised simulator"]["mean"] <= 0.75 * distance["simulator"]["mean"]

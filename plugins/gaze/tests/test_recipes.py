@@ -53,6 +53,15 @@ def test_gaze_mpiigaze_is_the_paper(gaze: synthreal.Catalog) -> None:
     schedule = config.schedule
     assert (schedule.refiner_steps, schedule.discriminator_steps, schedule.batch) == (1000, 200, 512)
     assert config.optimizer.refiner == config.optimizer.discriminator == SGDConfig(learning_rate=0.126)
+    assert config.data.simulated.options["equalize"] is True  # MPIIGaze's crops are equalised, UnityEyes' pictures not
+
+
+@pytest.mark.parametrize("source", ["simulator", "unityeyes"])
+def test_an_equalize_that_is_no_switch_is_refused_by_name(gaze: synthreal.Catalog, source: str) -> None:
+    options = {"equalize": "perhaps"} | ({"root": "eyes"} if source == "unityeyes" else {})
+    with pytest.raises(synthreal.UserError, match=r"equalize") as caught:
+        synthreal.configure(gaze, {"data": {"simulated": {"name": source, "options": options}}})
+    assert "\n" not in str(caught.value)
 
 
 def test_gaze_full_has_the_papers_networks_and_renders_during_training(gaze: synthreal.Catalog, tmp_path: Path) -> None:

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
+from gaze_fixtures import equalize_hist, to_bytes
 
 from synthreal_gaze.geometry import gaze_to_angles
 from synthreal_gaze.simulator import SimulatorOptions, render_simulator
@@ -56,6 +58,16 @@ def test_head_deg_and_jitter_px_move_head_and_crop():
         return ((labels["lids"][:, 0] + labels["lids"][:, 8]) / 2).std(0)
 
     assert (spread(free) > spread(still) + 0.5).all()
+
+
+def test_equalize_spreads_the_grey_levels_and_keeps_the_labels():
+    (plain, labels), (image, same) = draw(), draw(equalize=True)
+    for k in range(len(image)):
+        assert np.array_equal(to_bytes(image[k]), equalize_hist(to_bytes(plain[k])))
+    assert (image - plain).abs().mean() > 0.1
+    assert image.flatten(1).std(1).mean() == pytest.approx(12**-0.5, abs=0.01)
+    assert labels.keys() == same.keys()
+    assert all(torch.equal(labels[name], same[name]) for name in labels)
 
 
 @pytest.mark.gpu

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from gaze_fixtures import annotation, gradient, iris_centre, read_eyes, refusal, simple_json, write_pair
+from gaze_fixtures import annotation, equalize_hist, gradient, iris_centre, read_eyes, refusal, simple_json, write_pair
 from PIL import Image
 
 from synthreal import Sample, Skipped, UserError
@@ -224,6 +224,22 @@ def test_pictures_resized_or_cropped_without_their_annotation_are_refused(
 def test_the_size_of_a_real_annotation(samples: Callable[[str], Path]) -> None:
     found = read_annotation(samples("unityeyes/100.json"))
     np.testing.assert_allclose(found.size, (1920, 1080), rtol=1e-3)
+
+
+def test_equalize_spreads_the_grey_levels_of_the_crop_and_keeps_the_labels(tmp_path: Path) -> None:
+    write_pair(tmp_path, 1)
+    (plain,), (equalised,) = read_eyes(tmp_path), read_eyes(tmp_path, equalize=True)
+    assert equalised.image.dtype == np.uint8
+    np.testing.assert_array_equal(equalised.image[0], equalize_hist(plain.image[0]))
+    assert np.ptp(plain.image) < 200 and np.ptp(equalised.image) == 255
+    for name, value in plain.labels.items():
+        np.testing.assert_array_equal(equalised.labels[name], value)
+
+
+def test_a_crop_of_one_level_can_be_equalised(tmp_path: Path) -> None:
+    write_pair(tmp_path, 1)
+    Image.new("L", (640, 480), 80).save(tmp_path / "1.jpg")
+    assert (read_eyes(tmp_path, equalize=True)[0].image == 80).all()
 
 
 def test_landmarks_outside_the_picture_are_an_error(tmp_path: Path) -> None:
