@@ -23,7 +23,10 @@ ARMS = "simulated,refined,fda,histogram"
 def adapt(
     renders: Annotated[Path, typer.Argument(metavar="RENDERS", help="Folder of renders.")],
     photographs: Annotated[Path, typer.Argument(metavar="PHOTOS", help="Folder of photographs, without labels.")],
-    out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder for the refined renders.")],
+    out: Annotated[
+        Path,
+        typer.Argument(metavar="OUT", help="Folder for the refined renders; OUT.job.json says how they were made."),
+    ],
     run: Annotated[Path, typer.Option(help="Run directory.")] = Path("runs") / folders.NAME,
     minutes: folders.Minutes = None,
     scale: folders.Scale = None,

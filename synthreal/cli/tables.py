@@ -58,11 +58,12 @@ def turing_table(result: Mapping[str, Any]) -> Group:
 
 
 def check_table(check: Check) -> Group:
-    """The contents of every path, one column each, then what is wrong."""
+    """The contents of every path, one column each, then what is wrong, or that nothing is."""
     columns = [_content_cells(found) for found in check.sets]
     rows = tuple((name, *(cells[name] for cells in columns)) for name in columns[0] if any(c[name] for c in columns))
     table = tables.Table("", ("", *(found.path for found in check.sets)), rows)
-    return Group(_text(table), *(Text(f"warning: {finding}") for finding in check.findings))
+    lines = [f"warning: {finding}" for finding in check.findings] or ["Nothing is wrong."]
+    return Group(_text(table), *map(Text, lines))
 
 
 def _content_cells(found: Contents) -> dict[str, str]:

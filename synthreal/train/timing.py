@@ -23,7 +23,7 @@ from synthreal.train.weight import EVERY, IMAGES, WeightControl
 REPEATS = 3
 READING_SECONDS = 1.0
 SET_UP_SECONDS = 10.0  # of the program, the networks, packs and contact sheets
-SHARE = 0.85  # of the time that is planned; the rest is for a machine that becomes slower
+SHARE = 0.75  # of the time that is planned; the rest is for comparing, the page, and a machine that becomes slower
 FEWEST, MOST = 100, 4000  # steps of the game
 QUALITY_REPORTS = 6
 REFINED_SIDE = 256  # px of the picture that is refined to measure the time of a pixel

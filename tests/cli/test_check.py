@@ -23,6 +23,7 @@ def folders(tmp_path):
 
 def test_good_sets_end_with_0(cli, folders):
     done = cli("check", *folders).ok()
+    assert "Nothing is wrong" in done.out
     assert "warning" not in done.out and "checking" in done.err
     rows = {line.split()[0]: line.split()[1:] for line in done.out.splitlines() if line.split()}
     assert (rows["images"], rows["px"], rows["mode"]) == (["20", "20"], ["36x48", "36x48"], ["RGB", "RGB"])
@@ -37,6 +38,7 @@ def test_what_is_wrong_ends_with_1(cli, folders):
     (renders / "0.json").write_text('{"angle": 1.5}')
     Image.open(renders / "1.png").save(photos / "[1].bmp")
     done = cli("check", renders, photos)
+    assert "Nothing is wrong" not in done.out
     assert done.code == 1
     text = " ".join(done.out.split())
     assert text.count("warning: ") == 2 and "[3] broken.png" in text and "[1].bmp = 1.png" in text

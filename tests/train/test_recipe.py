@@ -14,7 +14,7 @@ from synthreal.errors import UserError
 from synthreal.hooks.catalog import Catalog
 from synthreal.train import recipe
 from synthreal.train.recipe import choose_crop, choose_recipe, settings
-from synthreal.train.timing import Seconds, training_time
+from synthreal.train.timing import SHARE, Seconds, training_time
 
 CORE = Catalog.of(())
 CPU = {"runtime": {"device": "cpu"}}
@@ -162,7 +162,7 @@ def test_time_is_left_for_refining_the_renders_but_a_quarter_at_most(two, monkey
     without = needed(chosen(two, minutes=5))
     monkeypatch.setattr(recipe, "training_seconds", lambda config, catalog: times)
     choice = chosen(two, minutes=5)
-    assert without - needed(choice) == pytest.approx(0.85 * left, rel=0.2)
+    assert without - needed(choice) == pytest.approx(SHARE * left, rel=0.2)
     assert choice.lines[1].endswith(f"refining: {refining / 60:.1f}")
 
 
