@@ -231,7 +231,7 @@ def test_peculiar_pictures_are_mentioned(two):
 def test_enlarged_photographs_are_mentioned(two):
     renders, photographs = two
     for pair, scale, expected in (
-        ((photographs, renders), "renders", False),
+        (two, "renders", False),
         ((folder(renders.parent / "large", 2, (90, 120)), photographs), "renders", True),
         ((renders.parent / "large", photographs), "native", False),
     ):
