@@ -38,9 +38,9 @@ def holds_run(run_dir: Path) -> bool:
 def refuse_taken(run_dir: Path) -> None:
     """Raise ``UserError`` for a folder that cannot be that of a new run, because of its name or the run in it."""
     if printable(str(run_dir)) != str(run_dir):
-        raise UserError(f"{run_dir}: its name is not UTF-8 or has control characters; choose another --run-dir")
+        raise UserError(f"{run_dir}: its name is not UTF-8 or has control characters; choose another run directory")
     if holds_run(run_dir):
-        raise UserError(f"{run_dir}: already holds a run; continue it with --resume or choose another --run-dir")
+        raise UserError(f"{run_dir}: already holds a run; continue it with --resume or choose another run directory")
 
 
 @contextmanager
@@ -95,7 +95,7 @@ def _locked(run_dir: Path) -> Iterator[None]:
             if not (run_dir / LOCK).exists() or not os.path.samestat(os.fstat(lock.fileno()), (run_dir / LOCK).stat()):
                 raise BlockingIOError  # its owner has removed it since it was opened
         except BlockingIOError:
-            raise UserError(f"{run_dir}: another fit is running in it; wait, or choose another --run-dir") from None
+            raise UserError(f"{run_dir}: another fit is running in it; wait, or choose another run directory") from None
         try:
             yield
         finally:
