@@ -194,7 +194,7 @@ CASES["names"] = {
 CASES["run directories"] = {
     ("fit", *PLUGIN, "--run", "file"): ["file: ", "choose another place"],
     ("fit", *PLUGIN, "--run", "file/below"): ["file/below: ", "choose another place"],
-    ("fit", *PLUGIN, "--run", "run"): ["run: ", "--resume or choose another --run-dir"],
+    ("fit", *PLUGIN, "--run", "run"): ["run: ", "--resume or choose another run directory"],
     ("fit", "--run", "nowhere", "--resume"): ["nowhere: ", "give the folder"],
     ("fit", "--run", "run", "--resume", "--set", "loss.weight=9.0"): ["run: ", "loss.weight (0.5"],
     ("fit", "--run", "run", "--resume", "--set", "runtime.seed=9"): ["runtime.seed (0", "same settings"],
