@@ -31,7 +31,7 @@ from pydantic import Field
 from synthreal import Options, Sample, Skipped, UserError
 from synthreal_signs.geometry import CLASS, GTSRB_CLASSES, SIZE, TRACK, RealRole
 from synthreal_signs.rois import Roi, read_rois
-from synthreal_signs.tracks import FEWEST_TRACKS, SPLITS, split_tracks
+from synthreal_signs.tracks import FEWEST_TRACKS, SPLITS, Key, mix, split_tracks
 
 LABELS = (CLASS, TRACK)
 PLACES = (  # of the class folders, below root
@@ -73,7 +73,7 @@ class _Class:
 
 
 def read_gtsrb(options: GTSRBOptions, role: RealRole) -> Iterator[Sample | Skipped]:
-    """Read the photographs of the tracks of a role in the order of classes, tracks and frames.
+    """Read the photographs of the tracks of a role, classes and tracks mixed, in an order that is always the same.
 
     Args:
         options: folder and margin.
@@ -99,25 +99,26 @@ def read_gtsrb(options: GTSRBOptions, role: RealRole) -> Iterator[Sample | Skipp
             "classes; restore it from GTSRB, or delete the CSV files of all classes"
         )
     rois = {number: read_rois(files.table, number) for number, files in classes.items() if files.table is not None}
-    read, wanted = 0, 0
-    for index, (number, files) in enumerate(classes.items()):
+    chosen: dict[Key, Path] = {}
+    for number, files in classes.items():
         yield from files.others
         parts = split_tracks(number, {track for track, _ in files.photographs})
-        chosen = {key for key in files.photographs if parts[key[0]] == SPLITS[role]}
-        yield from _missing(files, rois.get(number, {}), {track for track, _ in chosen})
-        for track, frame in sorted(chosen):
-            wanted += 1
-            path = files.photographs[track, frame]
-            try:
-                image = _read_photograph(path, rois.get(number), options.margin)
-            except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-                yield Skipped(str(path), getattr(error, "strerror", None) or str(error))
-                continue
-            read += 1
-            labels = {CLASS.name: np.array(index), TRACK.name: np.array(TRACKS_OF_CLASS * number + track)}
-            yield Sample(image, {} if role == "real" else labels)
+        tracks = {track for track, part in parts.items() if part == SPLITS[role]}
+        yield from _missing(files, rois.get(number, {}), tracks)
+        chosen |= {(number, *key): path for key, path in files.photographs.items() if key[0] in tracks}
+    read = 0
+    for number, track, frame in mix(chosen):
+        path = chosen[number, track, frame]
+        try:
+            image = _read_photograph(path, rois.get(number), options.margin)
+        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+            yield Skipped(str(path), getattr(error, "strerror", None) or str(error))
+            continue
+        read += 1
+        labels = {CLASS.name: GTSRB_CLASSES.index(number), TRACK.name: TRACKS_OF_CLASS * number + track}
+        yield Sample(image, {} if role == "real" else {name: np.array(value) for name, value in labels.items()})
     if not read:
-        raise UserError(f"{root}: none of the {wanted} photographs of role {role} is readable; {REMEDY}")
+        raise UserError(f"{root}: none of the {len(chosen)} photographs of role {role} is readable; {REMEDY}")
 
 
 def crop_square(pixels: np.ndarray, centre: tuple[float, float], side: float) -> np.ndarray:

@@ -6,7 +6,7 @@ from collections import Counter
 
 import pytest
 
-from synthreal_signs.tracks import FEWEST_TRACKS, SPLITS, split_tracks
+from synthreal_signs.tracks import FEWEST_TRACKS, SPLITS, mix, split_tracks
 
 
 @pytest.mark.parametrize(
@@ -46,3 +46,14 @@ def test_most_tracks_keep_their_part_when_tracks_are_missing() -> None:
 def test_the_upper_bound_has_the_photographs_that_the_refiner_saw() -> None:
     assert SPLITS["real"] == SPLITS["real_labelled"]
     assert len({SPLITS["real"], SPLITS["validation"], SPLITS["test"]}) == 3
+
+
+def test_every_beginning_is_spread_over_tracks() -> None:
+    photographs = [(number, track, frame) for number in range(8) for track in range(5) for frame in range(30)]
+    mixed = mix(photographs)
+    assert sorted(mixed) == photographs and mixed == mix(reversed(photographs))
+    for length in (40, 100, 640):
+        found = Counter(key[:2] for key in mixed[:length])
+        assert len(found) == 40 and max(found.values()) - min(found.values()) <= 1
+    assert len({frame for _, _, frame in mixed[:40]}) > 10  # not the smallest photograph of each track
+    assert len({number for number, _, _ in mixed[:20]}) > 5
