@@ -6,6 +6,7 @@ import shutil
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from zipfile import ZipFile
 
 import numpy as np
 import pytest
@@ -318,3 +319,13 @@ def test_a_role_without_a_readable_photograph_is_refused(own: Path) -> None:
 def test_a_folder_without_classes_and_a_missing_one_are_refused(tmp_path: Path) -> None:
     assert "no class folders" in _refusal(tmp_path)
     assert "no such folder" in _refusal(tmp_path / "none")
+
+
+@pytest.mark.slow
+def test_a_part_of_gtsrb_is_read_whole(tmp_path: Path, samples: Callable[[str], Path]) -> None:
+    """About 70 % of the tracks, without CSV files."""
+    with ZipFile(samples("gtsrb.zip")) as archive:
+        archive.extractall(tmp_path)
+    counts = {role: len(read(tmp_path, role)) for role in ROLES}
+    assert counts == {"real": 2940, "real_labelled": 2940, "validation": 1050, "test": 1980}
+    assert _tracks(tmp_path)["test"].isdisjoint(_tracks(tmp_path)["validation"])
