@@ -45,6 +45,7 @@ PLACES = (  # of the class folders, below root
     "gtsrb/GTSRB/Final_Training/Images",
     "gtsrb/GTSRB/Training",  # where torchvision extracts it
 )
+SIDES = (10, 1000)  # px of a photograph that is read
 TRACKS_OF_CLASS = 100_000  # a file name has five digits
 REMEDY = "restore it from GTSRB_Final_Training_Images.zip"
 _NAME = re.compile(r"([0-9]{5})_([0-9]{5})\.ppm", re.IGNORECASE)
@@ -204,6 +205,8 @@ def _read_photograph(path: Path, rois: Mapping[str, Roi] | None, margin: float) 
     with Image.open(path, formats=["PPM"]) as picture:
         if picture.mode != "RGB":
             raise ValueError(f"not a colour photograph, but of mode {picture.mode}")
+        if not SIDES[0] <= min(picture.size) <= max(picture.size) <= SIDES[1]:
+            raise ValueError(f"{picture.width}x{picture.height} px; photographs of GTSRB have 15 to 250 px")
         pixels = np.asarray(picture)
     height, width = pixels.shape[:2]
     if rois is None:

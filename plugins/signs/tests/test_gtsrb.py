@@ -176,6 +176,14 @@ def _other_size(path: Path) -> None:
         picture.resize((50, 50)).save(path)
 
 
+def _huge(path: Path) -> None:
+    path.write_bytes(b"P6 2000 2000 255\n")
+
+
+def _tiny(path: Path) -> None:
+    Image.new("RGB", (1, 1)).save(path)
+
+
 def _folder_of_that_name(path: Path) -> None:
     path.unlink()
     path.mkdir()
@@ -209,6 +217,8 @@ def _edit(path: Path, old: str, new: str) -> None:
         (_truncated, "truncated"),
         (_grey, "not a colour photograph"),
         (_other_size, "50x50 px, but 29x30 in GT-00000.csv"),
+        (_huge, "2000x2000 px; photographs of GTSRB have 15 to 250 px"),
+        (_tiny, "1x1 px; photographs of GTSRB have 15 to 250 px"),
         (_folder_of_that_name, "not a regular file"),
         (Path.unlink, "missing"),
         (_outside, "outside the photograph"),
