@@ -16,9 +16,10 @@ from functools import cache
 from itertools import pairwise
 
 import torch
-from synthreal_signs.geometry import SPEEDS
 from torch import Tensor
 from torch.nn.functional import grid_sample
+
+from synthreal_signs.geometry import SPEEDS
 
 Line = list[tuple[float, float]]
 
@@ -44,7 +45,7 @@ def text_distance(face: Tensor, speed: Tensor, x: Tensor, y: Tensor) -> Tensor:
     down = (y * CELLS + (rows - 1) / 2).clamp(0, rows - 1)
     down = down + ((face * len(SPEEDS) + speed) * rows)[:, None, None]  # one tall image of all maps: nothing is copied
     grid = torch.stack((across * (2 / (columns - 1)) - 1, down * (2 / (count * rows - 1)) - 1), dim=-1)
-    found = grid_sample(maps.view(1, 1, -1, columns), grid.flatten(0, 1)[None], align_corners=True)
+    found: Tensor = grid_sample(maps.view(1, 1, -1, columns), grid.flatten(0, 1)[None], align_corners=True)
     return found.view_as(x)
 
 
@@ -64,7 +65,8 @@ def _distance(points: Tensor, lines: Sequence[Line]) -> Tensor:
     along = torch.tensor([end for line in lines for end in line[1:]]) - starts
     offset = points[:, :, None] - starts
     share = ((offset * along).sum(-1) / along.square().sum(-1)).clamp(0, 1)
-    return torch.linalg.vector_norm(offset - share[..., None] * along, dim=-1).amin(-1)
+    distance: Tensor = torch.linalg.vector_norm(offset - share[..., None] * along, dim=-1)
+    return distance.amin(-1)
 
 
 def text_lines(face: str, speed: int) -> list[Line]:
@@ -87,9 +89,7 @@ def _glyph(face: str, digit: str, w: float) -> list[Line]:
         stem = 0.42 * w
         return [[(0.0, 0.26 if face == "narrow" else 0.2), (stem, 0.0), (stem, 1.0)]]
     if digit == "2":
-        bowl = 0.29
-        end = 35 if face == "narrow" else 45
-        hook = _arc(m, bowl, 0.96 * m, bowl, -170, end)
+        hook = _arc(m, 0.29, 0.96 * m, 0.29, -170, 35 if face == "narrow" else 45)
         return [[*hook, (0.0, 1.0), (w, 1.0)]]
     if digit == "7":
         if face == "narrow":
@@ -97,18 +97,17 @@ def _glyph(face: str, digit: str, w: float) -> list[Line]:
         return [[(0.0, 0.0), (w, 0.0), (0.58 * w, 0.45), (0.4 * w, 0.75), (0.34 * w, 1.0)]]
     if digit == "5":
         corner = (0.1 * w, 0.0) if face == "narrow" else (0.16 * w, 0.0)
-        bowl = _arc(m, 0.67, m, 0.33, -145, 155)
-        return [[(0.92 * w, 0.0), corner, (0.03 * w, 0.5)], [(0.03 * w, 0.5), *bowl]]
+        return [[(0.92 * w, 0.0), corner, (0.03 * w, 0.5)], [(0.03 * w, 0.5), *_arc(m, 0.67, m, 0.33, -145, 155)]]
     if digit == "3":
-        upper = _arc(m, 0.26, 0.92 * m, 0.26, -165, 90)
-        lower = _arc(m, 0.74, m, 0.26 if face == "narrow" else 0.25, -90, 160)
-        if face == "narrow":
-            return [[*upper, (0.7 * m, 0.5)], [(0.7 * m, 0.5), *_arc(m, 0.74, m, 0.26, -90, 160)]]
-        return [upper, lower]
+        top = _arc(m, 0.26, 0.92 * m, 0.26, -165, 90)
+        bottom = _arc(m, 0.74, m, 0.26, -90, 160)
+        return [[*top, (0.7 * m, 0.5)], [(0.7 * m, 0.5), *bottom]] if face == "narrow" else [top, bottom]
     if digit == "8":
         waist = 0.47 if face == "narrow" else 0.48
-        upper, lower = waist / 2, (1 - waist) / 2
-        return [_arc(m, upper, 0.86 * m, upper, 0, 360), _arc(m, waist + lower, m, lower, 0, 360)]
+        return [
+            _arc(m, waist / 2, 0.86 * m, waist / 2, 0, 360),
+            _arc(m, (1 + waist) / 2, m, (1 - waist) / 2, 0, 360),
+        ]
     if digit == "6":
         bowl = _arc(m, 0.68, m, 0.32, 0, 360)
         if face == "narrow":

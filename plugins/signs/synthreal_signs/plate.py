@@ -9,12 +9,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-from synthreal_signs.geometry import CORNERS, RING
 from torch import Tensor
 
 from synthreal import LabelSpec
+from synthreal_signs.geometry import CORNERS, RING
 
-RING_OUTER = 0.96  # radius of the outer border of the red ring
+RING_OUTER, RING_INNER = 0.96, 0.685  # radii of the borders of the red ring; the inner one varies a little
 EXTENT = LabelSpec(
     "extent", (5, 2), "px, x and y: centre, right, bottom, left and top end of the outer border of the red ring"
 )
@@ -57,6 +57,7 @@ class Plate:
         place = (torch.arange(side * samples, device=inverse.device) + 0.5) / samples - 0.5
         a = inverse[:, :, :, None, None]
         u, v, w = (a[:, row, 0] * place + a[:, row, 1] * place[:, None] + a[:, row, 2] for row in range(3))
+        w = w.clamp_min(0.05 / self.to_image[:, 2:, 2:])  # w is the inverse of the depth
         return u / w, v / w
 
     def labels(self) -> dict[str, Tensor]:

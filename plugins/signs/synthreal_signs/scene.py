@@ -10,12 +10,13 @@ import math
 from dataclasses import dataclass, field
 
 import torch
-from synthreal_signs.digits import TYPEFACES, text_distance
-from synthreal_signs.geometry import SIZE
-from synthreal_signs.plate import RING_OUTER, Plate
-from synthreal_signs.random_columns import RandomColumns
 from torch import Tensor
 from torch.nn.functional import avg_pool2d
+
+from synthreal_signs.digits import TYPEFACES, text_distance
+from synthreal_signs.geometry import SIZE
+from synthreal_signs.plate import RING_INNER, RING_OUTER, Plate
+from synthreal_signs.random_columns import RandomColumns
 
 SAMPLES = 2  # per pixel along each axis
 COLUMNS = 48
@@ -70,7 +71,7 @@ def draw(plate: Plate, speed: Tensor, columns: RandomColumns, contrast: float) -
     black, red = (grey + (colour - grey) * _tone(columns, contrast) for colour in (black, red))
 
     layers.add(_digits(u, v, sharp, speed, columns), black)
-    inner = _column(columns.uniform(0.65, 0.72))
+    inner = _column(columns.uniform(RING_INNER - 0.025, RING_INNER + 0.025))
     layers.add(_inside(inner - radius, sharp), white)
     layers.add(_inside(RING_OUTER - radius, sharp), red)
     layers.add(_inside(1 - radius, sharp), _tinted(columns, light * columns.uniform(0.7, 1.0), 0.06))
@@ -105,7 +106,7 @@ def _add_neighbours(
     gap = columns.uniform(2.02, 2.25)
     there = _column(columns.chance(0.2))
     away = (u.square() + (v - _column(side * gap)).square()).sqrt()
-    layers.add(there * _inside(0.68 - away, sharp), white)
+    layers.add(there * _inside(RING_INNER - away, sharp), white)
     layers.add(there * _inside(RING_OUTER - away, sharp), red)
     layers.add(there * _inside(1 - away, sharp), white)
     top, half = columns.uniform(1.05, 1.2), columns.uniform(0.5, 1.0)

@@ -11,12 +11,12 @@ from typing import Self
 
 import torch
 from pydantic import Field, model_validator
+
+from synthreal import Batch, Options
 from synthreal_signs.geometry import CLASS, CORNERS, RING, SIZE, SPEEDS
 from synthreal_signs.plate import EXTENT, Plate
 from synthreal_signs.random_columns import RandomColumns
 from synthreal_signs.scene import COLUMNS, draw
-
-from synthreal import Batch, Options
 
 LABELS = (CLASS, CORNERS, RING, EXTENT)
 POSE_COLUMNS = 8
