@@ -4,9 +4,9 @@ The border between the white disc and the ring is the strongest edge that every 
 whatever the colour of the ring and of the light. First, circles of several radii are matched with the directions of
 grey-level gradients, whose magnitude saturates, so that contrast has little influence: the edge has to go all the way
 round, and the rim of the sign, an edge of either sign, has to lie at the right distance outside. Then, from the best
-circle of each radius, the edge is found along rays from the centre, and an ellipse is fitted to it, three times; rays whose
-edge lies far from the ellipse lose weight. The ellipse that agrees best with the gradients is the answer. The outer
-border of the ring follows from the proportions of the sign, because the thin white rim hides the edge itself.
+circle of each radius, the edge is found along rays from the centre, and an ellipse is fitted to it, three times; rays
+whose edge lies far from the ellipse lose weight. The ellipse that agrees best with the gradients is the answer. The
+outer border of the ring follows from the proportions of the sign, because the thin white rim hides the edge itself.
 
 Distance to the true points of 512 drawn signs in px, median (mean): 0.17 (0.35) for the centre and 0.39 (0.61) for the
 mean of all five points; after a 3x3 mean 0.26 (0.60) and 0.62 (0.94); 2 % of the centres are off by more than 2 px, 6 %

@@ -19,7 +19,7 @@ from synthreal_signs.plate import RING_INNER, RING_OUTER, Plate
 from synthreal_signs.random_columns import RandomColumns
 
 SAMPLES = 2  # per pixel along each axis
-COLUMNS = 48
+COLUMNS = 43  # that drawing takes of a table
 BACKGROUNDS = (  # sky, overcast sky, grey walls, foliage, earth, shade
     (0.50, 0.65, 0.85),
     (0.90, 0.92, 0.95),
@@ -56,14 +56,14 @@ def draw(plate: Plate, speed: Tensor, columns: RandomColumns, contrast: float) -
     Args:
         plate: where the signs are.
         speed: indices into ``SPEEDS``, ``(n,)``.
-        columns: a table with at least ``COLUMNS`` columns left.
+        columns: a table with ``COLUMNS`` columns left.
         contrast: 1 gives the whole range of tones, less gives greyer signs, down to 0.
     """
     u, v = plate.coordinates(SIZE, SAMPLES)
     sharp = SAMPLES * _scale(plate)
     radius = (u.square() + v.square()).sqrt()
     layers = Layers(torch.ones_like(u))
-    light = columns.uniform(0.35, 1.0)
+    light = columns.uniform(0.45, 1.0)
     white = _tinted(columns, light * columns.uniform(0.85, 1.0), 0.06)
     black = _tinted(columns, light * columns.uniform(0.03, 0.2), 0.02)
     red = _red(columns, light)
@@ -135,20 +135,20 @@ def _add_background(layers: Layers, u: Tensor, v: Tensor, sharp: Tensor, columns
 
 def _background(columns: RandomColumns) -> Tensor:
     palette = torch.tensor(BACKGROUNDS, device=columns.table.device)
-    colour = palette[columns.index(len(BACKGROUNDS))] * columns.uniform(0.4, 1.2)[:, None]
+    colour = palette[columns.index(len(BACKGROUNDS))] * columns.uniform(0.3, 1.1)[:, None]
     return colour.clamp(0, 1)
 
 
 def _tinted(columns: RandomColumns, tone: Tensor, tint: float) -> Tensor:
-    """A grey ``(n,)`` as a colour ``(n, 3)``, between yellowish and bluish."""
-    warm = columns.uniform(-tint, tint)
+    """A grey ``(n,)`` as a colour ``(n, 3)``, between yellowish and bluish, rather bluish as outdoors."""
+    warm = columns.uniform(-1.5 * tint, 0.5 * tint)
     return torch.stack((tone * (1 + warm), tone, tone * (1 - warm)), dim=1)
 
 
 def _red(columns: RandomColumns, light: Tensor) -> Tensor:
-    tone = light * columns.uniform(0.4, 0.9)
-    green = columns.uniform(0.1, 0.4)
-    return torch.stack((tone, tone * green, tone * green * columns.uniform(0.8, 1.1)), dim=1)
+    tone = light * columns.uniform(0.35, 0.8)
+    green = columns.uniform(0.15, 0.5)
+    return torch.stack((tone, tone * green, tone * green * columns.uniform(0.8, 1.2)), dim=1)
 
 
 def _tone(columns: RandomColumns, contrast: float) -> Tensor:

@@ -19,17 +19,17 @@ from synthreal_signs.random_columns import RandomColumns
 from synthreal_signs.scene import COLUMNS, draw
 
 LABELS = (CLASS, CORNERS, RING, EXTENT)
-POSE_COLUMNS = 8
+POSE_COLUMNS = 8  # with the class
 
 
 class SimulatorOptions(Options):
     """Ranges of position, size, tilt and contrast."""
 
     scale: tuple[float, float] = Field(
-        (0.55, 0.88), description="Smallest and largest diameter of a plate, as a share of the side of the image."
+        (0.56, 0.88), description="Smallest and largest diameter of a plate, as a share of the side of the image."
     )
     offset_px: float = Field(1.5, ge=0, le=8, description="The centre of a plate is within +/- this of the middle, px.")
-    tilt_deg: float = Field(25.0, ge=0, le=60, description="A plate faces away to the left or right, +/- degrees.")
+    tilt_deg: float = Field(18.0, ge=0, le=60, description="A plate faces away to the left or right, +/- degrees.")
     roll_deg: float = Field(6.0, ge=0, le=45, description="A plate is rotated in its plane, +/- degrees.")
     contrast: float = Field(1.0, gt=0, le=1, description="Contrast of digits and ring to the white disc.")
 

@@ -57,7 +57,9 @@ def test_the_digits_are_darker_than_the_disc_and_differ_by_class() -> None:
     table = torch.rand(1, COLUMNS, generator=torch.Generator().manual_seed(0)).expand(8, -1)
     one = torch.ones(8)
     plate = Plate.of(13 * one, 15.5 * one, 15.5 * one, 0 * one, 0 * one, 0 * one, 10 * one)
-    image = draw(plate, torch.arange(8), RandomColumns(table), 1.0)
+    columns = RandomColumns(table)
+    image = draw(plate, torch.arange(8), columns, 1.0)
+    assert columns.used == COLUMNS
     distance = reach(plate.labels()["ring"])
     assert (image - image[:1]).abs().amax(1)[distance > 0.75].max() < 1e-5
     apart = (image[:, None] - image).abs().mean((2, 3, 4))
