@@ -7,11 +7,11 @@ from collections.abc import Callable
 import pytest
 import torch
 import torch.nn.functional as F
+
+from synthreal import Batch
 from synthreal_signs.detector import locate_ring
 from synthreal_signs.plate import RING_INNER, RING_OUTER
 from synthreal_signs.simulator import SimulatorOptions, render_simulator
-
-from synthreal import Batch
 
 
 @pytest.fixture(scope="module")

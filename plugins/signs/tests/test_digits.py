@@ -4,6 +4,7 @@ from itertools import combinations
 
 import pytest
 import torch
+
 from synthreal_signs.digits import TYPEFACES, text_distance, text_lines
 from synthreal_signs.geometry import SPEEDS
 

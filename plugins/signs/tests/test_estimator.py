@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 import torch
 from pydantic import ValidationError
+
+from synthreal import Batch, ImageSpec, UserError
 from synthreal_signs.estimator import EVALUATOR, EstimatorOptions, SignNet, augment, loss, metrics, standardise
 from synthreal_signs.geometry import CLASS, SIGN
 from synthreal_signs.simulator import SimulatorOptions, render_simulator
-
-from synthreal import Batch, ImageSpec, UserError
 
 
 def _parameters(**options: float) -> int:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import math
 
 import torch
+
 from synthreal_signs.geometry import SIZE
 from synthreal_signs.plate import RING_OUTER, Plate
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+
 from synthreal_signs.random_columns import RandomColumns
 
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 import torch
+
+from synthreal import Batch
 from synthreal_signs.geometry import SIZE
 from synthreal_signs.plate import RING_INNER, RING_OUTER, Plate
 from synthreal_signs.random_columns import RandomColumns
 from synthreal_signs.scene import COLUMNS, SAMPLES, Layers, draw
 from synthreal_signs.simulator import SimulatorOptions, render_simulator
-
-from synthreal import Batch
 
 
 @pytest.fixture(scope="module")

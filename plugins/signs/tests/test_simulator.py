@@ -6,11 +6,11 @@ from typing import Any
 import pytest
 import torch
 from pydantic import ValidationError
+
+from synthreal import Batch
 from synthreal_signs.geometry import SIGN, SIZE
 from synthreal_signs.plate import RING_OUTER
 from synthreal_signs.simulator import LABELS, SimulatorOptions, render_simulator
-
-from synthreal import Batch
 
 
 def render(n: int = 256, seed: int = 0, **options: Any) -> Batch:
