@@ -1,8 +1,9 @@
 """The downstream task: which speed limit a photograph shows.
 
-Each image is standardised to mean 0 and deviation 1 over all its values. Photographs of the same sign differ twentyfold
-in brightness; a model without standardisation stays near chance on drawn signs, and nobody would train one like that.
-Training images are shifted, scaled and rotated a little, because a detector never crops exactly.
+Each image is reduced to grey and standardised to mean 0 and deviation 1. Photographs of the same sign differ twentyfold
+in brightness, and light and sensor turn its ring from red to brown, blue or green; a model that saw this would learn
+the few signs of the training set by heart, and nobody would train one like that. Training images are shifted, scaled
+and rotated, because a detector never crops exactly.
 """
 
 from __future__ import annotations
@@ -22,13 +23,13 @@ from synthreal_signs.geometry import CLASS, SPEEDS
 from synthreal_signs.plate import EXTENT
 
 SMALLEST = 16  # px
-SHIFT, SCALE, ROTATION_DEG = 0.06, 0.12, 8.0  # of training images, at most; the shift is a share of the side
+SHIFT, SCALE, ROTATION_DEG = 0.08, 0.18, 12.0  # of training images, at most; the shift is a share of the side
 
 
 class EstimatorOptions(Options):
     """Size of the network."""
 
-    width: int = Field(24, ge=1, le=256, description="Feature maps of the first stage; the others have twice as many.")
+    width: int = Field(16, ge=1, le=256, description="Feature maps of the first stage; the others have twice as many.")
     hidden: int = Field(64, ge=1, le=4096, description="Units of the hidden fully connected layer.")
     dropout: float = Field(0.3, ge=0, lt=1, description="Share of inputs of the fully connected layers set to 0.")
 
@@ -46,7 +47,7 @@ class SignNet(nn.Module):
             )
         width = options.width
         layers: list[nn.Module] = []
-        for maps, following in pairwise((image.channels, width, 2 * width, 2 * width)):
+        for maps, following in pairwise((1, width, 2 * width, 2 * width)):
             layers += [*_conv(maps, following), *_conv(following, following), nn.MaxPool2d(2)]
         found = 2 * width * (image.height // 8) * (image.width // 8)
         self.features = nn.Sequential(*layers, nn.Flatten())
@@ -69,13 +70,14 @@ def _conv(channels: int, maps: int) -> tuple[nn.Module, ...]:
 
 
 def standardise(image: Tensor) -> Tensor:
-    """Images ``(B, C, H, W)`` with mean 0 and deviation 1 over all values of each; a plain image is 0."""
-    centred = image - image.mean((1, 2, 3), keepdim=True)
+    """Grey images ``(B, 1, H, W)``, the mean over channels, with mean 0 and deviation 1 each; a plain image is 0."""
+    grey = image.mean(1, keepdim=True)
+    centred = grey - grey.mean((1, 2, 3), keepdim=True)
     return centred / centred.square().mean((1, 2, 3), keepdim=True).sqrt().clamp_min(1e-3)
 
 
 def augment(batch: Batch, generator: torch.Generator) -> Batch:
-    """Shift by up to 6 % of the side, scale by up to 12 %, rotate by up to 8 degrees; the border continues outside.
+    """Shift by up to 8 % of the side, scale by up to 18 %, rotate by up to 12 degrees; the border continues outside.
 
     Only the class remains valid and is returned.
     """

@@ -42,10 +42,11 @@ def test_too_small_images_and_layers_are_errors() -> None:
             EstimatorOptions(**change)
 
 
-def test_brightness_and_contrast_do_not_matter() -> None:
+def test_brightness_contrast_and_colour_do_not_matter() -> None:
     torch.manual_seed(0)
     net, image = SignNet(EstimatorOptions(width=4), SIGN).eval(), torch.rand(4, *SIGN.shape)
     torch.testing.assert_close(net(0.3 + 0.2 * image), net(image), atol=1e-3, rtol=1e-3)
+    torch.testing.assert_close(net(image[:, [2, 0, 1]]), net(image), atol=1e-3, rtol=1e-3)
     standard = standardise(image).flatten(1)
     torch.testing.assert_close(standard.mean(1), torch.zeros(4), atol=1e-5, rtol=0)
     torch.testing.assert_close(standard.square().mean(1), torch.ones(4), atol=1e-4, rtol=0)
