@@ -4,6 +4,11 @@ Each image is reduced to grey and standardised to mean 0 and deviation 1. Photog
 in brightness, and light and sensor turn its ring from red to brown, blue or green; a model that saw this would learn
 the few signs of the training set by heart, and nobody would train one like that. Training images are shifted, scaled
 and rotated, because a detector never crops exactly.
+
+2026-12-01, 8,000 images x 6 epochs, batch 64, Adam 2e-3, one seed, tested on 1,890 photographs of a third of GTSRB's
+tracks: trained on photographs of half of the tracks 6.8 % of errors, on drawn signs 24.4 % (chance: 87.5 %). In colour
+13.6 % and 33.5 %, photographs with the larger shifts of today 11.3 %. Local contrast normalisation in addition: 6.7 % on
+photographs, no better. A training step takes about 0.14 s on one busy core.
 """
 
 from __future__ import annotations
