@@ -1,5 +1,6 @@
-# install | demo | demo-hands | test | test-all | check | dist | bench | torture   work on a fresh clone: .venv is created
-# when it is missing or out of date. gpu | gpu-science run from the source tree on a GPU host; nothing is installed there.
+# install | demo | demo-hands | demo-signs | test | test-all | check | dist | bench | torture   work on a fresh clone: .venv
+# is created when it is missing or out of date. gpu | gpu-science run from the source tree on a GPU host; nothing is
+# installed there.
 VENV   ?= .venv
 CONSTRAINTS ?= constraints.txt
 PYTHON ?= python3
@@ -10,9 +11,9 @@ PY     := $(VENV)/bin/python
 export GOMP_SPINCOUNT ?= 20000
 export NO_ALBUMENTATIONS_UPDATE ?= 1
 
-PLUGINS := plugins/gaze plugins/hands
+PLUGINS := plugins/gaze plugins/hands plugins/signs
 
-.PHONY: install demo demo-hands test test-all check dist bench torture gpu-site gpu gpu-science wheels clean
+.PHONY: install demo demo-hands demo-signs test test-all check dist bench torture gpu-site gpu gpu-science wheels clean
 
 install: $(VENV)/.stamp
 
@@ -24,9 +25,12 @@ $(VENV)/.stamp: pyproject.toml $(PLUGINS:%=%/pyproject.toml) $(filter-out /dev/n
 
 demo: PLUGIN = gaze
 demo-hands: PLUGIN = hands
-demo demo-hands: RUN ?= runs/$(PLUGIN)
-demo demo-hands: install
-	$(PY) -m synthreal fit --plugin $(PLUGIN) --run $(RUN) $(if $(wildcard $(RUN)/config.toml),--resume)
+demo-signs: PLUGIN = signs
+# ROOT=DIR: the folder that holds GTSRB, if it is not data/GTSRB.
+demo-signs: GTSRB = $(if $(ROOT),$(foreach role,real real_labelled validation test,--set "data.$(role).options.root=$(ROOT)"))
+demo demo-hands demo-signs: RUN ?= runs/$(PLUGIN)
+demo demo-hands demo-signs: install
+	$(PY) -m synthreal fit --plugin $(PLUGIN) --run $(RUN) $(if $(wildcard $(RUN)/config.toml),--resume) $(GTSRB)
 	$(PY) -m synthreal evaluate $(RUN)
 	$(PY) -m synthreal report $(RUN)
 
@@ -42,7 +46,7 @@ check: install
 	$(PY) -m ruff format --check .
 	$(PY) -m mypy
 
-# Three source distributions, and three wheels built from them.
+# A source distribution of each project, and a wheel built from it.
 dist: install
 	rm -rf dist
 	for project in . $(PLUGINS); do $(PY) -m build -q --no-isolation --outdir dist $$project || exit 1; done
@@ -64,7 +68,7 @@ torture: install
 # A GPU host uses its own interpreter; missing packages come from WHEELS=DIR, which `make wheels` fills on a machine with a
 # network.
 GPU_SITE := .gpu
-GPU_PY   := env PYTHONPATH=$(CURDIR)/$(GPU_SITE):$(CURDIR):$(CURDIR)/plugins/gaze:$(CURDIR)/plugins/hands $(PYTHON)
+GPU_PY   := env PYTHONPATH=$(CURDIR)/$(GPU_SITE):$(CURDIR):$(subst $() ,:,$(PLUGINS:%=$(CURDIR)/%)) $(PYTHON)
 
 gpu-site:
 	$(if $(WHEELS),$(if $(wildcard $(WHEELS)/*.whl),,$(error $(WHEELS) contains no wheels; run make wheels WHEELS=$(WHEELS))))

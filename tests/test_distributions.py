@@ -15,10 +15,11 @@ from zipfile import ZipFile
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-PROJECTS = {"synthreal": ROOT, **{f"synthreal_{name}": ROOT / "plugins" / name for name in ("gaze", "hands")}}
+PLUGINS = ("gaze", "hands", "signs")
+PROJECTS = {"synthreal": ROOT, **{f"synthreal_{name}": ROOT / "plugins" / name for name in PLUGINS}}
 
 
-def test_the_three_projects_agree():
+def test_the_projects_agree():
     root, *plugins = (tomllib.loads((path / "pyproject.toml").read_text())["project"] for path in PROJECTS.values())
     for plugin in plugins:
         assert plugin["version"] == root["version"]
@@ -69,7 +70,7 @@ def test_distributions_contain_the_whole_package(dist, package):
 
 @pytest.fixture(scope="module")
 def installed(dist, tmp_path_factory):
-    """``installed("synthreal", "plugins")``: run a program of a fresh environment that holds the three wheels.
+    """``installed("synthreal", "plugins")``: run a program of a fresh environment that holds the wheels.
 
     The environment reads the other dependencies (torch and so on) from this interpreter's site-packages. A path line
     in a .pth file adds the folder without its own .pth files, so an editable install of the source tree stays out.
@@ -95,11 +96,11 @@ def installed(dist, tmp_path_factory):
 
 @pytest.mark.slow
 def test_wheels_run_outside_the_source_tree(installed):
-    modules = "synthreal, synthreal_gaze, synthreal_hands"
+    modules = ", ".join(PROJECTS)
     places = installed("python", "-c", f"import {modules}; print(*(m.__file__ for m in ({modules})))").split()
     assert all("/venv/lib/" in place for place in places), places
     plugins = installed("synthreal", "plugins")
-    for name in ("gaze", "hands"):
+    for name in PLUGINS:
         assert name in plugins
         assert tomllib.loads(installed("synthreal", "show", "--plugin", name))["data"]
 

@@ -132,7 +132,7 @@ def test_command_lines_work(command, cli, monkeypatch):
             cli("show", *arguments).ok()
     elif words[0] == "make":
         targets = re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
-        assert set(words[1:]) <= set(targets), f"make has {targets}"
+        assert {word for word in words[1:] if "=" not in word} <= set(targets), f"make has {targets}"
     elif words[:2] == ["python", "-m"]:
         assert importlib.util.find_spec(words[2]) is not None
     else:
