@@ -11,7 +11,7 @@ outer border of the ring follows from the proportions of the sign, because the t
 Distance to the true points of 512 drawn signs in px, median (mean): 0.14 (0.35) for the centre and 0.37 (0.60) for the
 mean of all five points; after a 3x3 mean 0.24 (0.55) and 0.55 (0.88); with half of that contrast and noise 0.24 (0.56)
 and 0.59 (0.92). 3 to 6 % of the centres are off by more than 2 px. For images moved by 2 px it finds a movement of 2.04
-px, mean over images. About 400 images/s on one core.
+px, mean over images. About 300 images/s on one core.
 """
 
 from __future__ import annotations
