@@ -15,12 +15,14 @@ How this was chosen (2026-11-30; 200 game steps, validation split, one seed unle
   then exceeded the budget by up to 0.14 px, while lambda rose again from 1.
 - R's own weights. Their average still holds the untrained R when the game begins, and reads 0.56 px at its 10th step
   and 0.08 at its 90th (dials).
-- What it gives on dials: from 0.5, 2, 8 and 32 lambda ends at 1.0 to 1.2, because the budget is not reached and the
-  least lambda decides. The errors are 19.3, 19.7, 24.4 and 27.3 deg (second seed: 34.3 from 0.5, 35.0 from 32); fixed
-  0.5, 8 and 32 give 24.7, 26.4, 34.0 (32.6, 43.0, 40.0). So in 200 steps a high start still costs
-  8 deg on the first seed and 1 on the second; the seeds lie 8 to 15 apart.
-- **Not shown**: gaze has one seed and no fixed 2 and 32, so that its seed spread is unknown. Auto was no better there
-  than fixed 8 (6.9 deg); it was better than fixed 0.5.
+- What it gives (2026-12-01, ``benchmarks/weights.py``, errors from starts 0.5, 2, 8 and 32, in deg):
+
+  - dials, two seeds: auto 18.0, 10.4, 25.0, 25.3 and 33.2, 28.7, 22.2, 32.8; fixed 24.7, 16.8, 26.4, 34.0 and 32.6,
+    28.3, 43.0, 40.0. The mean error of the starts spans 9.5 with auto, less than the two seeds differ by (10.9), and
+    14.4 with fixed lambdas, more than that (10.5). Lambda ends at 1.0 to 2.4.
+  - gaze, one seed: auto 7.1, 7.0, 6.8, 7.1; fixed 7.5, 6.9, 6.9, 7.4. Two estimators differ by 0.5. Lambda ends at 1.6
+    to 3.3.
+- **Not shown**: the second seed of gaze.
 """
 
 from __future__ import annotations
