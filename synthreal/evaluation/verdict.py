@@ -8,13 +8,13 @@ displacement of content, which weighs as in the score that selects the weights o
 
 How often it is right (2026-12-01, ``benchmarks/verdicts.py``; short runs with lambda 0.5 to 32 or adapted; simulated,
 refined, fda and histogram): in 25 of 34 runs the named arm was the best or within 3 % (dials 14 of 16, gaze 8 of 8,
-hands 2 of 3, signs (GTSRB) 1 of 7); otherwise its error was 17 % above the best on average, 76 % at most. The goal, 9 of
-10, is not reached. On signs it names histogram, the nearest by KID, 8 to 12 % worse than fda.
+hands 2 of 3, signs (GTSRB) 1 of 7); otherwise its error was 17 % above the best on average, 76 % at most. The goal, 9
+of 10, is not reached. On signs it names histogram, the nearest by KID, 8 to 12 % worse than fda.
 
-The rule was chosen on 20 of these runs. On the 31 that had been made when others were tried, of which it was right in
-22: KID alone 14, its square root plus displacement 18, the sliced Wasserstein distance 13 and with displacement 11, the
-mean of the three distances of the monitor's score 13 and with displacement 10. Always naming fda would have been right in
-26, but on hands fda does harm.
+The rule was chosen on 20 runs, most of which are among these. Other rules on 31 of them, where it is right in 22: KID
+alone 14, its square root plus displacement 18, the sliced Wasserstein distance 13 and with displacement 11, the mean of
+the three distances of the monitor's score 13 and with displacement 10. Always naming fda would have been right in 26,
+but on hands fda does harm.
 """
 
 from __future__ import annotations
