@@ -22,10 +22,10 @@ class HistogramConfig(Frozen):
 
 
 class PixelDistributionConfig(Frozen):
-    """Pixel distribution adaptation: match the moments of the pixels to those of a real image."""
+    """Pixel distribution adaptation: an affine map gives the pixels the statistics of a real image."""
 
     transform: Literal["pca", "standard", "minmax"] = Field(
-        "standard", description="Matched statistics: principal axes, mean and standard deviation, or range."
+        "standard", description="Matched statistics: covariance of channels, mean and standard deviation, or range."
     )
     blend: float = Field(1.0, ge=0, le=1, description="Weight of the adapted image in the result.")
 
