@@ -2,7 +2,8 @@
 
 ``refined`` is the product of this library. ``fda``, ``histogram`` and ``pixel-distribution`` give every simulated image
 the style of a random unlabelled real one (``core/styles.py``). ``augment`` is ordinary augmentation, drawn again for
-every batch. ``mixed`` alternates simulated and refined images. ``real`` is labelled real images, the upper bound.
+every batch. ``mixed`` alternates simulated and refined images. ``versions`` holds every image in several of these
+looks, for no more training steps. ``real`` is labelled real images, the upper bound.
 """
 
 from __future__ import annotations
@@ -36,7 +37,8 @@ ADAPTED: Mapping[str, Callable[..., Tensor]] = {
     "histogram": histogram,
     "pixel-distribution": pixel_distribution,
 }
-ARMS = (BASE, REFINED, *ADAPTED, "augment", "refined+augment", "mixed", REAL)
+VERSIONS = (REFINED, "fda")  # those of the arm ``versions``
+ARMS = (BASE, REFINED, *ADAPTED, "augment", "refined+augment", "mixed", "versions", REAL)
 PER_IMAGE = (BASE, REFINED, *ADAPTED)  # one fixed image for every simulated image
 DEFAULT = (BASE, REFINED, "histogram", REAL)
 UNTESTED = (*PER_IMAGE, REAL)  # arms whose quality can be measured without testing an estimator
@@ -62,10 +64,14 @@ def select_arms(names: Iterable[str] | None, config: ResolvedConfig, *, tested: 
 
 @dataclass(frozen=True)
 class TrainingSet:
-    """Images with labels to train an estimator on, and the augmentation of every batch."""
+    """Images with labels to train an estimator on, and the augmentation of every batch.
+
+    ``versions`` x N images are N images in that many versions, the whole set in each after another.
+    """
 
     images: Resident
     augment: AugmentConfig | None = None
+    versions: int = 1
 
 
 class TrainingSets:
@@ -106,6 +112,10 @@ class TrainingSets:
             image = self.simulated.image.clone()
             image[1::2] = self.refined.image[1::2]
             return TrainingSet(Resident(image, self.simulated.labels))
+        if arm == "versions":
+            parts = [self[version].images for version in VERSIONS]
+            labels = {name: torch.cat([part.labels[name] for part in parts]) for name in self.simulated.labels}
+            return TrainingSet(Resident(torch.cat([part.image for part in parts]), labels), versions=len(parts))
         if arm in ADAPTED:
             real = first_images(self.real, self.count)
             adapt = partial(ADAPTED[arm], **getattr(self.config, arm.replace("-", "_")).model_dump())
