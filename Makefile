@@ -55,7 +55,7 @@ docs: install
 	$(PY) -m mkdocs serve
 
 docs-build: install
-	$(PY) -m mkdocs build --strict --quiet
+	$(PY) -m mkdocs build --strict
 
 # A source distribution of each project, and a wheel built from it.
 dist: install

@@ -6,7 +6,6 @@ A page holds ``<!-- generate: settings -->`` or ``<!-- generate: commands -->`` 
 
 from __future__ import annotations
 
-import os
 import posixpath
 import re
 from pathlib import Path
@@ -75,9 +74,3 @@ def relinked(text: str, folder: str, here: str, sources: set[str], included: dic
 def on_page_content(html: str, **_: Any) -> str:
     """Show the roles of Sphinx in docstrings as code."""
     return ROLE.sub(r"<code>\1</code>", html)
-
-
-def on_config(config: Any) -> Any:
-    """Let the generated pages be the same on every machine."""
-    os.environ.setdefault("COLUMNS", "120")
-    return config
