@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from html import escape
 from typing import Any
 
 import typer
@@ -22,11 +23,11 @@ def section(name: str, command: Any) -> str:
         records = [parameter.get_help_record(context) for parameter in command.params]
     head = "| argument or option | meaning |\n| --- | --- |"
     usage = " ".join(usage.split())
-    lines = [f"## {name}", "", command.help.strip(), "", "```text", usage, "```", "", head]
+    lines = [f"## {name}", "", escape(command.help.strip(), quote=False), "", "```text", usage, "```", "", head]
     return "\n".join([*lines, *(row(*record) for record in records if record)])
 
 
 def row(name: str, meaning: str) -> str:
     """The row of one argument or option."""
-    name, meaning = (" ".join(text.split()).replace("|", "\\|") for text in (name, meaning))
-    return f"| `{name}` | {meaning} |"
+    name, meaning = (" ".join(text.split()) for text in (name, meaning))
+    return f"| `{name}` | {escape(meaning, quote=False).replace('|', '&#124;')} |"

@@ -7,6 +7,7 @@ import re
 import types
 from collections.abc import Iterator, Mapping, Sequence
 from enum import Enum
+from html import escape
 from pathlib import Path
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
@@ -93,8 +94,9 @@ class Setting:
 
     def row(self) -> str:
         """The row in Markdown."""
-        cells = (f"`{self.name}`", self.type, self.default, "" if self.unit == "1" else self.unit, self.sentence)
-        return "| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in cells) + " |"
+        words = (self.type, "" if self.unit == "1" else self.unit, self.sentence)
+        kind, unit, sentence = (escape(word, quote=False).replace("|", "&#124;") for word in words)
+        return f"| `{self.name}` | {kind} | {self.default} | {unit} | {sentence} |"
 
 
 def page() -> str:

@@ -73,6 +73,15 @@ def test_types_bounds_and_defaults_are_those_of_the_models(settings):
     assert rate.default == "required"
 
 
+@pytest.mark.parametrize("name", ["settings", "commands"])
+def test_tables_have_no_cell_or_tag_by_accident(name):
+    page = imported(name).page()
+    tables = [line for line in page.splitlines() if line.startswith("| ") and not line.startswith("| ---")]
+    columns = {len(re.sub(r"`[^`]*`", "", line).split("|")) for line in tables}
+    assert len(columns) == 1
+    assert not re.search(r"<\w", re.sub(r"`[^`]*`", "", page))
+
+
 def test_options_of_components_have_tables(settings):
     titles = [title for title, _, _ in settings.component_sections()]
     assert "`refiner.options` of `resnet`" in titles and "`data.<role>.options` of `gtsrb` (signs)" in titles
