@@ -58,7 +58,7 @@ def test_every_setting_of_a_recipe_has_a_row(settings, plugin):
 def test_every_row_has_a_sentence_and_every_number_of_a_run_a_unit(settings):
     for row in rows(settings):
         assert row.sentence.endswith(".") and row.type and row.default, row.name
-        assert bool(row.unit) == row.numeric, f"{row.name}: add its unit to UNITS in docs/generate/settings.py"
+        assert bool(row.unit) == row.numeric, f"{row.name}: add its unit to UNITS in docs/generate/units.py"
     for _, _, options in settings.component_sections():
         assert all(row.sentence.endswith(".") for row in options)
 
