@@ -21,9 +21,9 @@ How this was chosen (2026-11-30; 200 game steps, validation split, one seed unle
     28.3, 43.0, 40.0. The mean error of the starts spans 9.5 with auto, less than the two seeds differ by (10.9), and
     14.4 with fixed lambdas, more than that (10.5). Lambda ends at 1.0 to 2.4.
   - gaze, two seeds (the second in bfloat16 on another machine): auto 7.1, 7.0, 6.8, 7.1 and 7.5, 7.5, 7.4, 7.6; fixed
-    7.5, 6.9, 6.9, 7.4 and 7.0, 7.2, 7.1, 7.7. The mean error of the starts spans 0.28 with auto, less than the two seeds
-    differ by (0.49), and 0.52 with fixed lambdas, more than that (0.32). Lambda ends at 1.0 to 3.3. So auto spares the
-    choice; it is no better than the best fixed lambda.
+    7.5, 6.9, 6.9, 7.4 and 7.0, 7.2, 7.1, 7.7. The mean error of the starts spans 0.28 with auto, less than the two
+    seeds differ by (0.49), and 0.52 with fixed lambdas, more than that (0.32). Lambda ends at 1.0 to 3.3. So auto
+    spares the choice; it is no better than the best fixed lambda.
 """
 
 from __future__ import annotations
