@@ -71,7 +71,7 @@ SIGNS = RunConfig(
         refiner=AdamConfig(learning_rate=3e-4), discriminator=AdamConfig(learning_rate=2e-4), ema=0.99
     ),
     evaluation=EvaluationConfig(
-        evaluator=ComponentConfig(name="signs"), images=8000, epochs=6, batch=64, learning_rate=1e-3
+        evaluator=ComponentConfig(name="signs"), images=8000, epochs=10, batch=64, learning_rate=2e-3
     ),
 )
 
