@@ -95,8 +95,7 @@ TARGET := --only-binary=:all: --implementation cp --python-version 3.12 --platfo
 wheels:
 	$(if $(WHEELS),,$(error name the folder to fill: make wheels WHEELS=DIR))
 	$(PYTHON) -m pip download -q $(TARGET) -d $(WHEELS) pydantic tomli-w
-	$(PYTHON) -m pip download -q $(TARGET) -d $(WHEELS) --no-deps kornia kornia_rs albumentations albucore simsimd \
-	stringzilla
+	$(PYTHON) -m pip download -q $(TARGET) -d $(WHEELS) --no-deps kornia kornia_rs
 
 clean:
 	rm -rf $(VENV) $(GPU_SITE) build dist *.egg-info plugins/*/*.egg-info

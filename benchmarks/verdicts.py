@@ -28,7 +28,8 @@ def judge(run: Path) -> Row:
     evaluation = read_evaluations(run)[-1]
     verdict = label_free_verdict(evaluation.quality, math.hypot(image["height"], image["width"]))
     assert verdict is not None and evaluation.arms, f"{run}: evaluate it with labelled real images and several arms"
-    errors = {arm: evaluation.arms[arm].metrics[evaluation.primary].mean for arm in verdict.scores}
+    compared = evaluation.arms.keys() & evaluation.quality.keys()  # one fixed image for every simulated image
+    errors = {arm: evaluation.arms[arm].metrics[evaluation.primary].mean for arm in sorted(compared - {"real"})}
     best = min(errors, key=errors.__getitem__)
     return {
         "name": run.name,
@@ -38,7 +39,8 @@ def judge(run: Path) -> Row:
         "best": best,
         "excess_percent": rounded(100 * (errors[verdict.arm] / errors[best] - 1)),
         "arms": [
-            {"arm": arm, "error": rounded(error), "score": rounded(verdict.scores[arm])}
+            {"arm": arm, "error": rounded(error)}
+            | ({"score": rounded(verdict.scores[arm])} if arm in verdict.scores else {})
             for arm, error in errors.items()
         ],
     }

@@ -1,8 +1,4 @@
-"""albumentations: the refiner as a transform, and the library's domain adaptations on batches of tensors.
-
-The adaptations are the usual alternatives to a refiner. They process one image at a time on the CPU, in 8 bits where
-they match histograms or pixel distributions.
-"""
+"""The refiner as a transform of albumentations."""
 
 from __future__ import annotations
 
@@ -12,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from synthreal.adapters.images import refine_images
 from synthreal.adapters.lazy import LazyRefine, missing_library
@@ -22,7 +17,7 @@ try:
     import albumentations as A
     from albumentations.core.transforms_interface import BaseTransformInitSchema
 except ImportError as error:
-    raise missing_library("albumentations", "albumentations", error) from None
+    raise missing_library("albumentations", "'synthreal[albumentations]'", error) from None
 
 
 class Refine(A.ImageOnlyTransform):  # type: ignore[misc]
@@ -65,40 +60,3 @@ class Refine(A.ImageOnlyTransform):  # type: ignore[misc]
     def apply_to_images(self, images: np.ndarray, *args: Any, noise_seed: int, **params: Any) -> np.ndarray:
         """Refine ``(N, H, W)`` or ``(N, H, W, C)`` in one pass, with different noise maps for each image."""
         return np.stack(refine_images(self._refine, list(images), keys=torch.arange(len(images)), seed=noise_seed))
-
-
-def fda(images: Tensor, references: Tensor, *, beta: float) -> Tensor:
-    """Fourier domain adaptation (Yang and Soatto, CVPR 2020).
-
-    The low frequencies of ``images``, ``(B, C, H, W)`` in [0, 1], take the amplitudes of ``references``, real images of
-    the same shape, and keep their phases. ``beta`` in [0, 0.5] is half the side of the square of these frequencies,
-    as a fraction of the shorter side of an image.
-    """
-    return _each("FDA", images, references, beta_limit=(beta, beta))
-
-
-def histogram(images: Tensor, references: Tensor, *, blend: float) -> Tensor:
-    """Histogram matching: each image takes the histogram of its reference, channel by channel, in 8 bits.
-
-    ``blend`` in [0, 1] is the weight of the matched image; the other arguments are those of :func:`fda`.
-    """
-    return _each("HistogramMatching", images, references, blend_ratio=(blend, blend))
-
-
-def pixel_distribution(images: Tensor, references: Tensor, *, transform: str, blend: float) -> Tensor:
-    """Pixel distribution adaptation: each image takes the pixel statistics of its reference, in 8 bits.
-
-    ``transform`` is "pca", "standard" (mean and deviation) or "minmax"; the other arguments are those of
-    :func:`histogram`. Blending is done here, because albumentations 2.0.8 mixes images in [0, 255] with adapted images
-    in [0, 1]: with a blend other than 1 it returns black for 8-bit and white for float images.
-    """
-    options = {"transform_type": transform, "blend_ratio": (1.0, 1.0)}
-    return torch.lerp(images, _each("PixelDistributionAdaptation", images, references, **options), blend)
-
-
-def _each(name: str, images: Tensor, references: Tensor, **options: Any) -> Tensor:
-    """Apply a transform to each image and its reference, as float32 ``(H, W, C)`` in [0, 1]."""
-    transform = getattr(A, name)(p=1.0, metadata_key="references", **options)
-    x, y = (part.permute(0, 2, 3, 1).float().cpu().contiguous().numpy() for part in (images, references))
-    adapted = [transform(image=image, references=[reference])["image"] for image, reference in zip(x, y, strict=True)]
-    return torch.from_numpy(np.stack(adapted)).permute(0, 3, 1, 2).clamp(0, 1).to(images.device, images.dtype)

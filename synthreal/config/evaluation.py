@@ -22,10 +22,10 @@ class HistogramConfig(Frozen):
 
 
 class PixelDistributionConfig(Frozen):
-    """Pixel distribution adaptation: match the moments of the pixels to those of a real image."""
+    """Pixel distribution adaptation: an affine map gives the pixels the statistics of a real image."""
 
     transform: Literal["pca", "standard", "minmax"] = Field(
-        "standard", description="Matched statistics: principal axes, mean and standard deviation, or range."
+        "standard", description="Matched statistics: covariance of channels, mean and standard deviation, or range."
     )
     blend: float = Field(1.0, ge=0, le=1, description="Weight of the adapted image in the result.")
 
@@ -43,7 +43,9 @@ class EvaluationConfig(Frozen):
     """The downstream evaluation; every arm has the same training budget."""
 
     evaluator: Component | None = Field(None, description="The domain's estimator; none = no evaluation.")
-    images: int = Field(5000, ge=20, description="Training images of each arm; a tenth is held out.")
+    images: int = Field(
+        5000, ge=20, description="Training images of each arm (versions: of each version); a tenth is held out."
+    )
     epochs: int = Field(10, ge=1, description="Epochs; the one with the lowest held-out error is kept.")
     batch: int = Field(64, ge=1, description="Mini-batch size of the estimator.")
     learning_rate: float = Field(1e-3, gt=0, description="Learning rate of the estimator (Adam, cosine decay to 0).")

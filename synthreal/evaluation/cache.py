@@ -33,7 +33,7 @@ def train_or_load(folder: Path, arm: str, task: Task, data: TrainingSet, *, seed
     path = _path(folder, arm, content)
     if path.is_file():
         return _read(path, task, data.images.device)
-    model = train(task, data.images, seed=seed, augment=data.augment)
+    model = train(task, data.images, seed=seed, augment=data.augment, versions=data.versions)
     refuse_link(folder)
     with write_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
@@ -66,6 +66,7 @@ def _content(task: Task, data: TrainingSet) -> dict[str, Any]:
         "precision": task.precision,
         "layout": task.layout,
         "versions": dict(task.versions),
+        **({} if data.versions == 1 else {"image_versions": data.versions}),  # files without it stay valid
     }
 
 

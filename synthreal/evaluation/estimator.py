@@ -69,7 +69,9 @@ class Task:
         return epoch, epoch * self.budget.epochs
 
 
-def train(task: Task, data: Resident, *, seed: int, augment: AugmentConfig | None = None) -> nn.Module:
+def train(
+    task: Task, data: Resident, *, seed: int, augment: AugmentConfig | None = None, versions: int = 1
+) -> nn.Module:
     """Train a new estimator; the epoch with the lowest primary metric on a held-out tenth of the data is returned.
 
     Args:
@@ -77,6 +79,8 @@ def train(task: Task, data: Resident, *, seed: int, augment: AugmentConfig | Non
         data: at least two images with labels, on the device to train on.
         seed: decides the weights, the held-out tenth, the order and the augmentation, equally for every arm.
         augment: augmentation applied after the evaluator's own, or None.
+        versions: N x ``versions`` images are N images in that many versions, the whole set in each after another; an
+            image is held out in all of them.
 
     Raises:
         UserError: the loss diverged.
@@ -87,8 +91,9 @@ def train(task: Task, data: Resident, *, seed: int, augment: AugmentConfig | Non
     epoch_steps, total = task.steps
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, total)
     autocast = autocast_dtype(task.precision)
-    order = torch.randperm(len(data), generator=derived_generator("cpu", 0, "held out", seed))
-    held_out, rows = order.tensor_split([max(1, len(data) // 10)])
+    order = torch.randperm(len(data) // versions, generator=derived_generator("cpu", 0, "held out", seed))
+    parts = order.tensor_split([max(1, len(order) // 10)])
+    held_out, rows = ((part + len(order) * torch.arange(versions)[:, None]).flatten() for part in parts)
     batches = _batches(rows, task.budget.batch, seed)
     generator = derived_generator(device, 0, "augment", seed)
     best, weights = math.inf, model.state_dict()

@@ -1,13 +1,14 @@
 """The arms: training sets to compare, all made of the same simulated images in the same order.
 
 ``refined`` is the product of this library. ``fda``, ``histogram`` and ``pixel-distribution`` give every simulated image
-the style of a random unlabelled real one (albumentations). ``augment`` is ordinary augmentation, drawn again for every
-batch. ``mixed`` alternates simulated and refined images. ``real`` is labelled real images, the upper bound.
+the style of a random unlabelled real one (``core/styles.py``). ``augment`` is ordinary augmentation, drawn again for
+every batch. ``mixed`` alternates simulated and refined images. ``versions`` holds every image in several of these
+looks, for no more training steps. ``real`` is labelled real images, the upper bound.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
@@ -16,8 +17,9 @@ import torch
 from torch import Tensor
 
 from synthreal.config import AugmentConfig, ResolvedConfig
+from synthreal.core.styles import fda, histogram, pixel_distribution
 from synthreal.data.encoding import from_unit, to_unit
-from synthreal.data.resident import Resident
+from synthreal.data.resident import Resident, prediction_batches
 from synthreal.data.seed import derived_generator
 from synthreal.data.source import Source
 from synthreal.errors import UserError
@@ -30,12 +32,16 @@ from synthreal.train.sources import first_images
 
 REFINED = "refined"
 REAL = "real"
-ADAPTED = ("fda", "histogram", "pixel-distribution")
-ARMS = (BASE, REFINED, *ADAPTED, "augment", "refined+augment", "mixed", REAL)
+ADAPTED: Mapping[str, Callable[..., Tensor]] = {
+    "fda": fda,
+    "histogram": histogram,
+    "pixel-distribution": pixel_distribution,
+}
+VERSIONS = (REFINED, "fda")  # those of the arm ``versions``
+ARMS = (BASE, REFINED, *ADAPTED, "augment", "refined+augment", "mixed", "versions", REAL)
 PER_IMAGE = (BASE, REFINED, *ADAPTED)  # one fixed image for every simulated image
 DEFAULT = (BASE, REFINED, "histogram", REAL)
 UNTESTED = (*PER_IMAGE, REAL)  # arms whose quality can be measured without testing an estimator
-PART = 256
 
 
 def select_arms(names: Iterable[str] | None, config: ResolvedConfig, *, tested: bool) -> tuple[str, ...]:
@@ -58,10 +64,14 @@ def select_arms(names: Iterable[str] | None, config: ResolvedConfig, *, tested: 
 
 @dataclass(frozen=True)
 class TrainingSet:
-    """Images with labels to train an estimator on, and the augmentation of every batch."""
+    """Images with labels to train an estimator on, and the augmentation of every batch.
+
+    ``versions`` x N images are N images in that many versions, the whole set in each after another.
+    """
 
     images: Resident
     augment: AugmentConfig | None = None
+    versions: int = 1
 
 
 class TrainingSets:
@@ -102,12 +112,13 @@ class TrainingSets:
             image = self.simulated.image.clone()
             image[1::2] = self.refined.image[1::2]
             return TrainingSet(Resident(image, self.simulated.labels))
+        if arm == "versions":
+            parts = [self[version].images for version in VERSIONS]
+            labels = {name: torch.cat([part.labels[name] for part in parts]) for name in self.simulated.labels}
+            return TrainingSet(Resident(torch.cat([part.image for part in parts]), labels), versions=len(parts))
         if arm in ADAPTED:
             real = first_images(self.real, self.count)
-            from synthreal.adapters import albumentations  # takes a second to import and is an optional dependency
-
-            name = arm.replace("-", "_")
-            adapt = partial(getattr(albumentations, name), **getattr(self.config, name).model_dump())
+            adapt = partial(ADAPTED[arm], **getattr(self.config, arm.replace("-", "_")).model_dump())
             return TrainingSet(adapt_images(arm, adapt, self.simulated, real, self.dtype))
         return TrainingSet(self.simulated if arm == BASE else self.refined)
 
@@ -118,6 +129,6 @@ def adapt_images(
     """Give each simulated image the style of a random real one; the labels do not change."""
     partner = torch.randint(len(real), (len(simulated),), generator=derived_generator("cpu", 0, arm)).to(real.device)
     out = torch.empty_like(simulated.image)
-    for rows in torch.arange(len(simulated)).split(PART):
+    for rows in prediction_batches(simulated):
         out[rows] = from_unit(adapt(to_unit(simulated.image[rows]), to_unit(real.image[partner[rows]])), dtype)
     return Resident(out, simulated.labels)

@@ -47,7 +47,7 @@ STYLE = {
     "text.parse_math": False,
     "svg.hashsalt": "synthreal",
 }
-LINE_STYLES = "- - -- -. : -- -. : -".split()  # one for each arm, for readers who cannot distinguish the colours
+LINE_STYLES = "- - -- -. : -- -. : -- -".split()  # one for each arm, for readers who cannot distinguish the colours
 
 Line = tuple[Sequence[float], Sequence[float]]
 

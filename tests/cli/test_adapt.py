@@ -48,7 +48,7 @@ def test_renders_are_refined_and_reported(here, cli):
     verdict = json.loads(Path("runs/pictures/evaluation.json").read_text())["verdict"]
     assert verdict["sentence"] in " ".join(done.out.split())
     assert verdict["sentence"] in html.unescape(Path("runs/pictures/report.html").read_text())
-    assert set(verdict["scores"]) == {"simulated", "refined", "fda", "histogram"}
+    assert set(verdict["scores"]) == {"simulated", "refined", "fda"}
 
 
 def test_a_second_call_continues_a_run_and_changes_nothing_when_all_is_done(here, cli, unjudged):

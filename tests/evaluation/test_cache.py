@@ -30,10 +30,10 @@ def count(monkeypatch):
     return calls
 
 
-def data(seed=0, augment=None):
+def data(seed=0, augment=None, versions=1):
     generator = torch.Generator().manual_seed(seed)
     image = torch.randint(0, 255, (30, *IMAGE.shape), dtype=torch.uint8, generator=generator)
-    return TrainingSet(Resident(image, {"centre": 12 * torch.rand(30, 1, 2, generator=generator)}), augment)
+    return TrainingSet(Resident(image, {"centre": 12 * torch.rand(30, 1, 2, generator=generator)}), augment, versions)
 
 
 def cached(folder, images=None, task=TASK, seed=0):
@@ -58,6 +58,7 @@ def test_an_estimator_is_trained_once_and_read_back_with_the_same_predictions(tm
     [
         {"images": data(seed=1)},
         {"images": data(augment=AugmentConfig())},
+        {"images": data(versions=2)},
         {"task": budget(epochs=2)},
         {"task": replace(TASK, precision="bfloat16")},
         {"task": replace(TASK, layout="channels_first")},

@@ -25,8 +25,8 @@ def discs(n, draw=simulator, seed=0):
     return Resident(from_unit(batch.image, "uint8"), batch.labels)
 
 
-def trained(data, budget=SHORT, spec=SPEC, seed=0, **task):
-    return train(Task(spec, PointerOptions(), IMAGE, budget, **task), data, seed=seed)
+def trained(data, budget=SHORT, spec=SPEC, seed=0, versions=1, **task):
+    return train(Task(spec, PointerOptions(), IMAGE, budget, **task), data, seed=seed, versions=versions)
 
 
 def error(model, data):
@@ -85,16 +85,16 @@ def test_large_images_are_predicted_in_smaller_batches(monkeypatch):
     assert seen == [50, 20, 20, 10, 1, 1]
 
 
-def test_a_smaller_arm_is_trained_for_the_same_number_of_steps():
+def test_a_smaller_arm_and_several_versions_are_trained_for_the_same_number_of_steps():
     seen = []
 
     def counted(prediction, labels):
         seen.append(len(prediction))
         return SPEC.loss(prediction, labels)
 
-    for data in (discs(60), discs(17)):
+    for data, versions in ((discs(60), 1), (discs(17), 1), (discs(120), 2)):
         seen.clear()
-        trained(data, spec=replace(SPEC, loss=counted))
+        trained(data, spec=replace(SPEC, loss=counted), versions=versions)
         assert seen == [9] * 18
 
 
@@ -133,6 +133,21 @@ def test_the_best_epoch_on_a_held_out_tenth_is_returned():
     assert not model.training
     assert len(model.tested_on) == 6 and not model.tested_on & model.trained_on
     assert len(model.trained_on) == 54
+
+
+def test_an_image_is_held_out_in_all_its_versions():
+    number = torch.arange(60.0) / 60
+    made, numbers = [], []
+    spec = replace(SPEC, build=lambda options, image: made.append(Scripted()) or made[-1])
+    for versions in (1, 2, 3):
+        shades = torch.cat([number + version / 240 for version in range(versions)]).view(-1, 1, 1, 1)
+        data = Resident(from_unit(shades.expand(-1, 1, 12, 16), "float16"), {"centre": torch.zeros(len(shades), 1, 2)})
+        trained(data, spec=spec, versions=versions)
+        held_out, used = ({int(60 * x + 0.1) for x in seen} for seen in (made[-1].tested_on, made[-1].trained_on))
+        assert (len(made[-1].tested_on), len(made[-1].trained_on)) == (6 * versions, 54 * versions)
+        assert not held_out & used
+        numbers.append(held_out)
+    assert len(numbers[0]) == 6 and numbers == [numbers[0]] * 3  # and in every arm
 
 
 def test_augmentation_is_seeded_and_applies_to_training_batches_only():

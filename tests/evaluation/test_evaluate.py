@@ -231,7 +231,7 @@ def test_all_arms_in_the_order_of_the_table_on_validation_images(runs, single, c
     assert tuple(result.arms) == ALL
     assert len({arm.metrics["error_px"].mean for arm in result.arms.values()}) == len(ALL)
     # quality is not measured for arms that mix others or are augmented differently in every batch
-    assert [arm for arm in ALL if arm not in result.quality] == ["augment", "refined+augment", "mixed"]
+    assert [arm for arm in ALL if arm not in result.quality] == ["augment", "refined+augment", "mixed", "versions"]
     assert (result.split, result.test.n) == ("validation", 14)
     assert result.test.sha256 != single.test.sha256
     assert json.loads((runs[0] / "validation.json").read_text()) == result.to_json()

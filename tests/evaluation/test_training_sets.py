@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from functools import partial
 
 import pytest
@@ -10,7 +11,15 @@ from quick import configured
 
 from synthreal.data.resident import Resident
 from synthreal.errors import UserError
-from synthreal.evaluation.training_sets import ARMS, DEFAULT, UNTESTED, TrainingSets, adapt_images, select_arms
+from synthreal.evaluation.training_sets import (
+    ARMS,
+    DEFAULT,
+    UNTESTED,
+    VERSIONS,
+    TrainingSets,
+    adapt_images,
+    select_arms,
+)
 from synthreal.hooks.resolve import resolve
 from synthreal.train.sources import open_data
 
@@ -24,9 +33,11 @@ def sets(toy, toy_run, tmp_path):
     return TrainingSets(toy_run, config, open_role, CPU, count=config.evaluation.images)
 
 
-def test_every_arm_has_the_labels_and_the_order_of_the_simulated_images(sets):
+def test_every_arm_has_the_labels_and_the_order_of_the_simulated_images(sets, monkeypatch):
+    monkeypatch.setitem(sys.modules, "albumentations", None)  # no arm needs it
     images = {arm: sets[arm].images for arm in ARMS}
     base = images["simulated"]
+    versions = images.pop("versions")
     for arm, mine in images.items():
         assert (mine.image.shape, mine.image.dtype) == (base.image.shape, base.image.dtype)
         if arm != "real":
@@ -36,6 +47,12 @@ def test_every_arm_has_the_labels_and_the_order_of_the_simulated_images(sets):
     assert images["augment"] is images["simulated"] and images["refined+augment"] is images["refined"]
     assert torch.equal(images["mixed"].image[::2], base.image[::2])
     assert torch.equal(images["mixed"].image[1::2], images["refined"].image[1::2])
+    assert torch.equal(versions.image, torch.cat([images[version].image for version in VERSIONS]))
+    assert all(torch.equal(versions.labels[name], values.repeat(2, 1, 1)) for name, values in base.labels.items())
+
+
+def test_only_the_arm_versions_holds_several_versions_of_an_image(sets):
+    assert {arm: sets[arm].versions for arm in ARMS} == {arm: 2 if arm == "versions" else 1 for arm in ARMS}
 
 
 def test_the_unlabelled_real_images_are_opened_once(sets):

@@ -86,7 +86,8 @@ def test_labelled_images_decide_by_error_and_interval(errors, intervals, moved_p
     ("arms", "use", "arm"),
     [
         ({"refined": (0.4, 0.1), "fda": (0.6, 0.1)}, "refined", "refined"),
-        ({"refined": (0.6, 0.1), "pixel_distribution": (0.4, 0.1)}, "style", "pixel-distribution"),
+        ({"refined": (0.6, 0.1), "fda": (0.4, 0.1)}, "style", "fda"),
+        ({"refined": (0.4, 0.1), "histogram": (0.1, 0.0), "pixel_distribution": (0.1, 0.0)}, "refined", "refined"),
         ({"refined": (0.4, 1.0), "fda": (0.6, 0.1)}, "style", "fda"),  # it moves content too much
         ({"refined": (0.4, 1.0), "fda": (1.2, 0.1)}, "drift", "simulated"),
         ({"refined": (0.95, 0.0), "fda": (1.2, 0.1)}, "nothing", "simulated"),
