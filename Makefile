@@ -1,5 +1,5 @@
-# install | demo | demo-hands | demo-signs | test | test-all | check | dist | bench | torture   work on a fresh clone: .venv
-# is created when it is missing or out of date. gpu | gpu-science run from the source tree on a GPU host; nothing is
+# install | demo | demo-hands | demo-signs | test | test-all | check | docs | docs-build | dist | bench | torture   work on a
+# fresh clone: .venv is created when it is missing or out of date. gpu | gpu-science run from the source tree on a GPU host; nothing is
 # installed there.
 VENV   ?= .venv
 CONSTRAINTS ?= constraints.txt
@@ -10,16 +10,19 @@ PY     := $(VENV)/bin/python
 # albumentations does not look for a newer version on the network at import.
 export GOMP_SPINCOUNT ?= 20000
 export NO_ALBUMENTATIONS_UPDATE ?= 1
+# Material for MkDocs advertises its successor otherwise.
+export NO_MKDOCS_2_WARNING ?= 1
 
 PLUGINS := plugins/gaze plugins/hands plugins/signs
 
-.PHONY: install demo demo-hands demo-signs test test-all check dist bench torture gpu-site gpu gpu-science wheels clean
+.PHONY: install demo demo-hands demo-signs test test-all check docs docs-build dist bench torture gpu-site gpu \
+	gpu-science wheels clean
 
 install: $(VENV)/.stamp
 
 $(VENV)/.stamp: pyproject.toml $(PLUGINS:%=%/pyproject.toml) $(filter-out /dev/null,$(CONSTRAINTS))
 	$(PYTHON) -m venv $(VENV)
-	$(PY) -m pip install -q -c $(CONSTRAINTS) -e ".[report,tensorboard,web,onnx,dev]" $(PLUGINS:%=-e %)
+	$(PY) -m pip install -q -c $(CONSTRAINTS) -e ".[report,tensorboard,web,onnx,docs,dev]" $(PLUGINS:%=-e %)
 	$(PY) -m pip install -q -c $(CONSTRAINTS) --no-deps torchvision  # for tests; with dependencies it would replace torch
 	touch $@
 
@@ -45,6 +48,14 @@ check: install
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
 	$(PY) -m mypy
+	$(MAKE) docs-build
+
+# The pages in docs/, on http://127.0.0.1:8000/ while they are edited; and in site/, where a warning is an error.
+docs: install
+	$(PY) -m mkdocs serve
+
+docs-build: install
+	$(PY) -m mkdocs build --strict
 
 # A source distribution of each project, and a wheel built from it.
 dist: install
@@ -98,4 +109,4 @@ wheels:
 	$(PYTHON) -m pip download -q $(TARGET) -d $(WHEELS) --no-deps kornia kornia_rs
 
 clean:
-	rm -rf $(VENV) $(GPU_SITE) build dist *.egg-info plugins/*/*.egg-info
+	rm -rf $(VENV) $(GPU_SITE) build dist site *.egg-info plugins/*/*.egg-info

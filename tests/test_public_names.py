@@ -10,6 +10,7 @@ import pytest
 
 import synthreal
 
+REFERENCE = Path(__file__).resolve().parent.parent / "docs/reference"
 NAMES = {
     "synthreal": """
         Batch Catalog DatasetSpec EvaluatorSpec FeatureSpec ImageSpec LabelSpec NetworkSpec Options Refine Sample
@@ -61,6 +62,14 @@ def test_type_checkers_see_the_same_names_from_the_same_homes():
             assert alias.asname == alias.name, "an explicit re-export"
             seen[alias.name] = node.module
     assert seen == synthreal._HOME
+
+
+def test_every_name_is_in_the_reference():
+    pages = "\n".join(path.read_text(encoding="utf-8") for path in REFERENCE.glob("*.md"))
+    shown = [line.removeprefix("::: ") for line in pages.splitlines() if line.startswith("::: ")]
+    public = {f"{package}.{name}" for package, names in NAMES.items() for name in names.split()}
+    assert len(shown) == len(set(shown))
+    assert {name for name in shown if not name.startswith("synthreal.adapters.")} == public
 
 
 def test_a_name_that_is_not_there():

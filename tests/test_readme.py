@@ -1,10 +1,16 @@
-"""The documents are correct: Python blocks run, command lines parse, links resolve, and all hooks are described.
+"""The documents are correct: blocks run, command lines parse, links resolve, and all hooks are described.
 
-Every Python block runs in its own folder. A block that starts with ``# needs a run`` has a trained run in
-``runs/gaze``; this is a toy run, so the block must not depend on the size of the images. ``# needs a run and LIBRARY``
-is skipped if the library is not installed; blocks with Ray, which leaves processes behind, run in a subprocess. A block
-that defines hooks is also trained for two steps. Every ``synthreal ...`` line of a bash block must parse, also after
-``torchrun``; ``fit`` and ``show`` lines of a plugin must also resolve.
+Documents are the README, the pages in ``docs/`` and the READMEs of plugins and benchmarks. Every Python and bash block
+runs in its own folder, or says in its first line what it needs:
+
+- ``# needs a run``: it runs with a trained run in ``runs/gaze``. This is a toy run, so the block must not depend on the
+  size of the images. ``# needs a run and LIBRARY`` is skipped if the library is not installed; blocks with Ray, which
+  leaves processes behind, run in a subprocess.
+- ``# needs two folders``: a bash block runs with pictures in ``renders`` and ``photographs``.
+- ``# needs`` anything else (minutes, data, a GPU): the commands of a bash block are parsed and not run. ``fit`` and
+  ``show`` lines of a plugin must also resolve.
+
+A Python block that defines hooks is also trained for two steps.
 """
 
 from __future__ import annotations
@@ -18,10 +24,12 @@ import shlex
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
 import typer
+from renders import folder, photograph
 from vision import torchvision_or_skip
 
 from synthreal import spec
@@ -30,9 +38,14 @@ from synthreal.config import RunConfig
 from synthreal.hooks import hookspecs
 
 ROOT = Path(__file__).resolve().parent.parent
-DOCUMENTS = sorted(path for pattern in ("*.md", "plugins/*.md", "plugins/*/*.md") for path in ROOT.glob(pattern))
+PATTERNS = ("*.md", "plugins/*.md", "plugins/*/*.md", "benchmarks/*.md", "docs/**/*.md")
+DOCUMENTS = sorted(path for pattern in PATTERNS for path in ROOT.glob(pattern))
+PAGES = [path for path in DOCUMENTS if ROOT / "docs" in path.parents]
+LANGUAGES = {"python", "bash", "text", "toml"}
 COMMANDS = typer.main.get_command(app).commands
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+NEEDS = re.compile(r"# needs (.+)$", re.MULTILINE)
+A_RUN = re.compile(r"a run(?: and (\w+))?")
 
 
 def shown(path: Path) -> str:
@@ -51,17 +64,23 @@ def fences(language: str) -> list[tuple[str, str]]:
 
 
 def lines() -> list[tuple[str, str]]:
-    """(where, command) of every command line in bash and unmarked commands, continued lines joined."""
-    commands = []
-    for where, text in fences("bash") + fences(""):
-        for line in text.replace("\\\n", " ").splitlines():
-            command = line.partition("  #")[0].strip()
-            if command and not command.startswith("#"):
-                commands.append((f"{where} {command[:40]}", command))
-    return commands
+    """(where, command) of every command line in bash."""
+    return [(f"{where} {command[:40]}", command) for where, text in fences("bash") for command in commands_of(text)]
 
 
-PYTHON, LINES = fences("python"), lines()
+def commands_of(text: str) -> list[str]:
+    """The command lines of a block, continued lines joined."""
+    found = [line.partition("  #")[0].strip() for line in text.replace("\\\n", " ").splitlines()]
+    return [command for command in found if command and not command.startswith("#")]
+
+
+def needs_of(text: str) -> str | None:
+    """What a block needs, by its first line."""
+    found = NEEDS.match(text)
+    return found and found[1]
+
+
+PYTHON, BASH, LINES = fences("python"), fences("bash"), lines()
 
 
 @pytest.fixture
@@ -80,8 +99,9 @@ def block(where, text):
 @pytest.mark.parametrize("text", [block(*fence) for fence in PYTHON])
 @pytest.mark.filterwarnings("ignore::ResourceWarning")  # webdataset leaves shards open
 def test_python_blocks_run(block_folder, cli, monkeypatch, text):
-    needs = re.match(r"# needs a run(?: and (\w+))?$", text, re.MULTILINE)
+    needs = A_RUN.fullmatch(needs_of(text) or "")
     if needs is None:
+        assert needs_of(text) is None, "a Python block needs a run, with or without a library, or nothing"
         shutil.rmtree(block_folder / "runs")
     elif needs[1] == "torchvision":
         torchvision_or_skip()
@@ -103,6 +123,28 @@ def test_python_blocks_run(block_folder, cli, monkeypatch, text):
         short = "schedule={refiner_steps=1, discriminator_steps=0, steps=1, batch=4}"
         cli("fit", "--plugin", "domain.py", "--run", "run", "--set", short, "--set", "history.size=8").ok()
         assert (block_folder / "run/refiner.safetensors").is_file()
+
+
+def runs_here(text: str) -> bool:
+    needs = needs_of(text)
+    return needs is None or needs == "two folders" or A_RUN.fullmatch(needs) is not None
+
+
+@pytest.mark.parametrize("text", [pytest.param(text, id=where) for where, text in BASH if runs_here(text)])
+def test_bash_blocks_run(block_folder, cli, text):
+    needs = needs_of(text)
+    if needs == "two folders":
+        folder(block_folder / "renders", 24, (48, 64))
+        folder(block_folder / "photographs", 24, (48, 64), photograph, suffix="jpg")
+    if needs is None or A_RUN.fullmatch(needs) is None:
+        shutil.rmtree(block_folder / "runs")
+    elif library := A_RUN.fullmatch(needs)[1]:
+        pytest.importorskip(library)
+    for command in commands_of(text):
+        words = shlex.split(command)
+        assert words[0] == "synthreal", "only such commands run here; say in the first line what the block needs"
+        done = cli(*words[1:])
+        assert done.code == 0 or (words[1] == "check" and done.code == 1), done.err
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "examples").glob("*.toml")), ids=shown)
@@ -135,6 +177,8 @@ def test_command_lines_work(command, cli, monkeypatch):
         assert {word for word in words[1:] if "=" not in word} <= set(targets), f"make has {targets}"
     elif words[:2] == ["python", "-m"]:
         assert importlib.util.find_spec(words[2]) is not None
+    elif words[0] == "python":
+        assert (ROOT / words[1]).is_file()
     else:
         assert words[0] in ("pip", "git", "cd", "."), f"unknown command {words[0]}"
 
@@ -192,10 +236,29 @@ def test_every_field_of_every_spec_is_in_the_authors_guide():
     assert set(spec.ROLES) <= words
 
 
-def test_every_command_is_in_the_readme():
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+def test_every_command_is_in_the_readme_or_on_a_page():
+    text = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "README.md", *PAGES))
     for command in COMMANDS:
-        assert f"synthreal {command}" in readme, command
+        assert f"synthreal {command}" in text, command
+
+
+def test_the_readme_is_short():
+    assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) <= 150
+
+
+def test_every_block_has_a_language_that_is_checked():
+    for path in DOCUMENTS:
+        text = path.read_text(encoding="utf-8")
+        assert {match[1] for match in FENCE.finditer(text)} <= LANGUAGES, shown(path)
+        if path in PAGES:  # such a block would escape
+            assert not re.search(r"^[ >]+```", text, re.MULTILINE), f"{shown(path)}: an indented block"
+    for where, text in fences("toml"):
+        assert tomllib.loads(re.sub(r"<(\w+)>", r"\1", text)), where
+
+
+def test_every_page_is_in_the_navigation():
+    listed = re.findall(r": ([\w/-]+\.md)$", (ROOT / "mkdocs.yml").read_text(encoding="utf-8"), re.MULTILINE)
+    assert sorted(listed) == sorted(path.relative_to(ROOT / "docs").as_posix() for path in PAGES)
 
 
 def test_no_document_has_an_absolute_path():

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 PROJECT = "synthreal"
 hookspec = pluggy.HookspecMarker(PROJECT)
 hookimpl = pluggy.HookimplMarker(PROJECT)
+"""Marks a function of a module as one of the five hooks of a plugin."""
 
 
 @hookspec
