@@ -119,17 +119,21 @@ def _sign_px(image: np.ndarray) -> int:
     return int((image[:, :, SIZE // 2].mean(axis=0) > 130).sum())
 
 
-def test_the_default_margin_frames_a_typical_photograph_like_its_border(tmp_path: Path) -> None:
-    """The median photograph has 40 px and a border of 5 px."""
-    widths = []
+@pytest.mark.parametrize(("size", "box"), [(30, (5, 5, 25, 25)), (48, (5, 5, 43, 43)), (120, (10, 10, 110, 110))])
+def test_a_sign_is_framed_alike_with_and_without_tables(tmp_path: Path, size: int, box: tuple[int, ...]) -> None:
+    """The authors left a tenth of the sign around it, at least 5 px."""
+    pixels = np.full((size, size, 3), 20, np.uint8)
+    pixels[box[1] : box[3], box[0] : box[2]] = 240
+    framed = []
     for table in (True, False):
         images = write_gtsrb(tmp_path / str(table), tracks=3, frames=1, table=table)
         for path in images.rglob("*.ppm"):
-            Image.fromarray(photograph((40, 40))).save(path)
+            Image.fromarray(pixels).save(path)
         for path in images.rglob("*.csv"):
-            path.write_text(path.read_text().replace("29;30;5;5;24;25", "40;40;5;5;35;35"))
-        widths.append(_sign_px(read(tmp_path / str(table))[0].image))
-    assert widths == [24, 24]
+            path.write_text(path.read_text().replace("29;30;5;5;24;25", ";".join(map(str, (size, size, *box)))))
+        framed += [read(tmp_path / str(table), margin=margin)[0].image for margin in (0.1, 0.3)]
+    assert [_sign_px(image) for image in framed] == [pytest.approx(32 / (1 + 2 * m), abs=1) for m in (0.1, 0.3)] * 2
+    np.testing.assert_array_equal(framed[:2], framed[2:])
 
 
 def test_the_margin_matters(small: Path) -> None:
@@ -147,7 +151,7 @@ def test_a_sign_at_an_edge_keeps_its_centre_and_shape() -> None:
     assert (image[:, :, :14] == 200).all() and (image[:, :, 18:] == 0).all()
 
 
-def test_a_long_photograph_is_cut_and_not_distorted(own: Path) -> None:
+def test_a_long_photograph_is_not_distorted(own: Path) -> None:
     for path in own.rglob("*.csv"):
         path.unlink()
     pixels = np.zeros((40, 60, 3), np.uint8)
@@ -155,7 +159,7 @@ def test_a_long_photograph_is_cut_and_not_distorted(own: Path) -> None:
     for path in own.rglob("*.ppm"):
         Image.fromarray(pixels).save(path)
     image = read(own)[0].image[0] > 127
-    assert image.any(axis=0).sum() == image.any(axis=1).sum() == SIZE // 2
+    assert image.any(axis=0).sum() == image.any(axis=1).sum() == pytest.approx(SIZE * 20 / 60, abs=1)
 
 
 def _empty(path: Path) -> None:
