@@ -18,7 +18,7 @@ from synthreal.testing.tasks import detector, metrics, overfits
 from synthreal.train.plugin_fault import reporting
 
 Rule: TypeAlias = Callable[[Domain], str | None]
-"""A rule returns a remark or nothing; it raises ``UserError`` if it is broken and ``RuleSkipped`` if it cannot be tried."""
+"""Returns a remark or nothing. Raises ``UserError`` if the rule is broken, ``RuleSkipped`` if it cannot be tried."""
 
 RULES: dict[str, Rule] = {
     rule.__name__.replace("_", "-"): rule

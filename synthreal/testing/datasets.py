@@ -9,6 +9,7 @@ import random
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from types import FrameType
 from typing import Any
 
@@ -34,7 +35,9 @@ def images(domain: Domain) -> str:
         image, declared = domain.render(spec, COUNT, seed=0).image, domain.image(spec)
         if image.shape != (COUNT, *declared.shape):
             found = f"{tuple(image.shape)} for {COUNT} images"
-            raise UserError(f"{shown(spec)}: render returns {found}; return {(COUNT, *declared.shape)}, or correct image")
+            raise UserError(
+                f"{shown(spec)}: render returns {found}; return {(COUNT, *declared.shape)}, or correct image"
+            )
         if image.dtype != torch.float32:
             raise UserError(f"{shown(spec)}: render returns {image.dtype} images; return float32 in [0, 1]")
         low, high = float(image.min()), float(image.max())
@@ -122,7 +125,7 @@ def batched(domain: Domain) -> str:
         single = domain.render(spec, 1, seed=0)
         if len(single.image) != 1:
             raise UserError(f"{shown(spec)}: render returns {len(single.image)} images for n=1; return n images")
-        few, many = (_calls(lambda n=n: domain.render(spec, n, seed=0)) for n in (FEW, MANY))
+        few, many = (_calls(partial(domain.render, spec, n, seed=0)) for n in (FEW, MANY))
         if many - few >= MANY - FEW:
             raise UserError(
                 f"{shown(spec)}: render makes {few} calls for {FEW} images and {many} for {MANY}, so it loops over "
@@ -161,7 +164,8 @@ def _each(
     domain: Domain, rendered: Callable[[DatasetSpec], None], read: Callable[[DatasetSpec], None] | None = None
 ) -> str:
     """Try every data set; returns a remark that names those that are absent. Raises ``RuleSkipped`` if all are."""
-    tried, absent = 0, {}
+    tried = 0
+    absent: dict[str, str] = {}
     for spec in domain.datasets:
         rule = rendered if spec.render is not None else read
         if rule is None:

@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import islice
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 import torch
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
 from synthreal.config import ComponentConfig, ResolvedConfig, RunConfig
 from synthreal.data.encoding import to_unit
@@ -20,10 +20,12 @@ from synthreal.hooks.catalog import Catalog, Entry, parse_options
 from synthreal.hooks.discovery import canonical
 from synthreal.hooks.resolve import configure, has_shape
 from synthreal.spec import Batch, DatasetSpec, EvaluatorSpec, FeatureSpec, ImageSpec, NetworkSpec, Sample
+from synthreal.testing.offline import offline
 from synthreal.testing.outcome import RuleSkipped
 from synthreal.train.plugin_fault import reporting
 
 T = TypeVar("T")
+Component: TypeAlias = NetworkSpec | FeatureSpec | EvaluatorSpec
 READ = 8  # samples of a data set of files; the rest is not read
 
 
@@ -33,7 +35,7 @@ class Absent(Exception):
 
 @dataclass(frozen=True)
 class Domain:
-    """The plugin ``plugin`` of a catalog; ``attempts`` are connections that earlier rules asked for."""
+    """The plugin ``plugin`` of a catalog; ``attempts`` are connections that loading and rules asked for."""
 
     catalog: Catalog
     plugin: str
@@ -48,15 +50,19 @@ class Domain:
             raise UserError(f"plugin {name!r} is not in this catalog ({', '.join(loaded)}); load it with Catalog.of")
         return cls(catalog, found[0])
 
+    @classmethod
+    def load(cls, name: str) -> Domain:
+        """Load a plugin by name, module or file, without the network. Raises ``UserError`` if it does not load."""
+        with offline() as attempts, reporting(f"plugin {name}: loading"):
+            catalog = Catalog.of([name])
+        domain = cls.of(catalog, name)
+        domain.attempts.extend(attempts)
+        return domain
+
     @property
     def datasets(self) -> list[DatasetSpec]:
         """Its data sets."""
         return self._own(self.catalog.datasets)
-
-    @property
-    def simulators(self) -> list[DatasetSpec]:
-        """Its data sets that are rendered, in any role."""
-        return [spec for spec in self.datasets if spec.render is not None]
 
     @property
     def networks(self) -> list[NetworkSpec]:
@@ -72,6 +78,11 @@ class Domain:
     def evaluators(self) -> list[EvaluatorSpec]:
         """Its evaluators."""
         return self._own(self.catalog.evaluators)
+
+    @property
+    def components(self) -> list[Component]:
+        """Its networks, feature transforms and evaluators."""
+        return [*self.networks, *self.features, *self.evaluators]
 
     @cached_property
     def recipes(self) -> Mapping[str, RunConfig]:
@@ -102,11 +113,11 @@ class Domain:
             missing = ", ".join(str(part["loc"][0]) for part in error.errors(include_url=False) if part["loc"])
             raise Absent(f"no recipe gives its option {missing or spec.options.__name__}") from None
 
-    def component_options(self, name: str, kind: str, model: type[BaseModel]) -> Any:
-        """The options of a network, psi or evaluator: of the first recipe that uses it, else the defaults.
-
-        ``kind`` is ``refiner``, ``discriminator``, ``features`` or ``evaluator``.
-        """
+    def component_options(self, spec: Component) -> Any:
+        """The options of a network, psi or evaluator: of the first recipe that uses it, else the defaults."""
+        name, model, kind = spec.name, spec.options, "evaluator"
+        if not isinstance(spec, EvaluatorSpec):
+            kind = "features" if isinstance(spec, FeatureSpec) else spec.part
         for recipe in self.recipes.values():
             used = recipe.evaluation.evaluator if kind == "evaluator" else getattr(recipe, kind)
             for component in used if isinstance(used, tuple) else (used,):
@@ -186,6 +197,7 @@ def _batch(samples: list[Sample]) -> Batch:
     """Stored samples as a batch of images in [0, 1]."""
     image = torch.stack([torch.from_numpy(np.ascontiguousarray(to_unit(sample.image))) for sample in samples])
     names = samples[0].labels
-    labels = {name: torch.from_numpy(np.stack([np.asarray(sample.labels[name]) for sample in samples])) for name in names}
+    labels = {
+        name: torch.from_numpy(np.stack([np.asarray(sample.labels[name]) for sample in samples])) for name in names
+    }
     return Batch(image, labels)
-

@@ -19,7 +19,7 @@ from synthreal.errors import UserError
 from synthreal.hooks.catalog import Catalog, Entry
 from synthreal.hooks.resolve import configure, dataset_of
 from synthreal.inference.transform import Refine
-from synthreal.spec import Role
+from synthreal.spec import FeatureSpec, Role
 from synthreal.testing.domain import Domain
 from synthreal.testing.offline import offline
 from synthreal.testing.outcome import RuleSkipped
@@ -63,11 +63,10 @@ def _call_everything(domain: Domain) -> None:
         with suppress(Exception):
             domain.render(dataset, 2, seed=0) if dataset.render is not None else domain.samples(dataset)
     config = domain.config
-    for spec in (*domain.networks, *domain.features, *domain.evaluators):
-        kind = getattr(spec, "part", "evaluator" if spec in domain.evaluators else "features")
+    for spec in domain.components:
         with suppress(Exception):
-            if not getattr(spec, "executes", False):
-                spec.build(domain.component_options(spec.name, kind, spec.options), config.image)
+            if not (isinstance(spec, FeatureSpec) and spec.executes):
+                spec.build(domain.component_options(spec), config.image)
 
 
 def _short(domain: Domain) -> tuple[ResolvedConfig, Catalog, str]:

@@ -12,7 +12,6 @@ from torch import Tensor, nn
 
 from synthreal.core.refiner import refine
 from synthreal.device import seeded_generator
-from synthreal.errors import UserError
 from synthreal.spec import Part
 from synthreal.testing.domain import Domain
 from synthreal.train.plugin_fault import reporting, require, shape_of
@@ -86,7 +85,7 @@ def _modules(domain: Domain, part: Part) -> Iterator[tuple[str, nn.Module]]:
     own = [spec.name for spec in domain.networks if spec.part == part]
     for name in dict.fromkeys([used, *own]):
         spec = domain.catalog.network(part, name)
-        options = domain.component_options(name, part, spec.options)
+        options = domain.component_options(spec)
         with reporting(f"{part} {name!r}: build"), torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
             module = spec.build(options, domain.config.image).eval()
@@ -102,7 +101,7 @@ def _maps(domain: Domain) -> Iterator[tuple[str, str, nn.Module]]:
         spec = domain.catalog.feature(name)
         if spec.executes:  # runs code from a file, which needs the user's trust
             continue
-        options = domain.component_options(name, "features", spec.options)
+        options = domain.component_options(spec)
         with reporting(f"psi {name!r}: build"):
             module = spec.build(options, domain.config.image).eval()
         yield "psi", name, module

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import cache
 
-from synthreal.hooks.catalog import Catalog
 from synthreal.testing.check import RULES, run_rule
 from synthreal.testing.domain import Domain
 
@@ -20,7 +19,7 @@ def domain_tests(name: str) -> Callable[[str], None]:
 
     @cache
     def domain() -> Domain:
-        return Domain.of(Catalog.of([name]), name)
+        return Domain.load(name)
 
     @pytest.mark.parametrize("rule", RULES)
     def test_rule(rule: str) -> None:

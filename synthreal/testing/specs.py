@@ -9,16 +9,17 @@ from pydantic import BaseModel
 from synthreal.errors import UserError
 from synthreal.hooks.resolve import configure
 from synthreal.spec import DatasetSpec, EvaluatorSpec, ImageSpec, LabelSpec
-from synthreal.testing.domain import Domain, carries, shown
+from synthreal.testing.domain import Component, Domain, carries, shown
 
 NAME = re.compile(r"[A-Za-z0-9][\w.-]*")
 
 
 def specs(domain: Domain) -> None:
     """Names can be typed on a command line, meanings, units and options are described, and specs fit together."""
-    if not (domain.datasets or domain.networks or domain.features or domain.evaluators):
+    if not (domain.datasets or domain.components):
         raise UserError(f"plugin {domain.plugin} registers nothing; implement a hook such as synthreal_datasets")
-    for spec in (*domain.datasets, *domain.networks, *domain.features, *domain.evaluators):
+    registered: tuple[DatasetSpec | Component, ...] = (*domain.datasets, *domain.components)
+    for spec in registered:
         if not NAME.fullmatch(spec.name):
             raise UserError(f"{type(spec).__name__} {spec.name!r}: use letters, digits, '_', '-' and '.' in its name")
         _check_options(spec.options, f"{type(spec).__name__} {spec.name!r}")
@@ -46,7 +47,9 @@ def recipes(domain: Domain) -> str:
 def _check_options(model: type[BaseModel], where: str) -> None:
     for name, field in model.model_fields.items():
         if not field.description:
-            raise UserError(f"{where}: option {name} of {model.__name__} has no description; give Field(description=...)")
+            raise UserError(
+                f"{where}: option {name} of {model.__name__} has no description; give Field(description=...)"
+            )
 
 
 def _check_image(image: ImageSpec | None, where: str) -> None:

@@ -15,7 +15,6 @@ from torch.utils import _pytree as pytree
 
 from synthreal.data.encoding import from_unit
 from synthreal.data.resident import Resident
-from synthreal.errors import UserError
 from synthreal.evaluation.estimator import constant_metrics, measure
 from synthreal.metrics.landmark_shift import detect, distance
 from synthreal.results.schema import CONTROL_PX
@@ -72,7 +71,9 @@ def metrics(domain: Domain) -> None:
             model = spec.build(options, domain.config.image).eval()
             pred = model(batch.image)
             wrong = constant_metrics(spec, batch.labels, _resident(domain, batch))[spec.primary]
-            require(wrong > 0, f"gives a constant answer {spec.primary} = {wrong:.3g}; a wrong answer needs an error > 0")
+            require(
+                wrong > 0, f"gives a constant answer {spec.primary} = {wrong:.3g}; a wrong answer needs an error > 0"
+            )
             perfect = spec.metrics(*_perfect(spec, pred, batch))[spec.primary]
             worst = float(perfect.abs().max())
             require(
@@ -117,7 +118,9 @@ def detector(domain: Domain) -> str:
         if spec.landmarks is not None and spec.landmarks in batch.labels:
             truth = batch.labels[spec.landmarks]
             with reporting(f"evaluator {spec.name!r}: landmarks"):
-                require(truth.shape == on_x.shape, f"is {shape_of(truth)}, locate gives {shape_of(on_x)}; make them equal")
+                require(
+                    truth.shape == on_x.shape, f"is {shape_of(truth)}, locate gives {shape_of(on_x)}; make them equal"
+                )
                 error, spread = (float(distance(found, truth).mean()) for found in (on_x, truth.mean(0, keepdim=True)))
                 require(
                     error <= spread / 2,
@@ -139,7 +142,7 @@ def _evaluators(domain: Domain) -> Iterator[tuple[EvaluatorSpec, Any]]:
         raise RuleSkipped("the plugin has no evaluator")
     for name in names:
         spec = domain.catalog.evaluator(name)
-        yield spec, domain.component_options(name, "evaluator", spec.options)
+        yield spec, domain.component_options(spec)
 
 
 def _resident(domain: Domain, batch: Batch) -> Resident:

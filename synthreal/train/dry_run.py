@@ -137,4 +137,6 @@ def _check_landmarks(spec: EvaluatorSpec, catalog: Catalog, pair: Batch, places:
     require(spec.landmarks in known, f"is {spec.landmarks!r}, which is no label of any data set; name a label")
     if spec.landmarks in pair.labels:
         truth = pair.labels[spec.landmarks]
-        require(truth.shape == places.shape, f"is {shape_of(truth)}, but locate gives {shape_of(places)}; make them equal")
+        require(
+            truth.shape == places.shape, f"is {shape_of(truth)}, but locate gives {shape_of(places)}; make them equal"
+        )
