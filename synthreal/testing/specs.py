@@ -12,6 +12,7 @@ from synthreal.spec import DatasetSpec, EvaluatorSpec, ImageSpec, LabelSpec
 from synthreal.testing.domain import Component, Domain, carries, shown
 
 NAME = re.compile(r"[A-Za-z0-9][\w.-]*")
+CHARACTERS = "letters, digits, '_', '-' and '.'"
 
 
 def specs(domain: Domain) -> None:
@@ -21,7 +22,7 @@ def specs(domain: Domain) -> None:
     registered: tuple[DatasetSpec | Component, ...] = (*domain.datasets, *domain.components)
     for spec in registered:
         if not NAME.fullmatch(spec.name):
-            raise UserError(f"{type(spec).__name__} {spec.name!r}: use letters, digits, '_', '-' and '.' in its name")
+            raise UserError(f"{type(spec).__name__} {spec.name!r} has a name that is hard to type; use {CHARACTERS}")
         _check_options(spec.options, f"{type(spec).__name__} {spec.name!r}")
     for dataset in domain.datasets:
         _check_image(dataset.image, shown(dataset))
@@ -65,7 +66,7 @@ def _check_labels(labels: tuple[LabelSpec, ...], where: str) -> None:
     names = [label.name for label in labels]
     for label in labels:
         if not NAME.fullmatch(label.name) or names.count(label.name) > 1:
-            raise UserError(f"{where}: give its label {label.name!r} a name of its own of letters, digits and '_'")
+            raise UserError(f"{where}: label {label.name!r} needs a name of its own; use {CHARACTERS}")
         if not label.unit:
             raise UserError(f"{where}: label {label.name!r} has no unit; say what its numbers are, with axes and signs")
         if not all(isinstance(side, int) and side > 0 for side in label.shape):

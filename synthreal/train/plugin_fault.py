@@ -23,7 +23,7 @@ def require(valid: bool, message: str) -> None:
 
 
 @contextmanager
-def reporting(name: str, remedy: str = "") -> Iterator[None]:
+def reporting(name: str, remedy: str = "correct it there") -> Iterator[None]:
     """Turn any exception in the block into a ``UserError`` with the plugin's function and the place in its file.
 
     Args:
@@ -38,9 +38,9 @@ def reporting(name: str, remedy: str = "") -> Iterator[None]:
         raise UserError(f"{name} {error}") from None
     except Exception as error:  # a plugin's code may raise anything
         place = traceback.extract_tb(error.__traceback__)[-1]
-        message = " ".join(str(error).split())[: 150 if remedy else 300]
+        message = " ".join(str(error).split())[:200]
         failed = f"{name} fails: {type(error).__name__}: {message} ({place.filename}:{place.lineno})"
-        raise UserError(f"{failed}; {remedy}" if remedy else failed) from error
+        raise UserError(f"{failed}; {remedy}") from error
 
 
 def shape_of(value: Any) -> str:
