@@ -6,6 +6,7 @@ tools that look for Python files away from them.
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 from importlib import resources
@@ -13,7 +14,7 @@ from importlib.resources.abc import Traversable
 from pathlib import Path
 
 from synthreal.errors import UserError
-from synthreal.files import write_errors
+from synthreal.files import real_path, write_errors
 from synthreal.hooks.discovery import BUILTIN, available
 
 NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
@@ -40,12 +41,17 @@ def new_plugin(name: str, folder: Path) -> list[Path]:
     with write_errors(folder):
         if folder.is_symlink() or (folder.exists() and not (folder.is_dir() and not any(folder.iterdir()))):
             raise UserError(f"{folder}: exists and is not an empty folder; choose another with --into")
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        partial = folder.parent.resolve() / f".{folder.resolve().name}.partial"
+        target = real_path(folder)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        partial = target.parent / f".{target.name}.{os.getpid()}.partial"
+        partial.mkdir()
         try:
-            partial.mkdir()
             _copy(resources.files("synthreal.testing") / "template", partial, name)
-            partial.replace(folder)
+            if target.exists():  # it stays, because it may be the working directory of a shell
+                for item in partial.iterdir():
+                    item.replace(target / item.name)
+            else:
+                partial.replace(target)
         finally:
             shutil.rmtree(partial, ignore_errors=True)
     return sorted(path for path in folder.rglob("*") if path.is_file())

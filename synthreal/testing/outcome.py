@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -31,6 +31,6 @@ class Outcome:
 class DomainError(AssertionError):
     """A domain breaks rules: one line for each, with what to change."""
 
-    def __init__(self, plugin: str, outcomes: Iterable[Outcome]) -> None:
+    def __init__(self, plugin: str, outcomes: Sequence[Outcome]) -> None:
         broken = [f"{outcome.rule}: {outcome.message}" for outcome in outcomes if outcome.status == "failed"]
-        super().__init__("\n".join([f"plugin {plugin} breaks {len(broken)} rules", *broken]))
+        super().__init__("\n".join([f"plugin {plugin} breaks {len(broken)} of {len(outcomes)} rules", *broken]))

@@ -93,6 +93,14 @@ def test_an_empty_folder_is_filled_and_others_are_refused(tmp_path):
     assert new_plugin("gauges", tmp_path / "far/away")
 
 
+def test_the_working_directory_is_filled_and_stays(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    before = tmp_path.stat().st_ino
+    assert Path("pyproject.toml") in new_plugin("gauges", Path())
+    assert (tmp_path / "synthreal_gauges/disc.py").is_file() and tmp_path.stat().st_ino == before
+    assert not list(tmp_path.parent.glob(".*.partial"))
+
+
 def test_nothing_is_left_of_a_failed_write(tmp_path, monkeypatch):
     def fails(*arguments):
         raise OSError(28, "No space left on device")
