@@ -39,12 +39,12 @@ def new(
         typer.Option(metavar="DIR", help="New folder that will hold pyproject.toml; default: synthreal-NAME."),
     ] = None,
 ) -> None:
-    """Write a new plugin, which can be installed, tested and fitted at once."""
+    """Write a new plugin, ready to install, test and fit."""
     from synthreal.testing.kit import new_plugin
 
     folder = into or Path(f"synthreal-{name}")
     files = new_plugin(name, folder)
-    print_line(f"{folder}: {len(files)} files; in this folder:")
+    print_line(f"{folder}: {len(files)} files; next:")
     for command in (f"cd {shlex.quote(str(folder))}", "pip install -e .", "pytest", f"synthreal fit --plugin {name}"):
         print_line(f"  {command}")
 

@@ -9,7 +9,7 @@ from synthreal.errors import UserError
 from synthreal.hooks.catalog import Catalog
 from synthreal.testing.datasets import batched, devices, images, labels, reproducible
 from synthreal.testing.domain import Absent, Domain
-from synthreal.testing.games import game, network
+from synthreal.testing.games import connections, game
 from synthreal.testing.networks import convolutional, refiner_sizes
 from synthreal.testing.offline import offline
 from synthreal.testing.outcome import DomainError, Outcome, RuleSkipped
@@ -36,7 +36,7 @@ RULES: dict[str, Rule] = {
         metrics,
         detector,
         game,
-        network,
+        connections,
     )
 }
 
@@ -68,7 +68,7 @@ def run_rules(domain: Domain) -> Iterator[Outcome]:
 
 
 def run_rule(domain: Domain, name: str) -> Outcome:
-    """Try one rule. Connections to the network are refused; those that were asked for break the rule ``network``."""
+    """Try one rule. Connections are refused; those that were asked for break the rule ``connections``."""
     remark, skipped = None, None
     try:
         with offline() as attempts, reporting(f"rule {name}"):

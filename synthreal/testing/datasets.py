@@ -136,13 +136,18 @@ def batched(domain: Domain) -> str:
 
 
 def devices(domain: Domain) -> str:
-    """A simulator makes every tensor on the generator's device, so that it also runs on a GPU."""
+    """A simulator makes every tensor on the generator's device, so that it also runs on a GPU.
+
+    Without a GPU, tensors that are made without a device come from the device ``meta``, with which nothing can be
+    computed. A tensor that is made on the CPU and then moved is refused as well; one that was cached is not seen.
+    """
     on_gpu = torch.cuda.is_available()
 
     def rendered(spec: DatasetSpec) -> None:
         remedy = "give device=generator.device to every function that makes a tensor"
+        domain.render(spec, FEW, seed=0)  # fills caches, in which a tensor on meta would stay
         try:
-            with torch.device("meta"):  # where tensors go that are made without a device
+            with torch.device("meta"):
                 batch = domain.render(spec, FEW, seed=0)
         except UserError as error:
             raise UserError(f"{error}; {remedy}") from None

@@ -45,7 +45,7 @@ def game(domain: Domain) -> str:
     return remark
 
 
-def network(domain: Domain) -> None:
+def connections(domain: Domain) -> None:
     """Hooks, simulators, readers, networks and evaluators do not touch the network, also not in the other rules."""
     with offline() as attempts, suppress(Exception):  # their faults are those of other rules
         _call_everything(domain)

@@ -75,7 +75,7 @@ def _check_labels(labels: tuple[LabelSpec, ...], where: str) -> None:
 
 def _check_evaluator(evaluator: EvaluatorSpec, datasets: list[DatasetSpec]) -> None:
     where = f"evaluator {evaluator.name!r}"
-    if not any(carries(dataset, evaluator) for dataset in datasets if dataset.role != "real"):
+    if datasets and not any(carries(dataset, evaluator) for dataset in datasets):
         labels = ", ".join(map(str, evaluator.requires))
         raise UserError(f"{where}: no data set has its labels {labels}; make name, shape and unit equal")
     if evaluator.curve is not None and list(evaluator.curve[1]) != sorted({*evaluator.curve[1]}):
