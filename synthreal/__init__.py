@@ -2,8 +2,9 @@
 
 The everyday names, loaded when they are first used (PEP 562), so that ``import synthreal`` loads no heavy library.
 Settings are in :mod:`synthreal.config`, metrics in :mod:`synthreal.metrics`, other libraries' transforms in
-:mod:`synthreal.adapters`; :mod:`synthreal.train`, :mod:`synthreal.evaluation`, :mod:`synthreal.data`,
-:mod:`synthreal.core` and :mod:`synthreal.device` export the parts a training loop of your own is made of.
+:mod:`synthreal.adapters`, the rules that plugins keep in :mod:`synthreal.testing`; :mod:`synthreal.train`,
+:mod:`synthreal.evaluation`, :mod:`synthreal.data`, :mod:`synthreal.core` and :mod:`synthreal.device` export the parts a
+training loop of your own is made of.
 """
 
 from __future__ import annotations

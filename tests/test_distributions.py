@@ -103,6 +103,8 @@ def test_wheels_run_outside_the_source_tree(installed):
     for name in PLUGINS:
         assert name in plugins
         assert tomllib.loads(installed("synthreal", "show", "--plugin", name))["data"]
+    installed("synthreal", "plugins", "new", "gauges", "--into", "gauges")  # the wheel contains the template
+    assert tomllib.loads(installed("python", "-c", "print(open('gauges/pyproject.toml').read())"))["project"]
 
 
 @pytest.mark.slow

@@ -27,7 +27,7 @@ ORDER = (
     ("inference",),
     ("train", "bulk", "adapters"),
     ("evaluation", "check"),
-    ("report", "turing"),
+    ("report", "turing", "testing"),
     ("cli",),
     ("__init__", "__main__"),
 )

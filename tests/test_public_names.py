@@ -32,6 +32,7 @@ NAMES = {
         spectrum_distance two_sample_test
     """,
     "synthreal.report": "write_report",
+    "synthreal.testing": "DomainError Outcome check_domain domain_tests",
     "synthreal.train": "Report build_game open_stream save_sheet",
 }
 

@@ -4,7 +4,7 @@ Results go to stdout, progress and errors to stderr. Bad input gives one line an
 libraries when they run, so that ``--help`` is instant.
 """
 
-from synthreal.cli import adapt, domain, refiner, judge, browse  # isort: skip  # the order of commands in --help
+from synthreal.cli import adapt, domain, plugins, refiner, judge, browse  # isort: skip  # the order of commands in --help
 from synthreal.cli.application import app, main
 
-__all__ = ["adapt", "app", "browse", "domain", "judge", "main", "refiner"]
+__all__ = ["adapt", "app", "browse", "domain", "judge", "main", "plugins", "refiner"]

@@ -1,4 +1,4 @@
-"""Commands about domains and their data: plugins, resolved configurations, data sets as packs and their contents."""
+"""Commands about the data of a domain: resolved configurations, data sets as packs and their contents."""
 
 from __future__ import annotations
 
@@ -11,16 +11,6 @@ import typer
 from synthreal.cli import options
 from synthreal.cli.application import app
 from synthreal.cli.options import catalog_of, display, load_configuration, print_line
-
-
-@app.command()
-def plugins(as_json: options.Json = False) -> None:
-    """List the installed plugins and their components."""
-    from synthreal.cli.tables import plugins_table
-    from synthreal.hooks.catalog import inventory
-
-    rows = inventory()
-    display(rows if as_json else plugins_table(rows))
 
 
 @app.command()

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 PIPE_COLUMNS = 200  # width of tables in a file or a pipe
 
 
-def _from_working_directory(value: Any) -> Any:
+def from_working_directory(value: Any) -> Any:
     """Let Python find code in the working directory, after all installed modules, if the user asks for such code."""
     from synthreal.hooks.discovery import available
 
@@ -35,7 +35,7 @@ Plugins = Annotated[
     list[str] | None,
     typer.Option(
         "--plugin",
-        callback=_from_working_directory,
+        callback=from_working_directory,
         help="Plugin of a domain: a name, package.module or path/to/domain.py; repeatable.",
     ),
 ]
@@ -43,7 +43,7 @@ Trust = Annotated[
     bool,
     typer.Option(
         "--trust",
-        callback=_from_working_directory,
+        callback=from_working_directory,
         help="Run the code that a run or a setting names: plugins that are not installed, programs of torch.export. "
         "report: read simulated images from outside the run directory, too.",
     ),

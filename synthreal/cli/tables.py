@@ -15,6 +15,7 @@ from synthreal.check import Check, Contents
 from synthreal.results import tables
 from synthreal.results.schema import Ablation, Evaluation
 from synthreal.results.tables import p_text
+from synthreal.testing.outcome import Outcome
 
 LINES = 8  # of a cell
 
@@ -42,6 +43,14 @@ def plugins_table(rows: Sequence[Mapping[str, Any]]) -> Table:
         given = [f"{kind}: {', '.join(names)}" for kind, names in row["registers"].items() if names]
         found = "\n".join(given) or row["error"] or "nothing"
         table.add_row(*map(Text, (row["plugin"], row["distribution"], row["version"], found)))
+    return table
+
+
+def rules_table(outcomes: Sequence[Outcome]) -> Table:
+    """The outcome of every rule of :func:`synthreal.testing.check_domain`, one row each."""
+    table = Table("rule", "result", "")
+    for outcome in outcomes:
+        table.add_row(*map(Text, (outcome.rule, outcome.status, outcome.message)))
     return table
 
 

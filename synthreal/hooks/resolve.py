@@ -120,7 +120,7 @@ def _check(config: ResolvedConfig, catalog: Catalog, spec: DatasetSpec, options:
                 f"data.{role}: {source.name} has no label {label}, which evaluator {evaluator.name} requires (it has "
                 f"{have}); choose other data, or evaluation.evaluator=none"
             )
-        fits = _has_shape(label.shape, other.shape)
+        fits = has_shape(label.shape, other.shape)
         if not fits or other.unit != label.unit:
             part = "unit" if fits else "shape"
             raise UserError(
@@ -129,7 +129,7 @@ def _check(config: ResolvedConfig, catalog: Catalog, spec: DatasetSpec, options:
             )
 
 
-def _has_shape(required: tuple[int, ...], shape: tuple[int, ...]) -> bool:
+def has_shape(required: tuple[int, ...], shape: tuple[int, ...]) -> bool:
     """Whether a label has the shape that an evaluator requires."""
     return len(shape) == len(required) and all(
         wanted in (ANY, side) for wanted, side in zip(required, shape, strict=True)

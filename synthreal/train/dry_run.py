@@ -6,9 +6,7 @@ An exception in a plugin's function is reported in one line with its place in th
 
 from __future__ import annotations
 
-import traceback
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -18,9 +16,9 @@ from synthreal.config import ResolvedConfig
 from synthreal.core.game import Game
 from synthreal.core.refiner import refine
 from synthreal.device import seeded_generator, set_memory_format, uncompiled
-from synthreal.errors import UserError
 from synthreal.hooks.catalog import Catalog, parse_options
 from synthreal.spec import Batch, EvaluatorSpec
+from synthreal.train.plugin_fault import reporting, require, shape_of
 
 TOLERANCE = 1e-3
 
@@ -48,123 +46,97 @@ def _try_networks(game: Game, config: ResolvedConfig, image: Tensor) -> None:
     modes = [(network, network.training) for network in (game.refiner, game.discriminator)]
     for network, _ in modes:
         network.eval()
-    with _reporting(f"refiner {config.refiner.name!r}"), torch.no_grad():
+    with reporting(f"refiner {config.refiner.name!r}"), torch.no_grad():
         y = refine(game.refiner, x, seeded_generator(0, x.device))
-        _require(y.shape == x.shape, f"returns {_shape(y)} for images {_shape(x)}; return the same shape")
+        require(y.shape == x.shape, f"returns {shape_of(y)} for images {shape_of(x)}; return the same shape")
         in_range = bool((y >= -TOLERANCE).all() and (y <= 1 + TOLERANCE).all())
-        _require(in_range, f"returns values {float(y.min()):.3g} to {float(y.max()):.3g}; return images in [0, 1]")
-    with _reporting(f"discriminator {config.discriminator.name!r}"), torch.no_grad():
+        require(in_range, f"returns values {float(y.min()):.3g} to {float(y.max()):.3g}; return images in [0, 1]")
+    with reporting(f"discriminator {config.discriminator.name!r}"), torch.no_grad():
         logits = game.discriminator(x)
         valid = logits.ndim == 4 and logits.shape[:2] == (len(x), 1)
-        _require(valid, f"returns {_shape(logits)} for {_shape(x)}; return logits (B, 1, h, w), > 0 for refined")
+        require(valid, f"returns {shape_of(logits)} for {shape_of(x)}; return logits (B, 1, h, w), > 0 for refined")
     for network, mode in modes:
         network.train(mode)
     for term, (psi, _) in zip(config.features, game.features, strict=True):
-        with _reporting(f"psi {term.name!r}"):
+        with reporting(f"psi {term.name!r}"):
             features = psi(x.clone().requires_grad_())
             valid = features.ndim == 4 and len(features) == len(x)
-            _require(valid, f"returns {_shape(features)} for {_shape(x)}; return (B, D, h, w)")
-            _require(features.requires_grad, "returns a tensor without gradient; keep it differentiable")
+            require(valid, f"returns {shape_of(features)} for {shape_of(x)}; return (B, D, h, w)")
+            require(features.requires_grad, "returns a tensor without gradient; keep it differentiable")
 
 
 def _try_evaluator(spec: EvaluatorSpec, options: Any, config: ResolvedConfig, catalog: Catalog, pair: Batch) -> None:
     name = f"evaluator {spec.name!r}: "
-    with _reporting(name + "build"):
+    with reporting(name + "build"):
         model = spec.build(options, config.image).to(pair.image.device)
         set_memory_format(model, config.runtime.layout)
     augmented = pair
     if spec.augment is not None:
-        with _reporting(name + "augment"):
+        with reporting(name + "augment"):
             augmented = spec.augment(pair, seeded_generator(0, pair.image.device))
-            _require(isinstance(augmented, Batch), f"returns a {type(augmented).__name__}; return a Batch")
-    with _reporting(name + "loss"):
+            require(isinstance(augmented, Batch), f"returns a {type(augmented).__name__}; return a Batch")
+    with reporting(name + "loss"):
         loss = spec.loss(model(augmented.image), augmented.labels)
         valid = isinstance(loss, Tensor) and loss.shape == () and loss.requires_grad
-        _require(valid, f"returns {_shape(loss)}; return one differentiable number, a tensor of shape ()")
+        require(valid, f"returns {shape_of(loss)}; return one differentiable number, a tensor of shape ()")
         loss.backward()
     model.eval()
-    with _reporting(name + "metrics"), torch.no_grad():
+    with reporting(name + "metrics"), torch.no_grad():
         pred = model(pair.image)
         one = Batch(pair.image[:1], {label: values[:1] for label, values in pair.labels.items()})
         metrics = spec.metrics(pred, pair.labels)
         _check_metrics(metrics, spec.metrics(model(one.image), one.labels))
         for metric in [spec.primary, *([] if spec.curve is None else spec.curve[:1])]:
-            _require(
+            require(
                 metric in metrics, f"returns {', '.join(metrics)}, but primary or curve is {metric!r}; name one of them"
             )
     if spec.curve is not None:
-        with _reporting(name + "curve"):
-            _require(len([float(value) for value in spec.curve[1]]) > 0, "has no thresholds")
+        with reporting(name + "curve"):
+            require(len([float(value) for value in spec.curve[1]]) > 0, "has no thresholds")
     if spec.constant is not None:
-        with _reporting(name + "constant"), torch.no_grad():
+        with reporting(name + "constant"), torch.no_grad():
             spec.metrics(spec.constant(pair.labels), pair.labels)
     if spec.answer is not None:
-        with _reporting(name + "answer"), torch.no_grad():
+        with reporting(name + "answer"), torch.no_grad():
             answer = spec.answer(pred, pair.labels)
             _check_answer(answer, pair.labels)
             spec.metrics(pred, {**pair.labels, **answer})
     if spec.locate is not None:
-        with _reporting(name + "locate"), torch.no_grad():
+        with reporting(name + "locate"), torch.no_grad():
             places = spec.locate(pair.image)
             valid = places.ndim == 3 and (len(places), places.shape[-1]) == (2, 2)
-            _require(valid, f"returns {_shape(places)} for 2 images; return (B, K, 2) px, x and y")
-        with _reporting(name + "landmarks"):
+            require(valid, f"returns {shape_of(places)} for 2 images; return (B, K, 2) px, x and y")
+        with reporting(name + "landmarks"):
             _check_landmarks(spec, catalog, pair, places)
 
 
 def _check_metrics(metrics: Mapping[str, Tensor], single: Mapping[str, Tensor]) -> None:
-    _require(isinstance(metrics, Mapping) and len(metrics) > 0, "returns no metrics; return {name: (B,)}")
+    require(isinstance(metrics, Mapping) and len(metrics) > 0, "returns no metrics; return {name: (B,)}")
     for name, values in metrics.items():
         valid = isinstance(values, Tensor) and values.ndim in (1, 2) and len(values) == 2
         valid = valid and values.shape[1:] == single[name].shape[1:]  # an accidental (B, B) depends on the batch size
-        _require(
+        require(
             valid,
-            f"gives {name!r} as {_shape(values)} for 2 images and {_shape(single[name])} for one; return (B,), or "
+            f"gives {name!r} as {shape_of(values)} for 2 images and {shape_of(single[name])} for one; return (B,), or "
             "(B, K) for K answers an image",
         )
 
 
 def _check_answer(answer: Mapping[str, Tensor], labels: Mapping[str, Tensor]) -> None:
-    _require(isinstance(answer, Mapping) and len(answer) > 0, "returns no labels; return {name: (B, *shape)}")
+    require(isinstance(answer, Mapping) and len(answer) > 0, "returns no labels; return {name: (B, *shape)}")
     for name, values in answer.items():
-        _require(name in labels, f"gives {name!r}, but the images have {', '.join(labels)}; name one of them")
+        require(name in labels, f"gives {name!r}, but the images have {', '.join(labels)}; name one of them")
         equal = values.shape == labels[name].shape
-        _require(equal, f"gives {name!r} as {_shape(values)}, the label is {_shape(labels[name])}; make them equal")
+        require(equal, f"gives {name!r} as {shape_of(values)}, the label is {shape_of(labels[name])}; make them equal")
 
 
 def _check_landmarks(spec: EvaluatorSpec, catalog: Catalog, pair: Batch, places: Tensor) -> None:
     if spec.landmarks is None:
         return
     known = {label.name for entry in catalog.datasets.values() for label in entry.spec.labels}
-    _require(spec.landmarks in known, f"is {spec.landmarks!r}, which is no label of any data set; name a label")
+    require(spec.landmarks in known, f"is {spec.landmarks!r}, which is no label of any data set; name a label")
     if spec.landmarks in pair.labels:
         truth = pair.labels[spec.landmarks]
-        _require(truth.shape == places.shape, f"is {_shape(truth)}, but locate gives {_shape(places)}; make them equal")
-
-
-class _InvalidResult(Exception):
-    """A function of a plugin returned a wrong value."""
-
-
-def _require(valid: bool, message: str) -> None:
-    if not valid:
-        raise _InvalidResult(message)
-
-
-@contextmanager
-def _reporting(name: str) -> Iterator[None]:
-    """Turn any exception in the block into one line with the plugin's function and the place in its file."""
-    try:
-        yield
-    except UserError:
-        raise
-    except _InvalidResult as error:
-        raise UserError(f"{name} {error}") from None
-    except Exception as error:  # a plugin's code may raise anything
-        place = traceback.extract_tb(error.__traceback__)[-1]
-        message = " ".join(str(error).split())[:300]
-        raise UserError(f"{name} fails: {type(error).__name__}: {message} ({place.filename}:{place.lineno})") from error
-
-
-def _shape(value: Any) -> str:
-    return str(tuple(value.shape)) if isinstance(value, Tensor) else f"a {type(value).__name__}"
+        require(
+            truth.shape == places.shape, f"is {shape_of(truth)}, but locate gives {shape_of(places)}; make them equal"
+        )

@@ -1,0 +1,228 @@
+"""Rules of data sets: what simulators render and readers read.
+
+Data sets of files are tried on their first samples where the files are present, and named as not tried where not.
+"""
+
+from __future__ import annotations
+
+import random
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from types import FrameType
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from synthreal.data.encoding import first_bad
+from synthreal.errors import UserError
+from synthreal.spec import Batch, DatasetSpec, Sample
+from synthreal.testing.domain import Absent, Domain, shown
+from synthreal.testing.outcome import RuleSkipped
+
+COUNT = 8
+TOLERANCE = 1e-3  # of the range [0, 1]
+FEW, MANY = 2, 18
+
+
+def images(domain: Domain) -> str:
+    """Images have the declared shape and dtype, values in [0, 1], and are not all alike."""
+
+    def rendered(spec: DatasetSpec) -> None:
+        image, declared = domain.render(spec, COUNT, seed=0).image, domain.image(spec)
+        if image.shape != (COUNT, *declared.shape):
+            found = f"{tuple(image.shape)} for {COUNT} images"
+            raise UserError(
+                f"{shown(spec)}: render returns {found}; return {(COUNT, *declared.shape)}, or correct image"
+            )
+        if image.dtype != torch.float32:
+            raise UserError(f"{shown(spec)}: render returns {image.dtype} images; return float32 in [0, 1]")
+        low, high = float(image.min()), float(image.max())
+        if not (low >= -TOLERANCE and high <= 1 + TOLERANCE):
+            raise UserError(
+                f"{shown(spec)}: render returns values {low:.4g} to {high:.4g}; scale images to [0, 1], or clamp them"
+            )
+        if bool((image == image[:1]).all()):
+            raise UserError(f"{shown(spec)}: {COUNT} rendered images are equal; draw each from the generator")
+
+    def read(spec: DatasetSpec) -> None:
+        declared = domain.image(spec)
+        for index, sample in enumerate(domain.samples(spec)):
+            array = np.asarray(sample.image)
+            if (array.shape, array.dtype.name) != (declared.shape, declared.dtype):
+                found = f"sample {index} is {array.dtype} {array.shape}"
+                raise UserError(f"{shown(spec)}: {found}, its image {declared}; make them equal")
+            if first_bad(array[None], unit=True) is not None:
+                raise UserError(f"{shown(spec)}: sample {index} has a pixel that is not in [0, 1]; rescale it in read")
+
+    return _each(domain, rendered, read)
+
+
+def labels(domain: Domain) -> str:
+    """Labels are there, finite and of the declared shape."""
+
+    def check(spec: DatasetSpec, name: str, values: Any, shape: tuple[int, ...]) -> None:
+        if values is None:
+            raise UserError(f"{shown(spec)}: an image has no label {name!r}; return it, or drop its LabelSpec")
+        if tuple(values.shape) != shape:
+            raise UserError(
+                f"{shown(spec)}: label {name!r} is {tuple(values.shape)}, declared {shape}; make them equal"
+            )
+        if not np.isfinite(np.asarray(values)).all():
+            raise UserError(f"{shown(spec)}: label {name!r} has a NaN or an infinite value; skip such images")
+
+    def rendered(spec: DatasetSpec) -> None:
+        batch = domain.render(spec, COUNT, seed=0)
+        for label in spec.available_labels:
+            values = batch.labels.get(label.name)
+            if not isinstance(values, Tensor | None):
+                raise UserError(f"{shown(spec)}: label {label.name!r} is a {type(values).__name__}; return a tensor")
+            check(spec, label.name, values, (COUNT, *label.shape))
+
+    def read(spec: DatasetSpec) -> None:
+        for sample in domain.samples(spec):
+            for label in spec.available_labels:
+                values = sample.labels.get(label.name)
+                check(spec, label.name, None if values is None else np.asarray(values), label.shape)
+
+    return _each(domain, rendered, read)
+
+
+def reproducible(domain: Domain) -> str:
+    """The generator's state alone decides what is rendered; a reader yields the same samples every time."""
+
+    def rendered(spec: DatasetSpec) -> None:
+        with _global_seed(0):
+            one, before = domain.render(spec, COUNT, seed=0), torch.get_rng_state()
+        with _global_seed(1):
+            other = domain.render(spec, COUNT, seed=0)
+        if not _equal(one, other):
+            raise UserError(
+                f"{shown(spec)}: two renders from one seed differ; draw every random number with generator=generator, "
+                "and keep no state between calls"
+            )
+        with _global_seed(0):
+            if not torch.get_rng_state().equal(before):
+                raise UserError(f"{shown(spec)}: render draws from torch's global generator; use generator=generator")
+        if one.image.equal(domain.render(spec, COUNT, seed=1).image):
+            raise UserError(f"{shown(spec)}: two seeds give the same images; draw them from the generator")
+
+    def read(spec: DatasetSpec) -> None:
+        pairs = zip(domain.samples(spec), domain.samples(spec), strict=False)
+        if not all(_same(one, other) for one, other in pairs):
+            raise UserError(f"{shown(spec)}: yields other samples when it is read again; sort the files")
+
+    return _each(domain, rendered, read)
+
+
+def batched(domain: Domain) -> str:
+    """A simulator renders any number of images, all at once and not in a loop over images."""
+
+    def rendered(spec: DatasetSpec) -> None:
+        single = domain.render(spec, 1, seed=0)
+        if len(single.image) != 1:
+            raise UserError(f"{shown(spec)}: render returns {len(single.image)} images for n=1; return n images")
+        few, many = (_calls(partial(domain.render, spec, n, seed=0)) for n in (FEW, MANY))
+        if many - few >= MANY - FEW:
+            raise UserError(
+                f"{shown(spec)}: render makes {few} calls for {FEW} images and {many} for {MANY}, so it loops over "
+                "images; draw all of them at once with tensors (n, ...)"
+            )
+
+    return _each(domain, rendered)
+
+
+def devices(domain: Domain) -> str:
+    """A simulator makes every tensor on the generator's device, so that it also runs on a GPU.
+
+    Without a GPU, tensors that are made without a device come from the device ``meta``, with which nothing can be
+    computed. A tensor that is made on the CPU and then moved is refused as well; one that was cached is not seen.
+    """
+    on_gpu = torch.cuda.is_available()
+
+    def rendered(spec: DatasetSpec) -> None:
+        remedy = "give device=generator.device to every function that makes a tensor"
+        domain.render(spec, FEW, seed=0)  # fills caches, in which a tensor on meta would stay
+        try:
+            with torch.device("meta"):
+                batch = domain.render(spec, FEW, seed=0)
+        except UserError as error:
+            raise UserError(f"{error}; {remedy}") from None
+        _check_device(spec, batch, "cpu", remedy)
+        if on_gpu:
+            _check_device(spec, domain.render(spec, FEW, seed=0, device="cuda"), "cuda", remedy)
+
+    remark = _each(domain, rendered)
+    return remark if on_gpu else "; ".join(filter(None, [remark, "no GPU was there to try it on"]))
+
+
+def _check_device(spec: DatasetSpec, batch: Batch, device: str, remedy: str) -> None:
+    for name, values in {"image": batch.image, **batch.labels}.items():
+        if values.device.type != device:
+            raise UserError(f"{shown(spec)}: {name} is not on the generator's device; {remedy}")
+
+
+def _each(
+    domain: Domain, rendered: Callable[[DatasetSpec], None], read: Callable[[DatasetSpec], None] | None = None
+) -> str:
+    """Try every data set; returns a remark that names those that are absent. Raises ``RuleSkipped`` if all are."""
+    tried = 0
+    absent: dict[str, str] = {}
+    for spec in domain.datasets:
+        rule = rendered if spec.render is not None else read
+        if rule is None:
+            continue
+        try:
+            rule(spec)
+            tried += 1
+        except Absent as reason:
+            absent.setdefault(spec.name, str(reason))
+    remark = "; ".join(f"{name} was not tried: {reason}" for name, reason in absent.items())
+    if not tried:
+        raise RuleSkipped(remark or "the plugin has no such data set")
+    return remark
+
+
+def _equal(one: Batch, other: Batch) -> bool:
+    return one.image.equal(other.image) and all(values.equal(other.labels[name]) for name, values in one.labels.items())
+
+
+def _same(one: Sample, other: Sample) -> bool:
+    return np.array_equal(one.image, other.image) and all(
+        np.array_equal(values, other.labels[name]) for name, values in one.labels.items()
+    )
+
+
+def _calls(function: Callable[[], object]) -> int:
+    """The number of calls, of Python and of C functions, that a function makes in this thread."""
+    count = 0
+
+    def profile(frame: FrameType, event: str, argument: Any) -> None:
+        nonlocal count
+        count += event in ("call", "c_call")
+
+    before = sys.getprofile()
+    sys.setprofile(profile)
+    try:
+        function()
+    finally:
+        sys.setprofile(before)
+    return count
+
+
+@contextmanager
+def _global_seed(seed: int) -> Iterator[None]:
+    """Seed the global generators of torch, numpy and Python in the block, and restore their states."""
+    states = random.getstate(), np.random.get_state()  # noqa: NPY002 - the generator that plugins must not use
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        random.seed(seed)
+        np.random.seed(seed)  # noqa: NPY002
+        try:
+            yield
+        finally:
+            random.setstate(states[0])
+            np.random.set_state(states[1])  # noqa: NPY002

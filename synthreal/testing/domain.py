@@ -1,0 +1,203 @@
+"""A plugin under test: what it registers, how its data sets are configured, and images of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import islice
+from typing import Any, TypeAlias, TypeVar
+
+import numpy as np
+import torch
+from pydantic import ValidationError
+
+from synthreal.config import ComponentConfig, ResolvedConfig, RunConfig
+from synthreal.data.encoding import to_unit
+from synthreal.data.source import read_samples
+from synthreal.errors import UserError
+from synthreal.hooks.catalog import Catalog, Entry, parse_options
+from synthreal.hooks.discovery import canonical
+from synthreal.hooks.resolve import configure, has_shape
+from synthreal.spec import Batch, DatasetSpec, EvaluatorSpec, FeatureSpec, ImageSpec, NetworkSpec, Sample
+from synthreal.testing.offline import offline
+from synthreal.testing.outcome import RuleSkipped
+from synthreal.train.plugin_fault import reporting
+
+T = TypeVar("T")
+Component: TypeAlias = NetworkSpec | FeatureSpec | EvaluatorSpec
+READ = 8  # samples of a data set of files; the rest is not read
+
+
+class Absent(Exception):
+    """The files or the options of a data set are missing; the message is the reason."""
+
+
+@dataclass(frozen=True)
+class Domain:
+    """The plugin ``plugin`` of a catalog; ``attempts`` are connections that loading and rules asked for."""
+
+    catalog: Catalog
+    plugin: str
+    attempts: list[str] = field(default_factory=list)
+
+    @classmethod
+    def of(cls, catalog: Catalog, name: str) -> Domain:
+        """The plugin of a name, as it was given to ``Catalog.of``. Raises ``UserError`` if it is not loaded."""
+        loaded = [origin.plugin for origin in catalog.origins]
+        found = [plugin for plugin in loaded if name == plugin or canonical(name) == canonical(plugin)]
+        if not found:
+            raise UserError(f"plugin {name!r} is not in this catalog ({', '.join(loaded)}); load it with Catalog.of")
+        return cls(catalog, found[0])
+
+    @classmethod
+    def load(cls, name: str) -> Domain:
+        """Load a plugin by name, module or file, without the network. Raises ``UserError`` if it does not load."""
+        with offline() as attempts, reporting(f"plugin {name}: loading"):
+            catalog = Catalog.of([name])
+        domain = cls.of(catalog, name)
+        domain.attempts.extend(attempts)
+        return domain
+
+    @property
+    def datasets(self) -> list[DatasetSpec]:
+        """Its data sets."""
+        return self._own(self.catalog.datasets)
+
+    @property
+    def networks(self) -> list[NetworkSpec]:
+        """Its refiners and discriminators."""
+        return self._own(self.catalog.networks)
+
+    @property
+    def features(self) -> list[FeatureSpec]:
+        """Its feature transforms."""
+        return self._own(self.catalog.features)
+
+    @property
+    def evaluators(self) -> list[EvaluatorSpec]:
+        """Its evaluators."""
+        return self._own(self.catalog.evaluators)
+
+    @property
+    def components(self) -> list[Component]:
+        """Its networks, feature transforms and evaluators."""
+        return [*self.networks, *self.features, *self.evaluators]
+
+    @cached_property
+    def recipes(self) -> Mapping[str, RunConfig]:
+        """Its recipes by name, the default one first: the one named like the plugin, else the first registered."""
+        own = {name: entry.spec for name, entry in self.catalog.recipes.items() if entry.origin.plugin == self.plugin}
+        return dict(sorted(own.items(), key=lambda item: item[0] != self.plugin))
+
+    @cached_property
+    def config(self) -> ResolvedConfig:
+        """The default recipe, resolved. Raises ``RuleSkipped`` if there is none or it does not resolve."""
+        try:
+            return configure(self.catalog, recipe=next(iter(self.recipes)))
+        except (UserError, StopIteration):
+            raise RuleSkipped("there is no recipe that resolves, see the rule recipes") from None
+
+    def options(self, spec: DatasetSpec) -> Any:
+        """The options of a data set: those of the first recipe that names it, else the defaults.
+
+        Raises ``Absent`` if no recipe names it and an option has no default.
+        """
+        for recipe in self.recipes.values():
+            source = getattr(recipe.data, spec.role)
+            if source is not None and source.name == spec.name:
+                return parse_options(source, spec.options, f"data.{spec.role}")
+        try:
+            return spec.options()
+        except ValidationError as error:
+            missing = ", ".join(str(part["loc"][0]) for part in error.errors(include_url=False) if part["loc"])
+            raise Absent(f"no recipe gives its option {missing or spec.options.__name__}") from None
+
+    def component_options(self, spec: Component) -> Any:
+        """The options of a network, psi or evaluator: of the first recipe that uses it, else the defaults."""
+        name, model, kind = spec.name, spec.options, "evaluator"
+        if not isinstance(spec, EvaluatorSpec):
+            kind = "features" if isinstance(spec, FeatureSpec) else spec.part
+        for recipe in self.recipes.values():
+            used = recipe.evaluation.evaluator if kind == "evaluator" else getattr(recipe, kind)
+            for component in used if isinstance(used, tuple) else (used,):
+                if component is not None and component.name == name:
+                    return parse_options(ComponentConfig(name=name, options=component.options), model, kind)
+        return parse_options(ComponentConfig(name=name), model, kind)
+
+    def image(self, spec: DatasetSpec) -> ImageSpec:
+        """The image format of a data set; of one that adopts any, the default recipe's."""
+        return self.config.image if spec.image is None else spec.image
+
+    def render(self, spec: DatasetSpec, n: int, seed: int, device: str = "cpu") -> Batch:
+        """``n`` images of a simulator. Raises ``UserError`` if it fails or returns no batch, ``Absent``."""
+        options, render = self.options(spec), spec.render
+        assert render is not None, "only simulators are rendered"
+        with reporting(f"{shown(spec)}: render"), torch.no_grad():
+            batch = render(options, n, torch.Generator(device).manual_seed(seed))
+        if not isinstance(batch, Batch) or not isinstance(batch.image, torch.Tensor):
+            raise UserError(f"{shown(spec)}: render returns a {type(batch).__name__}; return a Batch of tensors")
+        return batch
+
+    def samples(self, spec: DatasetSpec) -> list[Sample]:
+        """The first samples of a data set of files. Raises ``UserError`` if it fails, ``Absent``."""
+        options, image = self.options(spec), self.image(spec)
+        with reporting(f"{shown(spec)}: read", "raise UserError for a user's mistake and yield Skipped for a bad file"):
+            try:
+                found, reason = list(islice(read_samples(spec, options, image), READ)), ""
+            except UserError as error:
+                found, reason = [], str(error)
+        if reason:
+            raise Absent(reason)
+        samples = [sample for sample in found if isinstance(sample, Sample)]
+        if not samples:
+            raise Absent(f"its first {len(found)} files cannot be read")
+        return samples
+
+    def labelled(self, evaluator: EvaluatorSpec, n: int) -> Batch:
+        """``n`` images on the CPU with the labels of an evaluator. Raises ``RuleSkipped`` if there are none.
+
+        They are rendered, by preference by the simulator of the default recipe, or read from files.
+        """
+        first = self.config.data.simulated.name
+        ordered = sorted(self.datasets, key=lambda spec: (spec.render is None, spec.role != "simulated"))
+        reasons = []
+        for spec in sorted(ordered, key=lambda spec: (spec.name, spec.role) != (first, "simulated")):
+            if not carries(spec, evaluator) or not self.image(spec).alike(self.config.image):
+                continue
+            try:
+                if spec.render is not None:
+                    return self.render(spec, n, seed=0)
+                return _batch(self.samples(spec)[:n])
+            except Absent as reason:
+                reasons.append(f"{shown(spec)}: {reason}")
+        raise RuleSkipped("; ".join(reasons) or f"no data set has the labels of evaluator {evaluator.name!r}")
+
+    def _own(self, table: Mapping[Any, Entry[T]]) -> list[T]:
+        return [entry.spec for entry in table.values() if entry.origin.plugin == self.plugin]
+
+
+def shown(spec: DatasetSpec) -> str:
+    """A data set in messages."""
+    return f"data set {spec.name!r} ({spec.role})"
+
+
+def carries(spec: DatasetSpec, evaluator: EvaluatorSpec) -> bool:
+    """Whether the images of a data set have the labels that an evaluator requires."""
+    labels = {label.name: label for label in spec.available_labels}
+    return all(
+        label.name in labels
+        and labels[label.name].unit == label.unit
+        and has_shape(label.shape, labels[label.name].shape)
+        for label in evaluator.requires
+    )
+
+
+def _batch(samples: list[Sample]) -> Batch:
+    """Stored samples as a batch of images in [0, 1]."""
+    image = torch.stack([torch.from_numpy(np.ascontiguousarray(to_unit(sample.image))) for sample in samples])
+    names = samples[0].labels
+    labels = {
+        name: torch.from_numpy(np.stack([np.asarray(sample.labels[name]) for sample in samples])) for name in names
+    }
+    return Batch(image, labels)
