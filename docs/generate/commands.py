@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from html import escape
 from typing import Any
 
@@ -12,8 +13,15 @@ from synthreal.cli import app
 
 def page() -> str:
     """Every command with its arguments and options, as Markdown."""
-    group = typer.main.get_command(app)
-    return "\n\n".join(section(name, command) for name, command in sorted(group.commands.items()))  # type: ignore
+    return "\n\n".join(section(name, command) for name, command in commands(typer.main.get_command(app)))
+
+
+def commands(group: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """The commands of a group by their whole names, sorted; a command of commands comes before those."""
+    for name, command in sorted(group.commands.items()):
+        yield prefix + name, command
+        if hasattr(command, "commands"):
+            yield from commands(command, f"{prefix}{name} ")
 
 
 def section(name: str, command: Any) -> str:
