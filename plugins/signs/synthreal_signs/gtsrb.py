@@ -15,8 +15,8 @@ An image is a square around the sign, resized with antialiasing and without dist
 All eight folders must have a CSV file, or none: if framing differed between classes, it would tell them apart.
 
 The framing was chosen on the validation tracks (2026-12-01): estimators trained on photographs for 6 epochs (mean of
-two seeds, learning rate 2e-3) err in 9.3 % with a margin of a tenth, 8.8 with a sixth, and in 11.8 on the largest square
-of each photograph; with 10 epochs in 7.1 with a tenth and 10.2 on the largest square.
+two seeds, learning rate 2e-3) err in 9.3 % with a margin of a tenth, 8.8 with a sixth, and in 11.8 on the largest
+square of each photograph; with 10 epochs in 7.1 with a tenth and 10.2 on the largest square.
 """
 
 from __future__ import annotations

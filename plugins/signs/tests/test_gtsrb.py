@@ -11,7 +11,7 @@ from zipfile import ZipFile
 import numpy as np
 import pytest
 from PIL import Image
-from signs_fixtures import HEADER, ROLES, photograph, read, write_class, write_gtsrb
+from signs_fixtures import HEADER, ROLES, read, write_class, write_gtsrb
 
 from synthreal import Sample, Skipped, UserError
 from synthreal_signs.geometry import GTSRB_CLASSES, SIZE
