@@ -21,6 +21,7 @@ from synthreal.data.source import Source
 from synthreal.device import configure_process, resolve_device
 from synthreal.errors import UserError
 from synthreal.evaluation.cache import FOLDER, train_or_load
+from synthreal.evaluation.calibration import Answers, judge, summarize_answers
 from synthreal.evaluation.estimator import Task, constant_metrics, measure
 from synthreal.evaluation.training_sets import PER_IMAGE, REAL, TrainingSets, select_arms
 from synthreal.evaluation.verdict import verdict
@@ -105,7 +106,8 @@ def evaluate(
                 model = train_or_load(cache, arm, run.task, data, seed=seed)
                 base_estimator = base_estimator or model
                 if test is not None:
-                    results.append(EstimatorResult(arm, run_seed, seed, measure(run.task.spec, model, test)))
+                    answers = judge(run.task.spec, model, test, sets.photographs)
+                    results.append(EstimatorResult(arm, run_seed, seed, measure(run.task.spec, model, test), answers))
             if run is opened[0] and arm in (*PER_IMAGE, REAL):
                 real = to_unit(first_images(sets.real, COUNT).image)
                 simulated = sets.simulated if arm in PER_IMAGE else None
@@ -120,6 +122,7 @@ def evaluate(
         constant={} if test is None or spec is None else constant_metrics(spec, pairs[0][0].labels, test),
         primary="" if spec is None else spec.primary,
         arms={} if test is None or spec is None else summarize_arms(spec, names, results),
+        calibration={arm: summarize_answers(found) for arm in names if (found := _answers(arm, results))},
         quality=quality,
         warnings=tuple(dict.fromkeys(warning for run in opened for warning in run.warnings)),
     )
@@ -132,12 +135,13 @@ def evaluate(
 
 @dataclass(frozen=True)
 class EstimatorResult:
-    """The metrics of one estimator on every test image, name -> ``(N,)`` or ``(N, K)``, and its seeds."""
+    """The metrics of one estimator on every test image, name -> ``(N,)`` or ``(N, K)``, its seeds and answers."""
 
     arm: str
     refiner_seed: int
     estimator_seed: int
     metrics: dict[str, Tensor]
+    answers: Answers | None = None
 
 
 @dataclass(frozen=True)
@@ -209,6 +213,10 @@ def _test_images(runs: Sequence[_Run], split: Split) -> Resident | None:
 
 def _test_set(run: _Run, split: Split, test: Resident) -> TestSet:
     return TestSet(name=getattr(run.config.data, split).name, n=len(test), sha256=test.sha256())
+
+
+def _answers(arm: str, results: Sequence[EstimatorResult]) -> list[Answers]:
+    return [result.answers for result in results if result.arm == arm and result.answers is not None]
 
 
 def summarize_arms(spec: EvaluatorSpec, names: Sequence[str], results: Sequence[EstimatorResult]) -> dict[str, Arm]:
