@@ -122,7 +122,7 @@ def evaluate(
         constant={} if test is None or spec is None else constant_metrics(spec, pairs[0][0].labels, test),
         primary="" if spec is None else spec.primary,
         arms={} if test is None or spec is None else summarize_arms(spec, names, results),
-        calibration={arm: summarize_answers(found) for arm in names if (found := _answers(arm, results))},
+        calibration=summarize_answers((result.arm, result.answers) for result in results),
         quality=quality,
         warnings=tuple(dict.fromkeys(warning for run in opened for warning in run.warnings)),
     )
@@ -213,10 +213,6 @@ def _test_images(runs: Sequence[_Run], split: Split) -> Resident | None:
 
 def _test_set(run: _Run, split: Split, test: Resident) -> TestSet:
     return TestSet(name=getattr(run.config.data, split).name, n=len(test), sha256=test.sha256())
-
-
-def _answers(arm: str, results: Sequence[EstimatorResult]) -> list[Answers]:
-    return [result.answers for result in results if result.arm == arm and result.answers is not None]
 
 
 def summarize_arms(spec: EvaluatorSpec, names: Sequence[str], results: Sequence[EstimatorResult]) -> dict[str, Arm]:
