@@ -18,7 +18,7 @@ knows all images:
 
 Shrinking by the significance of the slope (James-Stein, pretest) was no better at 9 (1.29, 1.32) and worse at 5. Five
 estimators of one short gaze run (2026-12-01, 100 choices): with 9 photographs a ridge of 9 is up to 1.1 % better than
-one of 3, shift alone 2.1 % better to 5.8 % worse; but with a slope of 0.5 and little noise a ridge of 9 leaves 1.3
+one of 3, shift alone 1.9 % better to 5.8 % worse; but with a slope of 0.5 and little noise a ridge of 9 leaves 1.3
 times the error of one of 3.
 
 The error after calibration depends on which photographs are labelled: it is the mean over 100 choices, from 20 k
@@ -113,7 +113,7 @@ class Photographs:
 
     @classmethod
     def choose(cls, source: Resident | OnDisk, count: int, *, trained: int) -> Photographs:
-        """Choose ``count`` images many times; beyond the first ``trained``, which ``real`` has seen, if there are enough.
+        """Choose ``count`` images many times; beyond the first ``trained``, which ``real`` saw, if there are enough.
 
         Of fewer images there is one choice: all of them.
         """
