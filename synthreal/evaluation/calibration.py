@@ -4,7 +4,7 @@ An evaluator's quantities (angles, coordinates) are compared one by one with the
 prediction - truth, the slope that of the least-squares line of predictions over the truth, the scatter the deviation
 from that line. The mean squared error is offset^2 + (slope - 1)^2 var(truth) + scatter^2, exactly. Offset and slope
 come from a simulator or a convention that is wrong in the same way for every image, and a few labelled photographs
-correct them, as gaze trackers are calibrated with nine targets; only better training images reduce the scatter.
+correct them, as gaze trackers are calibrated with nine targets. Such a correction does not reduce the scatter.
 
 The correction of a quantity is affine, truth = scale * prediction + shift, fitted to k photographs by least squares
 with a ridge towards scale 1: three more images, of the spread of the k, that lie on a line of that slope. Below five
@@ -143,17 +143,20 @@ class Answers:
 
 
 @torch.no_grad()
-def judge(spec: EvaluatorSpec, model: nn.Module, test: Resident, photographs: Photographs | None) -> Answers | None:
-    """Compare the quantities that an estimator predicts for ``test`` with the truth, and calibrate it.
+def has_quantities(spec: EvaluatorSpec, model: nn.Module, test: Resident) -> bool:
+    """Whether an estimator predicts numbers, by name or in the shape of its label, and not classes."""
+    batch = test.select(torch.arange(1))
+    return bool(_compare(spec, model.eval()(batch.image), batch.labels))
 
-    Returns:
-        None if the evaluator has no quantities: it classifies, or its predictions are not in the shape of its label.
-    """
+
+@torch.no_grad()
+def judge(spec: EvaluatorSpec, model: nn.Module, test: Resident, photographs: Photographs | None) -> Answers:
+    """Compare the quantities of an estimator that :func:`has_quantities` with the truth, and calibrate it."""
     model.eval()
     known = _collect(_compare(spec, model(batch.image), batch.labels) for batch in photographs or ())
+    choices = () if photographs is None else photographs.choices
     corrections = [
-        {name: Correction.fit(*(part[choice] for part in pair)) for name, pair in known.items()}
-        for choice in (photographs.choices if photographs is not None and known else ())
+        {name: Correction.fit(*(part[choice] for part in pair)) for name, pair in known.items()} for choice in choices
     ]
     parts: list[Pairs] = []
     errors: list[list[Tensor]] = [[] for _ in corrections]
@@ -166,10 +169,9 @@ def judge(spec: EvaluatorSpec, model: nn.Module, test: Resident, photographs: Ph
             error = spec.metrics(_assign(spec, pred, values), batch.labels)[spec.primary]
             found.append(error.double().reshape(len(rows), -1).mean(1))
     lines = {name: Line.of(*pair) for name, pair in _collect(parts).items()}
-    if not corrections:
-        return Answers(lines) if lines else None
-    corrected = torch.stack([torch.cat(found).mean() for found in errors]).cpu()
-    return Answers(lines, len(photographs.choices[0]) if photographs else 0, corrected)
+    if not choices:
+        return Answers(lines)
+    return Answers(lines, len(choices[0]), torch.stack([torch.cat(found).mean() for found in errors]).cpu())
 
 
 def summarize_answers(results: Iterable[tuple[str, Answers | None]]) -> dict[str, Calibration]:

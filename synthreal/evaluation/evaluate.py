@@ -21,7 +21,7 @@ from synthreal.data.source import Source
 from synthreal.device import configure_process, resolve_device
 from synthreal.errors import UserError
 from synthreal.evaluation.cache import FOLDER, train_or_load
-from synthreal.evaluation.calibration import Answers, judge, summarize_answers
+from synthreal.evaluation.calibration import Answers, has_quantities, judge, summarize_answers
 from synthreal.evaluation.estimator import Task, constant_metrics, measure
 from synthreal.evaluation.training_sets import PER_IMAGE, REAL, TrainingSets, select_arms
 from synthreal.evaluation.verdict import verdict
@@ -106,8 +106,10 @@ def evaluate(
                 model = train_or_load(cache, arm, run.task, data, seed=seed)
                 base_estimator = base_estimator or model
                 if test is not None:
-                    answers = judge(run.task.spec, model, test, sets.photographs)
-                    results.append(EstimatorResult(arm, run_seed, seed, measure(run.task.spec, model, test), answers))
+                    task_spec = run.task.spec
+                    numbers = has_quantities(task_spec, model, test)
+                    answers = judge(task_spec, model, test, sets.photographs) if numbers else None
+                    results.append(EstimatorResult(arm, run_seed, seed, measure(task_spec, model, test), answers))
             if run is opened[0] and arm in (*PER_IMAGE, REAL):
                 real = to_unit(first_images(sets.real, COUNT).image)
                 simulated = sets.simulated if arm in PER_IMAGE else None

@@ -14,7 +14,16 @@ from synthreal.data.ondisk import OnDisk
 from synthreal.data.pack import Pack
 from synthreal.data.resident import Resident
 from synthreal.data.writer import PackWriter
-from synthreal.evaluation.calibration import CHOICES, Answers, Correction, Line, Photographs, judge, summarize_answers
+from synthreal.evaluation.calibration import (
+    CHOICES,
+    Answers,
+    Correction,
+    Line,
+    Photographs,
+    has_quantities,
+    judge,
+    summarize_answers,
+)
 from synthreal.evaluation.estimator import measure
 from synthreal.hooks.estimators import CLASSIFICATION, REGRESSION, Numbers
 from synthreal.spec import ImageSpec
@@ -152,10 +161,9 @@ def test_numbers_of_the_built_in_estimator_are_corrected_each():
 def test_classes_and_predictions_of_another_shape_have_no_offset():
     classes = Resident(dots(20).image, {"class": torch.randint(2, (20,))})
     logits = nn.Sequential(nn.Flatten(), nn.Linear(2, 2))
-    assert judge(CLASSIFICATION, logits, classes, Photographs.choose(classes, 9, trained=0)) is None
-    assert judge(CLASSIFICATION, logits, classes, None) is None
+    assert not has_quantities(CLASSIFICATION, logits, classes)
     other = replace(SPEC, metrics=lambda pred, labels: {"error_px": pred[:, 0]})
-    assert judge(other, logits, dots(20), photographs()) is None
+    assert not has_quantities(other, logits, dots(20)) and has_quantities(SPEC, Reads(), dots(20))
     assert summarize_answers([("simulated", None)]) == {}
 
 
