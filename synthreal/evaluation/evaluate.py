@@ -101,15 +101,14 @@ def evaluate(
         for arm in names:
             data = sets[arm]
             for seed in range(run_seed * seeds, (run_seed + 1) * seeds) if arm in trained else ():
-                assert run.task is not None, "there are no arms to train without an evaluator"
+                assert run.task is not None and spec is not None, "there are no arms to train without an evaluator"
                 on_arm(arm, len(results), total)
                 model = train_or_load(cache, arm, run.task, data, seed=seed)
                 base_estimator = base_estimator or model
                 if test is not None:
-                    task_spec = run.task.spec
-                    numbers = has_quantities(task_spec, model, test)
-                    answers = judge(task_spec, model, test, sets.photographs) if numbers else None
-                    results.append(EstimatorResult(arm, run_seed, seed, measure(task_spec, model, test), answers))
+                    numbers = has_quantities(spec, model, test)
+                    answers = judge(spec, model, test, sets.photographs) if numbers else None
+                    results.append(EstimatorResult(arm, run_seed, seed, measure(spec, model, test), answers))
             if run is opened[0] and arm in (*PER_IMAGE, REAL):
                 real = to_unit(first_images(sets.real, COUNT).image)
                 simulated = sets.simulated if arm in PER_IMAGE else None
