@@ -275,6 +275,10 @@ class EvaluatorSpec:
         constant: ``(labels) -> pred (1, ...)``, a constant prediction; None: the mean of the first required label.
         answer: ``(pred, labels) -> {name: (B, *shape)}``, the labels for which ``pred`` is exact; labels left out are
             the image's own. None: ``pred`` is the first required label.
+        quantities: ``(labels) -> {name: (B, *shape)}``, the numbers that an answer gets right or wrong, such as pitch
+            and yaw; names end in their unit. None: the components of the first required label if the prediction has
+            its shape and there is no ``answer``; otherwise none, as for classes.
+        assign: ``(pred, {name: (B, *shape)}) -> pred``, a prediction with these quantities; given with ``quantities``.
     """
 
     name: str
@@ -290,9 +294,13 @@ class EvaluatorSpec:
     landmarks: str | None = None
     constant: Callable[[Mapping[str, Tensor]], Any] | None = None
     answer: Callable[[Any, Mapping[str, Tensor]], Mapping[str, Tensor]] | None = None
+    quantities: Callable[[Mapping[str, Tensor]], Mapping[str, Tensor]] | None = None
+    assign: Callable[[Any, Mapping[str, Tensor]], Any] | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "requires", _labels(self.requires, f"evaluator {self.name!r}: requires"))
         if not self.requires:
             raise UserError(f"evaluator {self.name!r}: requires is empty; give the labels that its model predicts")
+        if (self.quantities is None) != (self.assign is None):
+            raise UserError(f"evaluator {self.name!r}: give both quantities and assign, or neither")
         _model(self.options, f"evaluator {self.name!r}")

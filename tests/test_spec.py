@@ -77,6 +77,13 @@ def test_an_evaluator_without_labels_is_refused():
         EvaluatorSpec(name="e", requires=(), build=None, loss=None, metrics=None, primary="error_px")
 
 
+def test_quantities_without_a_way_back_are_refused():
+    gaze = (LabelSpec("gaze", (3,), "unit vector"),)
+    fields = {"name": "e", "requires": gaze, "build": None, "loss": None, "metrics": None, "primary": "error_px"}
+    with pytest.raises(UserError, match="evaluator 'e': give both quantities and assign"):
+        EvaluatorSpec(**fields, quantities=lambda labels: labels)
+
+
 def test_defaults():
     gaze = (LabelSpec("gaze", (3,), "unit vector"),)
     sample = Sample(image=None)

@@ -14,6 +14,7 @@ UNITS = {
     "beta2": "1",
     "blend": "1",
     "brightness": "value in [0, 1]",
+    "calibration": "images",
     "channels": "channels",
     "contrast": "1",
     "count": "images",

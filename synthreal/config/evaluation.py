@@ -49,6 +49,12 @@ class EvaluationConfig(Frozen):
     epochs: int = Field(10, ge=1, description="Epochs; the one with the lowest held-out error is kept.")
     batch: int = Field(64, ge=1, description="Mini-batch size of the estimator.")
     learning_rate: float = Field(1e-3, gt=0, description="Learning rate of the estimator (Adam, cosine decay to 0).")
+    calibration: int | None = Field(
+        9,
+        ge=1,
+        description="Labelled real images to calibrate each estimator with, which tells a constant offset from "
+        "scatter; none = the error after calibration is not measured.",
+    )
     fda: FDAConfig = Field(FDAConfig(), description="Settings of the arm fda.")
     histogram: HistogramConfig = Field(HistogramConfig(), description="Settings of the arm histogram.")
     pixel_distribution: PixelDistributionConfig = Field(

@@ -21,6 +21,7 @@ from synthreal.data.source import Source
 from synthreal.device import configure_process, resolve_device
 from synthreal.errors import UserError
 from synthreal.evaluation.cache import FOLDER, train_or_load
+from synthreal.evaluation.calibration import Answers, has_quantities, judge, summarize_answers
 from synthreal.evaluation.estimator import Task, constant_metrics, measure
 from synthreal.evaluation.training_sets import PER_IMAGE, REAL, TrainingSets, select_arms
 from synthreal.evaluation.verdict import verdict
@@ -100,12 +101,14 @@ def evaluate(
         for arm in names:
             data = sets[arm]
             for seed in range(run_seed * seeds, (run_seed + 1) * seeds) if arm in trained else ():
-                assert run.task is not None, "there are no arms to train without an evaluator"
+                assert run.task is not None and spec is not None, "there are no arms to train without an evaluator"
                 on_arm(arm, len(results), total)
                 model = train_or_load(cache, arm, run.task, data, seed=seed)
                 base_estimator = base_estimator or model
                 if test is not None:
-                    results.append(EstimatorResult(arm, run_seed, seed, measure(run.task.spec, model, test)))
+                    numbers = has_quantities(spec, model, test)
+                    answers = judge(spec, model, test, sets.photographs) if numbers else None
+                    results.append(EstimatorResult(arm, run_seed, seed, measure(spec, model, test), answers))
             if run is opened[0] and arm in (*PER_IMAGE, REAL):
                 real = to_unit(first_images(sets.real, COUNT).image)
                 simulated = sets.simulated if arm in PER_IMAGE else None
@@ -120,6 +123,7 @@ def evaluate(
         constant={} if test is None or spec is None else constant_metrics(spec, pairs[0][0].labels, test),
         primary="" if spec is None else spec.primary,
         arms={} if test is None or spec is None else summarize_arms(spec, names, results),
+        calibration=summarize_answers((result.arm, result.answers) for result in results),
         quality=quality,
         warnings=tuple(dict.fromkeys(warning for run in opened for warning in run.warnings)),
     )
@@ -132,12 +136,13 @@ def evaluate(
 
 @dataclass(frozen=True)
 class EstimatorResult:
-    """The metrics of one estimator on every test image, name -> ``(N,)`` or ``(N, K)``, and its seeds."""
+    """The metrics of one estimator on every test image, name -> ``(N,)`` or ``(N, K)``, its seeds and answers."""
 
     arm: str
     refiner_seed: int
     estimator_seed: int
     metrics: dict[str, Tensor]
+    answers: Answers | None = None
 
 
 @dataclass(frozen=True)

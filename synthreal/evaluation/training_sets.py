@@ -21,8 +21,10 @@ from synthreal.core.styles import fda, histogram, pixel_distribution
 from synthreal.data.encoding import from_unit, to_unit
 from synthreal.data.resident import Resident, prediction_batches
 from synthreal.data.seed import derived_generator
+from synthreal.data.simulator import SimulatorSource
 from synthreal.data.source import Source
 from synthreal.errors import UserError
+from synthreal.evaluation.calibration import Photographs
 from synthreal.inference.resident import refine_resident
 from synthreal.inference.transform import Refine
 from synthreal.inference.weights import weights_sha256
@@ -87,6 +89,7 @@ class TrainingSets:
         count: int,
     ) -> None:
         self.config, self.open_role, self.dtype, self.count = config.evaluation, open_role, config.image.dtype, count
+        self.has_labelled = config.data.real_labelled is not None
         self.simulated = first_images(open_role("simulated"), count)
         transform = Refine.load(run, device=str(device))
         self.weights = weights_sha256(transform.refiner)
@@ -101,6 +104,15 @@ class TrainingSets:
     def labelled(self) -> Source:
         """The labelled real images, opened once."""
         return self.open_role("real_labelled")
+
+    @cached_property
+    def photographs(self) -> Photographs | None:
+        """The labelled real images to calibrate estimators with; None if there are none."""
+        if self.config.calibration is None or not self.has_labelled:
+            return None
+        labelled = self.labelled
+        assert not isinstance(labelled, SimulatorSource), "resolve() rejects simulators in this role"
+        return Photographs.choose(labelled, self.config.calibration, trained=self.count)
 
     def __getitem__(self, arm: str) -> TrainingSet:
         """The training set of an arm."""

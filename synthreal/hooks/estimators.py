@@ -22,6 +22,7 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 from torch.nn.functional import affine_grid, cross_entropy, grid_sample, interpolate, one_hot, smooth_l1_loss
 
+from synthreal.data.quantities import join_components, split_components
 from synthreal.errors import UserError
 from synthreal.spec import ANY, Batch, EvaluatorSpec, ImageSpec, LabelSpec, Options
 
@@ -209,4 +210,6 @@ REGRESSION = EvaluatorSpec(
     primary="relative_error_percent",
     constant=mean_numbers,
     answer=lambda pred, labels: {"values": pred.values},
+    quantities=lambda labels: split_components(VALUES, labels["values"]),
+    assign=lambda pred, values: pred._replace(values=join_components(values, pred.values.shape)),
 )

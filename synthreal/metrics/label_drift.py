@@ -56,7 +56,7 @@ def annotation_drift(spec: EvaluatorSpec, model: nn.Module, simulated: Resident,
     for rows in prediction_batches(simulated):
         x, y = simulated.select(rows), refined.select(rows)
         on_x, on_y = model(x.image), model(y.image)
-        if (answer := _to_labels(spec, on_x, x.labels)) is None:
+        if (answer := to_labels(spec, on_x, x.labels)) is None:
             shown = list(on_x.shape) if isinstance(on_x, Tensor) else f"a {type(on_x).__name__}"
             label = f"labels {spec.requires[0].name!r} {list(x.labels[spec.requires[0].name].shape)}"
             remedy = "give it an answer, which converts a prediction to labels"
@@ -72,10 +72,10 @@ def annotation_drift(spec: EvaluatorSpec, model: nn.Module, simulated: Resident,
 def predicts_labels(spec: EvaluatorSpec, model: nn.Module, simulated: Resident) -> bool:
     """Whether predictions of ``model`` can be converted to labels, which :func:`annotation_drift` requires."""
     batch = simulated.select(torch.arange(1))
-    return _to_labels(spec, model.eval()(batch.image), batch.labels) is not None
+    return to_labels(spec, model.eval()(batch.image), batch.labels) is not None
 
 
-def _to_labels(spec: EvaluatorSpec, pred: Any, labels: Mapping[str, Tensor]) -> Mapping[str, Tensor] | None:
+def to_labels(spec: EvaluatorSpec, pred: Any, labels: Mapping[str, Tensor]) -> Mapping[str, Tensor] | None:
     """The labels for which ``pred`` would be right; None if it has another shape and there is no ``answer``."""
     if spec.answer is not None:
         return spec.answer(pred, labels)

@@ -156,6 +156,30 @@ class Quality(ResultModel):
         return {name: value for name, value in self if value is not None}
 
 
+class Quantity(ResultModel):
+    """The error of one quantity by cause, for each of its places (such as joints), means over estimators.
+
+    See :mod:`synthreal.evaluation.calibration`; a slope is None if the true value is the same in all images.
+    """
+
+    offset: tuple[float, ...]
+    slope: tuple[float | None, ...]
+    scatter: tuple[float, ...]
+
+
+class Calibration(ResultModel):
+    """The error of an arm by cause, and its primary metric after calibration with ``images`` photographs.
+
+    ``error`` is the mean and ``std`` the deviation over choices of photographs; None if not measured, and ``std`` for
+    one choice.
+    """
+
+    quantities: dict[str, Quantity]
+    images: int | None = None
+    error: float | None = None
+    std: float | None = None
+
+
 class Verdict(ResultModel):
     """What to train on, see :func:`synthreal.evaluation.verdict.verdict`."""
 
@@ -182,6 +206,7 @@ class Evaluation(ResultModel):
     constant: dict[str, float]
     primary: str
     arms: dict[str, Arm]
+    calibration: dict[str, Calibration] = {}  # by arm; empty for classes, and in files of earlier versions
     quality: dict[str, Quality] = {}
     verdict: Verdict | None = None
     warnings: tuple[str, ...] = ()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -13,6 +14,7 @@ from synthreal.results.schema import (
     Evaluation,
     Metric,
     Quality,
+    Quantity,
     Shift,
     is_misread,
 )
@@ -32,9 +34,10 @@ class Table:
 
 
 def evaluation_tables(evaluation: Evaluation) -> list[Table]:
-    """The arms, then quality without labels and label preservation if the evaluation holds them."""
+    """The arms, errors by cause, quality without labels and label preservation, if the evaluation holds them."""
     tables = (
         arms_table(evaluation),
+        calibration_table(evaluation),
         quality_table(evaluation),
         preservation_table(evaluation),
         displacement_table(evaluation),
@@ -62,6 +65,48 @@ def arms_table(evaluation: Evaluation) -> Table | None:
         notes.append(f"Useless, because a constant answer is better: {', '.join(worse)}.")
     title = f"Tested on {evaluation.test.n:,} real images ({evaluation.test.name}, {evaluation.split})"
     return Table(title, ("trained on", *metrics, "against simulated", "p"), tuple(rows), tuple(notes))
+
+
+def calibration_table(evaluation: Evaluation) -> Table | None:
+    """The error of each arm by cause, and after calibration with a few photographs; None for a task of classes."""
+    if not evaluation.calibration:
+        return None
+    primary, rows, several = evaluation.primary, [], False
+    images = evaluation.calibration[BASE].images
+    for arm, found in evaluation.calibration.items():
+        error = evaluation.arms[arm].metrics[primary].mean
+        cells = [f"{error:.2f}"]
+        if images is not None:
+            cells.append("-" if found.error is None else _corrected_text(found.error, found.std, error))
+        for name, quantity in found.quantities.items():
+            rows.append((arm, name, *_cause_cells(quantity), *cells))
+            several = several or len(quantity.offset) > 1
+            cells = [""] * len(cells)
+    notes = [
+        "Offset: mean of prediction - truth; slope: of predictions over the truth, 1 is right; scatter: deviation from "
+        "that line." + " Over several places: root mean squares, and the mean slope." * several
+    ]
+    columns: tuple[str, ...] = ("trained on", "quantity", "offset", "slope", "scatter", primary)
+    if images is not None:
+        columns += (f"with {images} labelled",)
+        notes.append(
+            f"With {images} labelled: {primary} after an affine correction of each quantity, fitted to as many "
+            "labelled real images; mean ± standard deviation over choices of them. Compare with real: a noisy "
+            "estimator answers near the mean, so a slope below 1 need not be the simulator's fault."
+        )
+    return Table("Offset and scatter", columns, tuple(rows), tuple(notes))
+
+
+def _cause_cells(quantity: Quantity) -> tuple[str, str, str]:
+    slopes = [slope for slope in quantity.slope if slope is not None]
+    offset, scatter = (math.hypot(*values) / math.sqrt(len(values)) for values in (quantity.offset, quantity.scatter))
+    shown = f"{quantity.offset[0]:+z.2f}" if len(quantity.offset) == 1 else f"{offset:.2f}"
+    return shown, f"{sum(slopes) / len(slopes):.2f}" if slopes else "-", f"{scatter:.2f}"
+
+
+def _corrected_text(error: float, std: float | None, before: float) -> str:
+    change = f" ({100 * (error / before - 1):+z.0f} %)" if before else ""
+    return mean_text(Metric(mean=error, std=std)) + change
 
 
 def quality_table(evaluation: Evaluation) -> Table | None:

@@ -81,6 +81,14 @@ def metrics(domain: Domain) -> None:
                 f"gives a perfect prediction {spec.primary} = {worst:.3g}; it must be 0, lower is better (percentages: "
                 "count errors, not successes)",
             )
+            if spec.quantities is not None and spec.assign is not None:
+                exact, labels = _perfect(spec, pred, batch)
+                assigned = spec.metrics(spec.assign(exact, spec.quantities(labels)), labels)[spec.primary]
+                require(
+                    float(assigned.abs().max()) <= PERFECT * wrong,
+                    f"gives a prediction with the true quantities {spec.primary} = {float(assigned.abs().max()):.3g}; "
+                    "correct quantities and assign until it is 0",
+                )
             black, white = (model(torch.full_like(batch.image, value)) for value in (0.0, 1.0))
             extremes = {"black images": black, "white images": white}
             extremes |= {f"predictions times {k:g}": pytree.tree_map(_times(k), pred) for k in (0.0, 1e6)}

@@ -101,6 +101,12 @@ def _try_evaluator(spec: EvaluatorSpec, options: Any, config: ResolvedConfig, ca
             answer = spec.answer(pred, pair.labels)
             _check_answer(answer, pair.labels)
             spec.metrics(pred, {**pair.labels, **answer})
+    if spec.quantities is not None and spec.assign is not None:
+        with reporting(name + "quantities"), torch.no_grad():
+            quantities = spec.quantities(pair.labels)
+            _check_quantities(quantities)
+        with reporting(name + "assign"), torch.no_grad():
+            spec.metrics(spec.assign(pred, quantities), pair.labels)
     if spec.locate is not None:
         with reporting(name + "locate"), torch.no_grad():
             places = spec.locate(pair.image)
@@ -128,6 +134,13 @@ def _check_answer(answer: Mapping[str, Tensor], labels: Mapping[str, Tensor]) ->
         require(name in labels, f"gives {name!r}, but the images have {', '.join(labels)}; name one of them")
         equal = values.shape == labels[name].shape
         require(equal, f"gives {name!r} as {shape_of(values)}, the label is {shape_of(labels[name])}; make them equal")
+
+
+def _check_quantities(quantities: Mapping[str, Tensor]) -> None:
+    require(isinstance(quantities, Mapping) and len(quantities) > 0, "returns none; return {name: (B, *shape)}")
+    for name, values in quantities.items():
+        valid = isinstance(values, Tensor) and values.ndim >= 1 and len(values) == 2 and values.is_floating_point()
+        require(valid, f"gives {name!r} as {shape_of(values)} for 2 images; return floating-point (B, *shape)")
 
 
 def _check_landmarks(spec: EvaluatorSpec, catalog: Catalog, pair: Batch, places: Tensor) -> None:

@@ -135,6 +135,7 @@ CASES: dict[str, tuple[tuple[str, ...], str, str]] = {
     "evaluation.epochs": ((), "evaluation.epochs=3", "evaluated"),
     "evaluation.batch": ((), "evaluation.batch=7", "evaluated"),
     "evaluation.learning_rate": ((), "evaluation.learning_rate=0.1", "evaluated"),
+    "evaluation.calibration": ((), "evaluation.calibration=3", "calibrated"),
     "evaluation.fda.beta": ((), "evaluation.fda.beta=0.3", "compared"),
     "evaluation.histogram.blend": ((), "evaluation.histogram.blend=0.5", "compared"),
     "evaluation.pixel_distribution.transform": ((), "evaluation.pixel_distribution.transform=minmax", "compared"),
@@ -213,6 +214,9 @@ class Bench:
     def evaluated(self, *settings: str) -> Any:
         result = evaluate([self.run(*settings)])
         return result.arms, result.test.sha256
+
+    def calibrated(self, *settings: str) -> Any:
+        return evaluate([self.run(*settings)]).calibration
 
     def compared(self, *settings: str) -> Any:
         return evaluate([self.run(*settings)], arms=["fda", "histogram", "pixel-distribution", "augment"]).arms

@@ -74,7 +74,7 @@ def test_any_change_of_data_configuration_seed_or_version_is_another_estimator(t
 
 def test_settings_that_training_does_not_use_are_not_part_of_the_key(tmp_path, count):
     shown = replace(IMAGE, meaning="an eye", colormap="viridis")
-    for task in (TASK, replace(TASK, image=shown), budget(augment=AugmentConfig(noise=0.5))):
+    for task in (TASK, replace(TASK, image=shown), budget(augment=AugmentConfig(noise=0.5)), budget(calibration=3)):
         cached(tmp_path, task=task)
     assert len(count) == 1
 

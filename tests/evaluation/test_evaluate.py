@@ -93,6 +93,27 @@ def test_every_arm_is_compared_with_simulated_on_the_same_images(single):
         assert 0 < against.p <= 1
 
 
+def test_offset_and_scatter_of_every_arm_and_the_error_after_calibration(toy, runs, single, tmp_path, cli):
+    assert list(single.calibration) == ARMS
+    for found in single.calibration.values():
+        assert list(found.quantities) == ["centre[0] (px)", "centre[1] (px)"]
+        assert found.images == 9 and found.error > 0 and found.std > 0
+    fit_toy(toy, tmp_path / "run", "evaluation.calibration=none")
+    shutil.copytree(runs[0] / "estimators", tmp_path / "run/estimators")
+    plain = evaluate([tmp_path / "run"])
+    assert plain.arms == single.arms
+    for arm, found in plain.calibration.items():
+        assert found.quantities == single.calibration[arm].quantities and found.error is None
+    assert "Offset and scatter" in cli("evaluate", runs[0]).ok().out
+    assert "Offset and scatter" in write_report(runs[0]).read_text()
+
+
+def test_without_photographs_to_calibrate_with_offset_and_scatter_remain(toy, tmp_path):
+    fit_toy(toy, tmp_path / "run", "data.real_labelled=none")
+    (found,) = evaluate([tmp_path / "run"], arms=["simulated"]).calibration.values()
+    assert found.quantities and found.images is None
+
+
 def test_unreadable_test_images_are_reported(toy, tmp_path):
     image = torch.randint(0, 255, (9, 1, 12, 16), dtype=torch.uint8).numpy()
     with PackWriter(tmp_path / "test.h5", image=IMAGE, labels=(CENTRE,), role="test", name="mine") as writer:

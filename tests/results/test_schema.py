@@ -25,6 +25,12 @@ def test_a_task_without_detector_or_curve_has_an_empty_table_and_no_curve():
     assert json.dumps(Evaluation.model_validate(tree).to_json()) == json.dumps(tree)
 
 
+def test_files_without_offset_and_scatter_are_read():
+    tree = json.loads((HERE / "evaluation.json").read_text())
+    assert list(tree.pop("calibration")) == list(tree["arms"])
+    assert Evaluation.model_validate(tree).calibration == {}
+
+
 def test_an_ablation_is_written_as_before():
     text = (HERE / "ablation.json").read_text()
     tree = json.loads(text)

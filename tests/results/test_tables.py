@@ -8,6 +8,7 @@ from synthreal.results.schema import Ablation, Evaluation
 from synthreal.results.tables import (
     ablation_table,
     arms_table,
+    calibration_table,
     displacement_table,
     evaluation_tables,
     preservation_table,
@@ -61,6 +62,28 @@ def test_the_note_explains_the_interval_and_p(std, several):
     text = " ".join(arms_table(evaluation(std)).notes)
     assert "mean difference in error_px" in text and "the two can disagree" in text
     assert ("over images and trainings" in text) == ("over 3 trainings" in text) == several
+
+
+def test_offset_and_scatter_with_the_error_after_calibration_once_for_each_arm():
+    pitch = {"offset": [-2.0], "slope": [0.5], "scatter": [3.0]}
+    joints = {"offset": [3.0, -5.0], "slope": [0.5, None], "scatter": [0.0, 2.0]}
+    still = {"offset": [0.0], "slope": [None], "scatter": [1.0]}
+    found = {
+        "simulated": {"quantities": {"pitch_deg": pitch, "x_px": joints}, "images": 9, "error": 2.0, "std": 0.5},
+        "refined": {"quantities": {"pitch_deg": still}, "images": 9, "error": 3.0},
+    }
+    table = calibration_table(evaluation(calibration=found))
+    assert table.columns == ("trained on", "quantity", "offset", "slope", "scatter", "error_px", "with 9 labelled")
+    assert table.rows == (
+        ("simulated", "pitch_deg", "-2.00", "0.50", "3.00", "4.00", "2.00 ± 0.50 (-50 %)"),
+        ("simulated", "x_px", "4.12", "0.50", "1.41", "", ""),
+        ("refined", "pitch_deg", "+0.00", "-", "1.00", "3.00", "3.00 (+0 %)"),
+    )
+    assert "root mean squares" in table.notes[0] and table in evaluation_tables(evaluation(calibration=found))
+    alone = {arm: {"quantities": {"pitch_deg": pitch}} for arm in ("simulated", "refined")}
+    table = calibration_table(evaluation(calibration=alone))
+    assert table.columns[-1] == "error_px" and "root mean squares" not in table.notes[0]
+    assert calibration_table(evaluation()) is None
 
 
 def test_quality_without_labels():

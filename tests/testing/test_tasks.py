@@ -16,6 +16,10 @@ def relative(pred, labels):
     return {"error_px": (pred - labels["centre"]).norm(dim=-1)[:, 0] / pred[:, 0, 0]}
 
 
+def quantities(labels):
+    return {"centre_px": labels["centre"]}
+
+
 @pytest.mark.parametrize(
     ("change", "rule", "word"),
     [
@@ -23,6 +27,7 @@ def relative(pred, labels):
         ({"metrics": lambda pred, labels: {"error_px": 0 * pred[:, 0, 0]}}, "metrics", "constant answer"),
         ({"metrics": relative}, "metrics", "NaN"),
         ({"build": lambda options, image: nn.Sequential(nn.Flatten(), nn.Linear(192, 3))}, "metrics", "answer"),
+        ({"quantities": quantities, "assign": lambda pred, values: values["centre_px"] + 9}, "metrics", "quantities"),
         ({"locate": lambda image: torch.zeros(len(image), 1, 2)}, "detector", "move right by 2"),
         ({"locate": lambda image: locate(image)[:, 0]}, "detector", "(B, K, 2)"),
         ({"locate": lambda image: locate(image) / 0}, "detector", "NaN"),
@@ -33,6 +38,11 @@ def relative(pred, labels):
 def test_evaluators(toy, change, rule, word):
     message = failed(changed(toy, "evaluators", "pointer", **change), rule)[rule]
     assert "evaluator 'pointer'" in message and word in message
+
+
+def test_quantities_that_give_the_prediction_back_pass(toy):
+    change = {"quantities": quantities, "assign": lambda pred, values: values["centre_px"]}
+    assert failed(changed(toy, "evaluators", "pointer", **change), "metrics") == {}
 
 
 def test_a_domain_without_a_detector_skips_its_rule(toy):

@@ -70,6 +70,12 @@ EVALUATORS = {
         ({"answer": lambda pred, labels: pred}, "no labels"),
         ({"answer": fails}, "KeyError"),
     ],
+    "quantities": [
+        ({"quantities": lambda labels: {}, "assign": fails}, "{name: (B, *shape)}"),
+        ({"quantities": lambda labels: {"x_px": labels["centre"].sum()}, "assign": fails}, "'x_px'", "()"),
+        ({"quantities": fails, "assign": fails}, "KeyError"),
+    ],
+    "assign": [({"quantities": lambda labels: {"x_px": labels["centre"]}, "assign": fails}, "KeyError")],
     "locate": [({"locate": lambda image: image.flatten(1)[:, :2]}, "(2, 2)")],
     "landmarks": [
         ({"landmarks": "center"}, "'center'"),

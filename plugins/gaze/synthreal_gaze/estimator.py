@@ -23,12 +23,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from itertools import pairwise
 
+import torch
 from pydantic import Field, ValidationInfo, field_validator
 from torch import Tensor, nn
 
 from synthreal import EvaluatorSpec, ImageSpec, Options, UserError
 from synthreal_gaze.detector import locate_pupil
-from synthreal_gaze.geometry import GAZE, angular_error
+from synthreal_gaze.geometry import GAZE, angles_to_gaze, angular_error, gaze_to_angles
 
 
 class EstimatorOptions(Options):
@@ -126,6 +127,17 @@ def metrics(pred: Tensor, labels: Mapping[str, Tensor]) -> dict[str, Tensor]:
     }
 
 
+def quantities(labels: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """``pitch_deg`` and ``yaw_deg`` ``(B,)`` of the gaze ``(B, 3)``, any length."""
+    pitch, yaw = torch.rad2deg(gaze_to_angles(labels["gaze"])).unbind(-1)
+    return {"pitch_deg": pitch, "yaw_deg": yaw}
+
+
+def assign(pred: Tensor, values: Mapping[str, Tensor]) -> Tensor:
+    """Unit gaze vectors ``(B, 3)`` of other angles."""
+    return angles_to_gaze(torch.deg2rad(torch.stack((values["pitch_deg"], values["yaw_deg"]), dim=-1)))
+
+
 EVALUATOR = EvaluatorSpec(
     name="gaze",
     requires=(GAZE,),
@@ -137,4 +149,6 @@ EVALUATOR = EvaluatorSpec(
     curve=("error_deg", tuple(float(degrees) for degrees in range(1, 26))),
     locate=locate_pupil,
     landmarks="pupil",
+    quantities=quantities,
+    assign=assign,
 )

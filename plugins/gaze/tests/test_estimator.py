@@ -9,7 +9,7 @@ import torch
 from pydantic import ValidationError
 
 from synthreal import ImageSpec, UserError
-from synthreal_gaze.estimator import EVALUATOR, EstimatorOptions, GazeNet, loss, metrics
+from synthreal_gaze.estimator import EVALUATOR, EstimatorOptions, GazeNet, assign, loss, metrics, quantities
 from synthreal_gaze.geometry import EYE, GAZE
 
 SMALL = EstimatorOptions(widths=(4, 4, 8, 16, 16), hidden=(64,))
@@ -125,3 +125,14 @@ def test_sizes_that_no_machine_holds_are_refused() -> None:
     for change in ({"widths": (32, 32, 64, 80, 2000)}, {"hidden": (0,)}, {"hidden": (20_000,)}, {"hidden": (8,) * 9}):
         with pytest.raises(ValidationError, match=r"every layer has 1 to|at most 8 items"):
             EstimatorOptions(**change)
+
+
+def test_quantities_are_pitch_and_yaw_in_degrees_and_give_the_direction_back() -> None:
+    pitch, yaw = torch.tensor([10.0, -30.0]), torch.tensor([-20.0, 45.0])
+    gaze = assign(torch.empty(2, 3), {"pitch_deg": pitch, "yaw_deg": yaw})
+    found = quantities({"gaze": 7 * gaze})
+    assert found["pitch_deg"].tolist() == pytest.approx([10, -30]) and found["yaw_deg"].tolist() == pytest.approx(
+        [-20, 45]
+    )
+    assert float(metrics(gaze, {"gaze": gaze})["error_deg"].max()) < 1e-4
+    assert EVALUATOR.quantities is quantities and EVALUATOR.assign is assign

@@ -25,6 +25,7 @@ DEPTH_WEIGHT = 5.0
 ROTATION_DEG = 20.0
 SHIFT = 0.08
 SCALE = (0.9, 1.1)
+QUANTITIES = ("x_px", "y_px", "behind_mm")
 
 
 def loss(pred: Tensor, labels: Mapping[str, Tensor]) -> Tensor:
@@ -91,6 +92,16 @@ def answer(pred: Tensor, labels: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {JOINTS.name: joints, XYZ.name: unproject(crop.to_frame(joints))}
 
 
+def quantities(labels: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """``x_px``, ``y_px`` (of the image) and ``behind_mm`` of the joints, each ``(B, 14)``."""
+    return dict(zip(QUANTITIES, labels[JOINTS.name].unbind(-1), strict=True))
+
+
+def assign(pred: Tensor, values: Mapping[str, Tensor]) -> Tensor:
+    """Joints ``(B, 14, 3)`` px, px, mm, as :func:`metrics` takes them."""
+    return torch.stack([values[name] for name in QUANTITIES], dim=-1)
+
+
 def augment(batch: Batch, generator: torch.Generator) -> Batch:
     """Rotate within +/-20 degrees, shift by up to 8 % and scale by 0.9 to 1.1; transforms the joints, too.
 
@@ -127,4 +138,6 @@ EVALUATOR = EvaluatorSpec(
     locate=locate_corners,
     landmarks=OUTLINE.name,
     answer=answer,
+    quantities=quantities,
+    assign=assign,
 )

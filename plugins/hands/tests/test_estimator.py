@@ -9,7 +9,7 @@ from torch import Tensor
 
 from synthreal import Batch, UserError
 from synthreal_hands.cube import CUBE_MM, Crop, hand_image, project, unproject
-from synthreal_hands.estimator import EVALUATOR, answer, augment, decode_joints, loss, metrics
+from synthreal_hands.estimator import EVALUATOR, answer, assign, augment, decode_joints, loss, metrics, quantities
 from synthreal_hands.hourglass import Grid, HandNet, HourglassOptions, peak
 
 SMALL = HourglassOptions(features=8, stacks=1, maps=32)
@@ -149,6 +149,20 @@ def test_answer_gives_labels_without_error():
     found = metrics(maps, {**labels, **read})
     assert (found["error_px"] == 0).all() and (found["error_mm"] == 0).all() and (found["pck_5px"] == 100).all()
     assert EVALUATOR.answer is answer
+
+
+def test_joints_are_read_from_quantities_again():
+    labels = labelled(3, 64)
+    maps = perfect(labels, 32)
+    values = quantities(answer(maps, labels))
+    assert {name: tuple(value.shape) for name, value in values.items()} == dict.fromkeys(
+        ("x_px", "y_px", "behind_mm"), (3, 14)
+    )
+    before, after = metrics(maps, labels), metrics(assign(maps, values), labels)
+    for name in before:
+        torch.testing.assert_close(after[name], before[name])
+    moved = assign(maps, {**values, "x_px": values["x_px"] + 2})
+    assert float(metrics(moved, labels)["error_px"].mean()) == pytest.approx(2 * 224 / 64, rel=0.05)
 
 
 def test_the_constant_prediction_is_a_set_of_joints():
