@@ -180,6 +180,12 @@ class Calibration(ResultModel):
     std: float | None = None
 
 
+class Confusion(ResultModel):
+    """Numbers of test images by true class (rows) and answer (columns), summed over the estimators of an arm."""
+
+    counts: tuple[tuple[int, ...], ...]
+
+
 class Verdict(ResultModel):
     """What to train on, see :func:`synthreal.evaluation.verdict.verdict`."""
 
@@ -207,6 +213,7 @@ class Evaluation(ResultModel):
     primary: str
     arms: dict[str, Arm]
     calibration: dict[str, Calibration] = {}  # by arm; empty for classes, and in files of earlier versions
+    confusion: dict[str, Confusion] = {}  # by arm; empty unless the task is one of classes
     quality: dict[str, Quality] = {}
     verdict: Verdict | None = None
     warnings: tuple[str, ...] = ()

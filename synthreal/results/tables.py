@@ -38,6 +38,7 @@ def evaluation_tables(evaluation: Evaluation) -> list[Table]:
     tables = (
         arms_table(evaluation),
         calibration_table(evaluation),
+        confusion_table(evaluation),
         quality_table(evaluation),
         preservation_table(evaluation),
         displacement_table(evaluation),
@@ -95,6 +96,28 @@ def calibration_table(evaluation: Evaluation) -> Table | None:
             "estimator answers near the mean, so a slope below 1 need not be the simulator's fault."
         )
     return Table("Offset and scatter", columns, tuple(rows), tuple(notes))
+
+
+def confusion_table(evaluation: Evaluation) -> Table | None:
+    """The error of each arm by true class, and what is mostly answered instead; None unless the task is of classes."""
+    if not evaluation.confusion:
+        return None
+    classes = max(len(found.counts) for found in evaluation.confusion.values())
+    rows = [
+        (arm, *(_class_text(found.counts[true], true) if true < len(found.counts) else "-" for true in range(classes)))
+        for arm, found in evaluation.confusion.items()
+    ]
+    note = "Errors in % of the images of a class, and the most frequent wrong answer. evaluation.json has all counts."
+    return Table("Errors by class", ("trained on", *map(str, range(classes))), tuple(rows), (note,))
+
+
+def _class_text(counts: Sequence[int], true: int) -> str:
+    total = sum(counts)
+    if not total:
+        return "-"
+    wrong = [0 if found == true else count for found, count in enumerate(counts)]
+    share = f"{100 * sum(wrong) / total:.0f}"
+    return f"{share} ({wrong.index(max(wrong))})" if any(wrong) else share
 
 
 def _cause_cells(quantity: Quantity) -> tuple[str, str, str]:

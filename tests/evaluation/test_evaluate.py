@@ -323,7 +323,7 @@ def test_without_an_evaluator_nothing_is_trained_and_realism_and_displacement_de
     assert found.primary == "" and found.arms == {} and found.test is None and found.preservation is None
     assert tuple(found.quality) == UNTESTED[:-1] and all(one.two_sample is None for one in found.quality.values())
     assert found.quality["simulated"].displacement_px == 0 < found.quality["fda"].displacement_px
-    assert (found.verdict.use, found.verdict.arm, found.verdict.labelled) == ("style", "pixel-distribution", False)
+    assert (found.verdict.use, found.verdict.arm, found.verdict.labelled) == ("style", "fda", False)
     assert any("evaluation.evaluator is none" in warning for warning in found.warnings)
     assert found.verdict.sentence in " ".join(cli("evaluate", tmp_path / "run").ok().out.split())
     assert found.verdict.sentence in write_report(tmp_path / "run").read_text()

@@ -9,6 +9,7 @@ from synthreal.results.tables import (
     ablation_table,
     arms_table,
     calibration_table,
+    confusion_table,
     displacement_table,
     evaluation_tables,
     preservation_table,
@@ -139,3 +140,11 @@ def test_an_ablation_has_a_row_for_every_combination():
         ("1", "4.00", "3.00", "-25 % (-38 to -12)", "1.0e-09", "0.18", "0.103"),
         ("2", "4.00", "3.00", "-25 % (-38 to -12)", "1.0e-09", "-", "-"),
     )
+
+
+def test_errors_by_class_with_the_most_frequent_wrong_answer():
+    counts = {"simulated": ((6, 1, 3), (0, 10, 0), (0, 0, 0)), "refined": ((5, 5), (0, 8))}
+    table = confusion_table(evaluation(confusion={arm: {"counts": found} for arm, found in counts.items()}))
+    assert table.columns == ("trained on", "0", "1", "2")
+    assert table.rows == (("simulated", "40 (2)", "0", "-"), ("refined", "50 (1)", "0", "-"))
+    assert confusion_table(evaluation()) is None
