@@ -41,7 +41,7 @@ test: install
 	$(PY) -m pytest -q -m "not slow and not gpu" -n auto --maxprocesses 8 --dist loadfile
 
 test-all: install
-	$(PY) -m pip install -q -c $(CONSTRAINTS) -e ".[ray]"  # 500 MB, for slow tests only
+	$(PY) -m pip install -q -c $(CONSTRAINTS) -e ".[ray,wandb,mlflow]"  # 1 GB, for slow tests only
 	$(PY) -m pytest -q
 
 check: install

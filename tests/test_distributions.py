@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import sysconfig
@@ -13,6 +14,7 @@ from pathlib import Path
 from zipfile import ZipFile
 
 import pytest
+import yaml
 
 ROOT = Path(__file__).resolve().parent.parent
 PLUGINS = ("gaze", "hands", "signs")
@@ -28,6 +30,27 @@ def test_the_projects_agree():
         assert plugin["urls"]["Homepage"] == root["urls"]["Homepage"]
         assert {line for line in root["classifiers"] if "Python" in line} <= set(plugin["classifiers"])
         assert "torch>=2.6" in plugin["dependencies"] and "torch>=2.6" in root["dependencies"]
+
+
+def test_the_citation_is_that_of_the_project():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    found = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    assert (found["title"], found["version"], found["license"]) == ("synthreal", project["version"], project["license"])
+    assert found["repository-code"] == project["urls"]["Homepage"]
+    assert found["authors"][0]["name"] in (ROOT / "LICENSE").read_text()
+    assert found["references"][0]["url"] == "https://arxiv.org/abs/1612.07828"
+
+
+def test_the_image_is_built_from_files_and_extras_that_exist_and_runs_as_a_user():
+    text = (ROOT / "Dockerfile").read_text(encoding="utf-8").replace("\\\n", " ")
+    copied = {name for line in re.findall(r"^COPY (?!--from)(.+) \S+$", text, re.MULTILINE) for name in line.split()}
+    ignored = (ROOT / ".dockerignore").read_text(encoding="utf-8").split()
+    assert copied and all((ROOT / name).exists() and f"!{name}" in ignored for name in copied)
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    (wanted,) = re.findall(r'"\.\[(.+?)\]"', text)
+    assert set(wanted.split(",")) <= extras.keys()
+    assert all(f"./plugins/{name}" in text for name in PLUGINS)
+    assert text.index("USER synthreal") < text.index('ENTRYPOINT ["synthreal"]')
 
 
 @pytest.fixture(scope="module")

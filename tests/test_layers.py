@@ -48,12 +48,15 @@ ALLOWED_IMPORTERS = {
     "torchvision": {"adapters"},
     "datasets": {"adapters"},
     "webdataset": {"adapters"},
+    "huggingface_hub": {"inference"},
     "onnx": {"adapters"},
     "onnxscript": {"adapters"},
     "onnxruntime": {"adapters"},
     "scipy": {"data", "metrics"},
     "matplotlib": {"report"},
-    "tensorboard": {"report"},
+    "tensorboard": {"train"},
+    "wandb": {"train"},
+    "mlflow": {"train"},
     "starlette": {"turing"},
     "uvicorn": {"turing"},
     "jinja2": {"inference", "report", "turing"},
@@ -129,7 +132,17 @@ def test_every_library_has_its_home():
         assert part(path) in ALLOWED_IMPORTERS.get(library, {part(path)}), where
         if part(path) == "core":
             assert library not in CORE_MAY_NOT, where
-        inside = library in {*ADAPTED, "cv2", "ray", "onnx", "onnxscript", "onnxruntime"}
+        inside = library in {
+            *ADAPTED,
+            "cv2",
+            "huggingface_hub",
+            "ray",
+            "onnx",
+            "onnxscript",
+            "onnxruntime",
+            "wandb",
+            "mlflow",
+        }
         if part(path) == "adapters" and library in ADAPTED:
             assert library == path.stem, f"{where}: only adapters/{library}.py does"
         elif inside or (name.startswith("synthreal.adapters.") and part(path) != "adapters"):

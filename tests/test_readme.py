@@ -169,8 +169,9 @@ def test_command_lines_work(command, cli, monkeypatch):
         parsed(words[1:])
         if words[1] in ("fit", "show") and "--simulated" not in words:  # tests/cli/test_folders.py has such folders
             arguments = [word for word in words[2:] if word != "--resume"]
-            if "--run" in arguments:
-                del arguments[arguments.index("--run") : arguments.index("--run") + 2]
+            for option in ("--run", "--log"):
+                if option in arguments:
+                    del arguments[arguments.index(option) : arguments.index(option) + 2]
             cli("show", *arguments).ok()
     elif words[0] == "make":
         targets = re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)

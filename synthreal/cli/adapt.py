@@ -34,6 +34,7 @@ def adapt(
     labels: folders.Labels = None,
     label: folders.Label = None,
     settings: options.Settings = None,
+    log: options.Log = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace OUT.")] = False,
 ) -> None:
     """Make renders look like photographs. Trains a refiner, refines every render into OUT, and says whether it helps.
@@ -45,8 +46,10 @@ def adapt(
     from synthreal.bulk.result import Destination
     from synthreal.distributed.processes import SINGLE_PROCESS
     from synthreal.train.checkpoint import checkpoints, step_of
+    from synthreal.train.loggers import require_loggers
 
     require("report", "adapt", "matplotlib")
+    require_loggers(log or ())
     pictures = folders.two_folders(renders, photographs, scale, minutes, test, labels, label, domain=False)
     assert pictures is not None, "two folders are given"
     with resumable():
@@ -59,7 +62,7 @@ def adapt(
                 raise UserError(f"{out}: lies in {folder}, whose pictures would include it; choose another place")
         Destination.resolve(out, renders, run, overwrite).check_folder(refined=complete)  # before training, not after
         plan = plan or start_pictures(pictures, run, None, settings, SINGLE_PROCESS, trust=False)
-        print_line(saved_text(plan, train(plan, SINGLE_PROCESS)))
+        print_line(saved_text(plan, train(plan, SINGLE_PROCESS, log or ())))
         device = plan.config.runtime.device
         refine(run, renders, out, device=device, overwrite=overwrite)
         evaluate([run], arms=ARMS, device=device)

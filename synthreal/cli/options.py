@@ -54,6 +54,10 @@ Settings = Annotated[
     list[str] | None,
     typer.Option("--set", help="Change one setting: dotted.key=value, with the value in TOML; repeatable."),
 ]
+Log = Annotated[
+    list[str] | None,
+    typer.Option("--log", help="Send the numbers of log.jsonl to tensorboard, wandb or mlflow, too; repeatable."),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 Split = Literal["test", "validation"]
 Device = Annotated[str, typer.Option(help="Device: auto, cpu, cuda or cuda:N.")]

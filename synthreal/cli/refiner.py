@@ -40,6 +40,7 @@ def fit(
     test: folders.Test = None,
     labels: folders.Labels = None,
     label: folders.Label = None,
+    log: options.Log = None,
     trust: options.Trust = False,
 ) -> int:
     """Train a refiner. R and D are first trained alone, then together; torchrun starts several processes.
@@ -49,8 +50,10 @@ def fit(
     from synthreal.distributed.join import process_group
     from synthreal.hooks.discovery import trust_option
     from synthreal.train.checkpoint import checkpoints
+    from synthreal.train.loggers import require_loggers
 
     with process_group() as processes:  # first, so that an error is reported once
+        require_loggers(log or ())
         pictures = folders.two_folders(
             simulated, real, scale, minutes, test, labels, label, domain=bool(plugin or recipe)
         )
@@ -68,10 +71,13 @@ def fit(
             else:
                 catalog, resolved = load_configuration(plugin, recipe, config, settings, trust=trust)
                 plan = Plan(resolved, catalog, run or Path("runs") / resolved.recipe, resume)
-            last = train(plan, processes)
+            last = train(plan, processes, log or ())
         except KeyboardInterrupt:
             if processes.is_main:
-                print_line(_interrupted(plan, processes, trust), err=True)
+                print_line(
+                    _interrupted(plan, processes, [*(f"--log {name}" for name in log or ()), *["--trust"] * trust]),
+                    err=True,
+                )
             return 130
         if processes.is_main:
             several = plan.config.data.simulated.count != 1
@@ -81,7 +87,7 @@ def fit(
         return 0
 
 
-def _interrupted(plan: Plan | None, processes: Processes, trust: bool) -> str:
+def _interrupted(plan: Plan | None, processes: Processes, more: list[str]) -> str:
     """What an interrupted run has saved, and the command that continues it."""
     from synthreal.train.checkpoint import checkpoints
 
@@ -91,8 +97,8 @@ def _interrupted(plan: Plan | None, processes: Processes, trust: bool) -> str:
     if processes.size > 1:  # torchrun would take --run for one of its own options
         program, option = f"torchrun --nproc-per-node={processes.local_size} -m synthreal", "--run-dir"
     names = "".join(f" --plugin {shlex.quote(name)}" for name in plan.config.plugins)
-    command = f"{program} fit{names} {option} {shlex.quote(str(plan.run_dir))} --resume{' --trust' * trust}"
-    return f"stopped; {saved[-1]} is saved, continue with: {command}"
+    command = f"{program} fit{names} {option} {shlex.quote(str(plan.run_dir))} --resume"
+    return f"stopped; {saved[-1]} is saved, continue with: {' '.join([command, *more])}"
 
 
 @app.command()

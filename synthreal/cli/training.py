@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -63,22 +64,29 @@ def start_pictures(
     return Plan(config, catalog, run_dir, False)
 
 
-def train(plan: Plan, processes: Processes) -> Report | None:
-    """Train with progress bars; the last report, None if the run was complete already."""
+def train(plan: Plan, processes: Processes, log: Sequence[str] = ()) -> Report | None:
+    """Train with progress bars and trackers; the last report, None if the run was complete already."""
     from synthreal.cli.progress import ReportPrinter, progress_bars
     from synthreal.train.fit import fit
+    from synthreal.train.loggers import open_loggers
 
     total = plan.config.schedule.total
     with progress_bars(visible=processes.is_main) as show:
         printer = ReportPrinter(lambda step, losses: show("fitting", step, total, losses))
-        return fit(
-            plan.config,
-            plan.catalog,
-            plan.run_dir,
-            resume=plan.resume,
-            on_report=printer,
-            on_warning=printer.warn,
-        )
+        with open_loggers(log, plan.run_dir, plan.config, resume=plan.resume, on_warning=printer.warn) as track:
+
+            def on_report(report: Report) -> None:
+                printer(report)
+                track(report)
+
+            return fit(
+                plan.config,
+                plan.catalog,
+                plan.run_dir,
+                resume=plan.resume,
+                on_report=on_report,
+                on_warning=printer.warn,
+            )
 
 
 def saved_text(plan: Plan, last: Report | None) -> str:

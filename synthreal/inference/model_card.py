@@ -5,14 +5,19 @@ Its content comes from config.toml and evaluation.json alone. An evaluation of o
 
 from __future__ import annotations
 
+import json
+import math
+import re
 from pathlib import Path
+from typing import Any
 
 from torch import nn
 
 from synthreal.config import LossConfig
+from synthreal.errors import UserError
 from synthreal.inference.pretrained import CARD, Pretrained
 from synthreal.inference.weights import weights_sha256
-from synthreal.results.schema import read_evaluations
+from synthreal.results.schema import Evaluation, read_evaluations
 from synthreal.results.tables import evaluation_tables
 
 
@@ -21,6 +26,21 @@ def stored_card(folder: Path) -> str | None:
     path = folder / CARD
     text = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
     return text if text.startswith("---\n") and "\nlibrary_name: synthreal\n" in text.partition("\n---\n")[0] else None
+
+
+def with_licence(card: str, licence: str) -> str:
+    """A card with another licence in its front matter. Raises ``UserError`` for a name that is no identifier."""
+    if not re.fullmatch(r"[A-Za-z][A-Za-z0-9.+-]*", licence):
+        raise UserError(f"licence {licence!r}: give an identifier of the hub, such as mit, cc-by-4.0 or other")
+    front, fence, body = card.partition("\n---\n")
+    front = re.sub(r"\nlicense:[^\n]*", "", front) + f"\nlicense: {licence.lower()}"
+    return front + fence + body
+
+
+def with_example(card: str, repository: str) -> str:
+    """A card whose example loads the refiner from a repository of the hub."""
+    load = f"Refine.from_pretrained({json.dumps(repository)}"
+    return re.sub(r'Refine\.from_pretrained\("[^"\n]*"', lambda _: load, card, count=1)
 
 
 def model_card(about: Pretrained, refiner: nn.Module) -> str:
@@ -51,16 +71,54 @@ def model_card(about: Pretrained, refiner: nn.Module) -> str:
         lstrip_blocks=True,
     )
     templates.filters["text"] = _text
+    evaluations = [found for found in read_evaluations(about.folder) if sha256 in (found.weights or sha256)]
     card = templates.get_template("model_card.md.j2").render(
         config=config,
+        results=[result for found in evaluations for result in hub_results(found, config.data.real.name)],
         data=[(role, source.name, source.count or "all, or endless") for role, source in sources if source],
         recipe=recipe.items(),
         estimator=config.evaluation.evaluator and config.evaluation.evaluator.name,
-        evaluations=[found for found in read_evaluations(about.folder) if sha256 in (found.weights or sha256)],
+        evaluations=evaluations,
         tables=evaluation_tables,
         versions=about.versions,
     )
     return card.rstrip() + "\n"
+
+
+def hub_results(evaluation: Evaluation, real: str) -> list[dict[str, Any]]:
+    """The numbers of the refined images as ``results`` of the hub's ``model-index``.
+
+    The first result holds errors on labelled real images of an estimator that was trained on refined ones, the second
+    what is measured without labels, against the unlabelled images of the data set ``real``.
+    """
+    results = []
+    found: dict[str, tuple[str, float | None]]
+    if evaluation.test is not None and (arm := evaluation.arms.get("refined")) is not None:
+        found = {name: (f"{name}, trained on refined images", metric.mean) for name, metric in arm.metrics.items()}
+        results.append(_result(evaluation.test.name, evaluation.split, found))
+    if (quality := evaluation.quality.get("refined")) is not None:
+        two_sample = None if quality.two_sample is None else quality.two_sample.accuracy
+        found = {
+            "kid": ("KID on random features", quality.kid),
+            "sliced_wasserstein": ("sliced Wasserstein distance", quality.sliced_wasserstein),
+            "spectrum": ("distance of spectra, dB", quality.spectrum),
+            "two_sample": ("accuracy of a classifier of refined and real images", two_sample),
+            "displacement_px": ("mean displacement of content by refining, px", quality.displacement_px),
+        }
+        results.append(_result(real, "train", found))
+    return [result for result in results if result["metrics"]]
+
+
+def _result(dataset: str, split: str, metrics: dict[str, tuple[str, float | None]]) -> dict[str, Any]:
+    return {
+        "task": {"type": "image-to-image"},
+        "dataset": {"type": dataset, "name": dataset, "split": split},
+        "metrics": [
+            {"type": key, "name": name, "value": value}
+            for key, (name, value) in metrics.items()
+            if value is not None and math.isfinite(value)
+        ],
+    }
 
 
 def _weight(loss: LossConfig) -> str:

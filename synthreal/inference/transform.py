@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
@@ -23,7 +24,8 @@ from synthreal.device import (
     should_compile,
 )
 from synthreal.errors import UserError
-from synthreal.inference.model_card import model_card, stored_card
+from synthreal.inference.hub import check_repository, resolve_folder, upload
+from synthreal.inference.model_card import model_card, stored_card, with_example, with_licence
 from synthreal.inference.pretrained import Pretrained, read_pretrained, write_pretrained
 from synthreal.inference.transform_input import check_device, check_images, check_noise
 from synthreal.inference.value_range import ValueRange, check_probability
@@ -137,9 +139,26 @@ class Refine(nn.Module):
             about=about,
         )
 
-    from_pretrained = load
+    @classmethod
+    def from_pretrained(cls, name: str | Path, *, revision: str | None = None, **settings: Any) -> Refine:
+        """:meth:`load` from a folder, or from the Hugging Face hub.
 
-    def save_pretrained(self, folder: str | Path, *, overwrite: bool = False) -> None:
+        A text ``user/name`` is a repository of the hub if neither it nor the folder ``user`` exists here and ``user``
+        is not "runs". Everything else is a folder. Only refiner.safetensors, config.toml and README.md are downloaded,
+        nothing is unpickled, and no code of a repository runs.
+
+        Args:
+            name: folder, or ``user/name`` (extra ``hub``).
+            revision: branch, tag or commit hash of a repository; a hash pins it. With one, a folder ``user`` may exist.
+            settings: those of :meth:`load`.
+
+        Raises:
+            UserError: as of :meth:`load`; the repository is missing, private or gated, holds no refiner, or is not in
+                the cache while there is no network; the extra is not installed; a revision of a folder.
+        """
+        return cls.load(resolve_folder(name, revision), **settings)
+
+    def save_pretrained(self, folder: str | Path, *, overwrite: bool = False, licence: str | None = None) -> None:
         """Write refiner.safetensors, config.toml and a model card (README.md), for sharing.
 
         config.toml is that of the run, including the paths of its data. The card shows the results in the run's
@@ -148,15 +167,52 @@ class Refine(nn.Module):
         Args:
             folder: created if missing.
             overwrite: replace these files in it.
+            licence: identifier as on the hub, such as "mit" or "cc-by-4.0", for the card; None keeps that of a copied
+                card, and is "unknown" in a new one.
 
         Raises:
-            UserError: the folder holds one of these files, or a run; it cannot be written; or R was not loaded from
-                a folder.
+            UserError: the folder holds one of these files, or a run; it cannot be written; R was not loaded from a
+                folder; or ``licence`` is no identifier.
         """
+        about, card = self._described(licence)
+        write_pretrained(Path(folder), self.refiner, about, card, overwrite=overwrite)
+
+    def push_to_hub(
+        self,
+        repo_id: str,
+        *,
+        licence: str | None = None,
+        private: bool = False,
+        revision: str | None = None,
+        commit_message: str = "Add a refiner of synthreal",
+    ) -> str:
+        """Upload what :meth:`save_pretrained` writes to the Hugging Face hub, and return the hash of the commit.
+
+        The token is that of ``hf auth login``. The hash is a ``revision`` of :meth:`from_pretrained`.
+
+        Args:
+            repo_id: ``user/name``, created if missing; no path that exists here.
+            licence: see :meth:`save_pretrained`.
+            private: create a private repository.
+            revision: branch to commit to, created if missing; None is the default branch.
+            commit_message: of the commit.
+
+        Raises:
+            UserError: as of :meth:`save_pretrained`; a wrong ``repo_id``; the hub refuses the upload or cannot be
+                reached; ``private`` for a repository that is public; the extra ``hub`` is not installed.
+        """
+        check_repository(repo_id)
+        about, card = self._described(licence)
+        with TemporaryDirectory() as folder:
+            write_pretrained(Path(folder), self.refiner, about, with_example(card, repo_id), overwrite=False)
+            return upload(Path(folder), repo_id, private=private, revision=revision, message=commit_message)
+
+    def _described(self, licence: str | None) -> tuple[Pretrained, str]:
+        """The origin of R and its model card."""
         if self.about is None:
             raise UserError("Refine was made from a bare network; only the result of Refine.load can be saved")
         card = stored_card(self.about.folder) or model_card(self.about, self.refiner)
-        write_pretrained(Path(folder), self.refiner, self.about, card, overwrite=overwrite)
+        return self.about, card if licence is None else with_licence(card, licence)
 
     def forward(self, image: Tensor, noise: Tensor | None = None) -> Tensor:
         """Refine ``(B, C, H, W)`` or ``(C, H, W)``, float in ``range`` or uint8.

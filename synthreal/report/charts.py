@@ -14,8 +14,9 @@ import numpy as np
 
 from synthreal.evaluation.training_sets import ARMS
 from synthreal.report.images import data_url
-from synthreal.report.record import Record, is_number
+from synthreal.report.record import Record
 from synthreal.results.schema import BASE, Evaluation
+from synthreal.train.log import is_number
 
 CHANCE = "D at chance"
 # (field of the log, title, level of a discriminator that guesses)

@@ -15,10 +15,9 @@ from synthreal.files import file_start, real_path
 from synthreal.images.png import SIGNATURE
 from synthreal.inference.pretrained import CONFIG, LOG, SHEETS, read_config_and_versions
 from synthreal.results.schema import Evaluation, read_evaluations
-from synthreal.train.log import read_log
+from synthreal.train.log import is_number, read_log
 from synthreal.train.monitor import read_quality
 
-LARGEST = 3.4e38  # of the numbers that are shown; all are float32
 LARGEST_SHEET = 256 << 20  # bytes
 SHEET = re.compile(r"step-(\d+)\.png")
 
@@ -78,11 +77,6 @@ def read_record(run: Path) -> Record:
 def _is_sheet(path: Path) -> bool:
     """Whether a file is a PNG that the page can hold, whole."""
     return file_start(path, len(SIGNATURE)) == SIGNATURE and path.stat().st_size <= LARGEST_SHEET
-
-
-def is_number(value: Any) -> bool:
-    """Whether a JSON value is a number that a chart can show."""
-    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= LARGEST
 
 
 def _read_log(run: Path) -> tuple[tuple[Mapping[str, Any], ...], tuple[str, ...]]:

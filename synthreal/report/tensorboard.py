@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Iterator, Mapping
+from contextlib import closing
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -13,7 +11,9 @@ from PIL import Image
 from synthreal.errors import UserError
 from synthreal.files import write_errors
 from synthreal.images.picture import picture_problem
-from synthreal.report.record import Record, is_number
+from synthreal.report.record import Record
+from synthreal.train.log import numbers
+from synthreal.train.loggers.tensorboard import TensorBoard
 
 SUFFIX = ".synthreal"
 
@@ -24,20 +24,15 @@ def write_events(record: Record, folder: Path) -> None:
     Events of an earlier call are replaced, other files are preserved. Raises ``UserError`` for a damaged sheet, or a
     folder that cannot be written.
     """
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # about TensorBoard's own dependencies
-        from torch.utils.tensorboard import SummaryWriter
-
     with write_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
         for old in folder.glob(f"events.out.tfevents.*{SUFFIX}"):
             old.unlink()
-        with SummaryWriter(str(folder), filename_suffix=SUFFIX) as writer:
+        with closing(TensorBoard(folder, suffix=SUFFIX)) as board:
             for line in record.log:
-                for tag, value in numbers(line):
-                    writer.add_scalar(tag, value, line["step"])
+                board.log(line["step"], dict(numbers(line)))
             for step, path in record.sheets:
-                writer.add_image("sheet", _pixels(path), step, dataformats="HWC")
+                board.log_image("sheet", _pixels(path), step)
 
 
 def _pixels(path: Path) -> np.ndarray:
@@ -46,12 +41,3 @@ def _pixels(path: Path) -> np.ndarray:
             return np.asarray(picture.convert("RGB"))
     except Exception as error:  # decoders raise anything on broken bytes
         raise UserError(f"{path}: {picture_problem(error)}; delete it") from error
-
-
-def numbers(line: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, float]]:
-    """Tags and values of the finite numbers of a log line, without its step; nested tags look like ``quality/kid``."""
-    for name, value in line.items():
-        if isinstance(value, Mapping):
-            yield from numbers(value, f"{prefix}{name}/")
-        elif is_number(value) and (prefix or name != "step"):
-            yield f"{prefix}{name}", float(value)

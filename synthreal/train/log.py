@@ -7,6 +7,7 @@ import math
 import re
 import shlex
 import time
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from synthreal.inference.pretrained import LOG
 from synthreal.train.monitor import QualityReport
 
 LARGEST = 256 << 20  # bytes of a log that is read; a line has a few hundred
+LARGEST_NUMBER = 3.4e38  # all that are shown are float32
 IDENTITY = 0.01
 SATURATED = 0.99
 METRICS = (
@@ -151,13 +153,30 @@ def non_finite_values(report: Report) -> list[str]:
     return [name for name, value in asdict(report).items() if isinstance(value, float) and not math.isfinite(value)]
 
 
-def append_log(run_dir: Path, report: Report) -> None:
-    """Append a report to log.jsonl, without ``change``, and without what a run does not measure at this step."""
-    path = run_dir / LOG
-    optional = {"quality", "loss_weight", "drift_px"}
+def log_line(report: Report) -> dict[str, Any]:
+    """A report without ``change``, and without what a run does not measure at this step."""
     values = asdict(report)
-    left_out = {"change"} | {name for name in optional if values[name] is None}
-    line = {name: value for name, value in values.items() if name not in left_out}
+    left_out = {"change"} | {name for name in ("quality", "loss_weight", "drift_px") if values[name] is None}
+    return {name: value for name, value in values.items() if name not in left_out}
+
+
+def numbers(line: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, float]]:
+    """Tags and values of the finite numbers of a log line, without its step; nested tags look like ``quality/kid``."""
+    for name, value in line.items():
+        if isinstance(value, Mapping):
+            yield from numbers(value, f"{prefix}{name}/")
+        elif is_number(value) and (prefix or name != "step"):
+            yield f"{prefix}{name}", float(value)
+
+
+def is_number(value: Any) -> bool:
+    """Whether a JSON value is a number that a chart can show."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= LARGEST_NUMBER
+
+
+def append_log(run_dir: Path, report: Report) -> None:
+    """Append a report to log.jsonl, as :func:`log_line` gives it."""
+    path, line = run_dir / LOG, log_line(report)
     with write_errors(path), path.open("a", encoding="utf-8") as file:
         file.write(json.dumps(line) + "\n")
 

@@ -46,7 +46,7 @@ def rows(card, heading):
 def test_the_front_matter_is_yaml_for_the_hub(evaluated, tmp_path):
     _, front, body = saved(evaluated, tmp_path / "saved").split("---\n", 2)
     found = yaml.safe_load(front)
-    assert set(found) == {"library_name", "pipeline_tag", "tags"}
+    assert set(found) == {"library_name", "pipeline_tag", "tags", "license", "model-index"}
     assert (found["library_name"], found["pipeline_tag"]) == ("synthreal", "image-to-image")
     assert all(isinstance(tag, str) for tag in found["tags"]) and "synthreal" in found["tags"]
     assert body.startswith("\n# toy\n")
