@@ -34,7 +34,8 @@ def confusion(spec: EvaluatorSpec, model: nn.Module, test: Resident) -> Tensor |
         pairs.append(torch.stack((batch.labels[name], answer[name])).cpu())
     true, found = torch.cat(pairs, dim=1)
     count = 1 + int(torch.maximum(true, found).max())
-    return (true * count + found).bincount(minlength=count**2).view(count, count)
+    counts: Tensor = (true * count + found).bincount(minlength=count**2).view(count, count)
+    return counts
 
 
 def summarize_confusion(results: Iterable[tuple[str, Tensor | None]]) -> dict[str, Confusion]:

@@ -139,7 +139,7 @@ def evaluate(
 
 @dataclass(frozen=True)
 class EstimatorResult:
-    """The metrics of one estimator on every test image, name -> ``(N,)`` or ``(N, K)``, its seeds, answers and confusion."""
+    """The metrics of one estimator on every test image, name -> ``(N,)`` or ``(N, K)``, seeds, answers, confusion."""
 
     arm: str
     refiner_seed: int
