@@ -56,7 +56,11 @@ Settings = Annotated[
 ]
 Log = Annotated[
     list[str] | None,
-    typer.Option("--log", help="Send the numbers of log.jsonl to tensorboard, wandb or mlflow, too; repeatable."),
+    typer.Option(
+        "--log",
+        "--log-to",
+        help="Send what log.jsonl holds to tensorboard, wandb or mlflow, too; repeatable. With torchrun use --log-to.",
+    ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 Split = Literal["test", "validation"]

@@ -75,7 +75,7 @@ def fit(
         except KeyboardInterrupt:
             if processes.is_main:
                 print_line(
-                    _interrupted(plan, processes, [*(f"--log {name}" for name in log or ()), *["--trust"] * trust]),
+                    _interrupted(plan, processes, [*(f"--log-to {name}" for name in log or ()), *["--trust"] * trust]),
                     err=True,
                 )
             return 130
