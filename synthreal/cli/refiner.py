@@ -74,10 +74,7 @@ def fit(
             last = train(plan, processes, log or ())
         except KeyboardInterrupt:
             if processes.is_main:
-                print_line(
-                    _interrupted(plan, processes, [*(f"--log-to {name}" for name in log or ()), *["--trust"] * trust]),
-                    err=True,
-                )
+                print_line(_interrupted(plan, processes, log or [], trust), err=True)
             return 130
         if processes.is_main:
             several = plan.config.data.simulated.count != 1
@@ -87,18 +84,19 @@ def fit(
         return 0
 
 
-def _interrupted(plan: Plan | None, processes: Processes, more: list[str]) -> str:
+def _interrupted(plan: Plan | None, processes: Processes, trackers: list[str], trust: bool) -> str:
     """What an interrupted run has saved, and the command that continues it."""
     from synthreal.train.checkpoint import checkpoints
 
     if plan is None or not (saved := checkpoints(plan.run_dir)):
         return "stopped before anything was saved"
-    program, option = "synthreal", "--run"
-    if processes.size > 1:  # torchrun would take --run for one of its own options
-        program, option = f"torchrun --nproc-per-node={processes.local_size} -m synthreal", "--run-dir"
+    program, option, log = "synthreal", "--run", "--log"
+    if processes.size > 1:  # torchrun would take --run and --log for options of its own
+        program, option, log = f"torchrun --nproc-per-node={processes.local_size} -m synthreal", "--run-dir", "--log-to"
     names = "".join(f" --plugin {shlex.quote(name)}" for name in plan.config.plugins)
-    command = f"{program} fit{names} {option} {shlex.quote(str(plan.run_dir))} --resume"
-    return f"stopped; {saved[-1]} is saved, continue with: {' '.join([command, *more])}"
+    more = "".join(f" {log} {name}" for name in trackers) + " --trust" * trust
+    command = f"{program} fit{names} {option} {shlex.quote(str(plan.run_dir))} --resume{more}"
+    return f"stopped; {saved[-1]} is saved, continue with: {command}"
 
 
 @app.command()
