@@ -5,41 +5,30 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
-from functools import cached_property
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
-from synthreal.config import ResolvedConfig
 from synthreal.data.encoding import to_unit
-from synthreal.data.levels import Levels, level_warnings
-from synthreal.data.resident import Resident
-from synthreal.data.simulator import SimulatorSource
-from synthreal.data.source import Source
 from synthreal.device import configure_process, resolve_device
 from synthreal.errors import UserError
 from synthreal.evaluation.cache import FOLDER, train_or_load
 from synthreal.evaluation.calibration import Answers, has_quantities, judge, summarize_answers
 from synthreal.evaluation.confusion import confusion, summarize_confusion
-from synthreal.evaluation.estimator import Task, constant_metrics, measure
+from synthreal.evaluation.estimator import constant_metrics, measure
+from synthreal.evaluation.runs import open_runs, open_test_images
 from synthreal.evaluation.training_sets import PER_IMAGE, REAL, TrainingSets, select_arms
 from synthreal.evaluation.verdict import verdict
 from synthreal.files import write_text
-from synthreal.hooks.catalog import Catalog
-from synthreal.hooks.resolve import resolve
-from synthreal.inference.pretrained import read_config
 from synthreal.metrics.displacement import content_preservation
 from synthreal.metrics.landmark_shift import landmark_preservation
 from synthreal.metrics.significance import compare_errors
 from synthreal.metrics.summary import COUNT, summarize_quality
 from synthreal.results.schema import BASE, FILES, Against, Arm, Curve, Evaluation, Metric, Quality, Seed, Split, TestSet
-from synthreal.spec import EvaluatorSpec, Role
-from synthreal.train.run_dir import differences
-from synthreal.train.sources import first_images, open_data, origin_warnings, reading_warnings, source_levels
-
-FEW_TESTS = 5
+from synthreal.spec import EvaluatorSpec
+from synthreal.train.sources import first_images
 
 
 def evaluate(
@@ -73,10 +62,10 @@ def evaluate(
     Raises:
         UserError: a folder without a run, an unknown arm, a damaged cached estimator.
     """
-    opened = _open_runs([Path(run) for run in runs], split, resolve_device(device), trust)
+    opened = open_runs([Path(run) for run in runs], resolve_device(device), trust)
     task, config = opened[0].task, opened[0].config
     configure_process(config.runtime)
-    test = _test_images(opened, split)
+    test = open_test_images(opened, split)
     names, spec = select_arms(arms, config, tested=test is not None), None if task is None else task.spec
     trained = names if test is not None else () if task is None else (BASE,)
     if test is None:  # the first run's quality counts, and needs the estimator trained on simulated images alone
@@ -115,11 +104,14 @@ def evaluate(
                 real = to_unit(first_images(sets.real, COUNT).image)
                 simulated = sets.simulated if arm in PER_IMAGE else None
                 quality[arm] = summarize_quality(spec, base_estimator, data.images, real, simulated)
+    test_set = None
+    if test is not None:
+        test_set = TestSet(name=getattr(config.data, split).name, n=len(test), sha256=test.sha256())
     evaluation = Evaluation(
         runs=tuple(map(str, runs)),
         weights=tuple(weights),
         split=split,
-        test=None if test is None else _test_set(opened[0], split, test),
+        test=test_set,
         preservation=None if spec is None else landmark_preservation(spec, pairs),
         displacement=content_preservation(pairs),
         constant={} if test is None or spec is None else constant_metrics(spec, pairs[0][0].labels, test),
@@ -147,77 +139,6 @@ class EstimatorResult:
     metrics: dict[str, Tensor]
     answers: Answers | None = None
     confusion: Tensor | None = None
-
-
-@dataclass(frozen=True)
-class _Run:
-    """A run to evaluate: its resolved configuration, its task (None without evaluator), and warnings about its data."""
-
-    folder: Path
-    config: ResolvedConfig
-    task: Task | None
-    catalog: Catalog
-    device: torch.device
-    warnings: list[str] = field(default_factory=list)
-
-    def open_data(self, role: Role) -> Source:
-        """Open the data of a role; unreadable files, a choice of images and another data set add warnings."""
-        source = open_data(self.config, self.catalog, role, device=self.device, run_dir=self.folder)
-        self.warnings.extend(reading_warnings(role, source))
-        if role not in ("simulated", "real"):
-            self.warnings.extend(origin_warnings(self.config, self.catalog, role))
-            self.warnings.extend(level_warnings(self._real_levels, source_levels(self.config, role, source)))
-        return source
-
-    @cached_property
-    def _real_levels(self) -> Levels:
-        return source_levels(self.config, "real", self.open_data("real"))
-
-
-def _open_runs(folders: Sequence[Path], split: Split, device: torch.device, trust: bool) -> list[_Run]:
-    """Read and resolve the configurations. Raises ``UserError`` for runs that differ in more than the seed."""
-    configs = [read_config(folder) for folder in folders]
-    by_seed: dict[int, Path] = {}
-    for folder, config in zip(folders, configs, strict=True):
-        changed = differences(configs[0], config)
-        if keys := [key for key in changed if key == "runtime.precision" or not key.startswith(("runtime.", "recipe"))]:
-            different = f"differs from {folders[0]} in {', '.join(keys[:4])}"
-            raise UserError(f"{folder}: {different}; evaluate runs of one configuration together")
-        if twin := by_seed.get(seed := config.runtime.seed):
-            raise UserError(f"{folder}: has the runtime.seed of {twin} ({seed}); fit it with another seed")
-        by_seed[seed] = folder
-    catalog = Catalog.of_run(configs[0], folders[0], trust=trust)
-    resolved = [resolve(config, catalog) for config in configs]
-    tasks = [None if config.evaluation.evaluator is None else Task.of(config, catalog, device) for config in resolved]
-    return [_Run(*run, catalog, device) for run in zip(folders, resolved, tasks, strict=True)]
-
-
-def _test_images(runs: Sequence[_Run], split: Split) -> Resident | None:
-    """The labelled real images to test on, which must be the same in all runs; None if there are none."""
-    missing = "evaluation.evaluator" if runs[0].task is None else f"data.{split}"
-    if runs[0].task is None or getattr(runs[0].config.data, split) is None:
-        runs[0].warnings.append(
-            f"{missing} is none: quality is measured without labels, errors are not; to measure them, fit with an "
-            f"evaluator, and data.{split} set to labelled real images"
-        )
-        return None
-    found: list[Resident] = []
-    for run in runs:
-        source = run.open_data(split)
-        assert not isinstance(source, SimulatorSource), "resolve() rejects simulators in this role"
-        found = [*found[:1], first_images(source, len(source))]
-        if len(source) < FEW_TESTS:
-            run.warnings.append(
-                f"data.{split}: n is only {len(source)}; errors of so few images say little, give {FEW_TESTS} or more"
-            )
-        if found[-1].sha256() != found[0].sha256():
-            different = f"its {split} images are not those of {runs[0].folder}"
-            raise UserError(f"{run.folder}: {different}; evaluate runs of one data set together")
-    return found[0]
-
-
-def _test_set(run: _Run, split: Split, test: Resident) -> TestSet:
-    return TestSet(name=getattr(run.config.data, split).name, n=len(test), sha256=test.sha256())
 
 
 def summarize_arms(spec: EvaluatorSpec, names: Sequence[str], results: Sequence[EstimatorResult]) -> dict[str, Arm]:
