@@ -16,7 +16,7 @@ from synthreal.device import configure_process, resolve_device
 from synthreal.errors import UserError
 from synthreal.evaluation.cache import FOLDER, train_or_load
 from synthreal.evaluation.calibration import Answers, has_quantities, judge, summarize_answers
-from synthreal.evaluation.confusion import confusion, summarize_confusion
+from synthreal.evaluation.confusion import count_confusions, true_and_answered
 from synthreal.evaluation.estimator import constant_metrics, measure
 from synthreal.evaluation.runs import open_runs, open_test_images
 from synthreal.evaluation.training_sets import PER_IMAGE, REAL, TrainingSets, select_arms
@@ -98,8 +98,8 @@ def evaluate(
                 if test is not None:
                     numbers = has_quantities(spec, model, test)
                     answers = judge(spec, model, test, sets.photographs) if numbers else None
-                    counts = confusion(spec, model, test)
-                    results.append(EstimatorResult(arm, run_seed, seed, measure(spec, model, test), answers, counts))
+                    classes = true_and_answered(spec, model, test)
+                    results.append(EstimatorResult(arm, run_seed, seed, measure(spec, model, test), answers, classes))
             if run is opened[0] and arm in (*PER_IMAGE, REAL):
                 real = to_unit(first_images(sets.real, COUNT).image)
                 simulated = sets.simulated if arm in PER_IMAGE else None
@@ -118,7 +118,7 @@ def evaluate(
         primary="" if spec is None else spec.primary,
         arms={} if test is None or spec is None else summarize_arms(spec, names, results),
         calibration=summarize_answers((result.arm, result.answers) for result in results),
-        confusion=summarize_confusion((result.arm, result.confusion) for result in results),
+        confusion=count_confusions((result.arm, result.classes) for result in results),
         quality=quality,
         warnings=tuple(dict.fromkeys(warning for run in opened for warning in run.warnings)),
     )
@@ -131,14 +131,14 @@ def evaluate(
 
 @dataclass(frozen=True)
 class EstimatorResult:
-    """The metrics of one estimator on every test image, name -> ``(N,)`` or ``(N, K)``, seeds, answers, confusion."""
+    """What one estimator answers on the test images; a metric is ``(N,)`` or ``(N, K)``."""
 
     arm: str
     refiner_seed: int
     estimator_seed: int
     metrics: dict[str, Tensor]
     answers: Answers | None = None
-    confusion: Tensor | None = None
+    classes: Tensor | None = None
 
 
 def summarize_arms(spec: EvaluatorSpec, names: Sequence[str], results: Sequence[EstimatorResult]) -> dict[str, Arm]:

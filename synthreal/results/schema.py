@@ -213,7 +213,7 @@ class Evaluation(ResultModel):
     primary: str
     arms: dict[str, Arm]
     calibration: dict[str, Calibration] = {}  # by arm; empty for classes, and in files of earlier versions
-    confusion: dict[str, Confusion] = {}  # by arm; empty unless the task is one of classes
+    confusion: dict[str, Confusion] = {}  # by arm; empty unless the task is one of 100 classes at most
     quality: dict[str, Quality] = {}
     verdict: Verdict | None = None
     warnings: tuple[str, ...] = ()
