@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from synthreal.results.schema import (
     BASE,
     CONTROL_PX,
+    FILES,
     Ablation,
     Arm,
     Evaluation,
@@ -99,23 +100,21 @@ def calibration_table(evaluation: Evaluation) -> Table | None:
 
 
 def confusion_table(evaluation: Evaluation) -> Table | None:
-    """The error of each arm by true class, and what is mostly answered instead; None unless the task is of classes."""
+    """The errors of each arm by true class, and what is mostly answered instead; None unless the task is of classes."""
     if not evaluation.confusion:
         return None
-    classes = max(len(found.counts) for found in evaluation.confusion.values())
-    rows = [
-        (arm, *(_class_text(found.counts[true], true) if true < len(found.counts) else "-" for true in range(classes)))
-        for arm, found in evaluation.confusion.items()
-    ]
-    note = "Errors in % of the images of a class, and the most frequent wrong answer. evaluation.json has all counts."
-    return Table("Errors by class", ("trained on", *map(str, range(classes))), tuple(rows), (note,))
+    by_class = enumerate(zip(*(found.counts for found in evaluation.confusion.values()), strict=True))
+    rows = ((str(true), *(_class_text(counts, true) for counts in arms)) for true, arms in by_class)
+    note = "Errors in % of the images of a class, and the most frequent wrong answer. "
+    note += f"{FILES[evaluation.split]} has all counts."
+    return Table("Errors by class", ("class", *evaluation.confusion), tuple(rows), (note,))
 
 
 def _class_text(counts: Sequence[int], true: int) -> str:
-    total = sum(counts)
-    if not total:
+    """Per cent of wrong answers to the images of a class, and the most frequent one; "-" without images."""
+    if not (total := sum(counts)):
         return "-"
-    wrong = [0 if found == true else count for found, count in enumerate(counts)]
+    wrong = [0 if answered == true else count for answered, count in enumerate(counts)]
     share = f"{100 * sum(wrong) / total:.0f}"
     return f"{share} ({wrong.index(max(wrong))})" if any(wrong) else share
 

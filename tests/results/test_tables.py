@@ -143,8 +143,9 @@ def test_an_ablation_has_a_row_for_every_combination():
 
 
 def test_errors_by_class_with_the_most_frequent_wrong_answer():
-    counts = {"simulated": ((6, 1, 3), (0, 10, 0), (0, 0, 0)), "refined": ((5, 5), (0, 8))}
+    """A column for each arm, because there are more classes than arms."""
+    counts = {"simulated": ((6, 1, 3), (0, 10, 0), (0, 0, 0)), "refined": ((5, 5, 0), (0, 8, 0), (0, 0, 0))}
     table = confusion_table(evaluation(confusion={arm: {"counts": found} for arm, found in counts.items()}))
-    assert table.columns == ("trained on", "0", "1", "2")
-    assert table.rows == (("simulated", "40 (2)", "0", "-"), ("refined", "50 (1)", "0", "-"))
+    assert table.columns == ("class", "simulated", "refined")
+    assert table.rows == (("0", "40 (2)", "50 (1)"), ("1", "0", "0"), ("2", "-", "-"))
     assert confusion_table(evaluation()) is None
