@@ -1,16 +1,16 @@
-"""Offset told apart from scatter: the error of an estimator by cause, and after calibration with a few photographs.
+"""The error of an estimator by cause (offset, slope, scatter), and after calibration with a few photographs.
 
 An evaluator's quantities (angles, coordinates) are compared one by one with the truth: the offset is the mean of
 prediction - truth, the slope that of the least-squares line of predictions over the truth, the scatter the deviation
 from that line. The mean squared error is offset^2 + (slope - 1)^2 var(truth) + scatter^2, exactly. Offset and slope
 come from a simulator or a convention that is wrong in the same way for every image, and a few labelled photographs
-correct them, as gaze trackers are calibrated with nine targets. Such a correction does not reduce the scatter.
+correct them, as gaze trackers are calibrated with nine targets. Such a correction scales the scatter, at most.
 
 The correction of a quantity is affine, truth = scale * prediction + shift, fitted to k photographs by least squares
-with a ridge towards scale 1: three more images, of the spread of the k, that lie on a line of that slope. Below five
-photographs only the shift is fitted. Simulated with 16 pairs of slope (0.2 to 1) and noise (0.1 to 1 deviation of the
-truth), 20,000 draws each, geometric means of the mean squared error against that of the best affine correction, which
-knows all images:
+with a ridge towards scale 1, as if three more images, of the spread of the k, were predicted right but for the shift.
+Below five photographs only the shift is fitted. Simulated with 16 pairs of slope (0.2 to 1) and noise (0.1 to 1
+deviation of the truth), 20,000 draws each, geometric means of the mean squared error against that of the best affine
+correction, which knows all images:
 
 - 9 photographs: shift alone 1.77, least squares 1.30, ridge of 1, 3 and 9 images 1.27, 1.27 and 1.37
 - 5 photographs: shift alone 1.92, least squares 1.80, ridge of 1, 3 and 9 images 1.64, 1.57 and 1.63
@@ -21,8 +21,8 @@ estimators of one short gaze run (2026-12-01, 100 choices): with 9 photographs a
 one of 3, shift alone 1.9 % better to 5.8 % worse; but with a slope of 0.5 and little noise a ridge of 9 leaves 1.3
 times the error of one of 3.
 
-The error after calibration depends on which photographs are labelled: it is the mean over 100 choices, from 20 k
-photographs. A noisy estimator answers near the mean, so a slope below 1 need not be the simulator's fault.
+The error after calibration depends on which photographs are labelled: it is the mean over 100 choices from a pool of
+20 k. A noisy estimator answers near the mean, so a slope below 1 need not be the simulator's fault.
 """
 
 from __future__ import annotations
@@ -44,12 +44,11 @@ from synthreal.results.schema import Calibration, Quantity
 from synthreal.spec import Batch, EvaluatorSpec
 
 CHOICES = 100
-POOL = 20  # times the number of photographs of a choice: images to choose from
+POOL = 20  # images to choose from, for each photograph of a choice
 BATCH = 16  # images that are read at once
 RIDGE = 3.0  # images
 FEW = 5  # photographs, below which only the shift is fitted
 CONSTANT = 1e-14  # share of the mean square up to which a variance is rounding
-
 
 Pairs: TypeAlias = dict[str, tuple[Tensor, Tensor]]  # quantity -> predicted and true values
 
@@ -83,8 +82,8 @@ class Correction(NamedTuple):
         mean, target = predicted.mean(0), true.mean(0)
         centred, error = predicted - mean, (true - target) - (predicted - mean)
         square = (1 + RIDGE / len(predicted)) * centred.square().sum(0)
-        slope = torch.where(_varies(square, predicted), (centred * error).sum(0) / square, 0.0)
-        scale = 1 + (slope if len(predicted) >= FEW else torch.zeros_like(slope))
+        fitted = _varies(square, predicted) & (len(predicted) >= FEW)
+        scale = 1 + torch.where(fitted, (centred * error).sum(0) / square, 0.0)
         return cls(scale, target - scale * mean)
 
     def apply(self, values: Tensor) -> Tensor:
@@ -125,14 +124,14 @@ class Photographs:
         return cls(source, rows, orders if len(rows) > count else orders[:1])
 
     def __iter__(self) -> Iterator[Batch]:
+        source = self.source
         for rows in self.rows.split(BATCH):
-            source = self.source
             yield source.select(rows) if isinstance(source, Resident) else source.upload(source.fetch(rows))
 
 
 @dataclass(frozen=True)
-class Answers:
-    """What is known of one estimator's answers: the error by cause of each quantity, and after calibration.
+class Causes:
+    """The error of one estimator: by cause, for each quantity, and after calibration.
 
     ``corrected`` is the mean primary metric for each of the choices of ``images`` photographs; None without any.
     """
@@ -150,7 +149,7 @@ def has_quantities(spec: EvaluatorSpec, model: nn.Module, test: Resident) -> boo
 
 
 @torch.no_grad()
-def judge(spec: EvaluatorSpec, model: nn.Module, test: Resident, photographs: Photographs | None) -> Answers:
+def find_causes(spec: EvaluatorSpec, model: nn.Module, test: Resident, photographs: Photographs | None) -> Causes:
     """Compare the quantities of an estimator that :func:`has_quantities` with the truth, and calibrate it."""
     model.eval()
     known = _collect(_compare(spec, model(batch.image), batch.labels) for batch in photographs or ())
@@ -170,30 +169,30 @@ def judge(spec: EvaluatorSpec, model: nn.Module, test: Resident, photographs: Ph
             found.append(error.double().reshape(len(rows), -1).mean(1))
     lines = {name: Line.of(*pair) for name, pair in _collect(parts).items()}
     if not choices:
-        return Answers(lines)
-    return Answers(lines, len(choices[0]), torch.stack([torch.cat(found).mean() for found in errors]).cpu())
+        return Causes(lines)
+    return Causes(lines, len(choices[0]), torch.stack([torch.cat(found).mean() for found in errors]).cpu())
 
 
-def summarize_answers(results: Iterable[tuple[str, Answers | None]]) -> dict[str, Calibration]:
-    """The means over the estimators of each arm, given as pairs of arm and answers; arms without answers are left out.
+def summarize_causes(results: Iterable[tuple[str, Causes | None]]) -> dict[str, Calibration]:
+    """The means over the estimators of each arm, given as pairs of arm and causes; arms without causes are left out.
 
     The deviation is that over choices of photographs, of one estimator on average.
     """
-    by_arm: dict[str, list[Answers]] = {}
-    for arm, answers in results:
-        if answers is not None:
-            by_arm.setdefault(arm, []).append(answers)
+    by_arm: dict[str, list[Causes]] = {}
+    for arm, causes in results:
+        if causes is not None:
+            by_arm.setdefault(arm, []).append(causes)
     return {arm: _summarize(found) for arm, found in by_arm.items()}
 
 
-def _summarize(found: Sequence[Answers]) -> Calibration:
+def _summarize(found: Sequence[Causes]) -> Calibration:
     quantities = {}
     for name in found[0].lines:
-        parts = zip(*(answers.lines[name] for answers in found), strict=True)
+        parts = zip(*(causes.lines[name] for causes in found), strict=True)
         offset, slope, scatter = (tuple(torch.stack(part).mean(0).tolist()) for part in parts)
         slopes = tuple(None if math.isnan(value) else value for value in slope)
         quantities[name] = Quantity(offset=offset, slope=slopes, scatter=scatter)
-    corrected = [answers.corrected for answers in found if answers.corrected is not None]
+    corrected = [causes.corrected for causes in found if causes.corrected is not None]
     if not corrected:
         return Calibration(quantities=quantities)
     errors = torch.stack(corrected)
@@ -203,18 +202,16 @@ def _summarize(found: Sequence[Answers]) -> Calibration:
 
 def _compare(spec: EvaluatorSpec, pred: Any, labels: Mapping[str, Tensor]) -> Pairs:
     """The predicted and the true values ``(B, *shape)`` of each quantity; empty if there are none."""
+    answer = to_labels(spec, pred, labels)
+    if answer is None:
+        return {}
     if spec.quantities is not None:
-        answer = to_labels(spec, pred, labels)
-        if answer is None:
-            return {}
         predicted, true = spec.quantities({**labels, **answer}), spec.quantities(labels)
     else:
         label = spec.requires[0]
-        values = labels[label.name]
-        shaped = isinstance(pred, Tensor) and pred.shape == values.shape
-        if spec.answer is not None or not shaped or not values.is_floating_point():
+        if spec.answer is not None or not labels[label.name].is_floating_point():
             return {}
-        predicted, true = (split_components(label, each) for each in (pred, values))
+        predicted, true = (split_components(label, each[label.name]) for each in (answer, labels))
     return {name: (values, true[name]) for name, values in predicted.items()}
 
 

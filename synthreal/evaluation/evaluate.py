@@ -15,7 +15,7 @@ from synthreal.data.encoding import to_unit
 from synthreal.device import configure_process, resolve_device
 from synthreal.errors import UserError
 from synthreal.evaluation.cache import FOLDER, train_or_load
-from synthreal.evaluation.calibration import Answers, has_quantities, judge, summarize_answers
+from synthreal.evaluation.calibration import Causes, find_causes, has_quantities, summarize_causes
 from synthreal.evaluation.confusion import count_confusions, true_and_answered
 from synthreal.evaluation.estimator import constant_metrics, measure
 from synthreal.evaluation.runs import open_runs, open_test_images
@@ -97,9 +97,9 @@ def evaluate(
                 base_estimator = base_estimator or model
                 if test is not None:
                     numbers = has_quantities(spec, model, test)
-                    answers = judge(spec, model, test, sets.photographs) if numbers else None
+                    causes = find_causes(spec, model, test, sets.photographs) if numbers else None
                     classes = true_and_answered(spec, model, test)
-                    results.append(EstimatorResult(arm, run_seed, seed, measure(spec, model, test), answers, classes))
+                    results.append(EstimatorResult(arm, run_seed, seed, measure(spec, model, test), causes, classes))
             if run is opened[0] and arm in (*PER_IMAGE, REAL):
                 real = to_unit(first_images(sets.real, COUNT).image)
                 simulated = sets.simulated if arm in PER_IMAGE else None
@@ -117,7 +117,7 @@ def evaluate(
         constant={} if test is None or spec is None else constant_metrics(spec, pairs[0][0].labels, test),
         primary="" if spec is None else spec.primary,
         arms={} if test is None or spec is None else summarize_arms(spec, names, results),
-        calibration=summarize_answers((result.arm, result.answers) for result in results),
+        calibration=summarize_causes((result.arm, result.causes) for result in results),
         confusion=count_confusions((result.arm, result.classes) for result in results),
         quality=quality,
         warnings=tuple(dict.fromkeys(warning for run in opened for warning in run.warnings)),
@@ -131,13 +131,13 @@ def evaluate(
 
 @dataclass(frozen=True)
 class EstimatorResult:
-    """What one estimator answers on the test images; a metric is ``(N,)`` or ``(N, K)``."""
+    """The results of one estimator on N test images: metrics ``(N,)`` or ``(N, K)``, and classes ``(2, N)``."""
 
     arm: str
     refiner_seed: int
     estimator_seed: int
     metrics: dict[str, Tensor]
-    answers: Answers | None = None
+    causes: Causes | None = None
     classes: Tensor | None = None
 
 

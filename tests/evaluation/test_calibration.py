@@ -16,13 +16,13 @@ from synthreal.data.resident import Resident
 from synthreal.data.writer import PackWriter
 from synthreal.evaluation.calibration import (
     CHOICES,
-    Answers,
+    Causes,
     Correction,
     Line,
     Photographs,
+    find_causes,
     has_quantities,
-    judge,
-    summarize_answers,
+    summarize_causes,
 )
 from synthreal.evaluation.estimator import measure
 from synthreal.hooks.estimators import CLASSIFICATION, REGRESSION, Numbers
@@ -43,7 +43,7 @@ def dots(n, seed=0):
 
 
 class Reads(nn.Module):
-    """Answers a * truth + b of :func:`dots`, and pseudo-random noise that depends on the image."""
+    """Causes a * truth + b of :func:`dots`, and pseudo-random noise that depends on the image."""
 
     def __init__(self, a=1.0, b=0.0, noise=0.0):
         super().__init__()
@@ -70,7 +70,7 @@ def test_offset_slope_and_scatter_by_hand():
 def test_a_constant_truth_has_no_slope():
     line = Line.of(column(1.0, 3.0), column(0.1, 0.1))
     assert math.isnan(line.slope) and line.scatter.tolist() == [1.0] and line.offset.tolist() == pytest.approx([1.9])
-    (found,) = summarize_answers([("simulated", Answers({"x_px": line}))]).values()
+    (found,) = summarize_causes([("simulated", Causes({"x_px": line}))]).values()
     assert found.quantities["x_px"].slope == (None,) and found.error is None
 
 
@@ -90,19 +90,21 @@ def test_a_correction_is_shrunk_towards_slope_1_and_a_shift_alone_for_few_images
 def test_calibration_removes_a_constant_offset_exactly(count):
     model, test = Reads(b=7.0), dots(40)
     assert float(measure(SPEC, model, test)["error_px"].mean()) == pytest.approx(7 * math.sqrt(2))
-    answers = judge(SPEC, model, test, photographs(count=count))
-    assert answers.images == count and answers.corrected.shape == (CHOICES,)
-    assert float(answers.corrected.max()) < 1e-3
+    causes = find_causes(SPEC, model, test, photographs(count=count))
+    assert causes.images == count and causes.corrected.shape == (CHOICES,)
+    assert float(causes.corrected.max()) < 1e-3
     for name in ("centre[0] (px)", "centre[1] (px)"):
-        line = answers.lines[name]
+        line = causes.lines[name]
         assert [float(value) for value in line] == pytest.approx([7, 1, 0], abs=1e-3)
 
 
 def test_scatter_remains_and_more_photographs_correct_a_slope_better():
-    scattered = judge(SPEC, Reads(b=7.0, noise=5.0), dots(400), photographs())
+    scattered = find_causes(SPEC, Reads(b=7.0, noise=5.0), dots(400), photographs())
     plain = float(measure(SPEC, Reads(noise=5.0), dots(400))["error_px"].mean())
     assert 0.9 * plain < float(scattered.corrected.mean()) < 1.5 * plain
-    steep = [float(judge(SPEC, Reads(a=2.0), dots(50), photographs(count=n)).corrected.mean()) for n in (1, 9, 50)]
+    steep = [
+        float(find_causes(SPEC, Reads(a=2.0), dots(50), photographs(count=n)).corrected.mean()) for n in (1, 9, 50)
+    ]
     assert steep[0] > 2 * steep[1] > 4 * steep[2]
 
 
@@ -110,7 +112,7 @@ def test_the_correction_does_not_see_the_labels_of_the_test():
     """Test labels that are all moved by 3 px make every corrected answer wrong by as much."""
     test, source = dots(30), photographs()
     moved = Resident(test.image, {"centre": test.labels["centre"] + 3})
-    errors = judge(SPEC, Reads(b=7.0), moved, source).corrected
+    errors = find_causes(SPEC, Reads(b=7.0), moved, source).corrected
     assert errors.tolist() == pytest.approx([3 * math.sqrt(2)] * CHOICES, rel=1e-4)
 
 
@@ -140,8 +142,8 @@ def test_photographs_of_a_pack_on_disk_are_those_of_memory(tmp_path):
 
 
 def test_without_photographs_the_causes_are_still_told_apart():
-    answers = judge(SPEC, Reads(b=7.0), dots(20), None)
-    assert set(answers.lines) == {"centre[0] (px)", "centre[1] (px)"} and answers.corrected is None
+    causes = find_causes(SPEC, Reads(b=7.0), dots(20), None)
+    assert set(causes.lines) == {"centre[0] (px)", "centre[1] (px)"} and causes.corrected is None
 
 
 def test_numbers_of_the_built_in_estimator_are_corrected_each():
@@ -152,10 +154,10 @@ def test_numbers_of_the_built_in_estimator_are_corrected_each():
     test, pool = (
         Resident(source.image, {"values": source.labels["centre"][:, 0]}) for source in (dots(20), dots(50, seed=1))
     )
-    answers = judge(REGRESSION, Two(), test, Photographs.choose(pool, 9, trained=0))
-    offsets = {name: round(float(line.offset), 3) for name, line in answers.lines.items()}
+    causes = find_causes(REGRESSION, Two(), test, Photographs.choose(pool, 9, trained=0))
+    offsets = {name: round(float(line.offset), 3) for name, line in causes.lines.items()}
     assert offsets == {"values[0] (as given)": 5.0, "values[1] (as given)": -3.0}
-    assert float(answers.corrected.max()) < 1e-3
+    assert float(causes.corrected.max()) < 1e-3
 
 
 def test_classes_and_predictions_of_another_shape_have_no_offset():
@@ -164,13 +166,13 @@ def test_classes_and_predictions_of_another_shape_have_no_offset():
     assert not has_quantities(CLASSIFICATION, logits, classes)
     other = replace(SPEC, metrics=lambda pred, labels: {"error_px": pred[:, 0]})
     assert not has_quantities(other, logits, dots(20)) and has_quantities(SPEC, Reads(), dots(20))
-    assert summarize_answers([("simulated", None)]) == {}
+    assert summarize_causes([("simulated", None)]) == {}
 
 
 def test_the_summary_is_the_mean_over_estimators_and_the_spread_over_photographs():
     lines = [{"x_px": Line(column(offset)[0], column(1.0)[0], column(2.0)[0])} for offset in (1.0, 3.0)]
     errors = [torch.tensor(values, dtype=torch.float64) for values in ([1.0, 3.0], [4.0, 4.0])]
-    found = summarize_answers(("simulated", Answers(*each)) for each in zip(lines, (9, 9), errors, strict=True))
+    found = summarize_causes(("simulated", Causes(*each)) for each in zip(lines, (9, 9), errors, strict=True))
     assert found["simulated"].model_dump() == {
         "quantities": {"x_px": {"offset": (2.0,), "slope": (1.0,), "scatter": (2.0,)}},
         "images": 9,
