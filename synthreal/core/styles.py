@@ -31,11 +31,11 @@ def fda(images: Tensor, references: Tensor, *, beta: float) -> Tensor:
     the side of the square of these frequencies, as a share of the shorter side of an image.
 
     The square is that of albumentations. With b = floor(beta * shorter side) the paper's is -b to b; this one ends at
-    b - 1 and, along an even side, is -b - 1 to b - 2, so that the mean changes from b = 2 on. Opposite frequencies of
-    which one is in the square take the mean of both amplitudes.
+    b - 1 and, along an even side, is -b - 1 to b - 2, so that the mean changes from b = 2 on. Where only one of two
+    opposite frequencies is in the square, both take the mean of the image's and the reference's amplitude.
 
-    Difference to albumentations: a frequency that the image does not have stays absent. A plain image becomes plain
-    with the mean of the reference; albumentations gives it the reference's amplitudes with phases that are rounding.
+    Difference to albumentations: a frequency that the image does not have stays absent, so a plain image stays plain;
+    albumentations gives it the reference's amplitudes with phases that are rounding.
     """
     height, width = images.shape[-2:]
     spectra, amplitudes = torch.fft.rfft2(images), torch.fft.rfft2(references).abs()
@@ -63,7 +63,7 @@ def histogram(images: Tensor, references: Tensor, *, blend: float) -> Tensor:
     first = wanted.shape[-1] - 1 - _last_equal(-wanted.flip(-1)).flip(-1)
     below = wanted.gather(-1, (first - 1).clamp_min(0))
     pixels = torch.arange(1, wanted.shape[-1] + 1, device=images.device)
-    reached = torch.lerp(below, wanted, (pixels - first) / (last + 1 - first))  # the level up to which n pixels are
+    reached = torch.lerp(below, wanted, (pixels - first) / (last + 1 - first))  # of the n-th pixel, interpolated
     matched = torch.empty_like(levels).scatter(-1, order, reached.gather(-1, _last_equal(levels)))
     return torch.lerp(images, matched.view_as(images), blend)
 
@@ -109,7 +109,7 @@ def _low_frequencies(height: int, width: int, reach: int) -> Tensor:
 
 
 def _last_equal(ordered: Tensor) -> Tensor:
-    """For ascending values ``(..., N)`` the last position of the same value, int64."""
+    """The last position of each value among ascending values ``(..., N)``, int64."""
     position = torch.arange(ordered.shape[-1], device=ordered.device)
     ends = F.pad(ordered.diff(dim=-1) > 0, (0, 1), value=True)
     return torch.where(ends, position, position[-1]).flip(-1).cummin(-1).values.flip(-1)

@@ -79,8 +79,8 @@ def train(
         data: at least two images with labels, on the device to train on.
         seed: decides the weights, the held-out tenth, the order and the augmentation, equally for every arm.
         augment: augmentation applied after the evaluator's own, or None.
-        versions: N x ``versions`` images are N images in that many versions, the whole set in each after another; an
-            image is held out in all of them.
+        versions: N x ``versions`` images are N images in that many versions, first all N in one, then all N in the
+            next; an image is held out in all of them.
 
     Raises:
         UserError: the loss diverged.

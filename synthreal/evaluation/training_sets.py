@@ -2,8 +2,8 @@
 
 ``refined`` is the product of this library. ``fda``, ``histogram`` and ``pixel-distribution`` give every simulated image
 the style of a random unlabelled real one (``core/styles.py``). ``augment`` is ordinary augmentation, drawn again for
-every batch. ``mixed`` alternates simulated and refined images. ``versions`` holds every image in several of these
-looks, for no more training steps. ``real`` is labelled real images, the upper bound.
+every batch. ``mixed`` alternates simulated and refined images. ``versions`` holds every image twice, refined and in the
+style ``fda``, and is trained on for as many steps as the others. ``real`` is labelled real images, the upper bound.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ def select_arms(names: Iterable[str] | None, config: ResolvedConfig, *, tested: 
 class TrainingSet:
     """Images with labels to train an estimator on, and the augmentation of every batch.
 
-    ``versions`` x N images are N images in that many versions, the whole set in each after another.
+    ``versions`` x N images are N images in that many versions: first all N in one, then all N in the next.
     """
 
     images: Resident

@@ -131,8 +131,7 @@ def test_quantities_are_pitch_and_yaw_in_degrees_and_give_the_direction_back() -
     pitch, yaw = torch.tensor([10.0, -30.0]), torch.tensor([-20.0, 45.0])
     gaze = assign(torch.empty(2, 3), {"pitch_deg": pitch, "yaw_deg": yaw})
     found = quantities({"gaze": 7 * gaze})
-    assert found["pitch_deg"].tolist() == pytest.approx([10, -30]) and found["yaw_deg"].tolist() == pytest.approx(
-        [-20, 45]
-    )
+    assert found["pitch_deg"].tolist() == pytest.approx([10, -30])
+    assert found["yaw_deg"].tolist() == pytest.approx([-20, 45])
     assert float(metrics(gaze, {"gaze": gaze})["error_deg"].max()) < 1e-4
     assert EVALUATOR.quantities is quantities and EVALUATOR.assign is assign

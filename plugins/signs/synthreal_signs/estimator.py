@@ -6,9 +6,9 @@ the few signs of the training set by heart, and nobody would train one like that
 and rotated, because a detector never crops exactly.
 
 Chosen on the validation tracks (2026-12-01; 8,000 images x 10 epochs, batch 64, Adam 2e-3, means of three seeds;
-chance: 87.5 %): trained on photographs 5.8 % of errors, on drawn signs 15.5 %; with half of the movement 5.5 %, and
-20.6 % on drawn signs of a narrower range of sizes, where all of it gives 21.3 %. On another range, colour gives 25.6 %
-and grey 16.7 %. A training step takes about 16 ms on one core with AVX512-BF16.
+chance: 87.5 %): trained on photographs 5.8 % of errors, on drawn signs 15.5 %. With half of the movement, photographs
+give 5.5 %, and drawn signs of a narrower range of sizes 20.6 % (with all of it 21.3 %). Drawn signs of another range
+give 25.6 % in colour and 16.7 % in grey. A training step takes about 16 ms on one core with AVX512-BF16.
 """
 
 from __future__ import annotations
