@@ -277,7 +277,7 @@ class EvaluatorSpec:
             the image's own. None: ``pred`` is the first required label.
         quantities: ``(labels) -> {name: (B, *shape)}``, the numbers that an answer gets right or wrong, such as pitch
             and yaw; names end in their unit. None: the components of the first required label if the prediction has
-            its shape and there is no ``answer``; otherwise none, as for classes.
+            its shape, there is no ``answer`` and they are at most 2,000 numbers; otherwise none, as for classes.
         assign: ``(pred, {name: (B, *shape)}) -> pred``, a prediction with these quantities; given with ``quantities``.
     """
 

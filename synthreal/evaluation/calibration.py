@@ -48,6 +48,7 @@ POOL = 20  # images to choose from, for each photograph of a choice
 BATCH = 16  # images that are read at once
 RIDGE = 3.0  # images
 FEW = 5  # photographs, below which only the shift is fitted
+NUMBERS = 2000  # of a label, at most; one of more is a map, whose pixels are no quantities
 CONSTANT = 1e-14  # share of the mean square up to which a variance is rounding
 
 Pairs: TypeAlias = dict[str, tuple[Tensor, Tensor]]  # quantity -> predicted and true values
@@ -209,7 +210,8 @@ def _compare(spec: EvaluatorSpec, pred: Any, labels: Mapping[str, Tensor]) -> Pa
         predicted, true = spec.quantities({**labels, **answer}), spec.quantities(labels)
     else:
         label = spec.requires[0]
-        if spec.answer is not None or not labels[label.name].is_floating_point():
+        values = labels[label.name]
+        if spec.answer is not None or not values.is_floating_point() or values[0].numel() > NUMBERS:
             return {}
         predicted, true = (split_components(label, each[label.name]) for each in (answer, labels))
     return {name: (values, true[name]) for name, values in predicted.items()}

@@ -26,7 +26,7 @@ from synthreal.evaluation.calibration import (
 )
 from synthreal.evaluation.estimator import measure
 from synthreal.hooks.estimators import CLASSIFICATION, REGRESSION, Numbers
-from synthreal.spec import ImageSpec
+from synthreal.spec import ImageSpec, LabelSpec
 
 SPEC = synthreal_evaluators()[0]
 IMAGE = ImageSpec(channels=1, height=2, width=1)
@@ -167,6 +167,15 @@ def test_classes_and_predictions_of_another_shape_have_no_offset():
     other = replace(SPEC, metrics=lambda pred, labels: {"error_px": pred[:, 0]})
     assert not has_quantities(other, logits, dots(20)) and has_quantities(SPEC, Reads(), dots(20))
     assert summarize_causes([("simulated", None)]) == {}
+
+
+def test_the_pixels_of_a_map_are_no_quantities():
+    """100 corrections of every pixel would take memory and time that no table is worth."""
+    for side, numbers in ((40, True), (50, False)):
+        image = torch.randint(0, 256, (3, 1, side, side), dtype=torch.uint8)
+        maps = Resident(image, {"depth": torch.rand(3, side, side)})
+        spec = replace(SPEC, requires=(LabelSpec("depth", (side, side), "m"),))
+        assert has_quantities(spec, nn.Flatten(1, 2), maps) == numbers
 
 
 def test_the_summary_is_the_mean_over_estimators_and_the_spread_over_photographs():
