@@ -144,8 +144,9 @@ class SharingMixin:
             commit_message: of the commit.
 
         Raises:
-            UserError: as of :meth:`save_pretrained`; a wrong ``repo_id``; the hub refuses the upload or cannot be
-                reached; ``private`` for a repository that is public; the extra ``hub`` is not installed.
+            UserError: as of :meth:`save_pretrained`; a wrong ``repo_id``; the hub refuses the card (a licence that it
+                does not know) or the upload, or cannot be reached; ``private`` for a repository that is public; the
+                extra ``hub`` is not installed.
         """
         check_repository(repo_id)
         about, card = self._described(licence)

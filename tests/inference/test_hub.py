@@ -168,6 +168,8 @@ def test_what_the_hub_refuses_is_one_line(hub, refine):
         Refine.from_pretrained(NAME, revision="v9")
     with pytest.raises(UserError, match="a--b/c: no name of the hub"):
         Refine.from_pretrained("a--b/c")
+    with pytest.raises(UserError, match=rf"{NAME}: the hub refuses its card .*one of \[unknown, mit.*licence"):
+        refine.push_to_hub(NAME, licence="bsd")
     hub.read_only = True
     with pytest.raises(UserError, match="status 403; sign in with: hf auth login, with a token that may write"):
         refine.push_to_hub("someone/new")
