@@ -9,23 +9,12 @@ import shutil
 import pytest
 import torch
 import yaml
-from quick import fit_toy
 
 from synthreal.errors import UserError
-from synthreal.evaluation.evaluate import evaluate
 from synthreal.inference.model_card import model_card
 from synthreal.inference.transform import Refine
 from synthreal.results.schema import read_evaluations
 from synthreal.results.tables import evaluation_tables
-
-
-@pytest.fixture(scope="module")
-def evaluated(toy, tmp_path_factory):
-    """An evaluated run."""
-    run = tmp_path_factory.mktemp("evaluated") / "run"
-    fit_toy(toy, run)
-    evaluate([run])
-    return run
 
 
 def saved(run, folder):
