@@ -36,8 +36,9 @@ from synthreal.metrics.significance import compare_errors
 from synthreal.metrics.summary import COUNT, summarize_quality
 from synthreal.results.schema import BASE, FILES, Against, Arm, Curve, Evaluation, Metric, Quality, Seed, Split, TestSet
 from synthreal.spec import EvaluatorSpec, Role
+from synthreal.train.data_warnings import origin_warnings, reading_warnings
 from synthreal.train.run_dir import differences
-from synthreal.train.sources import first_images, open_data, origin_warnings, reading_warnings, source_levels
+from synthreal.train.sources import first_images, open_data, source_levels
 
 FEW_TESTS = 5
 
