@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from pathlib import Path
 
@@ -13,6 +14,7 @@ sys.path.insert(0, str(HERE))  # tests can `import toy` and `import quick` where
 
 from quick import TOY, configured, fit_toy  # noqa: E402
 
+from synthreal.evaluation.evaluate import evaluate  # noqa: E402
 from synthreal.hooks.catalog import Catalog  # noqa: E402
 from synthreal.inference.pretrained import write_config, write_refiner  # noqa: E402
 from synthreal.spec import ImageSpec  # noqa: E402
@@ -43,6 +45,14 @@ def toy_run(toy: Catalog, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A finished run of eleven steps; tests must not write into it."""
     run_dir = tmp_path_factory.mktemp("toy") / "run"
     fit_toy(toy, run_dir)
+    return run_dir
+
+
+@pytest.fixture(scope="session")
+def evaluated(toy_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished and evaluated run; tests must not write into it."""
+    run_dir = shutil.copytree(toy_run, tmp_path_factory.mktemp("evaluated") / "run")
+    evaluate([run_dir])
     return run_dir
 
 

@@ -11,6 +11,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 from urllib.parse import unquote, urlsplit
 
+import yaml
+
+LICENCES = ("unknown", "mit", "cc-by-4.0")  # of the hub's list
+
 
 class Repository:
     """Commits by hash, each a dictionary of files, and branches by name."""
@@ -78,7 +82,7 @@ class _Handler(BaseHTTPRequestHandler):
         if path == "/api/repos/create":
             return self.create(json.loads(body))
         if path == "/api/validate-yaml":
-            return self.send(200, {"errors": [], "warnings": []})
+            return self.validate(json.loads(body)["content"])
         words = path.removeprefix("/api/models").strip("/").split("/")
         name, (kind, *rest) = "/".join(words[:2]), words[2:] or [""]
         if (found := hub.repositories.get(name)) is None:
@@ -121,6 +125,11 @@ class _Handler(BaseHTTPRequestHandler):
         private = asked.get("private") or asked.get("visibility") == "private"
         self.server.hub.repositories.setdefault(name, Repository(private=private))
         self.send(409 if there else 200, {"url": f"{self.server.hub.endpoint}/{name}"})
+
+    def validate(self, card: str) -> None:
+        licence = yaml.safe_load(card.split("---\n")[1])["license"]
+        errors = [] if licence in LICENCES else [{"message": f'"license" must be one of [{", ".join(LICENCES)}]'}]
+        self.send(400 if errors else 200, {"errors": errors, "warnings": []})
 
     def send(self, status: int, content: object, headers: dict[str, str] | None = None) -> None:
         data = content if isinstance(content, bytes) else json.dumps(content).encode()

@@ -10,10 +10,13 @@ from safetensors.torch import load_file
 
 from synthreal.config import RunConfig
 from synthreal.config.toml import parse_settings
+from synthreal.data.source import Source
 from synthreal.hooks.catalog import Catalog
 from synthreal.hooks.resolve import configure
+from synthreal.spec import Role
 from synthreal.train.fit import fit
 from synthreal.train.log import Report
+from synthreal.train.sources import open_data
 
 TOY = Path(__file__).resolve().parent / "toy.py"
 
@@ -47,6 +50,11 @@ def fit_toy(toy: Catalog, run_dir: Path, *settings: str, resume: bool = False, *
     """Train the configuration of ``configured``."""
     torch.set_num_threads(1)
     return fit(configured(toy, *settings), toy, run_dir, resume=resume, **more)
+
+
+def open_role(toy: Catalog, run_dir: Path, role: Role, *settings: str) -> Source:
+    """Open the data of a role, on the CPU."""
+    return open_data(configured(toy, *settings), toy, role, device=torch.device("cpu"), run_dir=run_dir)
 
 
 def flags(*settings: str) -> list[str]:

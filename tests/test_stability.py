@@ -12,12 +12,9 @@ from pathlib import Path
 
 import h5py
 import numpy as np
-import pytest
-from quick import fit_toy
 
 import synthreal
 from synthreal.data import write_pack
-from synthreal.evaluation.evaluate import evaluate
 from synthreal.inference.weights import read_metadata
 from synthreal.results.schema import Evaluation
 from synthreal.spec import ImageSpec, LabelSpec, Sample
@@ -42,14 +39,6 @@ def keys(title, start):
     """The names in the paragraph of a section that starts so, after its colon."""
     (paragraph,) = re.findall(rf"^{start}.*?(?=\n\n|\Z)", section(title), re.MULTILINE | re.DOTALL)
     return CODE.findall(paragraph.partition(": ")[2])
-
-
-@pytest.fixture(scope="module")
-def evaluated(toy, tmp_path_factory):
-    run = tmp_path_factory.mktemp("stable") / "run"
-    fit_toy(toy, run)
-    evaluate([run])
-    return run
 
 
 def test_the_names():

@@ -21,8 +21,9 @@ from synthreal.hooks.resolve import resolve
 from synthreal.inference.pretrained import read_config
 from synthreal.results.schema import Split
 from synthreal.spec import Role
+from synthreal.train.data_warnings import origin_warnings, reading_warnings
 from synthreal.train.run_dir import differences
-from synthreal.train.sources import first_images, open_data, origin_warnings, reading_warnings, source_levels
+from synthreal.train.sources import first_images, open_data, source_levels
 
 FEW = 5  # test images, below which errors say little
 

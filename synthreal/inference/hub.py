@@ -127,6 +127,9 @@ def _hub_errors(repository: str, revision: str | None) -> Iterator[None]:
     except (errors.LocalEntryNotFoundError, HTTPError, ConnectionError) as error:
         message = f"{repository}: is no folder here, and the hub cannot be reached ({type(error).__name__})"
         raise UserError(f"{message}; connect to the network, or give a folder") from error
+    except ValueError as error:  # the hub checks the front matter before it takes files
+        remedy = "give another licence, or correct the front matter of its README.md"
+        raise UserError(f"{repository}: the hub refuses its card ({error}); {remedy}") from error
     except OSError as error:
         raise UserError(
             f"{repository}: its files cannot be copied ({reason(error)}); free or choose a cache"

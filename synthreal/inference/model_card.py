@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import math
 import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,7 @@ def with_licence(card: str, licence: str) -> str:
     if not re.fullmatch(r"[A-Za-z][A-Za-z0-9.+-]*", licence):
         raise UserError(f"licence {licence!r}: give an identifier of the hub, such as mit, cc-by-4.0 or other")
     front, fence, body = card.partition("\n---\n")
-    front = re.sub(r"\nlicense:[^\n]*", "", front) + f"\nlicense: {licence.lower()}"
+    front = re.sub(r"\nlicense:[^\n]*(\n *- [^\n]*)*", "", front) + f"\nlicense: {licence.lower()}"
     return front + fence + body
 
 
@@ -74,7 +75,7 @@ def model_card(about: Pretrained, refiner: nn.Module) -> str:
     evaluations = [found for found in read_evaluations(about.folder) if sha256 in (found.weights or sha256)]
     card = templates.get_template("model_card.md.j2").render(
         config=config,
-        results=[result for found in evaluations for result in hub_results(found, config.data.real.name)],
+        results=hub_results(evaluations, config.data.real.name),
         data=[(role, source.name, source.count or "all, or endless") for role, source in sources if source],
         recipe=recipe.items(),
         estimator=config.evaluation.evaluator and config.evaluation.evaluator.name,
@@ -85,31 +86,32 @@ def model_card(about: Pretrained, refiner: nn.Module) -> str:
     return card.rstrip() + "\n"
 
 
-def hub_results(evaluation: Evaluation, real: str) -> list[dict[str, Any]]:
+def hub_results(evaluations: Sequence[Evaluation], real: str) -> list[dict[str, Any]]:
     """The numbers of the refined images as ``results`` of the hub's ``model-index``.
 
-    The first result holds errors on labelled real images of an estimator that was trained on refined ones, the second
+    For each split, the errors on labelled real images of an estimator that was trained on refined ones. Then, once,
     what is measured without labels, against the unlabelled images of the data set ``real``.
     """
     results = []
-    found: dict[str, tuple[str, float | None]]
-    if evaluation.test is not None and (arm := evaluation.arms.get("refined")) is not None:
-        found = {name: (f"{name}, trained on refined images", metric.mean) for name, metric in arm.metrics.items()}
-        results.append(_result(evaluation.test.name, evaluation.split, found))
-    if (quality := evaluation.quality.get("refined")) is not None:
+    for evaluation in evaluations:
+        if evaluation.test is not None and (arm := evaluation.arms.get("refined")) is not None:
+            errors = {name: (f"{name}, trained on refined images", metric.mean) for name, metric in arm.metrics.items()}
+            results.append(_result(evaluation.test.name, evaluation.split, errors))
+    if measured := [found.quality["refined"] for found in evaluations if "refined" in found.quality]:
+        quality = measured[0]
         two_sample = None if quality.two_sample is None else quality.two_sample.accuracy
-        found = {
+        distances = {
             "kid": ("KID on random features", quality.kid),
             "sliced_wasserstein": ("sliced Wasserstein distance", quality.sliced_wasserstein),
             "spectrum": ("distance of spectra, dB", quality.spectrum),
             "two_sample": ("accuracy of a classifier of refined and real images", two_sample),
             "displacement_px": ("mean displacement of content by refining, px", quality.displacement_px),
         }
-        results.append(_result(real, "train", found))
+        results.append(_result(real, "train", distances))
     return [result for result in results if result["metrics"]]
 
 
-def _result(dataset: str, split: str, metrics: dict[str, tuple[str, float | None]]) -> dict[str, Any]:
+def _result(dataset: str, split: str, metrics: Mapping[str, tuple[str, float | None]]) -> dict[str, Any]:
     return {
         "task": {"type": "image-to-image"},
         "dataset": {"type": dataset, "name": dataset, "split": split},

@@ -25,7 +25,7 @@ from synthreal.inference.pretrained import LOG
 from synthreal.train.monitor import QualityReport
 
 LARGEST = 256 << 20  # bytes of a log that is read; a line has a few hundred
-LARGEST_NUMBER = 3.4e38  # all that are shown are float32
+LARGEST_NUMBER = 3.4e38  # of float32, in which charts and trackers hold numbers
 IDENTITY = 0.01
 SATURATED = 0.99
 METRICS = (

@@ -32,9 +32,9 @@ from synthreal.hooks.catalog import Catalog, parse_options
 from synthreal.hooks.resolve import resolve
 from synthreal.metrics.distances import SIDE
 from synthreal.spec import Role
+from synthreal.train.data_warnings import FEW
 from synthreal.train.labelled import epochs_within, evaluation_settings, label_lines, label_warnings, whole_size
 from synthreal.train.messages import picture_lines, picture_warnings
-from synthreal.train.sources import FEW
 from synthreal.train.timing import (
     QUALITY_REPORTS,
     SET_UP_SECONDS,

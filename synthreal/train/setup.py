@@ -20,18 +20,12 @@ from synthreal.hooks.catalog import Catalog, versions_of
 from synthreal.inference.pretrained import write_config
 from synthreal.train import checkpoint
 from synthreal.train.build import build_game
+from synthreal.train.data_warnings import duplicate_warnings, few_images_warnings, reading_warnings
 from synthreal.train.dry_run import dry_run
 from synthreal.train.log import trim_log
 from synthreal.train.monitor import QualityMonitor, open_monitor
 from synthreal.train.run_dir import changed_versions, check_processes, claim
-from synthreal.train.sources import (
-    DataFeed,
-    duplicate_warnings,
-    few_images_warnings,
-    open_feed,
-    reading_warnings,
-    source_levels,
-)
+from synthreal.train.sources import DataFeed, open_feed, source_levels
 from synthreal.train.weight import WeightControl, open_weight_control
 
 

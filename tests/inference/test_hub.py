@@ -13,11 +13,11 @@ from hub_server import Repository, hub_server
 from quick import TOY, fit_toy
 
 from synthreal.errors import UserError
-from synthreal.evaluation.evaluate import evaluate
 from synthreal.inference import hub as hub_module
 from synthreal.inference.hub import is_repository
 from synthreal.inference.pretrained import read_config, write_config
 from synthreal.inference.transform import Refine
+from synthreal.results.schema import read_evaluations
 
 huggingface_hub = pytest.importorskip("huggingface_hub")
 progress = pytest.importorskip("huggingface_hub.utils")
@@ -90,10 +90,9 @@ def test_the_card_names_the_licence_and_loads_from_the_hub(hub, refine):
             refine.push_to_hub(NAME, licence=wrong)
 
 
-def test_the_card_holds_the_metrics_in_the_format_of_the_hub(hub, toy, tmp_path):
-    fit_toy(toy, tmp_path / "run")
-    (found,) = (evaluate([tmp_path / "run"]),)
-    Refine.load(tmp_path / "run").push_to_hub(NAME, licence="mit")
+def test_the_card_holds_the_metrics_in_the_format_of_the_hub(hub, evaluated):
+    (found,) = read_evaluations(evaluated)
+    Refine.load(evaluated).push_to_hub(NAME, licence="mit")
     results = {result.metric_type: result for result in card_of(hub).data.eval_results}
     primary = results[found.primary]
     assert primary.metric_value == pytest.approx(found.arms["refined"].metrics[found.primary].mean)
@@ -168,6 +167,8 @@ def test_what_the_hub_refuses_is_one_line(hub, refine):
         Refine.from_pretrained(NAME, revision="v9")
     with pytest.raises(UserError, match="a--b/c: no name of the hub"):
         Refine.from_pretrained("a--b/c")
+    with pytest.raises(UserError, match=rf"{NAME}: the hub refuses its card .*one of \[unknown, mit.*licence"):
+        refine.push_to_hub(NAME, licence="bsd")
     hub.read_only = True
     with pytest.raises(UserError, match="status 403; sign in with: hf auth login, with a token that may write"):
         refine.push_to_hub("someone/new")

@@ -9,23 +9,12 @@ import shutil
 import pytest
 import torch
 import yaml
-from quick import fit_toy
 
 from synthreal.errors import UserError
-from synthreal.evaluation.evaluate import evaluate
 from synthreal.inference.model_card import model_card
 from synthreal.inference.transform import Refine
 from synthreal.results.schema import read_evaluations
 from synthreal.results.tables import evaluation_tables
-
-
-@pytest.fixture(scope="module")
-def evaluated(toy, tmp_path_factory):
-    """An evaluated run."""
-    run = tmp_path_factory.mktemp("evaluated") / "run"
-    fit_toy(toy, run)
-    evaluate([run])
-    return run
 
 
 def saved(run, folder):
@@ -134,6 +123,23 @@ def test_an_evaluation_on_the_validation_split(evaluated, tmp_path):
     with pytest.raises(UserError, match=r"evaluation\.json: damaged"):
         saved(run, tmp_path / "again")
     assert not (tmp_path / "again").exists()
+
+
+def test_both_splits_give_errors_and_one_of_them_quality(evaluated, tmp_path):
+    run = shutil.copytree(evaluated, tmp_path / "run")
+    found = json.loads((run / "evaluation.json").read_text())
+    (run / "validation.json").write_text(json.dumps({**found, "split": "validation"}))
+    (model,) = yaml.safe_load(saved(run, tmp_path / "saved").split("---\n")[1])["model-index"]
+    assert [result["dataset"]["split"] for result in model["results"]] == ["test", "validation", "train"]
+
+
+def test_a_licence_replaces_a_list_of_them(evaluated, tmp_path):
+    card = saved(evaluated, tmp_path / "saved").replace("license: unknown\n", "license:\n- mit\n- apache-2.0\n")
+    (tmp_path / "saved" / "README.md").write_text(card, encoding="utf-8")
+    Refine.load(tmp_path / "saved").save_pretrained(tmp_path / "again", licence="bsd-3-clause")
+    again = (tmp_path / "again" / "README.md").read_text(encoding="utf-8")
+    found = yaml.safe_load(again.split("---\n")[1])
+    assert found["license"] == "bsd-3-clause" and "mit" not in found["tags"]
 
 
 def test_the_card_of_a_saved_folder_is_preserved(evaluated, tmp_path):

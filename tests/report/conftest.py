@@ -37,9 +37,9 @@ def run(fitted: Path, working_copy: Callable[[Path], Path]) -> Path:
 
 
 @pytest.fixture(scope="session")
-def evaluated(fitted: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def complete(fitted: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An evaluated run with four sheets and quality; tests must not write into it."""
-    folder = tmp_path_factory.mktemp("evaluated") / "run"
+    folder = tmp_path_factory.mktemp("complete") / "run"
     shutil.copytree(fitted, folder)
     evaluate([folder], arms=["refined"])
     for number, step in enumerate((2, 5, 8)):
@@ -49,6 +49,6 @@ def evaluated(fitted: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def full(evaluated: Path, working_copy: Callable[[Path], Path]) -> Path:
-    """A writable copy of the evaluated run."""
-    return working_copy(evaluated)
+def full(complete: Path, working_copy: Callable[[Path], Path]) -> Path:
+    """A writable copy of the complete run."""
+    return working_copy(complete)

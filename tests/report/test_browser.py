@@ -25,9 +25,9 @@ pytestmark = installed
 
 
 @pytest.fixture(scope="module")
-def written(evaluated, tmp_path_factory):
+def written(complete, tmp_path_factory):
     """The page of an evaluated run, far from its run directory."""
-    return write_report(evaluated, out=tmp_path_factory.mktemp("page") / "report.html")
+    return write_report(complete, out=tmp_path_factory.mktemp("page") / "report.html")
 
 
 @pytest.fixture(scope="module")

@@ -16,8 +16,8 @@ from synthreal.hooks.catalog import Catalog
 from synthreal.report.facts import _domain_options
 from synthreal.spec import LabelSpec, Sample
 from synthreal.train import labelled
+from synthreal.train.data_warnings import origin_warnings
 from synthreal.train.recipe import choose_recipe, settings
-from synthreal.train.sources import origin_warnings
 from synthreal.train.timing import Seconds, estimator_seconds, training_time
 
 CORE = Catalog.of(())

@@ -85,24 +85,23 @@ def open_loggers(
 
 def _open(name: str, run_dir: Path, config: ResolvedConfig, *, resume: bool, step: int) -> Logger:
     """Open a tracker whose first report is that of ``step``; what it holds of later steps is of a killed process."""
-    folder = run_dir / FOLDER
-    for path in (folder, folder / name):
+    folder, title = run_dir / FOLDER / name, run_dir.absolute().name
+    for path in (folder.parent, folder):
         refuse_link(path)
     with write_errors(folder):
-        (folder / name).mkdir(parents=True, exist_ok=True)
-    kept, title = folder / name, run_dir.absolute().name
+        folder.mkdir(parents=True, exist_ok=True)
     try:
         if name == "tensorboard":
             from synthreal.train.loggers.tensorboard import TensorBoard
 
-            return TensorBoard(kept, purge_step=step)
+            return TensorBoard(folder, purge_step=step)
         if name == "wandb":
             from synthreal.train.loggers.wandb import WandB
 
-            return WandB(kept, title, config, resume=resume)
+            return WandB(folder, title, config, resume=resume)
         from synthreal.train.loggers.mlflow import MLflow
 
-        return MLflow(kept, title, config, resume=resume)
+        return MLflow(folder, title, config, resume=resume)
     except UserError:
         raise
     except Exception as error:  # not signed in, no server, ...

@@ -36,7 +36,7 @@ class WandB:
 
     def log(self, step: int, values: dict[str, float]) -> None:
         """Add values by tag."""
-        self._run.log(dict(values), step=step)
+        self._run.log(values, step=step)
 
     def close(self, *, finished: bool) -> None:
         """Write what is pending, and tell the server how the run ended."""
