@@ -20,8 +20,8 @@ from torch import Tensor
 from synthreal.data.encoding import first_bad
 from synthreal.errors import UserError
 from synthreal.spec import Batch, DatasetSpec, Sample
-from synthreal.testing.domain import Absent, Domain, shown
-from synthreal.testing.outcome import RuleSkipped
+from synthreal.testing.domain import Domain, shown
+from synthreal.testing.outcome import Absent, RuleSkipped
 
 COUNT = 8
 TOLERANCE = 1e-3  # of the range [0, 1]

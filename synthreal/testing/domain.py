@@ -21,16 +21,12 @@ from synthreal.hooks.discovery import canonical
 from synthreal.hooks.resolve import configure, has_shape
 from synthreal.spec import Batch, DatasetSpec, EvaluatorSpec, FeatureSpec, ImageSpec, NetworkSpec, Sample
 from synthreal.testing.offline import offline
-from synthreal.testing.outcome import RuleSkipped
+from synthreal.testing.outcome import Absent, RuleSkipped
 from synthreal.train.plugin_fault import reporting
 
 T = TypeVar("T")
 Component: TypeAlias = NetworkSpec | FeatureSpec | EvaluatorSpec
 READ = 8  # samples of a data set of files; the rest is not read
-
-
-class Absent(Exception):
-    """The files or the options of a data set are missing; the message is the reason."""
 
 
 @dataclass(frozen=True)
