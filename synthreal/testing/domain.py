@@ -19,7 +19,7 @@ from synthreal.errors import UserError
 from synthreal.hooks.catalog import Catalog, Entry, parse_options
 from synthreal.hooks.discovery import canonical
 from synthreal.hooks.resolve import configure, has_shape
-from synthreal.spec import Batch, DatasetSpec, EvaluatorSpec, FeatureSpec, ImageSpec, NetworkSpec, Sample
+from synthreal.spec import Batch, DatasetSpec, EvaluatorSpec, FeatureSpec, ImageSpec, NetworkSpec, Sample, Skipped
 from synthreal.testing.offline import offline
 from synthreal.testing.outcome import Absent, RuleSkipped
 from synthreal.train.plugin_fault import reporting
@@ -136,18 +136,31 @@ class Domain:
         return batch
 
     def samples(self, spec: DatasetSpec) -> list[Sample]:
-        """The first samples of a data set of files. Raises ``UserError`` if it fails, ``Absent``."""
-        options, image = self.options(spec), self.image(spec)
-        with reporting(f"{shown(spec)}: read", "raise UserError for a user's mistake and yield Skipped for a bad file"):
+        """The first samples of a data set of files, at least one.
+
+        Raises ``Absent`` if there is none, or ``read`` reports a user's mistake before the first one, and ``UserError``
+        if it fails in another way or skips all files.
+        """
+        options, image, where = self.options(spec), self.image(spec), f"{shown(spec)}: read"
+        found: list[Any] = []
+        reason = "it has no samples"
+        with reporting(where, "raise UserError for a user's mistake and yield Skipped for a bad file"):
             try:
-                found, reason = list(islice(read_samples(spec, options, image), READ)), ""
+                for item in islice(read_samples(spec, options, image), READ):
+                    found.append(item)  # kept if a later one fails
             except UserError as error:
-                found, reason = [], str(error)
-        if reason:
+                reason = str(error)
+                if found:
+                    raise UserError(f"{where} ends after {len(found)} files: {reason}; yield Skipped instead") from None
+        if not found:
             raise Absent(reason)
-        samples = [sample for sample in found if isinstance(sample, Sample)]
+        for item in found:
+            if not isinstance(item, Sample | Skipped):
+                raise UserError(f"{where} yields a {type(item).__name__}; yield Sample or Skipped")
+        samples = [item for item in found if isinstance(item, Sample)]
         if not samples:
-            raise Absent(f"its first {len(found)} files cannot be read")
+            first = f"{found[0].path}: {found[0].reason}"
+            raise UserError(f"{where} skips its first {len(found)} files ({first}); correct it, or remove them")
         return samples
 
     def labelled(self, evaluator: EvaluatorSpec, n: int) -> Batch:

@@ -11,8 +11,9 @@ from broken import PLUGIN, SIMULATED, changed, failed
 from pydantic import Field
 from toy import simulator
 
+from synthreal.errors import UserError
 from synthreal.hooks.catalog import Entry
-from synthreal.spec import Batch, Options, Sample
+from synthreal.spec import Batch, Options, Sample, Skipped
 from synthreal.testing.check import run_rule
 from synthreal.testing.domain import Domain
 
@@ -123,6 +124,31 @@ def test_a_reader_that_fails_is_not_absent(toy):
 
     message = failed(changed(toy, "datasets", SIMULATED, render=None, read=read), "images")["images"]
     assert "KeyError" in message and f"{__file__}:" in message and "UserError" in message
+
+
+def bad_file_after_a_sample():
+    yield Sample(GOOD, {"centre": np.zeros((1, 2))})
+    raise UserError("b.png: is no picture; remove it")
+
+
+@pytest.mark.parametrize(
+    ("items", "word"),
+    [
+        (bad_file_after_a_sample, "b.png"),
+        (lambda: iter([Skipped("a.png", "KeyError: 'radius'")] * 3), "a.png: KeyError"),
+        (lambda: iter([(GOOD, {})]), "tuple"),
+    ],
+)
+def test_a_reader_that_loses_files_is_not_absent(toy, items, word):
+    catalog = changed(toy, "datasets", SIMULATED, render=None, read=lambda options: items())
+    found = failed(catalog, "images", "game")
+    assert found.keys() == {"images", "game"} and "'discs' (simulated)" in found["images"] and word in found["images"]
+
+
+def test_a_data_set_without_samples_is_absent(toy):
+    catalog = changed(toy, "datasets", SIMULATED, render=None, read=lambda options: iter(()))
+    outcome = run_rule(Domain.of(catalog, PLUGIN), "images")
+    assert outcome.status == "ok" and "discs was not tried" in outcome.message
 
 
 class Rooted(Options):
