@@ -49,14 +49,16 @@ def images(domain: Domain) -> str:
             raise UserError(f"{shown(spec)}: {COUNT} rendered images are equal; draw each from the generator")
 
     def read(spec: DatasetSpec) -> None:
-        declared = domain.image(spec)
-        for index, sample in enumerate(domain.samples(spec)):
+        declared, samples = domain.image(spec), domain.samples(spec)
+        for index, sample in enumerate(samples):
             array = np.asarray(sample.image)
             if (array.shape, array.dtype.name) != (declared.shape, declared.dtype):
                 found = f"sample {index} is {array.dtype} {array.shape}"
                 raise UserError(f"{shown(spec)}: {found}, its image {declared}; make them equal")
             if first_bad(array[None], unit=True) is not None:
                 raise UserError(f"{shown(spec)}: sample {index} has a pixel that is not in [0, 1]; rescale it in read")
+        if len(samples) > 1 and all(np.array_equal(sample.image, samples[0].image) for sample in samples):
+            raise UserError(f"{shown(spec)}: {len(samples)} samples have equal images; give each an array of its own")
 
     return _each(domain, rendered, read)
 
@@ -99,7 +101,7 @@ def reproducible(domain: Domain) -> str:
             one, before = domain.render(spec, COUNT, seed=0), torch.get_rng_state()
         with _global_seed(1):
             other = domain.render(spec, COUNT, seed=0)
-        if not _equal(one, other):
+        if not _same(one, other):
             raise UserError(
                 f"{shown(spec)}: two renders from one seed differ; draw every random number with generator=generator, "
                 "and keep no state between calls"
@@ -111,8 +113,8 @@ def reproducible(domain: Domain) -> str:
             raise UserError(f"{shown(spec)}: two seeds give the same images; draw them from the generator")
 
     def read(spec: DatasetSpec) -> None:
-        pairs = zip(domain.samples(spec), domain.samples(spec), strict=False)
-        if not all(_same(one, other) for one, other in pairs):
+        first, second = domain.samples(spec), domain.samples(spec)
+        if len(first) != len(second) or not all(map(_same, first, second)):
             raise UserError(f"{shown(spec)}: yields other samples when it is read again; sort the files")
 
     return _each(domain, rendered, read)
@@ -186,14 +188,10 @@ def _each(
     return remark
 
 
-def _equal(one: Batch, other: Batch) -> bool:
-    return one.image.equal(other.image) and all(values.equal(other.labels[name]) for name, values in one.labels.items())
-
-
-def _same(one: Sample, other: Sample) -> bool:
-    return np.array_equal(one.image, other.image) and all(
-        np.array_equal(values, other.labels[name]) for name, values in one.labels.items()
-    )
+def _same(one: Batch | Sample, other: Batch | Sample) -> bool:
+    """Whether images and labels are equal; a NaN equals a NaN, because other rules are about values."""
+    pairs = [(one.image, other.image), *((values, other.labels[name]) for name, values in one.labels.items())]
+    return all(np.array_equal(*pair, equal_nan=True) for pair in pairs)
 
 
 def _calls(function: Callable[[], object]) -> int:

@@ -126,6 +126,34 @@ def test_a_reader_that_fails_is_not_absent(toy):
     assert "KeyError" in message and f"{__file__}:" in message and "UserError" in message
 
 
+def test_a_reader_that_fills_one_array_again_and_again(toy):
+    def read(options):
+        image = np.empty((1, 12, 16), np.uint8)
+        for tone in range(5):
+            image[:] = tone
+            yield Sample(image, {"centre": np.zeros((1, 2))})
+
+    catalog = changed(toy, "datasets", SIMULATED, render=None, read=read)
+    assert "equal images" in failed(catalog, "images")["images"]
+
+
+def test_a_reader_that_gives_fewer_samples_the_second_time(toy):
+    left = [3, 2]
+
+    def read(options):
+        for tone in range(left.pop(0)):
+            yield Sample(np.full((1, 12, 16), tone, np.uint8), {"centre": np.zeros((1, 2))})
+
+    catalog = changed(toy, "datasets", SIMULATED, render=None, read=read)
+    assert "read again" in failed(catalog, "reproducible")["reproducible"]
+
+
+def test_values_that_are_nan_are_not_called_random(toy):
+    nan = relabelled(lambda labels: {"centre": labels["centre"] * torch.nan})
+    catalog = changed(toy, "datasets", SIMULATED, render=nan)
+    assert failed(catalog, "labels", "reproducible").keys() == {"labels"}
+
+
 def bad_file_after_a_sample():
     yield Sample(GOOD, {"centre": np.zeros((1, 2))})
     raise UserError("b.png: is no picture; remove it")
