@@ -5,11 +5,14 @@ Data sets of files are tried on their first samples where the files are present,
 
 from __future__ import annotations
 
+import os
 import random
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
@@ -127,12 +130,13 @@ def batched(domain: Domain) -> str:
         single = domain.render(spec, 1, seed=0)
         if len(single.image) != 1:
             raise UserError(f"{shown(spec)}: render returns {len(single.image)} images for n=1; return n images")
-        few, many = (_calls(partial(domain.render, spec, n, seed=0)) for n in (FEW, MANY))
-        if many - few >= MANY - FEW:
-            raise UserError(
-                f"{shown(spec)}: render makes {few} calls for {FEW} images and {many} for {MANY}, so it loops over "
-                "images; draw all of them at once with tensors (n, ...)"
-            )
+        few, many = (_executions(partial(domain.render, spec, n, seed=0)) for n in (FEW, MANY))
+        for line, times in many.items():  # in the order of execution: a loop before what it calls
+            if times - few[line] >= MANY - FEW:
+                raise UserError(
+                    f"{shown(spec)}: render loops over images: {line} is executed {few[line]} times for {FEW} of them, "
+                    f"{times} times for {MANY}; draw all of them at once with tensors (n, ...)"
+                )
 
     return _each(domain, rendered)
 
@@ -194,21 +198,24 @@ def _same(one: Batch | Sample, other: Batch | Sample) -> bool:
     return all(np.array_equal(*pair, equal_nan=True) for pair in pairs)
 
 
-def _calls(function: Callable[[], object]) -> int:
-    """The number of calls, of Python and of C functions, that a function makes in this thread."""
-    count = 0
+def _executions(function: Callable[[], object]) -> Counter[str]:
+    """How often a function executes each line of Python outside torch in this thread, "file:line" -> times."""
+    times: Counter[str] = Counter()
+    torch_files = f"{Path(torch.__file__).parent}{os.sep}"
 
-    def profile(frame: FrameType, event: str, argument: Any) -> None:
-        nonlocal count
-        count += event in ("call", "c_call")
+    def trace(frame: FrameType, event: str, argument: Any) -> Any:
+        if frame.f_code.co_filename.startswith(torch_files):
+            return None
+        times[f"{frame.f_code.co_filename}:{frame.f_lineno}"] += event == "line"
+        return trace
 
-    before = sys.getprofile()
-    sys.setprofile(profile)
+    before = sys.gettrace()
+    sys.settrace(trace)
     try:
         function()
     finally:
-        sys.setprofile(before)
-    return count
+        sys.settrace(before)
+    return times
 
 
 @contextmanager

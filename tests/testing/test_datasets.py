@@ -84,6 +84,41 @@ def test_what_a_simulator_caches_stays_usable(toy):
     assert tables["shade"].device.type == "cpu" and run_rule(domain, "images").status == "ok"
 
 
+def darkened_one_by_one(options, n, generator):
+    batch = simulator(options, n, generator)
+    for i in range(n):
+        batch.image[i] *= 0.9  # an operator, which is no call
+    return batch
+
+
+def mean_of_each(options, n, generator):
+    batch = simulator(options, n, generator)
+    return Batch(
+        batch.image * torch.stack([1 - 0 * image.mean() for image in batch.image]).view(-1, 1, 1, 1), batch.labels
+    )
+
+
+def by_rejection(options, n, generator):
+    """Draws again, all images at once, until each is bright enough: more often for more images."""
+    batch = simulator(options, n, generator)
+    for _ in range(2 + n // 5):
+        other = simulator(options, n, generator)
+        keep = (batch.labels["centre"][:, 0, 0] > 6).view(-1, 1, 1, 1)
+        image, labels = torch.where(keep, batch.image, other.image), other.labels["centre"]
+        batch = Batch(image, {"centre": torch.where(keep[:, 0], batch.labels["centre"], labels)})
+    return batch
+
+
+@pytest.mark.parametrize("render", [darkened_one_by_one, mean_of_each])
+def test_a_loop_over_images_is_found_where_it_is(toy, render):
+    message = failed(changed(toy, "datasets", SIMULATED, render=render), "batched")["batched"]
+    assert f"{__file__}:" in message
+
+
+def test_a_few_more_passes_over_all_images_are_no_loop_over_them(toy):
+    assert failed(changed(toy, "datasets", SIMULATED, render=by_rejection), "batched") == {}
+
+
 def reader(*samples):
     return {"render": None, "read": lambda options: iter(samples)}
 
