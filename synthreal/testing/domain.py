@@ -94,32 +94,20 @@ class Domain:
         except (UserError, StopIteration):
             raise RuleSkipped("there is no recipe that resolves, see the rule recipes") from None
 
-    def options(self, spec: DatasetSpec) -> Any:
-        """The options of a data set: those of the first recipe that names it, else the defaults.
+    def options(self, spec: DatasetSpec | Component) -> Any:
+        """The options of a data set or component: those of the first recipe that uses it, else the defaults.
 
-        Raises ``Absent`` if no recipe names it and an option has no default.
+        Raises ``Absent`` if no recipe uses it and an option has no default.
         """
         for recipe in self.recipes.values():
-            source = getattr(recipe.data, spec.role)
-            if source is not None and source.name == spec.name:
-                return parse_options(source, spec.options, f"data.{spec.role}")
+            for path, used in _chosen(recipe, spec):
+                if used is not None and used.name == spec.name:
+                    return parse_options(used, spec.options, path)
         try:
             return spec.options()
         except ValidationError as error:
             missing = ", ".join(str(part["loc"][0]) for part in error.errors(include_url=False) if part["loc"])
             raise Absent(f"no recipe gives its option {missing or spec.options.__name__}") from None
-
-    def component_options(self, spec: Component) -> Any:
-        """The options of a network, psi or evaluator: of the first recipe that uses it, else the defaults."""
-        name, model, kind = spec.name, spec.options, "evaluator"
-        if not isinstance(spec, EvaluatorSpec):
-            kind = "features" if isinstance(spec, FeatureSpec) else spec.part
-        for recipe in self.recipes.values():
-            used = recipe.evaluation.evaluator if kind == "evaluator" else getattr(recipe, kind)
-            for component in used if isinstance(used, tuple) else (used,):
-                if component is not None and component.name == name:
-                    return parse_options(ComponentConfig(name=name, options=component.options), model, kind)
-        return parse_options(ComponentConfig(name=name), model, kind)
 
     def image(self, spec: DatasetSpec) -> ImageSpec:
         """The image format of a data set; of one that adopts any, the default recipe's."""
@@ -168,10 +156,12 @@ class Domain:
 
         They are rendered, by preference by the simulator of the default recipe, or read from files.
         """
-        first = self.config.data.simulated.name
-        ordered = sorted(self.datasets, key=lambda spec: (spec.render is None, spec.role != "simulated"))
+        first = self.config.data.simulated.name, "simulated"
         reasons = []
-        for spec in sorted(ordered, key=lambda spec: (spec.name, spec.role) != (first, "simulated")):
+        for spec in sorted(
+            self.datasets,
+            key=lambda spec: ((spec.name, spec.role) != first, spec.render is None, spec.role != "simulated"),
+        ):
             if not carries(spec, evaluator) or not self.image(spec).alike(self.config.image):
                 continue
             try:
@@ -184,6 +174,17 @@ class Domain:
 
     def _own(self, table: Mapping[Any, Entry[T]]) -> list[T]:
         return [entry.spec for entry in table.values() if entry.origin.plugin == self.plugin]
+
+
+def _chosen(recipe: RunConfig, spec: DatasetSpec | Component) -> list[tuple[str, ComponentConfig | None]]:
+    """What a recipe chooses in the places where a spec may be named, by their settings."""
+    if isinstance(spec, DatasetSpec):
+        return [(f"data.{spec.role}", getattr(recipe.data, spec.role))]
+    if isinstance(spec, NetworkSpec):
+        return [(spec.part, getattr(recipe, spec.part))]
+    if isinstance(spec, FeatureSpec):
+        return [(f"features.{term.name}", term) for term in recipe.features]
+    return [("evaluation.evaluator", recipe.evaluation.evaluator)]
 
 
 def shown(spec: DatasetSpec) -> str:

@@ -65,7 +65,7 @@ def _call_everything(domain: Domain) -> None:
     for spec in domain.components:
         with suppress(Exception):
             if not (isinstance(spec, FeatureSpec) and spec.executes):
-                spec.build(domain.component_options(spec), config.image)
+                spec.build(domain.options(spec), config.image)
 
 
 def _short(domain: Domain) -> tuple[ResolvedConfig, Catalog, str]:

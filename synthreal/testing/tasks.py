@@ -150,7 +150,7 @@ def _evaluators(domain: Domain) -> Iterator[tuple[EvaluatorSpec, Any]]:
         raise RuleSkipped("the plugin has no evaluator")
     for name in names:
         spec = domain.catalog.evaluator(name)
-        yield spec, domain.component_options(spec)
+        yield spec, domain.options(spec)
 
 
 def _resident(domain: Domain, batch: Batch) -> Resident:
