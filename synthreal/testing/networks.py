@@ -92,7 +92,7 @@ def _modules(domain: Domain, kind: Kind, remarks: list[str]) -> Iterator[tuple[s
     """Refiners, discriminators or psi to try, by name; those without options are remarked on."""
     specs: list[NetworkSpec | FeatureSpec]
     if kind == "psi":
-        specs = [domain.catalog.feature(term.name) for term in domain.config.features] + domain.features
+        specs = [*(domain.catalog.feature(term.name) for term in domain.config.features), *domain.features]
     else:
         used = domain.catalog.network(kind, getattr(domain.config, kind).name)
         specs = [used, *(spec for spec in domain.networks if spec.part == kind)]
