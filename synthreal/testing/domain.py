@@ -13,7 +13,7 @@ import torch
 from pydantic import ValidationError
 
 from synthreal.config import ComponentConfig, ResolvedConfig, RunConfig
-from synthreal.data.encoding import to_unit
+from synthreal.data.encoding import label_tensor, stored_tensor, to_unit
 from synthreal.data.source import read_samples
 from synthreal.errors import UserError
 from synthreal.hooks.catalog import Catalog, Entry, parse_options
@@ -204,10 +204,7 @@ def carries(spec: DatasetSpec, evaluator: EvaluatorSpec) -> bool:
 
 
 def _batch(samples: list[Sample]) -> Batch:
-    """Stored samples as a batch of images in [0, 1]."""
-    image = torch.stack([torch.from_numpy(np.ascontiguousarray(to_unit(sample.image))) for sample in samples])
+    """Stored samples as a run gets them: images in [0, 1], labels in the dtypes of a device."""
+    image = to_unit(stored_tensor(np.stack([sample.image for sample in samples])))
     names = samples[0].labels
-    labels = {
-        name: torch.from_numpy(np.stack([np.asarray(sample.labels[name]) for sample in samples])) for name in names
-    }
-    return Batch(image, labels)
+    return Batch(image, {name: label_tensor(np.stack([sample.labels[name] for sample in samples])) for name in names})

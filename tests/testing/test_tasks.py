@@ -6,12 +6,12 @@ from dataclasses import replace
 
 import pytest
 import torch
-from broken import PLUGIN, SIMULATED, changed, failed
+from broken import PLUGIN, REAL, SIMULATED, changed, failed
 from torch import nn
-from toy import locate, simulator, synthreal_evaluators
+from toy import DiscOptions, locate, simulator, synthreal_evaluators
 
 from synthreal.hooks.catalog import Entry
-from synthreal.spec import Batch, LabelSpec
+from synthreal.spec import Batch, LabelSpec, Sample
 from synthreal.testing.check import run_rule
 from synthreal.testing.domain import Domain
 
@@ -60,9 +60,10 @@ def test_quantities_that_give_the_prediction_back_pass(toy):
 
 
 def with_evaluators(toy, *specs):
-    """The toy domain with other evaluators, of which its recipe uses none."""
+    """The toy domain with other evaluators and a recipe without evaluation."""
     origin = toy.recipes["toy"].origin
-    recipe = toy.recipes["toy"].spec.changed({"evaluation": {"evaluator": None}})
+    unlabelled = dict.fromkeys(("real_labelled", "validation", "test"))
+    recipe = toy.recipes["toy"].spec.changed({"data": unlabelled, "evaluation": {"evaluator": None}})
     evaluators = {spec.name: Entry(spec, origin) for spec in specs}
     return replace(toy, evaluators=evaluators, recipes={"toy": Entry(recipe, origin)})
 
@@ -93,6 +94,19 @@ def test_every_evaluator_is_tried_although_one_has_no_images(toy):
     assert "evaluator 'b'" in failed(catalog, "metrics")["metrics"]
     outcome = run_rule(Domain.of(catalog, PLUGIN), "detector")
     assert outcome.status == "ok" and "a was not tried" in outcome.message and "b: " in outcome.message
+
+
+def test_labels_of_files_have_the_dtypes_of_a_run(toy):
+    def read(options):
+        generator = torch.Generator().manual_seed(0)
+        batch = simulator(DiscOptions(), 8, generator)
+        for image, centre in zip(batch.image, batch.labels["centre"], strict=True):
+            yield Sample((255 * image).byte().numpy(), {"centre": centre.double().numpy()})
+
+    catalog = changed(toy, "datasets", SIMULATED, render=None, read=read)
+    catalog = replace(catalog, datasets={key: catalog.datasets[key] for key in (SIMULATED, REAL)})
+    batch = Domain.of(with_evaluators(catalog, POINTER), PLUGIN).labelled(POINTER, 8)
+    assert batch.image.shape == (8, 1, 12, 16) and batch.labels["centre"].dtype == torch.float32
 
 
 def test_a_domain_without_a_detector_skips_its_rule(toy):
