@@ -25,7 +25,7 @@ def list_plugins(context: typer.Context, as_json: options.Json = False) -> None:
 
     if context.invoked_subcommand is not None:
         if as_json:
-            context.fail(f"put --json behind {context.invoked_subcommand}")
+            context.fail(f"put --json after {context.invoked_subcommand}")
         return
     rows = inventory()
     display(rows if as_json else plugins_table(rows))
@@ -40,12 +40,13 @@ def new(
     ] = None,
 ) -> None:
     """Write a new plugin, ready to install, test and fit."""
-    from synthreal.testing.kit import new_plugin
+    from synthreal.testing.new_plugin import new_plugin
 
     folder = into or Path(f"synthreal-{name}")
     files = new_plugin(name, folder)
     print_line(f"{folder}: {len(files)} files; next:")
-    for command in (f"cd {shlex.quote(str(folder))}", "pip install -e .", "pytest", f"synthreal fit --plugin {name}"):
+    enter, install = f"cd {shlex.quote(str(folder))}", 'pip install -e ".[test]"'
+    for command in (enter, install, "pytest", f"synthreal fit --plugin {name}"):
         print_line(f"  {command}")
 
 

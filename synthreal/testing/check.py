@@ -8,7 +8,7 @@ from typing import TypeAlias
 from synthreal.errors import UserError
 from synthreal.hooks.catalog import Catalog
 from synthreal.testing.datasets import batched, devices, images, labels, reproducible
-from synthreal.testing.domain import Absent, Domain
+from synthreal.testing.domain import Domain
 from synthreal.testing.games import connections, game
 from synthreal.testing.networks import convolutional, refiner_sizes
 from synthreal.testing.offline import offline
@@ -69,15 +69,13 @@ def run_rules(domain: Domain) -> Iterator[Outcome]:
 
 def run_rule(domain: Domain, name: str) -> Outcome:
     """Try one rule. Connections are refused; those that were asked for break the rule ``connections``."""
-    remark, skipped = None, None
     try:
         with offline() as attempts, reporting(f"rule {name}"):
             try:
-                remark = RULES[name](domain)
-            except (RuleSkipped, Absent) as reason:
-                skipped = str(reason)
+                return Outcome(name, "ok", RULES[name](domain) or "")
+            except RuleSkipped as reason:
+                return Outcome(name, "skipped", str(reason))
             finally:
                 domain.attempts.extend(attempts)
     except UserError as broken:
         return Outcome(name, "failed", str(broken))
-    return Outcome(name, "ok", remark or "") if skipped is None else Outcome(name, "skipped", skipped)

@@ -5,11 +5,14 @@ Data sets of files are tried on their first samples where the files are present,
 
 from __future__ import annotations
 
+import os
 import random
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
@@ -20,8 +23,8 @@ from torch import Tensor
 from synthreal.data.encoding import first_bad
 from synthreal.errors import UserError
 from synthreal.spec import Batch, DatasetSpec, Sample
-from synthreal.testing.domain import Absent, Domain, shown
-from synthreal.testing.outcome import RuleSkipped
+from synthreal.testing.domain import Domain, shown
+from synthreal.testing.outcome import Absent, RuleSkipped
 
 COUNT = 8
 TOLERANCE = 1e-3  # of the range [0, 1]
@@ -49,14 +52,16 @@ def images(domain: Domain) -> str:
             raise UserError(f"{shown(spec)}: {COUNT} rendered images are equal; draw each from the generator")
 
     def read(spec: DatasetSpec) -> None:
-        declared = domain.image(spec)
-        for index, sample in enumerate(domain.samples(spec)):
+        declared, samples = domain.image(spec), domain.samples(spec)
+        for index, sample in enumerate(samples):
             array = np.asarray(sample.image)
             if (array.shape, array.dtype.name) != (declared.shape, declared.dtype):
                 found = f"sample {index} is {array.dtype} {array.shape}"
                 raise UserError(f"{shown(spec)}: {found}, its image {declared}; make them equal")
             if first_bad(array[None], unit=True) is not None:
                 raise UserError(f"{shown(spec)}: sample {index} has a pixel that is not in [0, 1]; rescale it in read")
+        if len(samples) > 1 and all(np.array_equal(sample.image, samples[0].image) for sample in samples):
+            raise UserError(f"{shown(spec)}: {len(samples)} samples have equal images; give each an array of its own")
 
     return _each(domain, rendered, read)
 
@@ -99,7 +104,7 @@ def reproducible(domain: Domain) -> str:
             one, before = domain.render(spec, COUNT, seed=0), torch.get_rng_state()
         with _global_seed(1):
             other = domain.render(spec, COUNT, seed=0)
-        if not _equal(one, other):
+        if not _same(one, other):
             raise UserError(
                 f"{shown(spec)}: two renders from one seed differ; draw every random number with generator=generator, "
                 "and keep no state between calls"
@@ -111,8 +116,8 @@ def reproducible(domain: Domain) -> str:
             raise UserError(f"{shown(spec)}: two seeds give the same images; draw them from the generator")
 
     def read(spec: DatasetSpec) -> None:
-        pairs = zip(domain.samples(spec), domain.samples(spec), strict=False)
-        if not all(_same(one, other) for one, other in pairs):
+        first, second = domain.samples(spec), domain.samples(spec)
+        if len(first) != len(second) or not all(map(_same, first, second)):
             raise UserError(f"{shown(spec)}: yields other samples when it is read again; sort the files")
 
     return _each(domain, rendered, read)
@@ -125,12 +130,13 @@ def batched(domain: Domain) -> str:
         single = domain.render(spec, 1, seed=0)
         if len(single.image) != 1:
             raise UserError(f"{shown(spec)}: render returns {len(single.image)} images for n=1; return n images")
-        few, many = (_calls(partial(domain.render, spec, n, seed=0)) for n in (FEW, MANY))
-        if many - few >= MANY - FEW:
-            raise UserError(
-                f"{shown(spec)}: render makes {few} calls for {FEW} images and {many} for {MANY}, so it loops over "
-                "images; draw all of them at once with tensors (n, ...)"
-            )
+        few, many = (_executions(partial(domain.render, spec, n, seed=0)) for n in (FEW, MANY))
+        for line, times in many.items():  # in the order of execution: a loop before what it calls
+            if times - few[line] >= MANY - FEW:
+                raise UserError(
+                    f"{shown(spec)}: render loops over images: {line} is executed {few[line]} times for {FEW} of them, "
+                    f"{times} times for {MANY}; draw all of them at once with tensors (n, ...)"
+                )
 
     return _each(domain, rendered)
 
@@ -186,31 +192,30 @@ def _each(
     return remark
 
 
-def _equal(one: Batch, other: Batch) -> bool:
-    return one.image.equal(other.image) and all(values.equal(other.labels[name]) for name, values in one.labels.items())
+def _same(one: Batch | Sample, other: Batch | Sample) -> bool:
+    """Whether images and labels are equal; a NaN equals a NaN, because other rules are about values."""
+    pairs = [(one.image, other.image), *((values, other.labels[name]) for name, values in one.labels.items())]
+    return all(np.array_equal(*pair, equal_nan=True) for pair in pairs)
 
 
-def _same(one: Sample, other: Sample) -> bool:
-    return np.array_equal(one.image, other.image) and all(
-        np.array_equal(values, other.labels[name]) for name, values in one.labels.items()
-    )
+def _executions(function: Callable[[], object]) -> Counter[str]:
+    """How often a function executes each line of Python outside torch in this thread, "file:line" -> times."""
+    times: Counter[str] = Counter()
+    torch_files = f"{Path(torch.__file__).parent}{os.sep}"
 
+    def trace(frame: FrameType, event: str, argument: Any) -> Any:
+        if frame.f_code.co_filename.startswith(torch_files):
+            return None
+        times[f"{frame.f_code.co_filename}:{frame.f_lineno}"] += event == "line"
+        return trace
 
-def _calls(function: Callable[[], object]) -> int:
-    """The number of calls, of Python and of C functions, that a function makes in this thread."""
-    count = 0
-
-    def profile(frame: FrameType, event: str, argument: Any) -> None:
-        nonlocal count
-        count += event in ("call", "c_call")
-
-    before = sys.getprofile()
-    sys.setprofile(profile)
+    before = sys.gettrace()
+    sys.settrace(trace)
     try:
         function()
     finally:
-        sys.setprofile(before)
-    return count
+        sys.settrace(before)
+    return times
 
 
 @contextmanager

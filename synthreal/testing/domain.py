@@ -13,24 +13,20 @@ import torch
 from pydantic import ValidationError
 
 from synthreal.config import ComponentConfig, ResolvedConfig, RunConfig
-from synthreal.data.encoding import to_unit
+from synthreal.data.encoding import label_tensor, stored_tensor, to_unit
 from synthreal.data.source import read_samples
 from synthreal.errors import UserError
 from synthreal.hooks.catalog import Catalog, Entry, parse_options
 from synthreal.hooks.discovery import canonical
 from synthreal.hooks.resolve import configure, has_shape
-from synthreal.spec import Batch, DatasetSpec, EvaluatorSpec, FeatureSpec, ImageSpec, NetworkSpec, Sample
+from synthreal.spec import Batch, DatasetSpec, EvaluatorSpec, FeatureSpec, ImageSpec, NetworkSpec, Sample, Skipped
 from synthreal.testing.offline import offline
-from synthreal.testing.outcome import RuleSkipped
+from synthreal.testing.outcome import Absent, RuleSkipped
 from synthreal.train.plugin_fault import reporting
 
 T = TypeVar("T")
 Component: TypeAlias = NetworkSpec | FeatureSpec | EvaluatorSpec
 READ = 8  # samples of a data set of files; the rest is not read
-
-
-class Absent(Exception):
-    """The files or the options of a data set are missing; the message is the reason."""
 
 
 @dataclass(frozen=True)
@@ -98,32 +94,20 @@ class Domain:
         except (UserError, StopIteration):
             raise RuleSkipped("there is no recipe that resolves, see the rule recipes") from None
 
-    def options(self, spec: DatasetSpec) -> Any:
-        """The options of a data set: those of the first recipe that names it, else the defaults.
+    def options(self, spec: DatasetSpec | Component) -> Any:
+        """The options of a data set or component: those of the first recipe that uses it, else the defaults.
 
-        Raises ``Absent`` if no recipe names it and an option has no default.
+        Raises ``Absent`` if no recipe uses it and an option has no default.
         """
         for recipe in self.recipes.values():
-            source = getattr(recipe.data, spec.role)
-            if source is not None and source.name == spec.name:
-                return parse_options(source, spec.options, f"data.{spec.role}")
+            for path, used in _chosen(recipe, spec):
+                if used is not None and used.name == spec.name:
+                    return parse_options(used, spec.options, path)
         try:
             return spec.options()
         except ValidationError as error:
             missing = ", ".join(str(part["loc"][0]) for part in error.errors(include_url=False) if part["loc"])
             raise Absent(f"no recipe gives its option {missing or spec.options.__name__}") from None
-
-    def component_options(self, spec: Component) -> Any:
-        """The options of a network, psi or evaluator: of the first recipe that uses it, else the defaults."""
-        name, model, kind = spec.name, spec.options, "evaluator"
-        if not isinstance(spec, EvaluatorSpec):
-            kind = "features" if isinstance(spec, FeatureSpec) else spec.part
-        for recipe in self.recipes.values():
-            used = recipe.evaluation.evaluator if kind == "evaluator" else getattr(recipe, kind)
-            for component in used if isinstance(used, tuple) else (used,):
-                if component is not None and component.name == name:
-                    return parse_options(ComponentConfig(name=name, options=component.options), model, kind)
-        return parse_options(ComponentConfig(name=name), model, kind)
 
     def image(self, spec: DatasetSpec) -> ImageSpec:
         """The image format of a data set; of one that adopts any, the default recipe's."""
@@ -140,18 +124,31 @@ class Domain:
         return batch
 
     def samples(self, spec: DatasetSpec) -> list[Sample]:
-        """The first samples of a data set of files. Raises ``UserError`` if it fails, ``Absent``."""
-        options, image = self.options(spec), self.image(spec)
-        with reporting(f"{shown(spec)}: read", "raise UserError for a user's mistake and yield Skipped for a bad file"):
+        """The first samples of a data set of files, at least one.
+
+        Raises ``Absent`` if there is none, or ``read`` reports a user's mistake before the first one, and ``UserError``
+        if it fails in another way or skips all files.
+        """
+        options, image, where = self.options(spec), self.image(spec), f"{shown(spec)}: read"
+        found: list[Any] = []
+        reason = "it has no samples"
+        with reporting(where, "raise UserError for a user's mistake and yield Skipped for a bad file"):
             try:
-                found, reason = list(islice(read_samples(spec, options, image), READ)), ""
+                for item in islice(read_samples(spec, options, image), READ):
+                    found.append(item)  # kept if a later one fails
             except UserError as error:
-                found, reason = [], str(error)
-        if reason:
+                reason = str(error)
+                if found:
+                    raise UserError(f"{where} ends after {len(found)} files: {reason}; yield Skipped instead") from None
+        if not found:
             raise Absent(reason)
-        samples = [sample for sample in found if isinstance(sample, Sample)]
+        for item in found:
+            if not isinstance(item, Sample | Skipped):
+                raise UserError(f"{where} yields a {type(item).__name__}; yield Sample or Skipped")
+        samples = [item for item in found if isinstance(item, Sample)]
         if not samples:
-            raise Absent(f"its first {len(found)} files cannot be read")
+            first = f"{found[0].path}: {found[0].reason}"
+            raise UserError(f"{where} skips its first {len(found)} files ({first}); correct it, or remove them")
         return samples
 
     def labelled(self, evaluator: EvaluatorSpec, n: int) -> Batch:
@@ -159,10 +156,12 @@ class Domain:
 
         They are rendered, by preference by the simulator of the default recipe, or read from files.
         """
-        first = self.config.data.simulated.name
-        ordered = sorted(self.datasets, key=lambda spec: (spec.render is None, spec.role != "simulated"))
+        first = self.config.data.simulated.name, "simulated"
         reasons = []
-        for spec in sorted(ordered, key=lambda spec: (spec.name, spec.role) != (first, "simulated")):
+        for spec in sorted(
+            self.datasets,
+            key=lambda spec: ((spec.name, spec.role) != first, spec.render is None, spec.role != "simulated"),
+        ):
             if not carries(spec, evaluator) or not self.image(spec).alike(self.config.image):
                 continue
             try:
@@ -175,6 +174,17 @@ class Domain:
 
     def _own(self, table: Mapping[Any, Entry[T]]) -> list[T]:
         return [entry.spec for entry in table.values() if entry.origin.plugin == self.plugin]
+
+
+def _chosen(recipe: RunConfig, spec: DatasetSpec | Component) -> list[tuple[str, ComponentConfig | None]]:
+    """What a recipe chooses in the places where a spec may be named, by their settings."""
+    if isinstance(spec, DatasetSpec):
+        return [(f"data.{spec.role}", getattr(recipe.data, spec.role))]
+    if isinstance(spec, NetworkSpec):
+        return [(spec.part, getattr(recipe, spec.part))]
+    if isinstance(spec, FeatureSpec):
+        return [(f"features.{term.name}", term) for term in recipe.features]
+    return [("evaluation.evaluator", recipe.evaluation.evaluator)]
 
 
 def shown(spec: DatasetSpec) -> str:
@@ -194,10 +204,7 @@ def carries(spec: DatasetSpec, evaluator: EvaluatorSpec) -> bool:
 
 
 def _batch(samples: list[Sample]) -> Batch:
-    """Stored samples as a batch of images in [0, 1]."""
-    image = torch.stack([torch.from_numpy(np.ascontiguousarray(to_unit(sample.image))) for sample in samples])
+    """Stored samples as a run gets them: images in [0, 1], labels in the dtypes of a device."""
+    image = to_unit(stored_tensor(np.stack([sample.image for sample in samples])))
     names = samples[0].labels
-    labels = {
-        name: torch.from_numpy(np.stack([np.asarray(sample.labels[name]) for sample in samples])) for name in names
-    }
-    return Batch(image, labels)
+    return Batch(image, {name: label_tensor(np.stack([sample.labels[name] for sample in samples])) for name in names})

@@ -14,7 +14,6 @@ import torch
 
 from synthreal.config import ResolvedConfig
 from synthreal.data.pack import PackOptions
-from synthreal.data.source import read_samples
 from synthreal.errors import UserError
 from synthreal.hooks.catalog import Catalog, Entry
 from synthreal.hooks.resolve import configure, dataset_of
@@ -22,7 +21,7 @@ from synthreal.inference.transform import Refine
 from synthreal.spec import FeatureSpec, Role
 from synthreal.testing.domain import Domain
 from synthreal.testing.offline import offline
-from synthreal.testing.outcome import RuleSkipped
+from synthreal.testing.outcome import Absent, RuleSkipped
 from synthreal.train.fit import fit
 
 COUNT = 16
@@ -66,7 +65,7 @@ def _call_everything(domain: Domain) -> None:
     for spec in domain.components:
         with suppress(Exception):
             if not (isinstance(spec, FeatureSpec) and spec.executes):
-                spec.build(domain.component_options(spec), config.image)
+                spec.build(domain.options(spec), config.image)
 
 
 def _short(domain: Domain) -> tuple[ResolvedConfig, Catalog, str]:
@@ -100,12 +99,12 @@ def _short(domain: Domain) -> tuple[ResolvedConfig, Catalog, str]:
 
 def _absence(domain: Domain, role: Role) -> str | None:
     """Why the images of a role of the default recipe are absent; None if they are there."""
-    spec, options, _ = dataset_of(domain.config, domain.catalog, role)
+    spec, _, _ = dataset_of(domain.config, domain.catalog, role)
     try:
         if spec.read is not None:
-            next(iter(read_samples(spec, options, domain.config.image)))
-    except (StopIteration, UserError) as error:
-        return str(error) or "it has no samples"
+            domain.samples(spec)
+    except Absent as reason:
+        return str(reason)
     return None
 
 

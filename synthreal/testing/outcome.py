@@ -13,9 +13,13 @@ class RuleSkipped(Exception):
     """A rule cannot be tried; the message is the reason. A rule that is broken raises ``UserError`` instead."""
 
 
+class Absent(RuleSkipped):
+    """The files or the options of one component are missing; the message is the reason."""
+
+
 @dataclass(frozen=True)
 class Outcome:
-    """What came of one rule.
+    """The result of one rule.
 
     Attributes:
         rule: its name.

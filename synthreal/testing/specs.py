@@ -42,7 +42,7 @@ def recipes(domain: Domain) -> str:
             configure(domain.catalog, recipe=name)
         except UserError as error:
             raise UserError(f"recipe {name!r}: {error}") from None
-    return f"{', '.join(domain.recipes)}"
+    return ", ".join(domain.recipes)
 
 
 def _check_options(model: type[BaseModel], where: str) -> None:
@@ -85,5 +85,5 @@ def _check_evaluator(evaluator: EvaluatorSpec, datasets: list[DatasetSpec]) -> N
     if evaluator.locate is None:
         raise UserError(f"{where}: landmarks is {evaluator.landmarks!r}, but there is no detector; give locate")
     shapes = {label.shape for dataset in datasets for label in dataset.labels if label.name == evaluator.landmarks}
-    if not any(len(shape) == 2 and shape[1] == 2 for shape in shapes):
+    if datasets and not any(len(shape) == 2 and shape[1] == 2 for shape in shapes):
         raise UserError(f"{where}: landmarks {evaluator.landmarks!r} is no label (K, 2) px of a data set; name one")

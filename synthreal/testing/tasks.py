@@ -5,7 +5,7 @@ Evaluators are tried with the options of the recipe that uses them, on simulated
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -23,19 +23,17 @@ from synthreal.testing.domain import Domain
 from synthreal.testing.outcome import RuleSkipped
 from synthreal.train.plugin_fault import reporting, require, shape_of
 
-FEW = 8
+FEW, MANY = 8, 64
 STEPS, EVERY = 400, 20
 LEARNED = 0.25  # share of the error of a constant answer that an over-fitted model may have left
 PERFECT = 0.01
-DETECTED = 64
 CONTROL_TOLERANCE_PX = 0.5
 
 
 def overfits(domain: Domain) -> str:
     """The estimator learns 8 images by heart: its error falls to a quarter of a constant answer's in 400 steps."""
-    remarks = []
-    for spec, options in _evaluators(domain):
-        batch = domain.labelled(spec, FEW)
+
+    def check(spec: EvaluatorSpec, options: Any, batch: Batch) -> str:
         data = _resident(domain, batch)
         constant = constant_metrics(spec, batch.labels, data)[spec.primary]
         with reporting(f"evaluator {spec.name!r}"), torch.random.fork_rng(devices=[]):
@@ -58,15 +56,16 @@ def overfits(domain: Domain) -> str:
                 f"answer's {constant:.3g}; look at loss (is it of this prediction and these labels?), "
                 "evaluation.learning_rate and the size of the model",
             )
-        remarks.append(f"{spec.name}: {spec.primary} {error:.3g} after {step} steps (constant answer: {constant:.3g})")
-    return "; ".join(remarks)
+        return f"{spec.primary} {error:.3g} after {step} steps (constant answer: {constant:.3g})"
+
+    return _each(domain, _evaluators(domain), FEW, check)
 
 
-def metrics(domain: Domain) -> None:
+def metrics(domain: Domain) -> str:
     """A perfect prediction has a perfect score, a wrong one has not, and no prediction gives NaN."""
-    for spec, options in _evaluators(domain):
-        batch, where = domain.labelled(spec, FEW), f"evaluator {spec.name!r}: metrics"
-        with reporting(where), torch.random.fork_rng(devices=[]), torch.no_grad():
+
+    def check(spec: EvaluatorSpec, options: Any, batch: Batch) -> str:
+        with reporting(f"evaluator {spec.name!r}: metrics"), torch.random.fork_rng(devices=[]), torch.no_grad():
             torch.manual_seed(0)
             model = spec.build(options, domain.config.image).eval()
             pred = model(batch.image)
@@ -74,38 +73,47 @@ def metrics(domain: Domain) -> None:
             require(
                 wrong > 0, f"gives a constant answer {spec.primary} = {wrong:.3g}; a wrong answer needs an error > 0"
             )
-            perfect = spec.metrics(*_perfect(spec, pred, batch))[spec.primary]
-            worst = float(perfect.abs().max())
+            exact, labels = _perfect(spec, pred, batch)
+            worst = _worst(spec, exact, labels)
             require(
                 worst <= PERFECT * wrong,
                 f"gives a perfect prediction {spec.primary} = {worst:.3g}; it must be 0, lower is better (percentages: "
                 "count errors, not successes)",
             )
             if spec.quantities is not None and spec.assign is not None:
-                exact, labels = _perfect(spec, pred, batch)
-                assigned = spec.metrics(spec.assign(exact, spec.quantities(labels)), labels)[spec.primary]
+                worst = _worst(spec, spec.assign(exact, spec.quantities(labels)), labels)
                 require(
-                    float(assigned.abs().max()) <= PERFECT * wrong,
-                    f"gives a prediction with the true quantities {spec.primary} = {float(assigned.abs().max()):.3g}; "
-                    "correct quantities and assign until it is 0",
+                    worst <= PERFECT * wrong,
+                    f"gives a prediction with the true quantities {spec.primary} = {worst:.3g}; correct quantities and "
+                    "assign until it is 0",
                 )
-            black, white = (model(torch.full_like(batch.image, value)) for value in (0.0, 1.0))
-            extremes = {"black images": black, "white images": white}
-            extremes |= {f"predictions times {k:g}": pytree.tree_map(_times(k), pred) for k in (0.0, 1e6)}
-            for given, prediction in extremes.items():
-                for name, values in spec.metrics(prediction, batch.labels).items():
+                others = {name: values.roll(1, 0) for name, values in spec.quantities(batch.labels).items()}
+                worst = _worst(spec, spec.assign(exact, others), labels)
+                require(
+                    worst > PERFECT * wrong,
+                    f"gives a prediction with the quantities of other images {spec.primary} = {worst:.3g}; assign must "
+                    "replace those of its prediction",
+                )
+            cases = {"a perfect prediction": (exact, labels)}
+            for name, value in (("black", 0.0), ("white", 1.0)):
+                cases[f"{name} images"] = model(torch.full_like(batch.image, value)), dict(batch.labels)
+            for k in (0.0, 1e6):
+                cases[f"predictions times {k:g}"] = pytree.tree_map(_times(k), pred), dict(batch.labels)
+            for case, given in cases.items():
+                for name, values in spec.metrics(*given).items():
                     finite = bool(torch.isfinite(values).all())
                     remedy = "clamp before sqrt, acos and log, and divide by clamp_min(1e-6)"
-                    require(finite, f"gives {name} = NaN or infinity for {given}; {remedy}")
+                    require(finite, f"gives {name} = NaN or infinity for {case}; {remedy}")
+        return f"{spec.primary} of a constant answer: {wrong:.3g}"
+
+    return _each(domain, _evaluators(domain), MANY, check)
 
 
 def detector(domain: Domain) -> str:
     """The detector finds the landmarks, and what it detects moves by 2 px with an image that moves by 2 px."""
-    remarks = []
-    for spec, _ in _evaluators(domain):
-        if spec.locate is None:
-            continue
-        batch = domain.labelled(spec, DETECTED)
+
+    def check(spec: EvaluatorSpec, options: Any, batch: Batch) -> str:
+        assert spec.locate is not None, "only evaluators with a detector are tried"
         x, (height, width) = batch.image, batch.image.shape[-2:]
         right = pad(x, (CONTROL_PX, 0, 0, 0), mode="replicate")[..., :width]
         down = pad(x, (0, 0, CONTROL_PX, 0), mode="replicate")[..., :height, :]
@@ -122,35 +130,50 @@ def detector(domain: Domain) -> str:
                     f"moves by x {mx:.2f}, y {my:.2f} px where images move {way} by {CONTROL_PX} px; return px of the "
                     "image, x before y, from geometry that follows the object",
                 )
-        remark = f"{spec.name}: the control is right"
-        if spec.landmarks is not None and spec.landmarks in batch.labels:
-            truth = batch.labels[spec.landmarks]
-            with reporting(f"evaluator {spec.name!r}: landmarks"):
-                require(
-                    truth.shape == on_x.shape, f"is {shape_of(truth)}, locate gives {shape_of(on_x)}; make them equal"
-                )
-                error, spread = (float(distance(found, truth).mean()) for found in (on_x, truth.mean(0, keepdim=True)))
-                require(
-                    error <= spread / 2,
-                    f"{spec.landmarks!r} are {error:.2f} px from what locate detects, no better than half of a guess "
-                    f"({spread:.2f} px); correct locate, or the label",
-                )
-            remark += f", and it errs by {error:.2f} px"
-        remarks.append(remark)
-    if not remarks:
+        if spec.landmarks is None or spec.landmarks not in batch.labels:
+            return "the control is right"
+        truth = batch.labels[spec.landmarks]
+        with reporting(f"evaluator {spec.name!r}: landmarks"):
+            require(truth.shape == on_x.shape, f"is {shape_of(truth)}, locate gives {shape_of(on_x)}; make them equal")
+            error, spread = (float(distance(found, truth).mean()) for found in (on_x, truth.mean(0, keepdim=True)))
+            require(
+                error <= spread / 2,
+                f"{spec.landmarks!r} are {error:.2f} px from what locate detects, no better than half of a guess "
+                f"({spread:.2f} px); correct locate, or the label",
+            )
+        return f"the control is right, and it errs by {error:.2f} px"
+
+    with_detector = [spec for spec in _evaluators(domain) if spec.locate is not None]
+    if not with_detector:
         raise RuleSkipped("no evaluator has a detector (locate)")
-    return "; ".join(remarks)
+    return _each(domain, with_detector, MANY, check)
 
 
-def _evaluators(domain: Domain) -> Iterator[tuple[EvaluatorSpec, Any]]:
+def _evaluators(domain: Domain) -> list[EvaluatorSpec]:
     """Evaluators to try: the default recipe's, and the plugin's own. Raises ``RuleSkipped`` if there are none."""
     used = domain.config.evaluation.evaluator
-    names = dict.fromkeys([*([] if used is None else [used.name]), *(spec.name for spec in domain.evaluators)])
-    if not names:
+    specs = [*([] if used is None else [domain.catalog.evaluator(used.name)]), *domain.evaluators]
+    if not specs:
         raise RuleSkipped("the plugin has no evaluator")
-    for name in names:
-        spec = domain.catalog.evaluator(name)
-        yield spec, domain.component_options(spec)
+    return list({spec.name: spec for spec in specs}.values())
+
+
+def _each(domain: Domain, specs: list[EvaluatorSpec], n: int, rule: Callable[[EvaluatorSpec, Any, Batch], str]) -> str:
+    """Try evaluators, each with its options and n labelled images, and return the remarks.
+
+    Those without options or images are remarked on. Raises ``RuleSkipped`` if that is all of them.
+    """
+    tried, absent = [], []
+    for spec in specs:
+        try:
+            options, batch = domain.options(spec), domain.labelled(spec, n)
+        except RuleSkipped as reason:
+            absent.append(f"{spec.name} was not tried: {reason}")
+            continue
+        tried.append(f"{spec.name}: {rule(spec, options, batch)}")
+    if not tried:
+        raise RuleSkipped("; ".join(absent))
+    return "; ".join([*tried, *absent])
 
 
 def _resident(domain: Domain, batch: Batch) -> Resident:
@@ -170,5 +193,9 @@ def _perfect(spec: EvaluatorSpec, pred: Any, batch: Batch) -> tuple[Any, dict[st
     return truth.to(pred.dtype), dict(batch.labels)
 
 
-def _times(factor: float) -> Any:
+def _worst(spec: EvaluatorSpec, pred: Any, labels: Mapping[str, Tensor]) -> float:
+    return float(spec.metrics(pred, labels)[spec.primary].abs().max())
+
+
+def _times(factor: float) -> Callable[[Any], Any]:
     return lambda value: value * factor if isinstance(value, Tensor) and value.is_floating_point() else value

@@ -11,8 +11,9 @@ from broken import PLUGIN, SIMULATED, changed, failed
 from pydantic import Field
 from toy import simulator
 
+from synthreal.errors import UserError
 from synthreal.hooks.catalog import Entry
-from synthreal.spec import Batch, Options, Sample
+from synthreal.spec import Batch, Options, Sample, Skipped
 from synthreal.testing.check import run_rule
 from synthreal.testing.domain import Domain
 
@@ -83,6 +84,41 @@ def test_what_a_simulator_caches_stays_usable(toy):
     assert tables["shade"].device.type == "cpu" and run_rule(domain, "images").status == "ok"
 
 
+def darkened_one_by_one(options, n, generator):
+    batch = simulator(options, n, generator)
+    for i in range(n):
+        batch.image[i] *= 0.9  # an operator, which is no call
+    return batch
+
+
+def mean_of_each(options, n, generator):
+    batch = simulator(options, n, generator)
+    return Batch(
+        batch.image * torch.stack([1 - 0 * image.mean() for image in batch.image]).view(-1, 1, 1, 1), batch.labels
+    )
+
+
+def by_rejection(options, n, generator):
+    """Draws again, all images at once, until each is bright enough: more often for more images."""
+    batch = simulator(options, n, generator)
+    for _ in range(2 + n // 5):
+        other = simulator(options, n, generator)
+        keep = (batch.labels["centre"][:, 0, 0] > 6).view(-1, 1, 1, 1)
+        image, labels = torch.where(keep, batch.image, other.image), other.labels["centre"]
+        batch = Batch(image, {"centre": torch.where(keep[:, 0], batch.labels["centre"], labels)})
+    return batch
+
+
+@pytest.mark.parametrize("render", [darkened_one_by_one, mean_of_each])
+def test_a_loop_over_images_is_found_where_it_is(toy, render):
+    message = failed(changed(toy, "datasets", SIMULATED, render=render), "batched")["batched"]
+    assert f"{__file__}:" in message
+
+
+def test_a_few_more_passes_over_all_images_are_no_loop_over_them(toy):
+    assert failed(changed(toy, "datasets", SIMULATED, render=by_rejection), "batched") == {}
+
+
 def reader(*samples):
     return {"render": None, "read": lambda options: iter(samples)}
 
@@ -123,6 +159,59 @@ def test_a_reader_that_fails_is_not_absent(toy):
 
     message = failed(changed(toy, "datasets", SIMULATED, render=None, read=read), "images")["images"]
     assert "KeyError" in message and f"{__file__}:" in message and "UserError" in message
+
+
+def test_a_reader_that_fills_one_array_again_and_again(toy):
+    def read(options):
+        image = np.empty((1, 12, 16), np.uint8)
+        for tone in range(5):
+            image[:] = tone
+            yield Sample(image, {"centre": np.zeros((1, 2))})
+
+    catalog = changed(toy, "datasets", SIMULATED, render=None, read=read)
+    assert "equal images" in failed(catalog, "images")["images"]
+
+
+def test_a_reader_that_gives_fewer_samples_the_second_time(toy):
+    left = [3, 2]
+
+    def read(options):
+        for tone in range(left.pop(0)):
+            yield Sample(np.full((1, 12, 16), tone, np.uint8), {"centre": np.zeros((1, 2))})
+
+    catalog = changed(toy, "datasets", SIMULATED, render=None, read=read)
+    assert "read again" in failed(catalog, "reproducible")["reproducible"]
+
+
+def test_values_that_are_nan_are_not_called_random(toy):
+    nan = relabelled(lambda labels: {"centre": labels["centre"] * torch.nan})
+    catalog = changed(toy, "datasets", SIMULATED, render=nan)
+    assert failed(catalog, "labels", "reproducible").keys() == {"labels"}
+
+
+def bad_file_after_a_sample():
+    yield Sample(GOOD, {"centre": np.zeros((1, 2))})
+    raise UserError("b.png: is no picture; remove it")
+
+
+@pytest.mark.parametrize(
+    ("items", "word"),
+    [
+        (bad_file_after_a_sample, "b.png"),
+        (lambda: iter([Skipped("a.png", "KeyError: 'radius'")] * 3), "a.png: KeyError"),
+        (lambda: iter([(GOOD, {})]), "tuple"),
+    ],
+)
+def test_a_reader_that_loses_files_is_not_absent(toy, items, word):
+    catalog = changed(toy, "datasets", SIMULATED, render=None, read=lambda options: items())
+    found = failed(catalog, "images", "game")
+    assert found.keys() == {"images", "game"} and "'discs' (simulated)" in found["images"] and word in found["images"]
+
+
+def test_a_data_set_without_samples_is_absent(toy):
+    catalog = changed(toy, "datasets", SIMULATED, render=None, read=lambda options: iter(()))
+    outcome = run_rule(Domain.of(catalog, PLUGIN), "images")
+    assert outcome.status == "ok" and "discs was not tried" in outcome.message
 
 
 class Rooted(Options):

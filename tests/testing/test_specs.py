@@ -23,12 +23,7 @@ class Undescribed(Options):
     [
         ("datasets", SIMULATED, {"name": "my discs"}, "'my discs'"),
         ("datasets", SIMULATED, {"options": Undescribed}, "radius"),
-        (
-            "datasets",
-            SIMULATED,
-            {"image": replace(IMAGE, meaning="")},
-            "meaning",
-        ),
+        ("datasets", SIMULATED, {"image": replace(IMAGE, meaning="")}, "meaning"),
         ("datasets", SIMULATED, {"image": replace(IMAGE, channels=3, colormap="viridis")}, "colormap"),
         ("datasets", SIMULATED, {"labels": (replace(CENTRE, unit=""),)}, "unit"),
         ("datasets", SIMULATED, {"labels": (CENTRE, CENTRE)}, "a name of its own"),
@@ -41,6 +36,10 @@ class Undescribed(Options):
 )
 def test_specs(toy, table, key, change, word):
     assert word in failed(changed(toy, table, key, **change), "specs")["specs"]
+
+
+def test_a_plugin_of_evaluators_alone_uses_the_labels_of_other_data_sets(toy):
+    assert failed(replace(toy, datasets={}), "specs") == {}
 
 
 def test_recipes(toy):

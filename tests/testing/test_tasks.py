@@ -2,18 +2,30 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
-from broken import PLUGIN, changed, failed
+from broken import PLUGIN, REAL, SIMULATED, changed, failed
 from torch import nn
-from toy import locate
+from toy import DiscOptions, locate, simulator, synthreal_evaluators
 
+from synthreal.hooks.catalog import Entry
+from synthreal.spec import Batch, LabelSpec, Sample
 from synthreal.testing.check import run_rule
 from synthreal.testing.domain import Domain
+
+POINTER = synthreal_evaluators()[0]
 
 
 def relative(pred, labels):
     return {"error_px": (pred - labels["centre"]).norm(dim=-1)[:, 0] / pred[:, 0, 0]}
+
+
+def with_ratio(pred, labels):
+    """A second metric that is NaN where the first is exactly 0."""
+    error = POINTER.metrics(pred, labels)["error_px"]
+    return {"error_px": error, "ratio": error / error}
 
 
 def quantities(labels):
@@ -28,6 +40,8 @@ def quantities(labels):
         ({"metrics": relative}, "metrics", "NaN"),
         ({"build": lambda options, image: nn.Sequential(nn.Flatten(), nn.Linear(192, 3))}, "metrics", "answer"),
         ({"quantities": quantities, "assign": lambda pred, values: values["centre_px"] + 9}, "metrics", "quantities"),
+        ({"quantities": quantities, "assign": lambda pred, values: pred}, "metrics", "assign must replace"),
+        ({"metrics": with_ratio}, "metrics", "ratio"),
         ({"locate": lambda image: torch.zeros(len(image), 1, 2)}, "detector", "move right by 2"),
         ({"locate": lambda image: locate(image)[:, 0]}, "detector", "(B, K, 2)"),
         ({"locate": lambda image: locate(image) / 0}, "detector", "NaN"),
@@ -43,6 +57,56 @@ def test_evaluators(toy, change, rule, word):
 def test_quantities_that_give_the_prediction_back_pass(toy):
     change = {"quantities": quantities, "assign": lambda pred, values: values["centre_px"]}
     assert failed(changed(toy, "evaluators", "pointer", **change), "metrics") == {}
+
+
+def with_evaluators(toy, *specs):
+    """The toy domain with other evaluators and a recipe without evaluation."""
+    origin = toy.recipes["toy"].origin
+    unlabelled = dict.fromkeys(("real_labelled", "validation", "test"))
+    recipe = toy.recipes["toy"].spec.changed({"data": unlabelled, "evaluation": {"evaluator": None}})
+    evaluators = {spec.name: Entry(spec, origin) for spec in specs}
+    return replace(toy, evaluators=evaluators, recipes={"toy": Entry(recipe, origin)})
+
+
+def test_rare_classes_are_among_the_images(toy):
+    """Of 64 images a few are of the other class; of 8 none might be, and a constant answer would be perfect."""
+
+    def render(options, n, generator):
+        batch = simulator(options, n, generator)
+        return Batch(batch.image, {"rare": (torch.arange(n) % 16 == 15).float()[:, None]})
+
+    def wrong(pred, labels):
+        return {"error_percent": 100.0 * ((pred[:, 0] > 0.5) != (labels["rare"][:, 0] > 0.5))}
+
+    rare = LabelSpec("rare", (1,), "0 or 1")
+    linear = {"build": lambda options, image: nn.Sequential(nn.Flatten(), nn.Linear(192, 1))}
+    change = {"requires": (rare,), "metrics": wrong, "primary": "error_percent", "curve": None, **linear}
+    catalog = changed(toy, "datasets", SIMULATED, render=render, labels=(rare,))
+    catalog = with_evaluators(catalog, replace(POINTER, locate=None, landmarks=None, **change))
+    assert run_rule(Domain.of(catalog, PLUGIN), "metrics").status == "ok"
+
+
+def test_every_evaluator_is_tried_although_one_has_no_images(toy):
+    """The second is tried, and broken, although the labels of the first are in no data set."""
+    lonely = replace(POINTER, name="a", requires=(LabelSpec("depth", (1,), "mm"),))
+    broken = replace(POINTER, name="b", metrics=lambda pred, labels: {"error_px": 0 * pred[:, 0, 0]})
+    catalog = with_evaluators(toy, lonely, broken)
+    assert "evaluator 'b'" in failed(catalog, "metrics")["metrics"]
+    outcome = run_rule(Domain.of(catalog, PLUGIN), "detector")
+    assert outcome.status == "ok" and "a was not tried" in outcome.message and "b: " in outcome.message
+
+
+def test_labels_of_files_have_the_dtypes_of_a_run(toy):
+    def read(options):
+        generator = torch.Generator().manual_seed(0)
+        batch = simulator(DiscOptions(), 8, generator)
+        for image, centre in zip(batch.image, batch.labels["centre"], strict=True):
+            yield Sample((255 * image).byte().numpy(), {"centre": centre.double().numpy()})
+
+    catalog = changed(toy, "datasets", SIMULATED, render=None, read=read)
+    catalog = replace(catalog, datasets={key: catalog.datasets[key] for key in (SIMULATED, REAL)})
+    batch = Domain.of(with_evaluators(catalog, POINTER), PLUGIN).labelled(POINTER, 8)
+    assert batch.image.shape == (8, 1, 12, 16) and batch.labels["centre"].dtype == torch.float32
 
 
 def test_a_domain_without_a_detector_skips_its_rule(toy):

@@ -17,7 +17,7 @@ from synthreal.errors import UserError
 from synthreal.files import real_path, write_errors
 from synthreal.hooks.discovery import BUILTIN, available
 
-NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
+_NAME = re.compile(r"[a-z](?:[a-z0-9_]{0,38}[a-z0-9])?")  # the end, because a distribution's name cannot end in _
 _PLACEHOLDER = "PLUGIN"
 
 
@@ -34,10 +34,13 @@ def new_plugin(name: str, folder: Path) -> list[Path]:
     Raises:
         UserError: a name that is not one or is taken, a folder that holds something, or a failed write.
     """
-    if not NAME.fullmatch(name):
-        raise UserError(f"{name!r} is no name of a plugin; begin with a-z, then a-z, 0-9 and _, at most 40 characters")
+    if not _NAME.fullmatch(name):
+        raise UserError(
+            f"{name!r} is no name of a plugin; use a-z, 0-9 and _, begin with a letter, end with a letter or digit, at "
+            "most 40 characters"
+        )
     if name in (BUILTIN, *available()):
-        raise UserError(f"a plugin {name} is installed already; choose another name, or uninstall synthreal-{name}")
+        raise UserError(f"a plugin {name} is installed already; choose another name")
     with write_errors(folder):
         if folder.is_symlink() or (folder.exists() and not (folder.is_dir() and not any(folder.iterdir()))):
             raise UserError(f"{folder}: exists and is not an empty folder; choose another with --into")

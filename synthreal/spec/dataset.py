@@ -1,63 +1,29 @@
-"""The types that a plugin returns, and the samples and batches that flow between them; all are frozen.
-
-Images are float32 ``(B, C, H, W)`` in [0, 1] on the run's device; networks map to [-1, 1] internally. Stored images are
-uint8, uint16 (divided by their maximum when read) or float16. Readers rescale physical units to [0, 1].
-"""
+"""Data sets: the format of their images and labels, one sample, one batch, and the spec of a data set in a role."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from pydantic import AfterValidator, BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict
 
 from synthreal.errors import UserError, printable
+from synthreal.spec.options import Options, require_model
 
 if TYPE_CHECKING:
     import numpy as np
     import torch
-    from torch import Tensor, nn
+    from torch import Tensor
 
 Role = Literal["simulated", "real", "real_labelled", "validation", "test"]
-Part = Literal["refiner", "discriminator"]
 StoredDtype = Literal["uint8", "uint16", "float16"]
 Colormap = Literal["viridis"]
 
 ROLES: tuple[Role, ...] = get_args(Role)
-PARTS: tuple[Part, ...] = get_args(Part)
 STORED_DTYPES: tuple[StoredDtype, ...] = get_args(StoredDtype)
 LARGEST_SIDE = 1 << 16  # px of an image
 ANY = -1  # a length in the shape of a label that an evaluator requires
-# Of every model of settings: immutable, unknown keys and NaN refused.
-STRICT = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-class Options(BaseModel):
-    """Base class of the options of a component: frozen, unknown keys are refused. By itself it means "no options"."""
-
-    model_config = STRICT
-
-
-def _odd(side: int) -> int:
-    if side % 2 == 0:
-        raise ValueError("must be odd, so that it has a centre")
-    return side
-
-
-OddSide = Annotated[int, AfterValidator(_odd)]
-
-
-def _printable(name: str) -> str:
-    if (shown := printable(name)) != name:
-        raise ValueError(f"{shown} is not UTF-8 or has control characters; rename it")
-    return name
-
-
-PrintableName = Annotated[str, AfterValidator(_printable)]  # can be written to config.toml and in messages
-# "~" is the home folder; expanduser of Path raises if there is no such user.
-UserPath = Annotated[PrintableName, AfterValidator(os.path.expanduser)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -200,8 +166,8 @@ class DatasetSpec:
             raise UserError(f"{where}: read and render are functions, not {self.read or self.render!r}")
         if self.image is not None and not isinstance(self.image, ImageSpec):
             raise UserError(f"{where}: image is {self.image!r}; give an ImageSpec, or None")
-        object.__setattr__(self, "labels", _labels(self.labels, f"{where}: labels"))
-        _model(self.options, where)
+        object.__setattr__(self, "labels", label_tuple(self.labels, f"{where}: labels"))
+        require_model(self.options, where)
 
     @property
     def available_labels(self) -> tuple[LabelSpec, ...]:
@@ -209,98 +175,8 @@ class DatasetSpec:
         return () if self.role == "real" else self.labels
 
 
-def _labels(labels: Any, where: str) -> tuple[LabelSpec, ...]:
+def label_tuple(labels: Any, where: str) -> tuple[LabelSpec, ...]:
+    """The labels of the field ``where`` of a spec as a tuple. Raises ``UserError`` for anything but LabelSpecs."""
     if isinstance(labels, LabelSpec) or not all(isinstance(label, LabelSpec) for label in labels):
         raise UserError(f"{where} is {labels!r}; give a tuple of LabelSpecs")
     return tuple(labels)
-
-
-def _model(options: Any, where: str) -> None:
-    if not (isinstance(options, type) and issubclass(options, BaseModel)):
-        raise UserError(f"{where}: options is {options!r}; give a subclass of synthreal.Options")
-
-
-@dataclass(frozen=True, kw_only=True)
-class NetworkSpec:
-    """A refiner ``(B, C, H, W) -> (B, C, H, W)`` in [0, 1] or a discriminator ``-> (B, 1, h, w)`` logits.
-
-    ``build(options, image)`` returns the module. A logit > 0 means "refined". A refiner with an attribute
-    ``noise_channels`` = K > 0 is called as ``refiner(image, noise)`` with noise ``(B, K, H, W)``.
-    """
-
-    name: str
-    part: Part
-    options: type[BaseModel] = Options
-    build: Callable[[Any, ImageSpec], nn.Module]
-
-    def __post_init__(self) -> None:
-        if self.part not in PARTS:
-            raise UserError(f"network {self.name!r}: part {self.part!r} is not one of {', '.join(PARTS)}")
-        _model(self.options, f"network {self.name!r}")
-
-
-@dataclass(frozen=True, kw_only=True)
-class FeatureSpec:
-    """A feature transform psi: ``build(options, image)`` returns a module ``(B, C, H, W) -> (B, D, h, w)``.
-
-    ``executes``: ``build`` can run code from a file that the options name, so it is called only with the user's trust.
-    """
-
-    name: str
-    options: type[BaseModel] = Options
-    build: Callable[[Any, ImageSpec], nn.Module]
-    executes: bool = False
-
-    def __post_init__(self) -> None:
-        _model(self.options, f"psi {self.name!r}")
-
-
-@dataclass(frozen=True, kw_only=True)
-class EvaluatorSpec:
-    """A downstream task: the error of its model on real images shows whether refining helps.
-
-    Attributes:
-        name: the name in a configuration.
-        requires: the labels, one or more, that a data set needs for training and testing the model.
-        options: the pydantic model of its options.
-        build: ``(options, image) -> nn.Module``, a new model; ``model(image (B, C, H, W)) -> pred``.
-        loss: ``(pred, labels) -> ()``.
-        metrics: ``(pred, labels) -> {name: (B,)}``, or ``(B, K)`` for K equally weighted answers per image, such as
-            joints. Names end in their unit; a percentage is 0 or 100 per answer.
-        primary: the metric that decides; lower is better.
-        curve: ``(metric, thresholds)`` of a cumulative error curve, or None.
-        augment: ``(Batch, Generator) -> Batch``, applied to training batches, or None.
-        locate: ``(image (B, C, H, W)) -> (B, K, 2)`` px (x, y), a landmark detector of the domain, or None.
-        landmarks: the label ``(K, 2)`` px with the true positions of what ``locate`` detects in simulated images.
-        constant: ``(labels) -> pred (1, ...)``, a constant prediction; None: the mean of the first required label.
-        answer: ``(pred, labels) -> {name: (B, *shape)}``, the labels for which ``pred`` is exact; labels left out are
-            the image's own. None: ``pred`` is the first required label.
-        quantities: ``(labels) -> {name: (B, *shape)}``, the numbers that an answer gets right or wrong, such as pitch
-            and yaw; names end in their unit. None: the components of the first required label if the prediction has
-            its shape, there is no ``answer`` and they are at most 2,000 numbers; otherwise none, as for classes.
-        assign: ``(pred, {name: (B, *shape)}) -> pred``, a prediction with these quantities; given with ``quantities``.
-    """
-
-    name: str
-    requires: tuple[LabelSpec, ...]
-    options: type[BaseModel] = Options
-    build: Callable[[Any, ImageSpec], nn.Module]
-    loss: Callable[[Any, Mapping[str, Tensor]], Tensor]
-    metrics: Callable[[Any, Mapping[str, Tensor]], Mapping[str, Tensor]]
-    primary: str
-    curve: tuple[str, tuple[float, ...]] | None = None
-    augment: Callable[[Batch, torch.Generator], Batch] | None = None
-    locate: Callable[[Tensor], Tensor] | None = None
-    landmarks: str | None = None
-    constant: Callable[[Mapping[str, Tensor]], Any] | None = None
-    answer: Callable[[Any, Mapping[str, Tensor]], Mapping[str, Tensor]] | None = None
-    quantities: Callable[[Mapping[str, Tensor]], Mapping[str, Tensor]] | None = None
-    assign: Callable[[Any, Mapping[str, Tensor]], Any] | None = None
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "requires", _labels(self.requires, f"evaluator {self.name!r}: requires"))
-        if not self.requires:
-            raise UserError(f"evaluator {self.name!r}: requires is empty; give the labels that its model predicts")
-        if (self.quantities is None) != (self.assign is None):
-            raise UserError(f"evaluator {self.name!r}: give both quantities and assign, or neither")
-        _model(self.options, f"evaluator {self.name!r}")

@@ -11,8 +11,10 @@ import pytest
 
 import synthreal
 from synthreal.errors import UserError, WriteError
-from synthreal.testing import kit
-from synthreal.testing.kit import new_plugin
+from synthreal.hooks.catalog import Catalog
+from synthreal.hooks.resolve import configure
+from synthreal.testing import new_plugin as module
+from synthreal.testing.new_plugin import new_plugin
 
 ROOT = Path(synthreal.__file__).resolve().parent.parent
 SHORT = [
@@ -75,11 +77,21 @@ def test_its_name_is_everywhere_and_its_files_are_documented(gauges):
     assert 'name = "synthreal-gauges"' in (gauges / "pyproject.toml").read_text()
 
 
-@pytest.mark.parametrize("name", ["", "Gauges", "my-gauges", "7gauges", "a/b", "..", "x" * 41, "gaze", "synthreal"])
+@pytest.mark.parametrize(
+    "name", ["", "Gauges", "my-gauges", "7gauges", "a/b", "..", "x" * 41, "g_", "gaze", "synthreal"]
+)
 def test_names_that_are_none_or_taken(tmp_path, name):
     with pytest.raises(UserError, match=r"is no name|installed already"):
         new_plugin(name, tmp_path / "new")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["class", "torch", "classification", "folder", "resnet", "a__b7"])
+def test_names_of_other_things_make_a_plugin_that_loads(tmp_path, monkeypatch, name):
+    new_plugin(name, tmp_path / "new")
+    monkeypatch.syspath_prepend(tmp_path / "new")
+    catalog = Catalog.of([name])
+    assert configure(catalog).recipe == name
 
 
 def test_an_empty_folder_is_filled_and_others_are_refused(tmp_path):
@@ -105,7 +117,7 @@ def test_nothing_is_left_of_a_failed_write(tmp_path, monkeypatch):
     def fails(*arguments):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(kit, "_copy", fails)
+    monkeypatch.setattr(module, "_copy", fails)
     with pytest.raises(WriteError, match="No space left"):
         new_plugin("gauges", tmp_path / "new")
     assert list(tmp_path.iterdir()) == []
