@@ -41,6 +41,12 @@ def indexed_noise(
     return radius.mul_(angle.cos_()).view(len(index), *shape)
 
 
+def indexed_choice(index: Tensor, count: int, seed: int) -> Tensor:
+    """A number ``(B,)`` int64 in [0, count) for each of the images with indices ``(B,)`` int64, equally likely."""
+    word = _mix(_mix(torch.full_like(index, seed)) + index * _GAMMA)
+    return _shifted(word, 1) % count
+
+
 def _mix(word: Tensor) -> Tensor:
     word = (word ^ _shifted(word, 30)) * _FIRST
     word = (word ^ _shifted(word, 27)) * _SECOND

@@ -38,11 +38,18 @@ def fda(images: Tensor, references: Tensor, *, beta: float) -> Tensor:
     albumentations gives it the reference's amplitudes with phases that are rounding.
     """
     height, width = images.shape[-2:]
-    spectra, amplitudes = torch.fft.rfft2(images), torch.fft.rfft2(references).abs()
+    reach = math.floor(min(height, width) * beta)
+    return swap_amplitudes(images, torch.fft.rfft2(references).abs(), reach)
+
+
+def swap_amplitudes(images: Tensor, amplitudes: Tensor, reach: int) -> Tensor:
+    """:func:`fda` with the amplitudes ``(B, C, H, W // 2 + 1)`` of the references; ``reach`` is b."""
+    height, width = images.shape[-2:]
+    spectra = torch.fft.rfft2(images)
     whole = torch.linalg.vector_norm(images, dim=(-2, -1), keepdim=True) * math.sqrt(height * width)
     phases = torch.where(spectra.abs() > ABSENT * whole, spectra.sgn(), 0)
     phases[..., 0, 0] = 1  # the mean is not negative
-    weight = _low_frequencies(height, width, math.floor(min(height, width) * beta)).to(images.device)
+    weight = _low_frequencies(height, width, reach).to(images.device)
     mixed = spectra + weight * (amplitudes * phases - spectra)
     adapted: Tensor = torch.fft.irfft2(mixed, s=(height, width))
     return adapted.clamp(0, 1)
@@ -57,13 +64,19 @@ def histogram(images: Tensor, references: Tensor, *, blend: float) -> Tensor:
 
     Difference to albumentations, which has 256 levels: they are not rounded down, so the result is up to 1/255 lighter.
     """
+    return match_levels(images, references.flatten(2).sort(dim=-1).values, blend=blend)
+
+
+def match_levels(images: Tensor, wanted: Tensor, *, blend: float) -> Tensor:
+    """:func:`histogram` with the ascending levels ``(B, C, M)`` of the references, M of any number."""
     levels, order = images.flatten(2).sort(dim=-1)
-    wanted = references.flatten(2).sort(dim=-1).values
     last = _last_equal(wanted)
     first = wanted.shape[-1] - 1 - _last_equal(-wanted.flip(-1)).flip(-1)
     below = wanted.gather(-1, (first - 1).clamp_min(0))
-    pixels = torch.arange(1, wanted.shape[-1] + 1, device=images.device)
-    reached = torch.lerp(below, wanted, (pixels - first) / (last + 1 - first))  # of the n-th pixel, interpolated
+    counts = torch.arange(1, wanted.shape[-1] + 1, device=images.device)
+    reached = torch.lerp(below, wanted, (counts - first) / (last + 1 - first))  # the level up to which n of M are
+    if wanted.shape[-1] != levels.shape[-1]:
+        reached = F.interpolate(reached, levels.shape[-1], mode="linear")
     matched = torch.empty_like(levels).scatter(-1, order, reached.gather(-1, _last_equal(levels)))
     return torch.lerp(images, matched.view_as(images), blend)
 

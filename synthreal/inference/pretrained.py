@@ -18,13 +18,15 @@ from torch import nn
 
 from synthreal.config import ResolvedConfig
 from synthreal.config.toml import read_toml
+from synthreal.core.style_bank import StyleBank
 from synthreal.errors import UserError
 from synthreal.files import write_errors, write_text
 from synthreal.hooks.catalog import Catalog
-from synthreal.inference.weights import read_metadata, read_weights, write_weights
+from synthreal.inference.weights import read_metadata, read_tensors, read_weights, write_tensors, write_weights
 
 CONFIG = "config.toml"
 WEIGHTS = "refiner.safetensors"
+STYLES = "styles.safetensors"
 CARD = "README.md"
 CHECKPOINTS = "checkpoints"
 LOG = "log.jsonl"
@@ -36,7 +38,8 @@ REMEDY = "restore it or fit again"
 class Pretrained:
     """The origin of a refiner: its absolute folder, configuration, versions by distribution, training step and kind.
 
-    The kind is "ema" for averaged weights, or "raw".
+    The kind is "ema" for averaged weights, or "raw". ``styles`` are those of the real images it was trained on; None if
+    the folder does not hold them.
     """
 
     folder: Path
@@ -44,6 +47,7 @@ class Pretrained:
     versions: Mapping[str, str]
     step: str
     kind: str
+    styles: StyleBank | None
 
 
 def read_pretrained(folder: Path, *, trust: bool = False) -> tuple[nn.Module, Pretrained]:
@@ -62,7 +66,8 @@ def read_pretrained(folder: Path, *, trust: bool = False) -> tuple[nn.Module, Pr
     with _default_dtype(), torch.random.fork_rng(devices=[]):  # initial weights are drawn and overwritten
         refiner = catalog.build_network("refiner", config.refiner, config.image)
     metadata = read_refiner(folder, refiner)
-    return refiner, Pretrained(folder.absolute(), config, versions, metadata.get("step", ""), metadata.get("kind", ""))
+    step, kind = metadata.get("step", ""), metadata.get("kind", "")
+    return refiner, Pretrained(folder.absolute(), config, versions, step, kind, read_styles(folder))
 
 
 @contextmanager
@@ -140,6 +145,23 @@ def write_refiner(folder: Path, refiner: nn.Module, *, step: int | str, kind: st
 def read_refiner(folder: Path, refiner: nn.Module) -> Mapping[str, str]:
     """Load refiner.safetensors into a network and return its metadata. Raises ``UserError`` if they do not fit."""
     return read_weights(weights_of(folder), refiner, described=CONFIG, remedy=REMEDY)
+
+
+def write_styles(folder: Path, styles: StyleBank) -> None:
+    """Write styles.safetensors."""
+    write_tensors(folder / STYLES, {"amplitudes": styles.amplitudes, "levels": styles.levels})
+
+
+def read_styles(folder: Path) -> StyleBank | None:
+    """The styles in styles.safetensors; None if there is none. Raises ``UserError`` if it is damaged."""
+    path = folder / STYLES
+    if not path.is_file():
+        return None
+    tensors = read_tensors(path, remedy=REMEDY)
+    try:
+        return StyleBank(tensors["amplitudes"], tensors["levels"])
+    except KeyError as error:
+        raise UserError(f"{path}: holds no {error.args[0]}; {REMEDY}") from error
 
 
 def weights_of(folder: Path) -> Path:

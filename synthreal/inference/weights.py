@@ -53,6 +53,19 @@ def read_weights(path: Path, network: nn.Module, *, described: str, remedy: str)
     return metadata
 
 
+def write_tensors(path: Path, tensors: Mapping[str, torch.Tensor]) -> None:
+    """Write named tensors."""
+    content = safetensors.torch.save({name: tensor.cpu().contiguous() for name, tensor in tensors.items()})
+    with atomic_write(path) as partial:
+        partial.write_bytes(content)
+
+
+def read_tensors(path: Path, *, remedy: str) -> dict[str, torch.Tensor]:
+    """The tensors of a file by name. Raises ``UserError`` if it is damaged."""
+    with _opened(path, remedy) as file:
+        return {name: file.get_tensor(name) for name in file.keys()}
+
+
 def weights_sha256(network: nn.Module) -> str:
     """SHA-256 of the names, dtypes, shapes and values of a network's weights, whatever their device and layout."""
     digest = sha256()

@@ -11,13 +11,15 @@ import torch
 
 from synthreal.config import ResolvedConfig
 from synthreal.core.game import Game
+from synthreal.core.style_bank import SIZE, StyleBank
+from synthreal.data.encoding import to_unit
 from synthreal.data.levels import level_warnings
 from synthreal.device import configure_process, resolve_device, resolve_precision
 from synthreal.distributed.join import device_group, process_group
 from synthreal.distributed.processes import Processes
 from synthreal.errors import UserError
 from synthreal.hooks.catalog import Catalog, versions_of
-from synthreal.inference.pretrained import write_config
+from synthreal.inference.pretrained import write_config, write_styles
 from synthreal.train import checkpoint
 from synthreal.train.build import build_game
 from synthreal.train.data_warnings import duplicate_warnings, few_images_warnings, reading_warnings
@@ -25,7 +27,7 @@ from synthreal.train.dry_run import dry_run
 from synthreal.train.log import trim_log
 from synthreal.train.monitor import QualityMonitor, open_monitor
 from synthreal.train.run_dir import changed_versions, check_processes, claim
-from synthreal.train.sources import DataFeed, open_feed, source_levels
+from synthreal.train.sources import DataFeed, open_feed, random_images, source_levels
 from synthreal.train.weight import WeightControl, open_weight_control
 
 
@@ -94,6 +96,8 @@ def set_up(config: ResolvedConfig, catalog: Catalog, run_dir: Path, *, resume: b
                 warnings += level_warnings(*levels) + duplicate_warnings(simulated, real)
                 dry_run(game, config, catalog, feed.streams["simulated"].batch(0))
             write_config(run_dir, config, versions_of(catalog))
+            styles = to_unit(random_images(real, SIZE, seed=0).image)
+            write_styles(run_dir, StyleBank.of(styles, beta=config.evaluation.fda.beta))
         step = 0
         if resume:
             state = checkpoint.scatter_state(state, processes)
