@@ -81,6 +81,7 @@ def test_a_run_directory_has_the_documented_files_and_log_lines(toy_run):
         "quality.json",
         "refiner.safetensors",
         "sheets/step-00000011.png",
+        "styles.safetensors",
     ]
     lines = log(toy_run)
     assert [list(line) for line in lines[:-1]] == [KEYS] * (STEPS - 1)
