@@ -335,7 +335,7 @@ from toy import *
 drawn = []
 def camera(options, n, generator):
     drawn.append(n)
-    if len(drawn) == 6 and "INTERRUPT" in os.environ:  # in the third step of the game, after a sample of the levels
+    if len(drawn) == 7 and "INTERRUPT" in os.environ:  # in the third step of the game, after levels and styles
         signal.raise_signal(getattr(signal, os.environ["INTERRUPT"]))  # os.kill may reach another thread later
     return toy.camera(options, n, generator)
 
