@@ -381,7 +381,7 @@ def test_an_interrupt_saves_and_exits_with_130_and_the_resumed_run_equals_an_uni
     assert_same_run(tmp_path / "a run", tmp_path / "whole")
 
 
-IMPATIENT = INTERRUPTING.replace("len(drawn) == 6", "len(drawn) < 3")
+IMPATIENT = INTERRUPTING.replace("len(drawn) == 7", "len(drawn) < 3")
 
 
 def test_a_second_interrupt_before_anything_is_saved_leaves_nothing(tmp_path, cli, monkeypatch):
