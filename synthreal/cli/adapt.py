@@ -16,7 +16,7 @@ from synthreal.cli.refiner import refine
 from synthreal.cli.training import continue_run, saved_text, start_pictures, train
 from synthreal.errors import UserError, require
 
-ARMS = "simulated,refined,fda,histogram"
+ARMS = "simulated,refined,versions,fda,histogram"
 
 
 @app.command()
@@ -40,8 +40,8 @@ def adapt(
     """Make renders look like photographs. Trains a refiner, refines every render into OUT, and says whether it helps.
 
     It is `fit --simulated RENDERS --real PHOTOS`, `refine RUN RENDERS OUT`, `evaluate RUN` and `report RUN` in one. Run
-    it again to continue after an interruption. With --test, models trained on the renders, the refined renders and two
-    styles are compared on labelled photographs.
+    it again to continue after an interruption. With --test, models trained on the renders, the refined renders, three
+    versions of them and two styles are compared on labelled photographs.
     """
     from synthreal.bulk.result import Destination
     from synthreal.distributed.processes import SINGLE_PROCESS

@@ -25,12 +25,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from synthreal.evaluation.training_sets import ADAPTED, REFINED
+from synthreal.evaluation.training_sets import ADAPTED, REFINED, VERSIONS
 from synthreal.results.schema import BASE, Evaluation, Quality, Use, Verdict
 from synthreal.results.tables import comparison_cells
 from synthreal.train.monitor import drift_weight
 
-CANDIDATES = (REFINED, *ADAPTED)
+CANDIDATES = (REFINED, VERSIONS, *ADAPTED)
 GUESSED = (BASE, REFINED, "fda")  # arms that the verdict without labels can name
 CLOSE = 1.03  # an arm whose error is at most this share of the best one's is as good
 USEFUL = 0.9  # score without labels, 1 for simulated images, up to which an arm is expected to help
@@ -101,6 +101,8 @@ def _verdict(best: str, why: str, scores: dict[str, float], *, drifts: bool, lab
         use, head = "nothing", "Nothing here helps"
     elif best == REFINED:
         use, head = "refined", "Use the refined images"
+    elif best == VERSIONS:
+        use, head = "refined", "Use the refined images in three versions (synthreal refine --samples 3)"
     else:
         head = f"Use the style {best} alone"
     return Verdict(use=use, arm=best, labelled=labelled, sentence=f"{head}: {why}.", scores=scores)

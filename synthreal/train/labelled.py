@@ -20,7 +20,7 @@ from synthreal.hooks.catalog import Catalog
 from synthreal.metrics.distances import SIDE
 from synthreal.train.timing import estimator_seconds
 
-ARMS = 4
+ARMS = 5
 SHARE = 1 / 3  # of the time
 EPOCHS = (8, 40)
 BATCH = 64

@@ -9,13 +9,15 @@ import pytest
 import torch
 from quick import configured
 
+from synthreal.core.noise import indexed_choice
+from synthreal.data.encoding import to_unit
 from synthreal.data.resident import Resident
+from synthreal.data.seed import derive_seed
 from synthreal.errors import UserError
 from synthreal.evaluation.training_sets import (
     ARMS,
     DEFAULT,
     UNTESTED,
-    VERSIONS,
     TrainingSets,
     adapt_images,
     select_arms,
@@ -37,7 +39,7 @@ def test_every_arm_has_the_labels_and_the_order_of_the_simulated_images(sets, mo
     monkeypatch.setitem(sys.modules, "albumentations", None)  # no arm needs it
     images = {arm: sets[arm].images for arm in ARMS}
     base = images["simulated"]
-    versions = images.pop("versions")
+    several = images.pop("versions"), images.pop("versions+augment")
     for arm, mine in images.items():
         assert (mine.image.shape, mine.image.dtype) == (base.image.shape, base.image.dtype)
         if arm != "real":
@@ -47,12 +49,24 @@ def test_every_arm_has_the_labels_and_the_order_of_the_simulated_images(sets, mo
     assert images["augment"] is images["simulated"] and images["refined+augment"] is images["refined"]
     assert torch.equal(images["mixed"].image[::2], base.image[::2])
     assert torch.equal(images["mixed"].image[1::2], images["refined"].image[1::2])
-    assert torch.equal(versions.image, torch.cat([images[version].image for version in VERSIONS]))
-    assert all(torch.equal(versions.labels[name], values.repeat(2, 1, 1)) for name, values in base.labels.items())
+    assert several[0] is several[1]
+    assert all(torch.equal(several[0].labels[name], values.repeat(3, 1, 1)) for name, values in base.labels.items())
 
 
-def test_only_the_arm_versions_holds_several_versions_of_an_image(sets):
-    assert {arm: sets[arm].versions for arm in ARMS} == {arm: 2 if arm == "versions" else 1 for arm in ARMS}
+def test_the_versions_are_refined_images_and_these_in_the_styles_of_the_runs_real_images(sets):
+    refined, fda, histogram = sets["versions"].images.image.chunk(3)
+    assert torch.equal(refined, sets["refined"].images.image)
+    transform, styles, index = sets.transform, sets.transform.about.styles, torch.arange(len(refined))
+    for version, image in ((1, fda), (2, histogram)):
+        noise = transform.noise_of(index, refined.shape[-2:], seed=0, version=version)
+        plain = transform(to_unit(sets.simulated.image), noise)
+        chosen = indexed_choice(index, len(styles), derive_seed(version, "style", 0))
+        made = styles.fda(plain, chosen) if version == 1 else styles.histogram(plain, chosen, blend=1.0)
+        torch.testing.assert_close(to_unit(image), made, atol=0.005, rtol=0)
+
+
+def test_only_the_arms_of_versions_hold_several_versions_of_an_image(sets):
+    assert {arm: sets[arm].versions for arm in ARMS} == {arm: 3 if "versions" in arm else 1 for arm in ARMS}
 
 
 def test_the_unlabelled_real_images_are_opened_once(sets):
@@ -64,7 +78,13 @@ def test_the_unlabelled_real_images_are_opened_once(sets):
 
 
 def test_only_the_augmented_arms_are_augmented(sets):
-    assert [arm for arm in ARMS if sets[arm].augment is not None] == ["augment", "refined+augment"]
+    augmented = {arm: sets[arm].augment for arm in ARMS if sets[arm].augment is not None}
+    config = sets.config
+    assert augmented == {
+        "augment": config.augment,
+        "refined+augment": config.refined_augment,
+        "versions+augment": config.refined_augment,
+    }
 
 
 def test_an_adaptation_pairs_every_image_with_a_random_real_one():
@@ -86,9 +106,9 @@ def test_arms_are_chosen_by_name(toy):
     assert select(["mixed", "fda", "mixed"], config) == ("simulated", "fda", "mixed")
     assert select_arms(None, config, tested=False) == UNTESTED
     assert select_arms(["mixed", "fda", "real"], config, tested=False) == ("simulated", "fda", "real")
-    with pytest.raises(UserError, match="there is no arm 'reel'; choose of simulated, refined, fda"):
+    with pytest.raises(UserError, match="there is no arm 'reel'; choose of simulated, refined, versions"):
         select(["reel"], config)
-    with pytest.raises(UserError, match="names no arm; choose of simulated, refined, fda"):
+    with pytest.raises(UserError, match="names no arm; choose of simulated, refined, versions"):
         select([], config)
     with pytest.raises(UserError, match=r"real needs data\.real_labelled, which is none in this run"):
         select(["real"], unlabelled)
