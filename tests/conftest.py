@@ -14,9 +14,10 @@ sys.path.insert(0, str(HERE))  # tests can `import toy` and `import quick` where
 
 from quick import TOY, configured, fit_toy  # noqa: E402
 
+from synthreal.core.style_bank import StyleBank  # noqa: E402
 from synthreal.evaluation.evaluate import evaluate  # noqa: E402
 from synthreal.hooks.catalog import Catalog  # noqa: E402
-from synthreal.inference.pretrained import write_config, write_refiner  # noqa: E402
+from synthreal.inference.pretrained import write_config, write_refiner, write_styles  # noqa: E402
 from synthreal.spec import ImageSpec  # noqa: E402
 
 CUDA = [pytest.param("cuda", marks=pytest.mark.gpu)] if torch.cuda.is_available() else []
@@ -66,7 +67,10 @@ def noisy_run(toy: Catalog, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def run_of(toy, tmp_path_factory):
-    """``run_of("refiner.options.noise_channels=1")``: a folder with an untrained toy refiner of these settings."""
+    """``run_of("refiner.options.noise_channels=1")``: a folder with an untrained toy refiner of these settings.
+
+    It holds the styles of seven random images of different brightness.
+    """
     folders = {}
 
     def make(*settings, channels=1) -> Path:
@@ -79,6 +83,8 @@ def run_of(toy, tmp_path_factory):
             folders[key] = tmp_path_factory.mktemp("run")
             write_config(folders[key], config, {})
             write_refiner(folders[key], refiner, step=0, kind="raw")
+            real = torch.rand(7, channels, 12, 16) * torch.rand(7, 1, 1, 1)
+            write_styles(folders[key], StyleBank.of(real, beta=config.evaluation.fda.beta))
         return folders[key]
 
     return make

@@ -35,9 +35,9 @@ class JobSpec(_Record):
     kind: str
     images: int
     input: str
-    refiner: str
     seed: int
     samples: int
+    refiner: str  # depends on the samples, so a difference of theirs is reported first
     limit: int | None
 
 

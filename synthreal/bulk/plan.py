@@ -20,7 +20,7 @@ from synthreal.config import ResolvedConfig
 from synthreal.data.folder import SUFFIXES, names_below, unread_formats
 from synthreal.device import configure_process, resolve_precision, set_memory_format, should_compile
 from synthreal.errors import UserError
-from synthreal.inference.pretrained import WEIGHTS
+from synthreal.inference.pretrained import STYLES, WEIGHTS
 from synthreal.inference.tiles import margin_of
 from synthreal.inference.transform import Refine
 
@@ -84,13 +84,17 @@ def open_source(path: Path, limit: int | None, samples: int, origin: dict[str, A
     return PackSource(path, limit, origin)
 
 
-def hash_refiner(run: Path, config: ResolvedConfig) -> str:
-    """Hash of the weights of a refiner and of the settings of its network."""
+def hash_refiner(run: Path, config: ResolvedConfig, samples: int) -> str:
+    """Hash of the weights of a refiner and of the settings of its network; for several samples also of the styles."""
     content = hashlib.sha256(json.dumps(config.refiner.model_dump(mode="json"), sort_keys=True).encode())
     content.update(config.runtime.layout.encode())
-    path = run / WEIGHTS
-    if path.is_file():  # missing weights are reported when they are loaded
-        content.update(path.read_bytes())
+    names = [WEIGHTS]
+    if samples > 1:
+        content.update(str(config.evaluation.histogram.blend).encode())
+        names.append(STYLES)
+    for path in (run / name for name in names):
+        if path.is_file():  # missing files are reported by plan_job()
+            content.update(path.read_bytes())
     return content.hexdigest()
 
 
@@ -129,8 +133,12 @@ def plan_job(data: Source, spec: JobSpec, run: Path, config: ResolvedConfig, req
     """A new job with settings for its whole duration.
 
     Raises:
-        UserError: several samples of a refiner without noise maps, or tiles of a network without a receptive field.
+        UserError: several samples without the styles of real images, or tiles of a network without a receptive field.
     """
+    if spec.samples > 1 and not (run / STYLES).is_file():
+        raise UserError(
+            f"{run / STYLES}: missing, but --samples {spec.samples} needs its styles; fit again, or give --samples 1"
+        )
     device, runtime = requested.device, config.runtime
     fields: dict[str, Any] = {
         "precision": resolve_precision(runtime.precision, device),
@@ -139,11 +147,6 @@ def plan_job(data: Source, spec: JobSpec, run: Path, config: ResolvedConfig, req
         **requested.fixed(),
     }
     transform = load_refiner(run, config, requested, fields["precision"], fields["threads"])
-    if spec.samples > 1 and not transform.noise_channels:
-        raise UserError(
-            f"--samples {spec.samples}: the refiner of {run} takes no noise maps, so all versions would be the same; "
-            "fit one with refiner.options.noise_channels=1"
-        )
     sizes, tile = data.sizes(), fields["tile"]
     untiled = [size for size in sizes if tile is None or size[0] * size[1] <= tile * tile]
     if data.kind == "pack" and not untiled:

@@ -61,13 +61,14 @@ def refine_bulk(
     torchrun share the blocks. Restarts and the number of processes do not change a bit of the result.
 
     Args:
-        run: run directory, or a folder with the two files of a refiner.
+        run: run directory, or a folder with the two files of a refiner; several samples need styles.safetensors, too.
         source: a pack (.h5), a folder of pictures, a webdataset shard (.tar) or a folder of them.
         target: the result, of the same kind.
         device: "auto", "cpu", "cuda" or "cuda:N".
-        seed: of noise maps, which are a function of the seed, the index of the image, the version and the pixel.
-        samples: refined versions of each image, which differ by their noise maps. Rows ``i * samples + k`` of a pack
-            are the versions of image i; files are called ``name-k.png``.
+        seed: of noise maps and styles, which are a function of the seed, the index of the image and the version.
+        samples: versions of each image. Version 0 is the refined image; the others are refined with other noise maps
+            and have the style of a random real image of the run, ``fda`` if odd, ``histogram`` if even. Row
+            ``i * samples + k`` of a pack is version k of image i; files are called ``name-k.png``.
         limit: images at most; None takes all.
         batch_size: images that pass through the network at once, fewer for pictures larger than the first 256; "auto"
             measures which number is fastest. None continues with the batch size of an interrupted job, or takes one
@@ -82,8 +83,9 @@ def refine_bulk(
         on_warning: called on process 0 if the first 16-bit images look like values of fewer bits.
 
     Raises:
-        UserError: no such run or data set, unsuitable channels, an existing target, a number below 1, an interrupted
-            job with other inputs or settings, another process that refines into the target, a full disk.
+        UserError: no such run or data set, several samples of a run without styles, unsuitable channels, an existing
+            target, a number below 1, an interrupted job with other inputs or settings, another process that refines
+            into the target, a full disk.
         PeerError: another process failed.
     """
     refuse_below_one(samples=samples, limit=limit, batch_size=batch_size, threads=threads, tile=tile)
@@ -104,9 +106,9 @@ def refine_bulk(
             kind=data.kind,
             images=data.count,
             input=hash_files(data.root, data.names),
-            refiner=hash_refiner(folder, config),
             seed=seed,
             samples=samples,
+            refiner=hash_refiner(folder, config, samples),
             limit=limit,
         )
         finished = destination.finished(data, spec, requested.fixed()) if processes.is_main else None

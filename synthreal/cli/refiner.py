@@ -105,8 +105,13 @@ def refine(
     source: Annotated[Path, typer.Argument(metavar="IN.h5|FOLDER|IN.tar", help="Pack, image folder or tar shards.")],
     target: Annotated[Path, typer.Argument(metavar="OUT", help="Output of the same kind.")],
     device: options.Device = "auto",
-    seed: Annotated[int, typer.Option(min=0, help="Seed of the noise maps.")] = 0,
-    samples: Annotated[int, typer.Option(min=1, help="Refined versions per image; requires noise maps.")] = 1,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the noise maps and styles.")] = 0,
+    samples: Annotated[
+        int,
+        typer.Option(
+            min=1, help="Versions per image: refined, then also in the style of real images (fda, histogram)."
+        ),
+    ] = 1,
     limit: Annotated[int | None, typer.Option(min=1, help="Maximum number of images.")] = None,
     batch_size: Annotated[
         str | None, typer.Option(metavar="N|auto", help="Images per network pass; auto measures the fastest.")

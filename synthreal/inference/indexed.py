@@ -1,8 +1,9 @@
 """Refining images with an index, independently of the images beside them.
 
 Arithmetic rounds differently for other batch sizes, so batches are always full: the last one is filled up with copies,
-whose results are dropped. Noise maps are a function of (seed, index, version, pixel). So a refined image is a function
-of the image, its index, the seed and the batch size, to the bit on machines with the same arithmetic.
+whose results are dropped. Noise maps are a function of (seed, index, version, pixel), the real image whose style an
+image takes is one of (seed, index, version). So a refined image is a function of the image, its index, the version, the
+seed and the batch size, to the bit on machines with the same arithmetic.
 """
 
 from __future__ import annotations
@@ -13,8 +14,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from synthreal.core.noise import indexed_choice
 from synthreal.core.refiner import equal_slices
 from synthreal.data.encoding import from_unit, stored_tensor, to_unit
+from synthreal.data.seed import derive_seed
 from synthreal.device import resolve_micro_batch
 from synthreal.inference.luma import luma, replace_luma
 from synthreal.inference.tiles import margin_of, tiles
@@ -28,7 +31,8 @@ BLOCK = 256  # images of a full block
 class IndexedRefiner:
     """A refiner for images that have an index; ``transform.micro_batch`` images pass through it at once.
 
-    Images of more than ``tile * tile`` px are refined in tiles with sides of at most ``tile`` px.
+    Images of more than ``tile * tile`` px are refined in tiles with sides of at most ``tile`` px. Versions above 0 are
+    also in the style of a random real image, for which the folder of the refiner must hold styles.
     """
 
     def __init__(self, transform: Refine, *, seed: int, tile: int | None = None) -> None:
@@ -36,6 +40,8 @@ class IndexedRefiner:
         self.tile = tile
         self.device = next((parameter.device for parameter in transform.parameters()), torch.device("cpu"))
         self._seed = seed
+        styles = None if transform.about is None else transform.about.styles
+        self._styles = None if styles is None else styles.to(self.device)
 
     def is_tiled(self, height: int, width: int) -> bool:
         """Whether images of that size are refined in tiles."""
@@ -44,8 +50,9 @@ class IndexedRefiner:
     def __call__(self, image: Tensor, index: Tensor, *, full: int, version: int = 0) -> Tensor:
         """Refine ``(B, C, H, W)`` float32 in [0, 1] with indices ``(B,)`` int64, on the device.
 
-        The batch is filled up with copies to ``full`` images; ``version`` selects the noise maps.
+        The batch is filled up with copies to ``full`` images; ``version`` selects the noise maps and the style.
         """
+        index = index.to(self.device)
         if self.is_tiled(*image.shape[-2:]):
             return torch.cat([self._in_tiles(image[i : i + 1], index[i : i + 1], version) for i in range(len(image))])
         refined = []
@@ -54,9 +61,9 @@ class IndexedRefiner:
             if not (real := len(image[rows])):
                 break
             missing = rows.stop - rows.start - real
-            batch = _fill_up(image[rows], missing)
-            noise = self._noise(_fill_up(index[rows], missing), image.shape, version)
-            refined.append(self.transform(batch, noise)[:real])
+            batch, indices = _fill_up(image[rows], missing), _fill_up(index[rows], missing)
+            noise = self._noise(indices, image.shape, version)
+            refined.append(self._styled(self.transform(batch, noise), indices, version)[:real])
         return refined[0] if len(refined) == 1 else torch.cat(refined)
 
     def refine_stored(self, pixels: np.ndarray, index: Sequence[int], *, full: int, versions: int = 1) -> list[Tensor]:
@@ -81,11 +88,19 @@ class IndexedRefiner:
             window = image[(..., *tile.window)].contiguous()
             noise = self._noise(index, image.shape, version, tile.window)
             refined[(..., *tile.core)] = self.transform(window, noise)[(..., *tile.core_in_window)]
-        return refined
+        return self._styled(refined, index, version)
+
+    def _styled(self, refined: Tensor, index: Tensor, version: int) -> Tensor:
+        if version == 0:
+            return refined
+        about = self.transform.about
+        assert about is not None and self._styles is not None, "without styles there is only version 0"
+        rows = indexed_choice(index, len(self._styles), derive_seed(version, "style", self._seed))
+        return self._styles.adapt(refined, rows, version, blend=about.config.evaluation.histogram.blend)
 
     def _noise(self, index: Tensor, shape: torch.Size, version: int, window: Window | None = None) -> Tensor | None:
         size = (shape[-2], shape[-1])
-        return self.transform.noise_of(index.to(self.device), size, seed=self._seed, version=version, window=window)
+        return self.transform.noise_of(index, size, seed=self._seed, version=version, window=window)
 
 
 def _fill_up(values: Tensor, missing: int) -> Tensor:

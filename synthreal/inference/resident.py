@@ -1,8 +1,8 @@
 """Refining data sets in memory: every image in order, labels unchanged.
 
-Noise maps are a function of (seed, index). Images are refined in index-aligned blocks of 256, and a partial last block
-is padded with copies of its last image, because rounding depends on the batch size. A refined image therefore depends
-only on the image, its index and the seed.
+Noise maps and styles are a function of (seed, index, version). Images are refined in index-aligned blocks of 256, and a
+partial last block is padded with copies of its last image, because rounding depends on the batch size. A refined image
+therefore depends only on the image, its index, the seed and the version.
 """
 
 from __future__ import annotations
@@ -16,12 +16,14 @@ from synthreal.inference.transform import Refine
 from synthreal.spec import StoredDtype
 
 
-def refine_resident(transform: Refine, images: Resident, dtype: StoredDtype, *, seed: int = 0) -> Resident:
-    """Refined images with the labels of the simulated ones."""
+def refine_resident(
+    transform: Refine, images: Resident, dtype: StoredDtype, *, seed: int = 0, version: int = 0
+) -> Resident:
+    """A version of the refined images, as ``synthreal refine --samples`` makes it, with the labels of the images."""
     refiner = IndexedRefiner(transform, seed=seed)
     index, refined = torch.arange(len(images)), torch.empty_like(images.image)
     for start in range(0, len(images), BLOCK):
         rows = slice(start, start + BLOCK)
         unit = to_unit(images.image[rows].to(refiner.device))
-        refined[rows] = from_unit(refiner(unit, index[rows], full=BLOCK), dtype)
+        refined[rows] = from_unit(refiner(unit, index[rows], full=BLOCK, version=version), dtype)
     return Resident(refined, images.labels)

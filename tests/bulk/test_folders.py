@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 
 import cv2
 import numpy as np
@@ -144,10 +145,21 @@ def test_versions_differ_and_have_numbered_names(noisy, folder, tmp_path):
         refine_bulk(noisy, folder, tmp_path / "more", samples=2)
 
 
-def test_versions_need_noise(plain, folder, tmp_path):
-    with pytest.raises(UserError, match=r"--samples 2: the refiner of .* takes no noise maps"):
-        refine_bulk(plain, folder, tmp_path / "out", samples=2)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["in"]
+def test_versions_of_a_colour_picture_keep_its_chroma(plain, folder, tmp_path):
+    refine_bulk(plain, folder, tmp_path / "out", samples=3)
+    before = pixels(folder / "sub" / "colour.png").astype(float)
+    versions = [pixels(tmp_path / "out" / "sub" / f"colour-{version}.png").astype(float) for version in range(3)]
+    for after in versions:
+        assert np.abs(np.diff(after, axis=0) - np.diff(before, axis=0)).max() <= 1.01
+    assert min(np.abs(versions[0] - other).mean() for other in versions[1:]) > 0.1
+
+
+def test_versions_need_the_styles_of_real_images(plain, folder, tmp_path, cli):
+    run = shutil.copytree(plain, tmp_path / "run", ignore=shutil.ignore_patterns("styles.safetensors"))
+    line = cli("refine", run, folder, tmp_path / "out", "--samples", 2).complaint()
+    assert f"{run}/styles.safetensors: missing" in line and "fit again" in line and "--samples 1" in line
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["in", "run"]
+    assert refine_bulk(run, folder, tmp_path / "out").refined == 16
 
 
 def test_a_refiner_of_three_channels_lists_grey_pictures_as_failed(run_of, folder, tmp_path):

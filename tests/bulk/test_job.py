@@ -20,9 +20,11 @@ from quick import files
 from synthreal.bulk import packs, pictures
 from synthreal.bulk.job import WorkFolder
 from synthreal.bulk.refine import refine_bulk
+from synthreal.core.style_bank import StyleBank
 from synthreal.data.pack import Pack
 from synthreal.data.writer import PackWriter
 from synthreal.errors import UserError
+from synthreal.inference.pretrained import read_config_and_versions, read_styles, write_config, write_styles
 from synthreal.spec import Skipped
 
 N = 43  # five blocks of eight images and one of three
@@ -54,13 +56,14 @@ def source(request, source_of):
 @pytest.mark.parametrize("images", [30, 43])
 def test_a_stopped_job_continues_to_the_same_bits(noisy, source_of, tmp_path, small_blocks, kind, images):
     source = source_of(kind)
-    refine_bulk(noisy, source, tmp_path / "whole", seed=4)
+    refine_bulk(noisy, source, tmp_path / "whole", seed=4, samples=3)
     with pytest.raises(Stopped):
-        refine_bulk(noisy, source, tmp_path / "out", seed=4, on_progress=stop_at(images))
+        refine_bulk(noisy, source, tmp_path / "out", seed=4, samples=3, on_progress=stop_at(images))
     work, reported = WorkFolder(tmp_path / "out"), []
     assert work.done() and not (tmp_path / "out").exists()
     saved = 14 if kind == "shards" else 8 * (len(work.done()) - 1)
-    refine_bulk(noisy, source, tmp_path / "out", seed=4, on_progress=lambda *counts: reported.append(counts))
+    report = lambda *counts: reported.append(counts)  # noqa: E731
+    refine_bulk(noisy, source, tmp_path / "out", seed=4, samples=3, on_progress=report)
     assert reported[0][0] >= saved and reported[-1] == (N, N)
     assert content(tmp_path / "out") == content(tmp_path / "whole")
     assert not work.path.exists()
@@ -180,6 +183,26 @@ def test_another_input_or_refiner_makes_another_job(noisy, pack_of, tmp_path, sm
         refine_bulk(run, tmp_path / "other.h5", tmp_path / "out")
 
 
+@pytest.mark.parametrize("samples", [1, 2])
+@pytest.mark.parametrize("change", ["the styles", "their weight"])
+def test_other_styles_make_another_job_of_several_samples(plain, pack_of, tmp_path, samples, change):
+    run, source = shutil.copytree(plain, tmp_path / "run"), pack_of(5)
+    refine_bulk(run, source, tmp_path / "out", samples=samples)
+    if change == "the styles":
+        styles = read_styles(run)
+        write_styles(run, StyleBank(styles.amplitudes / 2, styles.levels))
+    else:
+        config, versions = read_config_and_versions(run)
+        histogram = config.evaluation.histogram.model_copy(update={"blend": 0.5})
+        evaluation = config.evaluation.model_copy(update={"histogram": histogram})
+        write_config(run, config.model_copy(update={"evaluation": evaluation}), versions)
+    if samples == 1:
+        assert refine_bulk(run, source, tmp_path / "out").done == "before"
+    else:
+        with pytest.raises(UserError, match=r"out: already exists \(made with another refiner\)"):
+            refine_bulk(run, source, tmp_path / "out", samples=samples)
+
+
 def test_a_second_command_with_the_same_target_is_refused(plain, pack_of, tmp_path):
     with closing(WorkFolder(tmp_path / "out")) as work:
         work.claim()
@@ -260,10 +283,10 @@ def test_missing_blocks_are_reported(plain, source, tmp_path, monkeypatch):
         refine_bulk(plain, source, tmp_path / "out")
 
 
-def test_versions_of_a_pack_are_rows_with_repeated_labels(noisy, pack_of, tmp_path, small_blocks):
+def test_versions_of_a_pack_are_rows_with_repeated_labels(plain, pack_of, tmp_path, small_blocks):
     source = pack_of(N)
-    done = refine_bulk(noisy, source, tmp_path / "out.h5", samples=3)
-    refine_bulk(noisy, source, tmp_path / "once.h5")
+    done = refine_bulk(plain, source, tmp_path / "out.h5", samples=3)
+    refine_bulk(plain, source, tmp_path / "once.h5")
     image, labels = Pack(tmp_path / "out.h5").read(slice(None))
     assert done.refined == len(image) == 3 * N
     np.testing.assert_array_equal(labels["count"], np.repeat(np.arange(N), 3))

@@ -11,6 +11,7 @@ import torch
 
 import synthreal
 from synthreal import device
+from synthreal.bulk import packs
 from synthreal.bulk.refine import refine_bulk
 from synthreal.core.noise import indexed_noise
 from synthreal.data.encoding import from_unit, stored_array, stored_tensor, to_unit
@@ -107,15 +108,29 @@ def test_noise_depends_on_the_index_of_the_image(noisy, tmp_path):
         assert ((refine(image, noise) - refined).abs().max() <= 0.51 / 255) == same
 
 
-def test_resident_and_packed_images_are_refined_alike(noisy, tmp_path):
+@pytest.mark.parametrize("version", range(3))
+def test_resident_and_packed_images_are_refined_alike(noisy, tmp_path, version):
     path = write(tmp_path / "in.h5")
-    refine_bulk(noisy, path, tmp_path / "out.h5")
+    refine_bulk(noisy, path, tmp_path / "out.h5", samples=3)
     image, labels = Pack(path).read(slice(None))
     given = Resident(stored_tensor(image), {"count": torch.from_numpy(labels["count"])})
-    refined = refine_resident(Refine.load(noisy), given, "uint8")
-    np.testing.assert_array_equal(stored_array(refined.image), Pack(tmp_path / "out.h5").read(slice(None))[0])
+    refined = refine_resident(Refine.load(noisy), given, "uint8", version=version)
+    np.testing.assert_array_equal(
+        stored_array(refined.image), Pack(tmp_path / "out.h5").read(slice(None))[0][version::3]
+    )
     assert torch.equal(refined.labels["count"], given.labels["count"])
     np.testing.assert_array_equal(stored_array(given.image), image)  # the input is unchanged
+
+
+def test_blocks_do_not_matter_to_styles_and_the_seed_does(plain, tmp_path, monkeypatch):
+    path, images = write(tmp_path / "in.h5", 20), {}
+    for name, seed, block in (("a", 3, 20), ("b", 3, 8), ("c", 4, 20)):
+        monkeypatch.setattr(packs.PackSource, "block_size", lambda self, batch, size, block=block: block)
+        refine_bulk(plain, path, tmp_path / f"{name}.h5", seed=seed, samples=3, batch_size=4)
+        images[name] = Pack(tmp_path / f"{name}.h5").read(slice(None))[0]
+    np.testing.assert_array_equal(images["a"], images["b"])
+    np.testing.assert_array_equal(images["a"][::3], images["c"][::3])  # refined without noise maps
+    assert all((images["a"][version::3] != images["c"][version::3]).mean() > 0.1 for version in (1, 2))
 
 
 def test_other_sizes_are_refined_and_other_channel_counts_refused(toy_run, tmp_path):

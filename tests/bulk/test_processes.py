@@ -96,9 +96,9 @@ def together(monkeypatch):
 @pytest.mark.parametrize(("kind", "size"), [("pack", 2), ("pack", 3), ("folder", 3), ("shards", 2)])
 def test_several_processes_make_what_one_makes(noisy, source_of, tmp_path, small_blocks, together, kind, size):
     source = source_of(kind)
-    refine_bulk(noisy, source, tmp_path / "one", seed=1)
-    done, reported = together(size, noisy, source, tmp_path / "two", seed=1)
-    assert (done[0].refined, done[0].done) == (43, "refined")
+    refine_bulk(noisy, source, tmp_path / "one", seed=1, samples=2)
+    done, reported = together(size, noisy, source, tmp_path / "two", seed=1, samples=2)
+    assert (done[0].refined, done[0].done) == (86, "refined")
     assert all(done[rank].done == "share" for rank in range(1, size))
     assert files(tmp_path / "two") == files(tmp_path / "one")
     for name in files(tmp_path / "one"):
@@ -108,7 +108,7 @@ def test_several_processes_make_what_one_makes(noisy, source_of, tmp_path, small
     assert not (tmp_path / "two.parts").exists()
     assert reported[0][-1] == (43, 43) and reported[0] == sorted(set(reported[0]))  # of all processes
     assert not any(reported[rank] for rank in range(1, size))
-    again, _ = together(size, noisy, source, tmp_path / "two", seed=1)
+    again, _ = together(size, noisy, source, tmp_path / "two", seed=1, samples=2)
     assert {summary.done for summary in again.values()} == {"before"}
 
 

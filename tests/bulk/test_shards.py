@@ -81,19 +81,19 @@ def test_only_pictures_change(noisy, shards, tmp_path, monkeypatch):
 
 
 def test_a_single_shard_is_refined_like_a_folder(noisy, shards, tmp_path):
-    refine_bulk(noisy, shards / "2.tar", tmp_path / "out.tar", batch_size=4)
+    refine_bulk(noisy, shards / "2.tar", tmp_path / "out.tar", batch_size=4, samples=3)
     (tmp_path / "pictures").mkdir()
     for member, content in read(shards / "2.tar"):
         if member.name.endswith(".png") and "seg" not in member.name:
             (tmp_path / "pictures" / member.name.rpartition("/")[2]).write_bytes(content)
-    refine_bulk(noisy, tmp_path / "pictures", tmp_path / "refined", batch_size=4)
+    refine_bulk(noisy, tmp_path / "pictures", tmp_path / "refined", batch_size=4, samples=3)
     found = {m.name.rpartition("/")[2]: content for m, content in read(tmp_path / "out.tar")}
     for name in files(tmp_path / "refined"):
         assert found[name] == (tmp_path / "refined" / name).read_bytes()
 
 
-def test_versions_are_separate_samples(noisy, shards, tmp_path):
-    done = refine_bulk(noisy, shards / "0.tar", tmp_path / "out.tar", samples=2)
+def test_versions_are_separate_samples(plain, shards, tmp_path):
+    done = refine_bulk(plain, shards / "0.tar", tmp_path / "out.tar", samples=2)
     assert done.refined == 10
     members = read(tmp_path / "out.tar")
     assert [member.name for member, _ in members[:6]] == [
