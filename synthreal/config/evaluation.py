@@ -60,8 +60,4 @@ class EvaluationConfig(Frozen):
     pixel_distribution: PixelDistributionConfig = Field(
         PixelDistributionConfig(), description="Settings of the arm pixel-distribution."
     )
-    augment: AugmentConfig = Field(AugmentConfig(), description="Settings of the arm augment.")
-    refined_augment: AugmentConfig = Field(
-        AugmentConfig(blur_px=0.5, noise=0.025, brightness=0.1, contrast=0.15),
-        description="Settings of the arms refined+augment and versions+augment.",
-    )
+    augment: AugmentConfig = Field(AugmentConfig(), description="Settings of the arms augment and refined+augment.")

@@ -48,7 +48,7 @@ STYLE = {
     "text.parse_math": False,
     "svg.hashsalt": "synthreal",
 }
-LINE_STYLES = "- - - -- -. : -- -. : -. --".split()  # one for each arm, for readers who cannot distinguish the colours
+LINE_STYLES = "- - - -- -. : -- -. : --".split()  # one for each arm, for readers who cannot distinguish the colours
 
 Line = tuple[Sequence[float], Sequence[float]]
 
@@ -75,7 +75,7 @@ class Chart:
 
 def draw(chart: Chart) -> str:
     """A chart as the data URL of an SVG; equal charts give equal bytes."""
-    from matplotlib import colormaps, style
+    from matplotlib import style
     from matplotlib.figure import Figure
 
     with style.context(["default", STYLE]):
@@ -87,7 +87,7 @@ def draw(chart: Chart) -> str:
             axes.axhline(chart.level[1], color="grey", linestyle="--", label=chart.level[0])
         for label, (x, y) in chart.lines.items():
             number, marker = ARMS.index(label) if label in ARMS else 0, "." if len(x) < 4 else ""
-            axes.plot(x, y, LINE_STYLES[number], color=colormaps["tab20"](2 * number % 19), label=label, marker=marker)
+            axes.plot(x, y, LINE_STYLES[number], color=f"C{number}", label=label, marker=marker)
         if chart.best is not None:
             axes.plot(*chart.best, "ko", markersize=9, fillstyle="none", label="best step")
         axes.set_xlim(left=0, right=chart.x_limit)

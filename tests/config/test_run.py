@@ -144,10 +144,6 @@ CASES: dict[str, tuple[tuple[str, ...], str, str]] = {
     "evaluation.augment.noise": ((), "evaluation.augment.noise=0.3", "compared"),
     "evaluation.augment.brightness": ((), "evaluation.augment.brightness=0.6", "compared"),
     "evaluation.augment.contrast": ((), "evaluation.augment.contrast=0.9", "compared"),
-    "evaluation.refined_augment.blur_px": ((), "evaluation.refined_augment.blur_px=3.0", "compared"),
-    "evaluation.refined_augment.noise": ((), "evaluation.refined_augment.noise=0.3", "compared"),
-    "evaluation.refined_augment.brightness": ((), "evaluation.refined_augment.brightness=0.6", "compared"),
-    "evaluation.refined_augment.contrast": ((), "evaluation.refined_augment.contrast=0.9", "compared"),
     "quality.every": ((), "quality.every=2", "monitored"),
     "quality.images": ((), "quality.images=20", "monitored"),
     "quality.keep": (UNSTABLE, "quality.keep=last", "best_step"),
@@ -223,7 +219,7 @@ class Bench:
         return evaluate([self.run(*settings)]).calibration
 
     def compared(self, *settings: str) -> Any:
-        return evaluate([self.run(*settings)], arms=COMPARED).arms
+        return evaluate([self.run(*settings)], arms=["fda", "histogram", "pixel-distribution", "augment"]).arms
 
     def validated(self, *settings: str) -> Any:
         return evaluate([self.run(*settings)], split="validation").test.sha256
@@ -263,9 +259,6 @@ class Bench:
         state = torch.get_num_threads(), torch.backends.cudnn.benchmark, retained
         torch.backends.cudnn.benchmark = before
         return state
-
-
-COMPARED = ["fda", "histogram", "pixel-distribution", "augment", "refined+augment"]
 
 
 def test_every_setting_has_a_case():

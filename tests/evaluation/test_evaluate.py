@@ -33,7 +33,7 @@ from synthreal.train.sources import first_images, open_data
 
 ARMS = ["simulated", "refined", "versions", "histogram", "real"]
 MEASURED = ["simulated", "refined", "histogram", "real"]  # whose quality can be measured
-MIXED = ["versions", "augment", "refined+augment", "versions+augment", "mixed"]  # of several looks: quality unknown
+MIXED = ["versions", "augment", "refined+augment", "mixed"]  # of several looks: quality unknown
 STORED = Path(__file__).parent.parent / "results" / "evaluation.json"  # written before there were models
 
 

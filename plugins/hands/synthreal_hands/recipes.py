@@ -80,7 +80,6 @@ BASELINES: dict[str, Any] = {
     "histogram": HistogramConfig(blend=1.0),
     "pixel_distribution": PixelDistributionConfig(transform="standard", blend=0.5),
     "augment": AugmentConfig(blur_px=2.0, noise=0.1, brightness=0.0, contrast=0.0),
-    "refined_augment": AugmentConfig(blur_px=0.5, noise=0.025, brightness=0.0, contrast=0.0),
 }
 
 
