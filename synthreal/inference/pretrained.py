@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -47,7 +47,7 @@ class Pretrained:
     versions: Mapping[str, str]
     step: str
     kind: str
-    styles: StyleBank | None
+    styles: StyleBank | None = field(compare=False)  # tensors do not compare to one bool
 
 
 def read_pretrained(folder: Path, *, trust: bool = False) -> tuple[nn.Module, Pretrained]:
