@@ -92,8 +92,8 @@ class SharingMixin:
         """:meth:`load` from a folder, or from the Hugging Face hub.
 
         A text ``user/name`` is a repository of the hub if neither it nor the folder ``user`` exists here and ``user``
-        is not "runs". Everything else is a folder. Only refiner.safetensors, config.toml and README.md are downloaded,
-        nothing is unpickled, and no code of a repository runs.
+        is not "runs". Everything else is a folder. Only refiner.safetensors, styles.safetensors, config.toml and
+        README.md are downloaded, nothing is unpickled, and no code of a repository runs.
 
         Args:
             name: folder, or ``user/name`` (extra ``hub``).
@@ -107,10 +107,11 @@ class SharingMixin:
         return cls.load(resolve_folder(name, revision), **settings)
 
     def save_pretrained(self, folder: str | Path, *, overwrite: bool = False, licence: str | None = None) -> None:
-        """Write refiner.safetensors, config.toml and a model card (README.md), for sharing.
+        """Write refiner.safetensors, styles.safetensors, config.toml and a model card (README.md), for sharing.
 
-        config.toml is that of the run, including the paths of its data. The card shows the results in the run's
-        evaluation.json if they belong to these weights. Saving from a saved folder copies its card.
+        The styles are statistics of 128 real images, no pictures; older runs have none. config.toml is that of the run,
+        including the paths of its data. The card shows the results in the run's evaluation.json if they belong to these
+        weights. Saving from a saved folder copies its card.
 
         Args:
             folder: created if missing.
