@@ -25,8 +25,9 @@ class Repository:
         self.branches: dict[str, str] = {}
         self.commit("main", {})
 
-    def commit(self, branch: str, files: dict[str, bytes], message: str = "") -> str:
-        content = {**self.files(branch), **files}
+    def commit(self, branch: str, files: dict[str, bytes | None], message: str = "") -> str:
+        """Add or replace files; None deletes one."""
+        content = {path: data for path, data in {**self.files(branch), **files}.items() if data is not None}
         oid = sha1(repr((len(self.commits), sorted(content))).encode()).hexdigest()
         self.commits[oid], self.branches[branch], self.message = content, oid, message
         return oid
@@ -102,7 +103,10 @@ class _Handler(BaseHTTPRequestHandler):
             return self.send(200, {"files": modes})
         if kind == "commit":
             header, *files = (json.loads(line) for line in body.splitlines())
-            content = {file["value"]["path"]: b64decode(file["value"]["content"]) for file in files}
+            content = {
+                line["value"]["path"]: None if line["key"] == "deletedFile" else b64decode(line["value"]["content"])
+                for line in files
+            }
             oid = found.commit(revision, content, header["value"]["summary"])
             return self.send(200, {"commitUrl": f"{hub.endpoint}/{name}/commit/{oid}", "commitOid": oid})
         if kind == "tree":

@@ -49,7 +49,7 @@ def swap_amplitudes(images: Tensor, amplitudes: Tensor, reach: int) -> Tensor:
     whole = torch.linalg.vector_norm(images, dim=(-2, -1), keepdim=True) * math.sqrt(height * width)
     phases = torch.where(spectra.abs() > ABSENT * whole, spectra.sgn(), 0)
     phases[..., 0, 0] = 1  # the mean is not negative
-    weight = _low_frequencies(height, width, reach).to(images.device)
+    weight = _low_frequencies(height, width, reach, images.device)
     mixed = spectra + weight * (amplitudes * phases - spectra)
     adapted: Tensor = torch.fft.irfft2(mixed, s=(height, width))
     return adapted.clamp(0, 1)
@@ -109,11 +109,11 @@ def pixel_distribution(
     return torch.lerp(images, (pixels + goal).clamp(0, 1).view_as(images), blend)
 
 
-def _low_frequencies(height: int, width: int, reach: int) -> Tensor:
+def _low_frequencies(height: int, width: int, reach: int, device: torch.device) -> Tensor:
     """The weight of the reference in a spectrum ``(H, W // 2 + 1)``: the mean of a frequency and its opposite."""
     inside, opposite = [], []
     for size in (height, width):
-        frequency = (torch.arange(size) + size // 2) % size - size // 2
+        frequency = (torch.arange(size, device=device) + size // 2) % size - size // 2
         early = 1 - size % 2
         inside.append((frequency >= -reach - early) & (frequency < reach - early))
         opposite.append(inside[-1].flip(0).roll(1))

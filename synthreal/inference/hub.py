@@ -1,7 +1,8 @@
-"""Refiners on the Hugging Face hub: which names mean it, downloading their three files, and uploading a folder.
+"""Refiners on the Hugging Face hub: which names mean it, downloading their files, and uploading a folder.
 
 The mixin of ``huggingface_hub`` is not used: it wants config.json, and the extra at import time. Only
-refiner.safetensors, config.toml and README.md are ever downloaded, so no code of a repository reaches this machine.
+refiner.safetensors, styles.safetensors, config.toml and README.md are ever downloaded, so no code of a repository
+reaches this machine.
 """
 
 from __future__ import annotations
@@ -14,12 +15,12 @@ from typing import TYPE_CHECKING
 
 from synthreal.errors import UserError, require
 from synthreal.files import reason
-from synthreal.inference.pretrained import CARD, CONFIG, WEIGHTS
+from synthreal.inference.pretrained import CARD, CONFIG, STYLES, WEIGHTS
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
 
-FILES = (WEIGHTS, CONFIG, CARD)
+FILES = (WEIGHTS, STYLES, CONFIG, CARD)
 RUNS = "runs"  # the default place of run directories, never a user
 _PART = r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9_])?"
 _REPOSITORY = re.compile(rf"(?!{RUNS}/){_PART}/{_PART}")
@@ -80,10 +81,11 @@ def check_repository(repository: str) -> None:
 
 
 def upload(folder: Path, repository: str, *, private: bool, revision: str | None, message: str) -> str:
-    """Upload the three files of a folder as one commit, and return its hash; repository and branch are created.
+    """Upload the files of a folder as one commit, and return its hash; repository and branch are created.
 
-    Raises ``UserError`` if the hub refuses it or cannot be reached, if ``private`` is asked of a public repository, or
-    if the extra is not installed.
+    If the folder has no styles, those in the repository are deleted: they are of another refiner. Raises ``UserError``
+    if the hub refuses it or cannot be reached, if ``private`` is asked of a public repository, or if the extra is not
+    installed.
     """
     hub = client()
     with _hub_errors(repository, revision):
@@ -96,6 +98,7 @@ def upload(folder: Path, repository: str, *, private: bool, revision: str | None
             repo_id=repository,
             folder_path=folder,
             allow_patterns=list(FILES),
+            delete_patterns=STYLES,
             revision=revision,
             commit_message=message,
         )

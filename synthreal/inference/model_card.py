@@ -82,6 +82,7 @@ def model_card(about: Pretrained, refiner: nn.Module) -> str:
         evaluations=evaluations,
         tables=evaluation_tables,
         versions=about.versions,
+        styles=len(about.styles) if about.styles else 0,
     )
     return card.rstrip() + "\n"
 

@@ -1,4 +1,6 @@
-"""A trained refiner as a folder: refiner.safetensors and config.toml, of a run or of ``Refine.save_pretrained``.
+"""A trained refiner as a folder: refiner.safetensors, styles.safetensors (not of older versions) and config.toml.
+
+``synthreal fit`` and ``Refine.save_pretrained`` write it.
 
 Reading unpickles nothing, and needs no plugin for a built-in refiner.
 """
@@ -7,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -18,7 +20,7 @@ from torch import nn
 
 from synthreal.config import ResolvedConfig
 from synthreal.config.toml import read_toml
-from synthreal.core.style_bank import StyleBank
+from synthreal.core.style_bank import LEVELS, StyleBank
 from synthreal.errors import UserError
 from synthreal.files import write_errors, write_text
 from synthreal.hooks.catalog import Catalog
@@ -47,7 +49,7 @@ class Pretrained:
     versions: Mapping[str, str]
     step: str
     kind: str
-    styles: StyleBank | None
+    styles: StyleBank | None = field(compare=False)  # tensors do not compare to one bool
 
 
 def read_pretrained(folder: Path, *, trust: bool = False) -> tuple[nn.Module, Pretrained]:
@@ -67,7 +69,8 @@ def read_pretrained(folder: Path, *, trust: bool = False) -> tuple[nn.Module, Pr
         refiner = catalog.build_network("refiner", config.refiner, config.image)
     metadata = read_refiner(folder, refiner)
     step, kind = metadata.get("step", ""), metadata.get("kind", "")
-    return refiner, Pretrained(folder.absolute(), config, versions, step, kind, read_styles(folder))
+    styles = read_styles(folder, config.image.channels)
+    return refiner, Pretrained(folder.absolute(), config, versions, step, kind, styles)
 
 
 @contextmanager
@@ -83,23 +86,29 @@ def _default_dtype() -> Iterator[None]:
 
 
 def write_pretrained(folder: Path, refiner: nn.Module, about: Pretrained, card: str, *, overwrite: bool) -> None:
-    """Write weights, README.md and config.toml (in this order) into a folder, each atomically.
+    """Write weights, styles, README.md and config.toml (in this order) into a folder, each atomically.
 
-    Raises ``UserError`` if the folder holds one of them (without ``overwrite``) or a run, or cannot be written.
+    Without styles, those in the folder are deleted: they are of another refiner. Raises ``UserError`` if the folder
+    holds one of these files (without ``overwrite``) or a run, or cannot be written.
     """
     if any((folder / name).exists() for name in (CHECKPOINTS, LOG)):  # a run may have lost its checkpoints
         raise UserError(f"{folder}: holds a run; choose another folder")
-    names = (WEIGHTS, CARD, CONFIG)
+    names = (WEIGHTS, STYLES, CARD, CONFIG)
     if there := [name for name in names if (folder / name).exists() and not overwrite]:
         raise UserError(f"{folder}: already holds {there[0]}; choose another folder, or give overwrite=True")
     with write_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
         with TemporaryDirectory(dir=folder, prefix=".", suffix=".partial") as partial:
             write_refiner(Path(partial), refiner, step=about.step, kind=about.kind)
+            if about.styles is not None:
+                write_styles(Path(partial), about.styles)
             write_text(Path(partial) / CARD, card)
             write_config(Path(partial), about.config, about.versions)
             for name in names:
-                (Path(partial) / name).replace(folder / name)
+                if (Path(partial) / name).exists():
+                    (Path(partial) / name).replace(folder / name)
+                else:
+                    (folder / name).unlink(missing_ok=True)
 
 
 def write_config(folder: Path, config: ResolvedConfig, versions: Mapping[str, str]) -> None:
@@ -152,16 +161,19 @@ def write_styles(folder: Path, styles: StyleBank) -> None:
     write_tensors(folder / STYLES, {"amplitudes": styles.amplitudes, "levels": styles.levels})
 
 
-def read_styles(folder: Path) -> StyleBank | None:
-    """The styles in styles.safetensors; None if there is none. Raises ``UserError`` if it is damaged."""
+def read_styles(folder: Path, channels: int) -> StyleBank | None:
+    """The styles in styles.safetensors; None if there is no such file. Raises ``UserError`` if it does not fit."""
     path = folder / STYLES
     if not path.is_file():
         return None
     tensors = read_tensors(path, remedy=REMEDY)
-    try:
-        return StyleBank(tensors["amplitudes"], tensors["levels"])
-    except KeyError as error:
-        raise UserError(f"{path}: holds no {error.args[0]}; {REMEDY}") from error
+    amplitudes, levels = (tensors.get(name, torch.empty(0)) for name in ("amplitudes", "levels"))
+    count, across = (*levels.shape, 0)[0], (0, *amplitudes.shape)[-1]
+    shapes = (count, channels, 2 * across - 1, across), (count, channels, LEVELS)
+    fits = count and (amplitudes.shape, levels.shape) == shapes and amplitudes.dtype == levels.dtype == torch.float32
+    if not fits:
+        raise UserError(f"{path}: holds no styles of images of {channels} channels; {REMEDY}")
+    return StyleBank(amplitudes, levels)
 
 
 def weights_of(folder: Path) -> Path:

@@ -40,6 +40,7 @@ class SharingMixin:
         p: float = 1.0,
         range: tuple[float, float] = (0.0, 1.0),
         grad: bool = False,
+        versions: bool = False,
         generator: torch.Generator | None = None,
         precision: str | None = None,
         compile: bool = False,
@@ -52,17 +53,18 @@ class SharingMixin:
         Args:
             run: the folder.
             device: "auto", "cpu", "cuda" or "cuda:N".
-            p: see the class, also for ``range``, ``grad``, ``generator`` and ``compile``.
+            p: see the class, also for ``range``, ``grad``, ``versions``, ``generator`` and ``compile``.
             range: of float images.
             grad: propagate gradients.
-            generator: draws noise maps and the choice by ``p``.
+            versions: each refined image becomes one of three versions, at random; see the class.
+            generator: draws noise maps, the choice by ``p`` and the versions.
             precision: "auto", "float32" or "bfloat16"; None is the setting of the run.
             compile: compile R.
             trust: run the code of plugins that the folder names and that are not installed, if R comes from one.
 
         Raises:
             UserError: a file is missing or damaged; weights that do not fit; a missing plugin; CUDA in a forked
-                process; no compiler for ``compile``.
+                process; no compiler for ``compile``; ``versions`` of a folder without styles.safetensors.
         """
         place = resolve_device(str(device))
         refuse_forked_cuda(place)
@@ -77,6 +79,7 @@ class SharingMixin:
             p=p,
             range=range,
             grad=grad,
+            versions=versions,
             generator=generator,
             autocast=autocast_dtype(resolve_precision(precision or runtime.precision, place)),
             micro_batch=runtime.micro_batch,
@@ -89,8 +92,8 @@ class SharingMixin:
         """:meth:`load` from a folder, or from the Hugging Face hub.
 
         A text ``user/name`` is a repository of the hub if neither it nor the folder ``user`` exists here and ``user``
-        is not "runs". Everything else is a folder. Only refiner.safetensors, config.toml and README.md are downloaded,
-        nothing is unpickled, and no code of a repository runs.
+        is not "runs". Everything else is a folder. Only refiner.safetensors, styles.safetensors, config.toml and
+        README.md are downloaded, nothing is unpickled, and no code of a repository runs.
 
         Args:
             name: folder, or ``user/name`` (extra ``hub``).
@@ -104,10 +107,11 @@ class SharingMixin:
         return cls.load(resolve_folder(name, revision), **settings)
 
     def save_pretrained(self, folder: str | Path, *, overwrite: bool = False, licence: str | None = None) -> None:
-        """Write refiner.safetensors, config.toml and a model card (README.md), for sharing.
+        """Write refiner.safetensors, styles.safetensors, config.toml and a model card (README.md), for sharing.
 
-        config.toml is that of the run, including the paths of its data. The card shows the results in the run's
-        evaluation.json if they belong to these weights. Saving from a saved folder copies its card.
+        The styles are statistics of 128 real images, no pictures; older runs have none. config.toml is that of the run,
+        including the paths of its data. The card shows the results in the run's evaluation.json if they belong to these
+        weights. Saving from a saved folder copies its card.
 
         Args:
             folder: created if missing.

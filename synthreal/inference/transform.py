@@ -12,10 +12,11 @@ from torch.utils.data import get_worker_info
 
 from synthreal.core.noise import indexed_noise
 from synthreal.core.refiner import refine
+from synthreal.core.style_bank import VERSIONS, StyleBank
 from synthreal.data.seed import derive_seed
 from synthreal.device import resolve_micro_batch
 from synthreal.errors import UserError
-from synthreal.inference.pretrained import Pretrained
+from synthreal.inference.pretrained import STYLES, Pretrained
 from synthreal.inference.sharing import SharingMixin
 from synthreal.inference.transform_input import check_device, check_images, check_noise
 from synthreal.inference.value_range import ValueRange, check_probability
@@ -36,19 +37,26 @@ class Refine(SharingMixin, nn.Module):
         range: lowest and highest value of float images; uint8 images are always 0 to 255. Values far outside are
             refused: on the CPU in every batch, on a GPU in the first one (the check synchronizes with the device).
         grad: propagate gradients to float images; without it no graph is built.
-        generator: draws noise maps and the choice by ``p``; None is torch's global generator (the CPU's for ``p``). The
-            same state gives the same images. The copy in a DataLoader worker is seeded from the worker's seed.
+        versions: each refined image becomes one of three versions, equally likely: as it is, or in the style ``fda`` or
+            ``histogram`` of a random real image of the run. In the style ``histogram`` the gradient is 1 - ``blend``
+            times that of R (``blend`` is ``evaluation.histogram.blend`` of the run, by default 1).
+        generator: draws noise maps, the choice by ``p`` and the versions; None is torch's global generator (the CPU's
+            for ``p`` and ``versions``). The same state gives the same images. The copy in a DataLoader worker is seeded
+            from the worker's seed.
         autocast: reduced precision of R, or None.
         micro_batch: images that pass through R at once; "auto" chooses by device, None is all of them.
         compile: compile R with torch.compile on its first batch. A whole Refine can be compiled, too, with
-            ``fullgraph=True`` if ``p`` is 1 and no noise is drawn from ``generator``; then it returns inference tensors
-            in ``torch.inference_mode()``, as every compiled module does.
-        about: origin of R, needed to save it.
+            ``fullgraph=True`` if ``p`` is 1, ``versions`` is False and no noise is drawn from ``generator``; then it
+            returns inference tensors in ``torch.inference_mode()``, as every compiled module does.
+        about: origin of R, needed to save it and for ``versions``.
 
     Raises:
-        UserError: ``p`` outside [0, 1], ``range`` not two finite numbers in ascending order, or ``generator`` of
-            another type.
+        UserError: ``p`` outside [0, 1], ``range`` not two finite numbers in ascending order, ``generator`` of another
+            type, or ``versions`` of a folder without styles.safetensors.
     """
+
+    amplitudes: Tensor  # of the styles, for ``versions``
+    levels: Tensor
 
     def __init__(
         self,
@@ -58,6 +66,7 @@ class Refine(SharingMixin, nn.Module):
         p: float = 1.0,
         range: tuple[float, float] = (0.0, 1.0),
         grad: bool = False,
+        versions: bool = False,
         generator: torch.Generator | None = None,
         autocast: torch.dtype | None = None,
         micro_batch: int | str | None = None,
@@ -70,7 +79,15 @@ class Refine(SharingMixin, nn.Module):
         self.refiner = refiner.requires_grad_(False)
         self.channels, self.p, self.scale, self.grad = channels, check_probability(p), ValueRange.of(range), grad
         self.generator, self.autocast, self.micro_batch = generator, autocast, micro_batch
-        self.compiled, self.about = compile, about
+        self.compiled, self.about, self.versions = compile, about, versions
+        if versions:
+            if about is None or about.styles is None:
+                origin = "a bare network" if about is None else str(about.folder)
+                raise UserError(f"{origin}: has no {STYLES}, which versions=True needs; fit again, or leave it out")
+            styles = about.styles.to(next(refiner.parameters(), about.styles.levels).device)
+            self.register_buffer("amplitudes", styles.amplitudes, persistent=False)
+            self.register_buffer("levels", styles.levels, persistent=False)
+            self.blend = about.config.evaluation.histogram.blend
         self._range_checked = False  # in this process
         self._worker_seed: int | None = None  # of the DataLoader worker that this process is
         if compile:
@@ -147,7 +164,8 @@ class Refine(SharingMixin, nn.Module):
 
     def extra_repr(self) -> str:
         """The settings shown by ``print``."""
-        return f"channels={self.channels}, p={self.p}, range={self.scale}, grad={self.grad}, autocast={self.autocast}"
+        draws = f"p={self.p}, range={self.scale}, grad={self.grad}, versions={self.versions}"
+        return f"channels={self.channels}, {draws}, autocast={self.autocast}"
 
     def _check(self, image: Tensor, noise: Tensor | None) -> None:
         smallest = getattr(self.refiner, "smallest", 1)
@@ -164,20 +182,36 @@ class Refine(SharingMixin, nn.Module):
             parts = resolve_micro_batch(self.micro_batch, batch.device, *batch.shape[-2:])
         with torch.autocast(batch.device.type, dtype=self.autocast, enabled=self.autocast is not None):
             refined = refine(self.refiner, unit, self._source(), noise=noise, micro_batch=parts).float()
+        if self.versions:
+            refined = self._versions_of(refined)
         last = batch.is_contiguous(memory_format=torch.channels_last) and not batch.is_contiguous()
         order = torch.channels_last if last else torch.contiguous_format
         return self.scale.restore(refined, batch.dtype).contiguous(memory_format=order)
 
     def _chosen(self, count: int) -> Tensor:
         """The rows of a batch to refine."""
+        return (self._drawn(count) < self.p).nonzero()[:, 0]
+
+    def _versions_of(self, refined: Tensor) -> Tensor:
+        """One version of each refined image ``(B, C, H, W)`` in [0, 1], in the style of a random real image."""
+        styles, out = StyleBank(self.amplitudes, self.levels), refined.clone()
+        versions, real = ((high * self._drawn(len(refined))).long() for high in (VERSIONS, len(styles)))
+        for version in range(1, VERSIONS):
+            rows = (versions == version).nonzero()[:, 0]
+            if len(rows):
+                here, style = (index.to(refined.device, non_blocking=refined.is_cuda) for index in (rows, real[rows]))
+                out[here] = styles.adapt(refined[here], style, version, blend=self.blend)
+        return out
+
+    def _drawn(self, count: int) -> Tensor:
+        """Uniform numbers in [0, 1) from the generator, on its device; without one on the CPU."""
         if torch.compiler.is_compiling() and not torch.compiler.is_dynamo_compiling():
-            raise UserError(f"Refine: p is {self.p}, but an exported program cannot draw; export with p=1")
+            settings = f"p is {self.p} and versions {self.versions}"
+            raise UserError(f"Refine: {settings}, but an exported program cannot draw; export with p=1, versions=False")
         source = self._source()
         if source is None:  # not passed on, as in noise_for()
-            drawn = torch.rand(count, device="cpu")
-        else:
-            drawn = torch.rand(count, generator=source, device=source.device)
-        return (drawn < self.p).nonzero()[:, 0]
+            return torch.rand(count, device="cpu")
+        return torch.rand(count, generator=source, device=source.device)
 
     def _source(self) -> torch.Generator | None:
         """The generator; in a DataLoader worker it is seeded per worker, or all workers would draw the same."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,7 @@ huggingface_hub = pytest.importorskip("huggingface_hub")
 progress = pytest.importorskip("huggingface_hub.utils")
 
 NAME, OTHER = "someone/eyes", "someone/other"
+FILES = {"refiner.safetensors", "styles.safetensors", "config.toml", "README.md"}
 FOLDERS = "./someone/eyes /someone/eyes ~/someone someone someone/eyes/x runs/eyes ../eyes a/ a//b".split()
 X = torch.rand((2, 1, 12, 16), generator=torch.Generator().manual_seed(0))
 
@@ -53,10 +55,27 @@ def test_what_is_pushed_comes_back(hub, refine):
     oid = refine.push_to_hub(NAME)
     repository = hub.repositories[NAME]
     assert repository.branches["main"] == oid and repository.message and not repository.private
-    assert set(repository.files("main")) == {"refiner.safetensors", "config.toml", "README.md"}
+    assert set(repository.files("main")) == FILES
     again = Refine.from_pretrained(NAME, device="cpu", p=0.0)
     assert again.p == 0 and torch.equal(again(X), X)
     assert torch.equal(Refine.from_pretrained(NAME)(X), refine(X))
+    first, second = (
+        one(versions=True, generator=torch.Generator().manual_seed(0))(X)
+        for one in (partial(Refine.from_pretrained, NAME), partial(Refine.load, refine.about.folder))
+    )
+    assert torch.equal(first, second)
+
+
+def test_a_repository_of_an_older_version_has_no_styles(hub, refine, toy_run, tmp_path):
+    older = shutil.copytree(toy_run, tmp_path / "older")
+    (older / "styles.safetensors").unlink()
+    refine.push_to_hub(NAME)
+    hub.repositories[NAME].commit("main", {"mine.txt": b""})
+    Refine.load(older).push_to_hub(NAME)  # its styles would be those of another refiner
+    assert set(hub.repositories[NAME].files("main")) == FILES - {"styles.safetensors"} | {"mine.txt"}
+    assert torch.equal(Refine.from_pretrained(NAME)(X), refine(X))
+    with pytest.raises(UserError, match=r"has no styles\.safetensors"):
+        Refine.from_pretrained(NAME, versions=True)
 
 
 def test_a_revision_pins_a_commit_or_names_a_branch(hub, refine):
@@ -131,7 +150,7 @@ def test_only_the_files_of_a_refiner_are_downloaded_and_no_code_runs(hub, toy, t
     with pytest.raises(UserError, match=r"'evil\.py'.*is not installed.*trust=True"):
         Refine.from_pretrained(NAME)
     assert not (tmp_path / "executed").exists()
-    assert set(hub.downloaded) == {"refiner.safetensors", "config.toml", "README.md"}
+    assert set(hub.downloaded) == FILES
     (folder,) = (tmp_path / "cache").glob("models--*/snapshots/*")
     assert {path.name for path in folder.iterdir()} == set(hub.downloaded)
     (tmp_path / "evil.py").unlink()

@@ -55,6 +55,13 @@ def test_the_content_describes_the_run(evaluated, tmp_path):
     assert str(evaluated) not in card and str(evaluated.parent) not in card
 
 
+def test_the_styles_are_described_where_there_are_some(evaluated, tmp_path):
+    assert "`styles.safetensors` holds statistics of 30 real images: " in saved(evaluated, tmp_path / "saved")
+    run = shutil.copytree(evaluated, tmp_path / "run")
+    (run / "styles.safetensors").unlink()
+    assert "styles" not in saved(run, tmp_path / "older")
+
+
 def test_the_example_code_runs(evaluated, tmp_path):
     (code,) = re.findall(r"```python\n(.*?)```", saved(evaluated, tmp_path / "saved"), re.DOTALL)
     found = {}

@@ -17,6 +17,8 @@ from synthreal.errors import UserError
 from synthreal.inference.pretrained import read_config, read_config_and_versions, weights_step
 from synthreal.inference.transform import Refine
 
+FILES = ("README.md", "config.toml", "refiner.safetensors", "styles.safetensors")
+
 
 @pytest.fixture
 def copy(toy_run, tmp_path):
@@ -185,19 +187,20 @@ def test_the_stored_configuration_is_the_resolved_one(toy_run):
 def test_a_saved_refiner_equals_the_original(toy_run, tmp_path):
     refine = Refine.load(toy_run)
     refine.save_pretrained(tmp_path / "a" / "saved")
-    assert files(tmp_path) == [f"a/saved/{name}" for name in ("README.md", "config.toml", "refiner.safetensors")]
+    assert files(tmp_path) == [f"a/saved/{name}" for name in FILES]
     saved = Refine.from_pretrained(tmp_path / "a" / "saved", p=0.5, range=(-1, 1), precision="bfloat16")
     assert same(dict(saved.state_dict()), dict(refine.state_dict()))
     assert (saved.p, str(saved.scale), saved.autocast) == (0.5, "[-1, 1]", torch.bfloat16)
     assert (tmp_path / "a/saved/config.toml").read_text() == (toy_run / "config.toml").read_text()
     assert (saved.about.step, saved.about.kind) == ("11", "ema")
+    assert same(vars(saved.about.styles), vars(refine.about.styles))
     x = images(2, 1, 12, 16)
     assert torch.equal(Refine.load(tmp_path / "a" / "saved")(x), refine(x))
 
 
 def test_existing_files_are_overwritten_on_request_only(toy_run, noisy_run, tmp_path):
     refine, folder = Refine.load(toy_run), tmp_path / "saved"
-    for name in ("config.toml", "README.md", "refiner.safetensors"):
+    for name in FILES:
         folder.mkdir()
         (folder / name).write_text("mine")
         with pytest.raises(UserError, match=rf"saved: already holds {name}.*overwrite=True"):
@@ -209,7 +212,42 @@ def test_existing_files_are_overwritten_on_request_only(toy_run, noisy_run, tmp_
     refine.save_pretrained(folder)
     Refine.load(noisy_run).save_pretrained(folder, overwrite=True)
     assert Refine.from_pretrained(folder).refiner.noise_channels == 2
-    assert len(files(folder)) == 4
+    assert len(files(folder)) == 5
+
+
+def test_a_refiner_without_styles_leaves_none_of_another_refiner(toy_run, copy, tmp_path):
+    (copy / "styles.safetensors").unlink()
+    refine, folder = Refine.load(copy), tmp_path / "saved"
+    refine.save_pretrained(folder)
+    assert refine.about.styles is None and files(folder) == ["README.md", "config.toml", "refiner.safetensors"]
+    Refine.load(toy_run).save_pretrained(folder, overwrite=True)
+    assert files(folder) == list(FILES)
+    refine.save_pretrained(folder, overwrite=True)
+    assert files(folder) == ["README.md", "config.toml", "refiner.safetensors"]
+
+
+def test_styles_that_do_not_fit_are_named(copy):
+    path = copy / "styles.safetensors"
+    stored = load_file(path)
+    levels, amplitudes = stored["levels"], stored["amplitudes"]
+    for change in (
+        {"levels": levels[:5]},
+        {"levels": levels.double()},
+        {"levels": torch.tensor(1.0)},
+        {"amplitudes": torch.tensor(1.0)},
+        {"amplitudes": amplitudes[..., :-1].contiguous()},
+        {"amplitudes": amplitudes.repeat(1, 3, 1, 1), "levels": levels.repeat(1, 3, 1)},
+        {"amplitudes": amplitudes[:0], "levels": levels[:0]},
+    ):
+        save_file({**stored, **change}, path)
+        with pytest.raises(UserError, match=r"styles\.safetensors: holds no styles .* 1 channels; restore it"):
+            Refine.load(copy)
+    save_file({"levels": levels}, path)
+    with pytest.raises(UserError, match="holds no styles"):
+        Refine.load(copy)
+    path.write_bytes(path.read_bytes()[:-40])
+    with pytest.raises(UserError, match=r"styles\.safetensors: not a complete safetensors file"):
+        Refine.load(copy)
 
 
 def test_a_run_is_never_written_into(toy_run, copy):

@@ -175,9 +175,10 @@ def test_values_far_outside_the_range_are_refused(toy_run):
 
 
 @pytest.mark.gpu
-def test_the_device_is_synchronised_for_the_first_batch_only(toy_run):
-    x = images(2, 1, 12, 16).cuda()
-    refine = Refine.load(toy_run, device="cuda")
+@pytest.mark.parametrize("versions", [False, True])
+def test_the_device_is_synchronised_for_the_first_batch_only(toy_run, versions):
+    x = images(20, 1, 12, 16).cuda()
+    refine = Refine.load(toy_run, device="cuda", versions=versions)
     with pytest.raises(UserError, match="not in"):
         refine(255 * x)
     refine(x)
@@ -251,6 +252,93 @@ def test_p_applies_to_single_images_and_may_be_0_or_1(toy_run):
     first = Refine.load(toy_run, p=0.5)(images(20, 1, 12, 16))
     torch.manual_seed(4)
     assert torch.equal(Refine.load(toy_run, p=0.5)(images(20, 1, 12, 16)), first)
+
+
+def versioned(run, seed=0, **options):
+    return Refine.load(run, versions=True, generator=torch.Generator().manual_seed(seed), **options)
+
+
+def versions_and_styles(found, refined, about):
+    """For each image the version and the real image whose style gives it."""
+    styles, places = about.styles, [(0, 0)] + [(version, real) for version in (1, 2) for real in range(30)]
+    assert len(styles) == 30
+    blend, rows = about.config.evaluation.histogram.blend, torch.ones(len(refined), dtype=torch.int64)
+    wanted = torch.stack([styles.adapt(refined, real * rows, version, blend=blend) for version, real in places])
+    distance, place = (wanted - found).abs().amax((2, 3, 4)).min(0)
+    assert distance.max() < 1e-5
+    return [places[i] for i in place]
+
+
+def test_each_refined_image_becomes_one_of_three_versions(toy_run):
+    x, refine, plain = images(90, 1, 12, 16), versioned(toy_run), Refine.load(toy_run)
+    y = refine(x)
+    found = versions_and_styles(y, plain(x), plain.about)
+    assert all(18 < sum(version == wanted for version, _ in found) < 42 for wanted in range(3))
+    assert len({real for version, real in found if version}) > 15
+    again = versioned(toy_run)
+    assert torch.equal(again(x), y) and not torch.equal(again(x), y)
+    assert not torch.equal(versioned(toy_run, seed=1)(x), y)
+    drawn = []
+    for _ in range(2):
+        torch.manual_seed(4)
+        drawn.append(Refine.load(toy_run, versions=True)(x))
+    assert torch.equal(*drawn)
+    assert refine(images(0, 1, 12, 16)).shape == (0, 1, 12, 16) and refine(images(3, 1, 40, 9)).shape == (3, 1, 40, 9)
+
+
+def test_versions_of_single_images_other_dtypes_and_ranges(toy_run):
+    x = images(30, 1, 12, 16)
+    y, stored = versioned(toy_run)(x), (255 * x).to(torch.uint8)
+    assert torch.equal(versioned(toy_run)(x[0]), versioned(toy_run)(x[:1])[0])
+    assert torch.equal(versioned(toy_run)(stored), from_unit(versioned(toy_run)(to_unit(stored)), "uint8"))
+    signed = versioned(toy_run, range=(-1, 1))(2 * x - 1)
+    torch.testing.assert_close((signed + 1) / 2, y, atol=1e-5, rtol=0)
+    half = versioned(toy_run)(x.half())
+    assert half.dtype == torch.float16 and half.float().sub(y).abs().mean() < 0.01
+
+
+def test_p_comes_before_versions(toy_run):
+    x, refine, plain = images(90, 1, 12, 16), versioned(toy_run, p=0.5), Refine.load(toy_run)
+    y = refine(x)
+    same = (y == x).flatten(1).all(1)
+    assert 25 < same.sum() < 65
+    assert {version for version, _ in versions_and_styles(y[~same], plain(x)[~same], plain.about)} == {0, 1, 2}
+    generator = torch.Generator().manual_seed(0)
+    chosen = torch.rand(90, generator=generator) < 0.5  # the first number drawn, as without versions
+    assert torch.equal(same, ~chosen)
+
+
+def test_versions_have_gradients(toy_run):
+    x, inputs, gradients = images(30, 1, 12, 16), [], []
+    for refine in (versioned(toy_run, grad=True), Refine.load(toy_run, grad=True)):
+        inputs.append(x.clone().requires_grad_())
+        y = refine(inputs[-1])
+        (gradient,) = torch.autograd.grad((y * x).sum(), inputs[-1])
+        gradients.append((y.detach(), gradient))
+    (y, gradient), (refined, plain) = gradients
+    version = torch.tensor([found for found, _ in versions_and_styles(y, refined, refine.about)])
+    torch.testing.assert_close(gradient[version == 0], plain[version == 0])
+    assert gradient.isfinite().all() and (gradient[version == 1] != 0).flatten(1).any(1).all()
+    assert not gradient[version == 2].any()  # blend is 1
+
+
+def test_styles_follow_the_refiner_and_are_no_part_of_its_state(toy_run):
+    x, refine, plain = images(9, 1, 12, 16), versioned(toy_run), Refine.load(toy_run)
+    assert list(refine.state_dict()) == list(plain.state_dict())
+    expected = versioned(toy_run)(x)
+    for other in (copy.deepcopy(refine), pickle.loads(pickle.dumps(refine)), nn.Sequential(refine).half()):
+        assert torch.equal(other(x), expected)
+    assert {tensor.device.type for tensor in refine.to("meta").buffers()} == {"meta"} and not list(plain.buffers())
+
+
+def test_versions_need_the_styles_of_a_run(toy_run, tmp_path):
+    run = shutil.copytree(toy_run, tmp_path / "older")
+    (run / "styles.safetensors").unlink()
+    assert Refine.load(run).versions is False
+    with pytest.raises(UserError, match=r"older: has no styles\.safetensors.*fit again"):
+        Refine.load(run, versions=True)
+    with pytest.raises(UserError, match=r"bare network: has no styles\.safetensors"):
+        fresh(versions=True)
 
 
 def test_grad_returns_the_gradient_of_the_image(toy_run):
@@ -421,6 +509,13 @@ def test_data_loader_workers_draw_different_noise(noisy_run, context):
     assert not torch.equal(epoch(refine, context), drawn)
 
 
+def test_data_loader_workers_draw_different_versions(toy_run):
+    refine = versioned(toy_run)
+    drawn = epoch(refine, "fork")
+    assert not torch.equal(drawn[::4], drawn[2::4])  # the first images of the two workers' batches
+    assert torch.equal(epoch(refine, "fork"), drawn) and not torch.equal(epoch(refine, "fork", seed=1), drawn)
+
+
 def test_a_refiner_on_a_gpu_is_refused_in_a_worker(toy_run, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr("synthreal.inference.transform_input.get_worker_info", lambda: object())
@@ -505,9 +600,10 @@ def test_a_compiled_refiner_draws_from_the_global_generator_at_any_size():
             assert not torch.equal(whole(x), outputs[0])
 
 
-def test_p_below_1_cannot_be_exported(toy_run):
-    with pytest.raises(UserError, match=r"p is 0\.5.*exported"):
-        torch.export.export(Refine.load(toy_run, p=0.5), (images(2, 1, 12, 16),))
+@pytest.mark.parametrize(("setting", "value", "named"), [("p", 0.5, r"p is 0\.5"), ("versions", True, "versions True")])
+def test_what_draws_cannot_be_exported(toy_run, setting, value, named):
+    with pytest.raises(UserError, match=f"{named}.*exported"):
+        torch.export.export(Refine.load(toy_run, **{setting: value}), (images(2, 1, 12, 16),))
 
 
 @pytest.mark.slow
