@@ -19,9 +19,10 @@ from synthreal.evaluation.calibration import Causes, find_causes, has_quantities
 from synthreal.evaluation.confusion import count_confusions, true_and_answered
 from synthreal.evaluation.estimator import constant_metrics, measure
 from synthreal.evaluation.runs import open_runs, open_test_images
-from synthreal.evaluation.training_sets import PER_IMAGE, REAL, TrainingSets, select_arms
+from synthreal.evaluation.training_sets import PER_IMAGE, REAL, VERSIONS, TrainingSets, select_arms
 from synthreal.evaluation.verdict import verdict
 from synthreal.files import write_text
+from synthreal.inference.pretrained import STYLES
 from synthreal.metrics.displacement import content_preservation
 from synthreal.metrics.landmark_shift import landmark_preservation
 from synthreal.metrics.significance import compare_errors
@@ -49,8 +50,8 @@ def evaluate(
 
     Args:
         runs: run directories of one configuration, fitted with different ``runtime.seed``.
-        arms: names of :data:`~synthreal.evaluation.training_sets.ARMS`, or "all"; None: simulated, refined, histogram,
-            real, or all whose quality can be measured if there are no errors to measure.
+        arms: names of :data:`~synthreal.evaluation.training_sets.ARMS`, or "all"; None: simulated, refined, versions,
+            histogram, real, or all whose quality can be measured if there are no errors to measure.
         seeds: estimators per arm and run. Run seed s uses the estimator seeds s * seeds, s * seeds + 1, ..., so that
             no two runs share one.
         split: "test" (evaluation.json), or "validation" to choose settings (validation.json).
@@ -74,6 +75,9 @@ def evaluate(
     count = config.evaluation.images if trained else COUNT
     all_sets = [TrainingSets(run.folder, run.config, run.open_data, run.device, count=count) for run in opened]
     for run, sets in zip(opened, all_sets, strict=True):
+        if VERSIONS in names and not sets.has_styles:
+            written = f"synthreal fit --run {run.folder} --resume writes it"
+            raise UserError(f"{run.folder / STYLES}: missing, and the arm {VERSIONS} needs it; {written}")
         for arm in (BASE, REAL):
             if arm in names and len(sets.simulated if arm == BASE else first_images(sets.labelled, 2)) < 2:
                 raise UserError(f"{run.folder}: the arm {arm!r} has one image; give at least 2, one is held out")

@@ -122,6 +122,11 @@ class TrainingSets:
         self.weights = weights_sha256(self.transform.refiner)
         self.refined = refine_resident(self.transform, self.simulated, self.dtype)
 
+    @property
+    def has_styles(self) -> bool:
+        """Whether the run holds the styles of its real images; old ones do not."""
+        return self.transform.about is not None and self.transform.about.styles is not None
+
     @cached_property
     def real(self) -> Source:
         """The unlabelled real images, opened once."""

@@ -372,3 +372,13 @@ def test_without_labelled_real_images_quality_is_measured_without_labels(toy, tm
     assert page.code == 0 and "Quality without labels" in (tmp_path / "run/report.html").read_text()
     Refine.load(tmp_path / "run", trust=True).save_pretrained(tmp_path / "saved")
     assert "no labelled real images" in (tmp_path / "saved/README.md").read_text()
+
+
+def test_a_run_without_the_styles_of_its_real_images_says_how_to_get_them(toy, tmp_path, cli):
+    fit_toy(toy, tmp_path / "run")
+    (tmp_path / "run/styles.safetensors").unlink()
+    with pytest.raises(UserError, match=r"styles.safetensors: missing.*fit --run .*run --resume"):
+        evaluate([tmp_path / "run"])
+    evaluate([tmp_path / "run"], arms=["refined"])
+    fit_toy(toy, tmp_path / "run", resume=True)
+    assert "versions" in evaluate([tmp_path / "run"]).arms
