@@ -64,7 +64,7 @@ class StyleBank:
         """Images ``(B, C, H, W)`` in [0, 1] in the style ``fda`` of the real images ``rows (B,)``."""
         height, width = images.shape[-2:]
         reach = min(self.amplitudes.shape[-1] - 2, min(height, width) // 2 - 1)
-        down = torch.arange(-reach - 1, reach + 2, device=images.device)
+        down = torch.arange(-reach - 1, reach + 2, device=images.device)[:height]  # H / 2 is -H / 2
         kept = self.amplitudes[rows][..., down + self.amplitudes.shape[-1] - 1, : reach + 2]
         amplitudes = images.new_zeros(*images.shape[:-1], width // 2 + 1)
         amplitudes[..., down % height, : reach + 2] = kept * (height * width)

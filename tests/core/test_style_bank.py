@@ -61,3 +61,12 @@ def test_the_choice_of_a_real_image_depends_on_seed_and_index_alone():
     assert not torch.equal(chosen, indexed_choice(index, 128, 6))
     counts = chosen.bincount(minlength=128)
     assert len(counts) == 128 and 10 < counts.min() and counts.max() < 60
+
+
+@pytest.mark.parametrize("size", [(8, 20), (7, 20), (2, 3)])
+def test_small_images_take_each_frequency_once(size):
+    x, y, rows = pictures(8, 1, *size, seed=0), pictures(8, 1, *size, seed=1), torch.arange(8)
+    bank = StyleBank.of(y, beta=0.5)
+    assert torch.equal(bank.fda(x, rows), bank.fda(x, rows))
+    reach = min(size) // 2 - 1
+    torch.testing.assert_close(bank.fda(x, rows), fda(x, y, beta=reach / min(size)), atol=1e-5, rtol=0)
