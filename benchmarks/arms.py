@@ -13,50 +13,30 @@ import argparse
 from pathlib import Path
 from statistics import mean, stdev
 
-import torch
 from record import Row, arguments, finish, rounded
 
-from synthreal.device import configure_process
-from synthreal.evaluation import read_evaluations
-from synthreal.evaluation.cache import FOLDER, train_or_load
-from synthreal.evaluation.estimator import measure
-from synthreal.evaluation.runs import open_runs, open_test_images
-from synthreal.evaluation.training_sets import VERSIONS, TrainingSets
-from synthreal.metrics.significance import compare_errors
+from synthreal.evaluation import compare_arms, read_evaluations
+
+ARM = "versions"
 
 
-def compare(folders: list[Path]) -> list[Row]:
-    """One row for each arm of the evaluation of the runs."""
-    device = torch.device("cpu")
-    runs, (evaluation, *_) = open_runs(folders, device, False), read_evaluations(folders[0])
-    configure_process(runs[0].config.runtime)
-    test = open_test_images(runs, "test")
-    errors: dict[str, list[torch.Tensor]] = {arm: [] for arm in evaluation.arms}
-    for run in runs:
-        assert run.task is not None and test is not None, f"{run.folder}: evaluate it with labelled test images"
-        sets = TrainingSets(run.folder, run.config, run.open_data, device, count=run.config.evaluation.images)
-        for arm, found in errors.items():
-            model = train_or_load(run.folder / FOLDER, arm, run.task, sets[arm], seed=run.config.runtime.seed)
-            values = measure(run.task.spec, model, test)[evaluation.primary]
-            found.append(values.reshape(len(values), -1).mean(1))
-    seeds = [run.config.runtime.seed for run in runs]
-    return [row(arm, evaluation.primary, errors[VERSIONS], found, seeds) for arm, found in errors.items()]
-
-
-def row(arm: str, metric: str, versions: list[torch.Tensor], other: list[torch.Tensor], seeds: list[int]) -> Row:
-    """The error of an arm in each run, and the difference of ``versions`` to it."""
-    values = [float(each.mean()) for each in other]
-    against = compare_errors(torch.stack(versions), torch.stack(other), runs=seeds)
-    return {
-        "name": arm,
-        "metric": metric,
-        "mean": rounded(mean(values)),
-        "std": rounded(stdev(values)),
-        "runs": [rounded(value) for value in values],
-        "versions_minus_arm": rounded(against.difference),
-        "low": rounded(against.interval[0]),
-        "high": rounded(against.interval[1]),
-    }
+def compare(runs: list[Path]) -> list[Row]:
+    """A row for each arm: its error in each run, and the difference of ``versions`` to it."""
+    evaluation, compared = read_evaluations(runs[0])[-1], compare_arms(runs, ARM)
+    rows: list[Row] = []
+    for name, arm in evaluation.arms.items():
+        values = [seed.value for seed in arm.metrics[evaluation.primary].seeds]
+        row = {"name": name, "metric": evaluation.primary, "mean": rounded(mean(values)), "std": rounded(stdev(values))}
+        row["runs"] = [rounded(value) for value in values]
+        if name != ARM:
+            low, high = compared[name].interval
+            row |= {
+                "versions_minus_arm": rounded(compared[name].difference),
+                "low": rounded(low),
+                "high": rounded(high),
+            }
+        rows.append(row)
+    return rows
 
 
 def main() -> None:

@@ -13,7 +13,7 @@ from synthreal.config.toml import read_toml
 from synthreal.errors import UserError, printable
 from synthreal.files import refuse_link, write_errors
 from synthreal.hooks.catalog import Catalog, versions_of
-from synthreal.inference.pretrained import CHECKPOINTS, CONFIG, LOG, SHEETS, WEIGHTS
+from synthreal.inference.pretrained import CHECKPOINTS, CONFIG, LOG, SHEETS, STYLES, WEIGHTS
 from synthreal.train.checkpoint import checkpoints, process_count
 from synthreal.train.sources import CACHE
 
@@ -71,7 +71,8 @@ def claim(run_dir: Path, config: ResolvedConfig, *, precision: str, state: Mappi
             finally:
                 with write_errors(run_dir):
                     if state is None and (run_dir / CONFIG).exists() and not checkpoints(run_dir):
-                        (run_dir / WEIGHTS).unlink(missing_ok=True)
+                        for name in (WEIGHTS, STYLES):
+                            (run_dir / name).unlink(missing_ok=True)
                         (run_dir / CONFIG).unlink()
                     _remove_empty(run_dir / CHECKPOINTS, run_dir / CACHE)
     finally:

@@ -189,7 +189,7 @@ def test_other_styles_make_another_job_of_several_samples(plain, pack_of, tmp_pa
     run, source = shutil.copytree(plain, tmp_path / "run"), pack_of(5)
     refine_bulk(run, source, tmp_path / "out", samples=samples)
     if change == "the styles":
-        styles = read_styles(run)
+        styles = read_styles(run, 1)
         write_styles(run, StyleBank(styles.amplitudes / 2, styles.levels))
     else:
         config, versions = read_config_and_versions(run)

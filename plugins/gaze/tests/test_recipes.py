@@ -111,7 +111,7 @@ def test_gaze_fits_and_evaluates(gaze: synthreal.Catalog, tmp_path: Path) -> Non
     synthreal.fit(synthreal.configure(gaze, difference), gaze, run)
     result = synthreal.evaluate([run])
     assert json.loads((run / "evaluation.json").read_text()) == result.to_json()
-    assert set(result.arms) == {"simulated", "refined", "histogram", "real"}
+    assert set(result.arms) == {"simulated", "refined", "versions", "histogram", "real"}
     assert set(result.arms["refined"].metrics) == {"error_deg", "within_7deg", "within_13deg"}
     assert result.test.n == 48
     assert result.preservation.detector_error_px < 0.9  # exact labels reach the detector

@@ -107,7 +107,7 @@ def test_hands_fits_and_evaluates(hands, tmp_path):
     synthreal.fit(config, hands, tmp_path / "run")
     synthreal.evaluate([tmp_path / "run"])
     result = json.loads((tmp_path / "run/evaluation.json").read_text())
-    assert list(result["arms"]) == ["simulated", "refined", "histogram", "real"]
+    assert list(result["arms"]) == ["simulated", "refined", "versions", "histogram", "real"]
     for summary in result["arms"].values():
         assert set(summary) == {"error_px", "error_mm", "pck_5px", "curve", "against_simulated"}
         curve = summary["curve"]

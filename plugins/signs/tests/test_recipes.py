@@ -69,7 +69,7 @@ def test_signs_fits_and_evaluates(signs: synthreal.Catalog, gtsrb: Path, tmp_pat
     synthreal.fit(synthreal.configure(signs, SHORT, {"data": _roots(gtsrb)}, counts), signs, run)
     result = synthreal.evaluate([run])
     assert json.loads((run / "evaluation.json").read_text()) == result.to_json()
-    assert set(result.arms) == {"simulated", "refined", "histogram", "real"}
+    assert set(result.arms) == {"simulated", "refined", "versions", "histogram", "real"}
     assert "error_percent" in result.arms["refined"].metrics
     assert result.test.n == 8 * 2 * 3
     assert result.preservation is not None
