@@ -137,7 +137,8 @@ def plan_job(data: Source, spec: JobSpec, run: Path, config: ResolvedConfig, req
     """
     if spec.samples > 1 and not (run / STYLES).is_file():
         raise UserError(
-            f"{run / STYLES}: missing, but --samples {spec.samples} needs its styles; fit again, or give --samples 1"
+            f"{run / STYLES}: missing, but --samples {spec.samples} needs it; "
+            f"synthreal fit --run {run} --resume writes it, or give --samples 1"
         )
     device, runtime = requested.device, config.runtime
     fields: dict[str, Any] = {

@@ -26,7 +26,7 @@ def indexed_noise(
 
     ``seed`` is in [0, 2**63); ``window`` selects rows and columns, as slices with start and stop.
     """
-    start = _mix(_mix(torch.full_like(index, seed)) + index * _GAMMA)
+    start = _start(index, seed)
     if window is None:
         place = torch.arange(1, math.prod(shape) + 1, device=index.device)
     else:
@@ -43,8 +43,12 @@ def indexed_noise(
 
 def indexed_choice(index: Tensor, count: int, seed: int) -> Tensor:
     """A number ``(B,)`` int64 in [0, count) for each of the images with indices ``(B,)`` int64, equally likely."""
-    word = _mix(_mix(torch.full_like(index, seed)) + index * _GAMMA)
-    return _shifted(word, 1) % count
+    return _shifted(_start(index, seed), 1) % count
+
+
+def _start(index: Tensor, seed: int) -> Tensor:
+    """The first word of each image's stream."""
+    return _mix(_mix(torch.full_like(index, seed)) + index * _GAMMA)
 
 
 def _mix(word: Tensor) -> Tensor:

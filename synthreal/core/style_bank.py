@@ -17,7 +17,7 @@ from synthreal.core.styles import match_levels, swap_amplitudes
 
 SIZE = 128  # real images of a bank
 LEVELS = 256
-VERSIONS = 3  # of a refined image, one for each style
+VERSION_COUNT = 3  # of a refined image, one for each style
 
 
 @dataclass(frozen=True)

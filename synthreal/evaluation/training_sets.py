@@ -43,7 +43,7 @@ import torch
 from torch import Tensor
 
 from synthreal.config import AugmentConfig, ResolvedConfig
-from synthreal.core.style_bank import VERSIONS as COUNT
+from synthreal.core.style_bank import VERSION_COUNT
 from synthreal.core.styles import fda, histogram, pixel_distribution
 from synthreal.data.encoding import from_unit, to_unit
 from synthreal.data.resident import Resident, prediction_batches
@@ -157,12 +157,11 @@ class TrainingSets:
             image[1::2] = self.refined.image[1::2]
             return TrainingSet(Resident(image, self.simulated.labels))
         if arm == VERSIONS:
-            images = [
-                self.refined,
-                *(refine_resident(self.transform, self.simulated, self.dtype, version=k) for k in range(1, COUNT)),
-            ]
-            labels = {name: torch.cat([values] * COUNT) for name, values in self.simulated.labels.items()}
-            return TrainingSet(Resident(torch.cat([part.image for part in images]), labels), versions=COUNT)
+            others = range(1, VERSION_COUNT)
+            adapted = (refine_resident(self.transform, self.simulated, self.dtype, version=k) for k in others)
+            images = [self.refined, *adapted]
+            labels = {name: torch.cat([values] * VERSION_COUNT) for name, values in self.simulated.labels.items()}
+            return TrainingSet(Resident(torch.cat([part.image for part in images]), labels), versions=VERSION_COUNT)
         if arm in ADAPTED:
             real = first_images(self.real, self.count)
             adapt = partial(ADAPTED[arm], **getattr(self.config, arm.replace("-", "_")).model_dump())

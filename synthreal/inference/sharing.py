@@ -109,9 +109,9 @@ class SharingMixin:
     def save_pretrained(self, folder: str | Path, *, overwrite: bool = False, licence: str | None = None) -> None:
         """Write refiner.safetensors, styles.safetensors, config.toml and a model card (README.md), for sharing.
 
-        The styles are statistics of 128 real images, no pictures; older runs have none. config.toml is that of the run,
-        including the paths of its data. The card shows the results in the run's evaluation.json if they belong to these
-        weights. Saving from a saved folder copies its card.
+        The styles are statistics of up to 128 real images, no pictures; older runs have none. config.toml is that of
+        the run, including the paths of its data. The card shows the results in the run's evaluation.json if they belong
+        to these weights. Saving from a saved folder copies its card.
 
         Args:
             folder: created if missing.

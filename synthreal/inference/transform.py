@@ -12,7 +12,7 @@ from torch.utils.data import get_worker_info
 
 from synthreal.core.noise import indexed_noise
 from synthreal.core.refiner import refine
-from synthreal.core.style_bank import VERSIONS, StyleBank
+from synthreal.core.style_bank import VERSION_COUNT, StyleBank
 from synthreal.data.seed import derive_seed
 from synthreal.device import resolve_micro_batch
 from synthreal.errors import UserError
@@ -195,8 +195,8 @@ class Refine(SharingMixin, nn.Module):
     def _versions_of(self, refined: Tensor) -> Tensor:
         """One version of each refined image ``(B, C, H, W)`` in [0, 1], in the style of a random real image."""
         styles, out = StyleBank(self.amplitudes, self.levels), refined.clone()
-        versions, real = ((high * self._drawn(len(refined))).long() for high in (VERSIONS, len(styles)))
-        for version in range(1, VERSIONS):
+        versions, real = ((high * self._drawn(len(refined))).long() for high in (VERSION_COUNT, len(styles)))
+        for version in range(1, VERSION_COUNT):
             rows = (versions == version).nonzero()[:, 0]
             if len(rows):
                 here, style = (index.to(refined.device, non_blocking=refined.is_cuda) for index in (rows, real[rows]))
