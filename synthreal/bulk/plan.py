@@ -20,7 +20,7 @@ from synthreal.config import ResolvedConfig
 from synthreal.data.folder import SUFFIXES, names_below, unread_formats
 from synthreal.device import configure_process, resolve_precision, set_memory_format, should_compile
 from synthreal.errors import UserError
-from synthreal.inference.pretrained import STYLES, WEIGHTS
+from synthreal.inference.pretrained import STYLES, WEIGHTS, missing_styles
 from synthreal.inference.tiles import margin_of
 from synthreal.inference.transform import Refine
 
@@ -136,10 +136,7 @@ def plan_job(data: Source, spec: JobSpec, run: Path, config: ResolvedConfig, req
         UserError: several samples without the styles of real images, or tiles of a network without a receptive field.
     """
     if spec.samples > 1 and not (run / STYLES).is_file():
-        raise UserError(
-            f"{run / STYLES}: missing, but --samples {spec.samples} needs it; "
-            f"synthreal fit --run {run} --resume writes it, or give --samples 1"
-        )
+        raise missing_styles(run, f"--samples {spec.samples}")
     device, runtime = requested.device, config.runtime
     fields: dict[str, Any] = {
         "precision": resolve_precision(runtime.precision, device),

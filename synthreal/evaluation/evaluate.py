@@ -22,7 +22,7 @@ from synthreal.evaluation.runs import open_runs, open_test_images
 from synthreal.evaluation.training_sets import PER_IMAGE, REAL, VERSIONS, TrainingSets, select_arms
 from synthreal.evaluation.verdict import verdict
 from synthreal.files import write_text
-from synthreal.inference.pretrained import STYLES
+from synthreal.inference.pretrained import missing_styles
 from synthreal.metrics.displacement import content_preservation
 from synthreal.metrics.landmark_shift import landmark_preservation
 from synthreal.metrics.significance import compare_errors
@@ -76,8 +76,7 @@ def evaluate(
     all_sets = [TrainingSets(run.folder, run.config, run.open_data, run.device, count=count) for run in opened]
     for run, sets in zip(opened, all_sets, strict=True):
         if VERSIONS in names and not sets.has_styles:
-            written = f"synthreal fit --run {run.folder} --resume writes it"
-            raise UserError(f"{run.folder / STYLES}: missing, and the arm {VERSIONS} needs it; {written}")
+            raise missing_styles(run.folder, f"the arm {VERSIONS}")
         for arm in (BASE, REAL):
             if arm in names and len(sets.simulated if arm == BASE else first_images(sets.labelled, 2)) < 2:
                 raise UserError(f"{run.folder}: the arm {arm!r} has one image; give at least 2, one is held out")

@@ -176,6 +176,13 @@ def read_styles(folder: Path, channels: int) -> StyleBank | None:
     return StyleBank(amplitudes, levels)
 
 
+def missing_styles(folder: Path, need: str) -> UserError:
+    """The error of a folder without styles.safetensors, which ``need`` calls for."""
+    return UserError(
+        f"{folder / STYLES}: missing, but {need} needs it; synthreal fit --run {folder} --resume writes it into a run"
+    )
+
+
 def weights_of(folder: Path) -> Path:
     """The path of refiner.safetensors. Raises ``UserError`` if it is missing."""
     path = folder / WEIGHTS

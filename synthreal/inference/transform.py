@@ -16,7 +16,7 @@ from synthreal.core.style_bank import VERSION_COUNT, StyleBank
 from synthreal.data.seed import derive_seed
 from synthreal.device import resolve_micro_batch
 from synthreal.errors import UserError
-from synthreal.inference.pretrained import STYLES, Pretrained
+from synthreal.inference.pretrained import Pretrained, missing_styles
 from synthreal.inference.sharing import SharingMixin
 from synthreal.inference.transform_input import check_device, check_images, check_noise
 from synthreal.inference.value_range import ValueRange, check_probability
@@ -81,9 +81,10 @@ class Refine(SharingMixin, nn.Module):
         self.generator, self.autocast, self.micro_batch = generator, autocast, micro_batch
         self.compiled, self.about, self.versions = compile, about, versions
         if versions:
-            if about is None or about.styles is None:
-                origin = "a bare network" if about is None else str(about.folder)
-                raise UserError(f"{origin}: has no {STYLES}, which versions=True needs; fit again, or leave it out")
+            if about is None:
+                raise UserError("versions=True needs the styles of a run, not a bare network; use Refine.load")
+            if about.styles is None:
+                raise missing_styles(about.folder, "versions=True")
             styles = about.styles.to(next(refiner.parameters(), about.styles.levels).device)
             self.register_buffer("amplitudes", styles.amplitudes, persistent=False)
             self.register_buffer("levels", styles.levels, persistent=False)
