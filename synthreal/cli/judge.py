@@ -17,7 +17,7 @@ def evaluate(
     runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Run directories of fits with different seeds.")],
     arms: Annotated[
         str | None,
-        typer.Option(help="Training sets, comma-separated, or all; default: simulated,refined,histogram,real."),
+        typer.Option(help="Comma-separated training sets, or all; default: simulated,refined,versions,histogram,real."),
     ] = None,
     seeds: Annotated[int, typer.Option(min=1, help="Estimators per arm and run.")] = 1,
     split: Annotated[

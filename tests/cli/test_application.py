@@ -20,6 +20,7 @@ from synthreal.cli import app, main
 from synthreal.cli.options import display
 from synthreal.config import ResolvedConfig, RunConfig
 from synthreal.data.pack import Pack
+from synthreal.evaluation.training_sets import DEFAULT
 from synthreal.inference.pretrained import write_config
 
 pytestmark = pytest.mark.usefixtures("short_two_sample_tests")
@@ -63,6 +64,11 @@ def test_every_command_and_option_has_a_help_text(cli):
                 assert getattr(parameter, "help", None), f"{command} {parameter.name} has no help"
                 name = parameter.metavar if parameter.param_type_name == "argument" else parameter.opts[-1]
                 assert (name or parameter.name).lower() in text.lower()
+
+
+def test_the_help_of_evaluate_names_the_default_arms():
+    texts = {parameter.name: parameter.help for parameter in COMMANDS["evaluate"].params}
+    assert f"default: {','.join(DEFAULT)}." in texts["arms"]
 
 
 def test_version_is_that_of_the_distribution(cli, monkeypatch):
