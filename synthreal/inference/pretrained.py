@@ -178,9 +178,9 @@ def read_styles(folder: Path, channels: int) -> StyleBank | None:
 
 def missing_styles(folder: Path, need: str) -> UserError:
     """The error of a folder without styles.safetensors, which ``need`` calls for."""
-    return UserError(
-        f"{folder / STYLES}: missing, but {need} needs it; synthreal fit --run {folder} --resume writes it into a run"
-    )
+    resumed = f"synthreal fit --run {folder} --resume writes it"
+    remedy = resumed if (folder / CHECKPOINTS).is_dir() else "save the refiner again from a run that holds it"
+    return UserError(f"{folder / STYLES}: missing, but {need} needs it; {remedy}")
 
 
 def weights_of(folder: Path) -> Path:
