@@ -12,7 +12,7 @@ from itertools import chain
 from pathlib import Path
 from posixpath import splitext
 
-from synthreal.bulk.job import Outcome
+from synthreal.bulk.job import ChunkResult
 from synthreal.bulk.pictures import Chunk, File, FileGroup, Pictures, make_parent
 from synthreal.data.folder import SUFFIXES, refuse_other_formats
 from synthreal.errors import UserError
@@ -48,9 +48,9 @@ class FolderSource(Pictures):
         for index in rows:
             yield [File(self._pictures[index], index, partial(_read, self.root / self._pictures[index]))]
 
-    def store(self, chunk: Chunk, samples: Iterable[FileGroup], whole: Path) -> Outcome:
+    def store(self, chunk: Chunk, samples: Iterable[FileGroup], whole: Path) -> ChunkResult:
         """Write every version of the pictures."""
-        outcome = Outcome()
+        outcome = ChunkResult()
         for (file,) in samples:
             if file.failure is not None:
                 outcome.failed.append(Skipped(str(self.root / file.name), file.failure))

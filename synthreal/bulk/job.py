@@ -59,7 +59,7 @@ class ExecutionSettings(_Record):
     compiled: bool
 
 
-class Outcome(BaseModel):
+class ChunkResult(BaseModel):
     """Numbers of refined images and copied files, and the failed files."""
 
     model_config = ConfigDict(extra="forbid")
@@ -68,7 +68,7 @@ class Outcome(BaseModel):
     copied: int = Field(0, ge=0)
     failed: list[Skipped] = []
 
-    def __iadd__(self, other: Outcome) -> Outcome:
+    def __iadd__(self, other: ChunkResult) -> ChunkResult:
         self.refined += other.refined
         self.copied += other.copied
         self.failed += other.failed
@@ -81,7 +81,7 @@ class Job(_Record):
     synthreal_job: Literal[1] = 1  # version of this record
     spec: JobSpec
     settings: ExecutionSettings
-    outcome: Outcome | None = None
+    outcome: ChunkResult | None = None
 
     def difference(self, spec: JobSpec, fixed: dict[str, Any]) -> str | None:
         """The first difference to a request for ``spec`` with some ``fixed`` settings, in words; None if it fits."""

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from synthreal.bulk.batch import CUDA_PX
-from synthreal.bulk.job import ExecutionSettings, Job, OnProgress, Outcome, WorkFolder, split
+from synthreal.bulk.job import ChunkResult, ExecutionSettings, Job, OnProgress, WorkFolder, split
 from synthreal.data.encoding import from_unit, stored_array, stored_tensor, to_unit
 from synthreal.data.ondisk import refuse_bad
 from synthreal.data.pack import Pack
@@ -98,7 +98,7 @@ class PackSource:
         with atomic_write(work.done_path(load.block)) as partial:
             stored_array(load.refined).tofile(partial)
 
-    def assemble(self, job: Job, work: WorkFolder, on_progress: OnProgress) -> Outcome:
+    def assemble(self, job: Job, work: WorkFolder, on_progress: OnProgress) -> ChunkResult:
         """Concatenate the blocks and add the labels, once every block is finished."""
         pack, samples = self.pack, job.spec.samples
         writer = PackWriter(
@@ -124,7 +124,7 @@ class PackSource:
                 repeated = {name: np.repeat(values, samples, axis=0) for name, values in labels.items()}
                 writer.append(pixels.reshape(shape), repeated)
                 on_progress(rows.stop, self.count)
-        return Outcome(refined=writer.n)
+        return ChunkResult(refined=writer.n)
 
     def close(self) -> None:
         """Close the file."""

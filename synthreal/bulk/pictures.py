@@ -22,7 +22,7 @@ from tarfile import TarInfo
 
 import numpy as np
 
-from synthreal.bulk.job import MAX_RECORD_BYTES, ExecutionSettings, Job, OnProgress, Outcome, WorkFolder, split
+from synthreal.bulk.job import MAX_RECORD_BYTES, ChunkResult, ExecutionSettings, Job, OnProgress, WorkFolder, split
 from synthreal.data.ahead import map_ahead
 from synthreal.data.encoding import stored_array
 from synthreal.device import is_out_of_memory
@@ -65,7 +65,7 @@ class Chunk:
     """Samples of a block; all chunks of a block share its outcome."""
 
     block: int
-    outcome: Outcome
+    outcome: ChunkResult
     first: bool = False
     last: bool = False
     samples: list[FileGroup] = field(default_factory=list)
@@ -98,7 +98,7 @@ class Pictures(ABC):
         """The samples of a block, in order."""
 
     @abstractmethod
-    def store(self, chunk: Chunk, samples: Iterable[FileGroup], whole: Path) -> Outcome:
+    def store(self, chunk: Chunk, samples: Iterable[FileGroup], whole: Path) -> ChunkResult:
         """Write the samples of a chunk, whose pictures are encoded or failed, below ``whole``."""
 
     @abstractmethod
@@ -130,7 +130,7 @@ class Pictures(ABC):
 
     def loads(self, block: int, rows: range, settings: ExecutionSettings) -> Iterator[Chunk]:
         """Read a block in chunks of ``settings.block`` samples, or of fewer large ones."""
-        chunk, size = Chunk(block, outcome := Outcome(), first=True), 0
+        chunk, size = Chunk(block, outcome := ChunkResult(), first=True), 0
         for sample in map_ahead(self._pool, self._decode, self.samples(block, rows), 2 * _WORKERS):
             chunk.samples.append(sample)
             size += sum(_PX_BYTES * file.picture.colour[0].size for file in sample if file.picture is not None)
@@ -179,16 +179,16 @@ class Pictures(ABC):
             os.sync()
             write_text(work.done_path(load.block), load.outcome.model_dump_json())
 
-    def assemble(self, job: Job, work: WorkFolder, on_progress: OnProgress) -> Outcome:
+    def assemble(self, job: Job, work: WorkFolder, on_progress: OnProgress) -> ChunkResult:
         """Copy the other files, once every block is finished.
 
         A file behind a link out of the folder is not copied: in a folder from a stranger it may be any of the user's.
         """
-        outcome, real_root = Outcome(), real_path(self.root)
+        outcome, real_root = ChunkResult(), real_path(self.root)
         for block, rows in enumerate(self.blocks(job.settings.block)):
             path = work.done_path(block)
             try:
-                found = Outcome.model_validate_json(read_bounded(path, MAX_RECORD_BYTES))
+                found = ChunkResult.model_validate_json(read_bounded(path, MAX_RECORD_BYTES))
                 if rows and not (found.refined or found.failed):
                     raise ValueError("no picture")
                 outcome += found

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from synthreal.bulk.job import MAX_RECORD_BYTES, Job, JobSpec, Outcome, WorkFolder
+from synthreal.bulk.job import MAX_RECORD_BYTES, ChunkResult, Job, JobSpec, WorkFolder
 from synthreal.bulk.plan import Source
 from synthreal.data.pack import Pack
 from synthreal.errors import UserError
@@ -92,7 +92,7 @@ class Destination:
             )
         return None
 
-    def put(self, data: Source, job: Job, work: WorkFolder, outcome: Outcome) -> RefineSummary:
+    def put(self, data: Source, job: Job, work: WorkFolder, outcome: ChunkResult) -> RefineSummary:
         """Move the complete result from the work folder to its place.
 
         A kill at any moment is repaired by the next start: the old result is moved away before the new record is
@@ -125,12 +125,12 @@ class Destination:
                 return Job.model_validate_json(read_bounded(self._record_path, MAX_RECORD_BYTES))
             with Pack(self.place) as pack:
                 job = Job.model_validate(pack.options.get("job"))
-                return job.model_copy(update={"outcome": Outcome(refined=len(pack))})
+                return job.model_copy(update={"outcome": ChunkResult(refined=len(pack))})
         except (OSError, ValueError, UserError):
             return None
 
     def _summary(
-        self, outcome: Outcome, *, done: Literal["refined", "before"] = "refined", aside: Path | None = None
+        self, outcome: ChunkResult, *, done: Literal["refined", "before"] = "refined", aside: Path | None = None
     ) -> RefineSummary:
         return RefineSummary(self.path, outcome.refined, outcome.copied, tuple(outcome.failed), done, aside)
 

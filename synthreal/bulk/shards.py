@@ -20,7 +20,7 @@ from functools import partial
 from itertools import accumulate, groupby, pairwise
 from pathlib import Path
 
-from synthreal.bulk.job import Outcome
+from synthreal.bulk.job import ChunkResult
 from synthreal.bulk.pictures import Chunk, File, FileGroup, Pictures, make_parent
 from synthreal.data.folder import OTHER_SUFFIXES, SUFFIXES, is_hidden
 from synthreal.errors import UserError, one_line
@@ -77,9 +77,9 @@ class ShardSource(Pictures):
                 if self._limit is None or any(file.index is not None for file in sample):
                     yield sample
 
-    def store(self, chunk: Chunk, samples: Iterable[FileGroup], whole: Path) -> Outcome:
+    def store(self, chunk: Chunk, samples: Iterable[FileGroup], whole: Path) -> ChunkResult:
         """Append the samples to the shard, once for every version; samples with a failed picture are left out."""
-        outcome, shard = Outcome(), self._shards[chunk.block]
+        outcome, shard = ChunkResult(), self._shards[chunk.block]
         path = make_parent(whole / shard) if self.folder else whole
         with path.open("wb" if chunk.first else "ab") as file:
             tar = tarfile.open(fileobj=file, mode="w")  # closing it writes the end of the tar
