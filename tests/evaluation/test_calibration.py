@@ -43,7 +43,7 @@ def dots(n, seed=0):
 
 
 class Reads(nn.Module):
-    """Causes a * truth + b of :func:`dots`, and pseudo-random noise that depends on the image."""
+    """Answers a * truth + b of :func:`dots`, and pseudo-random noise that depends on the image."""
 
     def __init__(self, a=1.0, b=0.0, noise=0.0):
         super().__init__()

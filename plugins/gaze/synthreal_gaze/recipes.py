@@ -25,9 +25,9 @@ The errors below are from one or two fitted seeds:
   refined 7.0 and 7.2, fda 6.4 and 6.7, histogram 8.2 (first seed); without it the same machine gives simulated 8.5,
   refined 6.8 (one seed). The refined eyes are closer to the camera's (KID 0.013 and 0.026 instead of 0.154), but R
   changes less (mean |R(x) - x| 0.065 instead of 0.10) and leaves steps in the grey levels of dark skin. Lambda 4 gives
-  6.9 and 2 gives 7.5, with eyes free of the dark blotches that this recipe paints, and this recipe 6.1 on the same
-  machine (2026-12-01, bfloat16, one fitted seed). ``gaze-mpiigaze`` has it on, because MPIIGaze's crops are equalised
-  and UnityEyes' pictures are not; no error was measured there.
+  6.9, 2 gives 7.5 and this recipe 6.1 on the same machine (2026-12-01, bfloat16, one fitted seed); only this recipe
+  leaves dark blotches. ``gaze-mpiigaze`` has it on, because MPIIGaze's crops are equalised and UnityEyes' pictures are
+  not; no error was measured there.
 
 Alternatives to the refiner, on the same split (one fitted seed, one estimator each; simulated 8.9, refined 6.3):
 
