@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from synthreal.data.fail_safe_file import FailSafeFile
 from synthreal.data.header import Header
 from synthreal.errors import UserError
 from synthreal.files import atomic_path, write_errors
-from synthreal.spec import Sample, Skipped
+from synthreal.spec import ImageSpec, LabelSpec, Sample, Skipped
 
 _CHUNK_BYTES = 1 << 20
 _LABEL_ROWS = 4096
@@ -40,6 +40,50 @@ class PackSummary:
     total: int | None = None
 
 
+@dataclass
+class BlockValidator:
+    """Checks blocks of a data set of files against its specs; the first block fixes the dtypes of the labels.
+
+    ``name`` is the data set in messages. All methods raise ``UserError``; ``first`` is the index of the first image.
+    """
+
+    name: str
+    image: ImageSpec
+    labels: tuple[LabelSpec, ...]
+    label_dtypes: dict[str, np.dtype[Any]] = field(default_factory=dict)
+
+    def check_images(self, image: np.ndarray, first: int) -> None:
+        """Check the shape, the dtype and the pixels of images ``(B, C, H, W)``."""
+        if image.ndim != 4 or image.shape[1:] != self.image.shape or image.dtype != np.dtype(self.image.dtype):
+            found = f"{'x'.join(map(str, image.shape[1:]))} {image.dtype}, not {self.image}"
+            raise UserError(f"{self.name}, image {first}: it is {found}; correct the reader or its ImageSpec")
+        if (bad := first_bad(image, unit=True)) is not None:
+            where = f"{self.name}, image {first + bad}"
+            raise UserError(f"{where}: a pixel is NaN, infinite or outside [0, 1]; remove or repair it")
+
+    def check_labels(self, labels: Mapping[str, np.ndarray], n: int, first: int) -> None:
+        """Check the names, shapes, dtypes and values of labels ``(n, *L)``."""
+        where, expected = f"{self.name}, image {first}", {label.name for label in self.labels}
+        if set(labels) != expected:
+            found = f"{sorted(labels)}, not {sorted(expected)}"
+            raise UserError(f"{where}: it has labels {found}; correct the reader or its LabelSpecs")
+        for label in self.labels:
+            values, which = labels[label.name], f"label {label.name!r}"
+            if values.shape != (n, *label.shape):
+                raise UserError(
+                    f"{where}: {which} has shape {values.shape[1:]}, not {label.shape}; correct the reader (a single "
+                    "number is np.array([value])) or its LabelSpec"
+                )
+            if values.dtype.kind not in "biuf" or values.dtype.itemsize > 8:
+                raise UserError(f"{where}: {which} is {values.dtype}; make it bool, integer or float")
+            dtype = self.label_dtypes.setdefault(label.name, values.dtype)
+            if values.dtype != dtype:
+                raise UserError(f"{where}: {which} is {values.dtype} here and {dtype} before; use one")
+            if (bad := first_bad(values)) is not None:
+                where = f"{self.name}, image {first + bad}"
+                raise UserError(f"{where}: {which} is NaN or infinite in float32; remove or repair that sample")
+
+
 class PackWriter:
     """Writes a pack block by block; a context manager whose normal exit completes the file.
 
@@ -54,7 +98,9 @@ class PackWriter:
         self.n = 0
         self.skipped: list[Skipped] = []
         self._header = Header(**header)
-        self.label_dtypes: dict[str, np.dtype[Any]] = {}
+        name, image, labels = f"data set {self._header.name!r}", self._header.image, self._header.labels
+        self._validator = BlockValidator(name, image, labels)
+        self.label_dtypes = self._validator.label_dtypes
         self.rows = max(1, _CHUNK_BYTES // image_bytes(self._header.image))  # images per chunk
         if self.path.exists() and not overwrite:
             raise UserError(f"{self.path}: already exists; delete it or choose another name")
@@ -94,34 +140,9 @@ class PackWriter:
 
         The first block fixes the dtypes of the labels.
         """
-        header, spec, name = self._header, self._header.image, f"data set {self._header.name!r}, image"
-        where = f"{name} {first}"
-        if image.ndim != 4 or image.shape[1:] != spec.shape or image.dtype != np.dtype(spec.dtype):
-            size = "x".join(map(str, image.shape[1:]))
-            raise UserError(f"{where}: it is {size} {image.dtype}, not {spec}; correct the reader or its ImageSpec")
-        if (bad := first_bad(image, unit=True)) is not None:
-            raise UserError(f"{name} {first + bad}: a pixel is NaN, infinite or outside [0, 1]; remove or repair it")
-        if header.role == "real":
-            return
-        expected = {label.name for label in header.labels}
-        if set(labels) != expected:
-            raise UserError(f"{where}: it has labels {sorted(labels)}, not {sorted(expected)}; correct the reader")
-        for label in header.labels:
-            values, which = labels[label.name], f"label {label.name!r}"
-            if values.shape != (len(image), *label.shape):
-                raise UserError(
-                    f"{where}: {which} has shape {values.shape[1:]}, not {label.shape}; correct the reader (a single "
-                    "number is np.array([value])) or its LabelSpec"
-                )
-            if values.dtype.kind not in "biuf" or values.dtype.itemsize > 8:
-                raise UserError(f"{where}: {which} is {values.dtype}; make it bool, integer or float")
-            dtype = self.label_dtypes.setdefault(label.name, values.dtype)
-            if values.dtype != dtype:
-                raise UserError(f"{where}: {which} is {values.dtype} here and {dtype} before; use one")
-            if (bad := first_bad(values)) is not None:
-                raise UserError(
-                    f"{name} {first + bad}: {which} is NaN or infinite in float32; remove or repair that sample"
-                )
+        self._validator.check_images(image, first)
+        if self._header.role != "real":
+            self._validator.check_labels(labels, len(image), first)
 
     def skip(self, item: Skipped) -> None:
         """Record a file that could not be read."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import islice
@@ -15,6 +15,7 @@ from pydantic import ValidationError
 from synthreal.config import ComponentConfig, ResolvedConfig, RunConfig
 from synthreal.data.encoding import label_tensor, stored_tensor, to_unit
 from synthreal.data.source import read_samples
+from synthreal.data.writer import BlockValidator
 from synthreal.errors import UserError
 from synthreal.hooks.catalog import Catalog, Entry, parse_options
 from synthreal.hooks.discovery import canonical
@@ -22,7 +23,7 @@ from synthreal.hooks.resolve import configure, has_shape
 from synthreal.spec import Batch, DatasetSpec, EvaluatorSpec, FeatureSpec, ImageSpec, NetworkSpec, Sample, Skipped
 from synthreal.testing.offline import offline
 from synthreal.testing.outcome import Absent, RuleSkipped
-from synthreal.train.plugin_fault import reporting
+from synthreal.train.plugin_fault import reporting, require
 
 T = TypeVar("T")
 Component: TypeAlias = NetworkSpec | FeatureSpec | EvaluatorSpec
@@ -119,8 +120,14 @@ class Domain:
         assert render is not None, "only simulators are rendered"
         with reporting(f"{shown(spec)}: render"), torch.no_grad():
             batch = render(options, n, torch.Generator(device).manual_seed(seed))
-        if not isinstance(batch, Batch) or not isinstance(batch.image, torch.Tensor):
-            raise UserError(f"{shown(spec)}: render returns a {type(batch).__name__}; return a Batch of tensors")
+        if not (
+            isinstance(batch, Batch) and isinstance(batch.image, torch.Tensor) and isinstance(batch.labels, Mapping)
+        ):
+            returned = f"returns a {type(batch).__name__}; return Batch(image, {{name: label}}) of tensors"
+            raise UserError(f"{shown(spec)}: render {returned}")
+        for name, values in batch.labels.items():
+            if not isinstance(values, torch.Tensor):
+                raise UserError(f"{shown(spec)}: label {name!r} is a {type(values).__name__}; return a tensor")
         return batch
 
     def samples(self, spec: DatasetSpec) -> list[Sample]:
@@ -134,7 +141,9 @@ class Domain:
         reason = "it has no samples"
         with reporting(where, "raise UserError for a user's mistake and yield Skipped for a bad file"):
             try:
-                for item in islice(read_samples(spec, options, image), READ):
+                items = read_samples(spec, options, image)
+                require(isinstance(items, Iterable), f"returns a {type(items).__name__}; yield Samples")
+                for item in islice(items, READ):
                     found.append(item)  # kept if a later one fails
             except UserError as error:
                 reason = str(error)
@@ -149,12 +158,19 @@ class Domain:
         if not samples:
             first = f"{found[0].path}: {found[0].reason}"
             raise UserError(f"{where} skips its first {len(found)} files ({first}); correct it, or remove them")
+        if not all(isinstance(sample.labels, Mapping) for sample in samples):
+            raise UserError(f"{where} gives labels that have no names; yield Sample(image, {{name: array}})")
         return samples
+
+    def validator(self, spec: DatasetSpec) -> BlockValidator:
+        """A run's checks of the samples of a data set of files."""
+        return BlockValidator(shown(spec), self.image(spec), spec.available_labels)
 
     def labelled(self, evaluator: EvaluatorSpec, n: int) -> Batch:
         """``n`` images on the CPU with the labels of an evaluator. Raises ``RuleSkipped`` if there are none.
 
-        They are rendered, by preference by the simulator of the default recipe, or read from files.
+        They are rendered, by preference by the simulator of the default recipe, or read from files; of those, fewer may
+        be given.
         """
         first = self.config.data.simulated.name, "simulated"
         reasons = []
@@ -162,12 +178,18 @@ class Domain:
             self.datasets,
             key=lambda spec: ((spec.name, spec.role) != first, spec.render is None, spec.role != "simulated"),
         ):
-            if not carries(spec, evaluator) or not self.image(spec).alike(self.config.image):
+            if not carries(spec, evaluator):
+                continue
+            if not (image := self.image(spec)).alike(self.config.image):
+                reasons.append(f"{shown(spec)}: its images are {image}, the default recipe's {self.config.image}")
                 continue
             try:
                 if spec.render is not None:
                     return self.render(spec, n, seed=0)
-                return _batch(self.samples(spec)[:n])
+                batch = _batch(self.samples(spec)[:n], self.validator(spec))
+                if any(len(batch.labels[label.name].unique(dim=0)) > 1 for label in evaluator.requires):
+                    return batch
+                reasons.append(f"{shown(spec)}: its first {len(batch.image)} images have equal labels")
             except Absent as reason:
                 reasons.append(f"{shown(spec)}: {reason}")
         raise RuleSkipped("; ".join(reasons) or f"no data set has the labels of evaluator {evaluator.name!r}")
@@ -203,8 +225,11 @@ def carries(spec: DatasetSpec, evaluator: EvaluatorSpec) -> bool:
     )
 
 
-def _batch(samples: list[Sample]) -> Batch:
-    """Stored samples as a run gets them: images in [0, 1], labels in the dtypes of a device."""
+def _batch(samples: list[Sample], validator: BlockValidator) -> Batch:
+    """Stored samples as a run gets them: checked, images in [0, 1], labels in the dtypes of a device."""
+    for index, sample in enumerate(samples):
+        validator.check_images(np.asarray(sample.image)[None], index)
+        validator.check_labels({name: np.asarray(values)[None] for name, values in sample.labels.items()}, 1, index)
     image = to_unit(stored_tensor(np.stack([sample.image for sample in samples])))
     names = samples[0].labels
     return Batch(image, {name: label_tensor(np.stack([sample.labels[name] for sample in samples])) for name in names})
