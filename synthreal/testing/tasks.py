@@ -11,7 +11,6 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.nn.functional import pad
-from torch.utils import _pytree as pytree
 
 from synthreal.data.encoding import from_unit
 from synthreal.data.resident import Resident
@@ -21,9 +20,10 @@ from synthreal.results.schema import CONTROL_PX
 from synthreal.spec import Batch, EvaluatorSpec
 from synthreal.testing.domain import Domain
 from synthreal.testing.outcome import RuleSkipped
+from synthreal.train.dry_run import try_evaluator
 from synthreal.train.plugin_fault import reporting, require, shape_of
 
-FEW, MANY = 8, 64
+MEMORISED, VARIED = 8, 64  # images: learned by heart, and of all kinds
 STEPS, EVERY = 400, 20
 LEARNED = 0.25  # share of the error of a constant answer that an over-fitted model may have left
 PERFECT = 0.01
@@ -34,6 +34,7 @@ def overfits(domain: Domain) -> str:
     """The estimator learns 8 images by heart: its error falls to a quarter of a constant answer's in 400 steps."""
 
     def check(spec: EvaluatorSpec, options: Any, batch: Batch) -> str:
+        _dry_run(domain, spec, options, batch)
         data = _resident(domain, batch)
         constant = constant_metrics(spec, batch.labels, data)[spec.primary]
         with reporting(f"evaluator {spec.name!r}"), torch.random.fork_rng(devices=[]):
@@ -52,19 +53,20 @@ def overfits(domain: Domain) -> str:
                         break
             require(
                 error <= LEARNED * constant,
-                f"does not learn {FEW} images by heart: {spec.primary} is {error:.3g} after {STEPS} steps, a constant "
-                f"answer's {constant:.3g}; look at loss (is it of this prediction and these labels?), "
+                f"does not learn {MEMORISED} images by heart: {spec.primary} is {error:.3g} after {STEPS} steps, a "
+                f"constant answer's {constant:.3g}; look at loss (is it of this prediction and these labels?), "
                 "evaluation.learning_rate and the size of the model",
             )
         return f"{spec.primary} {error:.3g} after {step} steps (constant answer: {constant:.3g})"
 
-    return _each(domain, _evaluators(domain), FEW, check)
+    return _each(domain, _evaluators(domain), MEMORISED, check)
 
 
 def metrics(domain: Domain) -> str:
     """A perfect prediction has a perfect score, a wrong one has not, and no prediction gives NaN."""
 
     def check(spec: EvaluatorSpec, options: Any, batch: Batch) -> str:
+        _dry_run(domain, spec, options, batch)
         with reporting(f"evaluator {spec.name!r}: metrics"), torch.random.fork_rng(devices=[]), torch.no_grad():
             torch.manual_seed(0)
             model = spec.build(options, domain.config.image).eval()
@@ -97,8 +99,9 @@ def metrics(domain: Domain) -> str:
             cases = {"a perfect prediction": (exact, labels)}
             for name, value in (("black", 0.0), ("white", 1.0)):
                 cases[f"{name} images"] = model(torch.full_like(batch.image, value)), dict(batch.labels)
-            for k in (0.0, 1e6):
-                cases[f"predictions times {k:g}"] = pytree.tree_map(_times(k), pred), dict(batch.labels)
+            if isinstance(pred, Tensor) and pred.is_floating_point():
+                for k in (0.0, 1e6):
+                    cases[f"predictions times {k:g}"] = k * pred, dict(batch.labels)
             for case, given in cases.items():
                 for name, values in spec.metrics(*given).items():
                     finite = bool(torch.isfinite(values).all())
@@ -106,7 +109,7 @@ def metrics(domain: Domain) -> str:
                     require(finite, f"gives {name} = NaN or infinity for {case}; {remedy}")
         return f"{spec.primary} of a constant answer: {wrong:.3g}"
 
-    return _each(domain, _evaluators(domain), MANY, check)
+    return _each(domain, _evaluators(domain), VARIED, check)
 
 
 def detector(domain: Domain) -> str:
@@ -131,7 +134,7 @@ def detector(domain: Domain) -> str:
                     "image, x before y, from geometry that follows the object",
                 )
         if spec.landmarks is None or spec.landmarks not in batch.labels:
-            return "the control is right"
+            return f"follows a shift of {CONTROL_PX} px"
         truth = batch.labels[spec.landmarks]
         with reporting(f"evaluator {spec.name!r}: landmarks"):
             require(truth.shape == on_x.shape, f"is {shape_of(truth)}, locate gives {shape_of(on_x)}; make them equal")
@@ -141,12 +144,12 @@ def detector(domain: Domain) -> str:
                 f"{spec.landmarks!r} are {error:.2f} px from what locate detects, no better than half of a guess "
                 f"({spread:.2f} px); correct locate, or the label",
             )
-        return f"the control is right, and it errs by {error:.2f} px"
+        return f"follows a shift of {CONTROL_PX} px; {error:.2f} px from the label"
 
     with_detector = [spec for spec in _evaluators(domain) if spec.locate is not None]
     if not with_detector:
         raise RuleSkipped("no evaluator has a detector (locate)")
-    return _each(domain, with_detector, MANY, check)
+    return _each(domain, with_detector, VARIED, check)
 
 
 def _evaluators(domain: Domain) -> list[EvaluatorSpec]:
@@ -176,6 +179,13 @@ def _each(domain: Domain, specs: list[EvaluatorSpec], n: int, rule: Callable[[Ev
     return "; ".join([*tried, *absent])
 
 
+def _dry_run(domain: Domain, spec: EvaluatorSpec, options: Any, batch: Batch) -> None:
+    pair = Batch(batch.image[:2], {name: values[:2] for name, values in batch.labels.items()})
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        try_evaluator(spec, options, domain.config, domain.catalog, pair)
+
+
 def _resident(domain: Domain, batch: Batch) -> Resident:
     return Resident(from_unit(batch.image, domain.config.image.dtype), dict(batch.labels))
 
@@ -195,7 +205,3 @@ def _perfect(spec: EvaluatorSpec, pred: Any, batch: Batch) -> tuple[Any, dict[st
 
 def _worst(spec: EvaluatorSpec, pred: Any, labels: Mapping[str, Tensor]) -> float:
     return float(spec.metrics(pred, labels)[spec.primary].abs().max())
-
-
-def _times(factor: float) -> Callable[[Any], Any]:
-    return lambda value: value * factor if isinstance(value, Tensor) and value.is_floating_point() else value

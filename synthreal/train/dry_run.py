@@ -37,7 +37,7 @@ def dry_run(game: Game, config: ResolvedConfig, catalog: Catalog, batch: Batch) 
         component = config.evaluation.evaluator
         if component is not None:
             spec = catalog.evaluator(component.name)
-            _try_evaluator(spec, parse_options(component, spec.options, "evaluation.evaluator"), config, catalog, pair)
+            try_evaluator(spec, parse_options(component, spec.options, "evaluation.evaluator"), config, catalog, pair)
 
 
 def _try_networks(game: Game, config: ResolvedConfig, image: Tensor) -> None:
@@ -65,7 +65,8 @@ def _try_networks(game: Game, config: ResolvedConfig, image: Tensor) -> None:
             require(features.requires_grad, "returns a tensor without gradient; keep it differentiable")
 
 
-def _try_evaluator(spec: EvaluatorSpec, options: Any, config: ResolvedConfig, catalog: Catalog, pair: Batch) -> None:
+def try_evaluator(spec: EvaluatorSpec, options: Any, config: ResolvedConfig, catalog: Catalog, pair: Batch) -> None:
+    """Try an evaluator on two images on one device. Raises ``UserError`` if it fails or returns a wrong value."""
     name = f"evaluator {spec.name!r}: "
     with reporting(name + "build"):
         model = spec.build(options, config.image).to(pair.image.device)
