@@ -19,7 +19,7 @@ from synthreal.testing.outcome import Absent
 from synthreal.train.plugin_fault import reporting, require, shape_of
 
 TOLERANCE = 1e-3
-LARGER = 16  # px that images of another size have more on each side
+LARGER = 16  # px by which the largest images of a refiner are higher
 Kind: TypeAlias = Part | Literal["psi"]
 WITH_MAPS: tuple[Kind, ...] = ("discriminator", "psi")
 FIT_ANY = "use convolutions and poolings, no layer with a fixed number of inputs"
@@ -58,11 +58,11 @@ def convolutional(domain: Domain) -> str:
                 if kind == "discriminator":
                     require(usual.shape[1] == 1, f"returns {shape_of(usual)}; return logits (B, 1, h, w)")
             if usual.shape[-2:].numel() == 1:
-                remarks.append(f"{name} has one value for an image, so it claims nothing")
+                remarks.append(f"{name} gives one value per image, so larger images were not tried")
                 continue
             remedy = f"{FIT_ANY}, or give one value for the whole image, (B, D, 1, 1)"
             with reporting(f"{kind} {name!r} on images of another size", remedy), torch.no_grad():
-                larger = module(_pictures(domain, 2, height + LARGER, width + LARGER))
+                larger = module(_pictures(domain, 2, 2 * height, 2 * width))
                 grows = larger.shape[-2] > usual.shape[-2] and larger.shape[-1] > usual.shape[-1]
                 require(grows, f"returns {shape_of(larger)}, no larger than {shape_of(usual)}; {remedy}")
     for name, refiner in _modules(domain, "refiner", remarks):

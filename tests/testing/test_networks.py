@@ -94,6 +94,13 @@ def test_psi_of_one_size(toy):
     assert "psi 'fixed'" in failed(catalog, "convolutional")["convolutional"]
 
 
+def test_psi_with_strides_of_half_an_image_is_convolutional(toy, monkeypatch):
+    domain = Domain.of(with_psi(toy, name="strided", build=lambda options, image: nn.AvgPool2d(32)), PLUGIN)
+    image = replace(domain.config.image, height=64, width=64)
+    monkeypatch.setitem(vars(domain), "config", domain.config.model_copy(update={"image": image}))
+    assert run_rule(domain, "convolutional").status == "ok"
+
+
 class Weights(Options):
     path: str = Field(description="A file of weights.")
 
