@@ -44,28 +44,34 @@ def game(domain: Domain) -> str:
     return remark
 
 
-def connections(domain: Domain) -> None:
+def connections(domain: Domain) -> str:
     """Hooks, simulators, readers, networks and evaluators do not touch the network, also not in the other rules."""
-    with offline() as attempts, suppress(Exception):  # their faults are those of other rules
-        _call_everything(domain)
+    with offline() as attempts:
+        remark = _call_everything(domain)
     if found := [*domain.attempts, *attempts]:
         raise UserError(
             f"plugin {domain.plugin} asks for {', '.join(sorted(set(found))[:3])}; take what it downloads from a file "
             "that an option names, or ship it with the package"
         )
+    return remark
 
 
-def _call_everything(domain: Domain) -> None:
-    with suppress(UserError):
+def _call_everything(domain: Domain) -> str:
+    """Call every function of a plugin, without regard to its faults: other rules report them. Returns a remark."""
+    with suppress(Exception):
         Catalog.of([domain.plugin])  # calls the hooks again
     for dataset in domain.datasets:
         with suppress(Exception):
             domain.render(dataset, 2, seed=0) if dataset.render is not None else domain.samples(dataset)
-    config = domain.config
+    try:
+        image = domain.config.image
+    except RuleSkipped:
+        return "networks and evaluators were not tried: no recipe resolves"
     for spec in domain.components:
         with suppress(Exception):
             if not (isinstance(spec, FeatureSpec) and spec.executes):
-                spec.build(domain.options(spec), config.image)
+                spec.build(domain.options(spec), image)
+    return ""
 
 
 def _short(domain: Domain) -> tuple[ResolvedConfig, Catalog, str]:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 from pydantic import BaseModel
 
+from synthreal.config import RunConfig
+from synthreal.data.pack import PackOptions
 from synthreal.errors import UserError
-from synthreal.hooks.resolve import configure
-from synthreal.spec import DatasetSpec, EvaluatorSpec, ImageSpec, LabelSpec
+from synthreal.hooks.resolve import configure, dataset_of
+from synthreal.spec import ROLES, DatasetSpec, EvaluatorSpec, ImageSpec, LabelSpec
 from synthreal.testing.domain import Component, Domain, carries, shown
+from synthreal.testing.outcome import RuleSkipped
 
 NAME = re.compile(r"[A-Za-z0-9][\w.-]*")
 CHARACTERS = "letters, digits, '_', '-' and '.'"
@@ -32,17 +36,34 @@ def specs(domain: Domain) -> None:
 
 
 def recipes(domain: Domain) -> str:
-    """There is a recipe, and every recipe of the plugin resolves."""
+    """There is a recipe, and every recipe of the plugin resolves; those of absent packs are not tried."""
     if not domain.recipes:
         raise UserError(
             f"plugin {domain.plugin} has no recipe, so `synthreal fit` cannot start; return one from synthreal_recipes"
         )
-    for name in domain.recipes:
+    resolved, absent = [], []
+    for name, recipe in domain.recipes.items():
         try:
+            if (pack := _absent_pack(domain, recipe)) is not None:
+                absent.append(f"{name} was not tried: {pack}: no such pack")
+                continue
             configure(domain.catalog, recipe=name)
         except UserError as error:
             raise UserError(f"recipe {name!r}: {error}") from None
-    return ", ".join(domain.recipes)
+        resolved.append(name)
+    if not resolved:
+        raise RuleSkipped("; ".join(absent))
+    return "; ".join([", ".join(resolved), *absent])
+
+
+def _absent_pack(domain: Domain, recipe: RunConfig) -> str | None:
+    """The first pack of a recipe that is no file."""
+    for role in ROLES:
+        if getattr(recipe.data, role) is not None:
+            _, options, _ = dataset_of(recipe, domain.catalog, role)
+            if isinstance(options, PackOptions) and not Path(options.path).is_file():
+                return options.path
+    return None
 
 
 def _check_options(model: type[BaseModel], where: str) -> None:

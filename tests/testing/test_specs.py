@@ -50,6 +50,21 @@ def test_recipes(toy):
     assert run_rule(Domain.of(catalog, PLUGIN), "game").status == "skipped"
 
 
+def test_recipes_of_absent_packs_are_not_tried(toy, tmp_path):
+    origin, recipe = toy.recipes["toy"].origin, toy.recipes["toy"].spec
+    packed = recipe.changed({"data": {"real": {"name": "pack", "options": {"path": str(tmp_path / "absent.h5")}}}})
+    domain = Domain.of(replace(toy, recipes={"toy": Entry(packed, origin)}), PLUGIN)
+    outcomes = {outcome.rule: outcome for outcome in run_rules(domain)}
+    assert outcomes["recipes"].status == "skipped" and "absent.h5: no such pack" in outcomes["recipes"].message
+    assert "failed" not in {outcome.status for outcome in outcomes.values()}
+    assert outcomes["connections"].message == "networks and evaluators were not tried: no recipe resolves"
+    both = replace(toy, recipes={**toy.recipes, "second": Entry(packed, origin)})
+    outcome = run_rule(Domain.of(both, PLUGIN), "recipes")
+    assert outcome.status == "ok" and outcome.message.startswith("toy; second was not tried")
+    (tmp_path / "absent.h5").write_text("no pack")
+    assert "recipe 'second'" in failed(both, "recipes")["recipes"]
+
+
 def test_a_plugin_that_registers_nothing(toy):
     empty = replace(toy, **{table: {} for table in ("datasets", "networks", "features", "evaluators", "recipes")})
     found = {outcome.rule: outcome.status for outcome in run_rules(Domain.of(empty, PLUGIN))}
