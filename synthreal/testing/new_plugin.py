@@ -45,19 +45,30 @@ def new_plugin(name: str, folder: Path) -> list[Path]:
         if folder.is_symlink() or (folder.exists() and not (folder.is_dir() and not any(folder.iterdir()))):
             raise UserError(f"{folder}: exists and is not an empty folder; choose another with --into")
         target = real_path(folder)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        partial = target.parent / f".{target.name}.{os.getpid()}.partial"
-        partial.mkdir()
+        stays = target.exists()  # it may be the working directory of a shell, or in a folder that is read-only
+        partial = (target if stays else target.parent) / f".{target.name}.{os.getpid()}.partial"
+        partial.mkdir(parents=True)
         try:
             _copy(resources.files("synthreal.testing") / "template", partial, name)
-            if target.exists():  # it stays, because it may be the working directory of a shell
-                for item in partial.iterdir():
-                    item.replace(target / item.name)
+            if stays:
+                _move_all(partial, target)
             else:
                 partial.replace(target)
         finally:
             shutil.rmtree(partial, ignore_errors=True)
     return sorted(path for path in folder.rglob("*") if path.is_file())
+
+
+def _move_all(source: Path, target: Path) -> None:
+    """Move what a folder holds into another; all of it, or nothing."""
+    moved: list[Path] = []
+    try:
+        for item in [*source.iterdir()]:
+            moved.append(item.replace(target / item.name))
+    except BaseException:
+        for item in moved:
+            item.replace(source / item.name)
+        raise
 
 
 def _copy(source: Traversable, folder: Path, name: str) -> None:

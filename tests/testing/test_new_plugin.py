@@ -113,6 +113,26 @@ def test_the_working_directory_is_filled_and_stays(tmp_path, monkeypatch):
     assert not list(tmp_path.parent.glob(".*.partial"))
 
 
+def test_an_existing_folder_is_filled_from_within_and_not_in_part(tmp_path, monkeypatch):
+    """Its parent may be read-only, or on another file system."""
+    folder = tmp_path / "empty"
+    folder.mkdir()
+    moved, replace = [], Path.replace
+
+    def second_fails(source, target):
+        assert source.is_relative_to(folder)
+        if target.parent == folder:
+            moved.append(target)
+            if len(moved) == 2:
+                raise OSError(28, "No space left on device")
+        return replace(source, target)
+
+    monkeypatch.setattr(Path, "replace", second_fails)
+    with pytest.raises(WriteError, match="No space left"):
+        new_plugin("gauges", folder)
+    assert len(moved) == 2 and list(folder.iterdir()) == [] and list(tmp_path.iterdir()) == [folder]
+
+
 def test_nothing_is_left_of_a_failed_write(tmp_path, monkeypatch):
     def fails(*arguments):
         raise OSError(28, "No space left on device")
