@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ import torch
 from torch import nn
 
 from synthreal.evaluation.estimator import Task, train
+from synthreal.evaluation.self_training import label_images
 from synthreal.evaluation.training_sets import TrainingSet
 from synthreal.files import refuse_link, write_errors
 from synthreal.inference.weights import read_metadata, read_weights, write_weights
@@ -28,12 +29,28 @@ REMEDY = "delete it and evaluate again"
 
 
 def train_or_load(folder: Path, arm: str, task: Task, data: TrainingSet, *, seed: int) -> nn.Module:
-    """Train an estimator, or read it if ``folder`` holds it. Raises ``UserError`` if the file is damaged."""
+    """Train an estimator, after its teacher if it has one, or read it if ``folder`` holds it.
+
+    Raises:
+        UserError: the file is damaged, or the teacher cannot label images.
+    """
+    if data.teacher is not None and data.photographs is not None:
+        plain = replace(data, teacher=None, photographs=None)
+        teacher = train_or_load(folder, data.teacher, task, plain, seed=seed)
+        like = data.images.labels[task.spec.requires[0].name]
+        data = replace(plain, photographs=label_images(task.spec, teacher, data.photographs, like))
     content = {**_content(task, data), "seed": seed}
     path = _path(folder, arm, content)
     if path.is_file():
         return _read(path, task, data.images.device)
-    model = train(task, data.images, seed=seed, augment=data.augment, versions=data.versions)
+    model = train(
+        task,
+        data.images,
+        seed=seed,
+        augment=data.augment,
+        versions=data.versions,
+        photographs=data.photographs,
+    )
     refuse_link(folder)
     with write_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
@@ -66,7 +83,8 @@ def _content(task: Task, data: TrainingSet) -> dict[str, Any]:
         "precision": task.precision,
         "layout": task.layout,
         "versions": dict(task.versions),
-        **({} if data.versions == 1 else {"image_versions": data.versions}),  # files without it stay valid
+        **({} if data.versions == 1 else {"image_versions": data.versions}),  # files without these stay valid
+        **({} if data.photographs is None else {"photographs": data.photographs.sha256()}),
     }
 
 

@@ -70,7 +70,13 @@ class Task:
 
 
 def train(
-    task: Task, data: Resident, *, seed: int, augment: AugmentConfig | None = None, versions: int = 1
+    task: Task,
+    data: Resident,
+    *,
+    seed: int,
+    augment: AugmentConfig | None = None,
+    versions: int = 1,
+    photographs: Resident | None = None,
 ) -> nn.Module:
     """Train a new estimator; the epoch with the lowest primary metric on a held-out tenth of the data is returned.
 
@@ -81,6 +87,7 @@ def train(
         augment: augmentation applied after the evaluator's own, or None.
         versions: N x ``versions`` images are N images in that many versions, first all N in one, then all N in the
             next; an image is held out in all of them.
+        photographs: labelled real images, of which every epoch holds as many as of the data; none is held out.
 
     Raises:
         UserError: the loss diverged.
@@ -94,6 +101,10 @@ def train(
     order = torch.randperm(len(data) // versions, generator=derived_generator("cpu", 0, "held out", seed))
     parts = order.tensor_split([max(1, len(order) // 10)])
     held_out, rows = ((part + len(order) * torch.arange(versions)[:, None]).flatten() for part in parts)
+    if photographs is not None:
+        rows = torch.cat([rows, len(data) + torch.arange(len(rows)) % len(photographs)])
+        labels = {name: torch.cat([data.labels[name], values]) for name, values in photographs.labels.items()}
+        data = Resident(torch.cat([data.image, photographs.image]), labels)
     batches = _batches(rows, task.budget.batch, seed)
     generator = derived_generator(device, 0, "augment", seed)
     best, weights = math.inf, model.state_dict()

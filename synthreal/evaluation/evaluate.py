@@ -67,7 +67,8 @@ def evaluate(
     task, config = opened[0].task, opened[0].config
     configure_process(config.runtime)
     test = open_test_images(opened, split)
-    names, spec = select_arms(arms, config, tested=test is not None), None if task is None else task.spec
+    spec = None if task is None else task.spec
+    names = select_arms(arms, config, tested=test is not None, labels=0 if spec is None else len(spec.requires))
     trained = names if test is not None else () if task is None else (BASE,)
     if test is None:  # the first run's quality counts, and needs the estimator trained on simulated images alone
         seeds = 1

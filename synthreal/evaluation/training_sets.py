@@ -4,7 +4,8 @@
 and refined and then in the styles ``fda`` and ``histogram`` of a random unlabelled real image, as ``refine --samples
 3`` writes them, for no more training steps. ``fda``, ``histogram`` and ``pixel-distribution`` are the styles of
 simulated images (``core/styles.py``). ``augment`` is ordinary augmentation, drawn again for every batch. ``mixed``
-alternates simulated and refined images. ``real`` is labelled real images, the upper bound.
+alternates simulated and refined images. ``augment+teacher`` and ``versions+teacher`` add the unlabelled real images,
+labelled by the estimator of the arm in front (``self_training.py``). ``real`` is labelled real images, the upper bound.
 
 Versions tried on validation splits (2026-12-01, one fitted run; two estimators for gaze, four for signs, one for hands;
 bfloat16). deg, % and px:
@@ -35,7 +36,7 @@ by 5: 5.6 to 18.2.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
 
@@ -67,17 +68,22 @@ ADAPTED: Mapping[str, Callable[..., Tensor]] = {
     "pixel-distribution": pixel_distribution,
 }
 VERSIONS = "versions"
-ARMS = (BASE, REFINED, VERSIONS, *ADAPTED, "augment", "refined+augment", "mixed", REAL)
+TEACHER = "+teacher"
+TAUGHT = ("augment" + TEACHER, VERSIONS + TEACHER)
+ARMS = (BASE, REFINED, VERSIONS, *ADAPTED, "augment", "refined+augment", "mixed", *TAUGHT, REAL)
 PER_IMAGE = (BASE, REFINED, *ADAPTED)  # one fixed image for every simulated image
 DEFAULT = (BASE, REFINED, VERSIONS, "histogram", REAL)
 UNTESTED = (*PER_IMAGE, REAL)  # arms whose quality can be measured without testing an estimator
 
 
-def select_arms(names: Iterable[str] | None, config: ResolvedConfig, *, tested: bool) -> tuple[str, ...]:
+def select_arms(
+    names: Iterable[str] | None, config: ResolvedConfig, *, tested: bool, labels: int = 1
+) -> tuple[str, ...]:
     """The arms of an evaluation in the order of :data:`ARMS`, always with ``simulated``, the base of every comparison.
 
-    ``names`` may hold ``all``; None is the default. Both omit ``real`` if the run has no labelled real images, and arms
-    that are only made to train on if none is ``tested``.
+    ``names`` may hold ``all``; None is the default. Both omit ``real`` if the run has no labelled real images, arms
+    that are only made to train on if none is ``tested``, and those with a teacher if the task has several ``labels``,
+    since a camera's position, say, cannot be answered from an image.
     """
     requested = list((DEFAULT if tested else UNTESTED) if names is None else names)
     labelled = config.data.real_labelled is not None
@@ -87,7 +93,10 @@ def select_arms(names: Iterable[str] | None, config: ResolvedConfig, *, tested: 
         raise UserError(f"--arms: there is no arm {unknown[0]!r}; choose of {', '.join(ARMS)}, or all")
     if REAL in requested and names is not None and not labelled:
         raise UserError(f"--arms: {REAL} needs data.real_labelled, which is none in this run; leave it out")
-    selected = {*(ARMS if "all" in requested else requested), BASE} - (set() if labelled else {REAL})
+    if labels > 1 and (taught := [name for name in requested if name in TAUGHT]):
+        raise UserError(f"--arms: {taught[0]} needs a task with one label, this one has {labels}; leave it out")
+    omitted = {*(() if labelled else (REAL,)), *(TAUGHT if labels > 1 else ())}
+    selected = {*(ARMS if "all" in requested else requested), BASE} - omitted
     return tuple(name for name in (ARMS if tested else UNTESTED) if name in selected)
 
 
@@ -95,12 +104,15 @@ def select_arms(names: Iterable[str] | None, config: ResolvedConfig, *, tested: 
 class TrainingSet:
     """Images with labels to train an estimator on, and the augmentation of every batch.
 
-    ``versions`` x N images are N images in that many versions: first all N in one, then all N in the next.
+    ``versions`` x N images are N images in that many versions: first all N in one, then all N in the next. With a
+    ``teacher``, the arm whose estimator labels them, half of every batch are ``photographs``.
     """
 
     images: Resident
     augment: AugmentConfig | None = None
     versions: int = 1
+    teacher: str | None = None
+    photographs: Resident | None = None
 
 
 class TrainingSets:
@@ -148,6 +160,9 @@ class TrainingSets:
 
     def __getitem__(self, arm: str) -> TrainingSet:
         """The training set of an arm."""
+        if arm in TAUGHT:
+            teacher = arm.removesuffix(TEACHER)
+            return replace(self[teacher], teacher=teacher, photographs=first_images(self.real, self.count))
         if arm in ("augment", "refined+augment"):
             return TrainingSet(self.simulated if arm == "augment" else self.refined, self.config.augment)
         if arm == REAL:

@@ -12,7 +12,7 @@ from io import BytesIO
 
 import numpy as np
 
-from synthreal.evaluation.training_sets import ARMS
+from synthreal.evaluation.training_sets import ARMS, TAUGHT, TEACHER
 from synthreal.report.images import data_url
 from synthreal.report.record import Record
 from synthreal.results.schema import BASE, Evaluation
@@ -48,7 +48,8 @@ STYLE = {
     "text.parse_math": False,
     "svg.hashsalt": "synthreal",
 }
-LINE_STYLES = "- - - -- -. : -- -. : --".split()  # one for each arm, for readers who cannot distinguish the colours
+UNTAUGHT = [arm for arm in ARMS if arm not in TAUGHT]  # one with a teacher has the colour of the arm in front, dotted
+LINE_STYLES = "- - - -- -. -- -- -. -. --".split()  # one for each of them, for readers who cannot distinguish colours
 
 Line = tuple[Sequence[float], Sequence[float]]
 
@@ -86,8 +87,10 @@ def draw(chart: Chart) -> str:
         if chart.level is not None:
             axes.axhline(chart.level[1], color="grey", linestyle="--", label=chart.level[0])
         for label, (x, y) in chart.lines.items():
-            number, marker = ARMS.index(label) if label in ARMS else 0, "." if len(x) < 4 else ""
-            axes.plot(x, y, LINE_STYLES[number], color=f"C{number}", label=label, marker=marker)
+            arm, marker = label.removesuffix(TEACHER), "." if len(x) < 4 else ""
+            number = UNTAUGHT.index(arm) if arm in UNTAUGHT else 0
+            line_style = ":" if arm != label else LINE_STYLES[number]
+            axes.plot(x, y, line_style, color=f"C{number}", label=label, marker=marker)
         if chart.best is not None:
             axes.plot(*chart.best, "ko", markersize=9, fillstyle="none", label="best step")
         axes.set_xlim(left=0, right=chart.x_limit)

@@ -6,10 +6,12 @@ from dataclasses import replace
 
 import pytest
 import torch
+from torch import nn
 from toy import IMAGE, synthreal_evaluators
 
 import synthreal.evaluation.cache as module
 from synthreal.config import AugmentConfig, EvaluationConfig
+from synthreal.data.encoding import to_unit
 from synthreal.data.resident import Resident
 from synthreal.errors import UserError
 from synthreal.evaluation.cache import load_cached, train_or_load
@@ -59,6 +61,7 @@ def test_an_estimator_is_trained_once_and_read_back_with_the_same_predictions(tm
         {"images": data(seed=1)},
         {"images": data(augment=AugmentConfig())},
         {"images": data(versions=2)},
+        {"images": replace(data(), photographs=data(seed=1).images)},
         {"task": budget(epochs=2)},
         {"task": replace(TASK, precision="bfloat16")},
         {"task": replace(TASK, layout="channels_first")},
@@ -114,3 +117,36 @@ def test_load_cached_skips_foreign_files_and_reports_damaged_ones(tmp_path):
     (tmp_path / "simulated-000.safetensors").write_bytes(b"damaged")
     with pytest.raises(UserError, match=r"simulated-000\.safetensors: .*delete it"):
         load_cached(tmp_path, "simulated", TASK, data())
+
+
+def test_a_teacher_is_trained_or_read_first_and_labels_the_photographs(tmp_path, count):
+    photographs = data(seed=1).images
+    taught = replace(data(), teacher="simulated", photographs=Resident(photographs.image))
+    student = train_or_load(tmp_path, "simulated+teacher", TASK, taught, seed=0)
+    assert sorted(path.name.partition("-")[0] for path in tmp_path.iterdir()) == ["simulated", "simulated+teacher"]
+    teacher = cached(tmp_path)
+    labelled = Resident(photographs.image, {"centre": teacher(to_unit(photographs.image)).detach()})
+    alone = module.train(TASK, data().images, seed=0, photographs=labelled)
+    x = torch.rand(4, *IMAGE.shape)
+    torch.testing.assert_close(student(x), alone(x))
+    assert not torch.equal(student(x), teacher(x))
+    assert len(count) == 3 and train_or_load(tmp_path, "simulated+teacher", TASK, taught, seed=0) and len(count) == 3
+
+
+def test_a_teacher_whose_predictions_are_no_labels_is_refused(tmp_path):
+    spec = replace(SPEC, build=lambda options, image: Pairs(), loss=lambda pred, labels: pred[0].sum())
+    spec = replace(spec, metrics=lambda pred, labels: {"error_px": pred[0].flatten(), "within_1px": pred[0].flatten()})
+    taught = replace(data(), teacher="simulated", photographs=Resident(data(seed=1).images.image))
+    with pytest.raises(UserError, match="cannot label images; give it an answer"):
+        train_or_load(tmp_path, "simulated+teacher", replace(TASK, spec=spec), taught, seed=0)
+
+
+class Pairs(nn.Module):
+    """Predicts two tensors."""
+
+    def __init__(self):
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(()))
+
+    def forward(self, image):
+        return self.scale * image.mean((1, 2, 3)), self.scale

@@ -25,8 +25,9 @@ def discs(n, draw=simulator, seed=0):
     return Resident(from_unit(batch.image, "uint8"), batch.labels)
 
 
-def trained(data, budget=SHORT, spec=SPEC, seed=0, versions=1, **task):
-    return train(Task(spec, PointerOptions(), IMAGE, budget, **task), data, seed=seed, versions=versions)
+def trained(data, budget=SHORT, spec=SPEC, seed=0, versions=1, photographs=None, **task):
+    settings = {"seed": seed, "versions": versions, "photographs": photographs}
+    return train(Task(spec, PointerOptions(), IMAGE, budget, **task), data, **settings)
 
 
 def error(model, data):
@@ -196,3 +197,14 @@ def test_bfloat16_changes_training_but_not_the_dtype_of_the_weights():
     model = trained(data, precision="bfloat16")
     assert all(value.dtype == torch.float32 for value in model.state_dict().values())
     assert not torch.equal(model.state_dict()["map.0.weight"], trained(data).state_dict()["map.0.weight"])
+
+
+def test_half_of_what_is_trained_on_are_the_photographs():
+    seen = []
+    spec = replace(SPEC, augment=lambda batch, generator: (seen.append(batch.labels["centre"]), batch)[1])
+    data, photographs = discs(60), discs(20, seed=1)
+    photographs = Resident(photographs.image, {"centre": photographs.labels["centre"] + 100})
+    trained(data, spec=spec, photographs=photographs)
+    centres = torch.cat(seen)[:, 0, 0]
+    assert len(centres) == 162 and 0.4 < (centres > 50).float().mean() < 0.6  # steps are those without photographs
+    assert set(centres[centres > 50].tolist()) == set(photographs.labels["centre"][:, 0, 0].tolist())

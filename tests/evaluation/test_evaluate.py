@@ -21,7 +21,7 @@ from synthreal.data.encoding import to_unit
 from synthreal.data.writer import PackWriter
 from synthreal.errors import UserError
 from synthreal.evaluation.evaluate import EstimatorResult, evaluate, summarize_arm
-from synthreal.evaluation.training_sets import ARMS as ALL, UNTESTED, TrainingSets
+from synthreal.evaluation.training_sets import ARMS as ALL, TAUGHT, UNTESTED, TrainingSets
 from synthreal.inference.pretrained import read_config
 from synthreal.inference.transform import Refine
 from synthreal.inference.weights import weights_sha256
@@ -33,7 +33,7 @@ from synthreal.train.sources import first_images, open_data
 
 ARMS = ["simulated", "refined", "versions", "histogram", "real"]
 MEASURED = ["simulated", "refined", "histogram", "real"]  # whose quality can be measured
-MIXED = ["versions", "augment", "refined+augment", "mixed"]  # of several looks: quality unknown
+MIXED = ["versions", "augment", "refined+augment", "mixed", *TAUGHT]  # of several looks: quality unknown
 STORED = Path(__file__).parent.parent / "results" / "evaluation.json"  # written before there were models
 
 

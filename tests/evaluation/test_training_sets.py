@@ -17,6 +17,7 @@ from synthreal.errors import UserError
 from synthreal.evaluation.training_sets import (
     ARMS,
     DEFAULT,
+    TAUGHT,
     UNTESTED,
     TrainingSets,
     adapt_images,
@@ -39,7 +40,7 @@ def test_every_arm_has_the_labels_and_the_order_of_the_simulated_images(sets, mo
     monkeypatch.setitem(sys.modules, "albumentations", None)  # no arm needs it
     images = {arm: sets[arm].images for arm in ARMS}
     base = images["simulated"]
-    versions = images.pop("versions")
+    versions, taught = images.pop("versions"), {arm: images.pop(arm) for arm in TAUGHT}
     for arm, mine in images.items():
         assert (mine.image.shape, mine.image.dtype) == (base.image.shape, base.image.dtype)
         if arm != "real":
@@ -49,6 +50,7 @@ def test_every_arm_has_the_labels_and_the_order_of_the_simulated_images(sets, mo
     assert images["augment"] is images["simulated"] and images["refined+augment"] is images["refined"]
     assert torch.equal(images["mixed"].image[::2], base.image[::2])
     assert torch.equal(images["mixed"].image[1::2], images["refined"].image[1::2])
+    assert taught["augment+teacher"] is base and taught["versions+teacher"].sha256() == versions.sha256()
     assert all(torch.equal(versions.labels[name], values.repeat(3, 1, 1)) for name, values in base.labels.items())
 
 
@@ -65,7 +67,8 @@ def test_the_versions_are_refined_images_and_these_in_the_styles_of_the_runs_rea
 
 
 def test_only_the_arm_versions_holds_several_versions_of_an_image(sets):
-    assert {arm: sets[arm].versions for arm in ARMS} == {arm: 3 if arm == "versions" else 1 for arm in ARMS}
+    several = ("versions", "versions+teacher")
+    assert {arm: sets[arm].versions for arm in ARMS} == {arm: 3 if arm in several else 1 for arm in ARMS}
 
 
 def test_the_unlabelled_real_images_are_opened_once(sets):
@@ -77,7 +80,16 @@ def test_the_unlabelled_real_images_are_opened_once(sets):
 
 
 def test_only_the_augmented_arms_are_augmented(sets):
-    assert [arm for arm in ARMS if sets[arm].augment is not None] == ["augment", "refined+augment"]
+    augmented = ["augment", "refined+augment", "augment+teacher"]
+    assert [arm for arm in ARMS if sets[arm].augment is not None] == augmented
+
+
+def test_the_arms_with_a_teacher_add_the_unlabelled_real_images(sets):
+    for arm in TAUGHT:
+        mine, plain = sets[arm], sets[arm.removesuffix("+teacher")]
+        assert mine.images.sha256() == plain.images.sha256() and mine.teacher == arm.removesuffix("+teacher")
+        assert torch.equal(mine.photographs.image, sets.real.first(sets.count).image) and not mine.photographs.labels
+        assert plain.teacher is None and plain.photographs is None
 
 
 def test_an_adaptation_pairs_every_image_with_a_random_real_one():
@@ -98,6 +110,10 @@ def test_arms_are_chosen_by_name(toy):
     assert select(None, unlabelled) == DEFAULT[:-1] and select(["all"], unlabelled) == ARMS[:-1]
     assert select(["mixed", "fda", "mixed"], config) == ("simulated", "fda", "mixed")
     assert select_arms(None, config, tested=False) == UNTESTED
+    several = partial(select, labels=2)
+    assert several(["all"], config) == tuple(arm for arm in ARMS if arm not in TAUGHT)
+    with pytest.raises(UserError, match=r"versions\+teacher needs a task with one label, this one has 2"):
+        several(["versions+teacher"], config)
     assert select_arms(["mixed", "fda", "real"], config, tested=False) == ("simulated", "fda", "real")
     with pytest.raises(UserError, match="there is no arm 'reel'; choose of simulated, refined, versions"):
         select(["reel"], config)

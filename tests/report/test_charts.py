@@ -10,7 +10,7 @@ from dataclasses import fields
 import pytest
 from run_log import edit_log
 
-from synthreal.evaluation.training_sets import ARMS
+from synthreal.evaluation.training_sets import ARMS, TAUGHT
 from synthreal.report import charts
 from synthreal.report.charts import Chart, average_line, draw
 from synthreal.report.record import read_record
@@ -55,9 +55,14 @@ def test_every_part_of_a_chart_is_drawn():
     assert len(set(drawings)) == 1 + len(parts)
 
 
-def test_every_arm_has_its_own_colour():
-    text = svg(draw(Chart("Title", {arm: ([1, 2], [1.0, 2.0]) for arm in ARMS})))
-    assert len(set(re.findall(r"stroke: (#[0-9a-f]{6})", text)) - {"#000000", "#b0b0b0"}) == len(ARMS)
+def test_every_arm_has_its_own_colour_and_one_with_a_teacher_that_of_the_arm_in_front():
+    def colours(arms):
+        text = svg(draw(Chart("Title", {arm: ([1, 2], [1.0, 2.0]) for arm in arms})))
+        return set(re.findall(r"stroke: (#[0-9a-f]{6})", text)) - {"#000000", "#b0b0b0"}
+
+    assert len(colours(ARMS)) == len(ARMS) - len(TAUGHT)
+    assert colours(["versions", "versions+teacher"]) == colours(["versions"])
+    assert draw(Chart("Title", {"versions": ([1], [1.0])})) != draw(Chart("Title", {"versions+teacher": ([1], [1.0])}))
 
 
 def test_the_charts_of_a_run(full):

@@ -1,0 +1,41 @@
+"""Self-training: an estimator, the teacher, labels the unlabelled real images, and a new one learns from them as well.
+
+The student sees as many of these photographs as simulated images in every epoch, for no more training steps. It can
+learn what the teacher reads right from most photographs; where the teacher errs in one direction, so does the student.
+So it helps a classifier, whose errors are few and scattered, more than a regression with an offset (Lee, Pseudo-Label,
+2013; Xie et al., Self-training with Noisy Student, CVPR 2020).
+
+Tried on validation splits (2026-12-01, AMD EPYC, float32, one fitted run), error from ``versions`` and then with the
+teacher: signs 10.5 % and 5.7 % (one seed); with two teachers of 7.4 and 8.9 %, without the fifth of the photographs on
+which these differ most, 3.6 and 3.3 %. Gaze 5.88 and 6.12 deg, with two such teachers 5.99: no gain.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from synthreal.data.resident import Resident, prediction_batches
+from synthreal.errors import UserError
+from synthreal.metrics.label_drift import to_labels
+from synthreal.spec import EvaluatorSpec
+
+
+@torch.no_grad()
+def label_images(spec: EvaluatorSpec, teacher: nn.Module, images: Resident, like: Tensor) -> Resident:
+    """Unlabelled images with the answers of a teacher as the evaluator's one label; ``like (N, *L)`` are such labels.
+
+    Raises:
+        UserError: the evaluator cannot convert its predictions to labels.
+    """
+    name = spec.requires[0].name
+    answers: list[Tensor] = []
+    for rows in prediction_batches(images):
+        pred = teacher(images.select(rows).image)
+        found = to_labels(spec, pred, {name: like.new_zeros((len(rows), *like.shape[1:]))})
+        if found is None:
+            raise UserError(
+                f"evaluator {spec.name!r}: cannot label images; give it an answer, or leave the teacher out"
+            )
+        answers.append(found[name].to(like.dtype))
+    return Resident(images.image, {name: torch.cat(answers)})
