@@ -60,4 +60,6 @@ class EvaluationConfig(Frozen):
     pixel_distribution: PixelDistributionConfig = Field(
         PixelDistributionConfig(), description="Settings of the arm pixel-distribution."
     )
-    augment: AugmentConfig = Field(AugmentConfig(), description="Settings of the arms augment and refined+augment.")
+    augment: AugmentConfig = Field(
+        AugmentConfig(), description="Settings of the arms augment, refined+augment and augment+teacher."
+    )
