@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from synthreal.config import AugmentConfig, EvaluationConfig, ResolvedConfig
 from synthreal.core.augment import augment_images
 from synthreal.data.resident import Resident, prediction_batches
-from synthreal.data.seed import derived_generator
+from synthreal.data.seed import derive_seed, derived_generator
 from synthreal.device import autocast_dtype, resolve_precision, set_memory_format
 from synthreal.errors import UserError
 from synthreal.hooks.catalog import Catalog, parse_options, versions_of
@@ -83,7 +83,8 @@ def train(
     Args:
         task: the estimator and its budget.
         data: at least two images with labels, on the device to train on.
-        seed: decides the weights, the held-out tenth, the order and the augmentation, equally for every arm.
+        seed: decides the weights, the held-out tenth, the order, the augmentation and dropout, equally for every arm;
+            the global random state does not change.
         augment: augmentation applied after the evaluator's own, or None.
         versions: N x ``versions`` images are N images in that many versions, first all N in one, then all N in the
             next; an image is held out in all of them.
@@ -108,23 +109,25 @@ def train(
     batches = _batches(rows, task.budget.batch, seed)
     generator = derived_generator(device, 0, "augment", seed)
     best, weights = math.inf, model.state_dict()
-    for step in range(1, total + 1):
-        model.train()
-        batch = data.select(next(batches))
-        if spec.augment is not None:
-            batch = spec.augment(batch, generator)
-        if augment is not None:
-            batch = Batch(augment_images(batch.image, generator, **augment.model_dump()), batch.labels)
-        with torch.autocast(device.type, dtype=autocast, enabled=autocast is not None):
-            loss = spec.loss(model(batch.image), batch.labels)
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        optimizer.step()
-        schedule.step()
-        if step % epoch_steps == 0:
-            error = float(measure(spec, model, data, held_out)[spec.primary].mean())
-            if error < best:
-                best, weights = error, {name: value.clone() for name, value in model.state_dict().items()}
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        torch.manual_seed(derive_seed(0, "dropout", seed))
+        for step in range(1, total + 1):
+            model.train()
+            batch = data.select(next(batches))
+            if spec.augment is not None:
+                batch = spec.augment(batch, generator)
+            if augment is not None:
+                batch = Batch(augment_images(batch.image, generator, **augment.model_dump()), batch.labels)
+            with torch.autocast(device.type, dtype=autocast, enabled=autocast is not None):
+                loss = spec.loss(model(batch.image), batch.labels)
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            optimizer.step()
+            schedule.step()
+            if step % epoch_steps == 0:
+                error = float(measure(spec, model, data, held_out)[spec.primary].mean())
+                if error < best:
+                    best, weights = error, {name: value.clone() for name, value in model.state_dict().items()}
     if not math.isfinite(best):
         failed = f"its {spec.primary} on held-out images is {best} in every epoch"
         raise UserError(f"the estimator diverged: {failed}; lower evaluation.learning_rate")

@@ -52,6 +52,18 @@ def test_equal_seeds_give_equal_estimators_and_others_do_not():
     assert not all(torch.equal(one[name], other[name]) for name in one)
 
 
+def test_dropout_depends_on_the_seed_and_not_on_the_global_random_state():
+    def build(options, image):
+        return nn.Sequential(nn.Dropout2d(0.3), SPEC.build(options, image))
+
+    one = trained(discs(60), spec=replace(SPEC, build=build))
+    torch.rand(1)
+    before = torch.get_rng_state()
+    other = trained(discs(60), spec=replace(SPEC, build=build))
+    assert torch.equal(torch.get_rng_state(), before)
+    assert all(torch.equal(value, one.state_dict()[name]) for name, value in other.state_dict().items())
+
+
 def test_the_network_has_the_layout_of_the_run():
     for layout, order in [("channels_last", torch.channels_last), ("channels_first", torch.contiguous_format)]:
         weight = trained(discs(60), layout=layout).state_dict()["map.2.weight"]
