@@ -568,6 +568,7 @@ def test_an_exported_program_accepts_any_size(noisy_run, dtype):
         pytest.param(False, True, "bfloat16", marks=pytest.mark.slow),
     ],
 )
+@pytest.mark.skipif(torch.__version__ < (2, 7), reason="torch 2.6 saves no program with open sizes and autocast")
 @pytest.mark.filterwarnings("ignore")  # warnings of torch
 def test_an_exported_program_can_be_saved_draws_noise_and_respects_grad(noisy_run, grad, strict, precision):
     refine, sizes = Refine.load(noisy_run, grad=grad, precision=precision), {0: OPEN, 2: OPEN, 3: OPEN}
