@@ -116,5 +116,5 @@ class Learned(nn.Module):
         """
         try:
             return cls(torch.export.load(path).module())
-        except BadZipFile as error:
+        except (BadZipFile, KeyError) as error:  # KeyError: torch 2.6 looks for a file that a checkpoint does not hold
             raise ValueError(str(error)) from error

@@ -171,7 +171,7 @@ class Refine(SharingMixin, nn.Module):
     def _check(self, image: Tensor, noise: Tensor | None) -> None:
         smallest = getattr(self.refiner, "smallest", 1)
         check_images(image, channels=self.channels, smallest=smallest, scale=self.scale)
-        check_device(image, next(self.parameters(), image).device)
+        check_device(image, [*self.parameters(), image][0].device)  # torch 2.6 exports no `next` with a default
         check_noise(noise, image, self.noise_channels)
 
     def _refined(self, batch: Tensor, noise: Tensor | None) -> Tensor:

@@ -111,7 +111,7 @@ def test_pca_is_that_of_albumentations_where_the_variances_are_equal(oracle):
     turned = (turn @ (x.flatten(2) - x.flatten(2).mean(-1, keepdim=True))).view_as(x)
     y = ((turned + 0.5) / LEVEL).round() * LEVEL
     axes = [(axes_of(one)[1], axes_of(other)[1]) for one, other in zip(x, y, strict=True)]
-    same_way = [((a * b).sum(1) > 0).all() and np.trace(a) * np.trace(b) > 0 for a, b in axes]
+    same_way = [bool(((a * b).sum(1) > 0).all() and np.trace(a) * np.trace(b) > 0) for a, b in axes]
     assert sum(same_way) >= 3  # images for which albumentations mixes up no directions
     expected = oracle("PixelDistributionAdaptation", x, y, transform_type="pca", blend_ratio=(1.0, 1.0))
     torch.testing.assert_close(ALL["pca"](x, y)[same_way], expected[same_way], atol=LEVEL, rtol=0)

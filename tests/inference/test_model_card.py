@@ -11,6 +11,7 @@ import torch
 import yaml
 
 from synthreal.errors import UserError
+from synthreal.hooks.discovery import version_of
 from synthreal.inference.model_card import model_card
 from synthreal.inference.transform import Refine
 from synthreal.results.schema import read_evaluations
@@ -51,7 +52,7 @@ def test_the_content_describes_the_run(evaluated, tmp_path):
     assert recipe["steps"] == "3 of R alone, 2 of D alone, 6 of the game, batch 8"
     assert recipe["weights"] == "averaged, of step 11"
     assert int(recipe["parameters"].replace(",", "")) == sum(w.numel() for w in Refine.load(evaluated).parameters())
-    assert dict(rows(card, "Versions")[1:])["torch"] == torch.__version__
+    assert dict(rows(card, "Versions")[1:])["torch"] == version_of("torch")
     assert str(evaluated) not in card and str(evaluated.parent) not in card
 
 

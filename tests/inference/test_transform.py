@@ -568,6 +568,7 @@ def test_an_exported_program_accepts_any_size(noisy_run, dtype):
         pytest.param(False, True, "bfloat16", marks=pytest.mark.slow),
     ],
 )
+@pytest.mark.skipif(torch.__version__ < (2, 7), reason="torch 2.6 saves no program with open sizes and autocast")
 @pytest.mark.filterwarnings("ignore")  # warnings of torch
 def test_an_exported_program_can_be_saved_draws_noise_and_respects_grad(noisy_run, grad, strict, precision):
     refine, sizes = Refine.load(noisy_run, grad=grad, precision=precision), {0: OPEN, 2: OPEN, 3: OPEN}
@@ -603,7 +604,7 @@ def test_a_compiled_refiner_draws_from_the_global_generator_at_any_size():
 @pytest.mark.parametrize(("setting", "value", "named"), [("p", 0.5, r"p is 0\.5"), ("versions", True, "versions True")])
 def test_what_draws_cannot_be_exported(toy_run, setting, value, named):
     with pytest.raises(UserError, match=f"{named}.*exported"):
-        torch.export.export(Refine.load(toy_run, **{setting: value}), (images(2, 1, 12, 16),))
+        torch.export.export(Refine.load(toy_run, **{setting: value}), (images(2, 1, 12, 16),), strict=False)
 
 
 @pytest.mark.slow

@@ -22,7 +22,7 @@ def report(queue):
         message = ""
     except UserError as error:
         message = str(error)
-    queue.put((forked(), in_worker(), os.getpid() != worker._IMPORTED_IN, message))
+    queue.put((forked(), in_worker(), os.getpid() != worker._IMPORTED_IN, message != "", torch.cuda._is_in_bad_fork()))
 
 
 @pytest.mark.parametrize("context, known", [("fork", True), pytest.param("spawn", False, marks=pytest.mark.slow)])
@@ -33,8 +33,9 @@ def test_a_process_knows_whether_it_was_forked(context, known):
     process.start()
     answer = queue.get(timeout=120)
     process.join()
-    assert answer[:3] == (known, known, known)
-    assert not answer[3] or torch.cuda.is_initialized()
+    *known_there, refused, bad = answer
+    assert known_there == [known, known, known]
+    assert refused is bad  # a CUDA build counts devices before the fork, also where there are none
 
 
 def test_the_main_process_is_neither_forked_nor_a_worker():

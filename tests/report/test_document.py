@@ -11,12 +11,12 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
-import torch
 from run_log import QUALITY, edit_log
 
 import synthreal
 from synthreal import errors
 from synthreal.errors import UserError
+from synthreal.hooks.discovery import version_of
 from synthreal.report import charts, facts
 from synthreal.report.document import write_report
 from synthreal.report.record import read_record
@@ -85,7 +85,7 @@ def test_the_page_of_a_complete_run(full):
         assert all(text in page.texts["arms"] for row in (table.columns, *table.rows, table.notes) for text in row)
     assert "1x12x16 uint8, a disc on grey" in page.texts["data"] and "radius = 2.5" in page.texts["data"]
     assert "synthreal fit --plugin" in page.texts["again"]
-    assert "width = 4" in page.texts["configuration"] and torch.__version__ in page.texts["configuration"]
+    assert "width = 4" in page.texts["configuration"] and version_of("torch") in page.texts["configuration"]
     drawings = [image for image in page.all("img") if image["src"].startswith("data:image/svg")]
     assert len(drawings) == 4 + 6 + 2 and all(image["alt"] for image in drawings)
     assert synthreal.report.write_report is write_report
