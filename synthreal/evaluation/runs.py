@@ -76,8 +76,8 @@ def open_test_images(runs: Sequence[Run], split: Split) -> Resident | None:
     missing = "evaluation.evaluator" if runs[0].task is None else f"data.{split}"
     if runs[0].task is None or getattr(runs[0].config.data, split) is None:
         runs[0].warnings.append(
-            f"{missing} is none: quality is measured without labels, errors are not; to measure them, fit with an "
-            f"evaluator, and data.{split} set to labelled real images"
+            f"{missing} is none: quality is measured without labels, errors are not; to measure them, fit two "
+            f"folders with --test, or a domain with an evaluator and data.{split} set to labelled real images"
         )
         return None
     found: list[Resident] = []

@@ -5,6 +5,7 @@ Only the named plugins are loaded, so a broken plugin cannot break a run that do
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import importlib
 import importlib.util
@@ -132,9 +133,11 @@ def _load(name: str) -> ModuleType:
     except (ImportError, SyntaxError) as error:
         if isinstance(error, ModuleNotFoundError) and f"{module}.".startswith(f"{error.name}."):
             remedy = "install its package" if "." in name else f"pip install synthreal-{name}"
-            known = ", ".join(available()) or "none"
-            reason = f"is not installed (installed: {known}); {remedy}, or give path/to/domain.py"
-            raise UserError(f"plugin {name!r} {reason}") from None
+            known = available()
+            near = difflib.get_close_matches(name, known, n=1)
+            hint = f"did you mean {near[0]!r}? If not, " if near else ""
+            reason = f"is not installed (installed: {', '.join(known) or 'none'}); {hint}{remedy}"
+            raise UserError(f"plugin {name!r} {reason}, or give path/to/domain.py") from None
         raise UserError(f"plugin {name} does not import: {error}; correct it, or install what it needs") from error
 
 

@@ -22,7 +22,8 @@ def picture_lines(
     patch = "" if schedule.patch is None else f" in patches of {schedule.patch} px"
     training = (
         f"training on windows of {image.height}x{image.width} px ({windows[0]} of a render, {windows[1]} of a "
-        f"photograph){patch}: {schedule.total} steps, about {minutes[0]:.1f} minutes; refining: {minutes[1]:.1f}"
+        f"photograph){patch}: {schedule.total} steps, about {minutes[0]:.1f} minutes; refining: "
+        f"{minutes[1]:.1f} minutes"
     )
     return found, training
 

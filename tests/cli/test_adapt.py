@@ -104,6 +104,7 @@ def test_a_run_of_other_folders_is_not_continued(here, cli, unjudged):
     folder(here / "more", 4, (60, 60), photograph)
     line = cli(*adapt(photographs="more", out="other")).complaint()
     assert "runs/pictures: is a run of " in line and "choose another --run" in line and not Path("other").exists()
+    assert "photograph: no such folder; runs/pictures is a run of " in cli(*adapt(photographs="photograph")).complaint()
 
 
 @pytest.mark.usefixtures("short_two_sample_tests")

@@ -133,5 +133,6 @@ def test_bad_input_is_one_line_and_leaves_nothing(here, cli):
 
 def test_a_resumed_run_keeps_its_folders(here, cli):
     cli(*fit("--run", "run", "--minutes", 0.1)).ok()
+    Path("other").mkdir()
     line = cli("fit", "--simulated", "renders", "--real", "other", "--run", "run", "--resume").complaint()
     assert "run: is a run of " in line and "not of other; choose another --run" in line

@@ -113,6 +113,8 @@ def test_an_error_in_a_plugins_own_code_keeps_its_traceback(tmp_path):
 def test_a_missing_plugin_names_a_remedy():
     with pytest.raises(UserError, match=r"'nosuch' is not installed \(installed: .*\); pip install synthreal-nosuch"):
         Catalog.of(["nosuch"])
+    with pytest.raises(UserError, match=r"'gazes' is not installed .*; did you mean 'gaze'\? If not, pip install"):
+        Catalog.of(["gazes"])
     with pytest.raises(UserError, match=r"missing/domain\.py: no such file; give the path"):
         Catalog.of(["missing/domain.py"])
     for name in ("no.such.module", "json.nosuch", ".relative", "a..b", "tests/toy", ""):

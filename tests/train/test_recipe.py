@@ -163,7 +163,7 @@ def test_time_is_left_for_refining_the_renders_but_a_quarter_at_most(two, monkey
     monkeypatch.setattr(recipe, "training_seconds", lambda config, catalog: times)
     choice = chosen(two, minutes=5)
     assert without - needed(choice) == pytest.approx(SHARE * left, rel=0.2)
-    assert choice.lines[1].endswith(f"refining: {refining / 60:.1f}")
+    assert choice.lines[1].endswith(f"refining: {refining / 60:.1f} minutes")
 
 
 def test_settings_of_the_user_win_and_the_rest_follows_from_them(two, monkeypatch):
