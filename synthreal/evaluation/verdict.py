@@ -61,7 +61,7 @@ def _by_errors(evaluation: Evaluation, diagonal: float) -> Verdict | None:
     elif drifts:
         why = f"refined images are worse than simulated ones, and their content moved by {moved_px:.2f} px; {REMEDY}"
     else:
-        why = "with 95 % confidence no training set is better than the simulated images"
+        why = "no training set is better than the simulated images with 95 % confidence"
     numbers = ", ".join(f"{arm} {error:.2f}" for arm, error in errors.items())
     return _verdict(best, f"{why} ({primary}: {numbers})", errors, drifts=drifts, labelled=True)
 

@@ -80,6 +80,7 @@ def test_labelled_images_decide_by_error_and_interval(errors, intervals, moved_p
     found = by_errors({"simulated": 10.0, **errors}, intervals, moved_px)
     assert (found.use, found.arm, found.labelled) == (use, arm, True)
     assert found.scores["simulated"] == 10.0 and f"{errors['refined']:.2f}" in found.sentence
+    assert ("no training set is better than the simulated images with 95 %" in found.sentence) == (use == "nothing")
 
 
 @pytest.mark.parametrize(
