@@ -66,6 +66,7 @@ def test_a_run_of_other_test_photographs_is_refused(here):
     check("labelled", None)  # it keeps its own
     with pytest.raises(UserError, match="plain: is a run without --test; choose another --run"):
         check("plain", Path("test"))
+    Path("others").mkdir()
     with pytest.raises(UserError, match=r"labelled: is a run of .*test, not of others; choose another --run"):
         check("labelled", Path("others"))
 
