@@ -74,10 +74,11 @@ class TwoFolders(NamedTuple):
             source = getattr(data, role)
             if source is None:
                 raise UserError(f"{run_dir}: is a run without --test; choose another --run, or leave --test out")
-            if (root := source.options.get("root")) != str(folder.absolute()):
-                if not folder.is_dir():
-                    raise UserError(f"{folder}: no such folder; {run_dir} is a run of {root or 'other data'}")
-                raise UserError(f"{run_dir}: is a run of {root or 'other data'}, not of {folder}; choose another --run")
+            root = source.options.get("root", "other data")
+            if not folder.is_dir():
+                raise UserError(f"{folder}: no such folder; {run_dir} is a run of {root}")
+            if root != str(folder.absolute()):
+                raise UserError(f"{run_dir}: is a run of {root}, not of {folder}; choose another --run")
 
     def roots(self) -> dict[str, Any]:
         """The folders as settings, of a run that is resumed."""

@@ -19,7 +19,7 @@ from torch import nn
 
 from synthreal.evaluation.estimator import Task, train
 from synthreal.evaluation.self_training import label_images
-from synthreal.evaluation.training_sets import TrainingSet
+from synthreal.evaluation.training_sets import TEACHER, TrainingSet
 from synthreal.files import refuse_link, write_errors
 from synthreal.inference.weights import read_metadata, read_weights, write_weights
 
@@ -34,11 +34,10 @@ def train_or_load(folder: Path, arm: str, task: Task, data: TrainingSet, *, seed
     Raises:
         UserError: the file is damaged, or the teacher cannot label images.
     """
-    if data.teacher is not None and data.photographs is not None:
-        plain = replace(data, teacher=None, photographs=None)
-        teacher = train_or_load(folder, data.teacher, task, plain, seed=seed)
+    if data.photographs is not None:
+        teacher = train_or_load(folder, arm.removesuffix(TEACHER), task, replace(data, photographs=None), seed=seed)
         like = data.images.labels[task.spec.requires[0].name]
-        data = replace(plain, photographs=label_images(task.spec, teacher, data.photographs, like))
+        data = replace(data, photographs=label_images(task.spec, teacher, data.photographs, like))
     content = {**_content(task, data), "seed": seed}
     path = _path(folder, arm, content)
     if path.is_file():

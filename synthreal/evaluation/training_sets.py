@@ -104,14 +104,13 @@ def select_arms(
 class TrainingSet:
     """Images with labels to train an estimator on, and the augmentation of every batch.
 
-    ``versions`` x N images are N images in that many versions: first all N in one, then all N in the next. With a
-    ``teacher``, the arm whose estimator labels them, half of every batch are ``photographs``.
+    ``versions`` x N images are N images in that many versions: first all N in one, then all N in the next. Unlabelled
+    ``photographs`` make half of every batch, with the labels of a teacher, an estimator trained without them.
     """
 
     images: Resident
     augment: AugmentConfig | None = None
     versions: int = 1
-    teacher: str | None = None
     photographs: Resident | None = None
 
 
@@ -161,8 +160,7 @@ class TrainingSets:
     def __getitem__(self, arm: str) -> TrainingSet:
         """The training set of an arm."""
         if arm in TAUGHT:
-            teacher = arm.removesuffix(TEACHER)
-            return replace(self[teacher], teacher=teacher, photographs=first_images(self.real, self.count))
+            return replace(self[arm.removesuffix(TEACHER)], photographs=first_images(self.real, self.count))
         if arm in ("augment", "refined+augment"):
             return TrainingSet(self.simulated if arm == "augment" else self.refined, self.config.augment)
         if arm == REAL:

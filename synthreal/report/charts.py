@@ -48,8 +48,10 @@ STYLE = {
     "text.parse_math": False,
     "svg.hashsalt": "synthreal",
 }
-UNTAUGHT = [arm for arm in ARMS if arm not in TAUGHT]  # one with a teacher has the colour of the arm in front, dotted
-LINE_STYLES = "- - - -- -. -- -- -. -. --".split()  # one for each of them, for readers who cannot distinguish colours
+# Colour and dashes (ink and gap in points) of each arm, for readers who cannot distinguish colours; one with a teacher
+# has those of the arm in front, and crosses.
+UNTAUGHT = [arm for arm in ARMS if arm not in TAUGHT]
+DASHES = "1,0 4,1 1,1 6,1,1,1 8,2 2,2 4,1,1,1,1,1 8,1,4,1 1,3 2,1,6,1".split()
 
 Line = tuple[Sequence[float], Sequence[float]]
 
@@ -87,10 +89,11 @@ def draw(chart: Chart) -> str:
         if chart.level is not None:
             axes.axhline(chart.level[1], color="grey", linestyle="--", label=chart.level[0])
         for label, (x, y) in chart.lines.items():
-            arm, marker = label.removesuffix(TEACHER), "." if len(x) < 4 else ""
+            arm = label.removesuffix(TEACHER)
             number = UNTAUGHT.index(arm) if arm in UNTAUGHT else 0
-            line_style = ":" if arm != label else LINE_STYLES[number]
-            axes.plot(x, y, line_style, color=f"C{number}", label=label, marker=marker)
+            dashes = [float(length) for length in DASHES[number].split(",")]
+            marker = "x" if arm != label else "." if len(x) < 4 else ""
+            axes.plot(x, y, dashes=dashes, color=f"C{number}", label=label, marker=marker)
         if chart.best is not None:
             axes.plot(*chart.best, "ko", markersize=9, fillstyle="none", label="best step")
         axes.set_xlim(left=0, right=chart.x_limit)

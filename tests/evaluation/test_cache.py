@@ -121,7 +121,7 @@ def test_load_cached_skips_foreign_files_and_reports_damaged_ones(tmp_path):
 
 def test_a_teacher_is_trained_or_read_first_and_labels_the_photographs(tmp_path, count):
     photographs = data(seed=1).images
-    taught = replace(data(), teacher="simulated", photographs=Resident(photographs.image))
+    taught = replace(data(), photographs=Resident(photographs.image))
     student = train_or_load(tmp_path, "simulated+teacher", TASK, taught, seed=0)
     assert sorted(path.name.partition("-")[0] for path in tmp_path.iterdir()) == ["simulated", "simulated+teacher"]
     teacher = cached(tmp_path)
@@ -136,7 +136,7 @@ def test_a_teacher_is_trained_or_read_first_and_labels_the_photographs(tmp_path,
 def test_a_teacher_whose_predictions_are_no_labels_is_refused(tmp_path):
     spec = replace(SPEC, build=lambda options, image: Pairs(), loss=lambda pred, labels: pred[0].sum())
     spec = replace(spec, metrics=lambda pred, labels: {"error_px": pred[0].flatten(), "within_1px": pred[0].flatten()})
-    taught = replace(data(), teacher="simulated", photographs=Resident(data(seed=1).images.image))
+    taught = replace(data(), photographs=Resident(data(seed=1).images.image))
     with pytest.raises(UserError, match="cannot label images; give it an answer"):
         train_or_load(tmp_path, "simulated+teacher", replace(TASK, spec=spec), taught, seed=0)
 
