@@ -106,3 +106,10 @@ def test_defaults():
 def test_a_required_label_of_any_length_is_shown_so():
     assert str(LabelSpec("values", (ANY, 2), "px")) == "values[any, 2] px"
     assert str(LabelSpec("class", (), "index")) == "class[] index"
+
+
+def test_classes_are_the_names_of_an_index():
+    assert LabelSpec("class", (), "index", ["cat", "dog"]).classes == ("cat", "dog")
+    for shape, classes in (((2,), ("cat", "dog")), ((), "cat")):
+        with pytest.raises(UserError, match="'class': classes are names"):
+            LabelSpec("class", shape, "index", classes)

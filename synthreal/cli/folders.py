@@ -42,7 +42,7 @@ Labels = Annotated[
         metavar="FILE.csv",
         help="Labels of the renders and, unless DIR of --test has a file of that name, of the photographs in it: a "
         "table with the header file,column,...; numbers are regressed, words classified. Without it and --label, a "
-        "picture's first sub-folder is its class. A resumed run keeps its own.",
+        "picture's first sub-folder is its class.",
     ),
 ]
 Label = Annotated[
@@ -66,7 +66,7 @@ class TwoFolders(NamedTuple):
     names: tuple[str, ...] = ()
 
     def check_run(self, run_dir: Path) -> None:
-        """Raise ``UserError`` if a run is of other folders."""
+        """Raise ``UserError`` if a run is of other folders or labels."""
         from synthreal.inference.pretrained import read_config
 
         data = read_config(run_dir).data
@@ -79,6 +79,13 @@ class TwoFolders(NamedTuple):
                 raise UserError(f"{folder}: no such folder; {run_dir} is a run of {root}")
             if root != str(folder.absolute()):
                 raise UserError(f"{run_dir}: is a run of {root}, not of {folder}; choose another --run")
+        known = data.simulated.options.get("labels") or {}
+        for option, given, found in (
+            ("--labels", None if self.labels is None else str(self.labels.absolute()), known.get("file")),
+            ("--label", ",".join(self.names) or None, ",".join(known.get("columns", ()))),
+        ):
+            if given is not None and given != found:
+                raise UserError(f"{run_dir}: has {option} {found or 'none'}, not {given}; choose another --run")
 
     def roots(self) -> dict[str, Any]:
         """The folders as settings, of a run that is resumed."""

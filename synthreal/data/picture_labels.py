@@ -79,7 +79,9 @@ class PictureLabels(Options):
     @property
     def spec(self) -> LabelSpec:
         """The label: "class", an index, or "values" as they are written."""
-        return LabelSpec("class", (), "index") if self.classes else LabelSpec("values", (self.values,), "as given")
+        if self.classes:
+            return LabelSpec("class", (), "index", self.classes)
+        return LabelSpec("values", (self.values,), "as given")
 
     def reader(self, root: Path) -> Callable[[Picture], dict[str, np.ndarray]]:
         """A function that gives the label of a picture below ``root``, int64 ``()`` or float32 ``(K,)``, by name.

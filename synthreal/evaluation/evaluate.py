@@ -123,6 +123,7 @@ def evaluate(
         arms={} if test is None or spec is None else summarize_arms(spec, names, results),
         calibration=summarize_causes((result.arm, result.causes) for result in results),
         confusion=count_confusions((result.arm, result.classes) for result in results),
+        classes=() if spec is None else opened[0].class_names(spec.requires[0].name, split),
         quality=quality,
         warnings=tuple(dict.fromkeys(warning for run in opened for warning in run.warnings)),
     )

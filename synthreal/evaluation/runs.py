@@ -11,13 +11,14 @@ import torch
 
 from synthreal.config import ResolvedConfig
 from synthreal.data.levels import Levels, level_warnings
+from synthreal.data.pack import pack_dataset
 from synthreal.data.resident import Resident
 from synthreal.data.simulator import SimulatorSource
 from synthreal.data.source import Source
 from synthreal.errors import UserError
 from synthreal.evaluation.estimator import Task
 from synthreal.hooks.catalog import Catalog
-from synthreal.hooks.resolve import resolve
+from synthreal.hooks.resolve import dataset_of, resolve
 from synthreal.inference.pretrained import read_config
 from synthreal.results.schema import Split
 from synthreal.spec import Role
@@ -47,6 +48,13 @@ class Run:
             self.warnings.extend(origin_warnings(self.config, self.catalog, role))
             self.warnings.extend(level_warnings(self._real_levels, source_levels(self.config, role, source)))
         return source
+
+    def class_names(self, label: str, role: Role) -> tuple[str, ...]:
+        """The names of the classes of a label in the data of a role; empty if it has none, or there is no such data."""
+        if getattr(self.config.data, role) is None:
+            return ()
+        spec, options, _ = dataset_of(self.config, self.catalog, role)
+        return next((found.classes for found in pack_dataset(spec, options).labels if found.name == label), ())
 
     @cached_property
     def _real_levels(self) -> Levels:

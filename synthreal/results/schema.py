@@ -214,6 +214,7 @@ class Evaluation(ResultModel):
     arms: dict[str, Arm]
     calibration: dict[str, Calibration] = {}  # by arm; empty for classes, and in files of earlier versions
     confusion: dict[str, Confusion] = {}  # by arm; empty unless the task is one of 100 classes at most
+    classes: tuple[str, ...] = ()  # their names, if the labels have names
     quality: dict[str, Quality] = {}
     verdict: Verdict | None = None
     warnings: tuple[str, ...] = ()

@@ -103,20 +103,21 @@ def confusion_table(evaluation: Evaluation) -> Table | None:
     """The errors of each arm by true class, and what is mostly answered instead; None unless the task is of classes."""
     if not evaluation.confusion:
         return None
-    by_class = enumerate(zip(*(found.counts for found in evaluation.confusion.values()), strict=True))
-    rows = ((str(true), *(_class_text(counts, true) for counts in arms)) for true, arms in by_class)
+    by_class = list(zip(*(found.counts for found in evaluation.confusion.values()), strict=True))
+    names = [*evaluation.classes, *map(str, range(len(evaluation.classes), len(by_class)))]
+    rows = [(names[true], *(_class_text(counts, true, names) for counts in arms)) for true, arms in enumerate(by_class)]
     note = "Errors in % of the images of a class, and the most frequent wrong answer. "
     note += f"{FILES[evaluation.split]} has all counts."
     return Table("Errors by class", ("class", *evaluation.confusion), tuple(rows), (note,))
 
 
-def _class_text(counts: Sequence[int], true: int) -> str:
+def _class_text(counts: Sequence[int], true: int, names: Sequence[str]) -> str:
     """Per cent of wrong answers to the images of a class, and the most frequent one; "-" without images."""
     if not (total := sum(counts)):
         return "-"
     wrong = [0 if answered == true else count for answered, count in enumerate(counts)]
     share = f"{100 * sum(wrong) / total:.0f}"
-    return f"{share} ({wrong.index(max(wrong))})" if any(wrong) else share
+    return f"{share} ({names[wrong.index(max(wrong))]})" if any(wrong) else share
 
 
 def _cause_cells(quantity: Quantity) -> tuple[str, str, str]:

@@ -83,12 +83,14 @@ class ImageSpec:
 class LabelSpec:
     """A label of an image: ``LabelSpec("gaze", (3,), "unit vector, camera frame")``.
 
-    In the shape of a label that an evaluator requires, -1 is any length.
+    In the shape of a label that an evaluator requires, -1 is any length. ``classes`` are the names that an index ``()``
+    chooses from, shown instead of it; they may be left out.
     """
 
     name: str
     shape: tuple[int, ...]
     unit: str
+    classes: tuple[str, ...] = ()
 
     __pydantic_config__ = ConfigDict(extra="forbid")
 
@@ -96,6 +98,9 @@ class LabelSpec:
         if isinstance(self.shape, int):
             raise UserError(f"LabelSpec {self.name!r}: shape is {self.shape}; write it as ({self.shape},)")
         object.__setattr__(self, "shape", tuple(self.shape))
+        if isinstance(self.classes, str) or (self.classes and self.shape):
+            raise UserError(f"LabelSpec {self.name!r}: classes are names, in a tuple, of a label of shape ()")
+        object.__setattr__(self, "classes", tuple(self.classes))
 
     def __str__(self) -> str:
         sides = ", ".join("any" if side == ANY else str(side) for side in self.shape)

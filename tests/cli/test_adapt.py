@@ -117,10 +117,14 @@ def test_models_are_compared_on_labelled_photographs(here, cli):
     assert "Tested on 8 real images (pictures, test)" in done.out
     found = json.loads(Path("runs/pictures/evaluation.json").read_text())
     assert list(found["arms"]) == list(found["confusion"]) == adapting.ARMS.split(",")
+    assert found["classes"] == ["a", "b"]
     assert all(sum(map(sum, confusion["counts"])) == 8 for confusion in found["confusion"].values())
     assert found["verdict"]["labelled"] and found["verdict"]["sentence"] in " ".join(done.out.split())
     before = files(here)
     assert "runs/pictures: is a run of " in cli(*adapt("--test", "photographs", renders="classes")).complaint()
+    other = cli(*adapt("--test", "test", "--labels", "other.csv", renders="classes")).complaint()
+    assert "runs/pictures: has --labels none, not " in other and "other.csv" in other
+    assert "has --label none, not kind" in cli(*adapt("--test", "test", "--label", "kind", renders="classes")).complaint()
     assert "test/out: lies in test" in cli(*adapt("--test", "test", renders="classes", out="test/out")).complaint()
     assert files(here) == before
 

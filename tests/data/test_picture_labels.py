@@ -234,6 +234,6 @@ def test_the_labels_of_the_data_set_follow_from_its_options(tmp_path, role):
     pictures(tmp_path, "cat/0.png", "dog/1.png")
     options = PicturesOptions(root=str(tmp_path), crop=(6, 8), labels={"kind": "folders", "classes": ("cat", "dog")})
     spec = labelled_dataset(Catalog.of(()).dataset("pictures", role), options)
-    assert spec.available_labels == (() if role == "real" else (LabelSpec("class", (), "index"),))
+    assert spec.available_labels == (() if role == "real" else (LabelSpec("class", (), "index", ("cat", "dog")),))
     assert len(list(read_samples(spec, options, ImageSpec(channels=1, height=6, width=8)))) == 2
     assert labelled_dataset(spec, PicturesOptions(root="a", crop=(6, 8))) is spec

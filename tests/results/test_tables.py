@@ -149,3 +149,9 @@ def test_errors_by_class_with_the_most_frequent_wrong_answer():
     assert table.columns == ("class", "simulated", "refined")
     assert table.rows == (("0", "40 (2)", "50 (1)"), ("1", "0", "0"), ("2", "-", "-"))
     assert confusion_table(evaluation()) is None
+
+
+def test_the_errors_by_class_show_the_names_of_classes_that_have_one():
+    counts = {"simulated": {"counts": ((3, 0, 2), (0, 4, 0), (1, 0, 0))}}
+    table = confusion_table(evaluation(confusion=counts, classes=("stop", "yield")))
+    assert table.rows == (("stop", "40 (2)"), ("yield", "0"), ("2", "100 (stop)"))

@@ -19,7 +19,7 @@ GTSRB_CLASSES = (0, 1, 2, 3, 4, 5, 7, 8)  # the class numbers of GTSRB, in the s
 SIZE = 32  # px, the side of an image
 
 SIGN = ImageSpec(channels=3, height=SIZE, width=SIZE, dtype="uint8", meaning="speed limit sign")
-CLASS = LabelSpec("class", (), "index of the speed limit: 20, 30, 50, 60, 70, 80, 100, 120 km/h")
+CLASS = LabelSpec("class", (), "index of the speed limit in km/h", tuple(map(str, SPEEDS)))
 CORNERS = LabelSpec("corners", (4, 2), "px, x and y: top left, top right, bottom right, bottom left of the plate")
 RING = LabelSpec("ring", (5,), "px of centre x, y and semi-axes a >= b, rad from x to a; outer border of the red ring")
 TRACK = LabelSpec("track", (), "100000 * class number of GTSRB + track")
