@@ -124,7 +124,8 @@ def test_models_are_compared_on_labelled_photographs(here, cli):
     assert "runs/pictures: is a run of " in cli(*adapt("--test", "photographs", renders="classes")).complaint()
     other = cli(*adapt("--test", "test", "--labels", "other.csv", renders="classes")).complaint()
     assert "runs/pictures: has --labels none, not " in other and "other.csv" in other
-    assert "has --label none, not kind" in cli(*adapt("--test", "test", "--label", "kind", renders="classes")).complaint()
+    named = cli(*adapt("--test", "test", "--label", "kind", renders="classes")).complaint()
+    assert "has --label none, not kind" in named
     assert "test/out: lies in test" in cli(*adapt("--test", "test", renders="classes", out="test/out")).complaint()
     assert files(here) == before
 
