@@ -48,7 +48,12 @@ class EvaluationConfig(Frozen):
     )
     epochs: int = Field(10, ge=1, description="Epochs; the one with the lowest held-out error is kept.")
     batch: int = Field(64, ge=1, description="Mini-batch size of the estimator.")
-    learning_rate: float = Field(1e-3, gt=0, description="Learning rate of the estimator (Adam, cosine decay to 0).")
+    learning_rate: float = Field(
+        1e-3,
+        gt=0,
+        description="Highest learning rate of the estimator (Adam): it rises over the first tenth of the steps and then "
+        "falls to 0.",
+    )
     calibration: int | None = Field(
         9,
         ge=1,

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import count
 from typing import Any
 
@@ -97,7 +98,7 @@ def train(
     model = task.build(device, seed)
     optimizer = torch.optim.Adam(model.parameters(), lr=task.budget.learning_rate, fused=True)
     epoch_steps, total = task.steps
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, total)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, partial(learning_rate_share, total=total))
     autocast = autocast_dtype(task.precision)
     order = torch.randperm(len(data) // versions, generator=derived_generator("cpu", 0, "held out", seed))
     parts = order.tensor_split([max(1, len(order) // 10)])
@@ -133,6 +134,11 @@ def train(
         raise UserError(f"the estimator diverged: {failed}; lower evaluation.learning_rate")
     model.load_state_dict(weights)
     return model.eval()
+
+
+def learning_rate_share(step: int, total: int) -> float:
+    """The share of the learning rate at a step: a linear warm-up over the first tenth, times half a cosine to 0."""
+    return min(1.0, (step + 1) / max(1, total // 10)) * (1 + math.cos(math.pi * step / total)) / 2
 
 
 @torch.no_grad()

@@ -13,7 +13,8 @@ from synthreal.config import EvaluationConfig
 from synthreal.data.encoding import from_unit, to_unit
 from synthreal.data.resident import Resident
 from synthreal.errors import UserError
-from synthreal.evaluation.estimator import Task, _batches, constant_metrics, measure, train
+from synthreal.evaluation import estimator
+from synthreal.evaluation.estimator import Task, _batches, constant_metrics, learning_rate_share, measure, train
 from synthreal.spec import Batch
 
 SPEC = synthreal_evaluators()[0]
@@ -44,6 +45,17 @@ def test_divergence_is_an_error():
     config = EvaluationConfig(images=20, epochs=1, batch=10, learning_rate=1e36)
     with pytest.raises(UserError, match=r"estimator diverged: its error_px .* lower evaluation\.learning_rate"):
         trained(discs(20), config)
+
+
+def test_the_learning_rate_rises_over_the_first_tenth_and_falls_to_0(monkeypatch):
+    shares = [learning_rate_share(step, 100) for step in range(101)]
+    assert shares[0] == 0.1 and shares[4] == pytest.approx(0.5, abs=0.01) and shares[100] == pytest.approx(0)
+    assert max(shares) == shares[9] > 0.97 and shares[9:] == sorted(shares[9:], reverse=True)
+    assert learning_rate_share(0, 1) == 1.0
+    monkeypatch.setattr(estimator, "learning_rate_share", lambda step, total: 0.0)
+    first = Task(SPEC, PointerOptions(), IMAGE, SHORT).build(torch.device("cpu"), 0)
+    untrained = trained(discs(60)).state_dict()
+    assert all(torch.equal(untrained[name], weight) for name, weight in first.named_parameters())
 
 
 def test_equal_seeds_give_equal_estimators_and_others_do_not():
