@@ -30,10 +30,12 @@ class Refine(A.ImageOnlyTransform):  # type: ignore[misc]
     Args:
         run: run directory, or any folder with its two files.
         device: "cpu", "cuda" or "cuda:N"; "auto" is a GPU if there is one, but the CPU in worker processes.
-        p: probability of a call; ``A.Compose(seed=...)`` seeds it and the noise maps.
+        p: probability of a call; ``A.Compose(seed=...)`` seeds it, the noise maps and the versions.
+        versions: each refined image becomes one of three versions, equally likely, as in ``synthreal.Refine``.
 
     Raises:
-        UserError: the folder holds no refiner; when called, an invalid image, or CUDA in a forked worker.
+        UserError: the folder holds no refiner, or no styles for ``versions``; when called, an invalid image, or CUDA in
+            a forked worker.
         ValueError: an argument of the wrong type (from albumentations).
     """
 
@@ -42,14 +44,15 @@ class Refine(A.ImageOnlyTransform):  # type: ignore[misc]
 
         run: str | Path
         device: str
+        versions: bool
 
-    def __init__(self, run: str | Path, device: str = "auto", p: float = 1.0) -> None:
+    def __init__(self, run: str | Path, device: str = "auto", p: float = 1.0, versions: bool = False) -> None:
         super().__init__(p=p)
-        self.run, self.device = str(run), device  # read by serialisation
-        self._refine = LazyRefine(run, device)
+        self.run, self.device, self.versions = str(run), device, versions  # read by serialisation
+        self._refine = LazyRefine(run, device, versions=versions)
 
     def get_params(self) -> dict[str, Any]:
-        """Draw the seed of noise maps, which a replay uses again."""
+        """Draw the seed of noise maps and versions, which a replay uses again."""
         return {"noise_seed": int(self.random_generator.integers(2**63 - 1))}
 
     def apply(self, img: np.ndarray, *args: Any, noise_seed: int, **params: Any) -> np.ndarray:
@@ -58,5 +61,5 @@ class Refine(A.ImageOnlyTransform):  # type: ignore[misc]
         return refined
 
     def apply_to_images(self, images: np.ndarray, *args: Any, noise_seed: int, **params: Any) -> np.ndarray:
-        """Refine ``(N, H, W)`` or ``(N, H, W, C)`` in one pass, with different noise maps for each image."""
+        """Refine ``(N, H, W)`` or ``(N, H, W, C)`` in one pass; each image has noise maps and a version of its own."""
         return np.stack(refine_images(self._refine, list(images), keys=torch.arange(len(images)), seed=noise_seed))

@@ -13,7 +13,7 @@ from torch import Tensor
 from synthreal.adapters.images import refine_some
 from synthreal.adapters.lazy import Device, LazyRefine
 from synthreal.errors import UserError
-from synthreal.inference.pretrained import CONFIG, WEIGHTS
+from synthreal.inference.pretrained import CONFIG, STYLES, WEIGHTS
 from synthreal.inference.value_range import check_probability
 
 
@@ -24,28 +24,37 @@ class Refine:
     ``Image`` feature) or, for ``Array2D`` and ``Array3D`` features, the arrays of ``with_format("numpy")`` or
     ``"torch"``: ``(H, W)``, ``(H, W, C)`` or ``(C, H, W)``, uint8 or float in [0, 1]. Results have the same form, but
     tensors become arrays, because ``map`` would lose their feature. None, a missing image, remains None. The
-    fingerprint depends on the run's path, its weights and these arguments, so that ``map`` finds its cache, but not
-    after another fit.
+    fingerprint depends on the run's path, its weights (with ``versions`` also its styles) and these arguments, so that
+    ``map`` finds its cache, but not after another fit.
 
     Args:
         run: run directory, or any folder with its two files.
         column: name of the image column.
         p: probability with which an image is refined.
-        seed: picks and noise maps are a function of ``(seed, index)`` and need ``with_indices=True``; None draws them
-            at every call, which suits ``set_transform``.
+        versions: each refined image becomes one of three versions, equally likely, as in ``synthreal.Refine``.
+        seed: picks, noise maps and versions are a function of ``(seed, index)`` and need ``with_indices=True``; None
+            draws them at every call, which suits ``set_transform``.
         device: "cpu", "cuda" or "cuda:N"; "auto" is a GPU if there is one, but the CPU in worker processes.
 
     Raises:
-        UserError: the folder holds no refiner; when called, an invalid image, a missing column or missing indices, or
-            CUDA in a forked worker.
+        UserError: the folder holds no refiner, or no styles for ``versions``; when called, an invalid image, a missing
+            column or missing indices, or CUDA in a forked worker.
     """
 
     def __init__(
-        self, run: str | Path, column: str = "image", *, p: float = 1.0, seed: int | None = 0, device: Device = "auto"
+        self,
+        run: str | Path,
+        column: str = "image",
+        *,
+        p: float = 1.0,
+        versions: bool = False,
+        seed: int | None = 0,
+        device: Device = "auto",
     ) -> None:
         self.column, self.p, self.seed = column, check_probability(p), seed
-        self._refine = LazyRefine(run, device)
-        content = b"".join((Path(run) / name).read_bytes() for name in (CONFIG, WEIGHTS))
+        self._refine = LazyRefine(run, device, versions=versions)
+        names = (CONFIG, WEIGHTS, STYLES) if versions else (CONFIG, WEIGHTS)
+        content = b"".join((Path(run) / name).read_bytes() for name in names)
         self.digest = hashlib.sha256(content).hexdigest()  # pickled, and therefore part of the fingerprint
 
     def __call__(self, examples: Any, indices: Sequence[int] | None = None) -> Any:
@@ -62,8 +71,11 @@ class Refine:
             raise UserError("one example instead of a batch; call map(..., batched=True)")
         if len(images) and isinstance(images[0], list):
             raise UserError(f"column {self.column!r} holds nested lists; use dataset.with_format('numpy') or 'torch'")
-        if indices is None and self.seed is not None and (self.p < 1 or self._refine.noise_channels):
-            raise UserError("a seed needs map(..., with_indices=True); seed=None draws picks and noise at every call")
+        drawn = self.p < 1 or self._refine.versions or self._refine.noise_channels
+        if indices is None and self.seed is not None and drawn:
+            raise UserError(
+                "a seed needs map(..., with_indices=True); seed=None draws picks, noise and versions at every call"
+            )
         keys = torch.arange(len(images)) if indices is None else torch.tensor(indices)
         results = [image.numpy(force=True) if isinstance(image, Tensor) else image for image in images]
         rows = [row for row, image in enumerate(results) if image is not None]

@@ -16,11 +16,14 @@ import torch
 from torch import Tensor
 
 from synthreal.core.noise import indexed_noise
+from synthreal.core.style_bank import StyleBank
 from synthreal.data.seed import derive_seed
 from synthreal.device import resolve_device
 from synthreal.errors import UserError
-from synthreal.inference.pretrained import read_config, weights_of
+from synthreal.inference.indexed import version_by_index
+from synthreal.inference.pretrained import missing_styles, read_config, read_styles, weights_of
 from synthreal.inference.transform import Refine
+from synthreal.inference.transform_input import check_images
 from synthreal.inference.workers import forked, in_worker, refuse_forked_cuda
 
 Device = str | torch.device
@@ -30,14 +33,19 @@ class LazyRefine:
     """The refiner of a run directory, or of any folder with its two files, loaded where and when it is first used.
 
     ``device`` is "cpu", "cuda" or "cuda:N"; "auto" is a GPU if there is one, but the CPU in worker processes; None is
-    the device of the images. Raises ``UserError`` when the folder holds no refiner or the device is unknown.
+    the device of the images. With ``versions`` each refined image becomes one of three versions, as in
+    ``synthreal.Refine``. Raises ``UserError`` when the folder holds no refiner, or no styles for ``versions``, or the
+    device is unknown.
     """
 
-    def __init__(self, run: str | Path, device: Device | None = "auto") -> None:
+    def __init__(self, run: str | Path, device: Device | None = "auto", *, versions: bool = False) -> None:
         self.run = str(Path(run).absolute())  # the working directory may change before the refiner is loaded
         self.device = None if device is None else str(device)
         self.channels = read_config(Path(run)).image.channels
+        self.versions = versions
         weights_of(Path(run))
+        if versions and read_styles(Path(run), self.channels) is None:  # now, and not in a worker
+            raise missing_styles(Path(run), "versions=True")
         if self.device is not None and re.fullmatch(r"cuda(:\d+)?", self.device) is None:
             resolve_device(self.device)
         self._loaded: dict[tuple[int, str], Refine] = {}
@@ -46,7 +54,8 @@ class LazyRefine:
         """Refine ``(B, C, H, W)``, float in [0, 1] or uint8; the result is on the device of the images.
 
         Noise maps are a function of ``seed`` and the image's entry in ``keys``, ``(B,)`` int64, as in ``synthreal
-        refine`` for that seed and index. In a compiled pipeline the network runs uncompiled.
+        refine`` for that seed and index, and so are versions and their styles. In a compiled pipeline the network runs
+        uncompiled.
         """
         if images.ndim != 4 or images.shape[1] != self.channels:
             given = f"tensor {tuple(images.shape[1:])}"
@@ -64,8 +73,16 @@ class LazyRefine:
     def _call(self, images: Tensor, keys: Tensor, seed: int) -> Tensor:
         device = self._device_for(images)
         refine = self._load(device)
-        noise = refine.noise_of(keys.to(device), (images.shape[-2], images.shape[-1]), seed=seed)
-        refined: Tensor = refine(images.to(device), noise)
+        here, size = images.to(device), (images.shape[-2], images.shape[-1])
+        noise = refine.noise_of(keys.to(device, non_blocking=device.type == "cuda"), size, seed=seed)
+        refined: Tensor
+        if self.versions:
+            check_images(here, channels=self.channels, smallest=1, scale=refine.scale)  # unit() takes any dtype
+            unit, styles = refine(refine.scale.unit(here), noise), StyleBank(refine.amplitudes, refine.levels)
+            styled = version_by_index(unit, keys, styles, seed=seed, blend=refine.blend)
+            refined = refine.scale.restore(styled, images.dtype)
+        else:
+            refined = refine(here, noise)
         return refined.to(images.device)
 
     def _device_for(self, images: Tensor) -> torch.device:
@@ -80,7 +97,9 @@ class LazyRefine:
         if key not in self._loaded:
             if forked():
                 torch.set_num_threads(1)  # like DataLoader: OpenMP's threads do not survive a fork, and it would hang
-            self._loaded[key] = Refine.load(self.run, device=str(device))
+            refine = Refine.load(self.run, device=str(device), versions=self.versions)
+            refine.versions = False  # chosen by keys instead of drawn; its styles are on the device
+            self._loaded[key] = refine
         return self._loaded[key]
 
     def __getstate__(self) -> dict[str, Any]:

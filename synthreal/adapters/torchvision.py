@@ -33,18 +33,21 @@ class Refine(v2.Transform):  # type: ignore[misc]
     Args:
         run: run directory, or any folder with its two files.
         p: probability of a call.
+        versions: each refined image, also of a batch or video, becomes one of three versions, equally likely, as in
+            ``synthreal.Refine``.
 
     Raises:
-        UserError: the folder holds no refiner; when called, an invalid image, or CUDA in a forked worker.
+        UserError: the folder holds no refiner, or no styles for ``versions``; when called, an invalid image, or CUDA in
+            a forked worker.
     """
 
-    def __init__(self, run: str | Path, p: float = 1.0) -> None:
+    def __init__(self, run: str | Path, p: float = 1.0, versions: bool = False) -> None:
         super().__init__()
-        self.run, self.p = str(run), check_probability(p)
-        self._refine = LazyRefine(run, device=None)
+        self.run, self.p, self.versions = str(run), check_probability(p), versions  # shown by print
+        self._refine = LazyRefine(run, device=None, versions=versions)
 
     def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:
-        """Draw whether to refine, and the seed of noise maps."""
+        """Draw whether to refine, and the seed of noise maps and versions."""
         return {"refine": bool(torch.rand(()) < self.p), "noise_seed": draw_seed()}
 
     def transform(self, inpt: Any, params: dict[str, Any]) -> Any:

@@ -31,15 +31,16 @@ class Refine:
         run: run directory, or any folder with its two files.
         image: names of the member, separated by semicolons; the first that a sample has is refined.
         p: probability with which an image is refined.
-        seed: picks and noise maps are a function of ``(seed, __key__)``; None draws them in every epoch.
+        versions: each refined image becomes one of three versions, equally likely, as in ``synthreal.Refine``.
+        seed: picks, noise maps and versions are a function of ``(seed, __key__)``; None draws them in every epoch.
         batch: number of samples that are read and refined together.
         device: "cpu", "cuda" or "cuda:N"; "auto" is a GPU if there is one, but the CPU in worker processes.
         handler: as in webdataset (``wds.warn_and_continue``): called with the error of a sample that cannot be
             refined; True leaves out the sample, False ends the data set, and by default the error is raised.
 
     Raises:
-        UserError: the folder holds no refiner; when called, a sample without an image, an invalid image, or CUDA in a
-            forked worker.
+        UserError: the folder holds no refiner, or no styles for ``versions``; when called, a sample without an image,
+            an invalid image, or CUDA in a forked worker.
     """
 
     def __init__(
@@ -48,6 +49,7 @@ class Refine:
         image: str = "png;jpg;jpeg;tif;tiff;bmp;image",
         *,
         p: float = 1.0,
+        versions: bool = False,
         seed: int | None = None,
         batch: int = 32,
         device: Device = "auto",
@@ -56,7 +58,7 @@ class Refine:
         if batch < 1:
             raise UserError(f"batch={batch}: give at least 1")
         self.names, self.p, self.seed, self.batch = image.split(";"), check_probability(p), seed, batch
-        self._refine, self._handler = LazyRefine(run, device), handler
+        self._refine, self._handler = LazyRefine(run, device, versions=versions), handler
 
     def __call__(self, source: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
         """Refine the images of all samples."""

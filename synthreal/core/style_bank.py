@@ -60,6 +60,19 @@ class StyleBank:
             return images
         return self.fda(images, rows) if version % 2 else self.histogram(images, rows, blend=blend)
 
+    def adapt_each(self, images: Tensor, rows: Tensor, versions: Tensor, *, blend: float) -> Tensor:
+        """:meth:`adapt` with a version for each image, ``(B,)`` int64 in 0 to 2.
+
+        ``rows`` and ``versions`` are on one device. Those on a GPU are waited for, those on the CPU are not.
+        """
+        adapted = images.clone()
+        for version in range(1, VERSION_COUNT):
+            chosen = (versions == version).nonzero()[:, 0]
+            if len(chosen):
+                here, style = (index.to(images.device, non_blocking=images.is_cuda) for index in (chosen, rows[chosen]))
+                adapted[here] = self.adapt(images[here], style, version, blend=blend)
+        return adapted
+
     def fda(self, images: Tensor, rows: Tensor) -> Tensor:
         """Images ``(B, C, H, W)`` in [0, 1] in the style ``fda`` of the real images ``rows (B,)``."""
         height, width = images.shape[-2:]

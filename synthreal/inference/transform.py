@@ -18,7 +18,7 @@ from synthreal.device import resolve_micro_batch
 from synthreal.errors import UserError
 from synthreal.inference.pretrained import Pretrained, missing_styles
 from synthreal.inference.sharing import SharingMixin
-from synthreal.inference.transform_input import check_device, check_images, check_noise
+from synthreal.inference.transform_input import check_device, check_images, check_noise, check_reference
 from synthreal.inference.value_range import ValueRange, check_probability
 from synthreal.inference.workers import pack_generator, unpack_generator
 
@@ -38,8 +38,8 @@ class Refine(SharingMixin, nn.Module):
             refused: on the CPU in every batch, on a GPU in the first one (the check synchronizes with the device).
         grad: propagate gradients to float images; without it no graph is built.
         versions: each refined image becomes one of three versions, equally likely: as it is, or in the style ``fda`` or
-            ``histogram`` of a random real image of the run. In the style ``histogram`` the gradient is 1 - ``blend``
-            times that of R (``blend`` is ``evaluation.histogram.blend`` of the run, by default 1).
+            ``histogram`` of a random real image of the run, or of a given one. In the style ``histogram`` the gradient
+            is 1 - ``blend`` times that of R (``blend`` is ``evaluation.histogram.blend`` of the run, by default 1).
         generator: draws noise maps, the choice by ``p`` and the versions; None is torch's global generator (the CPU's
             for ``p`` and ``versions``). The same state gives the same images. The copy in a DataLoader worker is seeded
             from the worker's seed.
@@ -88,26 +88,30 @@ class Refine(SharingMixin, nn.Module):
             styles = about.styles.to(next(refiner.parameters(), about.styles.levels).device)
             self.register_buffer("amplitudes", styles.amplitudes, persistent=False)
             self.register_buffer("levels", styles.levels, persistent=False)
-            self.blend = about.config.evaluation.histogram.blend
-        self._range_checked = False  # in this process
+            self.blend, self.beta = about.config.evaluation.histogram.blend, about.config.evaluation.fda.beta
+        self._range_checked: set[str] = set()  # names of what was checked in this process
         self._worker_seed: int | None = None  # of the DataLoader worker that this process is
         if compile:
             refiner.compile()
         self.eval()
 
-    def forward(self, image: Tensor, noise: Tensor | None = None) -> Tensor:
+    def forward(self, image: Tensor, noise: Tensor | None = None, reference: Tensor | None = None) -> Tensor:
         """Refine ``(B, C, H, W)`` or ``(C, H, W)``, float in ``range`` or uint8.
 
         Args:
             image: the images; a single image is a batch of one.
             noise: standard normal maps for a refiner with noise, shaped like ``image`` with K channels; drawn if None.
+            reference: with ``versions``, the real images whose styles the versions take instead of random ones of the
+                run: one for each image ``(B, C, H', W')``, or one for all ``(C, H', W')`` or ``(1, C, H', W')``, float
+                in ``range`` or uint8, of any size. No gradient flows to them.
 
         Raises:
-            UserError: not a tensor, or a wrong shape, dtype, range or device.
+            UserError: not a tensor, or a wrong shape, dtype, range or device; ``reference`` without ``versions``.
         """
-        self._check(image, noise)
+        self._check(image, noise, reference)
         batch = image if image.ndim == 4 else image[None]
         noise = noise[None] if noise is not None and noise.ndim == 3 else noise
+        reference = reference[None] if reference is not None and reference.ndim == 3 else reference
         grad, compiling = self.grad and torch.is_grad_enabled(), torch.compiler.is_compiling()
         if grad and not compiling:
             self.refiner.requires_grad_(False)  # undo a requires_grad_(True) of a parent module
@@ -117,12 +121,13 @@ class Refine(SharingMixin, nn.Module):
             batch = batch.detach()  # because torch.export.save fails with set_grad_enabled
         with ordinary, nullcontext() if exporting else torch.set_grad_enabled(grad):
             if self.p == 1:
-                out = self._refined(batch, noise)
+                out = self._refined(batch, noise, reference)
             else:
                 rows = self._chosen(batch.shape[0]).to(batch.device, non_blocking=batch.is_cuda)
                 out = batch.clone()
                 if len(rows):
-                    out[rows] = self._refined(batch[rows], None if noise is None else noise[rows])
+                    real = reference if reference is None or len(reference) == 1 else reference[rows]
+                    out[rows] = self._refined(batch[rows], None if noise is None else noise[rows], real)
         return out if image.ndim == 4 else out[0]
 
     @property
@@ -168,23 +173,31 @@ class Refine(SharingMixin, nn.Module):
         draws = f"p={self.p}, range={self.scale}, grad={self.grad}, versions={self.versions}"
         return f"channels={self.channels}, {draws}, autocast={self.autocast}"
 
-    def _check(self, image: Tensor, noise: Tensor | None) -> None:
+    def _check(self, image: Tensor, noise: Tensor | None, reference: Tensor | None) -> None:
         smallest = getattr(self.refiner, "smallest", 1)
         check_images(image, channels=self.channels, smallest=smallest, scale=self.scale)
         check_device(image, [*self.parameters(), image][0].device)  # torch 2.6 exports no `next` with a default
         check_noise(noise, image, self.noise_channels)
+        check_reference(reference, image, versions=self.versions, scale=self.scale)
 
-    def _refined(self, batch: Tensor, noise: Tensor | None) -> Tensor:
-        unit, parts = self.scale.unit(batch), None
+    def _unit(self, image: Tensor, name: str = "") -> Tensor:
+        """Images as float32 in [0, 1], checked on the CPU always and on a GPU once for each ``name``."""
+        unit = self.scale.unit(image)
+        if torch.compiler.is_compiling() or image.dtype == torch.uint8:
+            return unit
+        if not (image.is_cuda and name in self._range_checked):
+            self.scale.refuse(unit, name)
+            self._range_checked.add(name)
+        return unit
+
+    def _refined(self, batch: Tensor, noise: Tensor | None, reference: Tensor | None) -> Tensor:
+        unit, parts = self._unit(batch), None
         if not torch.compiler.is_compiling():
-            if batch.dtype != torch.uint8 and not (batch.is_cuda and self._range_checked):
-                self.scale.refuse(unit)
-                self._range_checked = True
             parts = resolve_micro_batch(self.micro_batch, batch.device, *batch.shape[-2:])
         with torch.autocast(batch.device.type, dtype=self.autocast, enabled=self.autocast is not None):
             refined = refine(self.refiner, unit, self._source(), noise=noise, micro_batch=parts).float()
         if self.versions:
-            refined = self._versions_of(refined)
+            refined = self._versions_of(refined, reference)
         last = batch.is_contiguous(memory_format=torch.channels_last) and not batch.is_contiguous()
         order = torch.channels_last if last else torch.contiguous_format
         return self.scale.restore(refined, batch.dtype).contiguous(memory_format=order)
@@ -193,16 +206,17 @@ class Refine(SharingMixin, nn.Module):
         """The rows of a batch to refine."""
         return (self._drawn(count) < self.p).nonzero()[:, 0]
 
-    def _versions_of(self, refined: Tensor) -> Tensor:
-        """One version of each refined image ``(B, C, H, W)`` in [0, 1], in the style of a random real image."""
-        styles, out = StyleBank(self.amplitudes, self.levels), refined.clone()
-        versions, real = ((high * self._drawn(len(refined))).long() for high in (VERSION_COUNT, len(styles)))
-        for version in range(1, VERSION_COUNT):
-            rows = (versions == version).nonzero()[:, 0]
-            if len(rows):
-                here, style = (index.to(refined.device, non_blocking=refined.is_cuda) for index in (rows, real[rows]))
-                out[here] = styles.adapt(refined[here], style, version, blend=self.blend)
-        return out
+    def _versions_of(self, refined: Tensor, reference: Tensor | None) -> Tensor:
+        """One version of each refined image ``(B, C, H, W)`` in [0, 1], in the style of a random or given real one."""
+        versions = (VERSION_COUNT * self._drawn(len(refined))).long()
+        if reference is None or not len(refined):  # FFTs refuse empty batches
+            styles = StyleBank(self.amplitudes, self.levels)
+            rows = (len(styles) * self._drawn(len(refined))).long()
+        else:
+            real = self._unit(reference.detach(), "reference").clamp(0, 1)
+            styles, rows = StyleBank.of(real, beta=self.beta), torch.arange(len(refined), device=versions.device)
+            rows = rows.clamp_max(len(real) - 1)  # one for all, or one for each
+        return styles.adapt_each(refined, rows, versions, blend=self.blend)
 
     def _drawn(self, count: int) -> Tensor:
         """Uniform numbers in [0, 1) from the generator, on its device; without one on the CPU."""
@@ -234,7 +248,7 @@ class Refine(SharingMixin, nn.Module):
 
     def __getstate__(self) -> dict[str, Any]:
         state: dict[str, Any] = super().__getstate__()  # type: ignore[no-untyped-call]
-        return {**state, "generator": pack_generator(self.generator), "_range_checked": False, "_worker_seed": None}
+        return {**state, "generator": pack_generator(self.generator), "_range_checked": set(), "_worker_seed": None}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__({**state, "generator": unpack_generator(state["generator"])})  # type: ignore[no-untyped-call]

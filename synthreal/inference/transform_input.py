@@ -10,6 +10,22 @@ from synthreal.errors import UserError
 from synthreal.inference.value_range import ValueRange
 
 
+def check_reference(reference: Tensor | None, image: Tensor, *, versions: bool, scale: ValueRange) -> None:
+    """Raise ``UserError`` unless real images fit images: of their channels and device, one for all or one for each."""
+    if reference is None:
+        return
+    if not versions:
+        raise UserError("reference= gives the styles of versions; load the refiner with versions=True")
+    try:
+        check_images(reference, channels=image.shape[-3], smallest=1, scale=scale)
+        check_device(reference, image.device)
+    except UserError as error:
+        raise UserError(f"reference: {error}") from None
+    count, given = (len(batch) if batch.ndim == 4 else 1 for batch in (image, reference))
+    if given not in (1, count):
+        raise UserError(f"reference: give one real image, or one for each of the {count} images, not {given}")
+
+
 def check_images(image: Tensor, *, channels: int, smallest: int, scale: ValueRange) -> None:
     """Raise ``UserError`` unless images are ``(C, H, W)`` or ``(B, C, H, W)``, float or uint8, of ``smallest`` px."""
     if not isinstance(image, Tensor):

@@ -48,16 +48,20 @@ class ValueRange:
             return from_unit(unit, "uint8")
         return (unit if self == ValueRange() else unit * (self.high - self.low) + self.low).to(dtype)
 
-    def refuse(self, unit: Tensor) -> None:
-        """Raise ``UserError`` for values far outside the range, or NaN. Synchronizes with the device."""
+    def refuse(self, unit: Tensor, name: str = "") -> None:
+        """Raise ``UserError`` for values far outside the range, or NaN; ``name`` is that of the images, if not usual.
+
+        Synchronizes with the device.
+        """
         least, most = torch.stack(unit.detach().aminmax()).tolist() if unit.numel() else (0.0, 1.0)
+        prefix = f"{name}: " if name else ""
         if not (least >= -SLACK and most <= 1 + SLACK):
             if math.isnan(least):
-                raise UserError("the images contain NaN; find where they come from")
+                raise UserError(f"{prefix}the images contain NaN; find where they come from")
             least, most = (self.low + value * (self.high - self.low) for value in (least, most))
             raise UserError(
-                f"values from {least:.4g} to {most:.4g} are not in {self}; scale them, give uint8, or declare their "
-                "range with range=(lowest, highest) of synthreal.Refine"
+                f"{prefix}values from {least:.4g} to {most:.4g} are not in {self}; scale them, give uint8, or declare "
+                "their range with range=(lowest, highest) of synthreal.Refine"
             )
 
     def __str__(self) -> str:

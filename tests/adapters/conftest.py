@@ -1,13 +1,16 @@
-"""Folders with refiners of random weights: one channel or three, with noise maps or without."""
+"""Folders with refiners of random weights and styles: one channel or three, with noise maps or without."""
 
 from __future__ import annotations
+
+import shutil
 
 import pytest
 import torch
 from quick import configured
 
+from synthreal.core.style_bank import StyleBank
 from synthreal.hooks.catalog import Catalog
-from synthreal.inference.pretrained import write_config, write_refiner
+from synthreal.inference.pretrained import write_config, write_refiner, write_styles
 from synthreal.inference.transform import Refine
 from synthreal.spec import ImageSpec
 
@@ -28,6 +31,9 @@ def folder(toy, tmp_path_factory):
             run = tmp_path_factory.mktemp("refiner")
             write_config(run, config, {})
             write_refiner(run, network, step=1, kind="ema")
+            real = torch.rand(5, channels, 20, 20, generator=torch.Generator().manual_seed(seed))
+            real = real * torch.linspace(0.3, 1, 5)[:, None, None, None]  # from dark to bright
+            write_styles(run, StyleBank.of(real, beta=config.evaluation.fda.beta))
             made[channels, noise, seed] = run
         return made[channels, noise, seed]
 
@@ -38,3 +44,30 @@ def folder(toy, tmp_path_factory):
 def expected():
     """``expected(run, images)``: float images ``(B, C, H, W)`` as ``synthreal.Refine`` refines them on the CPU."""
     return lambda run, images: Refine.load(run, device="cpu")(images)
+
+
+@pytest.fixture
+def versions_of():
+    """``versions_of(run, images, found)``: for each image ``(B, C, H, W)`` its version, and the real image it is like.
+
+    ``run`` takes no noise maps. Raises ``AssertionError`` unless ``found`` is one of the versions, to 8 bits.
+    """
+
+    def find(run, images, found):
+        refine = Refine.load(run, device="cpu")
+        refined, styles, blend = refine(images), refine.about.styles, refine.about.config.evaluation.histogram.blend
+        places = [(0, 0)] + [(version, real) for version in (1, 2) for real in range(len(styles))]
+        every = [styles.adapt(refined, torch.full((len(images),), real), v, blend=blend) for v, real in places]
+        distance, place = (torch.stack(every) - found).abs().amax((2, 3, 4)).min(0)
+        assert distance.max() < 1 / 255
+        return [places[i] for i in place]
+
+    return find
+
+
+@pytest.fixture
+def without_styles(folder, tmp_path):
+    """A folder of an older version."""
+    run = shutil.copytree(folder(), tmp_path / "older")
+    (run / "styles.safetensors").unlink()
+    return run

@@ -95,8 +95,24 @@ def test_the_seed_of_compose_determines_picks_and_noise(folder):
     assert (Refine(folder(), p=0.0)(image=before)["image"] == before).all()
 
 
+def test_versions_are_drawn_at_every_call_from_the_seed_of_compose(folder, versions_of):
+    before = image(12, 16)
+
+    def drawn(seed):
+        pipeline = A.Compose([Refine(folder(), versions=True)], seed=seed)
+        return np.stack([pipeline(image=before)["image"] for _ in range(30)])
+
+    found = drawn(1)
+    unit = planes(before)
+    looks = versions_of(folder(), unit.expand(30, -1, -1, -1), torch.from_numpy(found / np.float32(255))[:, None])
+    assert {version for version, _ in looks} == {0, 1, 2} and len({real for version, real in looks if version}) > 2
+    assert np.array_equal(drawn(1), found) and not np.array_equal(drawn(2), found)
+    together = A.Compose([Refine(folder(), versions=True)], seed=1)(images=np.stack([before] * 30))["images"]
+    assert len(np.unique(together, axis=0)) > 3
+
+
 def test_a_replay_gives_the_same_image(folder):
-    pipeline = A.ReplayCompose([A.HorizontalFlip(p=0.5), Refine(folder(noise=2), p=0.5)])
+    pipeline = A.ReplayCompose([A.HorizontalFlip(p=0.5), Refine(folder(noise=2), p=0.5, versions=True)])
     before, refined = image(12, 16), 0
     for _ in range(12):
         found = pipeline(image=before)
@@ -107,18 +123,19 @@ def test_a_replay_gives_the_same_image(folder):
 
 
 def test_it_serialises_as_a_path_before_and_after_use(folder, tmp_path):
-    pipeline = A.Compose([Refine(folder(), p=0.5, device="cpu")], seed=1)
+    pipeline = A.Compose([Refine(folder(), p=0.5, device="cpu", versions=True)], seed=1)
     for _ in range(2):
         A.save(pipeline, tmp_path / "pipeline.json")
         again = A.load(tmp_path / "pipeline.json")
         assert A.to_dict(again) == A.to_dict(pipeline)
         (transform,) = again.transforms
-        assert (transform.run, transform.p, transform.device) == (str(folder()), 0.5, "cpu")
+        assert (transform.run, transform.p, transform.device, transform.versions) == (str(folder()), 0.5, "cpu", True)
+        assert transform._refine.versions
         copied = pickle.loads(pickle.dumps(pipeline))
         assert len(pickle.dumps(pipeline)) < 20_000
         for _ in range(4):
             assert np.array_equal(copied(image=image(12, 16))["image"], pipeline(image=image(12, 16))["image"])
-    assert f"Refine(p=0.5, device='cpu', run='{folder()}')" in repr(pipeline)
+    assert f"Refine(p=0.5, device='cpu', run='{folder()}', versions=True)" in repr(pipeline)
 
 
 class Eyes(torch.utils.data.Dataset):
@@ -143,7 +160,9 @@ def test_workers_of_a_loader_refine_the_same(folder):
         next(iter(DataLoader(Eyes(Refine(folder(), "cuda")), num_workers=1, multiprocessing_context="fork")))
 
 
-def test_bad_arguments_and_images(folder, tmp_path):
+def test_bad_arguments_and_images(folder, tmp_path, without_styles):
+    with pytest.raises(UserError, match=r"styles\.safetensors: missing, but versions=True"):
+        Refine(without_styles, versions=True)
     with pytest.raises(UserError, match=r"holds no run \(no config.toml\)"):
         Refine(tmp_path)
     with pytest.raises(ValueError, match="less than or equal to 1"):

@@ -79,6 +79,24 @@ def test_another_seed_is_another_noise_and_p_picks(folder, dataset):
     same(mapped(p=0.0), arrays(dataset["image"]))
 
 
+def test_versions_follow_seed_and_index_in_any_batch(folder, dataset, versions_of):
+    def mapped(batch_size=100, **options):
+        refine = Refine(folder(), versions=True, **options)
+        found = dataset.map(refine, batched=True, with_indices=True, batch_size=batch_size)
+        return arrays(found["image"])
+
+    first = mapped()
+    same(mapped(batch_size=5), first, atol=1)
+    seen = set()
+    for image, found in zip(arrays(pictures()), first, strict=True):
+        before, after = (torch.from_numpy(one / np.float32(255))[None, None] for one in (image, found))
+        seen.add(versions_of(folder(), before, after)[0][0])
+    assert seen == {0, 1, 2}
+    assert any((one != two).any() for one, two in zip(first, mapped(seed=1), strict=True))
+    dataset.set_transform(Refine(folder(), versions=True, seed=None))
+    assert len({np.asarray(dataset[1]["image"]).tobytes() for _ in range(20)}) > 3
+
+
 def test_images_of_one_size_pass_through_the_network_together(folder, dataset, monkeypatch):
     seen, call = [], LazyRefine.__call__
     monkeypatch.setattr(LazyRefine, "__call__", lambda self, x, **more: seen.append(len(x)) or call(self, x, **more))
@@ -100,7 +118,7 @@ def test_on_the_fly_noise_is_drawn_at_every_call_or_refused(folder, dataset):
     found = [np.asarray(dataset[1]["image"]) for _ in range(2)]
     torch.manual_seed(0)
     assert np.array_equal(np.asarray(dataset[1]["image"]), found[0]) and not np.array_equal(*found)
-    for wanting in (Refine(folder(noise=2)), Refine(folder(), p=0.5)):
+    for wanting in (Refine(folder(noise=2)), Refine(folder(), p=0.5), Refine(folder(), versions=True)):
         dataset.set_transform(wanting)
         with pytest.raises(UserError, match=r"with_indices=True\); seed=None"):
             dataset[0]
@@ -143,12 +161,14 @@ def test_the_fingerprint_is_stable_and_follows_weights_and_options(folder, datas
     first = print_of(refine)
     monkeypatch.chdir(tmp_path)
     assert first == print_of(refine) == print_of(Refine(run)) == print_of(Refine(str(run))) == print_of(Refine("run"))
-    others = {
-        print_of(Refine(run, **option)) for option in ({"p": 0.5}, {"seed": 1}, {"seed": None}, {"device": "cpu"})
-    }
+    options = ({"p": 0.5}, {"seed": 1}, {"seed": None}, {"device": "cpu"}, {"versions": True})
+    others = {print_of(Refine(run, **option)) for option in options}
+    shutil.copy(folder(seed=1) / "styles.safetensors", run)
+    assert print_of(Refine(run)) == first  # without versions the styles do not matter
+    others.add(print_of(Refine(run, versions=True)))
     shutil.copy(folder(seed=1) / "refiner.safetensors", run)
     others.add(print_of(Refine(run)))
-    assert len(others | {first}) == 6
+    assert len(others | {first}) == 8
 
 
 FORKED = """
@@ -177,7 +197,9 @@ def test_processes_forked_by_map_refine_the_same_and_do_not_hang(folder, dataset
     assert done.stdout == "the same\n", done.stderr
 
 
-def test_bad_arguments_and_examples(folder, dataset, tmp_path):
+def test_bad_arguments_and_examples(folder, dataset, tmp_path, without_styles):
+    with pytest.raises(UserError, match=r"styles\.safetensors: missing, but versions=True"):
+        Refine(without_styles, versions=True)
     with pytest.raises(UserError, match=r"holds no run \(no config.toml\)"):
         Refine(tmp_path / "nowhere")
     with pytest.raises(UserError, match=r"give a number in \[0, 1\]"):

@@ -59,11 +59,30 @@ def test_the_global_generator_determines_picks_and_noise(folder):
     assert len(torch.unique(Refine(folder(noise=2), same_on_batch=True)(same), dim=0)) == 1
 
 
+def test_each_refined_image_has_a_version_of_its_own_unless_the_batch_is_one(folder, versions_of):
+    same = images(1).expand(60, -1, -1, -1).contiguous()
+    torch.manual_seed(0)
+    aug = Refine(folder(), p=0.5, versions=True)
+    y = aug(same)
+    picked = aug._params["batch_prob"] > 0.5
+    assert torch.equal((y != same).flatten(1).any(1), picked)
+    looks = versions_of(folder(), same[picked], y[picked])
+    assert {version for version, _ in looks} == {0, 1, 2} and len({real for version, real in looks if version}) > 2
+    keys = aug._params["noise_key"][picked]
+    again = aug._refine(same[: len(keys)], keys=keys, seed=0)
+    assert torch.equal(again, y[picked])
+    seen = set()
+    for _ in range(12):
+        (look,) = set(versions_of(folder(), same[:4], Refine(folder(), same_on_batch=True, versions=True)(same[:4])))
+        seen.add(look[0])
+    assert len(seen) > 1
+
+
 @pytest.mark.parametrize("p", [0.5, 1.0])
 def test_a_pipeline_replays_exactly_and_key_points_follow_the_flip(folder, p):
     aug = K.AugmentationSequential(
         K.RandomHorizontalFlip(p=0.5),
-        Refine(folder(noise=2), p=p),
+        Refine(folder(noise=2), p=p, versions=True),
         K.RandomGaussianNoise(std=0.1, p=0.5),
         data_keys=["input", "keypoints", "mask", "bbox_xyxy"],
     )
@@ -95,7 +114,7 @@ def test_the_network_is_not_part_of_the_pipelines_parameters_and_state(folder, e
 
 
 def test_it_pickles_and_copies_as_a_path(folder):
-    aug, x = Refine(folder(noise=2), p=0.5), images()
+    aug, x = Refine(folder(noise=2), p=0.5, versions=True), images()
     for _ in range(2):
         assert len(pickle.dumps(aug)) < 10_000
         for other in (pickle.loads(pickle.dumps(aug)), copy.deepcopy(aug)):
@@ -103,23 +122,29 @@ def test_it_pickles_and_copies_as_a_path(folder):
             mine = aug(x)
             torch.manual_seed(3)
             assert torch.equal(other(x), mine)
-    assert f"Refine(p=0.5, p_batch=1.0, same_on_batch=False, run={folder(noise=2)})" == repr(aug)
+    assert f"Refine(p=0.5, p_batch=1.0, same_on_batch=False, run={folder(noise=2)}, versions=True)" == repr(aug)
 
 
 def test_it_works_where_the_pipeline_is_compiled(folder):
-    aug, x = Refine(folder()), images()
-    torch.testing.assert_close(torch.compile(aug, backend="eager")(x), aug(x), atol=1e-6, rtol=0)
+    for versions in (False, True):
+        aug, x, found = Refine(folder(), versions=versions), images(), []
+        for call in (torch.compile(aug, backend="eager"), aug):
+            torch.manual_seed(2)
+            found.append(call(x))
+        torch.testing.assert_close(*found, atol=1e-6, rtol=0)
 
 
 @pytest.mark.gpu
 def test_it_goes_where_the_batch_is(folder, expected):
-    aug = K.AugmentationSequential(Refine(folder(noise=2), p=0.5), data_keys=["input"])
+    aug = K.AugmentationSequential(Refine(folder(noise=2), p=0.5, versions=True), data_keys=["input"])
     x = images().cuda()
     y = aug(x)
     assert y.is_cuda and torch.equal(aug(x, params=aug._params), y)
 
 
-def test_bad_arguments_and_images(folder, tmp_path):
+def test_bad_arguments_and_images(folder, tmp_path, without_styles):
+    with pytest.raises(UserError, match=r"styles\.safetensors: missing, but versions=True"):
+        Refine(without_styles, versions=True)
     with pytest.raises(UserError, match=r"holds no run \(no config.toml\)"):
         Refine(tmp_path)
     with pytest.raises(UserError, match=r"give a number in \[0, 1\]"):

@@ -14,9 +14,11 @@ from torch.utils.data import DataLoader
 
 from synthreal.adapters.lazy import LazyRefine, draw_seed, pick
 from synthreal.core.noise import indexed_noise
+from synthreal.data.encoding import from_unit, to_unit
 from synthreal.data.seed import derive_seed
 from synthreal.errors import UserError
 from synthreal.inference import workers as worker
+from synthreal.inference.indexed import IndexedRefiner
 from synthreal.inference.transform import Refine
 
 KEYS = torch.tensor([5, 2])
@@ -71,6 +73,51 @@ def test_noise_is_a_function_of_seed_and_key_and_that_of_bulk_refinement(folder)
         assert (refine(x, keys=keys, seed=seed) - found).abs().amax((1, 2, 3)).min() > 1e-4
 
 
+def test_versions_are_a_function_of_seed_and_key_and_among_those_of_bulk_refinement(folder, versions_of):
+    refine, x, keys = LazyRefine(folder(), versions=True), images()[:1].expand(90, -1, -1, -1), torch.arange(90) * 7
+    found = refine(x, keys=keys, seed=3)
+    looks = versions_of(folder(), x, found)
+    assert all(18 < sum(version == wanted for version, _ in looks) < 42 for wanted in range(3))
+    for version in (1, 2):
+        assert len({real for which, real in looks if which == version}) == 5
+    bulk = IndexedRefiner(Refine.load(folder(), device="cpu"), seed=3)
+    every = torch.stack([bulk(x, keys, full=90, version=version) for version in range(3)])
+    wanted = every[[version for version, _ in looks], torch.arange(90)]
+    torch.testing.assert_close(found, wanted, atol=1e-5, rtol=0)
+    for rows in (slice(0, 1), slice(5, 30), torch.tensor([80, 3])):
+        torch.testing.assert_close(refine(x[rows], keys=keys[rows], seed=3), found[rows], atol=1e-5, rtol=0)
+    assert versions_of(folder(), x, refine(x, keys=keys, seed=4)) != looks
+    for other in (pickle.loads(pickle.dumps(refine)), copy.deepcopy(refine)):
+        assert torch.equal(other(x, keys=keys, seed=3), found)
+
+
+def test_versions_take_noise_and_the_dtypes_of_the_refiner(folder):
+    keys, x = torch.arange(30), images()[:1].expand(30, -1, -1, -1).contiguous()
+    refine = LazyRefine(folder(noise=2), versions=True)
+    plain = LazyRefine(folder(noise=2))(x, keys=keys, seed=0)
+    y = refine(x, keys=keys, seed=0)
+    same = torch.tensor([torch.allclose(one, other, atol=1e-6) for one, other in zip(y, plain, strict=True)])
+    assert 3 < same.sum() < 20  # version 0 has the noise maps that it has without versions
+    stored = (255 * x).byte()
+    wanted = from_unit(refine(to_unit(stored), keys=keys, seed=0), "uint8")
+    assert torch.equal(refine(stored, keys=keys, seed=0), wanted)
+    half = refine(x.half(), keys=keys, seed=0)
+    assert half.dtype == torch.float16 and (half.float() - y).abs().mean() < 0.01
+    weight = torch.ones((), requires_grad=True)
+    assert not refine(x * weight, keys=keys, seed=0).requires_grad
+    with pytest.raises(UserError, match=r"given torch\.int64"):
+        refine(stored.long(), keys=keys, seed=0)
+
+
+def test_a_folder_without_styles_is_refused_at_once(without_styles):
+    LazyRefine(without_styles)
+    with pytest.raises(UserError, match=r"styles\.safetensors: missing, but versions=True needs it"):
+        LazyRefine(without_styles, versions=True)
+    (without_styles / "styles.safetensors").write_bytes(b"")
+    with pytest.raises(UserError, match=r"styles\.safetensors"):
+        LazyRefine(without_styles, versions=True)
+
+
 def test_the_number_of_noise_maps_is_known(folder):
     assert LazyRefine(folder(noise=2)).noise_channels == 2
     assert LazyRefine(folder()).noise_channels == 0
@@ -118,11 +165,11 @@ class Set(torch.utils.data.Dataset):
 
 @pytest.mark.parametrize("context", ["fork", pytest.param("spawn", marks=pytest.mark.slow)])
 def test_workers_load_their_own_and_refine_the_same(folder, context):
-    refine = LazyRefine(folder())
-    mine = refine(images()[:1], keys=KEYS[:1], seed=0)
-    loader = DataLoader(Set(refine), batch_size=2, num_workers=1, multiprocessing_context=context)
-    for refined, device in loader:
-        torch.testing.assert_close(refined, mine.expand(2, -1, -1, -1), atol=1e-6, rtol=0)
+    refine = LazyRefine(folder(), versions=True)
+    mine = refine(images()[:1].expand(4, -1, -1, -1), keys=torch.arange(4), seed=0)
+    loader = DataLoader(Set(refine), batch_size=2, num_workers=2, multiprocessing_context=context)
+    for (refined, device), rows in zip(loader, (slice(0, 2), slice(2, 4)), strict=True):
+        torch.testing.assert_close(refined, mine[rows], atol=1e-5, rtol=0)
         assert device == ("cpu", "cpu")
 
 
@@ -152,11 +199,19 @@ def test_without_a_device_it_goes_where_the_images_are(folder):
 
 @pytest.mark.gpu
 def test_the_network_follows_the_images_to_the_gpu(folder):
-    refine = LazyRefine(folder(noise=2), device=None)
+    refine = LazyRefine(folder(noise=2), device=None, versions=True)
     here = refine(images(), keys=KEYS, seed=0)
     there = refine(images().cuda(), keys=KEYS.cuda(), seed=0)
     assert there.is_cuda
     torch.testing.assert_close(there.cpu(), here, atol=1e-4, rtol=0)
+    mixed = refine(images().cuda(), keys=KEYS, seed=0)  # keys on the CPU, so as not to wait for the GPU
+    torch.testing.assert_close(mixed, there, atol=1e-6, rtol=0)
+    images_there = images().cuda()
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        refine(images_there, keys=KEYS, seed=1)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
 
 
 def test_picks_are_a_function_of_seed_and_key_with_that_probability():

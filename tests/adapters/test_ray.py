@@ -12,11 +12,13 @@ import pytest
 import torch
 from quick import configured
 
+from synthreal.adapters.lazy import LazyRefine
 from synthreal.adapters.ray import refine_dataset
+from synthreal.core.style_bank import StyleBank
 from synthreal.data.encoding import stored_array
 from synthreal.errors import UserError
 from synthreal.inference.indexed import IndexedRefiner
-from synthreal.inference.pretrained import write_config, write_refiner
+from synthreal.inference.pretrained import write_config, write_refiner, write_styles
 from synthreal.inference.transform import Refine
 from synthreal.spec import ImageSpec
 
@@ -29,6 +31,7 @@ def run(toy, tmp_path_factory):
     torch.manual_seed(0)
     folder = tmp_path_factory.mktemp("run")
     write_config(folder, config, {})
+    write_styles(folder, StyleBank.of(torch.rand(5, 1, 12, 16), beta=config.evaluation.fda.beta))
     write_refiner(folder, toy.build_network("refiner", config.refiner, config.image), step=0, kind="raw")
     return folder
 
@@ -106,24 +109,52 @@ def test_workers_gpus_and_precision_reach_ray_and_its_actors(run, monkeypatch, g
     monkeypatch.setitem(sys.modules, "ray", SimpleNamespace(data=pool))
     monkeypatch.setitem(sys.modules, "ray.data", pool)
     options = refine_dataset(
-        FakeDataset(), run, index="row", batch_size=8, workers=3, gpus=gpus, seed=5, precision="bfloat16"
+        FakeDataset(), run, index="row", batch_size=8, workers=3, gpus=gpus, versions=True, seed=5, precision="bfloat16"
     )
     assert (options["compute"], options["num_gpus"], options["batch_size"]) == ("3 actors", gpus or None, 8)
-    assert options["fn_constructor_args"] == (str(run), device, "image", "row", 8, 5, "bfloat16")
+    assert options["fn_constructor_args"] == (str(run), device, "image", "row", 8, True, 5, "bfloat16")
+
+
+def test_versions_need_an_index_and_styles(monkeypatch, folder, without_styles):
+    pool = SimpleNamespace(ActorPoolStrategy=lambda size: size)
+    monkeypatch.setitem(sys.modules, "ray", SimpleNamespace(data=pool))
+    monkeypatch.setitem(sys.modules, "ray.data", pool)
+    refine_dataset(FakeDataset(), folder())
+    with pytest.raises(UserError, match="versions=True chooses by index; name a column of integers with index="):
+        refine_dataset(FakeDataset(), folder(), versions=True)
+    with pytest.raises(UserError, match=r"styles\.safetensors: missing, but versions=True"):
+        refine_dataset(FakeDataset(), without_styles, index="row", versions=True)
+
+
+@pytest.mark.parametrize("noise", [0, 1])
+def test_versions_are_those_of_the_other_adapters_in_any_batch(folder, noise):
+    from synthreal.adapters.ray import _Actor
+
+    worker = _Actor(str(folder(noise=noise)), "cpu", "image", "row", 8, True, 3, None)
+    images, row = np.random.default_rng(0).integers(0, 256, (30, 12, 16), np.uint8), np.arange(30)
+
+    def refined(block):
+        blocks = [slice(start, start + block) for start in range(0, 30, block)]
+        return np.concatenate([worker({"image": images[rows], "row": row[rows]})["image"] for rows in blocks])
+
+    np.testing.assert_array_equal(refined(8), refined(3))
+    lazy = LazyRefine(folder(noise=noise), versions=True)
+    wanted = lazy(torch.from_numpy(images)[:, None], keys=torch.arange(30), seed=3)[:, 0]
+    assert np.abs(refined(8).astype(int) - wanted.int().numpy()).max() <= 1
 
 
 @pytest.mark.parametrize(("precision", "autocast"), [("float32", None), ("bfloat16", torch.bfloat16)])
 def test_an_actor_computes_in_the_precision(run, precision, autocast):
     from synthreal.adapters.ray import _Actor
 
-    actor = _Actor(str(run), "cpu", "image", "row", 4, 0, precision)
+    actor = _Actor(str(run), "cpu", "image", "row", 4, False, 0, precision)
     assert actor._refiner.transform.autocast == autocast
 
 
 def test_an_actor_takes_grey_colour_and_mixed_sizes(run):
     from synthreal.adapters.ray import _Actor
 
-    worker = _Actor(str(run), "cpu", "image", "row", 4, 0, None)
+    worker = _Actor(str(run), "cpu", "image", "row", 4, False, 0, None)
     rng = np.random.default_rng(0)
     mixed = np.empty(3, object)
     mixed[:] = [
@@ -145,5 +176,5 @@ def test_an_actor_takes_an_empty_batch(run):
     from synthreal.adapters.ray import _Actor
 
     empty = {"image": np.empty((0, 5, 6), np.uint8), "row": np.arange(0)}
-    done = _Actor(str(run), "cpu", "image", "row", 4, 0, None)(empty)
+    done = _Actor(str(run), "cpu", "image", "row", 4, False, 0, None)(empty)
     assert done["image"].shape == (0, 5, 6)

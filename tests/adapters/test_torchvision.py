@@ -87,8 +87,24 @@ def test_the_global_generator_determines_picks_and_noise(folder):
     assert len(torch.unique(same, dim=0)) == 4, "each image of a batch has noise of its own"
 
 
+def test_versions_are_drawn_for_every_call_and_for_each_image_of_a_batch(folder, versions_of):
+    transform, unit = Refine(folder(), versions=True), image().float()[None] / 255
+    pil = Image.fromarray(image()[0].numpy())
+
+    def drawn(seed):
+        torch.manual_seed(seed)
+        return torch.stack([torch.from_numpy(np.array(transform(pil))) for _ in range(30)])
+
+    looks = versions_of(folder(), unit.expand(30, -1, -1, -1), drawn(0)[:, None] / 255)
+    assert {version for version, _ in looks} == {0, 1, 2} and len({real for version, real in looks if version}) > 2
+    assert torch.equal(drawn(0), drawn(0)) and not torch.equal(drawn(0), drawn(1))
+    video = tv_tensors.Video(unit.expand(30, -1, -1, -1))
+    looks = versions_of(folder(), video.as_subclass(torch.Tensor), transform(video).as_subclass(torch.Tensor))
+    assert {version for version, _ in looks} == {0, 1, 2}
+
+
 def test_it_pickles_and_copies_as_a_path_without_weights(folder):
-    pipeline = v2.Compose([Refine(folder(noise=2), p=0.5)])
+    pipeline = v2.Compose([Refine(folder(noise=2), p=0.5, versions=True)])
     for _ in range(2):
         assert len(pickle.dumps(pipeline)) < 10_000 and not pipeline.state_dict() and not list(pipeline.parameters())
         for other in (pickle.loads(pickle.dumps(pipeline)), copy.deepcopy(pipeline)):
@@ -97,7 +113,7 @@ def test_it_pickles_and_copies_as_a_path_without_weights(folder):
             torch.manual_seed(3)
             assert torch.equal(other(image()), mine)
         pipeline.train()
-    assert f"Refine(run={folder(noise=2)}, p=0.5)" in repr(pipeline)
+    assert f"Refine(run={folder(noise=2)}, p=0.5, versions=True)" in repr(pipeline)
 
 
 class Eyes(torch.utils.data.Dataset):
@@ -119,7 +135,9 @@ def test_workers_of_a_loader_refine_the_same(folder):
     torch.testing.assert_close(found, torch.stack([eyes[0], eyes[1]]))
 
 
-def test_bad_arguments_and_images(folder, tmp_path):
+def test_bad_arguments_and_images(folder, tmp_path, without_styles):
+    with pytest.raises(UserError, match=r"styles\.safetensors: missing, but versions=True"):
+        Refine(without_styles, versions=True)
     with pytest.raises(UserError, match=r"holds no run \(no config.toml\)"):
         Refine(tmp_path)
     with pytest.raises(UserError, match=r"give a number in \[0, 1\]"):

@@ -134,6 +134,22 @@ def test_with_a_seed_picks_and_noise_follow_the_key_whatever_the_order(folder):
     assert picked == {key for key in back if (back[key] != originals[key]).any()}
 
 
+def test_versions_follow_the_key_whatever_the_order(folder, versions_of):
+    first = refined(Refine(folder(), versions=True, seed=0, batch=3))
+    other = refined(Refine(folder(), versions=True, seed=0, batch=2), slice(None, None, -1))
+    assert all(np.abs(first[key].astype(int) - other[key].astype(int)).max() <= 1 for key in first)
+    seen = set()
+    for seed in range(4):
+        found = refined(Refine(folder(), versions=True, seed=seed))
+        for place, image in enumerate(pictures()):
+            pair = (torch.from_numpy(one / np.float32(255))[None, None] for one in (image, found[f"eye{place}"]))
+            seen.add((place, versions_of(folder(), *pair)[0][0]))
+    assert {version for _, version in seen} == {0, 1, 2} and len(seen) > COUNT
+    torch.manual_seed(0)
+    stage = Refine(folder(), versions=True)
+    assert any((refined(stage)[key] != refined(stage)[key]).any() for key in first)
+
+
 def test_without_a_seed_they_are_drawn_from_the_global_generator(folder):
     found = []
     stage = Refine(folder(noise=2), p=0.7)
@@ -145,13 +161,16 @@ def test_without_a_seed_they_are_drawn_from_the_global_generator(folder):
 
 
 def test_it_pickles_as_a_path_before_and_after_use(folder):
-    stage = Refine(folder())
+    stage = Refine(folder(), versions=True, seed=0)
     for _ in range(2):
         assert len(pickle.dumps(stage)) < 1000
-        assert refined(pickle.loads(pickle.dumps(stage))).keys() == refined(stage).keys()
+        again, found = refined(pickle.loads(pickle.dumps(stage))), refined(stage)
+        assert again.keys() == found.keys() and all(np.array_equal(again[key], found[key]) for key in found)
 
 
-def test_bad_arguments_and_samples(folder, tmp_path, shards):
+def test_bad_arguments_and_samples(folder, tmp_path, shards, without_styles):
+    with pytest.raises(UserError, match=r"styles\.safetensors: missing, but versions=True"):
+        Refine(without_styles, versions=True)
     with pytest.raises(UserError, match=r"holds no run \(no config.toml\)"):
         Refine(tmp_path / "nowhere")
     with pytest.raises(UserError, match=r"give a number in \[0, 1\]"):

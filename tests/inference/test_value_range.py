@@ -45,6 +45,8 @@ def test_values_far_outside_the_range_are_refused_and_overshoot_is_accepted():
             ValueRange().refuse(torch.tensor(values))
     with pytest.raises(UserError, match="NaN"):
         ValueRange().refuse(torch.tensor([0.5, torch.nan]))
+    with pytest.raises(UserError, match="here: values from"):
+        ValueRange().refuse(torch.tensor([9.0]), "here")
     with pytest.raises(UserError, match=r"from -1 to 3 .*\[-1, 1\]"):
         ValueRange(-1, 1).refuse(ValueRange(-1, 1).unit(torch.tensor([-1.0, 3.0])))
 
