@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence, Sized
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich import box
 from rich.console import Group
@@ -12,11 +12,13 @@ from rich.table import Table
 from rich.text import Text
 
 from synthreal.check import Check, Contents
-from synthreal.evaluation.label_matching import Matching
 from synthreal.results import tables
 from synthreal.results.schema import Ablation, Evaluation
 from synthreal.results.tables import p_text
 from synthreal.testing.outcome import Outcome
+
+if TYPE_CHECKING:
+    from synthreal.evaluation.label_matching import Matching
 
 LINES = 8  # of a cell
 

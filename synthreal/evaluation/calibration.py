@@ -216,7 +216,7 @@ def label_quantities(spec: EvaluatorSpec, labels: Mapping[str, Tensor]) -> Mappi
         return spec.quantities(labels)
     label = spec.requires[0]
     values = labels[label.name]
-    if spec.answer is not None or not values.is_floating_point() or values[0].numel() > NUMBERS:
+    if spec.answer is not None or not values.is_floating_point() or values.shape[1:].numel() > NUMBERS:
         return {}
     return split_components(label, values)
 

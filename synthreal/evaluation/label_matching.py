@@ -5,7 +5,7 @@ estimator learns poses that never occur. An estimator trained on the arm ``versi
 pitch and yaw, of refined simulated images and of unlabelled real ones. It errs alike on both, so the ratio of the two
 densities of its readings says how much more frequent a reading is in reality (importance weighting under label shift;
 Lipton et al., Detecting and Correcting for Label Shift with Black Box Predictors, ICML 2018). Each simulated image is
-kept with a probability in proportion to this ratio, up to 10.
+kept with a probability in proportion to this ratio, which counts as 10 at most.
 
 MEASURED
 """
@@ -44,7 +44,7 @@ from synthreal.inference.resident import refine_resident
 from synthreal.spec import DatasetSpec
 from synthreal.train.sources import first_images
 
-LARGEST = 10.0  # ratio, from which an image is kept for certain
+LARGEST = 10.0  # ratio, so that a few rare images do not make all others rare
 TRIES = 100  # images of a simulator that are drawn for each one to keep, at most
 FEWEST = 20  # images to keep
 BLOCK = 256
@@ -111,11 +111,13 @@ def match_labels(
             [values.flatten(1) if values.ndim > 1 else values[:, None] for values in quantities.values()], 1
         )
 
-    ratio = DensityRatio.of(read(sets.refined), read(first_images(sets.real, config.evaluation.images)))
+    given, wanted = read(sets.refined), read(first_images(sets.real, config.evaluation.images))
+    ratio = DensityRatio.of(given, wanted)
+    largest = min(LARGEST, float(ratio(given).max()))  # from which an image is kept for certain
     generator, before, after = derived_generator("cpu", 0, "matching"), [], []
     with writer:
         for images in pool.blocks:
-            share = ratio(read(refine_resident(sets.transform, images, config.image.dtype))).cpu() / LARGEST
+            share = ratio(read(refine_resident(sets.transform, images, config.image.dtype))).cpu() / largest
             rows = (torch.rand(len(images), generator=generator) < share).nonzero()[:, 0]
             rows = rows[: None if pool.wanted is None else pool.wanted - writer.n]
             labels = {name: values[rows] for name, values in images.labels.items()}
