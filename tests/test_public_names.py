@@ -25,7 +25,7 @@ NAMES = {
     "synthreal.core": "update_discriminator update_refiner",
     "synthreal.data": "Pack Resident read_matlab write_pack",
     "synthreal.device": "ProcessSettings configure_process",
-    "synthreal.evaluation": "Task ablate compare_arms label_free_verdict read_evaluations train",
+    "synthreal.evaluation": "Task ablate compare_arms label_free_verdict match_labels read_evaluations train",
     "synthreal.hooks": "plugin_manager",
     "synthreal.metrics": """
         DisplacementField annotation_drift displacement_field kid random_features realism sliced_wasserstein

@@ -11,5 +11,5 @@ __all__ = ["adapt", "app", "browse", "domain", "judge", "main", "plugins", "refi
 
 # --help lists them in the order in which a newcomer meets them.
 FIRST = domain.check, adapt.adapt, refiner.fit, refiner.refine, judge.evaluate, browse.report, browse.turing
-LATER = judge.ablate, domain.show, domain.prepare, refiner.export
+LATER = judge.ablate, domain.show, domain.prepare, domain.match_labels, refiner.export
 app.registered_commands.sort(key=lambda command: (FIRST + LATER).index(command.callback))

@@ -10,7 +10,7 @@ import typer
 
 from synthreal.cli import options
 from synthreal.cli.application import app
-from synthreal.cli.options import catalog_of, display, load_configuration, print_line
+from synthreal.cli.options import catalog_of, display, load_configuration, print_line, resumable
 
 
 @app.command()
@@ -62,6 +62,26 @@ def prepare(
         print_line(f"{len(summary.skipped)} unreadable files skipped", err=True)
     of = f" of {summary.total:,}, a random choice (seed 0)" if summary.n < (summary.total or 0) else ""
     print_line(f"{summary.path}: {summary.n} images{of}")
+
+
+@app.command()
+def match_labels(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="Run directory; its task has one label, of numbers.")],
+    out: Annotated[Path, typer.Argument(help="Pack to write (.h5); must not exist.")],
+    device: options.Device = "auto",
+    trust: options.Trust = False,
+) -> None:
+    """Write simulated images whose labels are distributed as in the real images, as far as an estimator can tell.
+
+    Fit a second run to them if the simulator's labels, such as poses, vary more than in reality.
+    """
+    from synthreal.cli.progress import progress_bars
+    from synthreal.cli.tables import matching_text
+    from synthreal.evaluation.label_matching import match_labels as match
+
+    with resumable(), progress_bars() as show:
+        found = match(run, out, device=device, trust=trust, on_progress=partial(show, "choosing"))
+    display(matching_text(found))
 
 
 @app.command()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence, Sized
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich import box
 from rich.console import Group
@@ -17,6 +17,9 @@ from synthreal.results.schema import Ablation, Evaluation
 from synthreal.results.tables import p_text
 from synthreal.testing.outcome import Outcome
 
+if TYPE_CHECKING:
+    from synthreal.evaluation.label_matching import Matching
+
 LINES = 8  # of a cell
 
 
@@ -24,6 +27,18 @@ def evaluation_text(evaluation: Evaluation) -> Group:
     """The warnings of an evaluation, its tables and its verdict."""
     parts = [*_warnings(evaluation), *map(_text, tables.evaluation_tables(evaluation))]
     return Group(*parts, *([] if evaluation.verdict is None else [Text(evaluation.verdict.sentence, style="bold")]))
+
+
+def matching_text(found: Matching) -> Group:
+    """The images that were chosen by their labels, and the spread of the labels before and after."""
+    spreads = found.quantities.items()
+    rows = tuple((name, *(f"{mean:.2f} ± {deviation:.2f}" for mean, deviation in pair)) for name, pair in spreads)
+    table = tables.Table(
+        "Spread of the labels", ("quantity", "simulated", "chosen"), rows, ("Mean ± standard deviation.",)
+    )
+    source = f'--set \'data.simulated={{name="pack", options={{path="{found.path}"}}}}\''
+    following = f"fit a new run to them: synthreal fit --plugin NAME --run DIR {source}"
+    return Group(_text(table), Text(f"{found.path}: {found.n:,} of {found.drawn:,} simulated images"), Text(following))
 
 
 def ablation_text(ablation: Ablation) -> Group:

@@ -51,7 +51,7 @@ class EvaluationConfig(Frozen):
     learning_rate: float = Field(
         1e-3,
         gt=0,
-        description="Highest learning rate of the estimator (Adam): it rises over the first tenth of the steps and then "
+        description="Highest learning rate of the estimator (Adam); it rises over the first tenth of the steps, then "
         "falls to 0.",
     )
     calibration: int | None = Field(

@@ -203,18 +203,22 @@ def _summarize(found: Sequence[Causes]) -> Calibration:
 
 def _compare(spec: EvaluatorSpec, pred: Any, labels: Mapping[str, Tensor]) -> Pairs:
     """The predicted and the true values ``(B, *shape)`` of each quantity; empty if there are none."""
-    answer = to_labels(spec, pred, labels)
-    if answer is None:
+    answer, true = to_labels(spec, pred, labels), label_quantities(spec, labels)
+    if answer is None or not true:
         return {}
-    if spec.quantities is not None:
-        predicted, true = spec.quantities({**labels, **answer}), spec.quantities(labels)
-    else:
-        label = spec.requires[0]
-        values = labels[label.name]
-        if spec.answer is not None or not values.is_floating_point() or values[0].numel() > NUMBERS:
-            return {}
-        predicted, true = (split_components(label, each[label.name]) for each in (answer, labels))
+    predicted = label_quantities(spec, {**labels, **answer})
     return {name: (values, true[name]) for name, values in predicted.items()}
+
+
+def label_quantities(spec: EvaluatorSpec, labels: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+    """The quantities of labels ``(B, *L)``, name -> ``(B, *shape)``, as ``EvaluatorSpec.quantities`` says."""
+    if spec.quantities is not None:
+        return spec.quantities(labels)
+    label = spec.requires[0]
+    values = labels[label.name]
+    if spec.answer is not None or not values.is_floating_point() or values.shape[1:].numel() > NUMBERS:
+        return {}
+    return split_components(label, values)
 
 
 def _collect(parts: Iterable[Pairs]) -> Pairs:

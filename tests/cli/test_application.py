@@ -34,7 +34,7 @@ def python(*arguments, cwd=None):
 
 def test_help_lists_the_commands(cli):
     text = cli("--help").ok().out
-    order = "check adapt fit refine evaluate report turing ablate show prepare export plugins".split()
+    order = "check adapt fit refine evaluate report turing ablate show prepare match-labels export plugins".split()
     listed = text.partition("Commands:\n")[2].splitlines()
     assert [line.split()[0] for line in listed if line[2] != " "] == order
     assert set(order) == set(COMMANDS)
