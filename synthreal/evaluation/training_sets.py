@@ -29,6 +29,10 @@ bfloat16). deg, % and px:
 | the same from a bank of 128 real images | 5.95 | 8.2 | |
 | the same with weak augmentation | 6.05 | 10.2 | |
 
+Styles before R instead of after it, with R trained on such images: each simulated eye as it is, in fda and in
+histogram, then refined (the warm-up of estimators included, two fitted runs): 6.30 and 6.49 deg, where ``versions`` are
+6.05 and 6.31; with lambda 3 instead of 8, 6.66. Refined signs of the style histogram: 12.0 % (recipe ``signs``).
+
 Weak augmentation is half of the default of ``evaluation.augment``. Four trainings on signs differ by 1 to 2 %, with it
 by 5: 5.6 to 18.2.
 """
