@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shlex
 from functools import partial
 from pathlib import Path
 from typing import Annotated
@@ -10,7 +12,7 @@ import typer
 
 from synthreal.cli import options
 from synthreal.cli.application import app
-from synthreal.cli.options import catalog_of, display, load_configuration, print_line, resumable
+from synthreal.cli.options import catalog_of, display, load_configuration, print_line
 
 
 @app.command()
@@ -79,9 +81,14 @@ def match_labels(
     from synthreal.cli.tables import matching_text
     from synthreal.evaluation.label_matching import match_labels as match
 
-    with resumable(), progress_bars() as show:
+    with progress_bars() as show:
         found = match(run, out, device=device, trust=trust, on_progress=partial(show, "choosing"))
+    for warning in found.warnings:
+        print_line(f"warning: {warning}", err=True)
     display(matching_text(found))
+    print_line(f"{found.path}: {found.n:,} of {found.drawn:,} simulated images; fit a new run to them with")
+    source = f'data.simulated={{name="pack", options={{path={json.dumps(str(found.path))}}}}}'
+    print_line(f"--set {shlex.quote(source)}")
 
 
 @app.command()

@@ -75,10 +75,11 @@ class TwoFolders(NamedTuple):
             if source is None:
                 raise UserError(f"{run_dir}: is a run without --test; choose another --run, or leave --test out")
             root = source.options.get("root", "other data")
+            if root == str(folder.absolute()):
+                continue  # it may be gone: the run holds its pictures
             if not folder.is_dir():
                 raise UserError(f"{folder}: no such folder; {run_dir} is a run of {root}")
-            if root != str(folder.absolute()):
-                raise UserError(f"{run_dir}: is a run of {root}, not of {folder}; choose another --run")
+            raise UserError(f"{run_dir}: is a run of {root}, not of {folder}; choose another --run")
         known = data.simulated.options.get("labels") or {}
         for option, given, found in (
             ("--labels", None if self.labels is None else str(self.labels.absolute()), known.get("file")),

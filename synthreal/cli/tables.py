@@ -29,16 +29,14 @@ def evaluation_text(evaluation: Evaluation) -> Group:
     return Group(*parts, *([] if evaluation.verdict is None else [Text(evaluation.verdict.sentence, style="bold")]))
 
 
-def matching_text(found: Matching) -> Group:
-    """The images that were chosen by their labels, and the spread of the labels before and after."""
+def matching_text(found: Matching) -> Any:
+    """The spread of the labels before and after images were chosen by them."""
     spreads = found.quantities.items()
     rows = tuple((name, *(f"{mean:.2f} ± {deviation:.2f}" for mean, deviation in pair)) for name, pair in spreads)
     table = tables.Table(
         "Spread of the labels", ("quantity", "simulated", "chosen"), rows, ("Mean ± standard deviation.",)
     )
-    source = f'--set \'data.simulated={{name="pack", options={{path="{found.path}"}}}}\''
-    following = f"fit a new run to them: synthreal fit --plugin NAME --run DIR {source}"
-    return Group(_text(table), Text(f"{found.path}: {found.n:,} of {found.drawn:,} simulated images"), Text(following))
+    return _text(table)
 
 
 def ablation_text(ablation: Ablation) -> Group:

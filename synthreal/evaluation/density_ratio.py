@@ -8,7 +8,9 @@ import torch
 from torch import Tensor
 from torch.distributions import MultivariateNormal
 
-RIDGE = 1e-4  # added to the variances, as a share of those of the first set, so that a constant number does no harm
+RIDGE = (
+    1e-4  # added to the variances, as a share of those of both sets together, so that a constant number does no harm
+)
 
 
 @dataclass(frozen=True)
@@ -23,7 +25,10 @@ class DensityRatio:
     @classmethod
     def of(cls, given: Tensor, wanted: Tensor) -> DensityRatio:
         """Fit normal distributions to ``(N, Q)`` and ``(M, Q)`` numbers."""
-        origin, scale = given.mean(0), given.std(0).clamp_min(torch.finfo(given.dtype).tiny)
+        given, wanted = given.double(), wanted.double()
+        both = torch.cat([given, wanted])
+        origin, scale = both.mean(0), both.std(0)
+        scale = torch.where(scale > 0, scale, 1.0)
         fitted = []
         for values in (given, wanted):
             standard = (values - origin) / scale

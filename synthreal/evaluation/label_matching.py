@@ -2,7 +2,7 @@
 
 Where a simulator's labels vary more than in reality, D rewards R for moving content towards what it knows, and an
 estimator learns poses that never occur. An estimator trained on the arm ``versions`` reads the quantities, such as
-pitch and yaw, of refined simulated images and of unlabelled real ones. It errs alike on both, so the ratio of the two
+pitch and yaw, of refined simulated images and of unlabelled real ones. If it errs alike on both, the ratio of the two
 densities of its readings says how much more frequent a reading is in reality (importance weighting under label shift;
 Lipton et al., Detecting and Correcting for Label Shift with Black Box Predictors, ICML 2018). Each simulated image is
 kept with a probability in proportion to this ratio, which counts as 10 at most.
@@ -27,10 +27,10 @@ import torch
 from torch import Tensor
 
 from synthreal.config import SourceConfig
-from synthreal.data.encoding import stored_array
+from synthreal.data.encoding import from_unit, stored_array
 from synthreal.data.pack import PLACES, Pack, PackOptions, pack_dataset
 from synthreal.data.resident import Resident
-from synthreal.data.seed import derived_generator
+from synthreal.data.seed import derive_seed, derived_generator
 from synthreal.data.simulator import SimulatorSource
 from synthreal.data.writer import PackWriter
 from synthreal.device import configure_process, resolve_device
@@ -46,15 +46,16 @@ from synthreal.hooks.catalog import parse_options, versions_of
 from synthreal.hooks.resolve import dataset_of
 from synthreal.inference.pretrained import missing_styles
 from synthreal.inference.resident import refine_resident
+from synthreal.metrics.label_drift import predicts_labels
 from synthreal.spec import DatasetSpec
-from synthreal.train.sources import first_images
+from synthreal.train.sources import random_images
 
 LARGEST = 10.0  # ratio, so that a few rare images do not make all others rare
 TRIES = 100  # images of a simulator that are drawn for each one to keep, at most
-FEWEST = 20  # images to keep
+FEWEST = 20  # real images, and images to keep
 BLOCK = 256
 
-Spread = tuple[float, float]  # mean and standard deviation
+Spread = tuple[float, float]  # mean and standard deviation, the mean over places
 
 
 @dataclass(frozen=True)
@@ -65,6 +66,7 @@ class Matching:
     n: int
     drawn: int
     quantities: Mapping[str, tuple[Spread, Spread]]
+    warnings: tuple[str, ...] = ()
 
 
 def match_labels(
@@ -78,7 +80,7 @@ def match_labels(
     """Write simulated images with labels distributed as in the unlabelled real images of a run, as a pack.
 
     They are drawn from the run's simulator, as many as the run trains estimators on, or chosen from its files. If the
-    run was fitted to such a pack, they are drawn from the simulator of the pack, so a second run improves the choice.
+    run was fitted to such a pack, they are drawn from the simulator of the pack again.
 
     Args:
         run: run directory; its task has one label, of numbers, and its estimator is trained or found in its cache.
@@ -93,104 +95,114 @@ def match_labels(
     (opened,) = open_runs([Path(run)], resolve_device(device), trust)
     task, config = _task(opened), opened.config
     configure_process(config.runtime)
+    pool = Pool.of(opened)
+    header: dict[str, Any] = {"image": config.image, "labels": pool.spec.available_labels, "role": "simulated"}
+    header |= {"name": pool.spec.name, "options": pool.options, "versions": versions_of(opened.catalog)}
+    writer = PackWriter(out, **header)  # refuses an existing file, before anything is trained
     sets = TrainingSets(opened.folder, config, opened.open_data, opened.device, count=config.evaluation.images)
     if not sets.has_styles:
         raise missing_styles(opened.folder, f"the arm {VERSIONS}")
-    if not label_quantities(task.spec, sets.simulated.first(1).labels):
-        raise UserError(f"{run}: label {task.spec.requires[0]} is no number that images can have more or less of")
-    pool = Pool.of(opened)
-    header: dict[str, Any] = {
-        "image": config.image,
-        "labels": pool.spec.available_labels,
-        "role": "simulated",
-        "name": pool.spec.name,
-    }
-    writer = PackWriter(out, **header, options=pool.options, versions=versions_of(opened.catalog))
+    known = sets.simulated.first(1).labels
+    if not label_quantities(task.spec, known) or not predicts_labels(
+        task.spec, task.build(opened.device), sets.simulated
+    ):
+        raise UserError(f"{run}: label {task.spec.requires[0]} is no number; only a task of numbers can be matched")
+    real = random_images(sets.real, config.evaluation.images, seed=0)
+    if len(real) < FEWEST:
+        raise UserError(
+            f"{run}: only {len(real)} real images; give at least {FEWEST}, so that their labels have a range"
+        )
     model = train_or_load(opened.folder / FOLDER, VERSIONS, task, sets[VERSIONS], seed=config.runtime.seed)
-    like = sets.simulated.labels[task.spec.requires[0].name]
 
     def read(images: Resident) -> Tensor:
         """The quantities ``(N, Q)`` that the estimator reads in images."""
-        quantities = label_quantities(task.spec, label_images(task.spec, model, images, like).labels)
-        return torch.cat(
-            [values.flatten(1) if values.ndim > 1 else values[:, None] for values in quantities.values()], 1
-        )
+        answers = label_images(task.spec, model, images, known[task.spec.requires[0].name]).labels
+        return torch.cat([_flat(values) for values in label_quantities(task.spec, answers).values()], 1)
 
-    given, wanted = read(sets.refined), read(first_images(sets.real, config.evaluation.images))
-    ratio = DensityRatio.of(given, wanted)
+    def refined(images: Resident) -> Resident:
+        return refine_resident(sets.transform, images, config.image.dtype)  # noise maps repeat after 256 images
+
+    given = read(refined(pool.sample))
+    ratio = DensityRatio.of(given, read(real))
     largest = min(LARGEST, float(ratio(given).max()))  # from which an image is kept for certain
+    unlike = "simulate a wider range of labels, or more images"
+    if not largest >= 1:  # no reading is more frequent among the real images
+        raise UserError(f"{run}: the labels of hardly any simulated image resemble those of the real ones; {unlike}")
     generator, before, after = derived_generator("cpu", 0, "matching"), [], []
     with writer:
         for images in pool.blocks:
-            share = ratio(read(refine_resident(sets.transform, images, config.image.dtype))).cpu() / largest
+            share = ratio(read(refined(images))).cpu() / largest
             rows = (torch.rand(len(images), generator=generator) < share).nonzero()[:, 0]
-            rows = rows[: None if pool.wanted is None else pool.wanted - writer.n]
+            rows = rows[: None if pool.count is None else pool.count - writer.n]
             labels = {name: values[rows] for name, values in images.labels.items()}
             writer.append(stored_array(images.image[rows]), {name: each.cpu().numpy() for name, each in labels.items()})
             before.append(label_quantities(task.spec, images.labels))
             after.append(label_quantities(task.spec, labels))
-            on_progress(writer.n, pool.wanted)
-            if writer.n == pool.wanted:
+            on_progress(writer.n, pool.count)
+            if writer.n == pool.count:
                 break
         drawn = sum(len(next(iter(part.values()))) for part in before)
-        if writer.n < (pool.wanted or FEWEST):
-            raise UserError(
-                f"{run}: labels of only {writer.n:,} of {drawn:,} simulated images resemble those of the real ones; "
-                "simulate a wider range of labels, or more images"
-            )
+        if writer.n < (pool.count or FEWEST):
+            some = f"labels of only {writer.n:,} of {drawn:,} simulated images"
+            raise UserError(f"{run}: {some} resemble those of the real ones; {unlike}")
     spreads = {name: (_spread(before, name), _spread(after, name)) for name in before[0]}
-    return Matching(writer.path, writer.n, drawn, spreads)
+    return Matching(writer.path, writer.n, drawn, spreads, tuple(dict.fromkeys(opened.warnings)))
 
 
 @dataclass(frozen=True)
 class Pool:
-    """The simulated images to choose from: their data set, its options as a pack records them, and ``wanted`` images.
+    """The simulated images to choose from: their data set, and its options as a pack records them.
 
-    ``wanted`` is None for files, of which all that fit are kept.
+    ``sample`` are some of them. ``count`` images are to be kept; None for files, of which all that fit are kept.
     """
 
     spec: DatasetSpec
     options: Mapping[str, Any]
-    wanted: int | None
+    sample: Resident
+    count: int | None
     blocks: Iterator[Resident]
 
     @classmethod
     def of(cls, run: Run) -> Pool:
-        """The simulator of a run, or of the pack that it was fitted to, without end; or else its images."""
+        """Images that the simulator of a run, or of the pack that it was fitted to, has not drawn yet; or its files."""
         spec, options, _ = dataset_of(run.config, run.catalog, "simulated")
-        wanted = run.config.evaluation.images
+        count, image = run.config.evaluation.images, run.config.image
         recorded = options.model_dump(mode="json")
         if isinstance(options, PackOptions):
             with Pack(options.path) as pack:
-                spec, recorded = pack_dataset(spec, options), dict(pack.options)
+                spec, recorded = replace(pack_dataset(spec, options), name=pack.name), dict(pack.options)
                 origin = run.catalog.datasets.get((pack.name, "simulated"))
-            spec = replace(spec, name=pack.name)
             if origin is not None and origin.spec.render is not None:
-                spec = origin.spec
-                options = parse_options(SourceConfig(name=spec.name, options=recorded), spec.options, "options")
+                spec, where = origin.spec, f"{options.path}: options"
+                options = parse_options(SourceConfig(name=spec.name, options=recorded), spec.options, where)
         if spec.render is not None:
-            simulator = SimulatorSource(spec, options, 0, run.device, run.config.image)
-            return cls(spec, recorded, wanted, (Resident(*block) for block in simulator.blocks(TRIES * wanted)))
+            simulator = SimulatorSource(spec, options, derive_seed(0, "matching"), run.device, image)
+            blocks = (Resident(*block) for block in simulator.blocks(TRIES * count))
+            return cls(spec, recorded, simulator.to_resident(count), count, blocks)
         source = run.open_data("simulated")
         assert not isinstance(source, SimulatorSource), "its data set reads files"
-        images = first_images(source, len(source))
         recorded = {key: os.path.realpath(str(value)) if key in PLACES else value for key, value in recorded.items()}
-        rows = torch.arange(len(images)).split(BLOCK)
-        return cls(spec, recorded, None, (_rows_of(images, part) for part in rows))
-
-
-def _rows_of(images: Resident, rows: Tensor) -> Resident:
-    return Resident(images.image[rows], {name: values[rows] for name, values in images.labels.items()})
+        every = torch.arange(len(source)).split(BLOCK)
+        batches = (
+            source.select(rows) if isinstance(source, Resident) else source.upload(source.fetch(rows)) for rows in every
+        )
+        blocks = (Resident(from_unit(batch.image, image.dtype), batch.labels) for batch in batches)
+        return cls(spec, recorded, random_images(source, count, seed=0), None, blocks)
 
 
 def _task(run: Run) -> Task:
     """The task of a run. Raises ``UserError`` if it has none, or several labels."""
-    labels = 0 if run.task is None else len(run.task.spec.requires)
-    if run.task is None or labels > 1:
-        raise UserError(f"{run.folder}: its task has {labels} labels; labels can be matched for a task with one")
+    if run.task is None:
+        raise UserError(f"{run.folder}: evaluation.evaluator is none; fit a run with one, which reads labels in images")
+    if (labels := len(run.task.spec.requires)) > 1:
+        raise UserError(f"{run.folder}: its evaluator needs {labels} labels of an image; only one can be matched")
     return run.task
 
 
+def _flat(values: Tensor) -> Tensor:
+    return values.reshape(len(values), -1).double()
+
+
 def _spread(parts: Sequence[Mapping[str, Tensor]], name: str) -> Spread:
-    values = torch.cat([part[name] for part in parts]).double()
-    return float(values.mean()), float(values.std())
+    values = torch.cat([_flat(part[name]) for part in parts])
+    return float(values.mean()), float(values.std(0).mean())

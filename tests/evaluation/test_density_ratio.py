@@ -35,3 +35,12 @@ def test_a_constant_number_does_no_harm():
     constant = torch.full((50_000, 1), 7.0)
     ratio = DensityRatio.of(torch.cat([given, constant], 1), torch.cat([wanted, torch.full((50_001, 1), 7.0)], 1))
     assert ratio(torch.tensor([[1.0, 7.0]])).item() == pytest.approx(2.0 * 1.13, rel=0.05)
+
+
+def test_a_number_that_varies_in_one_set_alone_and_many_that_vary_together_are_fitted():
+    given, wanted = normal(500, 0.0, 2.0), normal(501, 1.0, 1.0)
+    constant = torch.full_like(given, 7.0)
+    found = DensityRatio.of(torch.cat([given, constant], 1), torch.cat([wanted, wanted], 1))
+    assert torch.isfinite(found(torch.tensor([[1.0, 7.0]]))).all()
+    many = DensityRatio.of(given.expand(-1, 60), 30 * wanted.expand(-1, 60))
+    assert torch.isfinite(many(given[:3].expand(-1, 60))).all()

@@ -9,9 +9,10 @@ from toy import CENTRE, IMAGE, DiscOptions, camera, locate
 
 from synthreal.data.encoding import from_unit, to_unit
 from synthreal.data.pack import Pack
+from synthreal.data.resident import Resident
 from synthreal.data.writer import PackWriter
 from synthreal.errors import UserError
-from synthreal.evaluation import match_labels
+from synthreal.evaluation import label_matching, match_labels
 from synthreal.evaluation.label_matching import FEWEST
 
 LEFT = 6.0  # px; real discs lie to the left of it, simulated ones anywhere from 2 to 13 px
@@ -60,6 +61,7 @@ def test_a_run_of_matched_images_draws_from_their_simulator_again(toy, left, tmp
     fit_toy(toy, tmp_path / "run", *LEARNS[1:], *sources)
     found = match_labels(tmp_path / "run", tmp_path / "second.h5", device="cpu")
     assert found.quantities["centre[0] (px)"][0][0] == pytest.approx(7.5, abs=0.5), "before the choice: of all places"
+    assert found.quantities["centre[0] (px)"][1][0] < 5.5, "the second choice does not undo the first"
     assert found.n == 200 and read(tmp_path / "second.h5")[0].name == "discs"
 
 
@@ -81,16 +83,37 @@ def test_the_command_says_what_it_chose(left, tmp_path, cli):
     done = cli("match-labels", left / "run", tmp_path / "matched.h5", "--trust", "--device", "cpu").ok()
     assert "centre[0] (px)" in done.out and "data.simulated=" in done.out and (tmp_path / "matched.h5").is_file()
     assert "already exists" in cli("match-labels", left / "run", tmp_path / "matched.h5", "--trust").complaint()
+    assert "make it first" in cli("match-labels", left / "run", tmp_path / "none/matched.h5", "--trust").complaint()
 
 
-@pytest.mark.parametrize(
-    ("settings", "words"),
-    [((), "labels of only "), (("evaluation.evaluator=none",), "its task has 0 labels")],
-    ids=["nothing alike", "no task"],
-)
-def test_what_cannot_be_matched_is_refused(toy, left, tmp_path, monkeypatch, settings, words):
-    monkeypatch.setattr("synthreal.evaluation.label_matching.TRIES", 1)
-    fit_toy(toy, tmp_path / "run", *settings)
-    with pytest.raises(UserError, match=words):
-        match_labels(tmp_path / "run", tmp_path / "out.h5", device="cpu")
+def test_too_few_images_that_fit_leave_no_file(left, tmp_path, monkeypatch):
+    monkeypatch.setattr(label_matching, "TRIES", 1)
+    with pytest.raises(UserError, match=r"labels of only \d+ of 200 simulated images"):
+        match_labels(left / "run", tmp_path / "out.h5", device="cpu")
     assert not (tmp_path / "out.h5").exists()
+
+
+def test_few_real_images_have_no_range(toy, tmp_path):
+    fit_toy(toy, tmp_path / "run", "data.real.count=12")
+    with pytest.raises(UserError, match="only 12 real images; give at least 20"):
+        match_labels(tmp_path / "run", tmp_path / "out.h5", device="cpu")
+
+
+def test_a_run_without_an_evaluator_is_refused(toy, tmp_path):
+    fit_toy(toy, tmp_path / "run", "evaluation.evaluator=none")
+    with pytest.raises(UserError, match=r"evaluation\.evaluator is none"):
+        match_labels(tmp_path / "run", tmp_path / "out.h5", device="cpu")
+
+
+def test_labels_that_no_simulated_image_has_are_refused_before_images_are_drawn(left, tmp_path, monkeypatch):
+    read, seen = label_matching.label_images, []
+
+    def far_away(spec, model, images, like):
+        found, real = read(spec, model, images, like), bool(seen)  # the second call reads the real images
+        seen.append(len(images))
+        return Resident(images.image, {"centre": found.labels["centre"] + 1000 * real})
+
+    monkeypatch.setattr(label_matching, "label_images", far_away)
+    with pytest.raises(UserError, match="hardly any simulated image"):
+        match_labels(left / "run", tmp_path / "out.h5", device="cpu")
+    assert len(seen) == 2 and not (tmp_path / "out.h5").exists()
