@@ -11,8 +11,8 @@ Measured on gaze (validation split, 2026-12-01, AMD EPYC, bfloat16, three fitted
 simulator's own range is wide (pitch 0 +/- 25 deg, yaw +/- 35) and the recipe's was set by hand (-9 +/- 15, +/- 25): the
 error from ``versions`` is 7.25, 6.96 and 7.18 deg with the wide range, 6.34, 6.41 and 6.18 with the first 8,000 images
 chosen by a run of it, 6.05, 6.31 and 6.33 with the range set by hand: nine tenths of that gain, without a human.
-Refined images alone gain less, 7.75, 7.21 and 8.14, then 7.15, 7.38 and 7.74, by hand 6.65, 6.87 and 6.85: a third of
-it.
+Refined images alone gain less, 7.75, 7.21 and 8.14, then 7.15, 7.38 and 7.74, by hand 6.65, 6.87 and 6.85: three tenths
+of it. (It read the first real images instead of random ones then.)
 """
 
 from __future__ import annotations
