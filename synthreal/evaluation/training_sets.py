@@ -7,8 +7,8 @@ simulated images (``core/styles.py``). ``augment`` is ordinary augmentation, dra
 alternates simulated and refined images. ``augment+teacher`` and ``versions+teacher`` add the unlabelled real images,
 labelled by the estimator of the arm in front (``self_training.py``). ``real`` is labelled real images, the upper bound.
 
-Versions tried on validation splits (2026-12-01, one fitted run; two estimators for gaze, four for signs, one for hands;
-bfloat16). deg, % and px:
+Versions tried on validation splits (2026-12-01, before estimators had a warm-up, one fitted run; two estimators for
+gaze, four for signs, one for hands; bfloat16). deg, % and px:
 
 | training set | gaze | signs | hands |
 | --- | --- | --- | --- |

@@ -8,12 +8,12 @@ displacement of content, which weighs as in the score that selects the weights o
 values of a real image (histogram, pixel-distribution) are not named: they are near by any such measure, but in the 42
 runs below they never trained the best estimator.
 
-How often it is right (2026-12-01, ``benchmarks/verdicts.py``; short runs with lambda 0.5 to 32 or adapted; simulated,
-refined, fda and histogram): in 36 of 42 runs the named arm was the best or within 3 % (dials 14 of 16, gaze 14 of 16,
-hands 2 of 3, signs (GTSRB) 6 of 7); otherwise its error was 20 % above the best on average, 76 % at most. The goal, 9
-of 10, is not reached. Both parts of the rule were chosen on these runs: KID and displacement on 20, leaving out
-histogram on all; with it the rule is right in 25. In three later runs of another recipe (``signs``) it named the
-refined images, whose errors were 21 to 32 % above those of fda (once) and histogram (twice).
+How often it is right (2026-12-01, before estimators had a warm-up, ``benchmarks/verdicts.py``; short runs with lambda
+0.5 to 32 or adapted; simulated, refined, fda and histogram): in 36 of 42 runs the named arm was the best or within 3 %
+(dials 14 of 16, gaze 14 of 16, hands 2 of 3, signs (GTSRB) 6 of 7); otherwise its error was 20 % above the best on
+average, 76 % at most. The goal, 9 of 10, is not reached. Both parts of the rule were chosen on these runs: KID and
+displacement on 20, leaving out histogram on all; with it the rule is right in 25. In three later runs of another recipe
+(``signs``) it named the refined images, whose errors were 21 to 32 % above those of fda (once) and histogram (twice).
 
 Other rules on 31 of the runs, with histogram, where this one was right in 22: KID alone 14, its square root plus
 displacement 18, the sliced Wasserstein distance 13 and with displacement 11, the mean of the three distances of the
