@@ -29,14 +29,12 @@ def evaluation_text(evaluation: Evaluation) -> Group:
     return Group(*parts, *([] if evaluation.verdict is None else [Text(evaluation.verdict.sentence, style="bold")]))
 
 
-def matching_text(found: Matching) -> Any:
+def matching_text(found: Matching) -> Group:
     """The spread of the labels before and after images were chosen by them."""
     spreads = found.quantities.items()
     rows = tuple((name, *(f"{mean:.2f} ± {deviation:.2f}" for mean, deviation in pair)) for name, pair in spreads)
-    table = tables.Table(
-        "Spread of the labels", ("quantity", "simulated", "chosen"), rows, ("Mean ± standard deviation.",)
-    )
-    return _text(table)
+    columns = ("quantity", "simulated", "chosen")
+    return _text(tables.Table("Spread of the labels", columns, rows, ("Mean ± standard deviation.",)))
 
 
 def ablation_text(ablation: Ablation) -> Group:

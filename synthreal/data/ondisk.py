@@ -61,6 +61,10 @@ class OnDisk:
     def _pinned(self, tensor: Tensor) -> Tensor:
         return tensor.pin_memory() if self.device.type == "cuda" and tensor.device.type == "cpu" else tensor
 
+    def select(self, indices: Tensor) -> Batch:
+        """Images ``indices`` ``(B,)`` int64 and their labels, as :meth:`upload` gives them."""
+        return self.upload(self.fetch(indices))
+
     def upload(self, fetched: HostBatch) -> Batch:
         """The fetched images as float32 ``(B, C, H, W)`` in [0, 1] and labels ``(B, *L)`` on the device."""
         read = {name: values.to(self.device, non_blocking=True) for name, values in fetched.labels.items()}

@@ -89,14 +89,15 @@ class Correction(NamedTuple):
 
     def apply(self, values: Tensor) -> Tensor:
         """Correct predictions ``(B, *shape)`` of P numbers each."""
-        return (self.scale * _flat(values) + self.shift).to(values.dtype).reshape(values.shape)
+        return (self.scale * columns(values) + self.shift).to(values.dtype).reshape(values.shape)
 
 
 def _varies(square: Tensor, values: Tensor) -> Tensor:
     return square > CONSTANT * values.square().sum(0)
 
 
-def _flat(values: Tensor) -> Tensor:
+def columns(values: Tensor) -> Tensor:
+    """Values ``(N, *shape)`` as float64 ``(N, P)``."""
     return values.reshape(len(values), -1).double()
 
 
@@ -127,7 +128,7 @@ class Photographs:
     def __iter__(self) -> Iterator[Batch]:
         source = self.source
         for rows in self.rows.split(BATCH):
-            yield source.select(rows) if isinstance(source, Resident) else source.upload(source.fetch(rows))
+            yield source.select(rows)
 
 
 @dataclass(frozen=True)
@@ -226,7 +227,7 @@ def _collect(parts: Iterable[Pairs]) -> Pairs:
     found: dict[str, list[tuple[Tensor, Tensor]]] = {}
     for part in parts:
         for name, (predicted, true) in part.items():
-            found.setdefault(name, []).append((_flat(predicted), _flat(true)))
+            found.setdefault(name, []).append((columns(predicted), columns(true)))
     return {name: (torch.cat([p for p, _ in pairs]), torch.cat([t for _, t in pairs])) for name, pairs in found.items()}
 
 

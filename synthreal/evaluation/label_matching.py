@@ -36,7 +36,7 @@ from synthreal.data.writer import PackWriter
 from synthreal.device import configure_process, resolve_device
 from synthreal.errors import UserError
 from synthreal.evaluation.cache import FOLDER, train_or_load
-from synthreal.evaluation.calibration import label_quantities
+from synthreal.evaluation.calibration import columns, label_quantities
 from synthreal.evaluation.density_ratio import DensityRatio
 from synthreal.evaluation.estimator import Task
 from synthreal.evaluation.runs import Run, open_runs
@@ -44,6 +44,7 @@ from synthreal.evaluation.self_training import label_images
 from synthreal.evaluation.training_sets import VERSIONS, TrainingSets
 from synthreal.hooks.catalog import parse_options, versions_of
 from synthreal.hooks.resolve import dataset_of
+from synthreal.inference.indexed import BLOCK
 from synthreal.inference.pretrained import missing_styles
 from synthreal.inference.resident import refine_resident
 from synthreal.metrics.label_drift import predicts_labels
@@ -53,7 +54,6 @@ from synthreal.train.sources import random_images
 LARGEST = 10.0  # ratio, so that a few rare images do not make all others rare
 TRIES = 100  # images of a simulator that are drawn for each one to keep, at most
 FEWEST = 20  # real images, and images to keep
-BLOCK = 256
 
 Spread = tuple[float, float]  # mean and standard deviation, the mean over places
 
@@ -117,7 +117,7 @@ def match_labels(
     def read(images: Resident) -> Tensor:
         """The quantities ``(N, Q)`` that the estimator reads in images."""
         answers = label_images(task.spec, model, images, known[task.spec.requires[0].name]).labels
-        return torch.cat([_flat(values) for values in label_quantities(task.spec, answers).values()], 1)
+        return torch.cat([columns(values) for values in label_quantities(task.spec, answers).values()], 1)
 
     def refined(images: Resident) -> Resident:
         return refine_resident(sets.transform, images, config.image.dtype)  # noise maps repeat after 256 images
@@ -183,9 +183,7 @@ class Pool:
         assert not isinstance(source, SimulatorSource), "its data set reads files"
         recorded = {key: os.path.realpath(str(value)) if key in PLACES else value for key, value in recorded.items()}
         every = torch.arange(len(source)).split(BLOCK)
-        batches = (
-            source.select(rows) if isinstance(source, Resident) else source.upload(source.fetch(rows)) for rows in every
-        )
+        batches = (source.select(rows) for rows in every)
         blocks = (Resident(from_unit(batch.image, image.dtype), batch.labels) for batch in batches)
         return cls(spec, recorded, random_images(source, count, seed=0), None, blocks)
 
@@ -199,10 +197,6 @@ def _task(run: Run) -> Task:
     return run.task
 
 
-def _flat(values: Tensor) -> Tensor:
-    return values.reshape(len(values), -1).double()
-
-
 def _spread(parts: Sequence[Mapping[str, Tensor]], name: str) -> Spread:
-    values = torch.cat([_flat(part[name]) for part in parts])
+    values = torch.cat([columns(part[name]) for part in parts])
     return float(values.mean()), float(values.std(0).mean())

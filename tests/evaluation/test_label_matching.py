@@ -65,7 +65,8 @@ def test_a_run_of_matched_images_draws_from_their_simulator_again(toy, left, tmp
     assert found.n == 200 and read(tmp_path / "second.h5")[0].name == "discs"
 
 
-def test_of_files_all_that_fit_are_kept(toy, left, tmp_path):
+@pytest.mark.parametrize("memory", ["runtime.resident_gib=none", "runtime.resident_gib=1e-6"], ids=["held", "on disk"])
+def test_of_files_all_that_fit_are_kept(toy, left, tmp_path, memory):
     match_labels(left / "run", tmp_path / "discs.h5", device="cpu")
     _, image, centre = read(tmp_path / "discs.h5")
     with PackWriter(tmp_path / "files.h5", image=IMAGE, labels=(CENTRE,), role="simulated", name="renders") as writer:
@@ -74,7 +75,7 @@ def test_of_files_all_that_fit_are_kept(toy, left, tmp_path):
         f'data.{role}={{name="pack", options={{path="{path}"}}}}'
         for role, path in (("real", left / "real.h5"), ("simulated", tmp_path / "files.h5"))
     )
-    fit_toy(toy, tmp_path / "run", *LEARNS[1:], *sources)
+    fit_toy(toy, tmp_path / "run", *LEARNS[1:], *sources, memory)
     found = match_labels(tmp_path / "run", tmp_path / "chosen.h5", device="cpu")
     assert FEWEST <= found.n < found.drawn == 200 and read(tmp_path / "chosen.h5")[0].name == "renders"
 
