@@ -29,7 +29,7 @@ def show(
 @app.command()
 def prepare(
     dataset: Annotated[str, typer.Argument(help="Name of a data set of the plugin, or pictures, folder or pack.")],
-    out: Annotated[Path, typer.Argument(help="Pack to write (.h5); must not exist.")],
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="Pack to write (.h5); must not exist.")],
     plugin: options.Plugins = None,
     settings: Annotated[
         list[str] | None, typer.Option("--set", help="Option of the data set: option=value; repeatable.")
@@ -69,7 +69,7 @@ def prepare(
 @app.command()
 def match_labels(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="Run directory; its task has one label, of numbers.")],
-    out: Annotated[Path, typer.Argument(help="Pack to write (.h5); must not exist.")],
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="Pack to write (.h5); must not exist.")],
     device: options.Device = "auto",
     trust: options.Trust = False,
 ) -> None:
